@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* I/O address spaces: their life, the devices attached to them, their aperture, and the events of their mappings. */
+#include <sys/eventfd.h>
+
+#include "ioas.h"
+#include "uapi.h"
+
+typedef unsigned long long ull;
+
+int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	int ret;
+
+	ret = pb_ioctl(iommu->fd, IOMMU_IOAS_ALLOC, &alloc);
+	if (!ret)
+		*id = alloc.out_ioas_id;
+	return ret;
+}
+
+static int destroy_id(struct pb_iommu *iommu, uint32_t id)
+{
+	struct iommu_destroy destroy = { .size = sizeof(destroy), .id = id };
+
+	return pb_ioctl(iommu->fd, IOMMU_DESTROY, &destroy);
+}
+
+int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err)
+{
+	struct pb_ioas *new;
+	int ret;
+
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return pb_fail_errno(err, ENOMEM, "cannot create an address space");
+	new->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (new->event_fd < 0) {
+		ret = pb_fail_errno(err, errno, "cannot create an address space (eventfd)");
+		goto err_free;
+	}
+	ret = pb_ioas_alloc_id(iommu, &new->id);
+	if (ret) {
+		ret = pb_fail_errno(err, -ret, "cannot create an address space (IOMMU_IOAS_ALLOC)");
+		goto err_close;
+	}
+	new->iommu = pb_iommu_get(iommu);
+	pthread_mutex_init(&new->lock, NULL);
+	pthread_mutex_init(&new->events_lock, NULL);
+	LIST_INIT(&new->mappings);
+	LIST_INIT(&new->devices);
+	TAILQ_INIT(&new->revoked);
+	*ioas = new;
+	return 0;
+
+err_close:
+	close(new->event_fd);
+err_free:
+	free(new);
+	return ret;
+}
+
+uint32_t pb_ioas_id(const struct pb_ioas *ioas)
+{
+	return ioas->id;
+}
+
+void pb_ioas_destroy(struct pb_ioas *ioas)
+{
+	struct pb_mapping *mapping;
+	struct pb_device *device;
+
+	if (!ioas)
+		return;
+	while ((mapping = LIST_FIRST(&ioas->mappings)))
+		pb_mapping_free(mapping);
+
+	pthread_mutex_lock(&ioas->iommu->lock);
+	while ((device = LIST_FIRST(&ioas->devices))) {
+		struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+
+		pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+		LIST_REMOVE(device, in_ioas);
+		device->ioas = NULL;
+	}
+	pthread_mutex_unlock(&ioas->iommu->lock);
+
+	/* takes the kernel's mappings with it */
+	destroy_id(ioas->iommu, ioas->id);
+	if (ioas->scratch_id)
+		destroy_id(ioas->iommu, ioas->scratch_id);
+	close(ioas->event_fd);
+	pthread_mutex_destroy(&ioas->events_lock);
+	pthread_mutex_destroy(&ioas->lock);
+	pb_iommu_close(ioas->iommu);
+	free(ioas);
+}
+
+/* ---- devices ---- */
+
+int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct pb_error *err)
+{
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach), .pt_id = ioas->id };
+	int ret;
+
+	if (device->iommu != ioas->iommu)
+		return pb_fail(err, EXDEV, "cannot attach %s to address space %u: they were opened with different iommufd contexts",
+			       device->bdf, ioas->id);
+	pthread_mutex_lock(&ioas->iommu->lock);
+	ret = pb_ioctl(device->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+	if (!ret && device->ioas != ioas) {
+		if (device->ioas)
+			LIST_REMOVE(device, in_ioas);
+		LIST_INSERT_HEAD(&ioas->devices, device, in_ioas);
+		device->ioas = ioas;
+	}
+	pthread_mutex_unlock(&ioas->iommu->lock);
+	if (ret == -EADDRINUSE)
+		return pb_fail(err, EADDRINUSE, "cannot attach %s to address space %u: a mapping lies at addresses that the device reserves, or "
+			       "beyond those it can use; attach devices before mapping", device->bdf, ioas->id);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot attach %s to address space %u (VFIO_DEVICE_ATTACH_IOMMUFD_PT)", device->bdf,
+				     ioas->id);
+	return 0;
+}
+
+int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
+{
+	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+	int ret = 0;
+
+	pthread_mutex_lock(&device->iommu->lock);
+	if (device->ioas) {
+		ret = pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+		if (!ret) {
+			LIST_REMOVE(device, in_ioas);
+			device->ioas = NULL;
+		}
+	}
+	pthread_mutex_unlock(&device->iommu->lock);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot detach %s (VFIO_DEVICE_DETACH_IOMMUFD_PT)", device->bdf);
+	return 0;
+}
+
+/* ---- the aperture ---- */
+
+int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int nr_ranges, uint64_t *alignment,
+		     struct pb_error *err)
+{
+	struct iommu_ioas_iova_ranges request = { .size = sizeof(request), .ioas_id = ioas->id, .num_iovas = nr_ranges };
+	struct iommu_iova_range *list;
+	unsigned int i;
+	int ret;
+
+	list = calloc(nr_ranges ? nr_ranges : 1, sizeof(*list));
+	if (!list)
+		return pb_fail_errno(err, ENOMEM, "cannot read the aperture of address space %u", ioas->id);
+	request.allowed_iovas = (uintptr_t)list;
+	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_IOVA_RANGES, &request);
+	/* too many for the room: the number is told all the same */
+	if (ret && ret != -EMSGSIZE) {
+		free(list);
+		return pb_fail_errno(err, -ret, "cannot read the aperture of address space %u (IOMMU_IOAS_IOVA_RANGES)", ioas->id);
+	}
+	for (i = 0; i < nr_ranges && i < request.num_iovas; i++) {
+		ranges[i].first = list[i].start;
+		ranges[i].last = list[i].last;
+	}
+	free(list);
+	if (alignment)
+		*alignment = request.out_iova_alignment;
+	return (int)request.num_iovas;
+}
+
+/* ---- events ---- */
+
+void pb_mapping_revoked(struct pb_mapping *mapping)
+{
+	struct pb_ioas *ioas = mapping->ioas;
+	uint64_t one = 1;
+
+	if (atomic_exchange(&mapping->state, PB_REVOKED) == PB_REVOKED)
+		return;
+	pthread_mutex_lock(&ioas->events_lock);
+	if (!mapping->queued) {
+		TAILQ_INSERT_TAIL(&ioas->revoked, mapping, in_revoked);
+		mapping->queued = true;
+	}
+	/* cannot fail: the counter is emptied long before 2^64 */
+	if (write(ioas->event_fd, &one, sizeof(one)) < 0)
+		(void)0;
+	pthread_mutex_unlock(&ioas->events_lock);
+}
+
+static void drain(struct pb_ioas *ioas)
+{
+	uint64_t count;
+
+	if (TAILQ_EMPTY(&ioas->revoked) && read(ioas->event_fd, &count, sizeof(count)) < 0)
+		(void)0; /* EAGAIN: it was empty */
+}
+
+void pb_mapping_forget_event(struct pb_mapping *mapping)
+{
+	struct pb_ioas *ioas = mapping->ioas;
+
+	pthread_mutex_lock(&ioas->events_lock);
+	if (mapping->queued) {
+		TAILQ_REMOVE(&ioas->revoked, mapping, in_revoked);
+		mapping->queued = false;
+		drain(ioas);
+	}
+	pthread_mutex_unlock(&ioas->events_lock);
+}
+
+int pb_ioas_event_fd(const struct pb_ioas *ioas)
+{
+	return ioas->event_fd;
+}
+
+struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas)
+{
+	struct pb_mapping *mapping;
+
+	pthread_mutex_lock(&ioas->events_lock);
+	mapping = TAILQ_FIRST(&ioas->revoked);
+	if (mapping) {
+		TAILQ_REMOVE(&ioas->revoked, mapping, in_revoked);
+		mapping->queued = false;
+	}
+	drain(ioas);
+	pthread_mutex_unlock(&ioas->events_lock);
+	return mapping;
+}

@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Mappings of an address space.
+ *
+ * iommufd maps ordinary memory (IOMMU_IOAS_MAP) and single-range dma-bufs of vfio-pci (IOMMU_IOAS_MAP_FILE). A buffer of several
+ * ranges is mapped piece by piece at fixed addresses; the place for all of them is looked for here, because the kernel finds room
+ * for one piece at a time only.
+ */
+#include <stdio.h>
+
+#include "ioas.h"
+#include "uapi.h"
+
+typedef unsigned long long ull;
+
+/* what is to be mapped: @dmabuf from @offset on, or memory at the address @offset */
+struct source {
+	struct pb_dmabuf *dmabuf;
+	uint64_t offset;
+	uint64_t length;
+	uint32_t prot;
+};
+
+/* ---- the ioctls ---- */
+
+/* map one piece; @fixed: at *@iova, otherwise *@iova receives the place */
+static int map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t start, uint64_t length, uint32_t prot, bool fixed,
+		   uint64_t *iova)
+{
+	uint32_t flags = prot | (fixed ? IOMMU_IOAS_MAP_FIXED_IOVA : 0);
+	int ret;
+
+	if (fd < 0) {
+		struct iommu_ioas_map map = { .size = sizeof(map), .flags = flags, .ioas_id = ioas_id, .user_va = start,
+					      .length = length, .iova = fixed ? *iova : 0 };
+
+		ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_MAP, &map);
+		if (!ret)
+			*iova = map.iova;
+	} else {
+		struct iommu_ioas_map_file map = { .size = sizeof(map), .flags = flags, .ioas_id = ioas_id, .fd = fd, .start = start,
+						   .length = length, .iova = fixed ? *iova : 0 };
+
+		ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_MAP_FILE, &map);
+		if (!ret)
+			*iova = map.iova;
+	}
+	return ret;
+}
+
+static int unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uint64_t length)
+{
+	struct iommu_ioas_unmap unmap = { .size = sizeof(unmap), .ioas_id = ioas_id, .iova = iova, .length = length };
+
+	return pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &unmap);
+}
+
+/* which piece of the buffer does @offset lie in, where in it, and how much of @length is there */
+static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t length, uint64_t *start, uint64_t *n)
+{
+	unsigned int i = 0;
+
+	while (offset >= dmabuf->pieces[i].size)
+		offset -= dmabuf->pieces[i++].size;
+	*start = offset;
+	*n = dmabuf->pieces[i].size - offset;
+	if (*n > length)
+		*n = length;
+	return dmabuf->pieces[i].fd;
+}
+
+/* map all pieces at *@iova, or where the kernel finds room if there is only one; on failure *@where is the address that failed */
+static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t *iova, uint64_t *where)
+{
+	uint64_t done = 0;
+
+	if (!src->dmabuf)
+		return map_one(ioas, ioas->id, -1, src->offset, src->length, src->prot, fixed, iova);
+	while (done < src->length) {
+		uint64_t at = *iova + done;
+		uint64_t start, n;
+		int fd, ret;
+
+		fd = find_piece(src->dmabuf, src->offset + done, src->length - done, &start, &n);
+		ret = map_one(ioas, ioas->id, fd, start, n, src->prot, fixed || done, &at);
+		if (ret) {
+			if (done)
+				unmap_span(ioas, ioas->id, *iova, done);
+			*where = at;
+			return ret;
+		}
+		if (!done)
+			*iova = at;
+		done += n;
+	}
+	return 0;
+}
+
+static bool in_one_piece(const struct source *src)
+{
+	uint64_t start, n;
+
+	if (!src->dmabuf)
+		return true;
+	find_piece(src->dmabuf, src->offset, src->length, &start, &n);
+	return n == src->length;
+}
+
+/* ---- finding room ---- */
+
+int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
+		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova)
+{
+	unsigned int i, t;
+
+	for (i = 0; i < nr_aperture; i++) {
+		uint64_t at = aperture[i].first > from ? aperture[i].first : from;
+		uint64_t last = aperture[i].last;
+
+		/* each round either fits, or leaves this range, or steps over one taken range */
+		for (t = 0;;) {
+			/* align upwards; beyond the end of the range if that wraps */
+			if (at > UINT64_MAX - (alignment - 1))
+				break;
+			at = (at + alignment - 1) & ~(alignment - 1);
+			if (at > last || length - 1 > last - at)
+				break;
+			while (t < nr_taken && taken[t].last < at)
+				t++;
+			if (t == nr_taken || taken[t].first > at + (length - 1)) {
+				*iova = at;
+				return 0;
+			}
+			if (taken[t].last == UINT64_MAX)
+				break;
+			at = taken[t].last + 1;
+		}
+	}
+	return -ENOSPC;
+}
+
+#define MAX_APERTURE 64
+
+/*
+ * Look for room in user space, and map there. What others mapped in this IOAS without the library is not known, but found out by
+ * EEXIST; the search steps over it, further each time.
+ */
+static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_t *iova)
+{
+	struct pb_iova_range aperture[MAX_APERTURE];
+	struct pb_iova_range *taken;
+	struct pb_mapping *m;
+	uint64_t alignment, page, from, step, where = 0;
+	unsigned int n = 0, tries;
+	int nr_aperture, ret;
+
+	nr_aperture = pb_ioas_aperture(ioas, aperture, MAX_APERTURE, &page, NULL);
+	if (nr_aperture < 0)
+		return nr_aperture;
+	if (nr_aperture > MAX_APERTURE)
+		nr_aperture = MAX_APERTURE;
+	LIST_FOREACH(m, &ioas->mappings, in_ioas)
+		n++;
+	taken = reallocarray(NULL, n ? n : 1, sizeof(*taken));
+	if (!taken)
+		return -ENOMEM;
+	n = 0;
+	LIST_FOREACH(m, &ioas->mappings, in_ioas) {
+		taken[n].first = m->iova;
+		taken[n++].last = m->iova + (m->length - 1);
+	}
+	/* so that the IOMMU can use large pages where the buffer allows it; page 0 is left alone, as the kernel does */
+	alignment = page;
+	if (src->length >= 2 << 20 && page < 2 << 20)
+		alignment = 2 << 20;
+	from = page;
+	step = src->length;
+	for (tries = 0; tries < 64; tries++) {
+		ret = pb_find_hole(aperture, (unsigned int)nr_aperture, taken, n, from, src->length, alignment, iova);
+		if (ret)
+			break;
+		ret = map_pieces(ioas, src, true, iova, &where);
+		if (ret != -EEXIST)
+			break;
+		if (where > UINT64_MAX - step) {
+			ret = -ENOSPC;
+			break;
+		}
+		from = where + step;
+		step *= 2;
+	}
+	free(taken);
+	return ret == -EEXIST ? -ENOSPC : ret;
+}
+
+static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t *iova)
+{
+	struct pb_mapping *m;
+	uint64_t where;
+
+	if (!in_one_piece(src))
+		return map_searching(ioas, src, iova);
+	/* addresses that belong to a mapping which iommufd does not have at present are not for the kernel to give away */
+	LIST_FOREACH(m, &ioas->mappings, in_ioas)
+		if (!m->mapped)
+			return map_searching(ioas, src, iova);
+	*iova = 0;
+	return map_pieces(ioas, src, false, iova, &where);
+}
+
+/* ---- why it failed ---- */
+
+static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova, int ret, struct pb_error *err)
+{
+	struct pb_iova_range aperture[MAX_APERTURE];
+	char what[80];
+	int i, n;
+
+	if (src->dmabuf)
+		snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)src->length, (ull)src->offset);
+	else
+		snprintf(what, sizeof(what), "0x%llx bytes of memory at 0x%llx", (ull)src->length, (ull)src->offset);
+	switch (ret) {
+	case -EEXIST:
+		return pb_fail(err, EEXIST, "cannot map %s at IOVA 0x%llx: something is mapped there in address space %u; unmap it, or "
+			       "choose another address", what, (ull)iova, ioas->id);
+	case -ENOSPC:
+		return pb_fail(err, ENOSPC, "cannot map %s: address space %u has no free room of this size", what, ioas->id);
+	case -ENODEV:
+		return pb_fail(err, ENODEV, "cannot map %s: the buffer is revoked; memory decoding of its device may be off, or the device "
+			       "closed", what);
+	case -EOPNOTSUPP:
+		if (!src->dmabuf)
+			break;
+		if (strcmp(src->dmabuf->fdinfo.exporter, "vfio_pci_core"))
+			return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of vfio-pci, and this one is of "
+				       "the exporter '%s'", what, src->dmabuf->fdinfo.exporter);
+		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of a single range, and this one has several "
+			       "or comes from a kernel without VFIO_PCI_DMABUF; export it in this process, or a descriptor for each range",
+			       what);
+	case -EFAULT:
+		if (src->dmabuf)
+			break;
+		return pb_fail(err, EFAULT, "cannot map %s: it is not mapped in this process, or is memory of a device, which cannot be "
+			       "pinned; map a device's memory as a buffer", what);
+	case -ENOMEM:
+		if (src->dmabuf)
+			break;
+		return pb_fail(err, ENOMEM, "cannot map %s: no memory, or its pages are more than RLIMIT_MEMLOCK allows to pin", what);
+	case -EINVAL:
+	case -EOVERFLOW:
+		if (!fixed)
+			break;
+		n = pb_ioas_aperture(ioas, aperture, MAX_APERTURE, NULL, NULL);
+		for (i = 0; i < n && i < MAX_APERTURE; i++)
+			if (iova >= aperture[i].first && iova <= aperture[i].last && src->length - 1 <= aperture[i].last - iova)
+				break;
+		if (n > 0 && i == n)
+			return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx: that is not inside the aperture of address space %u, whose "
+				       "%d ranges end at 0x%llx", what, (ull)iova, ioas->id, n,
+				       (ull)aperture[n <= MAX_APERTURE ? n - 1 : MAX_APERTURE - 1].last);
+		break;
+	}
+	return pb_fail_errno(err, -ret, "cannot map %s into address space %u (%s)", what, ioas->id,
+			     src->dmabuf ? "IOMMU_IOAS_MAP_FILE" : "IOMMU_IOAS_MAP");
+}
+
+/* ---- mappings ---- */
+
+static void insert_mapping(struct pb_ioas *ioas, struct pb_mapping *mapping)
+{
+	struct pb_mapping *m, *before = NULL;
+
+	LIST_FOREACH(m, &ioas->mappings, in_ioas) {
+		if (m->iova > mapping->iova)
+			break;
+		before = m;
+	}
+	if (before)
+		LIST_INSERT_AFTER(before, mapping, in_ioas);
+	else
+		LIST_INSERT_HEAD(&ioas->mappings, mapping, in_ioas);
+}
+
+static bool is_taken(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
+{
+	struct pb_mapping *m;
+
+	LIST_FOREACH(m, &ioas->mappings, in_ioas)
+		if (iova <= m->iova + (m->length - 1) && m->iova <= iova + (length - 1))
+			return true;
+	return false;
+}
+
+static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags, uint64_t iova, struct pb_mapping **mapping,
+		      struct pb_error *err)
+{
+	bool fixed = flags & PB_MAP_FIXED;
+	struct pb_mapping *new;
+	uint64_t where = 0;
+	uint64_t seen = 0;
+	int ret;
+
+	if (fixed && !pb_aligned(iova, pb_page_size()))
+		return pb_fail(err, EINVAL, "cannot map at IOVA 0x%llx: it must be a multiple of the page size, 0x%llx", (ull)iova,
+			       (ull)pb_page_size());
+	if (fixed && iova > UINT64_MAX - (src->length - 1))
+		return pb_fail(err, ERANGE, "cannot map 0x%llx bytes at IOVA 0x%llx: they end beyond 2^64", (ull)src->length, (ull)iova);
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return pb_fail_errno(err, ENOMEM, "cannot map");
+	new->ioas = ioas;
+	new->length = src->length;
+	new->prot = src->prot;
+	new->offset = src->offset;
+	new->mapped = true;
+	atomic_init(&new->state, PB_LIVE);
+
+	pthread_mutex_lock(&ioas->lock);
+	if (src->dmabuf && src->dmabuf->origin)
+		seen = pb_origin_revocations(src->dmabuf->origin);
+	if (!fixed)
+		ret = map_anywhere(ioas, src, &iova);
+	else if (is_taken(ioas, iova, src->length))
+		ret = -EEXIST;
+	else
+		ret = map_pieces(ioas, src, true, &iova, &where);
+	if (ret) {
+		pthread_mutex_unlock(&ioas->lock);
+		free(new);
+		return map_failed(ioas, src, fixed, iova, ret, err);
+	}
+	new->iova = iova;
+	insert_mapping(ioas, new);
+	if (src->dmabuf) {
+		new->dmabuf = pb_dmabuf_get(src->dmabuf);
+		if (new->dmabuf->origin)
+			pb_origin_watch(new->dmabuf->origin, new, seen);
+	}
+	*mapping = new;
+	pthread_mutex_unlock(&ioas->lock);
+	return 0;
+}
+
+static int check_flags(unsigned int flags, unsigned int known, uint32_t *prot, struct pb_error *err)
+{
+	if (flags & ~known)
+		return pb_fail(err, EINVAL, "cannot map with flags 0x%x: 0x%x is not known here", flags, flags & ~known);
+	if (!(flags & (PB_MAP_READ | PB_MAP_WRITE)))
+		return pb_fail(err, EINVAL, "cannot map with flags 0x%x: they allow no access; PB_MAP_READ, PB_MAP_WRITE or both are needed",
+			       flags);
+	*prot = (flags & PB_MAP_READ ? IOMMU_IOAS_MAP_READABLE : 0) | (flags & PB_MAP_WRITE ? IOMMU_IOAS_MAP_WRITEABLE : 0);
+	return 0;
+}
+
+int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags, uint64_t iova,
+		  struct pb_mapping **mapping, struct pb_error *err)
+{
+	struct source src = { .offset = (uintptr_t)address, .length = length };
+	int ret;
+
+	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED, &src.prot, err);
+	if (ret)
+		return ret;
+	if (!length || !pb_aligned(length, pb_page_size()) || !pb_aligned(src.offset, pb_page_size()))
+		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes of memory at 0x%llx: address and length must be multiples of the page "
+			       "size, 0x%llx, and the length not 0", (ull)length, (ull)src.offset, (ull)pb_page_size());
+	return map_source(ioas, &src, flags, iova, mapping, err);
+}
+
+int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
+		  uint64_t iova, struct pb_mapping **mapping, struct pb_error *err)
+{
+	struct pb_dmabuf *dmabuf = buffer->dmabuf;
+	struct source src = { .dmabuf = dmabuf, .offset = offset };
+	uint64_t size = dmabuf->fdinfo.size;
+	int ret;
+
+	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED | PB_MAP_UNKNOWN_MODEL, &src.prot, err);
+	if (ret)
+		return ret;
+	if (offset >= size || length > size - offset)
+		return pb_fail(err, ERANGE, "cannot map 0x%llx bytes at 0x%llx of a buffer: its size is 0x%llx", (ull)length, (ull)offset,
+			       (ull)size);
+	src.length = length ? length : size - offset;
+	if (!pb_aligned(offset, pb_page_size()) || !pb_aligned(src.length, pb_page_size()))
+		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes at 0x%llx of a buffer: both must be multiples of the page size, 0x%llx",
+			       (ull)src.length, (ull)offset, (ull)pb_page_size());
+	ret = pb_model_accept(dmabuf->model, flags & PB_MAP_UNKNOWN_MODEL, dmabuf->fdinfo.exporter, err);
+	if (ret)
+		return ret;
+	return map_source(ioas, &src, flags, iova, mapping, err);
+}
+
+uint64_t pb_mapping_iova(const struct pb_mapping *mapping)
+{
+	return mapping->iova;
+}
+
+uint64_t pb_mapping_length(const struct pb_mapping *mapping)
+{
+	return mapping->length;
+}
+
+enum pb_state pb_mapping_state(const struct pb_mapping *mapping)
+{
+	return (enum pb_state)atomic_load(&mapping->state);
+}
+
+void pb_mapping_set_data(struct pb_mapping *mapping, void *data)
+{
+	mapping->data = data;
+}
+
+void *pb_mapping_data(const struct pb_mapping *mapping)
+{
+	return mapping->data;
+}
+
+void pb_mapping_free(struct pb_mapping *mapping)
+{
+	LIST_REMOVE(mapping, in_ioas);
+	if (mapping->dmabuf && mapping->dmabuf->origin)
+		pb_origin_unwatch(mapping->dmabuf->origin, mapping);
+	/* nobody can queue it any more */
+	pb_mapping_forget_event(mapping);
+	pb_dmabuf_put(mapping->dmabuf);
+	free(mapping);
+}
+
+int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
+{
+	struct pb_ioas *ioas;
+	int ret = 0;
+
+	if (!mapping)
+		return 0;
+	ioas = mapping->ioas;
+	pthread_mutex_lock(&ioas->lock);
+	if (mapping->mapped)
+		ret = unmap_span(ioas, ioas->id, mapping->iova, mapping->length);
+	if (ret)
+		ret = pb_fail_errno(err, -ret, "cannot unmap 0x%llx bytes at IOVA 0x%llx of address space %u (IOMMU_IOAS_UNMAP)",
+				    (ull)mapping->length, (ull)mapping->iova, ioas->id);
+	else
+		pb_mapping_free(mapping);
+	pthread_mutex_unlock(&ioas->lock);
+	return ret;
+}
+
+/* ---- revoked, and back ---- */
+
+/*
+ * Whether the buffer behind a mapping can be mapped now: try it, in an IOAS that no device uses. -ENODEV if it is revoked. The
+ * pieces of a buffer come from one device, and are revoked together.
+ */
+static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
+{
+	struct source src = { .dmabuf = mapping->dmabuf, .offset = mapping->offset, .length = mapping->length };
+	uint64_t start, n, iova;
+	int fd, ret;
+
+	if (!ioas->scratch_id) {
+		ret = pb_ioas_alloc_id(ioas->iommu, &ioas->scratch_id);
+		if (ret)
+			return ret;
+	}
+	fd = find_piece(src.dmabuf, src.offset, src.length, &start, &n);
+	ret = map_one(ioas, ioas->scratch_id, fd, start, n, IOMMU_IOAS_MAP_READABLE, false, &iova);
+	if (!ret)
+		ret = unmap_span(ioas, ioas->scratch_id, iova, n);
+	return ret;
+}
+
+int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
+{
+	struct source src = { .dmabuf = mapping->dmabuf, .offset = mapping->offset, .length = mapping->length, .prot = mapping->prot };
+	struct pb_ioas *ioas = mapping->ioas;
+	uint64_t iova = mapping->iova, where = 0, seen = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&ioas->lock);
+	if (pb_mapping_state(mapping) == PB_LIVE)
+		goto out;
+	if (mapping->dmabuf->origin)
+		seen = pb_origin_revocations(mapping->dmabuf->origin);
+	/* the dead mapping keeps the addresses until there is something to put there */
+	ret = probe_buffer(ioas, mapping);
+	if (!ret && mapping->mapped) {
+		ret = unmap_span(ioas, ioas->id, iova, mapping->length);
+		if (!ret)
+			mapping->mapped = false;
+	}
+	if (!ret)
+		ret = map_pieces(ioas, &src, true, &iova, &where);
+	if (ret)
+		goto out;
+	mapping->mapped = true;
+	atomic_store(&mapping->state, PB_LIVE);
+	if (mapping->dmabuf->origin)
+		pb_origin_watch(mapping->dmabuf->origin, mapping, seen);
+out:
+	pthread_mutex_unlock(&ioas->lock);
+	return ret ? map_failed(ioas, &src, true, iova, ret, err) : 0;
+}
+
+int pb_ioas_check(struct pb_ioas *ioas, struct pb_error *err)
+{
+	struct pb_mapping *mapping;
+	int found = 0;
+	int ret = 0;
+
+	pthread_mutex_lock(&ioas->lock);
+	LIST_FOREACH(mapping, &ioas->mappings, in_ioas) {
+		if (!mapping->dmabuf || pb_mapping_state(mapping) == PB_REVOKED)
+			continue;
+		ret = probe_buffer(ioas, mapping);
+		if (ret == -ENODEV) {
+			pb_mapping_revoked(mapping);
+			found++;
+		} else if (ret) {
+			break;
+		}
+	}
+	pthread_mutex_unlock(&ioas->lock);
+	if (ret && ret != -ENODEV)
+		return pb_fail_errno(err, -ret, "cannot ask which mappings of address space %u are revoked (IOMMU_IOAS_MAP_FILE)", ioas->id);
+	return found;
+}

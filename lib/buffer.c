@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Buffers: dma-bufs that were exported here, or came as descriptors. */
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "internal.h"
+#include "uapi.h"
+
+typedef unsigned long long ull;
+
+struct pb_dmabuf *pb_dmabuf_get(struct pb_dmabuf *dmabuf)
+{
+	atomic_fetch_add(&dmabuf->refs, 1);
+	return dmabuf;
+}
+
+void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
+{
+	unsigned int i;
+
+	if (!dmabuf || atomic_fetch_sub(&dmabuf->refs, 1) > 1)
+		return;
+	/* the only piece of a simple buffer is the buffer itself */
+	if (dmabuf->nr_pieces > 1)
+		for (i = 0; i < dmabuf->nr_pieces; i++)
+			close(dmabuf->pieces[i].fd);
+	if (dmabuf->fd >= 0)
+		close(dmabuf->fd);
+	pb_origin_put(dmabuf->origin);
+	free(dmabuf->ranges);
+	free(dmabuf->pieces);
+	free(dmabuf);
+}
+
+/* fill in what the kernel tells of dmabuf->fd; @shown is the number the caller knows the descriptor by */
+static int read_identity(struct pb_dmabuf *dmabuf, int shown, struct pb_error *err)
+{
+	char text[1024];
+	char path[48];
+	struct stat st;
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dmabuf->fd);
+	ret = pb_read_file(path, text, sizeof(text));
+	if (ret < 0)
+		return pb_fail_errno(err, -ret, "cannot read %s, which tells what a dma-buf is; it needs /proc", path);
+	pb_parse_fdinfo(text, &dmabuf->fdinfo);
+	if (!dmabuf->fdinfo.is_dmabuf)
+		return pb_fail(err, EINVAL, "descriptor %d is no dma-buf", shown);
+	if (fstat(dmabuf->fd, &st))
+		return pb_fail_errno(err, errno, "cannot stat the dma-buf in descriptor %d", shown);
+	dmabuf->id = st.st_ino;
+	dmabuf->model = pb_exporter_model(dmabuf->fdinfo.exporter);
+	return 0;
+}
+
+/* ---- export ---- */
+
+static int check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
+			struct pb_error *err)
+{
+	uint64_t page = pb_page_size();
+	uint64_t total = 0;
+	uint64_t size;
+	unsigned int i;
+
+	if (bar >= PB_BARS)
+		return pb_fail(err, EINVAL, "cannot export BAR %u of %s: a PCI function has BARs 0 to %u", bar, device->bdf, PB_BARS - 1);
+	size = bar < device->nr_regions ? device->regions[bar].size : 0;
+	if (!size)
+		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: it has no such BAR", bar, device->bdf);
+	if (!nr_ranges || !ranges)
+		return pb_fail(err, EINVAL, "cannot export BAR %u of %s: no range was given; one at least is needed", bar, device->bdf);
+	for (i = 0; i < nr_ranges; i++) {
+		uint64_t offset = ranges[i].offset, length = ranges[i].length;
+
+		if (!length)
+			return pb_fail(err, EINVAL, "cannot export range %u of BAR %u of %s: its length is 0; one page, 0x%llx, is the least",
+				       i, bar, device->bdf, (ull)page);
+		if (!pb_aligned(offset, page) || !pb_aligned(length, page))
+			return pb_fail(err, EINVAL, "cannot export range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: offset and length must be "
+				       "multiples of the page size, 0x%llx", i, (ull)length, (ull)offset, bar, device->bdf, (ull)page);
+		if (offset + length < offset)
+			return pb_fail(err, EOVERFLOW, "cannot export range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: its end is beyond "
+				       "2^64; the BAR's size is 0x%llx", i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+		if (offset + length > size)
+			return pb_fail(err, ERANGE, "cannot export range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: it ends beyond the BAR, "
+				       "whose size is 0x%llx", i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+		if (__builtin_add_overflow(total, length, &total) || total > INT64_MAX)
+			return pb_fail(err, EOVERFLOW, "cannot export %u ranges of BAR %u of %s: together they are larger than 2^63",
+				       nr_ranges, bar, device->bdf);
+	}
+	return 0;
+}
+
+static int export_fd(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
+		     struct pb_error *err)
+{
+	struct vfio_device_feature_dma_buf *request;
+	struct vfio_device_feature *feature;
+	size_t size = sizeof(*feature) + sizeof(*request) + nr_ranges * sizeof(request->dma_ranges[0]);
+	unsigned int i;
+	int fd;
+
+	feature = calloc(1, size);
+	if (!feature)
+		return pb_fail_errno(err, ENOMEM, "cannot export BAR %u of %s", bar, device->bdf);
+	feature->argsz = (uint32_t)size;
+	feature->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
+	request = (void *)feature->data;
+	request->region_index = bar;
+	request->open_flags = O_RDWR | O_CLOEXEC;
+	request->nr_ranges = nr_ranges;
+	for (i = 0; i < nr_ranges; i++) {
+		request->dma_ranges[i].offset = ranges[i].offset;
+		request->dma_ranges[i].length = ranges[i].length;
+	}
+	fd = pb_ioctl(device->fd, VFIO_DEVICE_FEATURE, feature);
+	free(feature);
+	switch (fd) {
+	case -ENOTTY:
+	case -EOPNOTSUPP:
+		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: its driver or this kernel cannot export dma-bufs "
+			       "(VFIO_DEVICE_FEATURE_DMA_BUF); Linux 7.2 with CONFIG_VFIO_PCI_DMABUF can", bar, device->bdf);
+	case -ENODEV:
+		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: the kernel has no memory for it", bar, device->bdf);
+	}
+	if (fd < 0)
+		return pb_fail_errno(err, -fd, "cannot export BAR %u of %s (VFIO_DEVICE_FEATURE_DMA_BUF)", bar, device->bdf);
+	return fd;
+}
+
+static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, struct pb_error *err)
+{
+	unsigned int i;
+
+	dmabuf->pieces = calloc(dmabuf->nr_ranges, sizeof(*dmabuf->pieces));
+	if (!dmabuf->pieces)
+		return pb_fail_errno(err, ENOMEM, "cannot export BAR %d of %s", dmabuf->bar, device->bdf);
+	if (dmabuf->nr_ranges == 1) {
+		dmabuf->pieces[0].fd = dmabuf->fd;
+		dmabuf->pieces[0].size = dmabuf->ranges[0].length;
+		dmabuf->nr_pieces = 1;
+		return 0;
+	}
+	for (i = 0; i < dmabuf->nr_ranges; i++) {
+		int fd = export_fd(device, (unsigned int)dmabuf->bar, &dmabuf->ranges[i], 1, err);
+
+		if (fd < 0) {
+			/* what was made so far must not be taken for a simple buffer's piece */
+			while (i--)
+				close(dmabuf->pieces[i].fd);
+			dmabuf->nr_pieces = 0;
+			return fd;
+		}
+		dmabuf->pieces[i].fd = fd;
+		dmabuf->pieces[i].size = dmabuf->ranges[i].length;
+	}
+	dmabuf->nr_pieces = dmabuf->nr_ranges;
+	return 0;
+}
+
+static int new_buffer(struct pb_dmabuf *dmabuf, struct pb_buffer **buffer, struct pb_error *err)
+{
+	struct pb_buffer *new;
+
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return pb_fail_errno(err, ENOMEM, "cannot keep a buffer");
+	new->dmabuf = dmabuf;
+	*buffer = new;
+	return 0;
+}
+
+int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
+		     unsigned int flags, struct pb_buffer **buffer, struct pb_error *err)
+{
+	char name[DMA_BUF_NAME_LEN];
+	struct pb_dmabuf *dmabuf;
+	int ret;
+
+	if (flags)
+		return pb_fail(err, EINVAL, "cannot export BAR %u of %s with flags 0x%x: no flag is known, 0 is right", bar, device->bdf,
+			       flags);
+	ret = check_ranges(device, bar, ranges, nr_ranges, err);
+	if (ret)
+		return ret;
+	dmabuf = calloc(1, sizeof(*dmabuf));
+	if (!dmabuf)
+		return pb_fail_errno(err, ENOMEM, "cannot export BAR %u of %s", bar, device->bdf);
+	atomic_init(&dmabuf->refs, 1);
+	dmabuf->bar = (int)bar;
+	dmabuf->origin = pb_origin_get(device->origin);
+	dmabuf->fd = -1;
+	dmabuf->ranges = reallocarray(NULL, nr_ranges, sizeof(*ranges));
+	if (!dmabuf->ranges) {
+		ret = pb_fail_errno(err, ENOMEM, "cannot export BAR %u of %s", bar, device->bdf);
+		goto err_put;
+	}
+	memcpy(dmabuf->ranges, ranges, nr_ranges * sizeof(*ranges));
+	dmabuf->nr_ranges = nr_ranges;
+
+	ret = export_fd(device, bar, ranges, nr_ranges, err);
+	if (ret < 0)
+		goto err_put;
+	dmabuf->fd = ret;
+	/* for people who look at /proc or debugfs; nothing depends on it */
+	snprintf(name, sizeof(name), "%s BAR %u", device->bdf, bar);
+	pb_ioctl(dmabuf->fd, DMA_BUF_SET_NAME_B, name);
+	ret = read_identity(dmabuf, dmabuf->fd, err);
+	if (ret)
+		goto err_put;
+	ret = export_pieces(dmabuf, device, err);
+	if (ret)
+		goto err_put;
+	ret = new_buffer(dmabuf, buffer, err);
+	if (ret)
+		goto err_put;
+	return 0;
+
+err_put:
+	pb_dmabuf_put(dmabuf);
+	return ret;
+}
+
+int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
+{
+	struct pb_dmabuf *dmabuf;
+	int ret;
+
+	dmabuf = calloc(1, sizeof(*dmabuf));
+	if (!dmabuf)
+		return pb_fail_errno(err, ENOMEM, "cannot take descriptor %d as a buffer", fd);
+	atomic_init(&dmabuf->refs, 1);
+	dmabuf->bar = -1;
+	dmabuf->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (dmabuf->fd < 0) {
+		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; a dma-buf's would be right", fd) :
+				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
+		goto err_put;
+	}
+	ret = read_identity(dmabuf, fd, err);
+	if (ret)
+		goto err_put;
+	dmabuf->pieces = calloc(1, sizeof(*dmabuf->pieces));
+	if (!dmabuf->pieces) {
+		ret = pb_fail_errno(err, ENOMEM, "cannot take descriptor %d as a buffer", fd);
+		goto err_put;
+	}
+	dmabuf->nr_pieces = 1;
+	dmabuf->pieces[0].fd = dmabuf->fd;
+	dmabuf->pieces[0].size = dmabuf->fdinfo.size;
+	ret = new_buffer(dmabuf, buffer, err);
+	if (ret)
+		goto err_put;
+	return 0;
+
+err_put:
+	pb_dmabuf_put(dmabuf);
+	return ret;
+}
+
+/* ---- questions ---- */
+
+int pb_buffer_fd(const struct pb_buffer *buffer)
+{
+	return buffer->dmabuf->fd;
+}
+
+int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struct pb_error *err)
+{
+	struct pb_dmabuf *dmabuf = buffer->dmabuf;
+	int ret;
+
+	/* the name may have changed since */
+	struct pb_dmabuf now = { .fd = dmabuf->fd };
+
+	ret = read_identity(&now, dmabuf->fd, err);
+	if (ret)
+		return ret;
+	memset(info, 0, sizeof(*info));
+	info->size = now.fdinfo.size;
+	info->id = now.id;
+	info->model = dmabuf->model;
+	memcpy(info->exporter, now.fdinfo.exporter, sizeof(info->exporter));
+	memcpy(info->name, now.fdinfo.name, sizeof(info->name));
+	info->bar = dmabuf->bar;
+	if (dmabuf->origin)
+		memcpy(info->bdf, dmabuf->origin->bdf, sizeof(info->bdf));
+	info->nr_ranges = dmabuf->nr_ranges;
+	return 0;
+}
+
+unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges, unsigned int nr_ranges)
+{
+	struct pb_dmabuf *dmabuf = buffer->dmabuf;
+	unsigned int n = nr_ranges < dmabuf->nr_ranges ? nr_ranges : dmabuf->nr_ranges;
+
+	if (n)
+		memcpy(ranges, dmabuf->ranges, n * sizeof(*ranges));
+	return dmabuf->nr_ranges;
+}
+
+void pb_buffer_close(struct pb_buffer *buffer)
+{
+	if (!buffer)
+		return;
+	pb_dmabuf_put(buffer->dmabuf);
+	free(buffer);
+}

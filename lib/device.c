@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* A VFIO device: its character device, bound to an iommufd; its regions; its command register; its reset. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "internal.h"
+#include "uapi.h"
+
+/* ---- the origin: what outlives the device ---- */
+
+struct pb_origin *pb_origin_new(const char *bdf)
+{
+	struct pb_origin *origin;
+
+	origin = calloc(1, sizeof(*origin));
+	if (!origin)
+		return NULL;
+	atomic_init(&origin->refs, 1);
+	pthread_mutex_init(&origin->lock, NULL);
+	LIST_INIT(&origin->mappings);
+	snprintf(origin->bdf, sizeof(origin->bdf), "%s", bdf);
+	return origin;
+}
+
+struct pb_origin *pb_origin_get(struct pb_origin *origin)
+{
+	atomic_fetch_add(&origin->refs, 1);
+	return origin;
+}
+
+void pb_origin_put(struct pb_origin *origin)
+{
+	if (!origin || atomic_fetch_sub(&origin->refs, 1) > 1)
+		return;
+	pthread_mutex_destroy(&origin->lock);
+	free(origin);
+}
+
+uint64_t pb_origin_revocations(struct pb_origin *origin)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&origin->lock);
+	n = origin->revocations;
+	pthread_mutex_unlock(&origin->lock);
+	return n;
+}
+
+void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint64_t seen)
+{
+	pthread_mutex_lock(&origin->lock);
+	if (!mapping->watched) {
+		LIST_INSERT_HEAD(&origin->mappings, mapping, in_origin);
+		mapping->watched = true;
+	}
+	if (origin->revocations != seen)
+		pb_mapping_revoked(mapping);
+	pthread_mutex_unlock(&origin->lock);
+}
+
+void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping)
+{
+	pthread_mutex_lock(&origin->lock);
+	if (mapping->watched) {
+		LIST_REMOVE(mapping, in_origin);
+		mapping->watched = false;
+	}
+	pthread_mutex_unlock(&origin->lock);
+}
+
+void pb_origin_revoke(struct pb_origin *origin)
+{
+	struct pb_mapping *mapping;
+
+	pthread_mutex_lock(&origin->lock);
+	origin->revocations++;
+	LIST_FOREACH(mapping, &origin->mappings, in_origin)
+		pb_mapping_revoked(mapping);
+	pthread_mutex_unlock(&origin->lock);
+}
+
+/* ---- open and close ---- */
+
+static int read_regions(struct pb_device *device, struct pb_error *err)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	unsigned int i;
+	int ret;
+
+	ret = pb_ioctl(device->fd, VFIO_DEVICE_GET_INFO, &info);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot ask %s for its regions (VFIO_DEVICE_GET_INFO)", device->bdf);
+	device->flags = info.flags;
+	device->nr_regions = info.num_regions < PB_MAX_REGIONS ? info.num_regions : PB_MAX_REGIONS;
+	for (i = 0; i < device->nr_regions; i++) {
+		struct vfio_region_info region = { .argsz = sizeof(region), .index = i };
+
+		ret = pb_ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &region);
+		/* a region that this device does not have, as VGA */
+		if (ret == -EINVAL)
+			continue;
+		if (ret)
+			return pb_fail_errno(err, -ret, "cannot ask %s for region %u (VFIO_DEVICE_GET_REGION_INFO)", device->bdf, i);
+		device->regions[i].offset = region.offset;
+		device->regions[i].size = region.size;
+		device->regions[i].flags = region.flags;
+	}
+	return 0;
+}
+
+static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, struct pb_error *err)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = device->iommu->fd };
+	int ret;
+
+	if (!f->cdev[0]) {
+		if (!f->driver[0])
+			return pb_fail(err, ENXIO, "cannot open %s: no driver is bound to it; bind it to vfio-pci ('peerbar bind %s')",
+				       f->bdf, f->bdf);
+		if (strstr(f->driver, "vfio"))
+			return pb_fail(err, ENXIO, "cannot open %s: %s has it, but the kernel has no VFIO character devices "
+				       "(CONFIG_VFIO_DEVICE_CDEV)", f->bdf, f->driver);
+		return pb_fail(err, ENXIO, "cannot open %s: the driver %s has it; bind it to vfio-pci ('peerbar bind %s')", f->bdf,
+			       f->driver, f->bdf);
+	}
+	device->fd = open(f->cdev, O_RDWR | O_CLOEXEC);
+	if (device->fd < 0) {
+		if (errno == EBUSY)
+			return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use", f->bdf,
+				       f->iommu_group);
+		return pb_fail_errno(err, errno, "cannot open %s of %s", f->cdev, f->bdf);
+	}
+	ret = pb_ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+	if (ret) {
+		if (ret == -EBUSY || ret == -EINVAL)
+			ret = pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use", f->bdf,
+				      f->iommu_group);
+		else
+			ret = pb_fail_errno(err, -ret, "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)", f->bdf);
+		close(device->fd);
+		return ret;
+	}
+	device->iommufd_id = bind.out_devid;
+	return 0;
+}
+
+int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err)
+{
+	struct pb_pci_function f;
+	struct pb_device *new;
+	int ret;
+
+	ret = pb_pci_get(bdf, &f, err);
+	if (ret)
+		return ret;
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return pb_fail_errno(err, ENOMEM, "cannot open %s", f.bdf);
+	memcpy(new->bdf, f.bdf, sizeof(new->bdf));
+	new->origin = pb_origin_new(f.bdf);
+	if (!new->origin) {
+		ret = pb_fail_errno(err, ENOMEM, "cannot open %s", f.bdf);
+		goto err_free;
+	}
+	new->iommu = pb_iommu_get(iommu);
+	ret = open_cdev(new, &f, err);
+	if (ret)
+		goto err_put;
+	ret = read_regions(new, err);
+	if (ret)
+		goto err_close;
+	pthread_mutex_init(&new->lock, NULL);
+	*device = new;
+	return 0;
+
+err_close:
+	close(new->fd);
+err_put:
+	pb_iommu_close(new->iommu);
+	pb_origin_put(new->origin);
+err_free:
+	free(new);
+	return ret;
+}
+
+void pb_device_close(struct pb_device *device)
+{
+	if (!device)
+		return;
+	pthread_mutex_lock(&device->iommu->lock);
+	if (device->ioas)
+		LIST_REMOVE(device, in_ioas);
+	/* the kernel detaches what is still attached */
+	close(device->fd);
+	pthread_mutex_unlock(&device->iommu->lock);
+	/* not before: what is mapped until then is revoked too */
+	pb_origin_revoke(device->origin);
+	pb_origin_put(device->origin);
+	pb_iommu_close(device->iommu);
+	pthread_mutex_destroy(&device->lock);
+	free(device);
+}
+
+const char *pb_device_bdf(const struct pb_device *device)
+{
+	return device->bdf;
+}
+
+int pb_device_fd(const struct pb_device *device)
+{
+	return device->fd;
+}
+
+/* ---- regions ---- */
+
+unsigned int pb_device_regions(const struct pb_device *device)
+{
+	return device->nr_regions;
+}
+
+static int check_region(struct pb_device *device, unsigned int index, struct pb_error *err)
+{
+	if (index >= device->nr_regions)
+		return pb_fail(err, EINVAL, "%s has no region %u; its regions are 0 to %u", device->bdf, index, device->nr_regions - 1);
+	return 0;
+}
+
+int pb_device_region(struct pb_device *device, unsigned int index, struct pb_region *region, struct pb_error *err)
+{
+	uint32_t flags;
+	int ret;
+
+	ret = check_region(device, index, err);
+	if (ret)
+		return ret;
+	flags = device->regions[index].flags;
+	region->index = index;
+	region->size = device->regions[index].size;
+	region->readable = flags & VFIO_REGION_INFO_FLAG_READ;
+	region->writable = flags & VFIO_REGION_INFO_FLAG_WRITE;
+	region->mappable = flags & VFIO_REGION_INFO_FLAG_MMAP;
+	return 0;
+}
+
+static int check_span(struct pb_device *device, unsigned int region, uint64_t offset, uint64_t length, struct pb_error *err)
+{
+	uint64_t size;
+	int ret;
+
+	ret = check_region(device, region, err);
+	if (ret)
+		return ret;
+	size = device->regions[region].size;
+	if (offset > size || length > size - offset)
+		return pb_fail(err, ERANGE, "0x%llx bytes at 0x%llx are not all inside region %u of %s, whose size is 0x%llx",
+			       (unsigned long long)length, (unsigned long long)offset, region, device->bdf, (unsigned long long)size);
+	return 0;
+}
+
+int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offset, void *data, size_t length, struct pb_error *err)
+{
+	char *p = data;
+	int ret;
+
+	ret = check_span(device, region, offset, length, err);
+	if (ret)
+		return ret;
+	while (length) {
+		ssize_t n = pread(device->fd, p, length, (off_t)(device->regions[region].offset + offset));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return pb_fail_errno(err, n ? errno : EIO, "cannot read 0x%zx bytes at 0x%llx of region %u of %s", length,
+					     (unsigned long long)offset, region, device->bdf);
+		p += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
+		    struct pb_error *err)
+{
+	const char *p = data;
+	int ret;
+
+	ret = check_span(device, region, offset, length, err);
+	if (ret)
+		return ret;
+	while (length) {
+		ssize_t n = pwrite(device->fd, p, length, (off_t)(device->regions[region].offset + offset));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return pb_fail_errno(err, n ? errno : EIO, "cannot write 0x%zx bytes at 0x%llx of region %u of %s", length,
+					     (unsigned long long)offset, region, device->bdf);
+		p += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	return 0;
+}
+
+int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length, bool writable, void **address,
+		   struct pb_error *err)
+{
+	void *p;
+	int ret;
+
+	ret = check_span(device, region, offset, length, err);
+	if (ret)
+		return ret;
+	if (!length || !pb_aligned(offset, pb_page_size()))
+		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at 0x%llx of region %u of %s: the offset must be a multiple of the page "
+			       "size, 0x%llx, and the length not 0", length, (unsigned long long)offset, region, device->bdf,
+			       (unsigned long long)pb_page_size());
+	if (!(device->regions[region].flags & VFIO_REGION_INFO_FLAG_MMAP))
+		return pb_fail(err, EOPNOTSUPP, "region %u of %s cannot be mapped; pb_device_read() and pb_device_write() reach it", region,
+			       device->bdf);
+	p = mmap(NULL, length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, device->fd,
+		 (off_t)(device->regions[region].offset + offset));
+	if (p == MAP_FAILED)
+		return pb_fail_errno(err, errno, "cannot map 0x%zx bytes at 0x%llx of region %u of %s", length,
+				     (unsigned long long)offset, region, device->bdf);
+	*address = p;
+	return 0;
+}
+
+/* ---- the command register, and reset ---- */
+
+static int get_command(struct pb_device *device, uint16_t *command, struct pb_error *err)
+{
+	uint8_t le[2];
+	int ret;
+
+	ret = pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, le, sizeof(le), err);
+	if (!ret)
+		*command = (uint16_t)(le[0] | le[1] << 8);
+	return ret;
+}
+
+static int change_command(struct pb_device *device, uint16_t bit, bool on, struct pb_error *err)
+{
+	uint16_t command = 0;
+	int ret;
+
+	pthread_mutex_lock(&device->lock);
+	ret = get_command(device, &command, err);
+	if (!ret && !!(command & bit) != on) {
+		uint8_t le[2];
+
+		command ^= bit;
+		le[0] = command & 0xff;
+		le[1] = command >> 8;
+		ret = pb_device_write(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, le, sizeof(le), err);
+	}
+	pthread_mutex_unlock(&device->lock);
+	return ret;
+}
+
+int pb_device_set_decoding(struct pb_device *device, bool on, struct pb_error *err)
+{
+	int ret;
+
+	ret = change_command(device, PCI_COMMAND_MEMORY, on, err);
+	/* also if it was off already: harmless, and right if somebody else turned it off */
+	if (!on && !ret)
+		pb_origin_revoke(device->origin);
+	return ret;
+}
+
+int pb_device_decoding(struct pb_device *device, struct pb_error *err)
+{
+	uint16_t command = 0;
+	int ret;
+
+	ret = get_command(device, &command, err);
+	return ret ? ret : !!(command & PCI_COMMAND_MEMORY);
+}
+
+int pb_device_set_bus_master(struct pb_device *device, bool on, struct pb_error *err)
+{
+	return change_command(device, PCI_COMMAND_MASTER, on, err);
+}
+
+int pb_device_reset(struct pb_device *device, struct pb_error *err)
+{
+	int ret;
+
+	if (!(device->flags & VFIO_DEVICE_FLAGS_RESET))
+		return pb_fail(err, EOPNOTSUPP, "%s cannot be reset: the kernel knows no reset for this function alone", device->bdf);
+	pthread_mutex_lock(&device->lock);
+	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
+	pthread_mutex_unlock(&device->lock);
+	/* whatever came of it, the kernel revoked first */
+	pb_origin_revoke(device->origin);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot reset %s (VFIO_DEVICE_RESET)", device->bdf);
+	return 0;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What the parts of the library share.
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *	pb_iommu.lock		which device is attached to which address space; held across attach and detach ioctls
+ *	pb_ioas.lock		the address space's list of mappings, and how much of each is mapped; held across map and unmap ioctls
+ *	pb_device.lock		read-modify-write of the device's command register, and its reset
+ *	pb_origin.lock		who is to be told when the device's buffers are revoked; nothing is called with it held but
+ *	pb_ioas.events_lock	the queue of revoked mappings (a leaf)
+ *
+ * Lifetimes are reference counts: a device holds its context, an address space holds its context, buffers and mappings hold the
+ * origin of the device they came from, which is all that is left of a device once it is closed.
+ */
+#ifndef PB_INTERNAL_H
+#define PB_INTERNAL_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "peerbar.h"
+
+/* ---- errors ---- */
+
+/* fail with -code and a sentence */
+int pb_fail(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* the same, with ": " and the errno's own words behind the sentence */
+int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- small helpers ---- */
+
+uint64_t pb_page_size(void);
+
+static inline bool pb_aligned(uint64_t value, uint64_t to)
+{
+	return !(value & (to - 1));
+}
+
+/* ioctl() that is begun again after a signal, and says -errno */
+static inline int pb_ioctl(int fd, unsigned long request, void *arg)
+{
+	int ret;
+
+	do {
+		ret = ioctl(fd, request, arg);
+	} while (ret < 0 && errno == EINTR);
+	return ret < 0 ? -errno : ret;
+}
+
+/* read a whole small file below a directory into a string: -errno, or its length; longer files are cut */
+int pb_read_file(const char *path, char *text, size_t size);
+int pb_write_file(const char *path, const char *text);
+/* the last component of what a link points to, "" if there is no link */
+void pb_read_link_name(const char *path, char *name, size_t size);
+/* "0000:01:00.0" from what a person writes; -EINVAL */
+int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err);
+
+/* ---- the iommufd context ---- */
+
+struct pb_iommu {
+	atomic_uint refs;
+	int fd;
+	pthread_mutex_t lock;
+};
+
+struct pb_iommu *pb_iommu_get(struct pb_iommu *iommu);
+
+/* ---- devices ---- */
+
+#define PB_MAX_REGIONS 64
+
+struct pb_device {
+	struct pb_iommu *iommu;
+	struct pb_origin *origin;
+	pthread_mutex_t lock;
+	int fd;
+	struct pb_ioas *ioas; /* that it is attached to, or NULL; under pb_iommu.lock */
+	LIST_ENTRY(pb_device) in_ioas;
+	unsigned int nr_regions;
+	struct {
+		uint64_t offset;
+		uint64_t size;
+		uint32_t flags;
+	} regions[PB_MAX_REGIONS];
+	uint32_t flags;
+	uint32_t iommufd_id;
+	char bdf[PB_BDF_LEN];
+};
+
+/*
+ * What buffers and mappings remember of the device that they came from. @revocations counts how often the device's buffers were
+ * revoked: a mapping that was made under another count than the present one may be dead.
+ */
+struct pb_origin {
+	atomic_uint refs;
+	pthread_mutex_t lock;
+	uint64_t revocations;
+	LIST_HEAD(, pb_mapping) mappings;
+	char bdf[PB_BDF_LEN];
+};
+
+struct pb_origin *pb_origin_new(const char *bdf);
+struct pb_origin *pb_origin_get(struct pb_origin *origin);
+void pb_origin_put(struct pb_origin *origin);
+/* the count before a map ioctl, for pb_origin_watch() after it */
+uint64_t pb_origin_revocations(struct pb_origin *origin);
+/* tell the mapping of revocations from now on, and at once if there was one since @seen */
+void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint64_t seen);
+void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping);
+/* the device's buffers have been revoked: tell all mappings */
+void pb_origin_revoke(struct pb_origin *origin);
+
+/* ---- buffers ---- */
+
+/* what /proc/self/fdinfo says of a dma-buf */
+struct pb_fdinfo {
+	bool is_dmabuf;
+	uint64_t size;
+	char exporter[PB_NAME_LEN];
+	char name[PB_NAME_LEN];
+};
+
+void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info);
+
+/*
+ * A dma-buf, shared by a buffer and its mappings, and never changed once it is made. @pieces are single-range dma-bufs that cover
+ * it in order, which is what iommufd can map; a buffer of one range, or whose ranges are not known, is its own only piece.
+ */
+struct pb_dmabuf {
+	atomic_uint refs;
+	int fd;
+	struct pb_fdinfo fdinfo;
+	uint64_t id;
+	enum pb_model model;
+	struct pb_origin *origin; /* NULL if it came as a descriptor */
+	int bar;
+	unsigned int nr_ranges; /* 0 if not known */
+	struct pb_range *ranges;
+	unsigned int nr_pieces;
+	struct pb_piece {
+		int fd;
+		uint64_t size;
+	} *pieces;
+};
+
+struct pb_buffer {
+	struct pb_dmabuf *dmabuf;
+};
+
+struct pb_dmabuf *pb_dmabuf_get(struct pb_dmabuf *dmabuf);
+void pb_dmabuf_put(struct pb_dmabuf *dmabuf);
+
+/* whether an importer that cannot follow moves may take a buffer of this model */
+int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter, struct pb_error *err);
+
+/* ---- address spaces ---- */
+
+TAILQ_HEAD(pb_mapping_queue, pb_mapping);
+
+struct pb_ioas {
+	struct pb_iommu *iommu;
+	uint32_t id;
+	uint32_t scratch_id; /* an IOAS without devices, to ask whether a buffer can be mapped; 0 until needed */
+	LIST_HEAD(, pb_device) devices; /* that are attached; under pb_iommu.lock */
+	pthread_mutex_t lock;
+	LIST_HEAD(pb_mapping_list, pb_mapping) mappings; /* ascending by IOVA */
+	pthread_mutex_t events_lock;
+	struct pb_mapping_queue revoked;
+	int event_fd;
+};
+
+struct pb_mapping {
+	struct pb_ioas *ioas;
+	LIST_ENTRY(pb_mapping) in_ioas;
+	uint64_t iova;
+	uint64_t length;
+	uint32_t prot; /* of struct iommu_ioas_map.flags */
+	atomic_int state;
+	void *data;
+	bool mapped; /* iommufd has it, dead or alive; only a restore that failed half-way leaves a mapping without */
+	struct pb_dmabuf *dmabuf; /* NULL for ordinary memory */
+	uint64_t offset; /* in the buffer, or the address of ordinary memory */
+	LIST_ENTRY(pb_mapping) in_origin;
+	bool watched;
+	TAILQ_ENTRY(pb_mapping) in_revoked; /* under events_lock */
+	bool queued;
+};
+
+/* the mapping is found to be revoked: note it, and queue the event, once */
+void pb_mapping_revoked(struct pb_mapping *mapping);
+
+/* where to put @length bytes, given the aperture and what is taken; pure, for unit tests. 0, or -ENOSPC */
+int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
+		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova);
+
+#endif

@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/**
+ * DOC: libpeerbar - one PCI device's memory, used by its peers
+ *
+ * A range of a BAR is exported as a dma-buf (&struct pb_buffer), and an IOMMU address space (&struct pb_ioas) imports it, so
+ * that the devices attached to that address space reach it by DMA. Everything here works on an unmodified kernel, 7.2 or
+ * newer, with vfio-pci and iommufd.
+ *
+ * Conventions, for every function unless its description says otherwise:
+ *
+ * - A function that returns int returns 0 (or a file descriptor) on success and a negative errno on failure. A failing
+ *   function changes nothing: what it had begun is undone.
+ * - @err may be NULL. On failure it receives the errno and one sentence that says what was asked, what is wrong with it, and
+ *   what would be right. On success it is left alone.
+ * - Besides the errnos that are listed, -ENOMEM is possible wherever memory is allocated, and so is any errno of the system
+ *   call beneath, whose sentence then names the call.
+ * - Functions may be called from several threads at a time, on the same objects. Only the functions that free an object (close,
+ *   destroy, unmap) must be the last to use it.
+ * - Objects keep alive what they were made from: closing a &struct pb_iommu while a device of it is open is no error.
+ * - Sizes, offsets and addresses are in bytes. "Page" is the system's page, sysconf(_SC_PAGESIZE).
+ * - All file descriptors are opened with O_CLOEXEC. The library neither prints, nor aborts, nor starts threads, nor keeps global
+ *   state.
+ */
+#ifndef PEERBAR_H
+#define PEERBAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define PB_API __attribute__((visibility("default")))
+#else
+#define PB_API
+#endif
+
+/* ---- errors -------------------------------------------------------------------------------------------------------------- */
+
+/**
+ * struct pb_error - why a call failed
+ * @code: the errno, positive; 0 in an error that has not been used
+ * @text: one sentence, without a newline, NUL-terminated
+ */
+struct pb_error {
+	int code;
+	char text[380];
+};
+
+/* ---- PCI functions ------------------------------------------------------------------------------------------------------- */
+
+#define PB_BDF_LEN 24 /* "ffffffff:ff:1f.7", with room */
+#define PB_NAME_LEN 64
+#define PB_BARS 6
+
+/**
+ * struct pb_pci_bar - a BAR as sysfs tells it
+ * @size: its size; 0 if there is none, or it is the upper half of a 64-bit BAR
+ * @memory: it is memory, not I/O ports
+ * @prefetchable: it is prefetchable memory
+ */
+struct pb_pci_bar {
+	uint64_t size;
+	bool memory;
+	bool prefetchable;
+};
+
+/**
+ * struct pb_pci_function - a PCI function as sysfs tells it
+ * @bdf: its address, "0000:01:00.0"
+ * @vendor: vendor id
+ * @device: device id
+ * @pci_class: class, subclass and programming interface, 24 bits
+ * @driver: the driver it is bound to; "" if none
+ * @cdev: its VFIO character device, "/dev/vfio/devices/vfio0"; "" if it has none
+ * @iommu_group: the number of its IOMMU group; -1 if it has none
+ * @bars: its BARs
+ */
+struct pb_pci_function {
+	char bdf[PB_BDF_LEN];
+	uint16_t vendor;
+	uint16_t device;
+	uint32_t pci_class;
+	char driver[PB_NAME_LEN];
+	char cdev[PB_NAME_LEN];
+	int iommu_group;
+	struct pb_pci_bar bars[PB_BARS];
+};
+
+/**
+ * pb_pci_get() - look a PCI function up
+ * @bdf: its address, "0000:01:00.0" or, in domain 0, "01:00.0"
+ * @function: filled in
+ * @err: may be NULL
+ *
+ * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there.
+ */
+PB_API int pb_pci_get(const char *bdf, struct pb_pci_function *function, struct pb_error *err);
+
+/**
+ * pb_pci_list() - all PCI functions, in the order of their addresses
+ * @functions: receives an array to be freed with free()
+ * @err: may be NULL
+ *
+ * Return: the number of functions, or a negative errno.
+ */
+PB_API int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err);
+
+/**
+ * pb_pci_bind() - bind a function to a driver, by driver_override
+ * @bdf: the function's address
+ * @driver: the driver's name; NULL for "vfio-pci"
+ * @err: may be NULL
+ *
+ * The function is taken from the driver that has it. If the new driver does not take it, the override is removed and the former
+ * driver gets it back. Binding to the driver that it is bound to already succeeds and does nothing.
+ *
+ * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there, or the driver does not take it; -ENOENT
+ * if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
+ */
+PB_API int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err);
+
+/**
+ * pb_pci_unbind() - take a function from its driver, forget the override, and let the kernel find it its ordinary driver
+ * @bdf: the function's address
+ * @err: may be NULL
+ *
+ * It waits for as long as a process has the device open.
+ *
+ * Return: 0, also if it was bound to nothing; otherwise as pb_pci_bind().
+ */
+PB_API int pb_pci_unbind(const char *bdf, struct pb_error *err);
+
+/* ---- the iommufd context ------------------------------------------------------------------------------------------------- */
+
+struct pb_iommu;
+
+/**
+ * pb_iommu_open() - open /dev/iommu
+ * @iommu: receives the context
+ * @err: may be NULL
+ *
+ * Return: 0; -ENOENT if there is no /dev/iommu (the module iommufd is not loaded); -EACCES if it may not be opened.
+ */
+PB_API int pb_iommu_open(struct pb_iommu **iommu, struct pb_error *err);
+
+/**
+ * pb_iommu_from_fd() - use an iommufd that is open already, as one that a VMM was given
+ * @fd: a descriptor of /dev/iommu; it is duplicated, and stays the caller's
+ * @iommu: receives the context
+ * @err: may be NULL
+ *
+ * Return: 0; -EBADF if @fd is not open; -EINVAL if it is no iommufd.
+ */
+PB_API int pb_iommu_from_fd(int fd, struct pb_iommu **iommu, struct pb_error *err);
+
+/** pb_iommu_fd() - the descriptor, which stays the context's */
+PB_API int pb_iommu_fd(const struct pb_iommu *iommu);
+
+/** pb_iommu_close() - let go of the context; NULL is allowed. It ends when the devices and address spaces made from it do. */
+PB_API void pb_iommu_close(struct pb_iommu *iommu);
+
+/* ---- devices ------------------------------------------------------------------------------------------------------------- */
+
+struct pb_device;
+
+/**
+ * struct pb_region - a region of a device, as VFIO tells it
+ * @index: BARs 0 to 5, 6 the expansion ROM, 7 the configuration space
+ * @size: its size; 0 if the device has no such region
+ * @readable: pb_device_read() works
+ * @writable: pb_device_write() works
+ * @mappable: pb_device_mmap() works, at least in parts
+ */
+struct pb_region {
+	uint32_t index;
+	uint64_t size;
+	bool readable;
+	bool writable;
+	bool mappable;
+};
+
+#define PB_REGION_ROM 6
+#define PB_REGION_CONFIG 7
+
+/**
+ * pb_device_open() - open a function's VFIO character device and bind it to an iommufd
+ * @iommu: the context; it is kept alive
+ * @bdf: the function's address; it must be bound to vfio-pci or a variant of it, see pb_pci_bind()
+ * @device: receives the device
+ * @err: may be NULL
+ *
+ * Until it is attached to an address space, a device can do no DMA.
+ *
+ * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there; -ENXIO if it is bound to no VFIO driver, or
+ * the kernel has no VFIO character devices; -EBUSY if it, or another function of its IOMMU group, is in use; -EACCES if the
+ * character device may not be opened.
+ */
+PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err);
+
+/** pb_device_bdf() - the device's address, valid as long as the device */
+PB_API const char *pb_device_bdf(const struct pb_device *device);
+
+/** pb_device_fd() - the VFIO descriptor, which stays the device's */
+PB_API int pb_device_fd(const struct pb_device *device);
+
+/**
+ * pb_device_close() - close the device; NULL is allowed
+ *
+ * It is detached from its address space. Buffers exported from it are revoked for good: no DMA reaches them when this returns, and
+ * mappings of them say so (PB_REVOKED).
+ */
+PB_API void pb_device_close(struct pb_device *device);
+
+/**
+ * pb_device_regions() - how many regions the device has; indices from there on are refused
+ * @device: the device
+ */
+PB_API unsigned int pb_device_regions(const struct pb_device *device);
+
+/**
+ * pb_device_region() - ask for one region
+ * @device: the device
+ * @index: its index, below pb_device_regions()
+ * @region: filled in; a region that the device does not have has size 0
+ * @err: may be NULL
+ *
+ * Return: 0; -EINVAL if @index is out of range.
+ */
+PB_API int pb_device_region(struct pb_device *device, unsigned int index, struct pb_region *region, struct pb_error *err);
+
+/**
+ * pb_device_read() - read from a region, through the kernel
+ * @device: the device
+ * @region: the region's index
+ * @offset: where in the region
+ * @data: receives the bytes
+ * @length: how many
+ * @err: may be NULL
+ *
+ * Return: 0; -EINVAL if there is no such region; -ERANGE if the bytes are not all inside it; -EIO if memory decoding is off.
+ */
+PB_API int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offset, void *data, size_t length,
+			  struct pb_error *err);
+
+/** pb_device_write() - write to a region, through the kernel; as pb_device_read() */
+PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
+			   struct pb_error *err);
+
+/**
+ * pb_device_mmap() - map a part of a region into this process
+ * @device: the device
+ * @region: the region's index
+ * @offset: where in the region; page-aligned
+ * @length: how much; not 0
+ * @writable: map for writing too
+ * @address: receives the address; to be unmapped with munmap()
+ * @err: may be NULL
+ *
+ * The mapping outlives the device object and keeps the kernel's device open until it is unmapped. While memory decoding is off, an
+ * access raises SIGBUS.
+ *
+ * Return: 0; -EINVAL if there is no such region, or @offset is unaligned, or @length is 0; -ERANGE if the part is not all inside
+ * the region; -EOPNOTSUPP if the region cannot be mapped.
+ */
+PB_API int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length, bool writable,
+			  void **address, struct pb_error *err);
+
+/**
+ * pb_device_set_decoding() - turn memory decoding on or off (the Memory Space bit of the PCI command register)
+ * @device: the device
+ * @on: the new state
+ * @err: may be NULL
+ *
+ * Off revokes the buffers exported from the device: when this returns, no DMA reaches them any more, and their mappings are
+ * PB_REVOKED. On makes the buffers usable again, but not the mappings, whose revocation is final in the kernel: see
+ * pb_mapping_restore().
+ *
+ * Return: 0.
+ */
+PB_API int pb_device_set_decoding(struct pb_device *device, bool on, struct pb_error *err);
+
+/** pb_device_decoding() - Return: 1 if memory decoding is on, 0 if off, or a negative errno */
+PB_API int pb_device_decoding(struct pb_device *device, struct pb_error *err);
+
+/** pb_device_set_bus_master() - let the device start DMA, or not (the Bus Master bit). Return: 0. */
+PB_API int pb_device_set_bus_master(struct pb_device *device, bool on, struct pb_error *err);
+
+/**
+ * pb_device_reset() - reset the function
+ * @device: the device
+ * @err: may be NULL
+ *
+ * Buffers exported from the device are revoked, and usable again when this returns if memory decoding was on before and the
+ * kernel restored it; their mappings are PB_REVOKED, as with pb_device_set_decoding().
+ *
+ * Return: 0; -EOPNOTSUPP if the device has no reset.
+ */
+PB_API int pb_device_reset(struct pb_device *device, struct pb_error *err);
+
+/* ---- buffers ------------------------------------------------------------------------------------------------------------- */
+
+struct pb_buffer;
+
+/**
+ * enum pb_model - what the exporter of a dma-buf promises about its memory
+ * @PB_UNKNOWN: nobody says; not a guess
+ * @PB_PINNED: it never moves, and never goes away while attached
+ * @PB_REVOCABLE: it never moves, but may go away; an importer must be able to stop
+ * @PB_DYNAMIC: it may move at any time; an importer must be able to follow
+ */
+enum pb_model {
+	PB_UNKNOWN,
+	PB_PINNED,
+	PB_REVOCABLE,
+	PB_DYNAMIC,
+};
+
+/** pb_model_name() - "UNKNOWN", "PINNED", "REVOCABLE" or "DYNAMIC"; a constant */
+PB_API const char *pb_model_name(enum pb_model model);
+
+/**
+ * pb_exporter_model() - the model of the dma-bufs of an exporter, from the table in docs/models.md
+ * @exporter: the name that the kernel shows as exp_name in fdinfo, as "udmabuf"
+ *
+ * Return: the model; PB_UNKNOWN if the exporter is not in the table.
+ */
+PB_API enum pb_model pb_exporter_model(const char *exporter);
+
+/**
+ * struct pb_range - a range of a BAR
+ * @offset: where it begins in the BAR; page-aligned
+ * @length: its length; a multiple of the page size, not 0
+ */
+struct pb_range {
+	uint64_t offset;
+	uint64_t length;
+};
+
+/**
+ * struct pb_buffer_info - what is known of a buffer
+ * @size: its size
+ * @id: the dma-buf's number, the same for all descriptors of it, in every process, and not used again before the next boot
+ * @model: its memory model
+ * @exporter: the exporter's name, as the kernel shows it
+ * @name: the dma-buf's name, "" if it has none. Any holder may set it: a hint for people, no more
+ * @bdf: the PCI function it was exported from, "" if not known
+ * @bar: the BAR it was exported from; -1 if not known
+ * @nr_ranges: the number of ranges; 0 if not known, as with a descriptor from elsewhere on a kernel without our modules
+ */
+struct pb_buffer_info {
+	uint64_t size;
+	uint64_t id;
+	enum pb_model model;
+	char exporter[PB_NAME_LEN];
+	char name[PB_NAME_LEN];
+	char bdf[PB_BDF_LEN];
+	int bar;
+	unsigned int nr_ranges;
+};
+
+/**
+ * pb_buffer_export() - export ranges of a BAR as one dma-buf
+ * @device: the device; the buffer does not keep it open, and is revoked when it is closed
+ * @bar: the BAR, 0 to 5
+ * @ranges: the ranges, in the order in which they make up the buffer; they may overlap
+ * @nr_ranges: how many; not 0
+ * @flags: must be 0
+ * @buffer: receives the buffer
+ * @err: may be NULL
+ *
+ * A buffer of several ranges costs one dma-buf more for each range, because iommufd takes only dma-bufs of a single range.
+ *
+ * Return: 0; -EINVAL if @bar is not 0 to 5, @flags is not 0, there is no range, or a range is of length 0 or not page-aligned;
+ * -EOVERFLOW if a range, or all together, wrap around; -ERANGE if a range ends beyond the BAR; -ENODEV if the device has no such
+ * memory BAR; -EOPNOTSUPP if the kernel or the driver cannot export (it has no VFIO_DEVICE_FEATURE_DMA_BUF).
+ */
+PB_API int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
+			    unsigned int flags, struct pb_buffer **buffer, struct pb_error *err);
+
+/**
+ * pb_buffer_from_fd() - take any dma-buf as a buffer
+ * @fd: the descriptor; it is duplicated, and stays the caller's
+ * @buffer: receives the buffer
+ * @err: may be NULL
+ *
+ * Return: 0; -EBADF if @fd is not open; -EINVAL if it is no dma-buf.
+ */
+PB_API int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err);
+
+/** pb_buffer_fd() - the dma-buf's descriptor, which stays the buffer's. It can be sent to other processes. */
+PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
+
+/**
+ * pb_buffer_query() - what is known of a buffer
+ * @buffer: the buffer
+ * @info: filled in
+ * @err: may be NULL
+ *
+ * Return: 0.
+ */
+PB_API int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struct pb_error *err);
+
+/**
+ * pb_buffer_ranges() - the ranges that the buffer was exported from
+ * @buffer: the buffer
+ * @ranges: receives them; may be NULL if @nr_ranges is 0
+ * @nr_ranges: the room in @ranges
+ *
+ * Return: the number of ranges that the buffer has, which may be more than were filled in; 0 if they are not known.
+ */
+PB_API unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges, unsigned int nr_ranges);
+
+/** pb_buffer_close() - let go of the buffer; NULL is allowed. Mappings of it stay. */
+PB_API void pb_buffer_close(struct pb_buffer *buffer);
+
+/* ---- address spaces ------------------------------------------------------------------------------------------------------ */
+
+struct pb_ioas;
+struct pb_mapping;
+
+/**
+ * pb_ioas_create() - make an I/O address space
+ * @iommu: the context; it is kept alive
+ * @ioas: receives the address space
+ * @err: may be NULL
+ *
+ * Return: 0.
+ */
+PB_API int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err);
+
+/** pb_ioas_id() - iommufd's number of the address space */
+PB_API uint32_t pb_ioas_id(const struct pb_ioas *ioas);
+
+/**
+ * pb_ioas_destroy() - end an address space; NULL is allowed
+ *
+ * Devices attached to it are detached, its mappings are unmapped, and every &struct pb_mapping of it becomes invalid.
+ */
+PB_API void pb_ioas_destroy(struct pb_ioas *ioas);
+
+/**
+ * pb_ioas_attach() - let a device use the address space
+ * @ioas: the address space
+ * @device: the device, of the same &struct pb_iommu
+ * @err: may be NULL
+ *
+ * A device is attached to one address space at a time; attaching it to another moves it there at once.
+ *
+ * Return: 0; -EXDEV if the device belongs to another &struct pb_iommu; -EADDRINUSE if a mapping lies where the device has reserved
+ * addresses.
+ */
+PB_API int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct pb_error *err);
+
+/**
+ * pb_ioas_detach() - end the use; the device's DMA faults from then on
+ * @device: the device
+ * @err: may be NULL
+ *
+ * Return: 0, also if it was not attached.
+ */
+PB_API int pb_ioas_detach(struct pb_device *device, struct pb_error *err);
+
+/**
+ * struct pb_iova_range - addresses from @first to @last, both included
+ */
+struct pb_iova_range {
+	uint64_t first;
+	uint64_t last;
+};
+
+/**
+ * pb_ioas_aperture() - which addresses can be mapped
+ * @ioas: the address space
+ * @ranges: receives the ranges, ascending; may be NULL if @nr_ranges is 0
+ * @nr_ranges: the room in @ranges
+ * @alignment: receives the alignment that addresses and lengths need; may be NULL
+ * @err: may be NULL
+ *
+ * Attaching a device may take ranges away.
+ *
+ * Return: the number of ranges there are, which may be more than were filled in, or a negative errno.
+ */
+PB_API int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int nr_ranges, uint64_t *alignment,
+			    struct pb_error *err);
+
+/**
+ * enum pb_map_flags - how to map
+ * @PB_MAP_READ: devices may read
+ * @PB_MAP_WRITE: devices may write
+ * @PB_MAP_FIXED: map at the given address, and nowhere else
+ * @PB_MAP_UNKNOWN_MODEL: take a buffer whose model is PB_UNKNOWN
+ */
+enum pb_map_flags {
+	PB_MAP_READ = 1 << 0,
+	PB_MAP_WRITE = 1 << 1,
+	PB_MAP_FIXED = 1 << 2,
+	PB_MAP_UNKNOWN_MODEL = 1 << 3,
+};
+
+/**
+ * pb_map_memory() - map ordinary memory of this process
+ * @ioas: the address space
+ * @address: where it is; page-aligned
+ * @length: how much; a multiple of the page size, not 0
+ * @flags: of &enum pb_map_flags; PB_MAP_READ or PB_MAP_WRITE at least
+ * @iova: the address for PB_MAP_FIXED, otherwise ignored
+ * @mapping: receives the mapping
+ * @err: may be NULL
+ *
+ * The pages are pinned while a device is attached, and count against RLIMIT_MEMLOCK.
+ *
+ * Return: 0; -EINVAL if @address, @length or @iova is not aligned, @length is 0, or @flags are unknown or allow no access; -EEXIST
+ * if something is mapped at @iova; -ERANGE if @iova is not inside the aperture; -ENOSPC if no room was found; -EFAULT if
+ * @address is not mapped in this process.
+ */
+PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags, uint64_t iova,
+			 struct pb_mapping **mapping, struct pb_error *err);
+
+/**
+ * pb_map_buffer() - map a buffer
+ * @ioas: the address space
+ * @buffer: the buffer; it may be closed while the mapping lives
+ * @offset: where in the buffer to begin; page-aligned
+ * @length: how much; a multiple of the page size, or 0 for all from @offset on
+ * @flags: of &enum pb_map_flags; PB_MAP_READ or PB_MAP_WRITE at least
+ * @iova: the address for PB_MAP_FIXED, otherwise ignored
+ * @mapping: receives the mapping
+ * @err: may be NULL
+ *
+ * A buffer of several ranges lies contiguously. A buffer of model PB_DYNAMIC is refused before anything is attached to it, and
+ * so is one of model PB_UNKNOWN, unless PB_MAP_UNKNOWN_MODEL is given.
+ *
+ * Return: 0; -EOPNOTSUPP if the model is refused, or if the kernel cannot map this kind of dma-buf, or one of several ranges that
+ * was not exported in this process; -ENODEV if the buffer is revoked; -ERANGE if the part is not inside the buffer; otherwise
+ * as pb_map_memory().
+ */
+PB_API int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
+			 uint64_t iova, struct pb_mapping **mapping, struct pb_error *err);
+
+/** pb_mapping_iova() - where it begins */
+PB_API uint64_t pb_mapping_iova(const struct pb_mapping *mapping);
+
+/** pb_mapping_length() - its length */
+PB_API uint64_t pb_mapping_length(const struct pb_mapping *mapping);
+
+/**
+ * enum pb_state - whether a mapping reaches its memory
+ * @PB_LIVE: it does
+ * @PB_REVOKED: it does not, and DMA to it faults, until pb_mapping_restore()
+ */
+enum pb_state {
+	PB_LIVE,
+	PB_REVOKED,
+};
+
+/**
+ * pb_mapping_state() - whether a mapping is live, as far as the library has been told
+ *
+ * What this process does through this library to the exporting device is known at once. For what others do, see pb_ioas_check().
+ */
+PB_API enum pb_state pb_mapping_state(const struct pb_mapping *mapping);
+
+/**
+ * pb_mapping_restore() - map a revoked mapping again, at the same address, with the same permissions
+ * @mapping: the mapping
+ * @err: may be NULL
+ *
+ * A revocation is final for a mapping in the kernel, even when the buffer comes back, so this takes the dead mapping out and makes
+ * a new one in its place. On failure the mapping stays PB_REVOKED, and its address range stays its own. Restoring a mapping that is
+ * PB_LIVE does nothing.
+ *
+ * Return: 0; -ENODEV if the buffer is still revoked; -EEXIST if somebody else mapped something there (only possible for those who
+ * use the IOAS without this library).
+ */
+PB_API int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err);
+
+/**
+ * pb_unmap() - end a mapping, and free it; NULL is allowed
+ * @mapping: the mapping
+ * @err: may be NULL
+ *
+ * When it returns, DMA to the addresses faults. Live or revoked makes no difference.
+ *
+ * Return: 0. After a failure (a sentence says which) the mapping is still there.
+ */
+PB_API int pb_unmap(struct pb_mapping *mapping, struct pb_error *err);
+
+/**
+ * pb_mapping_set_data() - keep a pointer of the caller's with a mapping, to recognise it in events
+ */
+PB_API void pb_mapping_set_data(struct pb_mapping *mapping, void *data);
+
+/** pb_mapping_data() - that pointer; NULL at first */
+PB_API void *pb_mapping_data(const struct pb_mapping *mapping);
+
+/**
+ * pb_ioas_event_fd() - a descriptor that polls readable while an event waits
+ * @ioas: the address space
+ *
+ * For an event loop; read events with pb_ioas_next_revoked(), not from the descriptor. It stays the address space's.
+ */
+PB_API int pb_ioas_event_fd(const struct pb_ioas *ioas);
+
+/**
+ * pb_ioas_next_revoked() - take the next mapping that was revoked
+ * @ioas: the address space
+ *
+ * Each revocation of a mapping is told once. The mapping is returned as it is now: it may have been restored in the meantime. A
+ * mapping that was unmapped is not told any more.
+ *
+ * Return: the mapping, or NULL if there is none.
+ */
+PB_API struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas);
+
+/**
+ * pb_ioas_check() - ask the kernel which mappings have been revoked
+ * @ioas: the address space
+ * @err: may be NULL
+ *
+ * The stock kernel tells nobody in user space that it revoked a mapping. What this process did to a device through this library
+ * needs no check; a buffer that came from elsewhere does: its exporter may have reset its device. Each mapping that reads as revoked
+ * becomes PB_REVOKED, with an event. A buffer that was revoked and came back between two checks reads as live although the mapping is
+ * dead: a program whose peers reset devices must hear it from them, or use peerbar's own driver.
+ *
+ * Return: the number of mappings that were found revoked and were not known to be, or a negative errno.
+ */
+PB_API int pb_ioas_check(struct pb_ioas *ioas, struct pb_error *err);
+
+/** pb_version() - the version of the library that is running, as "0.1.0" */
+PB_API const char *pb_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
