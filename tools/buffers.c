@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* peerbar export, query, map */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "parse.h"
+#include "tool.h"
+
+typedef unsigned long long ull;
+
+/* ---- devices that are open: each once, whatever it is needed for ---- */
+
+struct session {
+	struct pb_iommu *iommu;
+	struct pb_device **devices;
+	unsigned int nr_devices;
+};
+
+static void session_close(struct session *s)
+{
+	while (s->nr_devices)
+		pb_device_close(s->devices[--s->nr_devices]);
+	free(s->devices);
+	pb_iommu_close(s->iommu);
+}
+
+/* @room is for how many devices; an exit status */
+static int session_open(struct session *s, unsigned int room)
+{
+	struct pb_error err;
+
+	memset(s, 0, sizeof(*s));
+	s->devices = allocate(room, sizeof(*s->devices));
+	if (pb_iommu_open(&s->iommu, &err))
+		return report(&err);
+	return STATUS_OK;
+}
+
+static int session_device(struct session *s, const char *bdf, struct pb_device **device)
+{
+	struct pb_pci_function f;
+	struct pb_error err;
+	unsigned int i;
+	int ret;
+
+	/* the same function can be written in two ways */
+	ret = pb_pci_get(bdf, &f, &err);
+	if (ret) {
+		report(&err);
+		return ret == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
+	}
+	for (i = 0; i < s->nr_devices; i++) {
+		if (!strcmp(pb_device_bdf(s->devices[i]), f.bdf)) {
+			*device = s->devices[i];
+			return STATUS_OK;
+		}
+	}
+	if (pb_device_open(s->iommu, f.bdf, device, &err))
+		return report(&err);
+	s->devices[s->nr_devices++] = *device;
+	return STATUS_OK;
+}
+
+/* ---- getting a buffer ---- */
+
+/* BDF BAR [OFFSET:LENGTH...], as operands */
+struct source {
+	const char *bdf;
+	unsigned int bar;
+	struct pb_range *ranges;
+	unsigned int nr_ranges; /* 0: the whole BAR */
+};
+
+static int parse_export(const struct args *args, struct source *x)
+{
+	unsigned int i, n;
+	uint64_t bar = 0;
+	char why[200];
+
+	if (args->nr_operands < 2)
+		return misuse("the operands BDF and BAR are needed, as in 0000:01:00.0 2, and %u %s given", args->nr_operands,
+			      args->nr_operands == 1 ? "was" : "were");
+	x->bdf = args->operands[0];
+	if (pbt_parse_number(args->operands[1], &bar, why, sizeof(why)))
+		return misuse("cannot take a BAR's number: %s", why);
+	if (bar >= PB_BARS)
+		return misuse("there is no BAR %llu: a PCI function has BARs 0 to %d", (ull)bar, PB_BARS - 1);
+	x->bar = (unsigned int)bar;
+	n = args->nr_operands - 2;
+	x->nr_ranges = n;
+	x->ranges = allocate(n, sizeof(*x->ranges));
+	for (i = 0; i < n; i++) {
+		if (pbt_parse_range(args->operands[2 + i], &x->ranges[i], why, sizeof(why))) {
+			free(x->ranges);
+			return misuse("cannot take range %u: %s", i, why);
+		}
+	}
+	return STATUS_OK;
+}
+
+static int do_export(struct session *s, struct source *x, struct pb_buffer **buffer)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct pb_device *device;
+	struct pb_region region;
+	struct pb_error err;
+	int status;
+
+	status = session_device(s, x->bdf, &device);
+	if (status)
+		return status;
+	/* while decoding is off, a buffer is revoked, and nobody else can turn it on while we have the device */
+	if (pb_device_set_decoding(device, true, &err))
+		return report(&err);
+	if (!x->nr_ranges) {
+		if (pb_device_region(device, x->bar, &region, &err))
+			return report(&err);
+		x->nr_ranges = 1;
+		x->ranges[0].length = region.size & ~(page - 1);
+		/* too small, or not there at all: the library says so */
+		if (!x->ranges[0].length)
+			x->ranges[0].length = page;
+	}
+	if (pb_buffer_export(device, x->bar, x->ranges, x->nr_ranges, 0, buffer, &err))
+		return report(&err);
+	return STATUS_OK;
+}
+
+static int parse_int(const char *text, const char *what, int *value)
+{
+	uint64_t v = 0;
+	char why[200];
+
+	if (pbt_parse_number(text, &v, why, sizeof(why)))
+		return misuse("cannot take %s: %s", what, why);
+	if (v > INT_MAX)
+		return misuse("cannot take %s: '%.40s' is too large: %d is the largest number", what, text, INT_MAX);
+	*value = (int)v;
+	return STATUS_OK;
+}
+
+/* @text is FD, a descriptor of ours, or PID:FD, another process's */
+static int take_buffer(const char *text, struct pb_buffer **buffer)
+{
+	const char *colon = strchr(text, ':');
+	int fd, copy, ret, status, pid = 0;
+	struct pb_error err;
+
+	status = parse_int(colon ? colon + 1 : text, "a descriptor's number", &fd);
+	if (status)
+		return status;
+	if (!colon) {
+		if (pb_buffer_from_fd(fd, buffer, &err))
+			return report(&err);
+		return STATUS_OK;
+	}
+	if (colon - text < 80) {
+		char number[80] = "";
+
+		memcpy(number, text, (size_t)(colon - text));
+		status = parse_int(number, "a process's number", &pid);
+		if (status)
+			return status;
+	}
+	if (!pid)
+		return misuse("'%.40s' names no process: PID:FD is right, as in 1234:5", text);
+	copy = take_descriptor(pid, fd);
+	if (copy < 0)
+		return STATUS_FAILED;
+	ret = pb_buffer_from_fd(copy, buffer, &err);
+	close(copy);
+	/* the library's sentence would name our copy */
+	if (ret == -EINVAL)
+		return fail(EINVAL, "descriptor %d of process %d is no dma-buf", fd, pid);
+	return ret ? report(&err) : STATUS_OK;
+}
+
+/* ---- describing a buffer ---- */
+
+static struct json_object *ranges_json(const struct pb_buffer *buffer, unsigned int n)
+{
+	struct pb_range *ranges = allocate(n, sizeof(*ranges));
+	struct json_object *array = json_new(true), *range;
+	unsigned int i;
+
+	pb_buffer_ranges(buffer, ranges, n);
+	for (i = 0; i < n; i++) {
+		range = json_new(false);
+		json_put_number(range, "offset", ranges[i].offset);
+		json_put_number(range, "length", ranges[i].length);
+		json_append(array, range);
+	}
+	free(ranges);
+	return array;
+}
+
+/* *@description receives an object; @fd is a descriptor's number for it to tell, unless negative; an exit status */
+static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info, struct json_object **description)
+{
+	struct json_object *object;
+	struct pb_error err;
+
+	if (pb_buffer_query(buffer, info, &err))
+		return report(&err);
+	make_printable(info->name);
+	make_printable(info->exporter);
+	object = json_new(false);
+	if (fd >= 0)
+		json_put_number(object, "fd", (uint64_t)fd);
+	json_put_number(object, "size", info->size);
+	json_put_string(object, "model", pb_model_name(info->model));
+	json_put_string(object, "exporter", info->exporter);
+	json_put_number(object, "id", info->id);
+	json_put_string(object, "name", info->name);
+	json_put_string(object, "bdf", info->bdf);
+	if (info->bar < 0)
+		json_put(object, "bar", NULL);
+	else
+		json_put_number(object, "bar", (uint64_t)info->bar);
+	json_put(object, "ranges", info->nr_ranges ? ranges_json(buffer, info->nr_ranges) : NULL);
+	*description = object;
+	return STATUS_OK;
+}
+
+/* ---- handing a buffer to a command ---- */
+
+static int set_variable(const char *name, bool hex, uint64_t number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), hex ? "0x%llx" : "%llu", (ull)number);
+	if (setenv(name, text, 1))
+		return fail(errno, "cannot set %s in the environment: %s", name, strerror(errno));
+	return STATUS_OK;
+}
+
+static int run_with_buffer(char *const command[], struct pb_buffer *buffer)
+{
+	int fd = pb_buffer_fd(buffer);
+	int status;
+
+	/* decimal, as shells want it: <&$PEERBAR_FD */
+	status = set_variable("PEERBAR_FD", false, (uint64_t)fd);
+	return status ? status : run_command(command, fd);
+}
+
+/* ---- export ---- */
+
+int cmd_export(const struct args *args)
+{
+	struct pb_buffer *buffer = NULL;
+	struct json_object *description;
+	struct pb_buffer_info info;
+	struct source x;
+	struct session s;
+	int status, fd;
+
+	status = parse_export(args, &x);
+	if (status)
+		return status;
+	status = session_open(&s, 1);
+	if (!status)
+		status = do_export(&s, &x, &buffer);
+	if (status)
+		goto out;
+	if (args->command) {
+		status = run_with_buffer(args->command, buffer);
+		goto out;
+	}
+	fd = pb_buffer_fd(buffer);
+	status = describe(buffer, fd, &info, &description);
+	if (status)
+		goto out;
+	if (args->hold) {
+		/* before the line is out, which may make somebody send one of the signals */
+		block_end_signals();
+		json_put_number(description, "pid", (uint64_t)getpid());
+	}
+	print_result(description);
+	if (args->hold && !json_output)
+		printf("%d:%d\n", (int)getpid(), fd);
+	status = flush_output();
+	if (!status && args->hold)
+		wait_for_end(-1);
+out:
+	pb_buffer_close(buffer);
+	session_close(&s);
+	free(x.ranges);
+	return status;
+}
+
+/* ---- query ---- */
+
+int cmd_query(const struct args *args)
+{
+	struct json_object *array, *description;
+	struct pb_buffer_info info;
+	struct pb_buffer *buffer;
+	unsigned int i;
+	int status;
+
+	if (!args->nr_operands)
+		return misuse("'query' needs a descriptor: FD of its own, or PID:FD of another process");
+	array = json_new(true);
+	for (i = 0; i < args->nr_operands; i++) {
+		status = take_buffer(args->operands[i], &buffer);
+		if (status)
+			goto out;
+		status = describe(buffer, -1, &info, &description);
+		/* now, so that our descriptor is not found in place of one that was not inherited */
+		pb_buffer_close(buffer);
+		if (status)
+			goto out;
+		json_append(array, description);
+	}
+	if (args->nr_operands == 1) {
+		print_result(json_object_get(json_object_array_get_idx(array, 0)));
+	} else if (json_output) {
+		print_result(json_object_get(array));
+	} else {
+		for (i = 0; i < args->nr_operands; i++) {
+			printf("%s%s\n", i ? "\n" : "", args->operands[i]);
+			print_result(json_object_get(json_object_array_get_idx(array, i)));
+		}
+	}
+out:
+	json_object_put(array);
+	return status;
+}
+
+/* ---- map ---- */
+
+static void print_mapping(const struct pb_mapping *mapping, const struct pb_ioas *ioas, unsigned int flags,
+			  struct pb_device *const *into, unsigned int nr_into, const char *model, struct json_object *buffer)
+{
+	struct json_object *object = json_new(false), *devices = json_new(true);
+	unsigned int i;
+
+	json_put_number(object, "iova", pb_mapping_iova(mapping));
+	json_put_number(object, "length", pb_mapping_length(mapping));
+	json_put_string(object, "prot", !(flags & PB_MAP_WRITE) ? "r" : flags & PB_MAP_READ ? "rw" : "w");
+	json_put_string(object, "model", model);
+	json_put_number(object, "ioas", pb_ioas_id(ioas));
+	for (i = 0; i < nr_into; i++)
+		json_append(devices, json_object_new_string(pb_device_bdf(into[i])));
+	json_put(object, "devices", devices);
+	json_put(object, "buffer", buffer);
+	print_result(object);
+}
+
+static int print_event(const char *what, const struct pb_mapping *mapping)
+{
+	ull iova = pb_mapping_iova(mapping), length = pb_mapping_length(mapping);
+
+	if (json_output) {
+		struct json_object *object = json_new(false);
+
+		json_put_string(object, "event", what);
+		json_put_number(object, "iova", iova);
+		json_put_number(object, "length", length);
+		print_result(object);
+	} else {
+		printf("%s 0x%llx, 0x%llx bytes\n", what, iova, length);
+	}
+	return flush_output();
+}
+
+/* until a signal ends it: tell when the mapping is revoked, and restore it as soon as that is possible */
+static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
+{
+	bool told = false;
+	struct pb_error err;
+	int ret, status;
+
+	while (!wait_for_end(1)) {
+		if (pb_ioas_check(ioas, &err) < 0)
+			return report(&err);
+		/* there is but one mapping, and its state is asked for below */
+		while (pb_ioas_next_revoked(ioas))
+			;
+		if (pb_mapping_state(mapping) == PB_LIVE)
+			continue;
+		status = told ? STATUS_OK : print_event("revoked", mapping);
+		if (status)
+			return status;
+		told = true;
+		ret = pb_mapping_restore(mapping, &err);
+		if (ret == -ENODEV)
+			continue;
+		if (ret)
+			return report(&err);
+		told = false;
+		status = print_event("restored", mapping);
+		if (status)
+			return status;
+	}
+	return STATUS_OK;
+}
+
+/* open the devices that --into names and attach them; *@nr is how many different ones there are */
+static int attach(struct session *s, const struct args *args, struct pb_ioas *ioas, struct pb_device **into, unsigned int *nr)
+{
+	struct pb_device *device;
+	struct pb_error err;
+	unsigned int i, k;
+	int status;
+
+	for (i = 0; i < args->nr_into; i++) {
+		status = session_device(s, args->into[i], &device);
+		if (status)
+			return status;
+		for (k = 0; k < *nr && into[k] != device; k++)
+			;
+		if (k < *nr)
+			continue;
+		if (pb_ioas_attach(ioas, device, &err))
+			return report(&err);
+		into[(*nr)++] = device;
+	}
+	return STATUS_OK;
+}
+
+int cmd_map(const struct args *args)
+{
+	struct pb_mapping *mapping = NULL;
+	struct pb_buffer *buffer = NULL;
+	struct pb_device **into = NULL;
+	struct pb_ioas *ioas = NULL;
+	struct json_object *description = NULL;
+	struct source x = { 0 };
+	struct session s = { 0 };
+	struct pb_buffer_info info;
+	unsigned int nr_into = 0;
+	struct pb_error err;
+	int status;
+
+	if (!args->nr_into)
+		return misuse("'map' needs a device that is to use the buffer: --into BDF");
+	if (args->fd && args->nr_operands)
+		return misuse("'map' takes a buffer from --fd or exports one of BDF BAR, and both were given ('%.40s')",
+			      args->operands[0]);
+	/* before anything is opened, which would take the place of a descriptor that was not inherited */
+	status = args->fd ? take_buffer(args->fd, &buffer) : parse_export(args, &x);
+	if (status)
+		return status;
+	status = session_open(&s, args->nr_into + 1);
+	if (!status && !args->fd)
+		status = do_export(&s, &x, &buffer);
+	if (!status)
+		status = describe(buffer, -1, &info, &description);
+	if (status)
+		goto out;
+	if (info.model == PB_UNKNOWN && !(args->map_flags & PB_MAP_UNKNOWN_MODEL)) {
+		status = fail(EOPNOTSUPP, "cannot map a buffer of the exporter '%s': its memory model is UNKNOWN, so nobody "
+			      "says that it stays where it is; --allow-unknown takes it all the same", info.exporter);
+		goto out;
+	}
+	into = allocate(args->nr_into, sizeof(*into));
+	if (pb_ioas_create(s.iommu, &ioas, &err)) {
+		status = report(&err);
+		goto out;
+	}
+	status = attach(&s, args, ioas, into, &nr_into);
+	if (status)
+		goto out;
+	if (pb_map_buffer(ioas, buffer, args->offset, args->length, args->map_flags, args->iova, &mapping, &err)) {
+		status = report(&err);
+		goto out;
+	}
+	if (args->command) {
+		status = set_variable("PEERBAR_IOVA", true, pb_mapping_iova(mapping));
+		if (!status)
+			status = set_variable("PEERBAR_LENGTH", true, pb_mapping_length(mapping));
+		if (!status)
+			status = run_with_buffer(args->command, buffer);
+		goto out;
+	}
+	if (args->hold)
+		block_end_signals();
+	print_mapping(mapping, ioas, args->map_flags, into, nr_into, pb_model_name(info.model), description);
+	description = NULL;
+	status = flush_output();
+	if (!status && args->hold)
+		status = watch(ioas, mapping);
+out:
+	if (mapping && pb_unmap(mapping, &err) && !status)
+		status = report(&err);
+	pb_ioas_destroy(ioas);
+	free(into);
+	json_object_put(description);
+	pb_buffer_close(buffer);
+	session_close(&s);
+	free(x.ranges);
+	return status;
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* peerbar devices, bind, unbind */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+static bool is_memory(const struct pb_pci_bar *bar)
+{
+	return bar->memory && bar->size;
+}
+
+static bool has_memory(const struct pb_pci_function *f)
+{
+	unsigned int i;
+
+	for (i = 0; i < PB_BARS; i++)
+		if (is_memory(&f->bars[i]))
+			return true;
+	return false;
+}
+
+static struct json_object *function_json(const struct pb_pci_function *f)
+{
+	struct json_object *object = json_new(false), *bars = json_new(true);
+	char text[16];
+	unsigned int i;
+
+	json_put_string(object, "bdf", f->bdf);
+	snprintf(text, sizeof(text), "%04x", f->vendor);
+	json_put_string(object, "vendor", text);
+	snprintf(text, sizeof(text), "%04x", f->device);
+	json_put_string(object, "device", text);
+	snprintf(text, sizeof(text), "%06x", f->pci_class);
+	json_put_string(object, "class", text);
+	json_put_string(object, "driver", f->driver);
+	json_put_string(object, "cdev", f->cdev);
+	if (f->iommu_group < 0)
+		json_put(object, "iommu_group", NULL);
+	else
+		json_put_number(object, "iommu_group", (uint64_t)f->iommu_group);
+	for (i = 0; i < PB_BARS; i++) {
+		struct json_object *bar;
+
+		if (!is_memory(&f->bars[i]))
+			continue;
+		bar = json_new(false);
+		json_put_number(bar, "index", i);
+		json_put_number(bar, "size", f->bars[i].size);
+		json_put_bool(bar, "prefetchable", f->bars[i].prefetchable);
+		json_append(bars, bar);
+	}
+	json_put(object, "bars", bars);
+	return object;
+}
+
+static int width(int at_least, const char *text)
+{
+	int len = (int)strlen(text);
+
+	return len > at_least ? len : at_least;
+}
+
+static const char *or_dash(const char *text)
+{
+	return *text ? text : "-";
+}
+
+static void print_table(const struct pb_pci_function *list, unsigned int n)
+{
+	int bdf = 7, driver = 6, cdev = 4; /* the headings' */
+	unsigned int i, b;
+
+	for (i = 0; i < n; i++) {
+		bdf = width(bdf, list[i].bdf);
+		driver = width(driver, list[i].driver);
+		cdev = width(cdev, list[i].cdev);
+	}
+	printf("%-*s  %-9s  %-*s  %-*s  %5s  %s\n", bdf, "ADDRESS", "ID", driver, "DRIVER", cdev, "CDEV", "GROUP",
+	       "MEMORY BARS");
+	for (i = 0; i < n; i++) {
+		const struct pb_pci_function *f = &list[i];
+		const char *separator = "";
+		char text[32];
+
+		snprintf(text, sizeof(text), "%d", f->iommu_group);
+		printf("%-*s  %04x:%04x  %-*s  %-*s  %5s  ", bdf, f->bdf, f->vendor, f->device, driver, or_dash(f->driver),
+		       cdev, or_dash(f->cdev), f->iommu_group < 0 ? "-" : text);
+		for (b = 0; b < PB_BARS; b++) {
+			if (!is_memory(&f->bars[b]))
+				continue;
+			printf("%s%u: %s%s", separator, b, human_size(f->bars[b].size, text),
+			       f->bars[b].prefetchable ? " prefetchable" : "");
+			separator = ", ";
+		}
+		puts(*separator ? "" : "-");
+	}
+}
+
+/* the functions that the operands name, all or none; without operands every one that has a memory BAR; an exit status */
+static int find_functions(const struct args *args, struct pb_pci_function **functions, unsigned int *nr)
+{
+	struct pb_pci_function *list;
+	struct pb_error err;
+	unsigned int i;
+	int ret, n;
+
+	*nr = 0;
+	if (!args->nr_operands) {
+		n = pb_pci_list(functions, &err);
+		if (n < 0)
+			return report(&err);
+		list = *functions;
+		for (i = 0; i < (unsigned int)n; i++)
+			if (has_memory(&list[i]))
+				list[(*nr)++] = list[i];
+		return STATUS_OK;
+	}
+	list = allocate(args->nr_operands, sizeof(*list));
+	for (i = 0; i < args->nr_operands; i++) {
+		ret = pb_pci_get(args->operands[i], &list[i], &err);
+		if (ret) {
+			free(list);
+			report(&err);
+			return ret == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
+		}
+	}
+	*functions = list;
+	*nr = i;
+	return STATUS_OK;
+}
+
+static void print_functions_json(const struct pb_pci_function *list, unsigned int n)
+{
+	struct json_object *array = json_new(true);
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		json_append(array, function_json(&list[i]));
+	print_result(array);
+}
+
+int cmd_devices(const struct args *args)
+{
+	struct pb_pci_function *list;
+	unsigned int n;
+	int status;
+
+	status = find_functions(args, &list, &n);
+	if (status)
+		return status;
+	if (json_output)
+		print_functions_json(list, n);
+	else
+		print_table(list, n);
+	free(list);
+	return STATUS_OK;
+}
+
+/* change the driver of each function, and say which it has then; @driver is NULL to unbind */
+static int change_drivers(const struct args *args, const char *driver)
+{
+	struct pb_pci_function *list;
+	bool tried_module = false;
+	struct pb_error err;
+	unsigned int i, n;
+	int status, ret;
+
+	if (!args->nr_operands)
+		return misuse("'%s' needs a PCI function; BDF is one, as 0000:01:00.0", driver ? "bind" : "unbind");
+	status = find_functions(args, &list, &n);
+	if (status)
+		return status;
+	for (i = 0; i < n; i++) {
+		const char *bdf = args->operands[i];
+
+		if (driver)
+			ret = pb_pci_bind(bdf, driver, &err);
+		else
+			ret = pb_pci_unbind(bdf, &err);
+		if (ret == -ENOENT && driver && !tried_module) {
+			tried_module = true;
+			if (load_module(driver))
+				ret = pb_pci_bind(bdf, driver, &err);
+		}
+		if (!ret)
+			ret = pb_pci_get(bdf, &list[i], &err);
+		if (ret) {
+			status = report(&err);
+			break;
+		}
+		if (json_output)
+			continue;
+		if (list[i].driver[0])
+			printf("%s is bound to %s\n", list[i].bdf, list[i].driver);
+		else
+			printf("%s is bound to no driver\n", list[i].bdf);
+	}
+	if (json_output && !status)
+		print_functions_json(list, n);
+	free(list);
+	return status;
+}
+
+int cmd_bind(const struct args *args)
+{
+	return change_drivers(args, args->driver ? args->driver : "vfio-pci");
+}
+
+int cmd_unbind(const struct args *args)
+{
+	return change_drivers(args, NULL);
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Numbers and ranges, see parse.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "parse.h"
+
+static int digit_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return 16;
+}
+
+static unsigned int suffix_shift(char c)
+{
+	switch (c) {
+	case 'K':
+	case 'k':
+		return 10;
+	case 'M':
+	case 'm':
+		return 20;
+	case 'G':
+	case 'g':
+		return 30;
+	default:
+		return 0;
+	}
+}
+
+/* the @len characters at @text are the number */
+static int parse_span(const char *text, size_t len, uint64_t *value, char *why, size_t n)
+{
+	int shown = len < 40 ? (int)len : 40;
+	const char *reason = NULL;
+	unsigned int shift = 0;
+	uint64_t v = 0;
+	int base = 10;
+	size_t i = 0;
+
+	if (!len) {
+		reason = "it is empty";
+	} else if (text[0] == '-' || text[0] == '+') {
+		reason = "it has a sign";
+	} else if (len >= 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
+		base = 16;
+		i = 2;
+	}
+	if (!reason && (i == len || digit_value(text[i]) >= base))
+		reason = "a digit is missing where it begins";
+	if (!reason) {
+		for (; i < len && digit_value(text[i]) < base; i++)
+			if (__builtin_mul_overflow(v, (uint64_t)base, &v) ||
+			    __builtin_add_overflow(v, (uint64_t)digit_value(text[i]), &v))
+				goto overflow;
+		if (i < len)
+			shift = suffix_shift(text[i]);
+		if (shift)
+			i++;
+		if (i < len)
+			reason = "something follows the number";
+	}
+	if (reason) {
+		snprintf(why, n, "'%.*s' is no number: %s; one is decimal, or hexadecimal after 0x, and may end in K, M or G",
+			 shown, text, reason);
+		return -EINVAL;
+	}
+	if (v > UINT64_MAX >> shift)
+		goto overflow;
+	*value = v << shift;
+	return 0;
+
+overflow:
+	snprintf(why, n, "'%.*s' is too large: 0x%llx is the largest number", shown, text, (unsigned long long)UINT64_MAX);
+	return -ERANGE;
+}
+
+int pbt_parse_number(const char *text, uint64_t *value, char *why, size_t n)
+{
+	return parse_span(text, strlen(text), value, why, n);
+}
+
+int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t n)
+{
+	const char *colon = strchr(text, ':');
+	struct pb_range r;
+	int ret;
+
+	if (!colon) {
+		snprintf(why, n, "'%.40s' is no range: it has no colon; OFFSET:LENGTH is right, as in 0x1000:64K", text);
+		return -EINVAL;
+	}
+	ret = parse_span(text, (size_t)(colon - text), &r.offset, why, n);
+	if (!ret)
+		ret = parse_span(colon + 1, strlen(colon + 1), &r.length, why, n);
+	if (!ret)
+		*range = r;
+	return ret;
+}

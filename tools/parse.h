@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Numbers and ranges as they are written on a command line. Each function returns 0, -EINVAL if the text is not of the right
+ * form, or -ERANGE if a number does not fit. On failure @why receives one sentence; it may be NULL if @n is 0. *@value and
+ * *@range are changed on success only.
+ */
+#ifndef PBT_PARSE_H
+#define PBT_PARSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "peerbar.h"
+
+/* decimal, or hexadecimal after 0x, then optionally K, M or G (2^10, 2^20, 2^30; lower case too); no sign, no blanks */
+int pbt_parse_number(const char *text, uint64_t *value, char *why, size_t n);
+
+/* OFFSET:LENGTH, both of them numbers; whether they are aligned and inside a BAR is for the library to say */
+int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t n);
+
+#endif

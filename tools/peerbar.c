@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The command peerbar: its command line, and help. */
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parse.h"
+#include "tool.h"
+
+enum option_value {
+	OPT_DRIVER = 256,
+	OPT_HOLD,
+	OPT_FD,
+	OPT_INTO,
+	OPT_IOVA,
+	OPT_PROT,
+	OPT_OFFSET,
+	OPT_LENGTH,
+	OPT_ALLOW_UNKNOWN,
+	/* those from here on belong to no command in particular */
+	OPT_JSON,
+	OPT_HELP,
+	OPT_VERSION,
+};
+
+#define BIT(option) (1U << ((option) - OPT_DRIVER))
+
+static const struct option options[] = {
+	{ "driver", required_argument, NULL, OPT_DRIVER },
+	{ "hold", no_argument, NULL, OPT_HOLD },
+	{ "fd", required_argument, NULL, OPT_FD },
+	{ "into", required_argument, NULL, OPT_INTO },
+	{ "iova", required_argument, NULL, OPT_IOVA },
+	{ "prot", required_argument, NULL, OPT_PROT },
+	{ "offset", required_argument, NULL, OPT_OFFSET },
+	{ "length", required_argument, NULL, OPT_LENGTH },
+	{ "allow-unknown", no_argument, NULL, OPT_ALLOW_UNKNOWN },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ 0 }
+};
+
+static const struct command {
+	const char *name;
+	int (*run)(const struct args *args);
+	unsigned int options;
+	bool runs_command; /* takes -- CMD */
+	const char *help;
+} commands[] = {
+	{ "devices", cmd_devices, 0, false,
+	  "Usage: peerbar [--json] devices [BDF...]\n"
+	  "\n"
+	  "List the PCI functions that have memory BARs, or the functions BDF, with driver,\n"
+	  "VFIO character device, IOMMU group and BARs.\n" },
+	{ "bind", cmd_bind, BIT(OPT_DRIVER), false,
+	  "Usage: peerbar [--json] bind BDF... [--driver NAME]\n"
+	  "\n"
+	  "Take PCI functions from their drivers and bind them to another one.\n"
+	  "\n"
+	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if need be\n" },
+	{ "unbind", cmd_unbind, 0, false,
+	  "Usage: peerbar [--json] unbind BDF...\n"
+	  "\n"
+	  "Take PCI functions from their drivers and let the kernel find their ordinary ones.\n" },
+	{ "export", cmd_export, BIT(OPT_HOLD), true,
+	  "Usage: peerbar [--json] export BDF BAR [OFFSET:LENGTH...] [--hold | -- CMD...]\n"
+	  "\n"
+	  "Export ranges of a BAR as one dma-buf, and describe it. Without a range it is the\n"
+	  "whole BAR, rounded down to a page.\n"
+	  "\n"
+	  "  --hold  keep the buffer until SIGINT or SIGTERM; the last line is PID:FD\n"
+	  "  -- CMD  run CMD with the dma-buf in descriptor $PEERBAR_FD\n" },
+	{ "query", cmd_query, 0, false,
+	  "Usage: peerbar [--json] query FD|PID:FD...\n"
+	  "\n"
+	  "Describe dma-bufs: FD was inherited, PID:FD is a descriptor of another process.\n" },
+	{ "map", cmd_map,
+	  BIT(OPT_HOLD) | BIT(OPT_FD) | BIT(OPT_INTO) | BIT(OPT_IOVA) | BIT(OPT_PROT) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) |
+	  BIT(OPT_ALLOW_UNKNOWN), true,
+	  "Usage: peerbar [--json] map BDF BAR [OFFSET:LENGTH...] --into BDF... [OPTION...]\n"
+	  "       peerbar [--json] map --fd FD|PID:FD --into BDF... [OPTION...]\n"
+	  "\n"
+	  "Map a buffer into a new I/O address space, for the devices attached to it.\n"
+	  "\n"
+	  "  --fd FD|PID:FD   take this dma-buf, and export none\n"
+	  "  --into BDF       attach this device; may be given several times\n"
+	  "  --iova ADDR      map at this address, not where there is room\n"
+	  "  --prot r|w|rw    what the devices may do; rw unless given\n"
+	  "  --offset N       begin at this offset of the buffer\n"
+	  "  --length N       map so much of it; all from the offset on unless given\n"
+	  "  --allow-unknown  take a buffer whose memory model is not known\n"
+	  "  --hold           keep the mapping until SIGINT or SIGTERM; tell when it is revoked,\n"
+	  "                   and restore it when that is possible\n"
+	  "  -- CMD           run CMD, with PEERBAR_IOVA, PEERBAR_LENGTH and PEERBAR_FD set\n" },
+};
+
+static const char general_help[] =
+	"Usage: peerbar [--json] COMMAND [OPERAND...] [OPTION...]\n"
+	"\n"
+	"Export memory of PCI devices as dma-bufs, and map it for other devices.\n"
+	"\n"
+	"  devices [BDF...]              list PCI functions with memory BARs\n"
+	"  bind BDF...                   bind functions to vfio-pci\n"
+	"  unbind BDF...                 give functions back to their ordinary drivers\n"
+	"  export BDF BAR [RANGE...]     export ranges of a BAR as a dma-buf\n"
+	"  query FD|PID:FD...            describe dma-bufs\n"
+	"  map BDF BAR [RANGE...] --into BDF...\n"
+	"                                export, and map for other devices\n"
+	"\n"
+	"  --json     print results and errors as JSON\n"
+	"  --help     print this help, or that of a command\n"
+	"  --version  print the version\n"
+	"\n"
+	"BDF is 0000:01:00.0 or 01:00.0, RANGE is OFFSET:LENGTH. Numbers are decimal or, after\n"
+	"0x, hexadecimal, and may end in K, M or G. See peerbar(1).\n";
+
+/* of parse(), and no exit statuses */
+#define HELP_WANTED 1000
+#define VERSION_WANTED 1001
+
+static const char *option_name(int value)
+{
+	const struct option *o;
+
+	for (o = options; o->name && o->val != value; o++)
+		;
+	return o->name ? o->name : "";
+}
+
+static const struct command *find_command(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+static int option_number(int option, uint64_t *value)
+{
+	char why[200];
+
+	if (pbt_parse_number(optarg, value, why, sizeof(why)))
+		return misuse("cannot take --%s: %s", option_name(option), why);
+	return STATUS_OK;
+}
+
+static int take_option(struct args *args, int option)
+{
+	switch (option) {
+	case OPT_DRIVER:
+		args->driver = optarg;
+		return STATUS_OK;
+	case OPT_HOLD:
+		args->hold = true;
+		return STATUS_OK;
+	case OPT_FD:
+		args->fd = optarg;
+		return STATUS_OK;
+	case OPT_INTO:
+		args->into[args->nr_into++] = optarg;
+		return STATUS_OK;
+	case OPT_IOVA:
+		args->map_flags |= PB_MAP_FIXED;
+		return option_number(option, &args->iova);
+	case OPT_PROT:
+		args->map_flags &= ~(unsigned int)(PB_MAP_READ | PB_MAP_WRITE);
+		if (!strcmp(optarg, "r") || !strcmp(optarg, "rw"))
+			args->map_flags |= PB_MAP_READ;
+		if (!strcmp(optarg, "w") || !strcmp(optarg, "rw"))
+			args->map_flags |= PB_MAP_WRITE;
+		if (!(args->map_flags & (PB_MAP_READ | PB_MAP_WRITE)))
+			return misuse("cannot take --prot '%.40s': r, w or rw is right", optarg);
+		return STATUS_OK;
+	case OPT_OFFSET:
+		return option_number(option, &args->offset);
+	case OPT_LENGTH:
+		return option_number(option, &args->length);
+	case OPT_ALLOW_UNKNOWN:
+		args->map_flags |= PB_MAP_UNKNOWN_MODEL;
+		return STATUS_OK;
+	case OPT_JSON:
+		json_output = true;
+		return STATUS_OK;
+	default:
+		return STATUS_OK;
+	}
+}
+
+/* @argc arguments, up to "--"; an exit status, or one of the above; *@command is NULL if there is none */
+static int parse(int argc, char **argv, struct args *args, const struct command **command)
+{
+	bool help = false, version = false;
+	unsigned int given = 0, wrong;
+	int option, status, i;
+
+	*command = NULL;
+	opterr = 0;
+	/* '-': operands come in their places too, as the argument of option 1, and POSIXLY_CORRECT makes no difference */
+	while ((option = getopt_long(argc, argv, "-:", options, NULL)) != -1) {
+		if (option == ':')
+			return misuse("the option '%.40s' needs an argument", argv[optind - 1]);
+		if (option == '?' && optopt >= OPT_DRIVER)
+			return misuse("the option '%.40s' takes no argument", argv[optind - 1]);
+		if (option == '?' && optopt)
+			return misuse("there is no option '-%c'; 'peerbar --help' tells the options", optopt);
+		if (option == '?')
+			return misuse("there is no option '%.40s', or it is short for several; 'peerbar --help' tells the "
+				      "options", argv[optind - 1]);
+		help = help || option == OPT_HELP;
+		version = version || option == OPT_VERSION;
+		if (option != 1) {
+			given |= BIT(option);
+			status = take_option(args, option);
+			if (status)
+				return status;
+		} else if (*command) {
+			args->operands[args->nr_operands++] = optarg;
+		} else {
+			*command = find_command(optarg);
+			if (!*command)
+				return misuse("there is no command '%.40s'; 'peerbar --help' tells the commands", optarg);
+		}
+	}
+	if (help || version)
+		return help ? HELP_WANTED : VERSION_WANTED;
+	if (!*command)
+		return misuse("a command is needed; 'peerbar --help' tells the commands");
+	wrong = given & (BIT(OPT_JSON) - 1) & ~(*command)->options;
+	for (i = OPT_DRIVER; i < OPT_JSON; i++)
+		if (wrong & BIT(i))
+			return misuse("the command '%s' has no option --%s; 'peerbar %s --help' tells its options",
+				      (*command)->name, option_name(i), (*command)->name);
+	if (args->command && !(*command)->runs_command)
+		return misuse("the command '%s' runs no other command, so nothing can follow it after '--'", (*command)->name);
+	if (args->command && !args->command[0])
+		return misuse("a command to run is missing after '--'");
+	if (args->command && args->hold)
+		return misuse("--hold and a command after '--' exclude each other; one of them is right");
+	return STATUS_OK;
+}
+
+/* what we open must not get the number of a standard stream that the caller closed; using one is an error as before */
+static void occupy_standard_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_PATH | O_CLOEXEC);
+	} while (fd >= 0 && fd <= 2);
+	if (fd > 2)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct args args = { .map_flags = PB_MAP_READ | PB_MAP_WRITE };
+	const struct command *command = NULL;
+	int status, n;
+
+	occupy_standard_streams();
+	/* ignored, as we may have inherited it, it would take the exit statuses of children away */
+	signal(SIGCHLD, SIG_DFL);
+	/* what follows "--" is not ours to look at */
+	for (n = 1; n < argc && strcmp(argv[n], "--"); n++)
+		if (!strcmp(argv[n], "--json"))
+			json_output = true;
+	if (n < argc)
+		args.command = argv + n + 1;
+	args.operands = allocate((size_t)n, sizeof(*args.operands));
+	args.into = allocate((size_t)n, sizeof(*args.into));
+	status = parse(n, argv, &args, &command);
+	if (status == HELP_WANTED) {
+		fputs(command ? command->help : general_help, stdout);
+		status = STATUS_OK;
+	} else if (status == VERSION_WANTED) {
+		printf("peerbar %s\n", pb_version());
+		status = STATUS_OK;
+	} else if (!status) {
+		status = command->run(&args);
+	}
+	if (flush_output() && !status)
+		status = STATUS_FAILED;
+	free(args.operands);
+	free(args.into);
+	return status;
+}

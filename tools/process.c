@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Signals, and other processes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+extern char **environ;
+
+/* ---- waiting for the end ---- */
+
+static void end_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+}
+
+void block_end_signals(void)
+{
+	sigset_t set;
+
+	end_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+bool wait_for_end(int seconds)
+{
+	struct timespec timeout = { .tv_sec = seconds };
+	sigset_t set;
+	int sig;
+
+	end_signals(&set);
+	/* EINTR is for instance a stop and a continue; with a timeout it ends the wait early, which does no harm */
+	do {
+		sig = sigtimedwait(&set, NULL, seconds < 0 ? NULL : &timeout);
+	} while (sig < 0 && errno == EINTR && seconds < 0);
+	return sig > 0;
+}
+
+/* ---- running programs ---- */
+
+/* @fd, unless negative, is inherited; @quiet sends stdout where stderr goes; an errno */
+static int spawn(pid_t *pid, char *const argv[], int fd, bool quiet, const sigset_t *mask)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	int code;
+
+	code = posix_spawn_file_actions_init(&actions);
+	if (code)
+		return code;
+	code = posix_spawnattr_init(&attr);
+	if (code)
+		goto out_actions;
+	/* a descriptor duplicated onto itself loses its FD_CLOEXEC, in the child alone */
+	if (fd >= 0)
+		code = posix_spawn_file_actions_adddup2(&actions, fd, fd);
+	if (!code && quiet)
+		code = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+	if (!code)
+		code = posix_spawnattr_setsigmask(&attr, mask);
+	if (!code)
+		code = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	if (!code)
+		code = posix_spawnp(pid, argv[0], &actions, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+out_actions:
+	posix_spawn_file_actions_destroy(&actions);
+	return code;
+}
+
+static int exit_status(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int run_command(char *const command[], int fd)
+{
+	sigset_t set, before;
+	int status, code;
+	siginfo_t info;
+	pid_t pid, ret;
+
+	end_signals(&set);
+	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, &before);
+	code = spawn(&pid, command, fd, false, &before);
+	if (code) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		fail(code, "cannot run '%.80s': %s", command[0], strerror(code));
+		return code == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
+	}
+	while (!(ret = waitpid(pid, &status, WNOHANG))) {
+		int sig = sigwaitinfo(&set, &info);
+
+		/* what the terminal sends, the command gets too; what a process sent to us only, it gets from us */
+		if (sig > 0 && sig != SIGCHLD && info.si_code <= 0)
+			kill(pid, sig);
+	}
+	code = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (ret < 0)
+		return fail(code, "cannot wait for '%.80s': %s", command[0], strerror(code));
+	return exit_status(status);
+}
+
+bool load_module(const char *name)
+{
+	char *argv[] = { "modprobe", "--", (char *)name, NULL };
+	int status, code;
+	sigset_t mask;
+	pid_t pid;
+
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	code = spawn(&pid, argv, -1, true, &mask);
+	if (code) {
+		fprintf(stderr, "peerbar: cannot run modprobe to load %s: %s\n", name, strerror(code));
+		return false;
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return false;
+	return !exit_status(status);
+}
+
+/* ---- descriptors of others ---- */
+
+int take_descriptor(int pid, int fd)
+{
+	int pidfd, copy, code;
+
+	/* both descriptors are born with FD_CLOEXEC */
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0) {
+		if (errno == ESRCH)
+			fail(ESRCH, "cannot take descriptor %d of process %d: there is no such process", fd, pid);
+		else
+			fail(errno, "cannot take descriptor %d of process %d (pidfd_open): %s", fd, pid, strerror(errno));
+		return -1;
+	}
+	copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	code = errno;
+	close(pidfd);
+	if (copy >= 0)
+		return copy;
+	if (code == EBADF)
+		fail(code, "cannot take descriptor %d of process %d: the process has no such descriptor open", fd, pid);
+	else if (code == EPERM)
+		fail(code, "cannot take descriptor %d of process %d: it takes the right to trace it (CAP_SYS_PTRACE)", fd, pid);
+	else
+		fail(code, "cannot take descriptor %d of process %d (pidfd_getfd): %s", fd, pid, strerror(code));
+	return -1;
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Results and errors, as text or JSON. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+bool json_output;
+
+int report(const struct pb_error *err)
+{
+	struct pb_error e = *err;
+
+	make_printable(e.text);
+	fprintf(stderr, "peerbar: %s\n", e.text);
+	if (json_output) {
+		struct json_object *object = json_new(false), *error = json_new(false);
+		const char *name = strerrorname_np(e.code);
+		char number[16];
+
+		snprintf(number, sizeof(number), "%d", e.code);
+		json_put_string(error, "errno", name ? name : number);
+		json_put_string(error, "text", e.text);
+		json_put(object, "error", error);
+		print_result(object);
+	}
+	return STATUS_FAILED;
+}
+
+int fail(int code, const char *fmt, ...)
+{
+	struct pb_error err = { .code = code };
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err.text, sizeof(err.text), fmt, ap);
+	va_end(ap);
+	return report(&err);
+}
+
+int misuse(const char *fmt, ...)
+{
+	struct pb_error err = { .code = EINVAL };
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err.text, sizeof(err.text), fmt, ap);
+	va_end(ap);
+	report(&err);
+	return STATUS_USAGE;
+}
+
+int flush_output(void)
+{
+	static bool told;
+	bool bad = ferror(stdout);
+	int code = EIO;
+
+	if (fflush(stdout)) {
+		bad = true;
+		code = errno;
+	}
+	if (!bad)
+		return STATUS_OK;
+	/* to stderr alone: stdout is what does not work */
+	if (!told)
+		fprintf(stderr, "peerbar: cannot write to standard output: %s\n", strerror(code));
+	told = true;
+	return STATUS_FAILED;
+}
+
+static void *need(void *p)
+{
+	if (!p) {
+		fputs("peerbar: there is no memory\n", stderr);
+		exit(STATUS_FAILED);
+	}
+	return p;
+}
+
+void *allocate(size_t n, size_t size)
+{
+	return need(calloc(n ? n : 1, size));
+}
+
+/* ---- JSON ---- */
+
+struct json_object *json_new(bool array)
+{
+	return need(array ? json_object_new_array() : json_object_new_object());
+}
+
+void json_put(struct json_object *object, const char *key, struct json_object *value)
+{
+	if (json_object_object_add(object, key, value))
+		need(NULL);
+}
+
+void json_put_number(struct json_object *object, const char *key, uint64_t value)
+{
+	json_put(object, key, need(json_object_new_uint64(value)));
+}
+
+void json_put_string(struct json_object *object, const char *key, const char *value)
+{
+	json_put(object, key, *value ? need(json_object_new_string(value)) : NULL);
+}
+
+void json_put_bool(struct json_object *object, const char *key, bool value)
+{
+	json_put(object, key, need(json_object_new_boolean(value)));
+}
+
+void json_append(struct json_object *array, struct json_object *value)
+{
+	if (!value || json_object_array_add(array, value))
+		need(NULL);
+}
+
+/* ---- text ---- */
+
+const char *human_size(uint64_t size, char text[32])
+{
+	static const char units[] = "GMK";
+	int i;
+
+	for (i = 0; units[i]; i++) {
+		unsigned int shift = 30 - 10 * i;
+
+		if (size >> shift && !(size & ((1ULL << shift) - 1))) {
+			snprintf(text, 32, "%llu%c", (unsigned long long)(size >> shift), units[i]);
+			return text;
+		}
+	}
+	snprintf(text, 32, "%llu", (unsigned long long)size);
+	return text;
+}
+
+void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < 0x20 || *text > 0x7e)
+			*text = '?';
+}
+
+static void print_value(const char *key, struct json_object *value)
+{
+	struct json_object *offset, *length;
+	char text[32];
+	uint64_t v;
+
+	printf("%-10s", key);
+	if (json_object_object_get_ex(value, "offset", &offset) && json_object_object_get_ex(value, "length", &length)) {
+		v = json_object_get_uint64(length);
+		printf("0x%llx:0x%llx (%s)\n", (unsigned long long)json_object_get_uint64(offset), (unsigned long long)v,
+		       human_size(v, text));
+	} else if (!json_object_is_type(value, json_type_int)) {
+		puts(json_object_get_string(value));
+	} else {
+		v = json_object_get_uint64(value);
+		if (!strcmp(key, "size") || !strcmp(key, "length"))
+			printf("0x%llx (%s)\n", (unsigned long long)v, human_size(v, text));
+		else
+			printf(strcmp(key, "iova") ? "%llu\n" : "0x%llx\n", (unsigned long long)v);
+	}
+}
+
+void print_result(struct json_object *result)
+{
+	size_t i;
+
+	if (json_output) {
+		puts(need((void *)json_object_to_json_string_ext(result,
+								 JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE)));
+	} else {
+		json_object_object_foreach(result, key, value) {
+			if (json_object_is_type(value, json_type_array))
+				for (i = 0; i < json_object_array_length(value); i++)
+					print_value(i ? "" : key, json_object_array_get_idx(value, i));
+			else if (value && !json_object_is_type(value, json_type_object))
+				print_value(key, value);
+		}
+	}
+	json_object_put(result);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* What the source files of the command peerbar share. */
+#ifndef PBT_TOOL_H
+#define PBT_TOOL_H
+
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "peerbar.h"
+
+/* exit statuses; those of a command that was run are passed on */
+enum {
+	STATUS_OK = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2,
+	STATUS_NOT_EXECUTABLE = 126,
+	STATUS_NOT_FOUND = 127,
+};
+
+/* the command line; all strings are those of argv */
+struct args {
+	char **operands;
+	unsigned int nr_operands;
+	char **into;
+	unsigned int nr_into;
+	char **command; /* what follows "--"; NULL if there is no "--" */
+	const char *driver;
+	const char *fd;
+	unsigned int map_flags; /* of enum pb_map_flags */
+	uint64_t iova;
+	uint64_t offset;
+	uint64_t length;
+	bool hold;
+};
+
+/* ---- the commands; each returns an exit status ---- */
+
+int cmd_devices(const struct args *args);
+int cmd_bind(const struct args *args);
+int cmd_unbind(const struct args *args);
+int cmd_export(const struct args *args);
+int cmd_query(const struct args *args);
+int cmd_map(const struct args *args);
+
+/* ---- report.c: results and errors, as text or JSON ---- */
+
+extern bool json_output;
+
+/* the sentence goes to stderr, and with --json an object to stdout; they return the status to exit with */
+int report(const struct pb_error *err);
+int fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int misuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* flush stdout; an exit status */
+int flush_output(void);
+
+/* calloc() that does not return without memory, and gives room for one at least */
+void *allocate(size_t n, size_t size);
+
+/* JSON values; without memory these do not return either */
+struct json_object *json_new(bool array);
+void json_put(struct json_object *object, const char *key, struct json_object *value);
+void json_put_number(struct json_object *object, const char *key, uint64_t value);
+void json_put_string(struct json_object *object, const char *key, const char *value); /* "" becomes null */
+void json_put_bool(struct json_object *object, const char *key, bool value);
+void json_append(struct json_object *array, struct json_object *value);
+
+/* print an object, or with --json anything, and let go of it; as text a line for each member, and for each of an array */
+void print_result(struct json_object *result);
+/* "64M" if that is exact, otherwise bytes */
+const char *human_size(uint64_t size, char text[32]);
+/* replace what is not printable ASCII, in place: a dma-buf's name is anybody's choice, and so is an argument */
+void make_printable(char *text);
+
+/* ---- process.c: signals, other processes ---- */
+
+/* block SIGINT and SIGTERM, for wait_for_end() to take */
+void block_end_signals(void);
+/* wait for SIGINT or SIGTERM, at most @seconds unless that is negative; true if one came */
+bool wait_for_end(int seconds);
+/* run @command with the descriptor @fd inherited; its exit status, or 128 and its signal's number */
+int run_command(char *const command[], int fd);
+/* true if modprobe loaded the module @name */
+bool load_module(const char *name);
+/* a copy of descriptor @fd of the process @pid; -1 after a report */
+int take_descriptor(int pid, int fd);
+
+#endif
