@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The bench, see fixture.h. */
+#include <dirent.h>
+#include <linux/iommufd.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+struct pb_error err;
+struct pb_iommu *iommu;
+struct pb_device *gpu;
+struct pb_device *edu_device;
+struct pb_ioas *ioas;
+struct edu edu;
+struct lab_memory memory;
+
+static unsigned int fds_before;
+static unsigned int faults_before;
+static unsigned int announced;
+static uint32_t pattern_seed = 100;
+
+unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n - 3; /* ".", "..", and the directory itself */
+}
+
+void context_up(void)
+{
+	fds_before = count_fds();
+	faults_before = lab_faults();
+	ok(pb_iommu_open(&iommu, &err));
+}
+
+void context_down(void)
+{
+	pb_iommu_close(iommu);
+	ck_assert_msg(count_fds() == fds_before, "%u descriptors were open before the test, %u are now", fds_before, count_fds());
+	ck_assert_msg(lab_faults() - faults_before == announced, "%u IOMMU faults happened, %u were expected", lab_faults() - faults_before,
+		      announced);
+}
+
+void bench_up(void)
+{
+	context_up();
+	gpu = lab_open(iommu, LAB_GPU);
+	edu_device = lab_open(iommu, LAB_EDU);
+	ok(pb_ioas_create(iommu, &ioas, &err));
+	ok(pb_ioas_attach(ioas, edu_device, &err));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	edu_start(&edu, edu_device);
+	lab_memory(ioas, 4 * PAGE, &memory);
+}
+
+void bench_down(void)
+{
+	/* a test may have closed some of it, and set it to NULL */
+	edu_stop(&edu);
+	if (ioas)
+		lab_memory_free(&memory);
+	pb_ioas_destroy(ioas);
+	pb_device_close(edu_device);
+	pb_device_close(gpu);
+	context_down();
+}
+
+uint8_t *bar_mmap(uint64_t offset, size_t length)
+{
+	void *p;
+
+	ok(pb_device_mmap(gpu, GPU_BAR, offset, length, true, &p, &err));
+	return p;
+}
+
+struct pb_buffer *export_ranges(const struct pb_range *ranges, unsigned int n)
+{
+	struct pb_buffer *buffer;
+
+	ok(pb_buffer_export(gpu, GPU_BAR, ranges, n, 0, &buffer, &err));
+	return buffer;
+}
+
+struct pb_buffer *export_one(uint64_t offset, uint64_t length)
+{
+	struct pb_range range = { offset, length };
+
+	return export_ranges(&range, 1);
+}
+
+struct pb_mapping *map_rw(struct pb_buffer *buffer)
+{
+	struct pb_mapping *mapping;
+
+	ok(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &mapping, &err));
+	return mapping;
+}
+
+void dma_lands(uint64_t iova, uint64_t offset)
+{
+	unsigned int faults = lab_faults();
+
+	lab_pattern(memory.p, LEN, ++pattern_seed);
+	edu_copy(&edu, memory.iova, iova, LEN);
+	ck_assert_msg(lab_host_sees(offset, memory.p, LEN), "DMA to IOVA 0x%llx did not arrive in the BAR at 0x%llx",
+		      (unsigned long long)iova, (unsigned long long)offset);
+	ck_assert_uint_eq(lab_faults(), faults);
+}
+
+void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t length, bool write, const char *why)
+{
+	unsigned int n = lab_faults() - before;
+	unsigned int bus, dev, fn, sid, fault, wr;
+	unsigned long long addr;
+	char line[200];
+
+	ck_assert_msg(n > 0, "%s: the IOMMU reported no fault", why);
+	lab_last_fault(line, sizeof(line));
+	ck_assert_int_eq(sscanf(line, "vtd_dmar_fault sid 0x%x fault %u addr 0x%llx write %u", &sid, &fault, &addr, &wr), 4);
+	ck_assert_int_eq(sscanf(bdf, "%*x:%x:%x.%x", &bus, &dev, &fn), 3);
+	ck_assert_msg(sid == (bus << 8 | dev << 3 | fn), "%s: the fault is another device's: %s", why, line);
+	ck_assert_msg(addr >= iova && addr < iova + length, "%s: the fault is at another address: %s", why, line);
+	ck_assert_msg(wr == write, "%s: %s", why, line);
+	announced += n;
+	lab_expect_faults(n, why);
+}
+
+void dma_faults(uint64_t iova, uint64_t offset)
+{
+	uint8_t before[LEN];
+	unsigned int faults;
+
+	lab_host_read(offset, before, LEN);
+	lab_pattern(memory.p, LEN, ++pattern_seed);
+	edu_load(&edu, memory.iova, LEN);
+	faults = lab_faults();
+	edu_store(&edu, iova, LEN);
+	faulted(faults, pb_device_bdf(edu_device), iova, LEN, true, "DMA write");
+	ck_assert_msg(lab_host_sees(offset, before, LEN), "bytes of the BAR changed although the DMA faulted");
+}
+
+void dma_read_faults(uint64_t iova)
+{
+	unsigned int faults;
+
+	/* edu's buffer must not show what the device was not allowed to read: fill it with a pattern, and see that again */
+	lab_pattern(memory.p, LEN, ++pattern_seed);
+	edu_load(&edu, memory.iova, LEN);
+	faults = lab_faults();
+	edu_load(&edu, iova, LEN);
+	faulted(faults, pb_device_bdf(edu_device), iova, LEN, false, "DMA read");
+}
+
+void dma_read_from_nowhere(uint64_t iova)
+{
+	unsigned int faults = lab_faults();
+
+	edu_load(&edu, iova, LEN);
+	faulted(faults, pb_device_bdf(edu_device), iova, LEN, false, "DMA of a detached device");
+}
+
+void stranger_maps(void *p, uint64_t length, uint64_t iova)
+{
+	struct iommu_ioas_map map = { .size = sizeof(map), .ioas_id = pb_ioas_id(ioas), .user_va = (uintptr_t)p, .length = length,
+				      .iova = iova, .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE };
+
+	ck_assert_int_eq(ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP, &map), 0);
+}
+
+int socketpair_cloexec(int sockets[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets);
+}
+
+void send_fd(int sock, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (char[]){ 'x' }, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (sendmsg(sock, &msg, 0) != 1)
+		lab_die("cannot send a descriptor");
+}
+
+int receive_fd(int sock)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	char byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	struct cmsghdr *c;
+	int fd;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
+		lab_die("no descriptor was sent");
+	c = CMSG_FIRSTHDR(&msg);
+	if (!c || c->cmsg_type != SCM_RIGHTS)
+		lab_die("no descriptor was sent");
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+int count_attachments(struct pb_buffer *buffer)
+{
+	struct pb_buffer_info info;
+	char line[512], ino[32];
+	bool ours = false;
+	int n = -1;
+	FILE *f;
+
+	ok(pb_buffer_query(buffer, &info, &err));
+	snprintf(ino, sizeof(ino), "%08llu", (unsigned long long)info.id);
+	f = fopen("/sys/kernel/debug/dma_buf/bufinfo", "re");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		unsigned int attached;
+
+		if (strstr(line, ino))
+			ours = true;
+		if (ours && sscanf(line, "Total %u devices attached", &attached) == 1) {
+			n = (int)attached;
+			break;
+		}
+	}
+	fclose(f);
+	return n;
+}

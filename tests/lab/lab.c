@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The lab from inside the guest, see lab.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lab.h"
+
+#define HOST_GPU "/lab/gpu.mem"
+#define FAULTS "/lab/iommu-faults"
+#define EXPECTED "/lab/expected-faults"
+#define QMP "/dev/lab/qmp"
+
+void lab_die(const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "lab: ");
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	exit(99);
+}
+
+/* ---- devices ---- */
+
+const char *lab_bdf(enum lab_role role)
+{
+	static const struct {
+		uint16_t vendor, device;
+	} ids[LAB_ROLES] = {
+		[LAB_GPU] = { 0x1af4, 0x1110 },
+		[LAB_EDU] = { 0x1234, 0x11e8 },
+		[LAB_NVME_CMB] = { 0x1b36, 0x0010 },
+		[LAB_NVME] = { 0x1b36, 0x0010 },
+		[LAB_NIC] = { 0x8086, 0x10d3 },
+	};
+	static char found[LAB_ROLES][PB_BDF_LEN];
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct pb_pci_function *list;
+	struct pb_error err;
+	int i, n;
+
+	pthread_mutex_lock(&lock);
+	if (!found[role][0]) {
+		n = pb_pci_list(&list, &err);
+		if (n < 0)
+			lab_die("%s", err.text);
+		for (i = 0; i < n; i++) {
+			if (list[i].vendor != ids[role].vendor || list[i].device != ids[role].device)
+				continue;
+			/* only the NVMe with a controller memory buffer has a memory BAR 2 */
+			if (role == LAB_NVME_CMB && !list[i].bars[CMB_BAR].size)
+				continue;
+			if (role == LAB_NVME && list[i].bars[CMB_BAR].size)
+				continue;
+			snprintf(found[role], sizeof(found[role]), "%s", list[i].bdf);
+			break;
+		}
+		free(list);
+	}
+	pthread_mutex_unlock(&lock);
+	return found[role][0] ? found[role] : NULL;
+}
+
+struct pb_device *lab_open(struct pb_iommu *iommu, enum lab_role role)
+{
+	const char *bdf = lab_bdf(role);
+	struct pb_device *device;
+	struct pb_error err;
+
+	if (!bdf)
+		lab_die("this machine has no device for role %d", (int)role);
+	if (pb_pci_bind(bdf, NULL, &err) || pb_device_open(iommu, bdf, &device, &err))
+		lab_die("%s", err.text);
+	return device;
+}
+
+/* ---- the host's view ---- */
+
+void lab_host_read(uint64_t offset, void *data, size_t length)
+{
+	char *p = data;
+	int fd;
+
+	fd = open(HOST_GPU, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		lab_die("cannot open " HOST_GPU ": %s", strerror(errno));
+	while (length) {
+		ssize_t n = pread(fd, p, length, (off_t)offset);
+
+		if (n <= 0)
+			lab_die("cannot read " HOST_GPU " at 0x%llx: %s", (unsigned long long)offset, n ? strerror(errno) : "it ends");
+		p += n;
+		offset += (uint64_t)n;
+		length -= (size_t)n;
+	}
+	close(fd);
+}
+
+bool lab_host_sees(uint64_t offset, const void *data, size_t length)
+{
+	void *seen = malloc(length);
+	bool same;
+
+	if (!seen)
+		lab_die("no memory");
+	lab_host_read(offset, seen, length);
+	same = !memcmp(seen, data, length);
+	free(seen);
+	return same;
+}
+
+/* ---- faults ---- */
+
+static unsigned int scan_faults(char *last, size_t size)
+{
+	char line[256];
+	unsigned int n = 0;
+	FILE *f;
+
+	if (last)
+		last[0] = '\0';
+	f = fopen(FAULTS, "re");
+	if (!f)
+		lab_die("cannot open " FAULTS ": %s", strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		if (!strstr(line, "vtd_dmar_fault"))
+			continue;
+		n++;
+		if (last) {
+			line[strcspn(line, "\n")] = '\0';
+			snprintf(last, size, "%s", strstr(line, "vtd_dmar_fault"));
+		}
+	}
+	fclose(f);
+	return n;
+}
+
+unsigned int lab_faults(void)
+{
+	return scan_faults(NULL, 0);
+}
+
+void lab_last_fault(char *line, size_t size)
+{
+	scan_faults(line, size);
+}
+
+void lab_expect_faults(unsigned int n, const char *why)
+{
+	char line[160];
+	int fd, len;
+
+	len = snprintf(line, sizeof(line), "%u %s\n", n, why);
+	fd = open(EXPECTED, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (fd < 0 || write(fd, line, (size_t)len) != len)
+		lab_die("cannot write " EXPECTED ": %s", strerror(errno));
+	close(fd);
+}
+
+/* ---- QMP ---- */
+
+static bool qmp_line(FILE *f, char *line, size_t size)
+{
+	return fgets(line, (int)size, f) != NULL;
+}
+
+char *lab_qmp(const char *command)
+{
+	static bool greeted;
+	char line[65536];
+	FILE *f;
+	int fd;
+
+	fd = open(QMP, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		lab_die("cannot open " QMP ": %s", strerror(errno));
+	f = fdopen(fd, "r+");
+	if (!f)
+		lab_die("no memory");
+	setvbuf(f, NULL, _IONBF, 0);
+	if (!greeted) {
+		dprintf(fd, "{\"execute\":\"qmp_capabilities\"}\n");
+		greeted = true;
+	}
+	dprintf(fd, "{\"execute\":\"query-name\",\"id\":\"sync\"}\n%s\n", command);
+	/* skip greetings and events up to the answer of the question that only sets a mark */
+	while (qmp_line(f, line, sizeof(line)) && !strstr(line, "\"id\": \"sync\""))
+		;
+	while (qmp_line(f, line, sizeof(line)))
+		if (strstr(line, "\"return\"") || strstr(line, "\"error\""))
+			break;
+	fclose(f);
+	return strdup(line);
+}
+
+/* ---- memory ---- */
+
+void lab_memory(struct pb_ioas *ioas, size_t size, struct lab_memory *memory)
+{
+	struct pb_error err;
+
+	memory->size = size;
+	memory->p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory->p == MAP_FAILED)
+		lab_die("no memory");
+	if (pb_map_memory(ioas, memory->p, size, PB_MAP_READ | PB_MAP_WRITE, 0, &memory->mapping, &err))
+		lab_die("%s", err.text);
+	memory->iova = pb_mapping_iova(memory->mapping);
+}
+
+void lab_memory_free(struct lab_memory *memory)
+{
+	struct pb_error err;
+
+	if (!memory->p)
+		return;
+	if (pb_unmap(memory->mapping, &err))
+		lab_die("%s", err.text);
+	munmap(memory->p, memory->size);
+	memset(memory, 0, sizeof(*memory));
+}
+
+void lab_pattern(void *data, size_t length, uint32_t seed)
+{
+	uint32_t x = seed * 2654435761u + 1;
+	uint8_t *p = data;
+	size_t i;
+
+	for (i = 0; i < length; i++) {
+		x ^= x << 13;
+		x ^= x >> 17;
+		x ^= x << 5;
+		p[i] = (uint8_t)(x >> 24);
+	}
+}
+
+void lab_disk_bytes(unsigned int disk, uint64_t at, void *data, size_t length)
+{
+	uint64_t seed = disk ? 0x2222222200000000 : 0x1111111100000000;
+	uint8_t *p = data;
+	size_t i;
+
+	for (i = 0; i < length; i++, at++)
+		p[i] = (uint8_t)(((at & ~7ULL) ^ seed) >> (at & 7) * 8);
+}

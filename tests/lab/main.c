@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Runs the suites whose name has the argument in it; all without one. */
+#include <stdlib.h>
+
+#include "fixture.h"
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		Suite *(*make)(void);
+	} suites[] = {
+		{ "device", device_suite }, { "export", export_suite }, { "map", map_suite }, { "dma", dma_suite },
+		{ "revoke", revoke_suite }, { "stress", stress_suite }, { "plug", plug_suite }, { "tool", tool_suite },
+	};
+	const char *only = argc > 1 ? argv[1] : "";
+	SRunner *runner = NULL;
+	int failed = 1;
+	size_t i;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
+		if (!strstr(suites[i].name, only))
+			continue;
+		if (runner)
+			srunner_add_suite(runner, suites[i].make());
+		else
+			runner = srunner_create(suites[i].make());
+	}
+	if (!runner) {
+		fprintf(stderr, "lab-check: no suite has '%s' in its name\n", only);
+		return 2;
+	}
+	/* a time that a test takes when the host is busy and the kernel is the debug one */
+	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
+		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

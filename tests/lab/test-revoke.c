@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Revocation: when the call that revokes returns, no DMA reaches the range; who is told; and what comes back. */
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static bool event_waits(void)
+{
+	struct pollfd p = { .fd = pb_ioas_event_fd(ioas), .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+START_TEST(decoding_off_and_on)
+{
+	struct pb_buffer *buffer = export_one(0, 2 * MIB);
+	struct pb_mapping *m = map_rw(buffer), *again = NULL;
+	uint64_t iova = pb_mapping_iova(m);
+	int round;
+
+	for (round = 0; round < 3; round++) {
+		dma_lands(iova, 0);
+		ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
+		ck_assert(!event_waits());
+		ok(pb_device_set_decoding(gpu, false, &err));
+		ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+		dma_faults(iova, 0);
+		/* neither this mapping nor a new one while it is off */
+		refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
+		refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
+		/* twice is harmless, and told once */
+		ok(pb_device_set_decoding(gpu, false, &err));
+		ck_assert(event_waits());
+		ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+		ck_assert(!event_waits());
+		ck_assert_ptr_null(pb_ioas_next_revoked(ioas));
+
+		ok(pb_device_set_decoding(gpu, true, &err));
+		/* the kernel's revocation is final for the mapping, although the buffer is back */
+		ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+		dma_faults(iova, 0);
+		ok(pb_mapping_restore(m, &err));
+		ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
+		ck_assert_uint_eq(pb_mapping_iova(m), iova);
+		/* of a live one: nothing to do */
+		ok(pb_mapping_restore(m, &err));
+	}
+	dma_lands(iova, 0);
+	ok(pb_unmap(m, &err));
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+START_TEST(several_ranges_are_revoked_and_restored)
+{
+	const struct pb_range ranges[] = { { 4 * MIB, PAGE }, { 0, PAGE }, { 2 * MIB, PAGE } };
+	struct pb_buffer *buffer = export_ranges(ranges, 3);
+	struct pb_mapping *m = map_rw(buffer);
+	uint64_t iova = pb_mapping_iova(m);
+	int i;
+
+	ok(pb_device_set_decoding(gpu, false, &err));
+	for (i = 0; i < 3; i++)
+		dma_faults(iova + (uint64_t)i * PAGE, ranges[i].offset);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_mapping_restore(m, &err));
+	for (i = 0; i < 3; i++)
+		dma_lands(iova + (uint64_t)i * PAGE, ranges[i].offset);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+START_TEST(reset_revokes)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct pb_mapping *m = map_rw(buffer);
+	uint64_t iova = pb_mapping_iova(m);
+
+	dma_lands(iova, 0);
+	ok(pb_device_reset(gpu, &err));
+	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	dma_faults(iova, 0);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_mapping_restore(m, &err));
+	dma_lands(iova, 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* the exporter's device is closed while mapped: for good */
+START_TEST(close_revokes_for_good)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE), *fresh;
+	struct pb_mapping *m = map_rw(buffer), *again = NULL;
+	uint64_t iova = pb_mapping_iova(m);
+	struct pb_buffer_info info;
+
+	dma_lands(iova, 0);
+	pb_device_close(gpu);
+	gpu = NULL;
+	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	dma_faults(iova, 0);
+	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
+	/* it can still be asked what it was */
+	ok(pb_buffer_query(buffer, &info, &err));
+	ck_assert_str_eq(info.bdf, lab_bdf(LAB_GPU));
+
+	/* the device is opened again: the old buffer stays dead, the range can be exported afresh */
+	gpu = lab_open(iommu, LAB_GPU);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
+	dma_faults(iova, 0);
+	fresh = export_one(0, PAGE);
+	again = map_rw(fresh);
+	ck_assert_uint_ne(pb_mapping_iova(again), iova);
+	dma_lands(pb_mapping_iova(again), 0);
+	pb_buffer_close(fresh);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+START_TEST(every_mapping_is_told)
+{
+	struct pb_buffer *a = export_one(0, PAGE), *b = export_one(MIB, PAGE);
+	struct pb_mapping *m[3] = { map_rw(a), map_rw(b), map_rw(a) }, *told;
+	struct pb_mapping *plain;
+	int i, seen = 0;
+
+	for (i = 0; i < 3; i++)
+		pb_mapping_set_data(m[i], &m[i]);
+	ok(pb_map_memory(ioas, (char *)memory.p + PAGE, PAGE, RW, 0, &plain, &err));
+	ok(pb_device_set_decoding(gpu, false, &err));
+	/* one that is unmapped is not told any more */
+	ok(pb_unmap(m[1], &err));
+	while ((told = pb_ioas_next_revoked(ioas))) {
+		struct pb_mapping **slot = pb_mapping_data(told);
+
+		ck_assert_ptr_nonnull(slot);
+		ck_assert_ptr_eq(*slot, told);
+		ck_assert(slot != &m[1]);
+		seen++;
+	}
+	ck_assert_int_eq(seen, 2);
+	/* memory is no device's */
+	ck_assert_int_eq(pb_mapping_state(plain), PB_LIVE);
+	/* another device's decoding is no business of these mappings */
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_mapping_restore(m[0], &err));
+	ok(pb_device_set_decoding(edu_device, false, &err));
+	ok(pb_device_set_decoding(edu_device, true, &err));
+	ck_assert_int_eq(pb_mapping_state(m[0]), PB_LIVE);
+	ck_assert(!event_waits());
+	pb_buffer_close(a);
+	pb_buffer_close(b);
+}
+END_TEST
+
+/* a buffer that came as a descriptor: the kernel tells nobody, but can be asked */
+START_TEST(a_buffer_from_elsewhere)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE), *taken;
+	struct pb_mapping *m;
+	uint64_t iova;
+
+	ok(pb_buffer_from_fd(pb_buffer_fd(buffer), &taken, &err));
+	m = map_rw(taken);
+	iova = pb_mapping_iova(m);
+	dma_lands(iova, 0);
+	ck_assert_int_eq(pb_ioas_check(ioas, &err), 0);
+	ok(pb_device_set_decoding(gpu, false, &err));
+	dma_faults(iova, 0);
+	ck_assert_int_eq(pb_mapping_state(m), PB_LIVE); /* not known yet */
+	ck_assert(!event_waits());
+	ck_assert_int_eq(pb_ioas_check(ioas, &err), 1);
+	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+	ck_assert(event_waits());
+	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	/* found once */
+	ck_assert_int_eq(pb_ioas_check(ioas, &err), 0);
+	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_mapping_restore(m, &err));
+	dma_lands(iova, 0);
+	ck_assert_int_eq(pb_ioas_check(ioas, &err), 0);
+	pb_buffer_close(taken);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* the exporter is another process, which gets killed */
+START_TEST(the_exporting_process_is_killed)
+{
+	struct pb_buffer *taken;
+	struct pb_mapping *m;
+	struct pb_buffer_info info;
+	int sockets[2], fd, status;
+	uint64_t iova;
+	pid_t child;
+
+	pb_device_close(gpu);
+	gpu = NULL;
+	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child) {
+		struct pb_range range = { 0, PAGE };
+		struct pb_iommu *own;
+		struct pb_buffer *buffer;
+		struct pb_error e;
+
+		if (pb_iommu_open(&own, &e))
+			_exit(1);
+		gpu = lab_open(own, LAB_GPU);
+		if (pb_device_set_decoding(gpu, true, &e) || pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &e))
+			_exit(1);
+		send_fd(sockets[1], pb_buffer_fd(buffer));
+		for (;;)
+			pause();
+	}
+	close(sockets[1]);
+	fd = receive_fd(sockets[0]);
+	ok(pb_buffer_from_fd(fd, &taken, &err));
+	close(fd);
+	ok(pb_buffer_query(taken, &info, &err));
+	ck_assert_int_eq(info.model, PB_REVOCABLE);
+	m = map_rw(taken);
+	iova = pb_mapping_iova(m);
+	dma_lands(iova, 0);
+	ck_assert_int_eq(kill(child, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	dma_faults(iova, 0);
+	ck_assert_int_eq(pb_ioas_check(ioas, &err), 1);
+	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
+	ok(pb_unmap(m, &err));
+	pb_buffer_close(taken);
+	close(sockets[0]);
+}
+END_TEST
+
+/* the driver is unbound once the device is closed, while the buffer is still held and mapped */
+START_TEST(unbind_with_a_buffer_held)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct pb_mapping *m = map_rw(buffer);
+	uint64_t iova = pb_mapping_iova(m);
+
+	pb_device_close(gpu);
+	gpu = NULL;
+	ok(pb_pci_unbind(lab_bdf(LAB_GPU), &err));
+	dma_faults(iova, 0);
+	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
+	ok(pb_unmap(m, &err));
+	pb_buffer_close(buffer);
+	ok(pb_pci_bind(lab_bdf(LAB_GPU), NULL, &err));
+}
+END_TEST
+
+/* a mapping may end while it is revoked; its addresses are free then */
+START_TEST(unmapping_what_is_revoked)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct pb_mapping *m = map_rw(buffer);
+	uint64_t iova = pb_mapping_iova(m);
+
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_unmap(m, &err));
+	ck_assert(!event_waits());
+	ok(pb_device_set_decoding(gpu, true, &err));
+	/* the addresses are free again */
+	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, iova, &m, &err));
+	dma_lands(iova, 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+Suite *revoke_suite(void)
+{
+	Suite *s = suite_create("revoke");
+	TCase *t = tcase_create("all");
+
+	tcase_set_timeout(t, 240);
+	tcase_add_checked_fixture(t, bench_up, bench_down);
+	tcase_add_test(t, decoding_off_and_on);
+	tcase_add_test(t, several_ranges_are_revoked_and_restored);
+	tcase_add_test(t, reset_revokes);
+	tcase_add_test(t, close_revokes_for_good);
+	tcase_add_test(t, every_mapping_is_told);
+	tcase_add_test(t, a_buffer_from_elsewhere);
+	tcase_add_test(t, the_exporting_process_is_killed);
+	tcase_add_test(t, unbind_with_a_buffer_held);
+	tcase_add_test(t, unmapping_what_is_revoked);
+	suite_add_tcase(s, t);
+	return s;
+}

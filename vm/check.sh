@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# ./lab check: what needs no machine first, then the machine. Every group says how many checks passed and failed; the last line adds
+# them up.
+
+PASSED=0 FAILED=0 GROUPS_FAILED=()
+
+# group NAME COMMAND...: run it, show its output, and read the runner's totals from it
+group() {
+	local name=$1 out=$LAB_RUN/group.out rc=0 counts
+	shift
+	[[ $name == *$LAB_ONLY* ]] || return 0
+	say "check: $name"
+	"$@" 2>&1 | tee "$out"
+	rc=${PIPESTATUS[0]}
+	counts=$(awk '
+		# Check: "95%: Checks: 20, Failures: 1, Errors: 0"
+		/^[0-9]+%: Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+/ {
+			gsub(/,/, ""); checks += $3; bad += $5 + $7; n++
+		}
+		# automake: "# PASS:  3"
+		/^# PASS: / { checks += $3; n++ }
+		/^# (FAIL|ERROR|XPASS): / { checks += $3; bad += $3 }
+		END { if (n) print checks - bad, bad + 0 }' "$out")
+	if [ -z "$counts" ]; then
+		# a group without a test runner counts as one check
+		if [ "$rc" = 0 ]; then counts='1 0'; else counts='0 1'; fi
+	elif [ "$rc" != 0 ] && [ "${counts#* }" = 0 ]; then
+		# the runner was content, something around it was not
+		counts="${counts% *} 1"
+	fi
+	PASSED=$((PASSED + ${counts% *}))
+	FAILED=$((FAILED + ${counts#* }))
+	[ "$rc" = 0 ] && [ "${counts#* }" = 0 ] || GROUPS_FAILED+=("$name")
+	say "check: $name: ${counts% *} passed, ${counts#* } failed"
+}
+
+# the functions below run inside the root
+run_unit() { make -s -C /build check || { cat /build/test-suite.log; return 1; }; cat /build/tests/unit/unit.log; }
+
+run_sanitized() {
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+	/sanitize/tests/unit/unit
+}
+
+run_valgrind() {
+	CK_FORK=no CK_DEFAULT_TIMEOUT=600 valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=all --track-fds=yes \
+		--errors-for-leak-kinds=all --suppressions=/src/tests/valgrind.supp /build/tests/unit/unit
+}
+
+run_distcheck() {
+	cd /build && make -s distcheck DISTCHECK_CONFIGURE_FLAGS=--enable-werror >distcheck.log 2>&1 || { tail -n 40 distcheck.log; return 1; }
+	rm -f peerbar-*.tar.xz
+	echo 'make distcheck: the tarball builds, passes its tests, installs, uninstalls and cleans up'
+}
+
+run_install() {
+	local d=/tmp/inst f
+	make -s -C /build install DESTDIR=$d || return 1
+	for f in bin/peerbar include/peerbar.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 \
+		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc; do
+		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
+	done
+	# a program that finds the library by pkg-config, as its users do
+	printf '#include <peerbar.h>\n#include <stdio.h>\nint main(void) { puts(pb_version()); return 0; }\n' >/tmp/user.c
+	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_PATH=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
+		pkg-config --cflags --libs libpeerbar) || return 1
+	[ "$(LD_LIBRARY_PATH=$d/usr/lib /tmp/user)" = "$(sed -n 's/^AC_INIT(\[peerbar\], \[\(.*\)\])/\1/p' /src/configure.ac)" ] ||
+		{ echo 'the installed library does not run'; return 1; }
+	bash -n $d/usr/share/bash-completion/completions/peerbar || return 1
+	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so | grep -E 'RPATH|RUNPATH'; then
+		echo 'what is installed looks for libraries in the build directory'; return 1
+	fi
+	echo 'make install: complete; a program found by pkg-config builds and runs'
+}
+
+run_style() {
+	local bad=0 f
+	cd /src || return 1
+	for f in man/*.[13]; do mandoc -T lint -W warning "$f" || bad=1; done
+	while read -r f; do
+		case $f in LICENSES/* | *.supp | files) continue ;; esac
+		[ -s "$f" ] || continue
+		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
+	done < <(tr '\0' '\n' </files)
+	[ $bad = 0 ] && echo 'style: every file has its SPDX tag, and the man pages are clean'
+	return $bad
+}
+
+lab_machine_check() {
+	local rc=0
+	LAB_LIMIT=${LAB_LIMIT:-1500}
+	guest env CK_FORK=yes CK_TIMEOUT_MULTIPLIER="$([ "$KFLAVOUR" = debug ] && echo 4 || echo 1)" /build/tests/lab/lab-check "$1" || rc=$?
+	guest_reports || rc=1
+	guest_faults
+	say "the machine ran for $GUEST_SECONDS s; IOMMU faults: $FAULTS, all of them provoked: $EXPECTED were announced by tests"
+	if [ "$FAULTS" != "$EXPECTED" ]; then
+		warn "the IOMMU reported $FAULTS faults where $EXPECTED were expected"
+		rc=1
+	fi
+	return $rc
+}
+
+lab_check() {
+	local suite=''
+	prepare || return
+	case $LAB_ONLY in
+	device | export | map | dma | revoke | stress | plug | tool) suite=$LAB_ONLY LAB_ONLY=machine ;;
+	esac
+	if [[ unit == *$LAB_ONLY* || sanitizers == *$LAB_ONLY* || valgrind == *$LAB_ONLY* || install == *$LAB_ONLY* ||
+		distcheck == *$LAB_ONLY* || style == *$LAB_ONLY* ]]; then
+		tree_mount || return 2
+		step 'building the tree with ASan and UBSan' root_call build_tree /sanitize --disable-shared --enable-static \
+			CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' || return 2
+		cp "$LAB_CACHE/$(tree_name)/files" "$LAB_MNT/files"
+		group style root_call run_style
+		group unit root_call run_unit
+		group sanitizers root_call run_sanitized
+		group valgrind root_call run_valgrind
+		group install root_call run_install
+		group distcheck root_call run_distcheck
+		root_umount
+	fi
+	group machine lab_machine_check "$suite"
+	if [ ${#GROUPS_FAILED[@]} != 0 ]; then warn "failed: ${GROUPS_FAILED[*]}"; fi
+	[ $((PASSED + FAILED)) -gt 0 ] || { warn "--only '$LAB_ONLY' left nothing to check"; return 2; }
+	say "checked with Linux $(cat "$LAB_CACHE/$KNAME/release"), in $(($(date +%s) - LAB_START)) s"
+	echo "$PASSED passed, $FAILED failed"
+	[ "$FAILED" = 0 ]
+}

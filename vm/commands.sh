@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# The commands of ./lab.
+
+# need_root: become root, if there is a way
+need_root() {
+	[ "$(id -u)" != 0 ] || return 0
+	have sudo || die 'this needs root (it mounts, and installs packages), and there is no sudo here; run it as root'
+	exec sudo --preserve-env=TERM,CI env LAB_CACHE="$LAB_CACHE" HOME="$HOME" "$LAB_TOP/lab" "${ARGS[@]}"
+}
+
+# what the host itself must have, as "COMMAND PACKAGE"; everything else is in the root file system
+host_needs() {
+	cat <<-'END'
+	mmdebstrap mmdebstrap
+	unshare util-linux
+	setpriv util-linux
+	flock util-linux
+	perl perl-base
+	xz xz-utils
+	tar tar
+	dpkg-deb dpkg
+	apt-get apt
+	git git
+	END
+}
+
+missing_packages() {
+	host_needs | while read -r c p; do have "$c" || echo "$p"; done | sort -u
+	[ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
+	[ -f /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+}
+
+lab_prepare_host() {
+	local missing
+	have apt-get || { warn 'this host has no apt; the lab needs Debian 12 or newer'; return 1; }
+	missing=$(missing_packages | paste -sd' ')
+	[ -n "$missing" ] || return 0
+	# shellcheck disable=SC2086
+	step "host: installing $missing" env DEBIAN_FRONTEND=noninteractive sh -c '
+		apt-get install -y --no-install-recommends "$@" ||
+			{ apt-get update && apt-get install -y --no-install-recommends "$@"; }' apt $missing
+}
+
+# run_parent: where the run directory goes; in memory if there is room (the GPU's memory and the disks are in it)
+run_parent() {
+	local free
+	free=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)
+	if [ "${free:-0}" -gt 2097152 ]; then echo /dev/shm; else echo "${TMPDIR:-/tmp}"; fi
+}
+
+# lab_sweep: remove what a lab that was killed left behind
+lab_sweep() {
+	local d id
+	for d in /dev/shm/peerbar-lab.?????? "${TMPDIR:-/tmp}"/peerbar-lab.??????; do
+		[ -f "$d/lock" ] && flock -n "$d/lock" true && rm -rf --one-file-system "$d"
+	done
+	for d in "$LAB_CACHE"/tmp.*; do
+		[ -e "$d" ] || continue
+		id=${d#"$LAB_CACHE"/tmp.}
+		kill -0 "${id%%.*}" 2>/dev/null || rm -rf --one-file-system "$d"
+	done
+}
+
+lab_clean() {
+	local busy
+	# whoever makes or uses a cache entry has a descriptor below it
+	for busy in "$LAB_CACHE"/lock.* "$LAB_CACHE"/tree-*/lock; do
+		[ -e "$busy" ] || continue
+		flock -n "$busy" true || die "another lab is at work ($busy is locked); nothing was removed"
+	done
+	[ ! -d "$LAB_CACHE" ] || du -sh "$LAB_CACHE" | sed 's/^/removing /' >&2
+	rm -rf --one-file-system "$LAB_CACHE"
+}
+
+ok() { printf '  ok       %s\n' "$*"; }
+no() { printf '  MISSING  %s\n           %s\n' "$1" "$2"; DOCTOR=1; }
+so() { printf '  note     %s\n' "$*"; }
+
+lab_doctor() {
+	local c p free mem uri
+	DOCTOR=0
+	if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then ok 'Debian on amd64'; else
+		no 'Debian on amd64' 'the lab runs an x86 machine with packages of Debian for amd64'
+	fi
+	if [ "$(id -u)" = 0 ]; then ok 'root'; elif have sudo; then ok 'sudo'; else
+		no 'root or sudo' 'run ./lab as root'
+	fi
+	while read -r c p; do
+		if have "$c"; then ok "$c"; else no "$c" "'./lab build' installs the package $p, or: apt-get install $p"; fi
+	done < <(host_needs)
+	if have apt-get; then
+		uri=$(mirror) && ok "a Debian mirror in apt's configuration: $uri" ||
+			no 'a Debian mirror' "add Debian's main archive to the host's apt sources"
+	fi
+	if [ "$(id -u)" = 0 ]; then
+		if unshare --mount --pid --fork true 2>/dev/null; then ok 'mount and PID namespaces'; else
+			no 'mount and PID namespaces' 'in a container: start it with --privileged'
+		fi
+		if unshare --mount sh -c 'd=$(mktemp -d); mount -t tmpfs t $d && mkdir $d/l $d/u $d/w $d/m &&
+			mount -t overlay -o lowerdir=$d/l,upperdir=$d/u,workdir=$d/w o $d/m' 2>/dev/null; then ok overlayfs; else
+			no overlayfs 'modprobe overlay; in a container: start it with --privileged'
+		fi
+	fi
+	mkdir -p "$LAB_CACHE"
+	free=$(df --output=avail -BG "$LAB_CACHE" | tail -n 1 | tr -dc 0-9)
+	if [ "$free" -ge 6 ]; then ok "$free GB free for $LAB_CACHE"; else
+		no "6 GB free for $LAB_CACHE (it has $free)" 'make room, or set XDG_CACHE_HOME; the debug kernel takes 4 of them'
+	fi
+	mem=$(awk '/MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
+	if [ "$mem" -ge 4 ]; then ok "$mem GB of memory available"; else
+		no "4 GB of memory available (there are $mem)" 'the VM takes 2 GB and its devices up to 0.5'
+	fi
+	if [ ! -e /dev/kvm ]; then so 'no /dev/kvm: the VM is emulated (TCG), which is what the times in the README are for'; else
+		so '/dev/kvm is there; whether a guest really runs under it is tried at the first boot'
+	fi
+	for c in "$LAB_CACHE"/root-* "$LAB_CACHE"/kernel-*; do [ -d "$c" ] && so "cached: $(basename "$c")"; done
+	return $DOCTOR
+}
+
+# prepare: root, kernel and tree; root and kernel are made side by side
+prepare() {
+	kernel_choose "$LAB_KERNEL" || return 2
+	if [ ! -d "$LAB_CACHE/$LAB_ROOT" ] || [ ! -d "$LAB_CACHE/$KNAME" ] || [ ! -d "$LAB_CACHE/$KINITRD" ]; then
+		in_parallel wait_for_root kernel_ready || return 2
+	fi
+	tree_ready || return 2
+}
+
+lab_build() {
+	prepare || return
+	say "built: $LAB_BUILD, for Linux $(cat "$LAB_CACHE/$KNAME/release")"
+}
+
+# guest COMMAND...: run it in the machine, from a shell script that the guest reads
+guest() {
+	mkdir -p "$LAB_RUN/share"
+	printf 'exec' >"$LAB_RUN/share/command"
+	printf ' %q' "$@" >>"$LAB_RUN/share/command"
+	{
+		printf 'LAB_INTERACTIVE=%q LAB_KMEMLEAK=%q\n' "${LAB_INTERACTIVE:-0}" "${LAB_KMEMLEAK:-1}"
+		[ "${LAB_INTERACTIVE:-0}" = 0 ] || stty size | awk '{ print "LAB_ROWS=" $1 " LAB_COLUMNS=" $2 }'
+		printf 'export LAB=/lab LAB_TOPOLOGY=%q LAB_KERNEL=%q TERM=%q\n' "$LAB_TOPOLOGY" "$KFLAVOUR" "${TERM:-dumb}"
+	} >"$LAB_RUN/share/settings"
+	say "booting Linux $(cat "$LAB_CACHE/$KNAME/release") in QEMU ($LAB_TOPOLOGY)"
+	guest_run
+}
+
+lab_run() {
+	local rc=0
+	prepare || return
+	guest "$@" || rc=$?
+	guest_reports || [ $rc != 0 ] || rc=1
+	guest_faults
+	if [ -n "$LAB_WANT_FAULTS" ]; then
+		if [ "$FAULTS" != "$LAB_WANT_FAULTS" ]; then
+			warn "the IOMMU reported $FAULTS faults, not $LAB_WANT_FAULTS:"
+			sed 's/^/    /' "$LAB_RUN/share/iommu-faults" | head -n 20 >&2
+			[ $rc != 0 ] || rc=1
+		fi
+	elif [ "$FAULTS" != "$EXPECTED" ]; then
+		warn "the IOMMU reported $FAULTS faults; $EXPECTED were expected (--faults N says how many)"
+	fi
+	return $rc
+}
+
+lab_shell() {
+	[ -t 0 ] && [ -t 1 ] || die "'shell' needs a terminal; to run one command: ./lab run -- CMD"
+	prepare || return
+	LAB_LIMIT=${LAB_LIMIT:-86400} LAB_INTERACTIVE=1 LAB_KMEMLEAK=0
+	guest -bash
+}
+
+lab_demo() {
+	local rc=0
+	prepare || return
+	LAB_LIMIT=${LAB_LIMIT:-300} LAB_KMEMLEAK=0
+	guest /build/tests/lab/demo || rc=$?
+	guest_reports || rc=1
+	guest_faults
+	if [ "$FAULTS" != "$EXPECTED" ]; then
+		warn "the IOMMU reported $FAULTS faults where $EXPECTED were expected:"
+		sed 's/^/    /' "$LAB_RUN/share/iommu-faults" | head -n 20 >&2
+		rc=1
+	fi
+	say "$([ $rc = 0 ] && echo 'the demonstration held' || echo "the demonstration failed (status $rc)")"
+	return $rc
+}

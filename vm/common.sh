@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# What every part of the lab shares: messages, steps with progress, and caches that are either whole or absent.
+#
+# A cache entry is a directory $LAB_CACHE/NAME-KEY. It is made under another name ($LAB_CACHE/tmp.*), and renamed when it
+# is complete, so that what bears the final name can be trusted. The key is a hash of all that went into it.
+
+LAB_CACHE=${LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/peerbar}
+LAB_LOGS=$LAB_CACHE/log
+LAB_START=${LAB_START:-$(date +%s)}
+
+say() { printf '[%4ds] %s\n' $(($(date +%s) - LAB_START)) "$*" >&2; }
+warn() { printf 'lab: %s\n' "$*" >&2; }
+die() { warn "$*"; exit 2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# key FILE-OR-STRING...: twelve hexadecimal digits that change when any of the arguments (or files) does
+key() {
+	local a
+	for a; do
+		if [ -f "$a" ]; then cat "$a"; else printf '%s\n' "$a"; fi
+	done | sha256sum | cut -c1-12
+}
+
+# step WHAT COMMAND...: run a long command with its output in a log, show that it is alive and what it does, and if it fails,
+# show the end of the log. The last line of the log is what it "waits for".
+step() {
+	local what=$1 log pid t0 last shown='' rc=0 tick=0 next=15 now width
+	shift
+	mkdir -p "$LAB_LOGS"
+	log=$LAB_LOGS/$(printf '%s' "$what" | tr -cs 'a-zA-Z0-9.' '-' | cut -c1-60).log
+	t0=$(date +%s)
+	say "$what"
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	width=$((${COLUMNS:-100} - 20))
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		tick=$((tick + 1))
+		[ $((tick % 5)) = 0 ] || continue
+		now=$(($(date +%s) - t0))
+		last=$(tail -n 1 "$log" 2>/dev/null | tr -d '\000-\037' | cut -c1-"$width")
+		if [ -t 2 ]; then
+			printf '\r\033[K         %4ds %s' "$now" "$last" >&2
+			shown=1
+		elif [ "$now" -ge "$next" ]; then
+			say "  … ${what%%[:(]*}, for $now s so far: $last"
+			next=$((next * 2 > now + 60 ? now + 60 : next * 2))
+		fi
+	done
+	[ -z "$shown" ] || printf '\r\033[K' >&2
+	wait "$pid" || rc=$?
+	if [ "$rc" != 0 ]; then
+		warn "failed with status $rc: $what. The end of $log:"
+		tail -n 40 "$log" | sed 's/^/    /' >&2
+	fi
+	return "$rc"
+}
+
+# in_parallel JOB...: run shell functions side by side; fail if any does
+in_parallel() {
+	local job pids=() rc=0
+	for job; do "$job" & pids+=($!); done
+	for job in "${pids[@]}"; do wait "$job" || rc=$?; done
+	return $rc
+}
+
+# cached NAME-KEY MAKER: the directory, made by MAKER DIR if it is not there yet. Two labs at a time wait for each other.
+cached() {
+	local entry=$LAB_CACHE/$1 tmp=$LAB_CACHE/tmp.$LAB_ID.$1 maker=$2
+	[ ! -d "$entry" ] || return 0
+	mkdir -p "$LAB_CACHE"
+	(
+		if ! flock -n 8; then
+			say "waiting for another lab that makes $1"
+			flock 8
+		fi
+		[ ! -d "$entry" ] || exit 0
+		rm -rf --one-file-system "$tmp"
+		mkdir "$tmp"
+		"$maker" "$tmp" || { rc=$?; rm -rf --one-file-system "$tmp"; exit "$rc"; }
+		sync -f "$tmp"
+		mv -T "$tmp" "$entry"
+	) 8>"$LAB_CACHE/lock.$1"
+}

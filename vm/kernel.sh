@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# The kernels of the lab. Each is a cache entry kernel-VERSION-FLAVOUR-KEY with
+#
+#	vmlinuz			what QEMU boots; its initramfs is an entry of its own, initrd-KEY
+#	fs/			a layer for the root file system: modules, headers, what modules are built against
+#	release			what uname -r says
+#
+# stock: Debian's binary. Its iommufd and vfio are built as modules from the very same version's source, unmodified, because
+#        Debian configures neither /dev/iommu nor the VFIO cdev.
+# debug: built from that source with the checkers of vm/kernel-debug.config.
+#
+# Which versions there are is asked of the archive (they rotate); a version is usable when headers, modules, image and source of
+# exactly that version are all there.
+
+# private_apt COMMAND...: apt-get or apt-cache on the lab's own sources and lists; the host's are untouched
+private_apt() {
+	local dir=$LAB_CACHE/apt tool=$1
+	shift
+	"$tool" -o Dir::State="$dir/state" -o Dir::State::status="$dir/state/status" -o Dir::Cache="$dir/cache" \
+		-o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
+		-o APT::Architecture=amd64 -o APT::Architectures=amd64 -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
+}
+
+apt_lists() {
+	local dir=$LAB_CACHE/apt
+	mkdir -p "$dir"/state/lists/partial "$dir"/cache/archives/partial
+	: >"$dir/state/status"
+	apt_sources >"$dir/sources.list" && private_apt apt-get update
+}
+
+# kernel_index: fill $LAB_CACHE/kernels with lines "VERSION ABI SOURCE-VERSION IMAGE-PACKAGE" of 7.2 and newer, newest first
+kernel_index() {
+	local names abi v image src
+	[ -z "$(find "$LAB_CACHE/kernels" -mmin -1440 2>/dev/null)" ] || return 0
+	if ! step 'asking the archive which kernels it has' apt_lists; then
+		[ -f "$LAB_CACHE/kernels" ] && return 0
+		return 1
+	fi
+	names=$(private_apt apt-cache pkgnames linux-)
+	for abi in $(sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p' <<<"$names" | grep -v -e -rt- -e -cloud- | sort -rV); do
+		v=${abi%%+*}
+		v=${v%%-*}
+		[ "$(printf '7.2\n%s\n' "$v" | sort -V | head -n 1)" = 7.2 ] || continue
+		grep -qx "linux-modules-$abi" <<<"$names" || continue
+		for image in "linux-binary-$abi" "linux-binary-unsigned-$abi" ''; do
+			if grep -qx "$image" <<<"$names"; then break; fi
+		done
+		[ -n "$image" ] || continue
+		# the headers' source version must be one that linux-source has too
+		src=$(private_apt apt-cache madison "linux-headers-$abi" | awk -F' *[|] *' '{ print $2; exit }')
+		private_apt apt-cache madison "linux-source-${v%.*}" | awk -F' *[|] *' '{ print $2 }' | grep -qxF "$src" || continue
+		echo "$v $abi $src $image"
+	done >"$LAB_CACHE/tmp.$LAB_ID.kernels"
+	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$LAB_CACHE/kernels"
+}
+
+# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug) and KNAME (the cache entry) from what --kernel said:
+# stock, debug, 7.2, 7.3.4, debug-7.2 ...
+kernel_choose() {
+	local spec=$1 want line
+	KFLAVOUR=stock want=$spec
+	case $spec in
+	stock | debug) KFLAVOUR=$spec want='' ;;
+	debug-* | stock-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
+	[0-9]*) ;;
+	*)
+		warn "--kernel '$spec' is no kernel: it takes stock, debug, a version such as 7.2 or 7.3.4, or debug-VERSION"
+		return 2
+		;;
+	esac
+	kernel_index || return 1
+	line=$(awk -v w="$want" 'w == "" || $1 == w || index($1, w ".") == 1 { print; exit }' "$LAB_CACHE/kernels")
+	if [ -z "$line" ]; then
+		warn "no kernel '$spec' in the archive; of 7.2 and newer it has:" \
+			"$(awk '{ printf "%s%s", s, $1; s = ", " }' "$LAB_CACHE/kernels")"
+		return 2
+	fi
+	read -r KV KABI KSRC KIMAGE <<<"$line"
+	KNAME=kernel-$KV-$KFLAVOUR-$(key "$KABI" "$KSRC" "$(declare -f unpack_source kernel_start kernel_compile)" "$(
+		if [ "$KFLAVOUR" = stock ]; then
+			declare -f make_stock_kernel unpack_kernel build_missing_modules
+		else
+			declare -f make_debug_kernel build_debug_kernel
+			cat "$LAB_VM/kernel-debug.config"
+		fi)")
+	KINITRD=initrd-$(key "$KNAME" "$LAB_VM/init" "$(declare -f pack_initrd)")
+}
+
+# fetch_debs DIR PACKAGE=VERSION...
+fetch_debs() {
+	local dir=$1
+	shift
+	(cd "$dir" && private_apt apt-get download "$@")
+}
+
+unpack_source() { # DIR [PATH...]: the kernel's source, or some paths of it
+	local dir=$1 top=linux-source-${KV%.*}
+	shift
+	mkdir -p "$dir"
+	dpkg-deb --fsys-tarfile "$KTMP"/debs/linux-source-*.deb | tar -xO --wildcards "./usr/src/$top.tar.*" |
+		xz -dc | tar -C "$dir" --strip-components=1 -x --wildcards "${@/#/$top/}"
+}
+
+# unpack_kernel: the binary kernel's packages become the layer. Drivers that no lab machine has are left out.
+unpack_kernel() {
+	local fs=$KTMP/fs deb
+	for deb in "$KTMP"/debs/linux-{headers,kbuild}-*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" | tar -C "$fs" -x || return 1
+	done
+	dpkg-deb --fsys-tarfile "$KTMP"/debs/linux-modules-*.deb | tar -C "$fs" -x --exclude='*/sound' --exclude='*/drivers/media' \
+		--exclude='*/drivers/net/wireless' --exclude='*/drivers/iio' --exclude='*/drivers/hid' --exclude='*/drivers/scsi' \
+		--exclude='*/drivers/gpu/drm/amd' --exclude='*/drivers/gpu/drm/i915' --exclude='*/drivers/gpu/drm/xe' \
+		--exclude='*/drivers/gpu/drm/nouveau' --exclude='*/drivers/gpu/drm/radeon' --exclude='*/drivers/usb' || return 1
+	dpkg-deb --fsys-tarfile "$KTMP"/debs/linux-binary-*.deb | tar -xO --wildcards '*/vmlinuz*' >"$KTMP/vmlinuz" || return 1
+	# the packages have /lib or /usr/lib; the root is merged
+	if [ -d "$fs/lib" ]; then cp -a "$fs/lib/." "$fs/usr/lib/" && rm -r "$fs/lib"; fi
+	# other packages' files that the layer must not shadow
+	rm -rf "$fs/usr/share"
+}
+
+# build_missing_modules: inside the root; iommufd and vfio for Debian's kernel. Paths are those inside.
+build_missing_modules() {
+	local k=$1 src=$2 flags
+	flags='-DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_IOMMUFD_DRIVER_CORE=1 -DCONFIG_IOMMUFD_DRIVER=1 -DCONFIG_VFIO_DEVICE_CDEV=1'
+	# Debian's iommufd pieces that are no modules of their own here become objects of iommufd.ko, with the span iterator
+	# that the core kernel was built without
+	cat >"$src/drivers/iommu/iommufd/Makefile" <<-'END'
+		iommufd-y := device.o eventq.o hw_pagetable.o io_pagetable.o ioas.o main.o pages.o vfio_compat.o viommu.o \
+			driver.o iova_bitmap.o span_iter.o
+		CFLAGS_span_iter.o := -DCONFIG_INTERVAL_TREE_SPAN_ITER=1 -D__DISABLE_EXPORTS
+		obj-m := iommufd.o
+	END
+	cp "$src/lib/interval_tree.c" "$src/drivers/iommu/iommufd/span_iter.c"
+	printf 'obj-m := drivers/iommu/iommufd/ drivers/vfio/\n' >"$src/Kbuild"
+	make -C "/usr/src/linux-headers-$k" M="$src" -j"$(nproc)" CONFIG_IOMMUFD=m CONFIG_IOMMUFD_VFIO_CONTAINER= \
+		CONFIG_VFIO_DEVICE_CDEV=y CONFIG_VFIO_MDEV= CONFIG_MLX5_VFIO_PCI= CONFIG_HISI_ACC_VFIO_PCI= \
+		CONFIG_PDS_VFIO_PCI= CONFIG_VIRTIO_VFIO_PCI= CONFIG_NVGRACE_GPU_VFIO_PCI= CONFIG_QAT_VFIO_PCI= CONFIG_XE_VFIO_PCI= \
+		CONFIG_ISM_VFIO_PCI= CONFIG_DEBUG_INFO_BTF_MODULES= KCFLAGS="$flags" modules || return 1
+	mkdir -p "/usr/lib/modules/$k/updates/iommu" &&
+		find "$src" -name '*.ko' -exec cp -t "/usr/lib/modules/$k/updates/iommu" {} + &&
+		cp "$src/Module.symvers" "/usr/lib/modules/$k/updates/Module.symvers" &&
+		printf '%s\n' "$flags" >"/usr/lib/modules/$k/updates/cflags" &&
+		depmod "$k"
+}
+
+# build_debug_kernel: inside the root; configure, check that the configuration says what was asked, build, install
+build_debug_kernel() {
+	local src=/usr/src/linux-debug fragment=/peerbar/vm/kernel-debug.config lost
+	cd $src || return 1
+	make -s allnoconfig &&
+		scripts/kconfig/merge_config.sh -m .config $fragment &&
+		make -s olddefconfig || return 1
+	lost=$(grep -E '^CONFIG_[A-Z0-9_]+=' $fragment | grep -vxFf .config || :)
+	if [ -n "$lost" ]; then
+		echo "these options of vm/kernel-debug.config did not survive: $(tr '\n' ' ' <<<"$lost")"
+		return 1
+	fi
+	make -j"$(nproc)" bzImage modules &&
+		make -s INSTALL_MOD_PATH=/usr INSTALL_MOD_STRIP=1 modules_install || return 1
+	cp arch/x86/boot/bzImage /usr/src/vmlinuz-debug
+	make -s kernelrelease >/usr/src/release-debug
+	# what modules are built against stays; the objects go
+	find . \( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '*.ko' -o -name 'vmlinux*' \) \
+		! -path './scripts/*' ! -path './tools/*' ! -name vmlinux.h -delete
+	find . -mindepth 1 -maxdepth 1 -type d \( -name Documentation -o -name drivers -o -name sound -o -name samples \
+		-o -name fs -o -name net \) -exec find {} -type f ! -name 'Makefile*' ! -name 'Kconfig*' ! -name '*.h' -delete \;
+}
+
+# pack_initrd: inside the root; busybox, vm/init, and the modules that it takes to reach the shared root file system
+pack_initrd() {
+	local k=$1 dir m list
+	dir=$(mktemp -d)
+	mkdir -p "$dir"/{bin,mod,proc,sys,dev,r,new}
+	cp /bin/busybox "$dir/bin/" && cp /peerbar/vm/init "$dir/init" && chmod +x "$dir/init" || return 1
+	list=$(for m in virtio_pci 9pnet_virtio 9p overlay virtio_console; do
+		modprobe -S "$k" --show-depends $m 2>/dev/null
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }')
+	for m in $list; do
+		case $m in
+		*.xz) xz -dc "$m" >"$dir/mod/$(basename "$m" .xz)" ;;
+		*) cp "$m" "$dir/mod/" ;;
+		esac || return 1
+		basename "$m" .xz >>"$dir/mod/order"
+	done
+	touch "$dir/mod/order"
+	(cd "$dir" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >/initrd || return 1
+	rm -rf "$dir"
+}
+
+# kernel_start PACKAGE...: fetch into $KTMP/debs, and prepare the layer
+kernel_start() {
+	mkdir -p "$KTMP"/{debs,fs/usr/src,fs/usr/lib}
+	[ -d "$LAB_CACHE/apt/state/lists" ] || step 'fetching the package lists' apt_lists || return 1
+	step "kernel: fetching Linux $KV" fetch_debs "$KTMP/debs" "${@/%/=$KSRC}"
+}
+
+# kernel_compile STEP FUNCTION ARGS...: build inside the root, which may be in the making until then, into the layer
+kernel_compile() {
+	rm -rf "$KTMP/debs"
+	wait_for_root && root_mount "$KTMP/fs" && step "kernel: $1" root_call "${@:2}" && root_umount || return 1
+	rm -rf "$KTMP/fs.work" "$KTMP/fs/tmp" "$KTMP/fs/peerbar" "$KTMP/fs/root"
+}
+
+make_stock_kernel() {
+	KTMP=$1
+	kernel_start "linux-source-${KV%.*}" "$KIMAGE" "linux-modules-$KABI" "linux-headers-$KABI" \
+		"linux-headers-${KABI%-amd64}-common" "linux-kbuild-${KABI%-amd64}" &&
+		step 'kernel: unpacking the image and its modules' unpack_kernel &&
+		step 'kernel: unpacking the source of iommufd and vfio' unpack_source "$KTMP/fs/usr/src/missing" \
+			'drivers/iommu/*.h' drivers/iommu/iommufd drivers/vfio lib/interval_tree.c &&
+		kernel_compile 'building iommufd and vfio' build_missing_modules "$KABI" /usr/src/missing || return 1
+	rm -rf "$KTMP/fs/usr/src/missing"
+	echo "$KABI" >"$KTMP/release"
+}
+
+make_debug_kernel() {
+	KTMP=$1
+	kernel_start "linux-source-${KV%.*}" &&
+		step 'kernel: unpacking the source' unpack_source "$KTMP/fs/usr/src/linux-debug" &&
+		kernel_compile 'building it with KASAN and lockdep (20 minutes on two cores, once)' build_debug_kernel || return 1
+	mv "$KTMP/fs/usr/src/vmlinuz-debug" "$KTMP/vmlinuz"
+	mv "$KTMP/fs/usr/src/release-debug" "$KTMP/release"
+}
+
+make_initrd() {
+	local tmp=$1
+	LAB_LAYERS=$LAB_CACHE/$KNAME/fs
+	root_mount "$tmp/work" && step 'kernel: making the initramfs' root_call pack_initrd "$(cat "$LAB_CACHE/$KNAME/release")" &&
+		root_umount || return 1
+	LAB_LAYERS=''
+	mv "$tmp/work/initrd" "$tmp/initrd"
+	rm -rf "$tmp/work" "$tmp/work.work"
+}
+
+# kernel_ready: both cache entries of the chosen kernel
+kernel_ready() {
+	cached "$KNAME" "make_${KFLAVOUR}_kernel" && cached "$KINITRD" make_initrd
+}

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# The virtual machine: what is in it, how a command runs in it, and what its kernel had to say.
+#
+# The run directory (shared with the guest as /lab) holds:
+#
+#	command, settings	what to run
+#	status			its exit status, written by the guest at the very end
+#	stdout, stderr		its output
+#	kernel.log		the guest's serial console
+#	iommu-faults		one line per fault of the emulated VT-d, written by QEMU as they happen
+#	expected-faults		lines "NUMBER WHAT", written by tests that provoke faults
+#	gpu.mem			the backing file of the GPU's BAR 2: the host's own view of it
+#	disk0.img, disk1.img	the NVMe disks
+#	qmp.sock		QEMU's monitor; the guest reaches another one through /dev/lab/qmp
+
+LAB_GPU_MB=256
+LAB_DISK_MB=64
+
+# device NAME: the PCI functions of the lab, as QEMU options. Their bus comes from the topology.
+device() {
+	case $1 in
+	gpu) echo "ivshmem-plain,memdev=gpumem" ;;
+	edu) echo "edu,dma_mask=0xffffffffffffffff" ;;
+	nvme0) echo "nvme,serial=LAB0,drive=disk0,cmb_size_mb=16,mdts=8" ;;
+	nvme1) echo "nvme,serial=LAB1,drive=disk1,mdts=8" ;;
+	nic0) echo "e1000e,netdev=net0,mac=52:54:00:00:00:01,romfile=" ;;
+	nic1) echo "e1000e,netdev=net1,mac=52:54:00:00:00:02,romfile=" ;;
+	esac
+}
+
+# topology NAME: QEMU arguments, one a line
+#
+#	ports	every device behind a root port of its own, two more ports empty for hot-plug (the default)
+#	switch	GPU, edu and the NVMes behind one PCIe switch, the NICs behind root ports
+#	flat	every device on the root bus, as integrated endpoints
+topology() {
+	local d n=1
+	case $1 in
+	ports)
+		for d in gpu edu nvme0 nvme1 nic0 nic1; do
+			printf '%s\n' -device "pcie-root-port,id=port-$d,chassis=$n,slot=$n,bus=pcie.0" \
+				-device "$(device $d),id=$d,bus=port-$d"
+			n=$((n + 1))
+		done
+		;;
+	switch)
+		printf '%s\n' -device pcie-root-port,id=port-switch,chassis=1,slot=1,bus=pcie.0 \
+			-device x3130-upstream,id=switch,bus=port-switch
+		for d in gpu edu nvme0 nvme1; do
+			n=$((n + 1))
+			printf '%s\n' -device "xio3130-downstream,id=port-$d,chassis=$n,slot=$n,bus=switch" \
+				-device "$(device $d),id=$d,bus=port-$d"
+		done
+		for d in nic0 nic1; do
+			n=$((n + 1))
+			printf '%s\n' -device "pcie-root-port,id=port-$d,chassis=$n,slot=$n,bus=pcie.0" \
+				-device "$(device $d),id=$d,bus=port-$d"
+		done
+		;;
+	flat)
+		for d in gpu edu nvme0 nvme1 nic0 nic1; do printf '%s\n' -device "$(device $d),id=$d,bus=pcie.0"; done
+		;;
+	*)
+		warn "--topology '$1' is no topology: it takes ports, switch or flat"
+		return 2
+		;;
+	esac
+	for d in spare0 spare1; do
+		n=$((n + 1))
+		printf '%s\n' -device "pcie-root-port,id=$d,chassis=$n,slot=$n,bus=pcie.0,pref64-reserve=1G"
+	done
+}
+
+# probe_kvm: whether a guest really runs under KVM here (that /dev/kvm opens says little); remembered per host kernel and CPU
+probe_kvm() {
+	local memo
+	[ -w /dev/kvm ] || return 1
+	memo=$LAB_CACHE/kvm-$(key "$(uname -rv)" "$(grep -m 1 'model name' /proc/cpuinfo)" "$(declare -f probe_kvm)" "$LAB_ROOT")
+	if [ ! -f "$memo" ]; then
+		say 'trying whether a guest runs under KVM here (10 s at most)'
+		timeout -k 1 10 chroot "$LAB_MNT" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -accel kvm \
+			-machine q35,kernel-irqchip=split -cpu EPYC,phys-bits=39 -m 512 -kernel /lab/kernel/vmlinuz -initrd /lab/initrd/initrd \
+			-append 'console=ttyS0 panic=-1 lab.probe' -serial stdio </dev/null 2>&1 | grep -q 'lab: alive' &&
+			echo yes >"$memo" || echo no >"$memo"
+	fi
+	[ "$(cat "$memo")" = yes ]
+}
+
+# a disk whose every 8 bytes are its byte offset, xored with its serial: tests know what to read without being told
+make_disk() { # FILE SEED
+	perl -e 'my ($f, $seed, $mb) = @ARGV; $seed = oct $seed; open(my $o, ">:raw", $f) or die "$f: $!";
+		for my $m (0 .. $mb - 1) { my $b = $m << 20;
+			print $o pack("Q<*", map { ($b + 8 * $_) ^ $seed } 0 .. 131071) or die "$f: $!" }' "$1" "$2" 2
+	truncate -s ${LAB_DISK_MB}M "$1"
+}
+
+# guest_run: boot, run $LAB_RUN/command, wait. The status is the command's, or 125 when the machine did not come to its end.
+# Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_BUILD.
+guest_run() {
+	local kernel=$LAB_CACHE/$KNAME accel args qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} kvm_cpu='' saved=''
+	local append='console=ttyS0 panic=-1 panic_on_oops=1 tsc=nowatchdog intel_iommu=on'
+
+	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
+	[ ${#args[@]} -gt 0 ] || return 2
+	mkdir -p "$LAB_RUN/share"
+	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
+	: >"$LAB_RUN/share/iommu-faults"
+	: >"$LAB_RUN/share/expected-faults"
+	: >"$LAB_RUN/share/stdout"
+	: >"$LAB_RUN/share/stderr"
+	: >"$LAB_RUN/share/kernel.log"
+	rm -f "$LAB_RUN/share/status" "$LAB_RUN/share/kmemleak" "$LAB_RUN/share/qmp.sock"
+	rm -f "$LAB_RUN/share/gpu.mem"
+	truncate -s ${LAB_GPU_MB}M "$LAB_RUN/share/gpu.mem"
+	make_disk "$LAB_RUN/share/disk0.img" 0x1111111100000000 && make_disk "$LAB_RUN/share/disk1.img" 0x2222222200000000 || return 125
+
+	LAB_LAYERS='' root_mount || return 125
+	root_bind "$LAB_RUN/share" /lab/run
+	root_bind "$LAB_CACHE/$LAB_ROOT/fs" /lab/root
+	root_bind "$kernel" /lab/kernel
+	root_bind "$LAB_CACHE/$KINITRD" /lab/initrd
+	root_bind "$LAB_STAGE" /lab/stage
+	root_bind "$LAB_BUILD" /lab/build
+	# multi-threaded TCG translates both processors at once
+	accel='tcg,thread=multi'
+	if probe_kvm; then accel=kvm; fi
+
+	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
+		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
+	fi
+	# the machine is over in bounded time even when nobody looks
+	set -- timeout -k 5 "$limit" chroot "$LAB_MNT" qemu-system-x86_64 -name peerbar-lab -nodefaults -no-user-config -display none \
+		-no-reboot -machine q35,kernel-irqchip=split -accel "$accel" -cpu EPYC,phys-bits=39 -smp "${LAB_CPUS:-2}" -m "${LAB_MEMORY:-2048}" \
+		-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48 \
+		-object memory-backend-file,id=gpumem,size=${LAB_GPU_MB}M,share=on,mem-path=/lab/run/gpu.mem \
+		-drive if=none,id=disk0,format=raw,file=/lab/run/disk0.img -drive if=none,id=disk1,format=raw,file=/lab/run/disk1.img \
+		-netdev hubport,id=net0,hubid=0 -netdev hubport,id=net1,hubid=0 \
+		-virtfs local,path=/lab/root,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
+		-virtfs local,path=/lab/kernel/fs,mount_tag=layer,security_model=none,readonly=on,multidevs=remap \
+		-virtfs local,path=/lab/stage,mount_tag=stage,security_model=none,readonly=on,multidevs=remap \
+		-virtfs local,path=/lab/build,mount_tag=build,security_model=none,readonly=on,multidevs=remap \
+		-virtfs local,path=/lab/run,mount_tag=run,security_model=none,multidevs=remap \
+		-device virtio-serial-pci,max_ports=8 \
+		-chardev file,id=stdout,path=/lab/run/stdout -device virtserialport,chardev=stdout,name=stdout \
+		-chardev file,id=stderr,path=/lab/run/stderr -device virtserialport,chardev=stderr,name=stderr \
+		-chardev socket,id=mon,path=/lab/run/qmp.sock,server=on,wait=off -object monitor-qmp,id=qmp0,chardev=mon \
+		-chardev socket,id=gmon,path=/lab/run/guest-qmp.sock,server=on,wait=off -object monitor-qmp,id=qmp1,chardev=gmon \
+		-chardev socket,id=gport,path=/lab/run/guest-qmp.sock -device virtserialport,chardev=gport,name=qmp \
+		-chardev file,id=serial,path=/lab/run/kernel.log -serial chardev:serial \
+		-trace vtd_dmar_fault -D /lab/run/iommu-faults \
+		-kernel /lab/kernel/vmlinuz -initrd /lab/initrd/initrd -append "$append ${LAB_APPEND:-}" "${args[@]}"
+	t0=$(date +%s)
+	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
+		saved=$(stty -g)
+		stty raw -echo
+		"$@" 2>"$LAB_RUN/qemu.log" || rc=$?
+		stty "$saved"
+	else
+		"$@" >"$LAB_RUN/qemu.log" 2>&1 </dev/null &
+		qemu=$!
+		tail -c +1 -s 0.1 -f --pid=$qemu "$LAB_RUN/share/stdout" & tails+=($!)
+		tail -c +1 -s 0.1 -f --pid=$qemu "$LAB_RUN/share/stderr" >&2 & tails+=($!)
+		wait $qemu || rc=$?
+		wait "${tails[@]}"
+	fi
+	root_umount
+	cp "$LAB_RUN"/share/{kernel.log,iommu-faults} "$LAB_RUN/qemu.log" "$LAB_LOGS/" 2>/dev/null
+	GUEST_SECONDS=$(($(date +%s) - t0))
+	if [ -s "$LAB_RUN/share/status" ]; then
+		return "$(cat "$LAB_RUN/share/status")"
+	fi
+	if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
+		warn "the machine was killed: it had not finished after $limit s (--limit). Its last lines:"
+	else
+		warn "the machine ended by itself, with QEMU's status $rc. Its last lines:"
+	fi
+	{ tail -n 15 "$LAB_RUN/share/kernel.log"; grep -v 'warning: TCG' "$LAB_RUN/qemu.log" | tail -n 5; } | sed 's/^/    /' >&2
+	return 125
+}
+
+# guest_reports: print what the guest's kernel complained of; fail if it did
+guest_reports() {
+	local found=0
+	if awk -f "$LAB_VM/reports.awk" "$LAB_RUN/share/kernel.log" >"$LAB_RUN/reports"; then :; else
+		warn "the guest's kernel reported:"
+		sed 's/^/    /' "$LAB_RUN/reports" >&2
+		found=1
+	fi
+	if [ -s "$LAB_RUN/share/kmemleak" ]; then
+		warn 'the guest leaked kernel memory (kmemleak):'
+		head -n 60 "$LAB_RUN/share/kmemleak" | sed 's/^/    /' >&2
+		found=1
+	fi
+	return $found
+}
+
+# guest_faults: set FAULTS and EXPECTED, the numbers of IOMMU faults that there were and that tests announced
+guest_faults() {
+	FAULTS=$(grep -c vtd_dmar_fault "$LAB_RUN/share/iommu-faults")
+	EXPECTED=$(awk '{ n += $1 } END { print n + 0 }' "$LAB_RUN/share/expected-faults")
+}

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# The root file system that everything is built and run in: Debian trixie with trixie-backports, made by mmdebstrap from the
+# mirror that the host's own apt uses. The host's apt sources and package lists are only read.
+
+LAB_SUITE=trixie
+
+# mirror: the URI of the Debian archive in the host's apt configuration
+mirror() {
+	local codename uri
+	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	uri=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+		awk -v c="$codename" '$2 == "main" && ($1 == c || $1 == "stable" || $1 == "testing" || $1 == "sid") \
+			{ print $3; exit }')
+	[ -n "$uri" ] || {
+		warn "found no 'main' of $codename in the host's apt sources, which the mirror is taken from;" \
+			"'apt-get indextargets' should list one"
+		return 1
+	}
+	echo "$uri"
+}
+
+# apt_sources: a sources.list for the root, in one-line format
+apt_sources() {
+	local uri
+	uri=$(mirror) || return 1
+	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+		"$uri" $LAB_SUITE "$uri" $LAB_SUITE-backports
+}
+
+# apt_options: how the host reaches its mirror (proxies, retries, snapshots), as apt options
+apt_options() {
+	apt-config dump | grep -E '^Acquire::(http|https|Retries|Check-Valid-Until|Check-Date|ForceIPv4|ForceIPv6)\b' |
+		grep -v ' "";$' || :
+}
+
+# packages: those of vm/packages
+packages() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$LAB_VM/packages"; }
+
+
+make_root() {
+	local tmp=$1 include
+	include=$(packages | paste -sd,)
+	apt_sources >"$tmp/sources.list" || return 1
+	apt_options >"$tmp/apt.conf"
+	mkdir "$tmp/fs"
+	step "root: fetching and unpacking $LAB_SUITE with the compilers and QEMU (about 1.2 GB, once)" \
+		mmdebstrap --mode=root --variant=minbase --format=directory --architectures=amd64 --aptopt="$tmp/apt.conf" \
+		--aptopt='APT::Sandbox::User "root"' --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='force-unsafe-io' \
+		--include="$include" $LAB_SUITE "$tmp/fs" "$tmp/sources.list" || return 1
+	rm -f "$tmp/fs"/etc/resolv.conf
+	mkdir -p "$tmp/fs"/lab "$tmp/fs"/peerbar
+}
+
+# root_mount [LAYER]: mount the root at $LAB_MNT, in this mount namespace. What is written goes into LAYER, or into a tmpfs.
+# LAB_LAYERS (a colon-separated list) are laid over the root.
+root_mount() {
+	local upper=${1:-} root work
+	root=$LAB_CACHE/$LAB_ROOT/fs
+	LAB_MNT=$(mktemp -d "$LAB_RUN/root.XXXXXX")
+	if [ -n "$upper" ]; then
+		work=$upper.work
+		mkdir -p "$upper" "$work"
+	else
+		# the mount point itself holds the tmpfs that is written to, below the overlay
+		mount -t tmpfs -o mode=755 tmpfs "$LAB_MNT" || return 1
+		upper=$LAB_MNT/upper work=$LAB_MNT/work
+		mkdir "$upper" "$work" "$LAB_MNT/root"
+		LAB_MNT=$LAB_MNT/root
+	fi
+	mount -t overlay -o "lowerdir=${LAB_LAYERS:+$LAB_LAYERS:}$root,upperdir=$upper,workdir=$work" overlay "$LAB_MNT" || {
+		warn "cannot mount an overlay of $root; './lab doctor' says what that needs"
+		return 1
+	}
+	mount -t proc proc "$LAB_MNT/proc" && mount --rbind /dev "$LAB_MNT/dev" && mount --rbind /sys "$LAB_MNT/sys" &&
+		root_bind "$LAB_VM" /peerbar/vm
+}
+
+# root_bind HOST-DIR INSIDE-DIR
+root_bind() { mkdir -p "$LAB_MNT$2" && mount --bind "$1" "$LAB_MNT$2"; }
+
+root_umount() {
+	umount -R "$LAB_MNT"
+	case $LAB_MNT in */root) LAB_MNT=${LAB_MNT%/root}; umount "$LAB_MNT" ;; esac
+	rmdir "$LAB_MNT"
+}
+
+# root_exec COMMAND...: inside, with a small environment of its own
+root_exec() {
+	env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" \
+		${KV:+KV="$KV"} chroot "$LAB_MNT" "$@"
+}
+
+# root_call FUNCTION ARGS...: a function of the lab, inside
+root_call() {
+	# shellcheck disable=SC2016
+	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root kernel tree machine check; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
+}
+
+# the name of the cache entry, settled once: the files it depends on may be edited while the lab runs
+LAB_ROOT=root-$LAB_SUITE-$(key "$LAB_VM/packages" "$(declare -f make_root packages)")
+
+# wait_for_root: the root may be in the making beside us
+wait_for_root() { cached "$LAB_ROOT" make_root; }

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# Building the tree, inside the root. Nothing is written to the repository: the files that git knows (or could know) are copied
+# to the cache, and built there.
+#
+#	tree-KEY/src		the copy
+#	tree-KEY/build		the ordinary build, shared with the guest as /build
+#	tree-KEY/sanitize	the same with ASan and UBSan
+#	tree-KEY/stage		what 'make install' installed, laid over the guest's root
+
+tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT")"; }
+
+# tree_copy: bring tree-KEY/src up to date; unchanged files keep their times, so that make has little to do
+tree_copy() {
+	local dir=$LAB_CACHE/$(tree_name) new f
+	mkdir -p "$dir"/{src,build,sanitize,stage}
+	new=$dir/files.new
+	if git -C "$LAB_TOP" rev-parse --git-dir >/dev/null 2>&1; then
+		git -c safe.directory='*' -C "$LAB_TOP" ls-files -z --cached --others --exclude-standard
+	else
+		(cd "$LAB_TOP" && find . -name .git -prune -o -type f -printf '%P\0')
+	fi | sort -z >"$new"
+	while IFS= read -r -d '' f; do
+		if [ ! -e "$LAB_TOP/$f" ]; then continue; fi
+		cmp -s "$LAB_TOP/$f" "$dir/src/$f" && continue
+		mkdir -p "$dir/src/$(dirname "$f")"
+		cp --preserve=mode "$LAB_TOP/$f" "$dir/src/$f" || return 1
+		touch "$dir/changed"
+	done <"$new"
+	if [ -f "$dir/files" ]; then
+		comm -z -23 "$dir/files" "$new" | while IFS= read -r -d '' f; do rm -f "$dir/src/$f"; done
+		# a file that git still lists but that is gone from the tree
+		while IFS= read -r -d '' f; do [ -e "$LAB_TOP/$f" ] || rm -f "$dir/src/$f"; done <"$new"
+	fi
+	mv "$new" "$dir/files"
+}
+
+# tree_mount: the root with the tree in /src and its builds in /build, /sanitize, /stage
+tree_mount() {
+	local dir=$LAB_CACHE/$(tree_name)
+	root_mount || return 1
+	root_bind "$dir/src" /src && root_bind "$dir/build" /build && root_bind "$dir/sanitize" /sanitize &&
+		root_bind "$dir/stage" /stage
+}
+
+# build_tree: inside the root
+build_tree() {
+	local dir=$1
+	shift
+	[ -x /src/configure ] && [ /src/configure -nt /src/configure.ac ] || (cd /src && autoreconf -fi) || return 1
+	cd "$dir" || return 1
+	[ -f Makefile ] && [ config.status -nt /src/configure ] || /src/configure --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
+		--disable-static --enable-werror "$@" || return 1
+	make -s -j"$(nproc)" all && make -s -j"$(nproc)" check TESTS=
+}
+
+install_tree() {
+	rm -rf /stage/* && make -s -C /build install DESTDIR=/stage && mkdir -p /stage/build
+}
+
+# tree_ready: build for the machine; leaves LAB_BUILD and LAB_STAGE set
+tree_ready() {
+	local dir
+	dir=$LAB_CACHE/$(tree_name)
+	mkdir -p "$dir"
+	exec 7>"$dir/lock"
+	flock -n 7 || { say 'waiting for another lab that builds this tree'; flock 7; }
+	tree_copy || return 1
+	LAB_BUILD=$dir/build LAB_STAGE=$dir/stage
+	if [ -f "$dir/built" ] && [ ! -f "$dir/changed" ]; then return 0; fi
+	rm -f "$dir/built"
+	tree_mount || return 1
+	step 'building the tree' root_call build_tree /build && step 'installing it for the guest' root_call install_tree || return 1
+	root_umount
+	touch "$dir/built"
+	rm -f "$dir/changed"
+}
