@@ -66,11 +66,13 @@ uint32_t pb_ioas_id(const struct pb_ioas *ioas)
 
 void pb_ioas_destroy(struct pb_ioas *ioas)
 {
+	struct iommu_ioas_unmap all = { .size = sizeof(all), .length = UINT64_MAX };
 	struct pb_mapping *mapping;
 	struct pb_device *device;
 
 	if (!ioas)
 		return;
+	all.ioas_id = ioas->id;
 	while ((mapping = LIST_FIRST(&ioas->mappings)))
 		pb_mapping_free(mapping);
 
@@ -84,7 +86,8 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 	}
 	pthread_mutex_unlock(&ioas->iommu->lock);
 
-	/* takes the kernel's mappings with it */
+	/* first: if somebody else has put the address space to use, it will not be destroyed before he lets go */
+	pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &all);
 	destroy_id(ioas->iommu, ioas->id);
 	if (ioas->scratch_id)
 		destroy_id(ioas->iommu, ioas->scratch_id);
@@ -97,26 +100,50 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 
 /* ---- devices ---- */
 
+/* the kernel has moved the device to @ioas, and with it all functions of its IOMMU group that were where it was */
+static void move_device(struct pb_ioas *ioas, struct pb_device *device)
+{
+	struct pb_ioas *from = device->ioas;
+	struct pb_device *d, *next;
+
+	if (from == ioas)
+		return;
+	for (d = from ? LIST_FIRST(&from->devices) : NULL; d; d = next) {
+		next = LIST_NEXT(d, in_ioas);
+		if (d != device && (d->iommu_group < 0 || d->iommu_group != device->iommu_group))
+			continue;
+		LIST_REMOVE(d, in_ioas);
+		if (d == device)
+			continue;
+		LIST_INSERT_HEAD(&ioas->devices, d, in_ioas);
+		d->ioas = ioas;
+	}
+	LIST_INSERT_HEAD(&ioas->devices, device, in_ioas);
+	device->ioas = ioas;
+}
+
 int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct pb_error *err)
 {
 	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach), .pt_id = ioas->id };
 	int ret;
 
 	if (device->iommu != ioas->iommu)
-		return pb_fail(err, EXDEV, "cannot attach %s to address space %u: they were opened with different iommufd contexts",
+		return pb_fail(err, EXDEV, "cannot attach %s to address space %u: they were made from different struct pb_iommu",
 			       device->bdf, ioas->id);
 	pthread_mutex_lock(&ioas->iommu->lock);
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
-	if (!ret && device->ioas != ioas) {
-		if (device->ioas)
-			LIST_REMOVE(device, in_ioas);
-		LIST_INSERT_HEAD(&ioas->devices, device, in_ioas);
-		device->ioas = ioas;
-	}
+	if (!ret)
+		move_device(ioas, device);
 	pthread_mutex_unlock(&ioas->iommu->lock);
 	if (ret == -EADDRINUSE)
 		return pb_fail(err, EADDRINUSE, "cannot attach %s to address space %u: a mapping lies at addresses that the device reserves, or "
 			       "beyond those it can use; attach devices before mapping", device->bdf, ioas->id);
+	if (ret == -EINVAL)
+		return pb_fail(err, EBUSY, "cannot attach %s to address space %u: another function of its IOMMU group %d is attached to another "
+			       "address space, and a group cannot be split", device->bdf, ioas->id, device->iommu_group);
+	if (ret == -EFAULT || ret == -ENOMEM)
+		return pb_fail(err, -ret, "cannot attach %s to address space %u: memory that is mapped there cannot be pinned: it is not there "
+			       "any more, or is more than RLIMIT_MEMLOCK allows", device->bdf, ioas->id);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot attach %s to address space %u (VFIO_DEVICE_ATTACH_IOMMUFD_PT)", device->bdf,
 				     ioas->id);
@@ -168,7 +195,8 @@ int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigne
 	}
 	free(list);
 	if (alignment)
-		*alignment = request.out_iova_alignment;
+		/* before a device is attached the kernel has none, but pages are what is mapped */
+		*alignment = request.out_iova_alignment > pb_page_size() ? request.out_iova_alignment : pb_page_size();
 	return (int)request.num_iovas;
 }
 

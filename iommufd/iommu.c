@@ -37,15 +37,16 @@ int pb_iommu_open(struct pb_iommu **iommu, struct pb_error *err)
 
 int pb_iommu_from_fd(int fd, struct pb_iommu **iommu, struct pb_error *err)
 {
-	/* iommufd's mildest request: an object that cannot be there (EINVAL would be a size that is too small) */
+	/* iommufd's mildest request, which succeeds on every one */
 	struct iommu_option probe = { .size = sizeof(probe), .option_id = IOMMU_OPTION_RLIMIT_MODE, .op = IOMMU_OPTION_OP_GET };
 	int copy, ret;
 
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0)
-		return pb_fail(err, errno == EBADF ? EBADF : errno, "descriptor %d is not open; an open /dev/iommu would be right", fd);
+		return errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; an open /dev/iommu would be right", fd) :
+					pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 	ret = pb_ioctl(copy, IOMMU_OPTION, &probe);
-	if (ret == -ENOTTY || ret == -EINVAL) {
+	if (ret) {
 		close(copy);
 		return pb_fail(err, EINVAL, "descriptor %d is no iommufd; an open /dev/iommu would be right", fd);
 	}

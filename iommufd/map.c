@@ -51,8 +51,11 @@ static int map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t star
 static int unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_unmap unmap = { .size = sizeof(unmap), .ioas_id = ioas_id, .iova = iova, .length = length };
+	int ret;
 
-	return pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &unmap);
+	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &unmap);
+	/* somebody who uses the IOAS without the library was faster; what is wanted is that nothing is there */
+	return ret == -ENOENT ? 0 : ret;
 }
 
 /* which piece of the buffer does @offset lie in, where in it, and how much of @length is there */
@@ -177,6 +180,13 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	step = src->length;
 	for (tries = 0; tries < 64; tries++) {
 		ret = pb_find_hole(aperture, (unsigned int)nr_aperture, taken, n, from, src->length, alignment, iova);
+		if (ret && (alignment > page || from > page)) {
+			/* once more, with less comfort, and slowly */
+			alignment = page;
+			from = tries ? where + page : page;
+			step = page;
+			ret = pb_find_hole(aperture, (unsigned int)nr_aperture, taken, n, from, src->length, alignment, iova);
+		}
 		if (ret)
 			break;
 		ret = map_pieces(ioas, src, true, iova, &where);
@@ -187,7 +197,8 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 			break;
 		}
 		from = where + step;
-		step *= 2;
+		if (step < 1ULL << 40)
+			step *= 2;
 	}
 	free(taken);
 	return ret == -EEXIST ? -ENOSPC : ret;
@@ -227,6 +238,8 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	case -ENOSPC:
 		return pb_fail(err, ENOSPC, "cannot map %s: address space %u has no free room of this size", what, ioas->id);
 	case -ENODEV:
+		if (!src->dmabuf)
+			break;
 		return pb_fail(err, ENODEV, "cannot map %s: the buffer is revoked; memory decoding of its device may be off, or the device "
 			       "closed", what);
 	case -EOPNOTSUPP:
@@ -241,14 +254,16 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	case -EFAULT:
 		if (src->dmabuf)
 			break;
-		return pb_fail(err, EFAULT, "cannot map %s: it is not mapped in this process, or is memory of a device, which cannot be "
-			       "pinned; map a device's memory as a buffer", what);
+		return pb_fail(err, EFAULT, "cannot map %s: it is not mapped in this process, or read-only, or is memory of a device, which cannot "
+			       "be pinned; map a device's memory as a buffer", what);
 	case -ENOMEM:
 		if (src->dmabuf)
 			break;
 		return pb_fail(err, ENOMEM, "cannot map %s: no memory, or its pages are more than RLIMIT_MEMLOCK allows to pin", what);
 	case -EINVAL:
 	case -EOVERFLOW:
+		if (!fixed && ret == -EOVERFLOW)
+			return pb_fail(err, ENOSPC, "cannot map %s: no address space has so much room", what);
 		if (!fixed)
 			break;
 		n = pb_ioas_aperture(ioas, aperture, MAX_APERTURE, NULL, NULL);
@@ -365,6 +380,8 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 	if (!length || !pb_aligned(length, pb_page_size()) || !pb_aligned(src.offset, pb_page_size()))
 		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes of memory at 0x%llx: address and length must be multiples of the page "
 			       "size, 0x%llx, and the length not 0", (ull)length, (ull)src.offset, (ull)pb_page_size());
+	if (src.offset + length < src.offset)
+		return pb_fail(err, EFAULT, "cannot map 0x%llx bytes of memory at 0x%llx: they end beyond 2^64", (ull)length, (ull)src.offset);
 	return map_source(ioas, &src, flags, iova, mapping, err);
 }
 
@@ -409,12 +426,12 @@ enum pb_state pb_mapping_state(const struct pb_mapping *mapping)
 
 void pb_mapping_set_data(struct pb_mapping *mapping, void *data)
 {
-	mapping->data = data;
+	atomic_store(&mapping->data, data);
 }
 
 void *pb_mapping_data(const struct pb_mapping *mapping)
 {
-	return mapping->data;
+	return atomic_load(&mapping->data);
 }
 
 void pb_mapping_free(struct pb_mapping *mapping)

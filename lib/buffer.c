@@ -69,8 +69,11 @@ static int check_ranges(struct pb_device *device, unsigned int bar, const struct
 	if (bar >= PB_BARS)
 		return pb_fail(err, EINVAL, "cannot export BAR %u of %s: a PCI function has BARs 0 to %u", bar, device->bdf, PB_BARS - 1);
 	size = bar < device->nr_regions ? device->regions[bar].size : 0;
-	if (!size)
-		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: it has no such BAR", bar, device->bdf);
+	if (!size || !device->memory_bar[bar])
+		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: it has no such BAR with memory", bar, device->bdf);
+	if (nr_ranges > PB_MAX_RANGES)
+		return pb_fail(err, EINVAL, "cannot export %u ranges of BAR %u of %s: %u are the most", nr_ranges, bar, device->bdf,
+			       PB_MAX_RANGES);
 	if (!nr_ranges || !ranges)
 		return pb_fail(err, EINVAL, "cannot export BAR %u of %s: no range was given; one at least is needed", bar, device->bdf);
 	for (i = 0; i < nr_ranges; i++) {
@@ -100,7 +103,7 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 {
 	struct vfio_device_feature_dma_buf *request;
 	struct vfio_device_feature *feature;
-	size_t size = sizeof(*feature) + sizeof(*request) + nr_ranges * sizeof(request->dma_ranges[0]);
+	size_t size = sizeof(*feature) + sizeof(*request) + (size_t)nr_ranges * sizeof(request->dma_ranges[0]);
 	unsigned int i;
 	int fd;
 
@@ -125,7 +128,11 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: its driver or this kernel cannot export dma-bufs "
 			       "(VFIO_DEVICE_FEATURE_DMA_BUF); Linux 7.2 with CONFIG_VFIO_PCI_DMABUF can", bar, device->bdf);
 	case -ENODEV:
-		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: the kernel has no memory for it", bar, device->bdf);
+		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: its memory is claimed by another driver, or the device is being "
+			       "unbound", bar, device->bdf);
+	case -EINVAL:
+		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: the kernel does not offer this BAR to peers", bar,
+			       device->bdf);
 	}
 	if (fd < 0)
 		return pb_fail_errno(err, -fd, "cannot export BAR %u of %s (VFIO_DEVICE_FEATURE_DMA_BUF)", bar, device->bdf);

@@ -82,6 +82,8 @@ void pb_origin_revoke(struct pb_origin *origin)
 
 /* ---- open and close ---- */
 
+static int change_command(struct pb_device *device, uint16_t bits, bool on, struct pb_error *err);
+
 static int read_regions(struct pb_device *device, struct pb_error *err)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
@@ -134,8 +136,11 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
 	if (ret) {
 		if (ret == -EBUSY || ret == -EINVAL)
-			ret = pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use", f->bdf,
-				      f->iommu_group);
+			ret = pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s", f->bdf,
+				      f->iommu_group, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
+		else if (ret == -EPERM)
+			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not keep its interrupts apart from others'; turn interrupt "
+				      "remapping on, or set iommufd's parameter allow_unsafe_interrupts", f->bdf);
 		else
 			ret = pb_fail_errno(err, -ret, "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)", f->bdf);
 		close(device->fd);
@@ -145,11 +150,34 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	return 0;
 }
 
+/* where the capabilities are that can revoke, in the device's configuration space as VFIO shows it */
+static void find_capabilities(struct pb_device *device)
+{
+	unsigned int left = 48; /* more do not fit, so a list that is longer has a loop */
+	uint8_t at;
+
+	if (pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_CAPABILITY_LIST, &at, 1, NULL))
+		return;
+	for (at &= 0xfc; at && left; left--) {
+		uint8_t cap[2];
+
+		if (pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, at, cap, sizeof(cap), NULL))
+			return;
+		if (cap[0] == PCI_CAP_ID_PM)
+			device->cap_pm = at;
+		if (cap[0] == PCI_CAP_ID_EXP)
+			device->cap_exp = at;
+		if (cap[0] == PCI_CAP_ID_AF)
+			device->cap_af = at;
+		at = cap[1] & 0xfc;
+	}
+}
+
 int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err)
 {
 	struct pb_pci_function f;
 	struct pb_device *new;
-	int ret;
+	int i, ret;
 
 	ret = pb_pci_get(bdf, &f, err);
 	if (ret)
@@ -158,6 +186,9 @@ int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **d
 	if (!new)
 		return pb_fail_errno(err, ENOMEM, "cannot open %s", f.bdf);
 	memcpy(new->bdf, f.bdf, sizeof(new->bdf));
+	new->iommu_group = f.iommu_group;
+	for (i = 0; i < PB_BARS; i++)
+		new->memory_bar[i] = f.bars[i].memory && f.bars[i].size;
 	new->origin = pb_origin_new(f.bdf);
 	if (!new->origin) {
 		ret = pb_fail_errno(err, ENOMEM, "cannot open %s", f.bdf);
@@ -170,6 +201,7 @@ int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **d
 	ret = read_regions(new, err);
 	if (ret)
 		goto err_close;
+	find_capabilities(new);
 	pthread_mutex_init(&new->lock, NULL);
 	*device = new;
 	return 0;
@@ -189,11 +221,19 @@ void pb_device_close(struct pb_device *device)
 	if (!device)
 		return;
 	pthread_mutex_lock(&device->iommu->lock);
-	if (device->ioas)
+	if (device->ioas) {
+		struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+
+		/*
+		 * The kernel would detach and revoke with the last reference to the file. But a mapping of a region, or a child of
+		 * fork(), may hold another one, so all of it is done here.
+		 */
+		pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 		LIST_REMOVE(device, in_ioas);
-	/* the kernel detaches what is still attached */
-	close(device->fd);
+	}
 	pthread_mutex_unlock(&device->iommu->lock);
+	change_command(device, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, false, NULL);
+	close(device->fd);
 	/* not before: what is mapped until then is revoked too */
 	pb_origin_revoke(device->origin);
 	pb_origin_put(device->origin);
@@ -252,6 +292,8 @@ static int check_span(struct pb_device *device, unsigned int region, uint64_t of
 	if (ret)
 		return ret;
 	size = device->regions[region].size;
+	if (!size)
+		return pb_fail(err, EINVAL, "%s has no region %u", device->bdf, region);
 	if (offset > size || length > size - offset)
 		return pb_fail(err, ERANGE, "0x%llx bytes at 0x%llx are not all inside region %u of %s, whose size is 0x%llx",
 			       (unsigned long long)length, (unsigned long long)offset, region, device->bdf, (unsigned long long)size);
@@ -281,15 +323,11 @@ int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offse
 	return 0;
 }
 
-int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
-		    struct pb_error *err)
+static int write_region(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
+			struct pb_error *err)
 {
 	const char *p = data;
-	int ret;
 
-	ret = check_span(device, region, offset, length, err);
-	if (ret)
-		return ret;
 	while (length) {
 		ssize_t n = pwrite(device->fd, p, length, (off_t)(device->regions[region].offset + offset));
 
@@ -303,6 +341,55 @@ int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offs
 		length -= (size_t)n;
 	}
 	return 0;
+}
+
+/* the byte at @at, if a write of @length bytes at @offset has it */
+static int written(uint64_t at, uint64_t offset, const void *data, size_t length)
+{
+	return at >= offset && at - offset < length ? ((const uint8_t *)data)[at - offset] : -1;
+}
+
+/* whether a write to the configuration space makes the kernel revoke: decoding off, D3hot, a function level reset */
+static bool write_revokes(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
+{
+	int byte;
+
+	byte = written(PCI_COMMAND, offset, data, length);
+	if (byte >= 0 && !(byte & PCI_COMMAND_MEMORY))
+		return true;
+	byte = device->cap_pm ? written(device->cap_pm + PCI_PM_CTRL, offset, data, length) : -1;
+	if (byte >= 0 && (byte & PCI_PM_CTRL_STATE_MASK) == 3)
+		return true;
+	byte = device->cap_exp ? written(device->cap_exp + PCI_EXP_DEVCTL + 1, offset, data, length) : -1;
+	if (byte >= 0 && (byte & PCI_EXP_DEVCTL_BCR_FLR >> 8))
+		return true;
+	byte = device->cap_af ? written(device->cap_af + PCI_AF_CTRL, offset, data, length) : -1;
+	return byte >= 0 && (byte & PCI_AF_CTRL_FLR);
+}
+
+/* with the device's lock held: nobody changes the registers in between, and nobody hears of the revocation late */
+static int write_config(struct pb_device *device, uint64_t offset, const void *data, size_t length, struct pb_error *err)
+{
+	int ret;
+
+	ret = write_region(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, data, length, err);
+	if (!ret && write_revokes(device, offset, data, length))
+		pb_origin_revoke(device->origin);
+	return ret;
+}
+
+int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
+		    struct pb_error *err)
+{
+	int ret;
+
+	ret = check_span(device, region, offset, length, err);
+	if (ret || region != VFIO_PCI_CONFIG_REGION_INDEX)
+		return ret ? ret : write_region(device, region, offset, data, length, err);
+	pthread_mutex_lock(&device->lock);
+	ret = write_config(device, offset, data, length, err);
+	pthread_mutex_unlock(&device->lock);
+	return ret;
 }
 
 int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length, bool writable, void **address,
@@ -337,26 +424,29 @@ static int get_command(struct pb_device *device, uint16_t *command, struct pb_er
 	uint8_t le[2];
 	int ret;
 
-	ret = pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, le, sizeof(le), err);
-	if (!ret)
-		*command = (uint16_t)(le[0] | le[1] << 8);
-	return ret;
+	ret = pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, le, sizeof(le), NULL);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot read the command register of %s", device->bdf);
+	*command = (uint16_t)(le[0] | le[1] << 8);
+	return 0;
 }
 
-static int change_command(struct pb_device *device, uint16_t bit, bool on, struct pb_error *err)
+static int change_command(struct pb_device *device, uint16_t bits, bool on, struct pb_error *err)
 {
 	uint16_t command = 0;
+	uint8_t le[2];
 	int ret;
 
 	pthread_mutex_lock(&device->lock);
 	ret = get_command(device, &command, err);
-	if (!ret && !!(command & bit) != on) {
-		uint8_t le[2];
-
-		command ^= bit;
+	if (!ret) {
+		/* written even if nothing changes: decoding that reads as off may be on, as on a virtual function */
+		command = on ? command | bits : command & (uint16_t)~bits;
 		le[0] = command & 0xff;
 		le[1] = command >> 8;
-		ret = pb_device_write(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, le, sizeof(le), err);
+		ret = write_config(device, PCI_COMMAND, le, sizeof(le), NULL);
+		if (ret)
+			ret = pb_fail_errno(err, -ret, "cannot write the command register of %s", device->bdf);
 	}
 	pthread_mutex_unlock(&device->lock);
 	return ret;
@@ -364,13 +454,7 @@ static int change_command(struct pb_device *device, uint16_t bit, bool on, struc
 
 int pb_device_set_decoding(struct pb_device *device, bool on, struct pb_error *err)
 {
-	int ret;
-
-	ret = change_command(device, PCI_COMMAND_MEMORY, on, err);
-	/* also if it was off already: harmless, and right if somebody else turned it off */
-	if (!on && !ret)
-		pb_origin_revoke(device->origin);
-	return ret;
+	return change_command(device, PCI_COMMAND_MEMORY, on, err);
 }
 
 int pb_device_decoding(struct pb_device *device, struct pb_error *err)
@@ -395,9 +479,9 @@ int pb_device_reset(struct pb_device *device, struct pb_error *err)
 		return pb_fail(err, EOPNOTSUPP, "%s cannot be reset: the kernel knows no reset for this function alone", device->bdf);
 	pthread_mutex_lock(&device->lock);
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
-	pthread_mutex_unlock(&device->lock);
 	/* whatever came of it, the kernel revoked first */
 	pb_origin_revoke(device->origin);
+	pthread_mutex_unlock(&device->lock);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot reset %s (VFIO_DEVICE_RESET)", device->bdf);
 	return 0;

@@ -75,6 +75,7 @@ struct pb_iommu *pb_iommu_get(struct pb_iommu *iommu);
 /* ---- devices ---- */
 
 #define PB_MAX_REGIONS 64
+#define PB_MAX_RANGES 65536 /* of a buffer; descriptors run out long before */
 
 struct pb_device {
 	struct pb_iommu *iommu;
@@ -91,6 +92,9 @@ struct pb_device {
 	} regions[PB_MAX_REGIONS];
 	uint32_t flags;
 	uint32_t iommufd_id;
+	int iommu_group; /* -1 if not known; what attaches one function of a group attaches all */
+	bool memory_bar[PB_BARS];
+	uint8_t cap_pm, cap_exp, cap_af; /* capabilities by which a guest resets or sleeps; 0 if not there */
 	char bdf[PB_BDF_LEN];
 };
 
@@ -183,7 +187,7 @@ struct pb_mapping {
 	uint64_t length;
 	uint32_t prot; /* of struct iommu_ioas_map.flags */
 	atomic_int state;
-	void *data;
+	_Atomic(void *) data;
 	bool mapped; /* iommufd has it, dead or alive; only a restore that failed half-way leaves a mapping without */
 	struct pb_dmabuf *dmabuf; /* NULL for ordinary memory */
 	uint64_t offset; /* in the buffer, or the address of ordinary memory */

@@ -148,6 +148,7 @@ int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err)
 {
 	struct pb_pci_function *list = NULL;
 	size_t n = 0, room = 0;
+	struct pb_error why;
 	struct dirent *ent;
 	DIR *dir;
 
@@ -171,11 +172,13 @@ int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err)
 			}
 			list = more;
 		}
-		ret = pb_pci_get(ent->d_name, &list[n], err);
+		ret = pb_pci_get(ent->d_name, &list[n], &why);
 		/* it may have been unplugged since readdir() */
 		if (ret == -ENODEV)
 			continue;
 		if (ret) {
+			if (err)
+				*err = why;
 			free(list);
 			closedir(dir);
 			return ret;
@@ -199,6 +202,18 @@ static int set_override(const char *bdf, const char *driver)
 	return pb_write_file(path, text);
 }
 
+static void get_override(const char *bdf, char *driver, size_t size)
+{
+	char path[SYSFS_PATH];
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver_override", bdf);
+	if (pb_read_file(path, driver, size) < 0)
+		driver[0] = '\0';
+	driver[strcspn(driver, "\n")] = '\0';
+	if (!strcmp(driver, "(null)"))
+		driver[0] = '\0';
+}
+
 static int release_driver(const char *bdf)
 {
 	char path[SYSFS_PATH];
@@ -212,6 +227,7 @@ static int release_driver(const char *bdf)
 
 int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 {
+	char former[PB_NAME_LEN], override[PB_NAME_LEN];
 	struct pb_pci_function f;
 	char path[SYSFS_PATH];
 	int ret;
@@ -229,12 +245,14 @@ int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 	if (access(path, F_OK))
 		return pb_fail(err, ENOENT, "cannot bind %s to %s: no driver of that name is loaded; modprobe loads it", f.bdf, driver);
 
+	get_override(f.bdf, override, sizeof(override));
+	memcpy(former, f.driver, sizeof(former));
 	ret = set_override(f.bdf, driver);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot write driver_override of %s", f.bdf);
 	ret = release_driver(f.bdf);
 	if (ret) {
-		set_override(f.bdf, "");
+		set_override(f.bdf, override);
 		return pb_fail_errno(err, -ret, "cannot take %s from %s", f.bdf, f.driver);
 	}
 	ret = pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
@@ -243,9 +261,12 @@ int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 	if (!ret && !strcmp(f.driver, driver))
 		return 0;
 
-	/* back to where it was */
-	set_override(f.bdf, "");
-	pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
+	/* back to where it was: only the override makes sure that it is the former driver who takes it */
+	if (former[0]) {
+		set_override(f.bdf, former);
+		pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
+	}
+	set_override(f.bdf, override);
 	return pb_fail(err, ENODEV, "cannot bind %s to %s: the driver does not take it; the kernel log may say why", f.bdf, driver);
 }
 

@@ -110,7 +110,7 @@ int main(void)
 
 	step("edu copies a pattern from memory into the BAR, by DMA through that IOVA");
 	edu_start(&edu, edu_dev);
-	lab_memory(ioas, 4 * PAGE, &memory);
+	lab_memory(ioas, 0, 4 * PAGE, &memory);
 	lab_pattern(memory.p, LEN, 1);
 	show("the pattern in memory", memory.p);
 	faults = lab_faults();

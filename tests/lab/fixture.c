@@ -58,7 +58,7 @@ void bench_up(void)
 	ok(pb_ioas_attach(ioas, edu_device, &err));
 	ok(pb_device_set_decoding(gpu, true, &err));
 	edu_start(&edu, edu_device);
-	lab_memory(ioas, 4 * PAGE, &memory);
+	lab_memory(ioas, MEMORY_IOVA, 4 * PAGE, &memory);
 }
 
 void bench_down(void)
@@ -173,6 +173,13 @@ void stranger_maps(void *p, uint64_t length, uint64_t iova)
 				      .iova = iova, .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE };
 
 	ck_assert_int_eq(ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP, &map), 0);
+}
+
+void stranger_unmaps(uint64_t iova, uint64_t length)
+{
+	struct iommu_ioas_unmap unmap = { .size = sizeof(unmap), .ioas_id = pb_ioas_id(ioas), .iova = iova, .length = length };
+
+	ck_assert_int_eq(ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_UNMAP, &unmap), 0);
 }
 
 int socketpair_cloexec(int sockets[2])

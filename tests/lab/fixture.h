@@ -13,6 +13,7 @@
 #include "lab.h"
 
 #define RW (PB_MAP_READ | PB_MAP_WRITE)
+#define MEMORY_IOVA (1 * MIB) /* of the bench's memory: where the tests know what is beside it */
 #define LEN 1024 /* bytes of a DMA, where the number does not matter */
 
 extern struct pb_error err;
@@ -49,8 +50,9 @@ void dma_read_from_nowhere(uint64_t iova);
 /* faults happened since @before, by the function @bdf, writing or reading in [iova, iova + length); they are announced */
 void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t length, bool write, const char *why);
 
-/* map memory in ioas as a program would that does not use the library */
+/* map memory in ioas, and unmap, as a program would that does not use the library */
 void stranger_maps(void *p, uint64_t length, uint64_t iova);
+void stranger_unmaps(uint64_t iova, uint64_t length);
 
 /* descriptors to another process */
 int socketpair_cloexec(int sockets[2]);

@@ -204,7 +204,7 @@ char *lab_qmp(const char *command)
 
 /* ---- memory ---- */
 
-void lab_memory(struct pb_ioas *ioas, size_t size, struct lab_memory *memory)
+void lab_memory(struct pb_ioas *ioas, uint64_t iova, size_t size, struct lab_memory *memory)
 {
 	struct pb_error err;
 
@@ -212,7 +212,7 @@ void lab_memory(struct pb_ioas *ioas, size_t size, struct lab_memory *memory)
 	memory->p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory->p == MAP_FAILED)
 		lab_die("no memory");
-	if (pb_map_memory(ioas, memory->p, size, PB_MAP_READ | PB_MAP_WRITE, 0, &memory->mapping, &err))
+	if (pb_map_memory(ioas, memory->p, size, PB_MAP_READ | PB_MAP_WRITE | (iova ? PB_MAP_FIXED : 0), iova, &memory->mapping, &err))
 		lab_die("%s", err.text);
 	memory->iova = pb_mapping_iova(memory->mapping);
 }

@@ -60,8 +60,8 @@ struct lab_memory {
 	struct pb_mapping *mapping;
 };
 
-/* zeroed pages, mapped for reading and writing; *memory is all zero after lab_memory_free() */
-void lab_memory(struct pb_ioas *ioas, size_t size, struct lab_memory *memory);
+/* zeroed pages, mapped for reading and writing at @iova, or anywhere if that is 0; *memory is all zero after lab_memory_free() */
+void lab_memory(struct pb_ioas *ioas, uint64_t iova, size_t size, struct lab_memory *memory);
 void lab_memory_free(struct lab_memory *memory);
 
 /* bytes that differ for each seed and at each offset */

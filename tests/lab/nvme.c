@@ -149,7 +149,7 @@ int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas
 	if (ret)
 		return ret;
 	nvme->mmio = p;
-	lab_memory(ioas, PAGES * PAGE, &nvme->queues);
+	lab_memory(ioas, 0, PAGES * PAGE, &nvme->queues);
 	nvme->db_stride = 4u << (read32(nvme, REG_CAP + 4) & 0xf);
 	nvme->phase[0] = nvme->phase[1] = 1;
 

@@ -56,10 +56,10 @@ START_TEST(ranges_are_contiguous)
 		edu_copy(&edu, iova + 4 * PAGE - 1000, memory.iova + 2 * PAGE, 2000);
 		ck_assert_mem_eq((uint8_t *)memory.p + 2 * PAGE, memory.p, 2000);
 	}
-	/* behind the last range is nothing */
+	/* behind the last range is nothing (iova is the fixed one's) */
 	dma_faults(iova + 6 * PAGE, 32 * MIB + 2 * PAGE);
 	/* a part, from the middle of the first range to the middle of the last */
-	ok(pb_map_buffer(ioas, buffer, 2 * PAGE, 3 * PAGE, RW, 0, &part, &err));
+	ok(pb_map_buffer(ioas, buffer, 2 * PAGE, 3 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &part, &err));
 	dma_lands(pb_mapping_iova(part), 64 * MIB + 2 * PAGE);
 	dma_lands(pb_mapping_iova(part) + PAGE, 2 * PAGE);
 	dma_lands(pb_mapping_iova(part) + 2 * PAGE, 32 * MIB);
@@ -82,8 +82,8 @@ START_TEST(ranges_among_strangers)
 	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t iova, strange;
 
-	/* the second page of the first room there is, behind the bench's memory */
-	strange = memory.iova + 5 * PAGE;
+	/* the second page of the first room there is */
+	strange = 2 * PAGE;
 	stranger_maps(page, PAGE, strange);
 	m = map_rw(buffer);
 	iova = pb_mapping_iova(m);
@@ -164,14 +164,14 @@ START_TEST(two_address_spaces)
 	/* moved to the second, where the memory must be mapped for it too */
 	lab_memory_free(&memory);
 	ok(pb_ioas_attach(second, edu_device, &err));
-	lab_memory(second, 4 * PAGE, &memory);
+	lab_memory(second, MEMORY_IOVA, 4 * PAGE, &memory);
 	dma_lands(0x10000000, 0);
 	lab_memory_free(&memory);
 	/* nowhere: everything faults */
 	ok(pb_ioas_detach(edu_device, &err));
 	dma_read_from_nowhere(0x10000000);
 	ok(pb_ioas_attach(ioas, edu_device, &err));
-	lab_memory(ioas, 4 * PAGE, &memory);
+	lab_memory(ioas, MEMORY_IOVA, 4 * PAGE, &memory);
 	dma_lands(0x10000000, PAGE);
 	pb_ioas_destroy(second);
 	pb_buffer_close(buffer);

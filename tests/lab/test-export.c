@@ -37,6 +37,7 @@ START_TEST(bad_inputs)
 	refuse(GPU_BAR, RANGE(0, 1ULL << 62), 1, 0, ERANGE, "ends beyond the BAR");
 	refuse(GPU_BAR, NULL, 0, 0, EINVAL, "no range was given");
 	refuse(GPU_BAR, NULL, 1, 0, EINVAL, "no range was given");
+	refuse(GPU_BAR, two, UINT32_MAX, 0, EINVAL, "65536 are the most");
 	refuse(GPU_BAR, RANGE(0, PAGE), 1, 1, EINVAL, "flags 0x1");
 	refuse(5, RANGE(0, PAGE), 1, 0, ENODEV, "no such BAR");
 	refuse(3, RANGE(0, PAGE), 1, 0, ENODEV, "no such BAR"); /* the upper half of BAR 2 */
@@ -45,6 +46,21 @@ START_TEST(bad_inputs)
 	refuse(UINT32_MAX, RANGE(0, PAGE), 1, 0, EINVAL, "BARs 0 to 5");
 	/* registers of 256 bytes: not a page of their own */
 	refuse(0, RANGE(0, PAGE), 1, 0, ERANGE, "whose size is 0x100");
+}
+END_TEST
+
+/* a BAR of I/O ports is none that peers can use */
+START_TEST(io_ports)
+{
+	struct pb_device *nic = lab_open(iommu, LAB_NIC);
+	struct pb_buffer *buffer = NULL;
+	struct pb_region r;
+
+	ok(pb_device_region(nic, 2, &r, &err));
+	ck_assert_uint_gt(r.size, 0);
+	refused(pb_buffer_export(nic, 2, RANGE(0, PAGE), 1, 0, &buffer, &err), ENODEV, "no such BAR with memory");
+	ck_assert_ptr_null(buffer);
+	pb_device_close(nic);
 }
 END_TEST
 
@@ -192,6 +208,7 @@ Suite *export_suite(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, bad_inputs);
+	tcase_add_test(t, io_ports);
 	tcase_add_test(t, one_range);
 	tcase_add_test(t, several_ranges_and_the_whole);
 	tcase_add_test(t, each_buffer_has_its_id);

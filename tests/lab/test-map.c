@@ -131,7 +131,7 @@ START_TEST(a_part_of_a_buffer)
 	struct pb_buffer *buffer = export_one(MIB, 16 * PAGE);
 	struct pb_mapping *m;
 
-	ok(pb_map_buffer(ioas, buffer, 4 * PAGE, 2 * PAGE, RW, 0, &m, &err));
+	ok(pb_map_buffer(ioas, buffer, 4 * PAGE, 2 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &m, &err));
 	ck_assert_uint_eq(pb_mapping_length(m), 2 * PAGE);
 	dma_lands(pb_mapping_iova(m) + PAGE, MIB + 5 * PAGE);
 	/* the page behind it is not reached */
@@ -205,7 +205,7 @@ START_TEST(attaching)
 	/* of another context */
 	ok(pb_iommu_open(&other, &err));
 	ok(pb_ioas_create(other, &foreign, &err));
-	refused(pb_ioas_attach(foreign, edu_device, &err), EXDEV, "different iommufd contexts");
+	refused(pb_ioas_attach(foreign, edu_device, &err), EXDEV, "different struct pb_iommu");
 	pb_ioas_destroy(foreign);
 	pb_iommu_close(other);
 
@@ -225,6 +225,44 @@ START_TEST(attaching)
 	ok(pb_ioas_attach(ioas, edu_device, &err));
 	m = map_rw(buffer);
 	dma_lands(pb_mapping_iova(m), 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* mapped first, attached later: the addresses must be ones that the device can use */
+START_TEST(mapping_before_attaching)
+{
+	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE } };
+	struct pb_buffer *buffer = export_ranges(ranges, 2);
+	struct pb_mapping *m;
+	struct pb_ioas *early;
+	uint64_t alignment;
+
+	lab_memory_free(&memory);
+	ok(pb_ioas_create(iommu, &early, &err));
+	ok(pb_ioas_aperture(early, NULL, 0, &alignment, &err));
+	ck_assert_uint_eq(alignment, PAGE);
+	ok(pb_map_buffer(early, buffer, 0, 0, RW, 0, &m, &err));
+	ck_assert_uint_eq(pb_mapping_iova(m) % PAGE, 0);
+	ok(pb_ioas_attach(early, edu_device, &err));
+	lab_memory(early, MEMORY_IOVA, 4 * PAGE, &memory);
+	dma_lands(pb_mapping_iova(m), 2 * MIB);
+	dma_lands(pb_mapping_iova(m) + PAGE, 0);
+	lab_memory_free(&memory);
+	pb_ioas_destroy(early);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* somebody who uses the IOAS without the library unmaps what is ours */
+START_TEST(unmapped_by_a_stranger)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct pb_mapping *m = map_rw(buffer);
+
+	stranger_unmaps(pb_mapping_iova(m), PAGE);
+	dma_faults(pb_mapping_iova(m), 0);
+	ok(pb_unmap(m, &err));
 	pb_buffer_close(buffer);
 }
 END_TEST
@@ -266,6 +304,8 @@ Suite *map_suite(void)
 	tcase_add_test(t, several_ranges_from_elsewhere);
 	tcase_add_test(t, attaching);
 	tcase_add_test(t, destroying_with_mappings);
+	tcase_add_test(t, mapping_before_attaching);
+	tcase_add_test(t, unmapped_by_a_stranger);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -279,6 +279,105 @@ START_TEST(unmapping_what_is_revoked)
 }
 END_TEST
 
+/* a VMM passes its guest's writes on, and the guest turns decoding off: told as if the library had been asked to */
+START_TEST(decoding_off_by_a_config_write)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct pb_mapping *m = map_rw(buffer);
+	uint8_t command[2], off[2];
+
+	ok(pb_device_read(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
+	/* a write of what is there already is nothing */
+	ok(pb_device_write(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
+	ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
+	off[0] = command[0] & ~2;
+	off[1] = command[1];
+	ok(pb_device_write(gpu, PB_REGION_CONFIG, 4, off, 2, &err));
+	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	dma_faults(pb_mapping_iova(m), 0);
+	ok(pb_device_write(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
+	ok(pb_mapping_restore(m, &err));
+	dma_lands(pb_mapping_iova(m), 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* and so is a function level reset, which the guest of an NVMe starts in its configuration space */
+START_TEST(function_level_reset_by_a_config_write)
+{
+	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);
+	struct pb_range range = { 0, PAGE };
+	struct pb_buffer *buffer;
+	struct pb_mapping *m;
+	uint8_t at, cap[2], devctl[2];
+
+	ok(pb_device_set_decoding(device, true, &err));
+	ok(pb_buffer_export(device, CMB_BAR, &range, 1, 0, &buffer, &err));
+	m = map_rw(buffer);
+	ok(pb_device_read(device, PB_REGION_CONFIG, 0x34, &at, 1, &err));
+	for (;;) {
+		ck_assert_msg(at != 0, "the NVMe has no PCI Express capability");
+		ok(pb_device_read(device, PB_REGION_CONFIG, at, cap, 2, &err));
+		if (cap[0] == 0x10)
+			break;
+		at = cap[1];
+	}
+	ok(pb_device_read(device, PB_REGION_CONFIG, at + 8u, devctl, 2, &err));
+	devctl[1] |= 0x80;
+	ok(pb_device_write(device, PB_REGION_CONFIG, at + 8u, devctl, 2, &err));
+	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	ok(pb_device_set_decoding(device, true, &err));
+	while (pb_ioas_next_revoked(ioas))
+		;
+	ok(pb_mapping_restore(m, &err));
+	lab_pattern(memory.p, LEN, 70);
+	edu_copy(&edu, memory.iova, pb_mapping_iova(m), LEN);
+	edu_copy(&edu, pb_mapping_iova(m), memory.iova + PAGE, LEN);
+	ck_assert_mem_eq((uint8_t *)memory.p + PAGE, memory.p, LEN);
+	pb_buffer_close(buffer);
+	pb_device_close(device);
+}
+END_TEST
+
+/* a mapping of the BAR keeps the kernel's device open; closing the library's revokes all the same */
+START_TEST(close_while_the_bar_is_mapped)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct pb_mapping *m = map_rw(buffer);
+	uint8_t *bar = bar_mmap(0, PAGE);
+	struct pb_device *again = NULL;
+
+	dma_lands(pb_mapping_iova(m), 0);
+	pb_device_close(gpu);
+	gpu = NULL;
+	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
+	dma_faults(pb_mapping_iova(m), 0);
+	refused(pb_device_open(iommu, lab_bdf(LAB_GPU), &again, &err), EBUSY, "in use");
+	munmap(bar, PAGE);
+	gpu = lab_open(iommu, LAB_GPU);
+	dma_faults(pb_mapping_iova(m), 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* the DMA engine's own device is closed while it is attached: the address space can end */
+START_TEST(close_of_the_dma_engine_while_mapped)
+{
+	uint8_t *registers = (uint8_t *)edu.mmio;
+
+	edu.mmio = NULL;
+	pb_device_close(edu_device);
+	edu_device = NULL;
+	lab_memory_free(&memory);
+	pb_ioas_destroy(ioas);
+	ioas = NULL;
+	munmap(registers, MIB);
+	edu_device = lab_open(iommu, LAB_EDU);
+}
+END_TEST
+
 Suite *revoke_suite(void)
 {
 	Suite *s = suite_create("revoke");
@@ -295,6 +394,10 @@ Suite *revoke_suite(void)
 	tcase_add_test(t, the_exporting_process_is_killed);
 	tcase_add_test(t, unbind_with_a_buffer_held);
 	tcase_add_test(t, unmapping_what_is_revoked);
+	tcase_add_test(t, decoding_off_by_a_config_write);
+	tcase_add_test(t, function_level_reset_by_a_config_write);
+	tcase_add_test(t, close_while_the_bar_is_mapped);
+	tcase_add_test(t, close_of_the_dma_engine_while_mapped);
 	suite_add_tcase(s, t);
 	return s;
 }
