@@ -176,7 +176,7 @@ guest_run() {
 	else
 		warn "the machine ended by itself, with QEMU's status $rc. Its last lines:"
 	fi
-	{ tail -n 15 "$LAB_RUN/share/kernel.log"; grep -v 'warning: TCG' "$LAB_RUN/qemu.log" | tail -n 5; } | sed 's/^/    /' >&2
+	{ tail -n 15 "$LAB_RUN/share/kernel.log"; grep -v -e 'warning: TCG' -e 'not connected to host network' "$LAB_RUN/qemu.log" | tail -n 5; } | sed 's/^/    /' >&2
 	return 125
 }
 

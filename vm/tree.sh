@@ -65,7 +65,7 @@ tree_ready() {
 	dir=$LAB_CACHE/$(tree_name)
 	mkdir -p "$dir"
 	exec 7>"$dir/lock"
-	flock -n 7 || { say 'waiting for another lab that builds this tree'; flock 7; }
+	flock -n 7 || { say 'waiting for another lab that uses this tree'; flock 7; }
 	tree_copy || return 1
 	LAB_BUILD=$dir/build LAB_STAGE=$dir/stage
 	if [ -f "$dir/built" ] && [ ! -f "$dir/changed" ]; then return 0; fi
