@@ -115,12 +115,12 @@ PB_API int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err)
  * @driver: the driver's name; NULL for "vfio-pci"
  * @err: may be NULL
  *
- * The function is taken from the driver that has it. If the new driver does not take it, the former override is put back and the
- * former driver gets it back. Binding to the driver that it is bound to already succeeds and does nothing. If the former driver is a
- * VFIO driver, the call waits for as long as any process, this one included, has the device open.
+ * The function is taken from the driver that has it. If the new driver does not take it, the former override is put back and
+ * the former driver gets it back. Binding to the driver that it is bound to already succeeds and does nothing. If the former
+ * driver is a VFIO driver, the call waits for as long as any process, this one included, has the device open.
  *
- * Return: 0; -EINVAL if @bdf is no PCI address or @driver no name; -ENODEV if no such function is there, or the driver does not take it; -ENOENT
- * if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
+ * Return: 0; -EINVAL if @bdf is no PCI address or @driver no name; -ENODEV if no such function is there, or the driver does
+ * not take it; -ENOENT if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
  */
 PB_API int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err);
 
@@ -194,11 +194,13 @@ struct pb_region {
  * @device: receives the device
  * @err: may be NULL
  *
- * Until it is attached to an address space (pb_ioas_attach()) and is a bus master (pb_device_set_bus_master()), a device can do no DMA.
+ * Until it is attached to an address space (pb_ioas_attach()) and is a bus master (pb_device_set_bus_master()), a device can
+ * do no DMA.
  *
- * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there; -ENXIO if it is bound to no VFIO driver, or
- * the kernel has no VFIO character devices; -EBUSY if it, or another function of its IOMMU group, is in use, by this process
- * too; -EPERM if the machine does not remap interrupts; -EACCES if the character device may not be opened, or needs a VF token.
+ * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there; -ENXIO if it is bound to no VFIO
+ * driver, or the kernel has no VFIO character devices; -EBUSY if it, or another function of its IOMMU group, is in use, by
+ * this process too; -EPERM if the machine does not remap interrupts; -EACCES if the character device may not be opened, or
+ * needs a VF token.
  */
 PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err);
 
@@ -211,10 +213,10 @@ PB_API int pb_device_fd(const struct pb_device *device);
 /**
  * pb_device_close() - close the device; NULL is allowed
  *
- * It is detached from its address space, stops being a bus master, and its memory decoding is turned off. Buffers exported from it are
- * revoked: no DMA reaches them when this returns, and mappings of them say so (PB_REVOKED). They are revoked for good as soon as the
- * last descriptor and the last mapping of the device (pb_device_mmap(), a child of fork()) are gone; until then it cannot be opened
- * again either.
+ * It is detached from its address space, stops being a bus master, and its memory decoding is turned off. Buffers exported
+ * from it are revoked: no DMA reaches them when this returns, and mappings of them say so (PB_REVOKED). They are revoked for
+ * good as soon as the last descriptor and the last mapping of the device (pb_device_mmap(), a child of fork()) are gone;
+ * until then it cannot be opened again either.
  */
 PB_API void pb_device_close(struct pb_device *device);
 
@@ -252,8 +254,8 @@ PB_API int pb_device_read(struct pb_device *device, unsigned int region, uint64_
 /**
  * pb_device_write() - write to a region, through the kernel; as pb_device_read()
  *
- * A write to the configuration space that makes the kernel revoke (decoding off, D3hot, a function level reset) has the same effect on
- * mappings as pb_device_set_decoding() has.
+ * A write to the configuration space that makes the kernel revoke (decoding off, D3hot, a function level reset) has the same
+ * effect on mappings as pb_device_set_decoding() has.
  */
 PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
 			   struct pb_error *err);
@@ -268,11 +270,11 @@ PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64
  * @address: receives the address; to be unmapped with munmap()
  * @err: may be NULL
  *
- * The mapping outlives the device object, and keeps the kernel's device open until it is unmapped. While memory decoding is off, as after
- * pb_device_close(), an access raises SIGBUS.
+ * The mapping outlives the device object, and keeps the kernel's device open until it is unmapped. While memory decoding is
+ * off, as after pb_device_close(), an access raises SIGBUS.
  *
- * Return: 0; -EINVAL if there is no such region, or @offset is unaligned, or @length is 0; -ERANGE if the part is not all inside
- * the region; -EOPNOTSUPP if the region cannot be mapped.
+ * Return: 0; -EINVAL if there is no such region, or @offset is unaligned, or @length is 0; -ERANGE if the part is not all
+ * inside the region; -EOPNOTSUPP if the region cannot be mapped.
  */
 PB_API int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length, bool writable,
 			  void **address, struct pb_error *err);
@@ -285,8 +287,8 @@ PB_API int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_
  *
  * Off revokes the buffers exported from the device: when this returns, no DMA reaches them any more, and their mappings are
  * PB_REVOKED. On makes the buffers usable again, but not the mappings, whose revocation is final in the kernel: see
- * pb_mapping_restore(). On a virtual function, which has no such bit of its own, off only revokes the mappings, and the buffers are
- * usable again at once.
+ * pb_mapping_restore(). On a virtual function, which has no such bit of its own, off only revokes the mappings, and the
+ * buffers are usable again at once.
  *
  * Return: 0.
  */
@@ -306,8 +308,8 @@ PB_API int pb_device_set_bus_master(struct pb_device *device, bool on, struct pb
  * Buffers exported from the device are revoked, and usable again when this returns if memory decoding was on before and the
  * kernel restored it; their mappings are PB_REVOKED, as with pb_device_set_decoding().
  *
- * Return: 0; -EOPNOTSUPP if the device has no reset; -EAGAIN if the device is in use by the kernel at this moment: then it was not
- * reset, but the mappings are revoked all the same.
+ * Return: 0; -EOPNOTSUPP if the device has no reset; -EAGAIN if the device is in use by the kernel at this moment: then it
+ * was not reset, but the mappings are revoked all the same.
  */
 PB_API int pb_device_reset(struct pb_device *device, struct pb_error *err);
 
@@ -382,14 +384,13 @@ struct pb_buffer_info {
  * @buffer: receives the buffer
  * @err: may be NULL
  *
- * A buffer of several ranges costs one descriptor more for each range, because iommufd takes only dma-bufs of a single range. While memory
- * decoding is off, the export succeeds, but the buffer is revoked until it is turned on.
+ * A buffer of several ranges costs one descriptor more for each range, because iommufd takes only dma-bufs of a single
+ * range. While memory decoding is off, the export succeeds, but the buffer is revoked until it is turned on.
  *
- * Return: 0; -EINVAL if @bar is not 0 to 5, @flags is not 0, there is no range or more than 65,536, or a range is of length 0 or not
- * page-aligned;
- * -EOVERFLOW if a range, or all together, wrap around; -ERANGE if a range ends beyond the BAR; -ENODEV if the device has no such
- * memory BAR; -EOPNOTSUPP if the kernel or the driver cannot export (it has no VFIO_DEVICE_FEATURE_DMA_BUF), or does not offer this BAR to
- * peers.
+ * Return: 0; -EINVAL if @bar is not 0 to 5, @flags is not 0, there is no range or more than 65,536, or a range is of length
+ * 0 or not page-aligned; -EOVERFLOW if a range, or all together, wrap around; -ERANGE if a range ends beyond the BAR;
+ * -ENODEV if the device has no such memory BAR; -EOPNOTSUPP if the kernel or the driver cannot export (it has no
+ * VFIO_DEVICE_FEATURE_DMA_BUF), or does not offer this BAR to peers.
  */
 PB_API int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
 			    unsigned int flags, struct pb_buffer **buffer, struct pb_error *err);
@@ -465,12 +466,12 @@ PB_API void pb_ioas_destroy(struct pb_ioas *ioas);
  * @device: the device, of the same &struct pb_iommu
  * @err: may be NULL
  *
- * A device is attached to one address space at a time; attaching it to another moves it there at once, and with it the other functions of
- * its IOMMU group. Attach and detach with the library only: it does not see what is done to the descriptors.
+ * A device is attached to one address space at a time; attaching it to another moves it there at once, and with it the other
+ * functions of its IOMMU group. Attach and detach with the library only: it does not see what is done to the descriptors.
  *
- * Return: 0; -EXDEV if the device belongs to another &struct pb_iommu; -EADDRINUSE if a mapping lies where the device has reserved
- * addresses, or beyond those that it can use; -EBUSY if another function of its IOMMU group is attached elsewhere; -EFAULT or -ENOMEM if
- * memory that was mapped before cannot be pinned.
+ * Return: 0; -EXDEV if the device belongs to another &struct pb_iommu; -EADDRINUSE if a mapping lies where the device has
+ * reserved addresses, or beyond those that it can use; -EBUSY if another function of its IOMMU group is attached elsewhere;
+ * -EFAULT or -ENOMEM if memory that was mapped before cannot be pinned.
  */
 PB_API int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct pb_error *err);
 
@@ -530,12 +531,12 @@ enum pb_map_flags {
  * @mapping: receives the mapping
  * @err: may be NULL
  *
- * The pages are pinned while a device is attached, and count against RLIMIT_MEMLOCK. While none is, whether they can be pinned shows only at
- * pb_ioas_attach().
+ * The pages are pinned while a device is attached, and count against RLIMIT_MEMLOCK. While none is, whether they can be
+ * pinned shows only at pb_ioas_attach().
  *
- * Return: 0; -EINVAL if @address, @length or @iova is not aligned, @length is 0, or @flags are unknown or allow no access; -EEXIST
- * if something is mapped at @iova; -ERANGE if @iova is not inside the aperture; -ENOSPC if no room was found; -EFAULT if
- * the memory is not mapped in this process, is read-only although PB_MAP_WRITE is given, or is a device's.
+ * Return: 0; -EINVAL if @address, @length or @iova is not aligned, @length is 0, or @flags are unknown or allow no access;
+ * -EEXIST if something is mapped at @iova; -ERANGE if @iova is not inside the aperture; -ENOSPC if no room was found;
+ * -EFAULT if the memory is not mapped in this process, is read-only although PB_MAP_WRITE is given, or is a device's.
  */
 PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags, uint64_t iova,
 			 struct pb_mapping **mapping, struct pb_error *err);
@@ -554,9 +555,9 @@ PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, u
  * A buffer of several ranges lies contiguously. A buffer of model PB_DYNAMIC is refused before anything is attached to it, and
  * so is one of model PB_UNKNOWN, unless PB_MAP_UNKNOWN_MODEL is given.
  *
- * Return: 0; -EOPNOTSUPP if the model is refused, or if the kernel cannot map this kind of dma-buf, or one of several ranges that
- * was not exported in this process; -ENODEV if the buffer is revoked; -ERANGE if the part is not inside the buffer; otherwise
- * as pb_map_memory().
+ * Return: 0; -EOPNOTSUPP if the model is refused, or if the kernel cannot map this kind of dma-buf, or one of several ranges
+ * that was not exported in this process; -ENODEV if the buffer is revoked; -ERANGE if the part is not inside the buffer;
+ * otherwise as pb_map_memory().
  */
 PB_API int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
 			 uint64_t iova, struct pb_mapping **mapping, struct pb_error *err);
@@ -580,9 +581,9 @@ enum pb_state {
 /**
  * pb_mapping_state() - whether a mapping is live, as far as the library has been told
  *
- * What this process does through this library to the exporting device is known at once. For what others do, see pb_ioas_check(). In doubt a
- * mapping reads as revoked: one that was made or restored while the device was being reset may be live, and lose nothing but the time
- * of a pb_mapping_restore().
+ * What this process does through this library to the exporting device is known at once. For what others do, see
+ * pb_ioas_check(). In doubt a mapping reads as revoked: one that was made or restored while the device was being reset may
+ * be live, and lose nothing but the time of a pb_mapping_restore().
  */
 PB_API enum pb_state pb_mapping_state(const struct pb_mapping *mapping);
 
@@ -591,12 +592,12 @@ PB_API enum pb_state pb_mapping_state(const struct pb_mapping *mapping);
  * @mapping: the mapping
  * @err: may be NULL
  *
- * A revocation is final for a mapping in the kernel, even when the buffer comes back, so this takes the dead mapping out and makes
- * a new one in its place. On failure the mapping stays PB_REVOKED, and its address range stays its own. Restoring a mapping that is
- * PB_LIVE does nothing.
+ * A revocation is final for a mapping in the kernel, even when the buffer comes back, so this takes the dead mapping out and
+ * makes a new one in its place. On failure the mapping stays PB_REVOKED, and its address range stays its own. Restoring a
+ * mapping that is PB_LIVE does nothing.
  *
- * Return: 0; -ENODEV if the buffer is still revoked; -EEXIST if somebody else mapped something there (only possible for those who
- * use the IOAS without this library).
+ * Return: 0; -ENODEV if the buffer is still revoked; -EEXIST if somebody else mapped something there (only possible for
+ * those who use the IOAS without this library).
  */
 PB_API int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err);
 
@@ -633,8 +634,9 @@ PB_API int pb_ioas_event_fd(const struct pb_ioas *ioas);
  * pb_ioas_next_revoked() - take the next mapping that was revoked
  * @ioas: the address space
  *
- * Each time a mapping becomes PB_REVOKED is told once. The mapping is returned as it is now: it may have been restored in the meantime. A
- * mapping that was unmapped is not told any more; it is the caller's business that no other thread unmaps the one that is returned.
+ * Each time a mapping becomes PB_REVOKED is told once. The mapping is returned as it is now: it may have been restored in
+ * the meantime. A mapping that was unmapped is not told any more; it is the caller's business that no other thread unmaps
+ * the one that is returned.
  *
  * Return: the mapping, or NULL if there is none.
  */
@@ -645,12 +647,14 @@ PB_API struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas);
  * @ioas: the address space
  * @err: may be NULL
  *
- * The stock kernel tells nobody in user space that it revoked a mapping. What this process did to a device through this library
- * needs no check; a buffer that came from elsewhere does: its exporter may have reset its device. Each mapping that reads as revoked
- * becomes PB_REVOKED, with an event. A buffer that was revoked and came back between two checks reads as live although the mapping is
- * dead: a program whose peers reset devices must hear it from them, or use peerbar's own driver.
+ * The stock kernel tells nobody in user space that it revoked a mapping. What this process did to a device through this
+ * library needs no check; a buffer that came from elsewhere does: its exporter may have reset its device. Each mapping that
+ * reads as revoked becomes PB_REVOKED, with an event. A buffer that was revoked and came back between two checks reads as
+ * live although the mapping is dead: a program whose peers reset devices must hear it from them, or use peerbar's own
+ * driver.
  *
- * Return: the number of mappings that were found revoked and were not known to be, or a negative errno; events may wait even then.
+ * Return: the number of mappings that were found revoked and were not known to be, or a negative errno; events may wait even
+ * then.
  */
 PB_API int pb_ioas_check(struct pb_ioas *ioas, struct pb_error *err);
 

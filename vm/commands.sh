@@ -140,7 +140,7 @@ guest() {
 	printf ' %q' "$@" >>"$LAB_RUN/share/command"
 	{
 		printf 'LAB_INTERACTIVE=%q LAB_KMEMLEAK=%q\n' "${LAB_INTERACTIVE:-0}" "${LAB_KMEMLEAK:-1}"
-		[ "${LAB_INTERACTIVE:-0}" = 0 ] || stty size | awk '{ print "LAB_ROWS=" $1 " LAB_COLUMNS=" $2 }'
+		[ "${LAB_INTERACTIVE:-0}" = 0 ] || stty size | awk '$1 { print "LAB_ROWS=" $1 " LAB_COLUMNS=" $2 }'
 		printf 'export LAB=/lab LAB_TOPOLOGY=%q LAB_KERNEL=%q TERM=%q\n' "$LAB_TOPOLOGY" "$KFLAVOUR" "${TERM:-dumb}"
 	} >"$LAB_RUN/share/settings"
 	say "booting Linux $(cat "$LAB_CACHE/$KNAME/release") in QEMU ($LAB_TOPOLOGY)"
@@ -169,7 +169,7 @@ lab_shell() {
 	[ -t 0 ] && [ -t 1 ] || die "'shell' needs a terminal; to run one command: ./lab run -- CMD"
 	prepare || return
 	LAB_LIMIT=${LAB_LIMIT:-86400} LAB_INTERACTIVE=1 LAB_KMEMLEAK=0
-	guest -bash
+	guest bash -l
 }
 
 lab_demo() {

@@ -73,7 +73,7 @@ cached() {
 	mkdir -p "$LAB_CACHE"
 	(
 		if ! flock -n 8; then
-			say "waiting for another lab that makes $1"
+			say "waiting until $1 is there, which is in the making"
 			flock 8
 		fi
 		[ ! -d "$entry" ] || exit 0

@@ -99,7 +99,7 @@ make_disk() { # FILE SEED
 # guest_run: boot, run $LAB_RUN/command, wait. The status is the command's, or 125 when the machine did not come to its end.
 # Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_BUILD.
 guest_run() {
-	local kernel=$LAB_CACHE/$KNAME accel args qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} kvm_cpu='' saved=''
+	local kernel=$LAB_CACHE/$KNAME accel args qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
 	local append='console=ttyS0 panic=-1 panic_on_oops=1 tsc=nowatchdog intel_iommu=on'
 
 	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
@@ -128,10 +128,12 @@ guest_run() {
 	if probe_kvm; then accel=kvm; fi
 
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
+		# or the terminal would stop QEMU when it reads
+		foreground=(--foreground)
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
 	fi
 	# the machine is over in bounded time even when nobody looks
-	set -- timeout -k 5 "$limit" chroot "$LAB_MNT" qemu-system-x86_64 -name peerbar-lab -nodefaults -no-user-config -display none \
+	set -- timeout "${foreground[@]}" -k 5 "$limit" chroot "$LAB_MNT" qemu-system-x86_64 -name peerbar-lab -nodefaults -no-user-config -display none \
 		-no-reboot -machine q35,kernel-irqchip=split -accel "$accel" -cpu EPYC,phys-bits=39 -smp "${LAB_CPUS:-2}" -m "${LAB_MEMORY:-2048}" \
 		-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48 \
 		-object memory-backend-file,id=gpumem,size=${LAB_GPU_MB}M,share=on,mem-path=/lab/run/gpu.mem \
