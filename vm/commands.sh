@@ -35,6 +35,8 @@ missing_packages() {
 lab_prepare_host() {
 	local missing
 	have apt-get || { warn 'this host has no apt; the lab needs Debian 12 or newer'; return 1; }
+	# apt tells its mirror only when it has lists; these are the host's own, from its own sources
+	if ! mirror >/dev/null 2>&1; then step 'host: apt-get update' apt-get update || return 1; fi
 	missing=$(missing_packages | paste -sd' ')
 	[ -n "$missing" ] || return 0
 	# shellcheck disable=SC2086
@@ -91,8 +93,8 @@ lab_doctor() {
 		if have "$c"; then ok "$c"; else no "$c" "'./lab build' installs the package $p, or: apt-get install $p"; fi
 	done < <(host_needs)
 	if have apt-get; then
-		uri=$(mirror) && ok "a Debian mirror in apt's configuration: $uri" ||
-			no 'a Debian mirror' "add Debian's main archive to the host's apt sources"
+		uri=$(mirror 2>/dev/null) && ok "a Debian mirror in apt's configuration: $uri" ||
+			no 'a Debian mirror' "./lab runs apt-get update; if that is not it, add Debian's main archive to the host's apt sources"
 	fi
 	if [ "$(id -u)" = 0 ]; then
 		if unshare --mount --pid --fork true 2>/dev/null; then ok 'mount and PID namespaces'; else
