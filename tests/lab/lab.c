@@ -83,6 +83,13 @@ struct pb_device *lab_open(struct pb_iommu *iommu, enum lab_role role)
 	return device;
 }
 
+bool lab_has_no_reset(void)
+{
+	const char *topology = getenv("LAB_TOPOLOGY");
+
+	return topology && !strcmp(topology, "flat");
+}
+
 /* ---- the host's view ---- */
 
 void lab_host_read(uint64_t offset, void *data, size_t length)

@@ -32,6 +32,9 @@ const char *lab_bdf(enum lab_role role);
 /* bind it to vfio-pci and open it */
 struct pb_device *lab_open(struct pb_iommu *iommu, enum lab_role role);
 
+/* in the topology "flat" the GPU has no port above it that could reset it, and it cannot reset itself */
+bool lab_has_no_reset(void);
+
 /* ---- what the host sees of the GPU's BAR 2, by the backing file and not by the machine ---- */
 
 void lab_host_read(uint64_t offset, void *data, size_t length);
