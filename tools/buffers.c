@@ -14,13 +14,13 @@ typedef unsigned long long ull;
 
 /* ---- devices that are open: each once, whatever it is needed for ---- */
 
-struct session {
+struct opened {
 	struct pb_iommu *iommu;
 	struct pb_device **devices;
 	unsigned int nr_devices;
 };
 
-static void session_close(struct session *s)
+static void close_all(struct opened *s)
 {
 	while (s->nr_devices)
 		pb_device_close(s->devices[--s->nr_devices]);
@@ -29,7 +29,7 @@ static void session_close(struct session *s)
 }
 
 /* @room is for how many devices; an exit status */
-static int session_open(struct session *s, unsigned int room)
+static int open_context(struct opened *s, unsigned int room)
 {
 	struct pb_error err;
 
@@ -40,7 +40,7 @@ static int session_open(struct session *s, unsigned int room)
 	return STATUS_OK;
 }
 
-static int session_device(struct session *s, const char *bdf, struct pb_device **device)
+static int open_device(struct opened *s, const char *bdf, struct pb_device **device)
 {
 	struct pb_pci_function f;
 	struct pb_error err;
@@ -102,7 +102,7 @@ static int parse_export(const struct args *args, struct source *x)
 	return STATUS_OK;
 }
 
-static int do_export(struct session *s, struct source *x, struct pb_buffer **buffer)
+static int do_export(struct opened *s, struct source *x, struct pb_buffer **buffer)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct pb_device *device;
@@ -110,7 +110,7 @@ static int do_export(struct session *s, struct source *x, struct pb_buffer **buf
 	struct pb_error err;
 	int status;
 
-	status = session_device(s, x->bdf, &device);
+	status = open_device(s, x->bdf, &device);
 	if (status)
 		return status;
 	/* while decoding is off, a buffer is revoked, and nobody else can turn it on while we have the device */
@@ -256,13 +256,13 @@ int cmd_export(const struct args *args)
 	struct json_object *description;
 	struct pb_buffer_info info;
 	struct source x;
-	struct session s;
+	struct opened s;
 	int status, fd;
 
 	status = parse_export(args, &x);
 	if (status)
 		return status;
-	status = session_open(&s, 1);
+	status = open_context(&s, 1);
 	if (!status)
 		status = do_export(&s, &x, &buffer);
 	if (status)
@@ -288,7 +288,7 @@ int cmd_export(const struct args *args)
 		wait_for_end(-1);
 out:
 	pb_buffer_close(buffer);
-	session_close(&s);
+	close_all(&s);
 	free(x.ranges);
 	return status;
 }
@@ -402,7 +402,7 @@ static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 }
 
 /* open the devices that --into names and attach them; *@nr is how many different ones there are */
-static int attach(struct session *s, const struct args *args, struct pb_ioas *ioas, struct pb_device **into, unsigned int *nr)
+static int attach(struct opened *s, const struct args *args, struct pb_ioas *ioas, struct pb_device **into, unsigned int *nr)
 {
 	struct pb_device *device;
 	struct pb_error err;
@@ -410,7 +410,7 @@ static int attach(struct session *s, const struct args *args, struct pb_ioas *io
 	int status;
 
 	for (i = 0; i < args->nr_into; i++) {
-		status = session_device(s, args->into[i], &device);
+		status = open_device(s, args->into[i], &device);
 		if (status)
 			return status;
 		for (k = 0; k < *nr && into[k] != device; k++)
@@ -432,7 +432,7 @@ int cmd_map(const struct args *args)
 	struct pb_ioas *ioas = NULL;
 	struct json_object *description = NULL;
 	struct source x = { 0 };
-	struct session s = { 0 };
+	struct opened s = { 0 };
 	struct pb_buffer_info info;
 	unsigned int nr_into = 0;
 	struct pb_error err;
@@ -447,7 +447,7 @@ int cmd_map(const struct args *args)
 	status = args->fd ? take_buffer(args->fd, &buffer) : parse_export(args, &x);
 	if (status)
 		return status;
-	status = session_open(&s, args->nr_into + 1);
+	status = open_context(&s, args->nr_into + 1);
 	if (!status && !args->fd)
 		status = do_export(&s, &x, &buffer);
 	if (!status)
@@ -493,7 +493,7 @@ out:
 	free(into);
 	json_object_put(description);
 	pb_buffer_close(buffer);
-	session_close(&s);
+	close_all(&s);
 	free(x.ranges);
 	return status;
 }

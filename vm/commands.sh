@@ -52,7 +52,7 @@ run_parent() {
 	if [ "${free:-0}" -gt 2097152 ]; then echo /dev/shm; else echo "${TMPDIR:-/tmp}"; fi
 }
 
-# lab_sweep: remove what a lab that was killed left behind
+# lab_sweep: remove what a lab that was killed left behind, and what has not been used for a month
 lab_sweep() {
 	local d id
 	for d in /dev/shm/peerbar-lab.?????? "${TMPDIR:-/tmp}"/peerbar-lab.??????; do
@@ -63,6 +63,8 @@ lab_sweep() {
 		id=${d#"$LAB_CACHE"/tmp.}
 		kill -0 "${id%%.*}" 2>/dev/null || rm -rf --one-file-system "$d"
 	done
+	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' \
+		-o -name 'kvm-*' -o -name 'lock.*' \) -exec rm -rf --one-file-system {} +
 }
 
 lab_clean() {
@@ -124,9 +126,7 @@ lab_doctor() {
 # prepare: root, kernel and tree; root and kernel are made side by side
 prepare() {
 	kernel_choose "$LAB_KERNEL" || return 2
-	if [ ! -d "$LAB_CACHE/$LAB_ROOT" ] || [ ! -d "$LAB_CACHE/$KNAME" ] || [ ! -d "$LAB_CACHE/$KINITRD" ]; then
-		in_parallel wait_for_root kernel_ready || return 2
-	fi
+	in_parallel wait_for_root kernel_ready || return 2
 	tree_ready || return 2
 }
 

@@ -69,7 +69,10 @@ in_parallel() {
 # cached NAME-KEY MAKER: the directory, made by MAKER DIR if it is not there yet. Two labs at a time wait for each other.
 cached() {
 	local entry=$LAB_CACHE/$1 tmp=$LAB_CACHE/tmp.$LAB_ID.$1 maker=$2
-	[ ! -d "$entry" ] || return 0
+	if [ -d "$entry" ]; then
+		touch "$entry" # for lab_sweep to see that it is used
+		return 0
+	fi
 	mkdir -p "$LAB_CACHE"
 	(
 		if ! flock -n 8; then

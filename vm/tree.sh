@@ -67,6 +67,7 @@ tree_ready() {
 	exec 7>"$dir/lock"
 	flock -n 7 || { say 'waiting for another lab that uses this tree'; flock 7; }
 	tree_copy || return 1
+	touch "$dir"
 	LAB_BUILD=$dir/build LAB_STAGE=$dir/stage
 	if [ -f "$dir/built" ] && [ ! -f "$dir/changed" ]; then return 0; fi
 	rm -f "$dir/built"
