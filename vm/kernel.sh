@@ -228,11 +228,11 @@ make_debug_kernel() {
 make_initrd() {
 	local tmp=$1
 	LAB_LAYERS=$LAB_CACHE/$KNAME/fs
-	root_mount "$tmp/work" && step 'kernel: making the initramfs' root_call pack_initrd "$(cat "$LAB_CACHE/$KNAME/release")" &&
+	root_mount "$tmp/layer" && step 'kernel: making the initramfs' root_call pack_initrd "$(cat "$LAB_CACHE/$KNAME/release")" &&
 		root_umount || return 1
 	LAB_LAYERS=''
-	mv "$tmp/work/initrd" "$tmp/initrd"
-	rm -rf "$tmp/work" "$tmp/work.work"
+	mv "$tmp/layer/initrd" "$tmp/initrd"
+	rm -rf "$tmp/layer" "$tmp/layer.work"
 }
 
 # kernel_ready: both cache entries of the chosen kernel

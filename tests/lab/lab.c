@@ -175,11 +175,6 @@ void lab_expect_faults(unsigned int n, const char *why)
 
 /* ---- QMP ---- */
 
-static bool qmp_line(FILE *f, char *line, size_t size)
-{
-	return fgets(line, (int)size, f) != NULL;
-}
-
 char *lab_qmp(const char *command)
 {
 	static bool greeted;
@@ -200,9 +195,9 @@ char *lab_qmp(const char *command)
 	}
 	dprintf(fd, "{\"execute\":\"query-name\",\"id\":\"sync\"}\n%s\n", command);
 	/* skip greetings and events up to the answer of the question that only sets a mark */
-	while (qmp_line(f, line, sizeof(line)) && !strstr(line, "\"id\": \"sync\""))
+	while (fgets(line, sizeof(line), f) && !strstr(line, "\"id\": \"sync\""))
 		;
-	while (qmp_line(f, line, sizeof(line)))
+	while (fgets(line, sizeof(line), f))
 		if (strstr(line, "\"return\"") || strstr(line, "\"error\""))
 			break;
 	fclose(f);
