@@ -1,0 +1,594 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Buffers: dma-bufs whose memory can go away. States and locks are described with struct peerbar_buffer.
+ */
+#include <linux/dcache.h>
+#include <linux/dma-buf-mapping.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-resv.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/nsproxy.h>
+#include <linux/overflow.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+#include <net/net_namespace.h>
+
+#include "core.h"
+
+static DEFINE_MUTEX(registry_lock); /* a leaf */
+static DEFINE_XARRAY(registry);
+static atomic64_t last_id = ATOMIC64_INIT(0);
+
+/*
+ * Not by the file: it is gone before the dma-buf's release is called, which whoever has the dentry (an O_PATH descriptor, say)
+ * puts off for as long as he likes.
+ */
+bool peerbar_buffer_tryget(struct peerbar_buffer *buf)
+{
+	return lockref_get_not_dead(&buf->dentry->d_lockref);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_tryget);
+
+void peerbar_buffer_put(struct peerbar_buffer *buf)
+{
+	dput(buf->dentry);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_put);
+
+struct peerbar_buffer *peerbar_buffer_find(u64 id)
+{
+	struct peerbar_buffer *buf;
+
+	guard(mutex)(&registry_lock);
+	buf = xa_load(&registry, id);
+	return buf && peerbar_buffer_tryget(buf) ? buf : NULL;
+}
+
+struct peerbar_buffer *peerbar_buffer_next(u64 after)
+{
+	struct peerbar_buffer *buf;
+	unsigned long id = after;
+
+	guard(mutex)(&registry_lock);
+	while ((buf = xa_find_after(&registry, &id, ULONG_MAX, XA_PRESENT)))
+		if (peerbar_buffer_tryget(buf))
+			return buf;
+	return NULL;
+}
+
+/* ---- reaching for the memory, and losing it ---- */
+
+/* Everybody who has the memory is told to let go, and processes lose their mappings at once. */
+static void peerbar_stop(struct peerbar_buffer *buf)
+{
+	dma_buf_invalidate_mappings(buf->dmabuf);
+	unmap_mapping_range(buf->mapping, 0, 0, true);
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED);
+}
+
+void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)
+{
+	dma_resv_assert_held(buf->dmabuf->resv);
+
+	if (buf->state != PEERBAR_STATE_LIVE)
+		return;
+	buf->state = PEERBAR_STATE_REVOKED;
+	peerbar_stop(buf);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_revoke_locked);
+
+/*
+ * What importers have under way now, as one fence. Those that come later are no importers' who have the memory, and must not hold
+ * up who waits: any holder of the descriptor can add some.
+ */
+static struct dma_fence *peerbar_fence_locked(struct peerbar_buffer *buf)
+{
+	struct dma_fence *fence = NULL;
+
+	if (dma_resv_get_singleton(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, &fence))
+		dma_resv_wait_timeout(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, false, MAX_SCHEDULE_TIMEOUT);
+	return fence;
+}
+
+/* Wait, without a lock, until importers are done: first their fences, then their mappings. */
+static int peerbar_drain(struct peerbar_buffer *buf, struct dma_fence *fence, bool interruptible)
+{
+	long ret = fence ? dma_fence_wait(fence, interruptible) : 0;
+
+	dma_fence_put(fence);
+	if (ret)
+		return ret;
+	if (interruptible)
+		return wait_event_interruptible(buf->drained, !READ_ONCE(buf->dma_maps));
+	wait_event(buf->drained, !READ_ONCE(buf->dma_maps));
+	return 0;
+}
+
+int peerbar_buffer_revoke(struct peerbar_buffer *buf, bool interruptible)
+{
+	struct dma_fence *fence;
+
+	if (buf->info.model == PEERBAR_MODEL_PINNED)
+		return -EOPNOTSUPP;
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	peerbar_buffer_revoke_locked(buf);
+	fence = peerbar_fence_locked(buf);
+	dma_resv_unlock(buf->dmabuf->resv);
+	return peerbar_drain(buf, fence, interruptible);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_revoke);
+
+int peerbar_buffer_kill(struct peerbar_buffer *buf, bool interruptible)
+{
+	struct dma_fence *fence;
+
+	if (buf->info.model == PEERBAR_MODEL_PINNED)
+		return -EOPNOTSUPP;
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	if (buf->state != PEERBAR_STATE_DEAD) {
+		buf->state = PEERBAR_STATE_DEAD;
+		peerbar_stop(buf);
+	}
+	fence = peerbar_fence_locked(buf);
+	dma_resv_unlock(buf->dmabuf->resv);
+	return peerbar_drain(buf, fence, interruptible);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_kill);
+
+int peerbar_buffer_enter(struct peerbar_buffer *buf)
+{
+	const struct peerbar_backing_ops *ops = buf->info.ops;
+	int ret;
+
+	dma_resv_assert_held(buf->dmabuf->resv);
+
+	if (buf->state == PEERBAR_STATE_DEAD)
+		return -ENODEV;
+	if (ops->enter) {
+		ret = ops->enter(buf);
+		/* an exporter that is not told of a revocation finds it here */
+		if (ret == -ENODEV)
+			peerbar_buffer_revoke_locked(buf);
+		if (ret)
+			return ret;
+	} else if (buf->state != PEERBAR_STATE_LIVE) {
+		return -ENODEV;
+	}
+	if (buf->state == PEERBAR_STATE_REVOKED) {
+		buf->state = PEERBAR_STATE_LIVE;
+		peerbar_event(buf, PEERBAR_CMD_BUFFER_RESTORED);
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_enter);
+
+void peerbar_buffer_leave(struct peerbar_buffer *buf)
+{
+	if (buf->info.ops->leave)
+		buf->info.ops->leave(buf);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_leave);
+
+enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf)
+{
+	const struct peerbar_backing_ops *ops = buf->info.ops;
+	enum peerbar_state state;
+	int ret;
+
+	do {
+		ret = ops->prepare ? ops->prepare(buf) : 0;
+		/* who revokes may have the lock for as long as an importer has something under way */
+		if (dma_resv_lock_interruptible(buf->dmabuf->resv, NULL))
+			return READ_ONCE(buf->state);
+		/* who has something to leave is not told of revocations, and has to look */
+		if (!ret && (buf->state == PEERBAR_STATE_REVOKED || ops->leave)) {
+			ret = peerbar_buffer_enter(buf);
+			if (!ret)
+				peerbar_buffer_leave(buf);
+		}
+		state = buf->state;
+		dma_resv_unlock(buf->dmabuf->resv);
+	} while (ret == -EAGAIN && !schedule_timeout_interruptible(1));
+	return state;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_settle);
+
+int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *ranges,
+			int (*copy)(struct peerbar_buffer *buf, void *arg), void *arg)
+{
+	struct dma_resv *resv = buf->dmabuf->resv;
+	unsigned int i;
+	long ret;
+
+	if (buf->info.model != PEERBAR_MODEL_DYNAMIC)
+		return -EINVAL;
+	for (i = 0; i < buf->info.nr_ranges; i++)
+		if (ranges[i].len != buf->ranges[i].len || !PAGE_ALIGNED(ranges[i].paddr))
+			return -EINVAL;
+
+	ret = dma_resv_lock_interruptible(resv, NULL);
+	if (ret)
+		return -ERESTARTSYS;
+	if (buf->state != PEERBAR_STATE_LIVE) {
+		ret = -ENODEV;
+		goto unlock;
+	}
+	if (buf->pins) {
+		ret = -EBUSY;
+		goto unlock;
+	}
+	/* importers may read on, and forget what they read, until they unmap; that is theirs to know */
+	dma_buf_invalidate_mappings(buf->dmabuf);
+	unmap_mapping_range(buf->mapping, 0, 0, true);
+	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, true, MAX_SCHEDULE_TIMEOUT);
+	if (ret < 0)
+		goto unlock;
+	ret = copy ? copy(buf, arg) : 0;
+	if (ret)
+		goto unlock;
+	for (i = 0; i < buf->info.nr_ranges; i++)
+		buf->ranges[i].paddr = ranges[i].paddr;
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_MOVED);
+unlock:
+	dma_resv_unlock(resv);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_move);
+
+int peerbar_buffer_set_memattr(struct peerbar_buffer *buf, u32 memattr)
+{
+	const struct peerbar_backing_ops *ops = buf->info.ops;
+
+	if (memattr != buf->info.memattr && (!ops->memattr_supported || !ops->memattr_supported(buf, memattr)))
+		return -EOPNOTSUPP;
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
+		return -ENODEV;
+	WRITE_ONCE(buf->memattr, memattr);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_set_memattr);
+
+/* ---- the dma-buf ---- */
+
+static int peerbar_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	struct peerbar_buffer *buf = dmabuf->priv;
+
+	/* without a provider nobody knows how a peer gets there */
+	if (buf->info.mmio && (!buf->info.provider || !attach->peer2peer))
+		return -EOPNOTSUPP;
+	if (buf->info.model == PEERBAR_MODEL_REVOCABLE && !dma_buf_attach_revocable(attach))
+		return -EOPNOTSUPP;
+	if (peerbar_buffer_settle(buf) != PEERBAR_STATE_LIVE)
+		return -ENODEV;
+	return buf->info.ops->attach ? buf->info.ops->attach(buf, attach) : 0;
+}
+
+static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	struct peerbar_buffer *buf = dmabuf->priv;
+
+	if (buf->info.ops->detach)
+		buf->info.ops->detach(buf, attach);
+}
+
+static struct sg_table *peerbar_map_pages(struct dma_buf_attachment *attach, struct peerbar_buffer *buf,
+					  enum dma_data_direction dir)
+{
+	size_t most = max(ALIGN_DOWN((size_t)dma_get_max_seg_size(attach->dev), PAGE_SIZE), PAGE_SIZE), at;
+	const struct peerbar_range *range;
+	unsigned int i, nents = 0;
+	struct sg_table *sgt;
+	struct scatterlist *sg;
+	int ret;
+
+	sgt = kzalloc_obj(*sgt);
+	if (!sgt)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < buf->info.nr_ranges; i++)
+		nents += DIV_ROUND_UP(buf->ranges[i].len, most);
+	ret = sg_alloc_table(sgt, nents, GFP_KERNEL);
+	if (ret)
+		goto err_free;
+	sg = sgt->sgl;
+	for (i = 0; i < buf->info.nr_ranges; i++) {
+		range = &buf->ranges[i];
+		for (at = 0; at < range->len; at += most, sg = sg_next(sg))
+			sg_set_page(sg, phys_to_page(range->paddr + at), min(most, range->len - at), 0);
+	}
+	ret = dma_map_sgtable(attach->dev, sgt, dir, 0);
+	if (ret)
+		goto err_table;
+	return sgt;
+
+err_table:
+	sg_free_table(sgt);
+err_free:
+	kfree(sgt);
+	return ERR_PTR(ret);
+}
+
+/*
+ * The helper of dma-buf places every range at the start of one piece of IOVA space, and so fails for several behind an IOMMU. It
+ * does map one range: the ranges are mapped one by one, and the importer gets a table of all of them.
+ */
+struct peerbar_sgt {
+	struct sg_table all;
+	unsigned int nr;
+	struct sg_table *one[] __counted_by(nr);
+};
+
+static void peerbar_free_some(struct peerbar_sgt *sgts, struct dma_buf_attachment *attach, unsigned int nr,
+			      enum dma_data_direction dir)
+{
+	while (nr--) {
+		/* the helper says 0 to importers, and then frees as many: the table would leak */
+		sgts->one[nr]->orig_nents = sgts->one[nr]->nents;
+		dma_buf_free_sgt(attach, sgts->one[nr], dir);
+	}
+	kvfree(sgts);
+}
+
+struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir)
+{
+	unsigned int i, j, nents = 0, nr = buf->info.nr_ranges;
+	struct scatterlist *sg, *from;
+	struct peerbar_sgt *sgts;
+	int ret;
+
+	sgts = kvzalloc(struct_size(sgts, one, nr), GFP_KERNEL);
+	if (!sgts)
+		return ERR_PTR(-ENOMEM);
+	sgts->nr = nr;
+	for (i = 0; i < nr; i++) {
+		struct phys_vec vec = { .paddr = buf->ranges[i].paddr, .len = buf->ranges[i].len };
+
+		sgts->one[i] = dma_buf_phys_vec_to_sgt(attach, buf->info.provider, &vec, 1, vec.len, dir);
+		if (IS_ERR(sgts->one[i])) {
+			ret = PTR_ERR(sgts->one[i]);
+			goto err_free;
+		}
+		nents += sgts->one[i]->nents;
+	}
+	ret = sg_alloc_table(&sgts->all, nents, GFP_KERNEL);
+	if (ret)
+		goto err_free;
+	sg = sgts->all.sgl;
+	for (i = 0; i < nr; i++) {
+		for_each_sgtable_dma_sg(sgts->one[i], from, j) {
+			sg_set_page(sg, NULL, 0, 0);
+			sg_dma_address(sg) = sg_dma_address(from);
+			sg_dma_len(sg) = sg_dma_len(from);
+			sg = sg_next(sg);
+		}
+	}
+	/* there is nothing for the CPU in it */
+	sgts->all.orig_nents = 0;
+	return &sgts->all;
+
+err_free:
+	peerbar_free_some(sgts, attach, i, dir);
+	return ERR_PTR(ret);
+}
+EXPORT_SYMBOL_GPL(peerbar_map_mmio);
+
+void peerbar_unmap_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
+			enum dma_data_direction dir)
+{
+	struct peerbar_sgt *sgts = container_of(sgt, struct peerbar_sgt, all);
+
+	sgts->all.orig_nents = sgts->all.nents;
+	sg_free_table(&sgts->all);
+	peerbar_free_some(sgts, attach, sgts->nr, dir);
+}
+EXPORT_SYMBOL_GPL(peerbar_unmap_mmio);
+
+static struct sg_table *peerbar_map(struct dma_buf_attachment *attach, enum dma_data_direction dir)
+{
+	struct peerbar_buffer *buf = attach->dmabuf->priv;
+	struct sg_table *sgt;
+	int ret;
+
+	ret = peerbar_buffer_enter(buf);
+	if (ret)
+		return ERR_PTR(ret);
+	if (buf->info.ops->map)
+		sgt = buf->info.ops->map(buf, attach, dir);
+	else if (buf->info.mmio)
+		sgt = peerbar_map_mmio(buf, attach, dir);
+	else
+		sgt = peerbar_map_pages(attach, buf, dir);
+	if (!IS_ERR(sgt))
+		WRITE_ONCE(buf->dma_maps, buf->dma_maps + 1);
+	peerbar_buffer_leave(buf);
+	return sgt;
+}
+
+static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt, enum dma_data_direction dir)
+{
+	struct peerbar_buffer *buf = attach->dmabuf->priv;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	if (buf->info.ops->unmap) {
+		buf->info.ops->unmap(buf, attach, sgt, dir);
+	} else if (buf->info.mmio) {
+		peerbar_unmap_mmio(buf, attach, sgt, dir);
+	} else {
+		dma_unmap_sgtable(attach->dev, sgt, dir, 0);
+		sg_free_table(sgt);
+		kfree(sgt);
+	}
+	WRITE_ONCE(buf->dma_maps, buf->dma_maps - 1);
+	if (!buf->dma_maps)
+		wake_up_all(&buf->drained);
+}
+
+static int peerbar_pin(struct dma_buf_attachment *attach)
+{
+	struct peerbar_buffer *buf = attach->dmabuf->priv;
+
+	buf->pins++;
+	return 0;
+}
+
+static void peerbar_unpin(struct dma_buf_attachment *attach)
+{
+	struct peerbar_buffer *buf = attach->dmabuf->priv;
+
+	buf->pins--;
+}
+
+static void peerbar_free(struct peerbar_buffer *buf)
+{
+	put_net(buf->net);
+	kvfree(buf->ranges);
+	kfree(buf);
+}
+
+static void peerbar_release(struct dma_buf *dmabuf)
+{
+	struct peerbar_buffer *buf = dmabuf->priv;
+	struct inode *inode = buf->inode;
+
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_RELEASED);
+	scoped_guard(mutex, &registry_lock)
+		xa_erase(&registry, buf->id);
+	/* who still has a pointer, as the exporter's work may, finds nothing to enter */
+	dma_resv_lock(dmabuf->resv, NULL);
+	buf->state = PEERBAR_STATE_DEAD;
+	dma_resv_unlock(dmabuf->resv);
+	if (buf->info.ops->release)
+		buf->info.ops->release(buf);
+	peerbar_free(buf);
+	iput(inode);
+}
+
+static const struct dma_buf_ops peerbar_dma_buf_ops = {
+	.attach = peerbar_attach,
+	.detach = peerbar_detach,
+	.map_dma_buf = peerbar_map,
+	.unmap_dma_buf = peerbar_unmap,
+	.mmap = peerbar_dma_buf_mmap,
+	.release = peerbar_release,
+};
+
+/* that it has a pin is how the rest of the kernel knows a buffer that moves */
+static const struct dma_buf_ops peerbar_dynamic_ops = {
+	.attach = peerbar_attach,
+	.detach = peerbar_detach,
+	.pin = peerbar_pin,
+	.unpin = peerbar_unpin,
+	.map_dma_buf = peerbar_map,
+	.unmap_dma_buf = peerbar_unmap,
+	.mmap = peerbar_dma_buf_mmap,
+	.release = peerbar_release,
+};
+
+struct peerbar_buffer *peerbar_buffer_of(struct dma_buf *dmabuf)
+{
+	if (dmabuf->ops != &peerbar_dma_buf_ops && dmabuf->ops != &peerbar_dynamic_ops)
+		return NULL;
+	return dmabuf->priv;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_of);
+
+/* ---- making one ---- */
+
+static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec *vec, unsigned int nr, size_t *size)
+{
+	phys_addr_t end;
+	unsigned int i;
+
+	if (!nr)
+		return -EINVAL;
+	buf->ranges = kvzalloc_objs(*buf->ranges, nr);
+	if (!buf->ranges)
+		return -ENOMEM;
+	*size = 0;
+	for (i = 0; i < nr; i++) {
+		if (!vec[i].len || !PAGE_ALIGNED(vec[i].len) || !PAGE_ALIGNED(vec[i].paddr) ||
+		    check_add_overflow(vec[i].paddr, (phys_addr_t)vec[i].len, &end))
+			return -EINVAL;
+		/* a scatterlist's entry is no longer */
+		if (!buf->info.mmio && vec[i].len > UINT_MAX)
+			return -EINVAL;
+		buf->ranges[i].offset = *size;
+		buf->ranges[i].paddr = vec[i].paddr;
+		buf->ranges[i].len = vec[i].len;
+		if (check_add_overflow(*size, vec[i].len, size) || *size > LLONG_MAX)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *info)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(exp_info);
+	struct peerbar_buffer *buf;
+	struct dma_buf *dmabuf;
+	char *name;
+	int ret;
+
+	buf = kzalloc_obj(*buf);
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+	buf->info = *info;
+	buf->info.ranges = NULL;
+	buf->net = get_net(current->nsproxy ? current->nsproxy->net_ns : &init_net);
+	buf->creator = task_tgid_nr(current);
+	buf->memattr = info->first_memattr;
+	buf->state = info->revoked ? PEERBAR_STATE_REVOKED : PEERBAR_STATE_LIVE;
+	buf->id = atomic64_inc_return(&last_id);
+	init_waitqueue_head(&buf->drained);
+	ret = peerbar_copy_ranges(buf, info->ranges, info->nr_ranges, &exp_info.size);
+	if (ret)
+		goto err_free;
+	strscpy(buf->label, info->name);
+	name = kstrdup(buf->label, GFP_KERNEL);
+	if (!name) {
+		ret = -ENOMEM;
+		goto err_free;
+	}
+	/* nothing may fail once the dma-buf is there, because its release frees */
+	ret = xa_reserve(&registry, buf->id, GFP_KERNEL);
+	if (ret)
+		goto err_name;
+	exp_info.exp_name = module_name(info->owner);
+	exp_info.owner = info->owner;
+	exp_info.ops = info->model == PEERBAR_MODEL_DYNAMIC ? &peerbar_dynamic_ops : &peerbar_dma_buf_ops;
+	exp_info.flags = info->open_flags;
+	exp_info.resv = info->resv;
+	exp_info.priv = buf;
+	dmabuf = dma_buf_export(&exp_info);
+	if (IS_ERR(dmabuf)) {
+		ret = PTR_ERR(dmabuf);
+		goto err_reserved;
+	}
+	buf->dmabuf = dmabuf;
+	if (info->mapping)
+		dmabuf->file->f_mapping = info->mapping;
+	buf->mapping = dmabuf->file->f_mapping;
+	buf->dentry = dmabuf->file->f_path.dentry;
+	/* the inode of the file goes before the dma-buf does, but exporters revoke until their release has been called */
+	buf->inode = file_inode(dmabuf->file);
+	ihold(buf->inode);
+	spin_lock(&dmabuf->name_lock);
+	dmabuf->name = name;
+	spin_unlock(&dmabuf->name_lock);
+	scoped_guard(mutex, &registry_lock)
+		xa_store(&registry, buf->id, buf, GFP_KERNEL);
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_CREATED);
+	return buf;
+
+err_reserved:
+	xa_release(&registry, buf->id);
+err_name:
+	kfree(name);
+err_free:
+	peerbar_free(buf);
+	return ERR_PTR(ret);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_create);

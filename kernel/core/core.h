@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the core share with each other only. */
+#ifndef _PEERBAR_CORE_H
+#define _PEERBAR_CORE_H
+
+#include "peerbar_kapi.h"
+
+struct device;
+
+/* buffer.c: all buffers; what is found is to be given back with peerbar_buffer_put() */
+struct peerbar_buffer *peerbar_buffer_find(u64 id);
+struct peerbar_buffer *peerbar_buffer_next(u64 after);
+
+/* mmap.c */
+int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
+
+/* model.c: the range that holds an offset; reservation lock held */
+const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 offset);
+bool peerbar_pfn_at(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn);
+
+/* main.c: the device that the model question attaches with */
+struct device *peerbar_probe_device(void);
+
+/* netlink.c */
+void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd);
+int peerbar_netlink_init(void);
+void peerbar_netlink_exit(void);
+
+#endif

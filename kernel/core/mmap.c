@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Buffers in the address spaces of processes.
+ *
+ * Page table entries are made in faults, under the reservation lock and only while the buffer can be entered, and they are zapped
+ * under the same lock when it is revoked: so whoever sees the state under the lock knows that there is no entry that should not
+ * be there.
+ */
+#include <linux/dma-resv.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+#include "core.h"
+
+/* offset in the buffer of an address */
+static u64 peerbar_offset_of(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
+{
+	return (u64)(((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff - buf->pgoff_base) << PAGE_SHIFT;
+}
+
+static vm_fault_t peerbar_insert(struct vm_fault *vmf, unsigned long pfn, unsigned int order)
+{
+	if (!order)
+		return vmf_insert_pfn(vmf->vma, vmf->address & PAGE_MASK, pfn);
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) && order == PMD_ORDER)
+		return vmf_insert_pfn_pmd(vmf, pfn, false);
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP) && order == PUD_ORDER)
+		return vmf_insert_pfn_pud(vmf, pfn, false);
+	return VM_FAULT_FALLBACK;
+}
+
+/*
+ * The ordinary way to make an entry gives it the memory type that the architecture remembers for the address, whatever the VMA
+ * says: on x86, for a BAR that VFIO has ioremapped, that is UC-. That is right for two mappings of which one is cached, which
+ * must not be; an uncached and a write-combining one may stand side by side. So for WC the entries are written here. They are
+ * single pages, but a fault makes all of its PMD's.
+ */
+struct peerbar_fill {
+	struct mm_struct *mm;
+	unsigned long pfn;
+	pgprot_t prot;
+};
+
+static int peerbar_fill_pte(pte_t *pte, unsigned long addr, void *data)
+{
+	struct peerbar_fill *fill = data;
+
+	if (pte_none(ptep_get(pte)))
+		set_pte_at(fill->mm, addr, pte, pte_mkspecial(pfn_pte(fill->pfn, fill->prot)));
+	fill->pfn++;
+	return 0;
+}
+
+static vm_fault_t peerbar_insert_wc(struct vm_fault *vmf, struct peerbar_buffer *buf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address & PAGE_MASK;
+	u64 offset = peerbar_offset_of(buf, vma, addr);
+	const struct peerbar_range *range = peerbar_range_at(buf, offset);
+	struct peerbar_fill fill = { .mm = vma->vm_mm, .prot = vma->vm_page_prot };
+	unsigned long start, end;
+	u64 before, after;
+
+	if (!range)
+		return VM_FAULT_SIGBUS;
+	/* what of the PMD is inside the VMA, and inside the range */
+	start = max(ALIGN_DOWN(addr, PMD_SIZE), vma->vm_start);
+	end = min(ALIGN_DOWN(addr, PMD_SIZE) + PMD_SIZE, vma->vm_end);
+	before = offset - range->offset;
+	after = range->len - before;
+	if (addr - start > before)
+		start = addr - before;
+	if (end - addr > after)
+		end = addr + after;
+	fill.pfn = PHYS_PFN(range->paddr + before) - ((addr - start) >> PAGE_SHIFT);
+	if (apply_to_page_range(vma->vm_mm, start, end - start, peerbar_fill_pte, &fill))
+		return VM_FAULT_OOM;
+	return VM_FAULT_NOPAGE;
+}
+
+/* Whether the fault may let go of the locks that it came with, wait, and be made again. */
+static bool peerbar_may_wait(struct vm_fault *vmf)
+{
+	return fault_flag_allow_retry_first(vmf->flags) && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
+}
+
+/*
+ * 0 with the reservation lock held. Who faults on behalf of others, as KVM does, must see that there is no entry yet: hence
+ * RETRY.
+ */
+static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
+{
+	struct dma_buf *dmabuf = buf->dmabuf;
+
+	if (dma_resv_trylock(dmabuf->resv))
+		return 0;
+	if (!fault_flag_allow_retry_first(vmf->flags)) {
+		dma_resv_lock(dmabuf->resv, NULL);
+		return 0;
+	}
+	if (!peerbar_may_wait(vmf))
+		return VM_FAULT_RETRY;
+	get_dma_buf(dmabuf);
+	release_fault_lock(vmf);
+	if (!dma_resv_lock_interruptible(dmabuf->resv, NULL))
+		dma_resv_unlock(dmabuf->resv);
+	dma_buf_put(dmabuf);
+	return VM_FAULT_RETRY;
+}
+
+/* The exporter is busy, with a reset for example, and cannot be waited for: come again. */
+static vm_fault_t peerbar_again(struct vm_fault *vmf)
+{
+	bool wait = peerbar_may_wait(vmf);
+
+	if (wait)
+		release_fault_lock(vmf);
+	schedule_timeout_interruptible(1);
+	return wait ? VM_FAULT_RETRY : VM_FAULT_NOPAGE;
+}
+
+static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, bool wc)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct peerbar_buffer *buf = vma->vm_private_data;
+	unsigned long size = PAGE_SIZE << order;
+	unsigned long addr = ALIGN_DOWN(vmf->address, size);
+	unsigned long pfn;
+	vm_fault_t fault;
+	int ret;
+
+	if (addr < vma->vm_start || vma->vm_end - addr < size)
+		return VM_FAULT_FALLBACK;
+	ret = buf->info.ops->prepare ? buf->info.ops->prepare(buf) : 0;
+	if (ret)
+		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	fault = peerbar_lock(buf, vmf);
+	if (fault)
+		return fault;
+	ret = peerbar_buffer_enter(buf);
+	if (ret) {
+		dma_resv_unlock(buf->dmabuf->resv);
+		if (ret == -EAGAIN)
+			return peerbar_again(vmf);
+		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	}
+	if (wc)
+		fault = peerbar_insert_wc(vmf, buf);
+	else if (peerbar_pfn_at(buf, peerbar_offset_of(buf, vma, addr), order, &pfn))
+		fault = peerbar_insert(vmf, pfn, order);
+	else
+		fault = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
+	peerbar_buffer_leave(buf);
+	dma_resv_unlock(buf->dmabuf->resv);
+	if (fault == VM_FAULT_NOPAGE)
+		atomic64_inc(&buf->faults[!order ? 0 : order == PMD_ORDER ? 1 : 2]);
+	return fault;
+}
+
+static vm_fault_t peerbar_fault(struct vm_fault *vmf)
+{
+	return peerbar_fault_order(vmf, 0, false);
+}
+
+static vm_fault_t peerbar_fault_wc(struct vm_fault *vmf)
+{
+	return peerbar_fault_order(vmf, 0, true);
+}
+
+#ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
+static vm_fault_t peerbar_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	return peerbar_fault_order(vmf, order, false);
+}
+#endif
+
+static void peerbar_vma_open(struct vm_area_struct *vma)
+{
+	struct peerbar_buffer *buf = vma->vm_private_data;
+
+	atomic_inc(&buf->mmaps);
+}
+
+static void peerbar_vma_close(struct vm_area_struct *vma)
+{
+	struct peerbar_buffer *buf = vma->vm_private_data;
+
+	atomic_dec(&buf->mmaps);
+}
+
+static const struct vm_operations_struct peerbar_vm_ops = {
+	.open = peerbar_vma_open,
+	.close = peerbar_vma_close,
+	.fault = peerbar_fault,
+#ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
+	.huge_fault = peerbar_huge_fault,
+#endif
+};
+
+static const struct vm_operations_struct peerbar_vm_ops_wc = {
+	.open = peerbar_vma_open,
+	.close = peerbar_vma_close,
+	.fault = peerbar_fault_wc,
+};
+
+int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
+{
+	unsigned long pages = buf->dmabuf->size >> PAGE_SHIFT;
+	u32 memattr = READ_ONCE(buf->memattr);
+
+	/* of a descriptor that is only for reading, a shared mapping has no VM_SHARED */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+	if (vma->vm_pgoff < buf->pgoff_base || vma->vm_pgoff - buf->pgoff_base > pages ||
+	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base))
+		return -EINVAL;
+	/* one that is dead now will never be anything else; a revoked one may come back, and until then faults */
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
+		return -ENODEV;
+
+	switch (memattr) {
+	case PEERBAR_MEMATTR_NC:
+		vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+		break;
+	case PEERBAR_MEMATTR_WC:
+		vma->vm_page_prot = pgprot_writecombine(vma->vm_page_prot);
+		break;
+	case PEERBAR_MEMATTR_WB:
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (buf->info.mmio)
+		vma->vm_page_prot = pgprot_decrypted(vma->vm_page_prot);
+	vm_flags_set(vma, VM_ALLOW_ANY_UNCACHED | VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = buf;
+	vma->vm_ops = memattr == PEERBAR_MEMATTR_WC ? &peerbar_vm_ops_wc : &peerbar_vm_ops;
+	peerbar_vma_open(vma);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_mmap);
+
+int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
+{
+	struct peerbar_buffer *buf = dmabuf->priv;
+
+	/* the offsets of a cookie's buffer are the device's, and its descriptor is nobody's */
+	if (buf->pgoff_base)
+		return -EINVAL;
+	return peerbar_buffer_mmap(buf, vma);
+}

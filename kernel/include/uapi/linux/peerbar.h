@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR BSD-2-Clause */
+/*
+ * peerbar: questions about dma-bufs (/dev/peerbar), features of VFIO devices bound to peerbar-vfio-pci, and the generic netlink
+ * family that lists buffers and announces what happens to them. docs/uapi.md describes each with its errnos.
+ */
+#ifndef _UAPI_LINUX_PEERBAR_H
+#define _UAPI_LINUX_PEERBAR_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/*
+ * enum peerbar_model - what the exporter of a dma-buf promises about its memory
+ * @PEERBAR_MODEL_UNKNOWN: nobody says, and its behaviour does not tell
+ * @PEERBAR_MODEL_PINNED: never moves, never goes away while attached
+ * @PEERBAR_MODEL_REVOCABLE: never moves, may go away; importers must be able to stop
+ * @PEERBAR_MODEL_DYNAMIC: may move at any time; importers must be able to follow
+ */
+enum peerbar_model {
+	PEERBAR_MODEL_UNKNOWN,
+	PEERBAR_MODEL_PINNED,
+	PEERBAR_MODEL_REVOCABLE,
+	PEERBAR_MODEL_DYNAMIC,
+};
+
+/*
+ * enum peerbar_state - whether the memory of a buffer can be reached
+ * @PEERBAR_STATE_UNKNOWN: the exporter is not one of ours and does not say
+ * @PEERBAR_STATE_LIVE: it can
+ * @PEERBAR_STATE_REVOKED: it cannot now, but may again (memory decoding off, reset, D3)
+ * @PEERBAR_STATE_DEAD: it never will again
+ */
+enum peerbar_state {
+	PEERBAR_STATE_UNKNOWN,
+	PEERBAR_STATE_LIVE,
+	PEERBAR_STATE_REVOKED,
+	PEERBAR_STATE_DEAD,
+};
+
+/*
+ * Memory attributes of CPU mappings: one value, not flags. The top byte names a group: 0 is the base set, below; others are for
+ * one architecture's own. The values NC and WC are those of the series on the list.
+ */
+#define PEERBAR_MEMATTR_GROUP(attr)	((attr) >> 24)
+#define PEERBAR_MEMATTR_NC		0	/* not cached: pgprot_noncached(), the default */
+#define PEERBAR_MEMATTR_WC		1	/* write-combining: pgprot_writecombine() */
+#define PEERBAR_MEMATTR_WB		2	/* cached, where a driver's memory allows it; never for a plain BAR */
+
+/* ---- /dev/peerbar ---- */
+
+#define PEERBAR_IOC	0xB5
+
+/*
+ * PEERBAR_INFO - what these modules can do on this kernel
+ * @size: in: the size of the structure that the caller knows; out: the size that the kernel knows
+ * @flags: 0
+ * @abi: 1
+ * @caps: PEERBAR_CAP_*
+ */
+struct peerbar_info {
+	__u32 size;
+	__u32 flags;
+	__u32 abi;
+	__u32 caps;
+};
+
+#define PEERBAR_CAP_P2PDMA	0x1	/* the kernel has PCI_P2PDMA: peers can attach to BARs */
+#define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd takes our buffers */
+#define PEERBAR_CAP_VFIO	0x4	/* peerbar-vfio-pci is loaded */
+
+#define PEERBAR_INFO	_IOWR(PEERBAR_IOC, 0, struct peerbar_info)
+
+/*
+ * PEERBAR_QUERY - ask about a dma-buf, from any exporter, that the caller holds
+ * @size: in: the size of the structure that the caller knows; out: the size that the kernel knows
+ * @fd: the dma-buf
+ * @flags: in: 0; out: PEERBAR_QUERY_*
+ * @model: enum peerbar_model
+ * @state: enum peerbar_state
+ * @memattr: the attribute that the next mmap() gets; 0 without PEERBAR_QUERY_OURS
+ * @nr_ranges: number of ranges; 0 without PEERBAR_QUERY_OURS
+ * @importers: number of attachments, ours or not
+ * @length: bytes
+ * @id: our number for it, as netlink tells it; 0 without PEERBAR_QUERY_OURS. Never used twice before the next boot.
+ * @faults: how many page faults its mappings took, by the size of the entry: a page, 2 MiB (PMD), 1 GiB (PUD).
+ *	A fault of a write-combining mapping makes all pages of its 2 MiB, and counts as one of the first
+ */
+struct peerbar_query {
+	__u32 size;
+	__s32 fd;
+	__u32 flags;
+	__u32 model;
+	__u32 state;
+	__u32 memattr;
+	__u32 nr_ranges;
+	__u32 importers;
+	__aligned_u64 length;
+	__aligned_u64 id;
+	__aligned_u64 faults[3];
+};
+
+#define PEERBAR_QUERY_OURS	0x1	/* exported through peerbar */
+#define PEERBAR_QUERY_DECLARED	0x2	/* the exporter says which model it is; otherwise derived from its behaviour */
+#define PEERBAR_QUERY_MMAP	0x4	/* the exporter offers mmap() */
+
+#define PEERBAR_QUERY	_IOWR(PEERBAR_IOC, 1, struct peerbar_query)
+
+/* ---- VFIO_DEVICE_FEATURE on a device bound to peerbar-vfio-pci ---- */
+
+/*
+ * SET: revoke a dma-buf of this device for good. When it returns, nothing reaches the memory any more. EBADF or EINVAL if the
+ * descriptor is no dma-buf's, ENODEV if it is not one of this device's. Revoking twice is harmless. EINTR: the buffer is dead,
+ * but an importer has not let go yet; asking again waits for it.
+ */
+#define VFIO_DEVICE_FEATURE_PEERBAR_REVOKE	0x5042
+
+struct peerbar_vfio_revoke {
+	__s32 dmabuf_fd;
+};
+
+/*
+ * GET, SET: the memory attribute of later mmap()s of a dma-buf of this device; existing mappings keep theirs. EOPNOTSUPP for a
+ * value that is not supported, so that a list can be tried in order of preference.
+ */
+#define VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR	0x5043
+
+struct peerbar_vfio_memattr {
+	__s32 dmabuf_fd;
+	__u32 memattr;
+};
+
+/*
+ * GET: prepare a part of a BAR for mmap() of the device's descriptor, at the offset that is returned. The offsets that the
+ * kernel gives for whole regions keep working beside it. Cookies end when the device is closed.
+ * The first fields are laid out as struct vfio_device_feature_dma_buf with one range.
+ * @region_index: the BAR
+ * @open_flags: 0
+ * @flags: 0
+ * @nr_ranges: 1
+ * @offset: where in the BAR; page-aligned
+ * @length: bytes; a multiple of the page size, not 0
+ * @memattr: PEERBAR_MEMATTR_*
+ * @reserved: 0
+ * @mmap_offset: out: the offset for mmap()
+ */
+#define VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE	0x5044
+
+struct peerbar_vfio_mmap_cookie {
+	__u32 region_index;
+	__u32 open_flags;
+	__u32 flags;
+	__u32 nr_ranges;
+	__aligned_u64 offset;
+	__aligned_u64 length;
+	__u32 memattr;
+	__u32 reserved;
+	__aligned_u64 mmap_offset;
+};
+
+/* ---- generic netlink ---- */
+
+#define PEERBAR_GENL_NAME	"peerbar"
+#define PEERBAR_GENL_VERSION	1
+#define PEERBAR_GENL_EVENTS	"events"	/* the multicast group */
+
+/*
+ * Buffers belong to the network namespace that they were created in. A socket sees those of its own; one of the initial
+ * namespace sees all.
+ *
+ * @PEERBAR_CMD_BUFFER_GET: request: one buffer, by PEERBAR_A_ID, or all (dump)
+ * @PEERBAR_CMD_BUFFER_CREATED: event: a buffer was made
+ * @PEERBAR_CMD_BUFFER_REVOKED: event: its memory was taken away, and new accesses are refused; PEERBAR_A_STATE says whether for
+ *	good. Importers may be about to let go still: when the call that revokes returns, they have
+ * @PEERBAR_CMD_BUFFER_RESTORED: event: it can be reached again
+ * @PEERBAR_CMD_BUFFER_MOVED: event: a DYNAMIC buffer moved
+ * @PEERBAR_CMD_BUFFER_RELEASED: event: the last reference to it is gone
+ */
+enum peerbar_cmd {
+	PEERBAR_CMD_UNSPEC,
+	PEERBAR_CMD_BUFFER_GET,
+	PEERBAR_CMD_BUFFER_CREATED,
+	PEERBAR_CMD_BUFFER_REVOKED,
+	PEERBAR_CMD_BUFFER_RESTORED,
+	PEERBAR_CMD_BUFFER_MOVED,
+	PEERBAR_CMD_BUFFER_RELEASED,
+};
+
+/*
+ * @PEERBAR_A_ID: u64
+ * @PEERBAR_A_EXPORTER: string: the name of the exporter's module
+ * @PEERBAR_A_DEVICE: string: the device whose memory it is, as "0000:01:00.0"; absent if none
+ * @PEERBAR_A_NAME: string: what the exporter calls it, as "0000:01:00.0/BAR2"
+ * @PEERBAR_A_SIZE: u64, bytes
+ * @PEERBAR_A_MODEL: u32, enum peerbar_model
+ * @PEERBAR_A_STATE: u32, enum peerbar_state
+ * @PEERBAR_A_MEMATTR: u32
+ * @PEERBAR_A_NR_RANGES: u32
+ * @PEERBAR_A_NR_IMPORTERS: u32, attachments (not in events)
+ * @PEERBAR_A_NR_MMAPS: u32, memory areas of processes that map it (not in events)
+ * @PEERBAR_A_RANGE: nested, one for each range: PEERBAR_A_RANGE_*. Only for CAP_SYS_ADMIN, never in events
+ * @PEERBAR_A_IMPORTER: string, one for each attachment: the importing device. Only for CAP_SYS_ADMIN, never in events
+ * @PEERBAR_A_CREATOR: u32, the process that made it. Only for CAP_SYS_ADMIN, never in events
+ */
+enum peerbar_attr {
+	PEERBAR_A_UNSPEC,
+	PEERBAR_A_PAD,
+	PEERBAR_A_ID,
+	PEERBAR_A_EXPORTER,
+	PEERBAR_A_DEVICE,
+	PEERBAR_A_NAME,
+	PEERBAR_A_SIZE,
+	PEERBAR_A_MODEL,
+	PEERBAR_A_STATE,
+	PEERBAR_A_MEMATTR,
+	PEERBAR_A_NR_RANGES,
+	PEERBAR_A_NR_IMPORTERS,
+	PEERBAR_A_NR_MMAPS,
+	PEERBAR_A_RANGE,
+	PEERBAR_A_IMPORTER,
+	PEERBAR_A_CREATOR,
+	__PEERBAR_A_MAX,
+};
+
+#define PEERBAR_A_MAX (__PEERBAR_A_MAX - 1)
+
+/*
+ * @PEERBAR_A_RANGE_START: u64, physical address
+ * @PEERBAR_A_RANGE_LENGTH: u64, bytes
+ */
+enum peerbar_range_attr {
+	PEERBAR_A_RANGE_UNSPEC,
+	PEERBAR_A_RANGE_PAD,
+	PEERBAR_A_RANGE_START,
+	PEERBAR_A_RANGE_LENGTH,
+	__PEERBAR_A_RANGE_MAX,
+};
+
+#define PEERBAR_A_RANGE_MAX (__PEERBAR_A_RANGE_MAX - 1)
+
+#endif
