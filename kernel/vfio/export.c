@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A buffer over a dma-buf of vfio-pci-core.
+ *
+ * The core makes a dma-buf of its own (the inner one), which this driver attaches to as an importer. The buffer that the user
+ * gets shares the inner one's reservation object. When the core revokes, it calls us with the reservation lock held, and we pass
+ * it on: the buffer's importers are told, and page tables zapped. Whoever maps the buffer for DMA maps the inner one, so that the
+ * core waits for all of them. So the core's own rules hold for everybody, and no lock of the core's is taken from a page fault.
+ */
+#include <linux/dma-resv.h>
+#include <linux/fdtable.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/workqueue.h>
+
+#include "vfio.h"
+
+/* ---- the inner dma-buf ---- */
+
+/* Called by the core when it revokes, and when it is about to restore; the difference is whether we are revoked already. */
+static void peerbar_vfio_invalidate(struct dma_buf_attachment *attach)
+{
+	struct peerbar_vfio_buffer *vbuf = attach->importer_priv;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	/* one that is being made looks for itself when it is there */
+	if (!vbuf->buf)
+		return;
+	if (vbuf->buf->state == PEERBAR_STATE_REVOKED)
+		queue_work(system_dfl_wq, &vbuf->device->restore);
+	else
+		peerbar_buffer_revoke_locked(vbuf->buf);
+}
+
+static const struct dma_buf_attach_ops peerbar_vfio_importer_ops = {
+	.allow_peer2peer = true,
+	.invalidate_mappings = peerbar_vfio_invalidate,
+};
+
+/* The core lets nobody attach while the memory is away, so that may have to be done later. */
+static int peerbar_vfio_attach_inner(struct peerbar_vfio_buffer *vbuf)
+{
+	struct dma_buf_attachment *attach;
+
+	/* pairs with the release below: who sees it sees all of it */
+	if (smp_load_acquire(&vbuf->attach))
+		return 0;
+	guard(mutex)(&vbuf->attach_lock);
+	if (vbuf->attach)
+		return 0;
+	attach = dma_buf_dynamic_attach(vbuf->inner, &vbuf->pdev->dev, &peerbar_vfio_importer_ops, vbuf);
+	if (IS_ERR(attach))
+		return PTR_ERR(attach);
+	/* pairs with the acquire above */
+	smp_store_release(&vbuf->attach, attach);
+	return 0;
+}
+
+static int peerbar_vfio_prepare(struct peerbar_buffer *buf)
+{
+	return peerbar_vfio_attach_inner(buf->info.priv);
+}
+
+static int peerbar_vfio_enter(struct peerbar_buffer *buf)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+
+	if (!vbuf->attach)
+		return -ENODEV;
+	/* what the core answers to who attaches is whether the memory is there, and that changes only under this lock */
+	return vbuf->inner->ops->attach(vbuf->inner, vbuf->attach);
+}
+
+static void peerbar_vfio_told_already(struct dma_buf_attachment *attach)
+{
+	/* the buffer's importers are told by the buffer */
+}
+
+static const struct dma_buf_attach_ops peerbar_vfio_on_behalf_ops = {
+	.allow_peer2peer = true,
+	.invalidate_mappings = peerbar_vfio_told_already,
+};
+
+/* For each importer of the buffer, an attachment of its device to the inner one. */
+static int peerbar_vfio_attach(struct peerbar_buffer *buf, struct dma_buf_attachment *attach)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+	struct dma_buf_attachment *inner;
+
+	inner = dma_buf_dynamic_attach(vbuf->inner, attach->dev, &peerbar_vfio_on_behalf_ops, vbuf);
+	if (IS_ERR(inner))
+		return PTR_ERR(inner);
+	attach->priv = inner;
+	return 0;
+}
+
+static void peerbar_vfio_detach(struct peerbar_buffer *buf, struct dma_buf_attachment *attach)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+
+	dma_buf_detach(vbuf->inner, attach->priv);
+}
+
+/*
+ * dma_buf_phys_vec_to_sgt(), by which the core maps, gives importers a table that says 0 entries for the CPU, and frees as many: it
+ * leaks the entries (7.2, 7.3). With the number set right before they go back, they are freed. (Under CONFIG_DMABUF_DEBUG this is a
+ * copy, whose number is right, and the leak remains.)
+ */
+static void peerbar_vfio_unmap_inner(struct dma_buf_attachment *inner, struct sg_table *sgt, enum dma_data_direction dir)
+{
+	sgt->orig_nents = sgt->nents;
+	dma_buf_unmap_attachment(inner, sgt, dir);
+}
+
+/*
+ * One range is mapped through the core's dma-buf. Several would fail there behind an IOMMU (see peerbar_map_mmio()), so they are
+ * mapped here, and the core waits for a mapping that the device has of itself.
+ */
+static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+					 enum dma_data_direction dir)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+	struct sg_table *sgt, *held = NULL;
+
+	if (buf->info.nr_ranges == 1)
+		return dma_buf_map_attachment(attach->priv, dir);
+	if (!vbuf->holders) {
+		held = dma_buf_map_attachment(vbuf->attach, DMA_BIDIRECTIONAL);
+		if (IS_ERR(held))
+			return held;
+	}
+	sgt = peerbar_map_mmio(buf, attach, dir);
+	if (IS_ERR(sgt)) {
+		if (held)
+			peerbar_vfio_unmap_inner(vbuf->attach, held, DMA_BIDIRECTIONAL);
+		return sgt;
+	}
+	if (held)
+		vbuf->held = held;
+	vbuf->holders++;
+	return sgt;
+}
+
+static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
+			       enum dma_data_direction dir)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+
+	if (buf->info.nr_ranges == 1) {
+		peerbar_vfio_unmap_inner(attach->priv, sgt, dir);
+		return;
+	}
+	peerbar_unmap_mmio(buf, attach, sgt, dir);
+	if (--vbuf->holders)
+		return;
+	peerbar_vfio_unmap_inner(vbuf->attach, vbuf->held, DMA_BIDIRECTIONAL);
+	vbuf->held = NULL;
+}
+
+static void peerbar_vfio_put_inner(struct peerbar_vfio_buffer *vbuf)
+{
+	if (vbuf->attach)
+		dma_buf_detach(vbuf->inner, vbuf->attach);
+	dma_buf_put(vbuf->inner);
+}
+
+static void peerbar_vfio_release(struct peerbar_buffer *buf)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+
+	peerbar_vfio_untrack(vbuf);
+	peerbar_vfio_put_inner(vbuf);
+	peerbar_vfio_free(vbuf);
+}
+
+static const struct peerbar_backing_ops peerbar_vfio_overlay_ops = {
+	.prepare = peerbar_vfio_prepare,
+	.enter = peerbar_vfio_enter,
+	.attach = peerbar_vfio_attach,
+	.detach = peerbar_vfio_detach,
+	.map = peerbar_vfio_map,
+	.unmap = peerbar_vfio_unmap,
+	.release = peerbar_vfio_release,
+	.memattr_supported = peerbar_vfio_memattr_supported,
+};
+
+/*
+ * The core exports only for a user's request, and leaves the result in the table of file descriptors of whoever calls it. From
+ * the user's own process, another thread could take it from there, and would have a buffer that cannot be revoked for good. So a
+ * kernel thread calls it, with the user's memory but its own descriptors. It must not fault that memory in, because whoever
+ * serves the fault may be the user's process, which could then not even be killed: that is for the caller to do.
+ */
+struct peerbar_inner {
+	struct work_struct work;
+	struct mm_struct *mm;
+	struct peerbar_vfio_device *device;
+	void __user *arg;
+	size_t argsz;
+	struct dma_buf *dmabuf;
+};
+
+static void peerbar_vfio_export_inner(struct work_struct *work)
+{
+	struct peerbar_inner *inner = container_of(work, struct peerbar_inner, work);
+	int fd;
+
+	kthread_use_mm(inner->mm);
+	pagefault_disable();
+	fd = vfio_pci_core_ioctl_feature(&inner->device->core.vdev, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+					 inner->arg, inner->argsz);
+	pagefault_enable();
+	kthread_unuse_mm(inner->mm);
+	if (fd < 0) {
+		inner->dmabuf = ERR_PTR(fd);
+		return;
+	}
+	inner->dmabuf = dma_buf_get(fd);
+	close_fd(fd);
+}
+
+/* All of a request, with as many ranges as it says it has now. */
+static int peerbar_fault_in(struct vfio_device_feature_dma_buf __user *arg)
+{
+	/* more ranges than can be copied at once are refused by the core */
+	size_t most = sizeof(*arg) + KMALLOC_MAX_SIZE;
+	u32 nr_ranges;
+
+	if (get_user(nr_ranges, &arg->nr_ranges))
+		return -EFAULT;
+	if (fault_in_readable((char __user *)arg, min_t(size_t, struct_size(arg, dma_ranges, nr_ranges), most)))
+		return -EFAULT;
+	return 0;
+}
+
+static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
+					      size_t argsz, struct peerbar_ranges *ranges)
+{
+	struct peerbar_inner inner = { .mm = current->mm, .device = device, .arg = arg, .argsz = argsz };
+	int ret, tries = 100;
+
+	INIT_WORK_ONSTACK(&inner.work, peerbar_vfio_export_inner);
+	do {
+		/* of a round before, in which memory went away again */
+		kvfree(ranges->vec);
+		ranges->vec = NULL;
+		ret = fatal_signal_pending(current) ? -EINTR : peerbar_fault_in(arg);
+		if (ret) {
+			inner.dmabuf = ERR_PTR(ret);
+			break;
+		}
+		mutex_lock(&device->export_lock);
+		device->wanted = ranges;
+		queue_work(system_dfl_wq, &inner.work);
+		flush_work(&inner.work);
+		device->wanted = NULL;
+		mutex_unlock(&device->export_lock);
+	} while (inner.dmabuf == ERR_PTR(-EFAULT) && --tries);
+	destroy_work_on_stack(&inner.work);
+	return inner.dmabuf;
+}
+
+/* Asleep, the device still counts as having its memory; nobody may rely on that. */
+static bool peerbar_vfio_asleep(struct peerbar_vfio_device *device)
+{
+	guard(rwsem_read)(&device->core.memory_lock);
+	return device->core.pm_runtime_engaged;
+}
+
+/* ---- the buffer ---- */
+
+bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
+{
+	return memattr == PEERBAR_MEMATTR_NC || memattr == PEERBAR_MEMATTR_WC;
+}
+
+/* Whether it is one of this device's. */
+bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer *buf)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+
+	return buf->info.owner == THIS_MODULE && READ_ONCE(vbuf->device) == device;
+}
+
+struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *device)
+{
+	struct peerbar_vfio_buffer *vbuf;
+
+	vbuf = kzalloc_obj(*vbuf);
+	if (!vbuf)
+		return NULL;
+	vbuf->device = device;
+	/* buffers may outlive the function, though not as more than a name */
+	vbuf->pdev = pci_dev_get(device->core.pdev);
+	INIT_LIST_HEAD(&vbuf->node);
+	mutex_init(&vbuf->attach_lock);
+	return vbuf;
+}
+
+void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf)
+{
+	mutex_destroy(&vbuf->attach_lock);
+	pci_dev_put(vbuf->pdev);
+	kfree(vbuf);
+}
+
+struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
+					 const struct peerbar_backing_ops *ops, int open_flags, u32 memattr)
+{
+	struct peerbar_vfio_device *device = vbuf->device;
+	char name[DMA_BUF_NAME_LEN];
+	struct peerbar_buffer_info info = {
+		.owner = THIS_MODULE,
+		.dev = &vbuf->pdev->dev,
+		.name = name,
+		.ops = ops,
+		.priv = vbuf,
+		.model = PEERBAR_MODEL_REVOCABLE,
+		.memattr = PEERBAR_MEMATTR_NC,
+		.first_memattr = memattr,
+		.open_flags = open_flags,
+		.resv = vbuf->inner ? vbuf->inner->resv : NULL,
+		.mapping = vbuf->inner ? NULL : device->core.vdev.inode->i_mapping,
+		.provider = ranges->provider,
+		.mmio = true,
+		.revoked = vbuf->inner && !vbuf->attach,
+		.ranges = ranges->vec,
+		.nr_ranges = ranges->nr,
+	};
+	struct peerbar_buffer *buf;
+
+	snprintf(name, sizeof(name), "%s/BAR%u", pci_name(vbuf->pdev), ranges->region);
+	buf = peerbar_buffer_create(&info);
+	if (IS_ERR(buf))
+		return buf;
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	vbuf->buf = buf;
+	/* what the core said until now went nowhere */
+	if (!peerbar_buffer_enter(buf))
+		peerbar_buffer_leave(buf);
+	dma_resv_unlock(buf->dmabuf->resv);
+	peerbar_vfio_track(device, vbuf);
+	/* whoever set it may have looked for buffers just before */
+	if (READ_ONCE(device->gone))
+		peerbar_buffer_kill(buf, false);
+	return buf;
+}
+
+struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
+					   size_t argsz, int open_flags, u32 memattr)
+{
+	struct peerbar_ranges ranges = {};
+	struct peerbar_vfio_buffer *vbuf;
+	struct peerbar_buffer *buf;
+	int ret;
+
+	if (READ_ONCE(device->gone))
+		return ERR_PTR(-ENODEV);
+	if (!PEERBAR_OVERLAY)
+		return peerbar_vfio_export_local(device, arg, argsz, open_flags, memattr);
+	vbuf = peerbar_vfio_alloc(device);
+	if (!vbuf)
+		return ERR_PTR(-ENOMEM);
+	vbuf->inner = peerbar_vfio_get_inner(device, arg, argsz, &ranges);
+	if (IS_ERR(vbuf->inner)) {
+		buf = ERR_CAST(vbuf->inner);
+		goto err_free;
+	}
+	ret = peerbar_vfio_asleep(device) ? -EBUSY : peerbar_vfio_attach_inner(vbuf);
+	/* -ENODEV: the memory is away, and the buffer begins revoked */
+	if (ret && ret != -ENODEV) {
+		buf = ERR_PTR(ret);
+		goto err_inner;
+	}
+	buf = peerbar_vfio_make(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
+	if (IS_ERR(buf))
+		goto err_inner;
+	if (ret)
+		WRITE_ONCE(device->unattached, true);
+	kvfree(ranges.vec);
+	return buf;
+
+err_inner:
+	peerbar_vfio_put_inner(vbuf);
+err_free:
+	peerbar_vfio_free(vbuf);
+	kvfree(ranges.vec);
+	return buf;
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Buffers on a kernel without PCI_P2PDMA: nobody can attach to them, but processes can map them.
+ *
+ * There the core exports nothing and tells nobody when memory goes away, but it does zap the address space of the device. So the
+ * mappings of these buffers are in that one, and page table entries are made under memory_lock, as the core's own are. In a fault
+ * mmap_lock is held, and the core zaps with memory_lock held, so memory_lock is only tried, and the fault comes again if it is
+ * taken. The state is found out when somebody asks, and so is what has happened: there are no timely events. And since the
+ * mappings are in the device's address space, the driver cannot be unbound before the last buffer is gone.
+ */
+#include <linux/nospec.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include "vfio.h"
+
+static struct vfio_pci_core_device *peerbar_core_of(struct peerbar_buffer *buf)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+
+	return vbuf->core;
+}
+
+static int peerbar_local_enter(struct peerbar_buffer *buf)
+{
+	struct vfio_pci_core_device *core = peerbar_core_of(buf);
+
+	if (!down_read_trylock(&core->memory_lock))
+		return -EAGAIN;
+	if (!core->pm_runtime_engaged && __vfio_pci_memory_enabled(core))
+		return 0;
+	up_read(&core->memory_lock);
+	return -ENODEV;
+}
+
+static void peerbar_local_leave(struct peerbar_buffer *buf)
+{
+	up_read(&peerbar_core_of(buf)->memory_lock);
+}
+
+static void peerbar_local_release(struct peerbar_buffer *buf)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+
+	peerbar_vfio_untrack(vbuf);
+	vfio_device_put_registration(&vbuf->core->vdev);
+	peerbar_vfio_free(vbuf);
+}
+
+static const struct peerbar_backing_ops peerbar_local_ops = {
+	.enter = peerbar_local_enter,
+	.leave = peerbar_local_leave,
+	.release = peerbar_local_release,
+	.memattr_supported = peerbar_vfio_memattr_supported,
+};
+
+/* What the core checks where it exports itself, with the same errnos. */
+static int peerbar_local_ranges(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg, size_t argsz,
+				struct peerbar_ranges *ranges)
+{
+	struct vfio_device_feature_dma_buf request;
+	struct vfio_region_dma_range *user;
+	struct phys_vec *vec;
+	u64 total = 0;
+	unsigned int i;
+	int ret;
+
+	if (argsz < sizeof(request))
+		return -EINVAL;
+	if (copy_from_user(&request, arg, sizeof(request)))
+		return -EFAULT;
+	if (!request.nr_ranges || request.flags)
+		return -EINVAL;
+	if (request.region_index >= VFIO_PCI_ROM_REGION_INDEX)
+		return -ENODEV;
+	request.region_index = array_index_nospec(request.region_index, VFIO_PCI_ROM_REGION_INDEX);
+	if (!device->core.barmap[request.region_index] || IS_ERR((void __force *)device->core.barmap[request.region_index]))
+		return -ENODEV;
+	/* memory, and not I/O ports */
+	if (!device->core.bar_mmap_supported[request.region_index])
+		return -EINVAL;
+	user = memdup_array_user(&arg->dma_ranges, request.nr_ranges, sizeof(*user));
+	if (IS_ERR(user))
+		return PTR_ERR(user);
+	ret = -EINVAL;
+	for (i = 0; i < request.nr_ranges; i++)
+		if (!PAGE_ALIGNED(user[i].offset) || !PAGE_ALIGNED(user[i].length) ||
+		    check_add_overflow(total, user[i].length, &total))
+			goto free_user;
+	/* what the core zaps: the offsets of BARs */
+	if (total > VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX))
+		goto free_user;
+	ret = -ENOMEM;
+	vec = kvmalloc_objs(*vec, request.nr_ranges);
+	if (!vec)
+		goto free_user;
+	mutex_lock(&device->export_lock);
+	device->wanted = ranges;
+	ret = peerbar_vfio_get_dmabuf_phys(&device->core, &ranges->provider, request.region_index, vec, user, request.nr_ranges);
+	device->wanted = NULL;
+	mutex_unlock(&device->export_lock);
+	kvfree(vec);
+free_user:
+	kfree(user);
+	return ret;
+}
+
+struct peerbar_buffer *peerbar_vfio_export_local(struct peerbar_vfio_device *device,
+						 struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
+						 u32 memattr)
+{
+	struct peerbar_ranges ranges = {};
+	struct peerbar_vfio_buffer *vbuf;
+	struct peerbar_buffer *buf;
+	int ret;
+
+	ret = peerbar_local_ranges(device, arg, argsz, &ranges);
+	if (ret)
+		return ERR_PTR(ret);
+	vbuf = peerbar_vfio_alloc(device);
+	if (!vbuf) {
+		buf = ERR_PTR(-ENOMEM);
+		goto free_ranges;
+	}
+	if (!vfio_device_try_get_registration(&device->core.vdev)) {
+		buf = ERR_PTR(-ENODEV);
+		goto free_vbuf;
+	}
+	vbuf->core = &device->core;
+	buf = peerbar_vfio_make(vbuf, &ranges, &peerbar_local_ops, open_flags, memattr);
+	if (!IS_ERR(buf))
+		goto free_ranges;
+	vfio_device_put_registration(&device->core.vdev);
+free_vbuf:
+	peerbar_vfio_free(vbuf);
+free_ranges:
+	kvfree(ranges.vec);
+	return buf;
+}

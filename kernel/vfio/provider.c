@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Where a BAR is, and who gets peers there. Depends on no P2P: without it there is nobody who does.
+ */
+#include <linux/overflow.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/slab.h>
+
+#include "vfio.h"
+
+static int peerbar_fill(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
+			struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr)
+{
+	phys_addr_t start = pci_resource_start(vdev->pdev, region);
+	u64 size = pci_resource_len(vdev->pdev, region);
+	size_t i;
+
+	if (PEERBAR_OVERLAY)
+		return vfio_pci_core_get_dmabuf_phys(vdev, provider, region, vec, ranges, nr);
+	*provider = NULL;
+	for (i = 0; i < nr; i++) {
+		u64 end;
+
+		if (!ranges[i].length)
+			return -EINVAL;
+		if (check_add_overflow(ranges[i].offset, ranges[i].length, &end))
+			return -EOVERFLOW;
+		if (end > size)
+			return -EINVAL;
+		vec[i].paddr = start + ranges[i].offset;
+		vec[i].len = ranges[i].length;
+	}
+	return 0;
+}
+
+/* The core asks when it exports: what it is told, we keep. */
+int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
+				 struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr)
+{
+	struct peerbar_ranges *wanted = peerbar_vfio(&vdev->vdev)->wanted;
+	int ret;
+
+	ret = peerbar_fill(vdev, provider, region, vec, ranges, nr);
+	if (ret)
+		return ret;
+	wanted->vec = kvmalloc_objs(*wanted->vec, nr);
+	if (!wanted->vec)
+		return -ENOMEM;
+	memcpy(wanted->vec, vec, array_size(nr, sizeof(*vec)));
+	wanted->nr = nr;
+	wanted->region = region;
+	wanted->provider = *provider;
+	return 0;
+}
