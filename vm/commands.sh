@@ -143,7 +143,7 @@ guest() {
 	{
 		printf 'LAB_INTERACTIVE=%q LAB_KMEMLEAK=%q\n' "${LAB_INTERACTIVE:-0}" "${LAB_KMEMLEAK:-1}"
 		[ "${LAB_INTERACTIVE:-0}" = 0 ] || stty size | awk '$1 { print "LAB_ROWS=" $1 " LAB_COLUMNS=" $2 }'
-		printf 'export LAB=/lab LAB_TOPOLOGY=%q LAB_KERNEL=%q TERM=%q\n' "$LAB_TOPOLOGY" "$KFLAVOUR" "${TERM:-dumb}"
+		printf 'export LAB=/lab LAB_TOPOLOGY=%q LAB_KERNEL=%q LAB_SEED=%q TERM=%q\n' "$LAB_TOPOLOGY" "$KFLAVOUR" "$LAB_SEED" "${TERM:-dumb}"
 	} >"$LAB_RUN/share/settings"
 	say "booting Linux $(cat "$LAB_CACHE/$KNAME/release") in QEMU ($LAB_TOPOLOGY)"
 	guest_run
@@ -172,6 +172,26 @@ lab_shell() {
 	prepare || return
 	LAB_LIMIT=${LAB_LIMIT:-86400} LAB_INTERACTIVE=1 LAB_KMEMLEAK=0
 	guest bash -l
+}
+
+# guest_stress ARGUMENT...: the races, with all modules loaded
+guest_stress() {
+	# shellcheck disable=SC2016
+	guest bash -c 'modprobe -a peerbar-vfio-pci peerbar-iommufd peerbar-test-exporter peerbar-test-importer &&
+		exec /build/tests/lab/lab-stress "$@"' stress "$@"
+}
+
+# lab_stress: for as long as one likes; the seed is what repeats it
+lab_stress() {
+	local rc=0 seed=${LAB_SEED:-$(($(od -An -N4 -tu4 /dev/urandom) % 1000000))}
+	prepare || return
+	LAB_LIMIT=${LAB_LIMIT:-$((LAB_SECONDS * 3 + 300))}
+	say "stress: seed $seed, $LAB_SECONDS s, on Linux $(cat "$LAB_CACHE/$KNAME/release")"
+	guest_stress --seed "$seed" --seconds "$LAB_SECONDS" || rc=$?
+	guest_reports || rc=1
+	guest_faults
+	say "stress: seed $seed: $([ $rc = 0 ] && echo held || echo "FAILED; ./lab stress --seed $seed repeats it")"
+	return $rc
 }
 
 lab_demo() {

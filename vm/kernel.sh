@@ -10,6 +10,7 @@
 # stock: Debian's binary. Its iommufd and vfio are built as modules from the very same version's source, unmodified, because
 #        Debian configures neither /dev/iommu nor the VFIO cdev.
 # debug: built from that source with the checkers of vm/kernel-debug.config.
+# nop2p: built from that source without PCI_P2PDMA, with vm/kernel-nop2p.config.
 #
 # Which versions there are is asked of the archive (they rotate); a version is usable when headers, modules, image and source of
 # exactly that version are all there.
@@ -33,6 +34,14 @@ apt_lists() {
 
 # kernel_index: fill $LAB_CACHE/kernels with lines "VERSION ABI SOURCE-VERSION IMAGE-PACKAGE" of 7.2 and newer, newest first
 kernel_index() {
+	[ -z "$(find "$LAB_CACHE/kernels" -mmin -1440 2>/dev/null)" ] || return 0
+	(
+		flock 8
+		kernel_index_locked
+	) 8>"$LAB_CACHE/lock.kernels"
+}
+
+kernel_index_locked() {
 	local names abi v image src
 	[ -z "$(find "$LAB_CACHE/kernels" -mmin -1440 2>/dev/null)" ] || return 0
 	if ! step 'asking the archive which kernels it has' apt_lists; then
@@ -57,17 +66,17 @@ kernel_index() {
 	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$LAB_CACHE/kernels"
 }
 
-# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug) and KNAME (the cache entry) from what --kernel said:
-# stock, debug, 7.2, 7.3.4, debug-7.2 ...
+# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p) and KNAME (the cache entry) from what --kernel said:
+# stock, debug, nop2p, 7.2, 7.3.4, debug-7.2 ...
 kernel_choose() {
 	local spec=$1 want line
 	KFLAVOUR=stock want=$spec
 	case $spec in
-	stock | debug) KFLAVOUR=$spec want='' ;;
-	debug-* | stock-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
+	stock | debug | nop2p) KFLAVOUR=$spec want='' ;;
+	debug-* | stock-* | nop2p-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
 	[0-9]*) ;;
 	*)
-		warn "--kernel '$spec' is no kernel: it takes stock, debug, a version such as 7.2 or 7.3.4, or debug-VERSION"
+		warn "--kernel '$spec' is no kernel: it takes stock, debug, nop2p, a version such as 7.2 or 7.3.4, or one such as debug-7.2"
 		return 2
 		;;
 	esac
@@ -81,10 +90,10 @@ kernel_choose() {
 	read -r KV KABI KSRC KIMAGE <<<"$line"
 	KNAME=kernel-$KV-$KFLAVOUR-$(key "$KABI" "$KSRC" "$(declare -f unpack_source kernel_start kernel_compile)" "$(
 		if [ "$KFLAVOUR" = stock ]; then
-			declare -f make_stock_kernel unpack_kernel build_missing_modules
+			declare -f make_stock_kernel unpack_kernel build_missing_modules unpack_upstream build_selftests && echo "$UPSTREAM"
 		else
-			declare -f make_debug_kernel build_debug_kernel
-			cat "$LAB_VM/kernel-debug.config"
+			declare -f make_source_kernel build_source_kernel
+			cat "$LAB_VM/kernel-$KFLAVOUR.config"
 		fi)")
 	KINITRD=initrd-$(key "$KNAME" "$LAB_VM/init" "$(declare -f pack_initrd)")
 }
@@ -146,22 +155,22 @@ build_missing_modules() {
 		depmod "$k"
 }
 
-# build_debug_kernel: inside the root; configure, check that the configuration says what was asked, build, install
-build_debug_kernel() {
-	local src=/usr/src/linux-debug fragment=/peerbar/vm/kernel-debug.config lost
-	cd $src || return 1
+# build_source_kernel FLAVOUR: inside the root; configure, check that the configuration says what was asked, build, install
+build_source_kernel() {
+	local src=/usr/src/linux-$1 fragment=/peerbar/vm/kernel-$1.config lost
+	cd "$src" || return 1
 	make -s allnoconfig &&
-		scripts/kconfig/merge_config.sh -m .config $fragment &&
+		scripts/kconfig/merge_config.sh -m .config "$fragment" &&
 		make -s olddefconfig || return 1
-	lost=$(grep -E '^CONFIG_[A-Z0-9_]+=' $fragment | grep -vxFf .config || :)
+	lost=$(grep -E '^CONFIG_[A-Z0-9_]+=' "$fragment" | grep -vxFf .config || :)
 	if [ -n "$lost" ]; then
-		echo "these options of vm/kernel-debug.config did not survive: $(tr '\n' ' ' <<<"$lost")"
+		echo "these options of vm/${fragment##*/} did not survive: $(tr '\n' ' ' <<<"$lost")"
 		return 1
 	fi
 	make -j"$(nproc)" bzImage modules &&
 		make -s INSTALL_MOD_PATH=/usr INSTALL_MOD_STRIP=1 modules_install || return 1
-	cp arch/x86/boot/bzImage /usr/src/vmlinuz-debug
-	make -s kernelrelease >/usr/src/release-debug
+	cp arch/x86/boot/bzImage /usr/src/vmlinuz
+	make -s kernelrelease >/usr/src/release
 	# what modules are built against stays; the objects go
 	find . \( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '*.ko' -o -name 'vmlinux*' \) \
 		! -path './scripts/*' ! -path './tools/*' ! -name vmlinux.h -delete
@@ -204,6 +213,27 @@ kernel_compile() {
 	rm -rf "$KTMP/fs.work" "$KTMP/fs/tmp" "$KTMP/fs/peerbar" "$KTMP/fs/root"
 }
 
+# what the checks take from the kernel's source: checkpatch.pl, and its own VFIO selftests with what they include
+UPSTREAM='scripts/checkpatch.pl scripts/spelling.txt scripts/const_structs.checkpatch scripts/subarch.include include/linux/pci_ids.h
+	tools/testing/selftests/vfio tools/testing/selftests/lib.mk tools/testing/selftests/*.h tools/testing/selftests/*.mk tools/include
+	tools/arch/x86/include tools/scripts drivers/dma/idxd/registers.h drivers/dma/ioat/*.h drivers/net/ethernet/intel/igb/*.h'
+
+unpack_upstream() {
+	local paths
+	read -ra paths -d '' <<<"$UPSTREAM"
+	unpack_source "$KTMP/fs/usr/src/upstream" "${paths[@]}"
+}
+
+# build_selftests: inside the root; the kernel's own VFIO selftests, for the guest
+build_selftests() {
+	local out=/usr/libexec/vfio-selftests t
+	mkdir -p /tmp/selftests $out && make -C /usr/src/upstream/tools/testing/selftests/vfio -j"$(nproc)" KHDR_INCLUDES= \
+		OUTPUT=/tmp/selftests || { echo 'they do not build, as those of 7.2 do not'; return 0; }
+	for t in vfio_dma_mapping_test vfio_dma_mapping_mmio_test vfio_iommufd_setup_test vfio_pci_device_test; do
+		cp /tmp/selftests/$t $out/ || return 1
+	done
+}
+
 make_stock_kernel() {
 	KTMP=$1
 	kernel_start "linux-source-${KV%.*}" "$KIMAGE" "linux-modules-$KABI" "linux-headers-$KABI" \
@@ -211,18 +241,20 @@ make_stock_kernel() {
 		step 'kernel: unpacking the image and its modules' unpack_kernel &&
 		step 'kernel: unpacking the source of iommufd and vfio' unpack_source "$KTMP/fs/usr/src/missing" \
 			'drivers/iommu/*.h' drivers/iommu/iommufd drivers/vfio lib/interval_tree.c &&
-		kernel_compile 'building iommufd and vfio' build_missing_modules "$KABI" /usr/src/missing || return 1
+		step "kernel: unpacking the source's checks" unpack_upstream &&
+		kernel_compile 'building iommufd and vfio' build_missing_modules "$KABI" /usr/src/missing &&
+		kernel_compile "building the kernel's own VFIO selftests" build_selftests || return 1
 	rm -rf "$KTMP/fs/usr/src/missing"
 	echo "$KABI" >"$KTMP/release"
 }
 
-make_debug_kernel() {
+make_source_kernel() {
 	KTMP=$1
 	kernel_start "linux-source-${KV%.*}" &&
-		step 'kernel: unpacking the source' unpack_source "$KTMP/fs/usr/src/linux-debug" &&
-		kernel_compile 'building it with KASAN and lockdep (20 minutes on two cores, once)' build_debug_kernel || return 1
-	mv "$KTMP/fs/usr/src/vmlinuz-debug" "$KTMP/vmlinuz"
-	mv "$KTMP/fs/usr/src/release-debug" "$KTMP/release"
+		step 'kernel: unpacking the source' unpack_source "$KTMP/fs/usr/src/linux-$KFLAVOUR" &&
+		kernel_compile "building the $KFLAVOUR kernel (up to 20 minutes on two cores, once)" build_source_kernel "$KFLAVOUR" || return 1
+	mv "$KTMP/fs/usr/src/vmlinuz" "$KTMP/vmlinuz"
+	mv "$KTMP/fs/usr/src/release" "$KTMP/release"
 }
 
 make_initrd() {
@@ -237,5 +269,7 @@ make_initrd() {
 
 # kernel_ready: both cache entries of the chosen kernel
 kernel_ready() {
-	cached "$KNAME" "make_${KFLAVOUR}_kernel" && cached "$KINITRD" make_initrd
+	local maker=make_source_kernel
+	[ "$KFLAVOUR" != stock ] || maker=make_stock_kernel
+	cached "$KNAME" $maker && cached "$KINITRD" make_initrd
 }

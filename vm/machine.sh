@@ -67,9 +67,10 @@ topology() {
 		return 2
 		;;
 	esac
+	# the second has room for a BAR of 1 GiB wherever the firmware begins
 	for d in spare0 spare1; do
 		n=$((n + 1))
-		printf '%s\n' -device "pcie-root-port,id=$d,chassis=$n,slot=$n,bus=pcie.0,pref64-reserve=1G"
+		printf '%s\n' -device "pcie-root-port,id=$d,chassis=$n,slot=$n,bus=pcie.0,pref64-reserve=$([ $d = spare0 ] && echo 1G || echo 2G)"
 	done
 }
 
@@ -97,7 +98,7 @@ make_disk() { # FILE SEED
 }
 
 # guest_run: boot, run $LAB_RUN/command, wait. The status is the command's, or 125 when the machine did not come to its end.
-# Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_BUILD.
+# Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_MODULES, LAB_LAYER, LAB_BUILD.
 guest_run() {
 	local kernel=$LAB_CACHE/$KNAME accel args qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
 	local append='console=ttyS0 panic=-1 panic_on_oops=1 tsc=nowatchdog intel_iommu=on'
@@ -106,6 +107,7 @@ guest_run() {
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
+	cp "$LAB_VM/selftests" "$LAB_RUN/share/vm-selftests"
 	: >"$LAB_RUN/share/iommu-faults"
 	: >"$LAB_RUN/share/expected-faults"
 	: >"$LAB_RUN/share/stdout"
@@ -121,7 +123,9 @@ guest_run() {
 	root_bind "$LAB_CACHE/$LAB_ROOT/fs" /lab/root
 	root_bind "$kernel" /lab/kernel
 	root_bind "$LAB_CACHE/$KINITRD" /lab/initrd
-	root_bind "$LAB_STAGE" /lab/stage
+	# one share for all that is ours: the installed tree, the modules, and what the command brings along
+	mkdir -p "$LAB_MNT/lab/stage"
+	mount -t overlay -o "lowerdir=${LAB_LAYER:+$LAB_LAYER:}$LAB_MODULES:$LAB_STAGE" overlay "$LAB_MNT/lab/stage" || return 125
 	root_bind "$LAB_BUILD" /lab/build
 	# multi-threaded TCG translates both processors at once
 	accel='tcg,thread=multi'
@@ -191,9 +195,13 @@ guest_reports() {
 		found=1
 	fi
 	if [ -s "$LAB_RUN/share/kmemleak" ]; then
-		warn 'the guest leaked kernel memory (kmemleak):'
-		head -n 60 "$LAB_RUN/share/kmemleak" | sed 's/^/    /' >&2
-		found=1
+		cp "$LAB_RUN/share/kmemleak" "$LAB_LOGS/"
+		awk -f "$LAB_VM/leaks.awk" "$LAB_RUN/share/kmemleak" >"$LAB_RUN/leaks"
+		if [ -s "$LAB_RUN/leaks" ]; then
+			warn 'the guest leaked kernel memory (kmemleak):'
+			head -n 60 "$LAB_RUN/leaks" | sed 's/^/    /' >&2
+			found=1
+		fi
 	fi
 	return $found
 }

@@ -8,6 +8,7 @@
 #	tree-KEY/build		the ordinary build, shared with the guest as /build
 #	tree-KEY/sanitize	the same with ASan and UBSan
 #	tree-KEY/stage		what 'make install' installed, laid over the guest's root
+#	tree-KEY/modules-*	the kernel modules, for one kernel each (modules.sh)
 
 tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT")"; }
 
@@ -69,6 +70,7 @@ tree_ready() {
 	tree_copy || return 1
 	touch "$dir"
 	LAB_BUILD=$dir/build LAB_STAGE=$dir/stage
+	modules_ready || return 1
 	if [ -f "$dir/built" ] && [ ! -f "$dir/changed" ]; then return 0; fi
 	rm -f "$dir/built"
 	tree_mount || return 1
