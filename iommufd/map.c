@@ -221,6 +221,27 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 
 /* ---- why it failed ---- */
 
+static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struct pb_error *err)
+{
+	const struct pb_buffer_info *info = &dmabuf->info;
+	bool ours = info->managed || !strcmp(info->exporter, "peerbar_vfio_pci");
+	bool several = info->nr_ranges > 1 && dmabuf->nr_pieces == 1;
+	struct peerbar_info modules;
+
+	if (ours && !several && (pb_ask_info(&modules) || !(modules.caps & PEERBAR_CAP_IOMMUFD)))
+		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd takes dma-bufs of the exporter '%s' with the help of the kernel module "
+			       "peerbar-iommufd, which is not loaded: modprobe peerbar-iommufd", what, info->exporter);
+	if (ours && !several)
+		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd takes dma-bufs of a device's memory, and this one of the exporter '%s' "
+			       "is ordinary memory", what, info->exporter);
+	if (!ours && strcmp(info->exporter, "vfio_pci_core"))
+		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of vfio-pci, and this one is of "
+			       "the exporter '%s'", what, info->exporter);
+	return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of a single range, and this one has several "
+		       "or comes from a kernel without VFIO_PCI_DMABUF; export it in this process, or a descriptor for each range",
+		       what);
+}
+
 static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova, int ret, struct pb_error *err)
 {
 	struct pb_iova_range aperture[MAX_APERTURE];
@@ -240,17 +261,14 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	case -ENODEV:
 		if (!src->dmabuf)
 			break;
+		if (atomic_load(&src->dmabuf->dead))
+			return pb_fail(err, ENODEV, "cannot map %s: the buffer was revoked for good; its ranges can be exported afresh", what);
 		return pb_fail(err, ENODEV, "cannot map %s: the buffer is revoked; memory decoding of its device may be off, or the device "
 			       "closed", what);
 	case -EOPNOTSUPP:
 		if (!src->dmabuf)
 			break;
-		if (strcmp(src->dmabuf->fdinfo.exporter, "vfio_pci_core"))
-			return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of vfio-pci, and this one is of "
-				       "the exporter '%s'", what, src->dmabuf->fdinfo.exporter);
-		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of a single range, and this one has several "
-			       "or comes from a kernel without VFIO_PCI_DMABUF; export it in this process, or a descriptor for each range",
-			       what);
+		return not_supported(src->dmabuf, what, err);
 	case -EFAULT:
 		if (src->dmabuf)
 			break;
@@ -332,7 +350,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	atomic_init(&new->state, PB_LIVE);
 
 	pthread_mutex_lock(&ioas->lock);
-	if (src->dmabuf && src->dmabuf->origin)
+	if (src->dmabuf)
 		seen = pb_origin_revocations(src->dmabuf->origin);
 	if (!fixed)
 		ret = map_anywhere(ioas, src, &iova);
@@ -349,8 +367,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	insert_mapping(ioas, new);
 	if (src->dmabuf) {
 		new->dmabuf = pb_dmabuf_get(src->dmabuf);
-		if (new->dmabuf->origin)
-			pb_origin_watch(new->dmabuf->origin, new, seen);
+		pb_origin_watch(new->dmabuf->origin, new, seen);
 	}
 	*mapping = new;
 	pthread_mutex_unlock(&ioas->lock);
@@ -390,7 +407,7 @@ int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offse
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	struct source src = { .dmabuf = dmabuf, .offset = offset };
-	uint64_t size = dmabuf->fdinfo.size;
+	uint64_t size = dmabuf->info.size;
 	int ret;
 
 	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED | PB_MAP_UNKNOWN_MODEL, &src.prot, err);
@@ -403,7 +420,7 @@ int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offse
 	if (!pb_aligned(offset, pb_page_size()) || !pb_aligned(src.length, pb_page_size()))
 		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes at 0x%llx of a buffer: both must be multiples of the page size, 0x%llx",
 			       (ull)src.length, (ull)offset, (ull)pb_page_size());
-	ret = pb_model_accept(dmabuf->model, flags & PB_MAP_UNKNOWN_MODEL, dmabuf->fdinfo.exporter, err);
+	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL, dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
 	return map_source(ioas, &src, flags, iova, mapping, err);
@@ -437,7 +454,7 @@ void *pb_mapping_data(const struct pb_mapping *mapping)
 void pb_mapping_free(struct pb_mapping *mapping)
 {
 	LIST_REMOVE(mapping, in_ioas);
-	if (mapping->dmabuf && mapping->dmabuf->origin)
+	if (mapping->dmabuf)
 		pb_origin_unwatch(mapping->dmabuf->origin, mapping);
 	/* nobody can queue it any more */
 	pb_mapping_forget_event(mapping);
@@ -499,8 +516,7 @@ int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 	pthread_mutex_lock(&ioas->lock);
 	if (pb_mapping_state(mapping) == PB_LIVE)
 		goto out;
-	if (mapping->dmabuf->origin)
-		seen = pb_origin_revocations(mapping->dmabuf->origin);
+	seen = pb_origin_revocations(mapping->dmabuf->origin);
 	/* the dead mapping keeps the addresses until there is something to put there */
 	ret = probe_buffer(ioas, mapping);
 	if (!ret && mapping->mapped) {
@@ -514,8 +530,7 @@ int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 		goto out;
 	mapping->mapped = true;
 	atomic_store(&mapping->state, PB_LIVE);
-	if (mapping->dmabuf->origin)
-		pb_origin_watch(mapping->dmabuf->origin, mapping, seen);
+	pb_origin_watch(mapping->dmabuf->origin, mapping, seen);
 out:
 	pthread_mutex_unlock(&ioas->lock);
 	return ret ? map_failed(ioas, &src, true, iova, ret, err) : 0;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "internal.h"
 #include "uapi.h"
@@ -34,32 +33,10 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 	free(dmabuf);
 }
 
-/* fill in what the kernel tells of dmabuf->fd; @shown is the number the caller knows the descriptor by */
-static int read_identity(struct pb_dmabuf *dmabuf, int shown, struct pb_error *err)
-{
-	char text[1024];
-	char path[48];
-	struct stat st;
-	int ret;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dmabuf->fd);
-	ret = pb_read_file(path, text, sizeof(text));
-	if (ret < 0)
-		return pb_fail_errno(err, -ret, "cannot read %s, which tells what a dma-buf is; it needs /proc", path);
-	pb_parse_fdinfo(text, &dmabuf->fdinfo);
-	if (!dmabuf->fdinfo.is_dmabuf)
-		return pb_fail(err, EINVAL, "descriptor %d is no dma-buf", shown);
-	if (fstat(dmabuf->fd, &st))
-		return pb_fail_errno(err, errno, "cannot stat the dma-buf in descriptor %d", shown);
-	dmabuf->id = st.st_ino;
-	dmabuf->model = pb_exporter_model(dmabuf->fdinfo.exporter);
-	return 0;
-}
-
 /* ---- export ---- */
 
-static int check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
-			struct pb_error *err)
+int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges, const char *verb,
+		    struct pb_error *err)
 {
 	uint64_t page = pb_page_size();
 	uint64_t total = 0;
@@ -67,33 +44,35 @@ static int check_ranges(struct pb_device *device, unsigned int bar, const struct
 	unsigned int i;
 
 	if (bar >= PB_BARS)
-		return pb_fail(err, EINVAL, "cannot export BAR %u of %s: a PCI function has BARs 0 to %u", bar, device->bdf, PB_BARS - 1);
+		return pb_fail(err, EINVAL, "cannot %s BAR %u of %s: a PCI function has BARs 0 to %u", verb, bar, device->bdf,
+			       PB_BARS - 1);
 	size = bar < device->nr_regions ? device->regions[bar].size : 0;
 	if (!size || !device->memory_bar[bar])
-		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: it has no such BAR with memory", bar, device->bdf);
+		return pb_fail(err, ENODEV, "cannot %s BAR %u of %s: it has no such BAR with memory", verb, bar, device->bdf);
 	if (nr_ranges > PB_MAX_RANGES)
-		return pb_fail(err, EINVAL, "cannot export %u ranges of BAR %u of %s: %u are the most", nr_ranges, bar, device->bdf,
+		return pb_fail(err, EINVAL, "cannot %s %u ranges of BAR %u of %s: %u are the most", verb, nr_ranges, bar, device->bdf,
 			       PB_MAX_RANGES);
 	if (!nr_ranges || !ranges)
-		return pb_fail(err, EINVAL, "cannot export BAR %u of %s: no range was given; one at least is needed", bar, device->bdf);
+		return pb_fail(err, EINVAL, "cannot %s BAR %u of %s: no range was given; one at least is needed", verb, bar,
+			       device->bdf);
 	for (i = 0; i < nr_ranges; i++) {
 		uint64_t offset = ranges[i].offset, length = ranges[i].length;
 
 		if (!length)
-			return pb_fail(err, EINVAL, "cannot export range %u of BAR %u of %s: its length is 0; one page, 0x%llx, is the least",
-				       i, bar, device->bdf, (ull)page);
+			return pb_fail(err, EINVAL, "cannot %s range %u of BAR %u of %s: its length is 0; one page, 0x%llx, is the least",
+				       verb, i, bar, device->bdf, (ull)page);
 		if (!pb_aligned(offset, page) || !pb_aligned(length, page))
-			return pb_fail(err, EINVAL, "cannot export range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: offset and length must be "
-				       "multiples of the page size, 0x%llx", i, (ull)length, (ull)offset, bar, device->bdf, (ull)page);
+			return pb_fail(err, EINVAL, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: offset and length must be "
+				       "multiples of the page size, 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)page);
 		if (offset + length < offset)
-			return pb_fail(err, EOVERFLOW, "cannot export range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: its end is beyond "
-				       "2^64; the BAR's size is 0x%llx", i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+			return pb_fail(err, EOVERFLOW, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: its end is beyond "
+				       "2^64; the BAR's size is 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
 		if (offset + length > size)
-			return pb_fail(err, ERANGE, "cannot export range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: it ends beyond the BAR, "
-				       "whose size is 0x%llx", i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+			return pb_fail(err, ERANGE, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: it ends beyond the BAR, "
+				       "whose size is 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
 		if (__builtin_add_overflow(total, length, &total) || total > INT64_MAX)
-			return pb_fail(err, EOVERFLOW, "cannot export %u ranges of BAR %u of %s: together they are larger than 2^63",
-				       nr_ranges, bar, device->bdf);
+			return pb_fail(err, EOVERFLOW, "cannot %s %u ranges of BAR %u of %s: together they are larger than 2^63",
+				       verb, nr_ranges, bar, device->bdf);
 	}
 	return 0;
 }
@@ -145,7 +124,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 
 	dmabuf->pieces = calloc(dmabuf->nr_ranges, sizeof(*dmabuf->pieces));
 	if (!dmabuf->pieces)
-		return pb_fail_errno(err, ENOMEM, "cannot export BAR %d of %s", dmabuf->bar, device->bdf);
+		return pb_fail_errno(err, ENOMEM, "cannot export BAR %d of %s", dmabuf->info.bar, device->bdf);
 	if (dmabuf->nr_ranges == 1) {
 		dmabuf->pieces[0].fd = dmabuf->fd;
 		dmabuf->pieces[0].size = dmabuf->ranges[0].length;
@@ -153,7 +132,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 		return 0;
 	}
 	for (i = 0; i < dmabuf->nr_ranges; i++) {
-		int fd = export_fd(device, (unsigned int)dmabuf->bar, &dmabuf->ranges[i], 1, err);
+		int fd = export_fd(device, (unsigned int)dmabuf->info.bar, &dmabuf->ranges[i], 1, err);
 
 		if (fd < 0) {
 			/* what was made so far must not be taken for a simple buffer's piece */
@@ -191,14 +170,13 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 	if (flags)
 		return pb_fail(err, EINVAL, "cannot export BAR %u of %s with flags 0x%x: no flag is known, 0 is right", bar, device->bdf,
 			       flags);
-	ret = check_ranges(device, bar, ranges, nr_ranges, err);
+	ret = pb_check_ranges(device, bar, ranges, nr_ranges, "export", err);
 	if (ret)
 		return ret;
 	dmabuf = calloc(1, sizeof(*dmabuf));
 	if (!dmabuf)
 		return pb_fail_errno(err, ENOMEM, "cannot export BAR %u of %s", bar, device->bdf);
 	atomic_init(&dmabuf->refs, 1);
-	dmabuf->bar = (int)bar;
 	dmabuf->origin = pb_origin_get(device->origin);
 	dmabuf->fd = -1;
 	dmabuf->ranges = reallocarray(NULL, nr_ranges, sizeof(*ranges));
@@ -213,12 +191,15 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 	if (ret < 0)
 		goto err_put;
 	dmabuf->fd = ret;
-	/* for people who look at /proc or debugfs; nothing depends on it */
-	snprintf(name, sizeof(name), "%s BAR %u", device->bdf, bar);
-	pb_ioctl(dmabuf->fd, DMA_BUF_SET_NAME_B, name);
-	ret = read_identity(dmabuf, dmabuf->fd, err);
+	ret = pb_identify(dmabuf->fd, dmabuf->fd, &dmabuf->info, err);
 	if (ret)
 		goto err_put;
+	dmabuf->info.bar = (int)bar;
+	memcpy(dmabuf->info.bdf, device->bdf, sizeof(dmabuf->info.bdf));
+	/* for people who look at /proc or debugfs, unless the driver thought of them; nothing depends on it */
+	snprintf(name, sizeof(name), "%s BAR %u", device->bdf, bar);
+	if (!dmabuf->info.name[0])
+		pb_ioctl(dmabuf->fd, DMA_BUF_SET_NAME_B, name);
 	ret = export_pieces(dmabuf, device, err);
 	if (ret)
 		goto err_put;
@@ -241,24 +222,24 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 	if (!dmabuf)
 		return pb_fail_errno(err, ENOMEM, "cannot take descriptor %d as a buffer", fd);
 	atomic_init(&dmabuf->refs, 1);
-	dmabuf->bar = -1;
 	dmabuf->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (dmabuf->fd < 0) {
 		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; a dma-buf's would be right", fd) :
 				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 		goto err_put;
 	}
-	ret = read_identity(dmabuf, fd, err);
+	ret = pb_identify(dmabuf->fd, fd, &dmabuf->info, err);
 	if (ret)
 		goto err_put;
+	dmabuf->origin = pb_origin_new("");
 	dmabuf->pieces = calloc(1, sizeof(*dmabuf->pieces));
-	if (!dmabuf->pieces) {
+	if (!dmabuf->origin || !dmabuf->pieces) {
 		ret = pb_fail_errno(err, ENOMEM, "cannot take descriptor %d as a buffer", fd);
 		goto err_put;
 	}
 	dmabuf->nr_pieces = 1;
 	dmabuf->pieces[0].fd = dmabuf->fd;
-	dmabuf->pieces[0].size = dmabuf->fdinfo.size;
+	dmabuf->pieces[0].size = dmabuf->info.size;
 	ret = new_buffer(dmabuf, buffer, err);
 	if (ret)
 		goto err_put;
@@ -281,22 +262,14 @@ int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struc
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	int ret;
 
-	/* the name may have changed since */
-	struct pb_dmabuf now = { .fd = dmabuf->fd };
-
-	ret = read_identity(&now, dmabuf->fd, err);
+	/* much may have changed since it was made */
+	ret = pb_identify(dmabuf->fd, dmabuf->fd, info, err);
 	if (ret)
 		return ret;
-	memset(info, 0, sizeof(*info));
-	info->size = now.fdinfo.size;
-	info->id = now.id;
-	info->model = dmabuf->model;
-	memcpy(info->exporter, now.fdinfo.exporter, sizeof(info->exporter));
-	memcpy(info->name, now.fdinfo.name, sizeof(info->name));
-	info->bar = dmabuf->bar;
-	if (dmabuf->origin)
-		memcpy(info->bdf, dmabuf->origin->bdf, sizeof(info->bdf));
-	info->nr_ranges = dmabuf->nr_ranges;
+	info->bar = dmabuf->info.bar;
+	memcpy(info->bdf, dmabuf->info.bdf, sizeof(info->bdf));
+	if (dmabuf->nr_ranges)
+		info->nr_ranges = dmabuf->nr_ranges;
 	return 0;
 }
 

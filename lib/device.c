@@ -2,7 +2,6 @@
 /* A VFIO device: its character device, bound to an iommufd; its regions; its command register; its reset. */
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "internal.h"
 #include "uapi.h"
@@ -54,7 +53,7 @@ void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint6
 		LIST_INSERT_HEAD(&origin->mappings, mapping, in_origin);
 		mapping->watched = true;
 	}
-	if (origin->revocations != seen)
+	if (origin->revocations != seen || atomic_load(&mapping->dmabuf->dead))
 		pb_mapping_revoked(mapping);
 	pthread_mutex_unlock(&origin->lock);
 }
@@ -77,6 +76,19 @@ void pb_origin_revoke(struct pb_origin *origin)
 	origin->revocations++;
 	LIST_FOREACH(mapping, &origin->mappings, in_origin)
 		pb_mapping_revoked(mapping);
+	pthread_mutex_unlock(&origin->lock);
+}
+
+void pb_origin_kill(struct pb_dmabuf *dmabuf)
+{
+	struct pb_origin *origin = dmabuf->origin;
+	struct pb_mapping *mapping;
+
+	pthread_mutex_lock(&origin->lock);
+	atomic_store(&dmabuf->dead, true);
+	LIST_FOREACH(mapping, &origin->mappings, in_origin)
+		if (mapping->dmabuf == dmabuf)
+			pb_mapping_revoked(mapping);
 	pthread_mutex_unlock(&origin->lock);
 }
 
@@ -395,7 +407,6 @@ int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offs
 int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length, bool writable, void **address,
 		   struct pb_error *err)
 {
-	void *p;
 	int ret;
 
 	ret = check_span(device, region, offset, length, err);
@@ -408,12 +419,10 @@ int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offse
 	if (!(device->regions[region].flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return pb_fail(err, EOPNOTSUPP, "region %u of %s cannot be mapped; pb_device_read() and pb_device_write() reach it", region,
 			       device->bdf);
-	p = mmap(NULL, length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, device->fd,
-		 (off_t)(device->regions[region].offset + offset));
-	if (p == MAP_FAILED)
-		return pb_fail_errno(err, errno, "cannot map 0x%zx bytes at 0x%llx of region %u of %s", length,
+	ret = pb_mmap(device->fd, device->regions[region].offset + offset, length, writable, address);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at 0x%llx of region %u of %s", length,
 				     (unsigned long long)offset, region, device->bdf);
-	*address = p;
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "internal.h"
 
@@ -12,6 +13,19 @@ static void vfail(struct pb_error *err, int code, const char *fmt, va_list ap)
 		return;
 	err->code = code;
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+}
+
+static void __attribute__((format(printf, 2, 3))) append(struct pb_error *err, const char *fmt, ...)
+{
+	va_list ap;
+	size_t len;
+
+	if (!err)
+		return;
+	len = strlen(err->text);
+	va_start(ap, fmt);
+	vsnprintf(err->text + len, sizeof(err->text) - len, fmt, ap);
+	va_end(ap);
 }
 
 int pb_fail(struct pb_error *err, int code, const char *fmt, ...)
@@ -26,7 +40,6 @@ int pb_fail(struct pb_error *err, int code, const char *fmt, ...)
 
 int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 {
-	size_t len;
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -37,10 +50,21 @@ int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 		/* the GNU strerror_r(): thread-safe, and may return a constant */
 		const char *why = strerror_r(code, buf, sizeof(buf));
 
-		len = strlen(err->text);
-		snprintf(err->text + len, sizeof(err->text) - len, ": %s", why);
+		append(err, ": %s", why);
 	}
 	return -code;
+}
+
+int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vfail(err, EOPNOTSUPP, fmt, ap);
+	va_end(ap);
+	append(err, ": this needs the kernel module " PB_DRIVER "; load it and bind the device to it: peerbar bind --driver " PB_DRIVER
+	       " %s", *bdf ? bdf : "BDF");
+	return -EOPNOTSUPP;
 }
 
 uint64_t pb_page_size(void)
@@ -111,6 +135,16 @@ void pb_read_link_name(const char *path, char *name, size_t size)
 		strcpy(name, last);
 }
 
+int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, void **address)
+{
+	void *p;
+
+	p = mmap(NULL, length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, (off_t)offset);
+	if (p == MAP_FAILED)
+		return -errno;
+	*address = p;
+	return 0;
+}
 
 const char *pb_version(void)
 {

@@ -17,6 +17,7 @@
 #define PB_INTERNAL_H
 
 #include <errno.h>
+#include <linux/peerbar.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -33,6 +34,8 @@
 int pb_fail(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* the same, with ": " and the errno's own words behind the sentence */
 int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* fail with -EOPNOTSUPP because the device @bdf ("" if not known) is not bound to our driver; behind the sentence, what to do */
+int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- small helpers ---- */
 
@@ -61,6 +64,15 @@ int pb_write_file(const char *path, const char *text);
 void pb_read_link_name(const char *path, char *name, size_t size);
 /* "0000:01:00.0" from what a person writes; -EINVAL */
 int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err);
+/* mmap(), shared, for reading and perhaps for writing: -errno */
+int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, void **address);
+
+/* ---- /dev/peerbar; -errno, -ENOENT if it is not there ---- */
+
+#define PB_DRIVER "peerbar-vfio-pci"
+
+int pb_ask_info(struct peerbar_info *info);
+int pb_ask_about(int fd, struct peerbar_query *query);
 
 /* ---- the iommufd context ---- */
 
@@ -76,6 +88,8 @@ struct pb_iommu *pb_iommu_get(struct pb_iommu *iommu);
 
 #define PB_MAX_REGIONS 64
 #define PB_MAX_RANGES 65536 /* of a buffer; descriptors run out long before */
+
+struct pb_dmabuf;
 
 struct pb_device {
 	struct pb_iommu *iommu;
@@ -100,7 +114,8 @@ struct pb_device {
 
 /*
  * What buffers and mappings remember of the device that they came from. @revocations counts how often the device's buffers were
- * revoked: a mapping that was made under another count than the present one may be dead.
+ * revoked: a mapping that was made under another count than the present one may be dead. A buffer that came as a descriptor has an
+ * origin of its own, of which nothing is known (@bdf is "").
  */
 struct pb_origin {
 	atomic_uint refs;
@@ -120,8 +135,14 @@ void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint6
 void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping);
 /* the device's buffers have been revoked: tell all mappings */
 void pb_origin_revoke(struct pb_origin *origin);
+/* one buffer has been revoked for good: tell its mappings */
+void pb_origin_kill(struct pb_dmabuf *dmabuf);
 
 /* ---- buffers ---- */
+
+/* whether the ranges can be had of a BAR; @verb is what the sentence says of them, as "export" */
+int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges, const char *verb,
+		    struct pb_error *err);
 
 /* what /proc/self/fdinfo says of a dma-buf */
 struct pb_fdinfo {
@@ -134,18 +155,16 @@ struct pb_fdinfo {
 void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info);
 
 /*
- * A dma-buf, shared by a buffer and its mappings, and never changed once it is made. @pieces are single-range dma-bufs that cover
- * it in order, which is what iommufd can map; a buffer of one range, or whose ranges are not known, is its own only piece.
+ * A dma-buf, shared by a buffer and its mappings, and but for @dead never changed once it is made. @pieces are single-range dma-bufs
+ * that cover it in order, which is what iommufd can map; a buffer of one range, or whose ranges are not known, is its own only piece.
  */
 struct pb_dmabuf {
 	atomic_uint refs;
 	int fd;
-	struct pb_fdinfo fdinfo;
-	uint64_t id;
-	enum pb_model model;
-	struct pb_origin *origin; /* NULL if it came as a descriptor */
-	int bar;
-	unsigned int nr_ranges; /* 0 if not known */
+	struct pb_buffer_info info; /* as it was when this was made */
+	struct pb_origin *origin;
+	atomic_bool dead; /* revoked for good, by pb_buffer_revoke(); set under pb_origin.lock */
+	unsigned int nr_ranges; /* that are in @ranges; 0 if they are not known */
 	struct pb_range *ranges;
 	unsigned int nr_pieces;
 	struct pb_piece {
@@ -160,6 +179,9 @@ struct pb_buffer {
 
 struct pb_dmabuf *pb_dmabuf_get(struct pb_dmabuf *dmabuf);
 void pb_dmabuf_put(struct pb_dmabuf *dmabuf);
+
+/* the answer of /proc, and of /dev/peerbar if there is one; @shown is the number the caller knows the descriptor by */
+int pb_identify(int fd, int shown, struct pb_buffer_info *info, struct pb_error *err);
 
 /* whether an importer that cannot follow moves may take a buffer of this model */
 int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter, struct pb_error *err);
@@ -199,6 +221,13 @@ struct pb_mapping {
 
 /* the mapping is found to be revoked: note it, and queue the event, once */
 void pb_mapping_revoked(struct pb_mapping *mapping);
+
+/* ---- listing ---- */
+
+/* from the attributes of a netlink message; what @listed points to is to be freed. -ENOMEM, or -EBADMSG if there is no number */
+int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *listed);
+/* one block that holds the elements and all they point to, which is freed; NULL without memory */
+struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n);
 
 /* where to put @length bytes, given the aperture and what is taken; pure, for unit tests. 0, or -ENOSPC */
 int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,

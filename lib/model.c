@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Memory models without our modules: from the name of the exporter, and a table of what each is known to do. The reasons for every
- * row are in docs/models.md. What is not in the table is UNKNOWN: a guess would be worse than no answer, because an importer that
- * believes it keeps using memory that has moved away.
+ * What a dma-buf is. The kernel module peerbar is asked first. Without it, or where it does not know either, the model comes from the
+ * name of the exporter, and a table of what each is known to do. The reasons for every row are in docs/models.md. What is not in the
+ * table is UNKNOWN: a guess would be worse than no answer, because an importer that believes it keeps using memory that has moved away.
  */
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "internal.h"
 
@@ -13,6 +15,7 @@ static const struct {
 	enum pb_model model;
 } exporters[] = {
 	/* memory of a PCI BAR: stays where it is, until reset, decoding off, or close take it away */
+	{ "peerbar_vfio_pci", PB_REVOCABLE },
 	{ "vfio_pci_core", PB_REVOCABLE },
 	/* doorbell and memory pages of an RDMA NIC, until the driver takes them back */
 	{ "ib_uverbs", PB_REVOCABLE },
@@ -38,6 +41,48 @@ const char *pb_model_name(enum pb_model model)
 		return "DYNAMIC";
 	default:
 		return "UNKNOWN";
+	}
+}
+
+const char *pb_model_basis_name(enum pb_model_basis basis)
+{
+	switch (basis) {
+	case PB_BASIS_NAME:
+		return "NAME";
+	case PB_BASIS_DERIVED:
+		return "DERIVED";
+	case PB_BASIS_DECLARED:
+		return "DECLARED";
+	default:
+		return "NONE";
+	}
+}
+
+const char *pb_buffer_state_name(enum pb_buffer_state state)
+{
+	switch (state) {
+	case PB_BUFFER_LIVE:
+		return "LIVE";
+	case PB_BUFFER_REVOKED:
+		return "REVOKED";
+	case PB_BUFFER_DEAD:
+		return "DEAD";
+	default:
+		return "UNKNOWN";
+	}
+}
+
+const char *pb_memattr_name(enum pb_memattr memattr)
+{
+	switch (memattr) {
+	case PB_NC:
+		return "NC";
+	case PB_WC:
+		return "WC";
+	case PB_WB:
+		return "WB";
+	default:
+		return "OTHER";
 	}
 }
 
@@ -110,4 +155,89 @@ void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info)
 		return;
 	first_line(text, "name", info->name, sizeof(info->name));
 	info->is_dmabuf = true;
+}
+
+/* ---- the kernel module peerbar ---- */
+
+/* the kernel's numbers are handed on as they are */
+_Static_assert((int)PB_DYNAMIC == PEERBAR_MODEL_DYNAMIC && (int)PB_REVOCABLE == PEERBAR_MODEL_REVOCABLE &&
+	       (int)PB_PINNED == PEERBAR_MODEL_PINNED, "models");
+_Static_assert((int)PB_BUFFER_LIVE == PEERBAR_STATE_LIVE && (int)PB_BUFFER_REVOKED == PEERBAR_STATE_REVOKED &&
+	       (int)PB_BUFFER_DEAD == PEERBAR_STATE_DEAD, "states");
+_Static_assert((int)PB_NC == PEERBAR_MEMATTR_NC && (int)PB_WC == PEERBAR_MEMATTR_WC && (int)PB_WB == PEERBAR_MEMATTR_WB, "attributes");
+
+static int ask(unsigned long request, void *arg)
+{
+	int fd, ret;
+
+	fd = open("/dev/peerbar", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = pb_ioctl(fd, request, arg);
+	close(fd);
+	return ret;
+}
+
+int pb_ask_info(struct peerbar_info *info)
+{
+	*info = (struct peerbar_info){ .size = sizeof(*info) };
+	return ask(PEERBAR_INFO, info);
+}
+
+int pb_ask_about(int fd, struct peerbar_query *query)
+{
+	*query = (struct peerbar_query){ .size = sizeof(*query), .fd = fd };
+	return ask(PEERBAR_QUERY, query);
+}
+
+/* what the module says; if it cannot be asked, whatever the reason, there is still the table */
+static void identify_by_module(int fd, struct pb_buffer_info *info)
+{
+	struct peerbar_query query;
+
+	if (pb_ask_about(fd, &query))
+		return;
+	info->asked = true;
+	info->importers = query.importers;
+	info->mappable = query.flags & PEERBAR_QUERY_MMAP;
+	if (query.model != PEERBAR_MODEL_UNKNOWN && query.model <= PEERBAR_MODEL_DYNAMIC) {
+		info->model = (enum pb_model)query.model;
+		info->basis = query.flags & PEERBAR_QUERY_DECLARED ? PB_BASIS_DECLARED : PB_BASIS_DERIVED;
+	}
+	if (!(query.flags & PEERBAR_QUERY_OURS))
+		return;
+	info->managed = true;
+	info->state = (enum pb_buffer_state)query.state;
+	info->memattr = (enum pb_memattr)query.memattr;
+	info->nr_ranges = query.nr_ranges;
+	info->list_id = query.id;
+	memcpy(info->faults, query.faults, sizeof(info->faults));
+}
+
+int pb_identify(int fd, int shown, struct pb_buffer_info *info, struct pb_error *err)
+{
+	struct pb_fdinfo fdinfo;
+	char text[1024];
+	char path[48];
+	struct stat st;
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	ret = pb_read_file(path, text, sizeof(text));
+	if (ret < 0)
+		return pb_fail_errno(err, -ret, "cannot read %s, which tells what a dma-buf is; it needs /proc", path);
+	pb_parse_fdinfo(text, &fdinfo);
+	if (!fdinfo.is_dmabuf)
+		return pb_fail(err, EINVAL, "descriptor %d is no dma-buf", shown);
+	if (fstat(fd, &st))
+		return pb_fail_errno(err, errno, "cannot stat the dma-buf in descriptor %d", shown);
+	*info = (struct pb_buffer_info){ .size = fdinfo.size, .id = st.st_ino, .bar = -1 };
+	memcpy(info->exporter, fdinfo.exporter, sizeof(info->exporter));
+	memcpy(info->name, fdinfo.name, sizeof(info->name));
+	identify_by_module(fd, info);
+	if (info->model == PB_UNKNOWN)
+		info->model = pb_exporter_model(info->exporter);
+	if (info->model != PB_UNKNOWN && info->basis == PB_BASIS_NONE)
+		info->basis = PB_BASIS_NAME;
+	return 0;
 }

@@ -3,8 +3,11 @@
  * DOC: libpeerbar - one PCI device's memory, used by its peers
  *
  * A range of a BAR is exported as a dma-buf (&struct pb_buffer), and an IOMMU address space (&struct pb_ioas) imports it, so
- * that the devices attached to that address space reach it by DMA. Everything here works on an unmodified kernel, 7.2 or
- * newer, with vfio-pci and iommufd.
+ * that the devices attached to that address space reach it by DMA. This works on an unmodified kernel, 7.2 or newer, with
+ * vfio-pci and iommufd. peerbar's own kernel modules add to it: mmap of a buffer, memory attributes, revocation for good,
+ * cookies, the model of any dma-buf, a list of buffers, and events. Without them the functions for these fail, and the
+ * sentence says which module is needed: with -EOPNOTSUPP where a device has to be bound to peerbar-vfio-pci, and with -ENOENT
+ * where the module peerbar is not loaded. pb_capabilities() tells beforehand.
  *
  * Conventions, for every function unless its description says otherwise:
  *
@@ -335,6 +338,23 @@ enum pb_model {
 PB_API const char *pb_model_name(enum pb_model model);
 
 /**
+ * enum pb_model_basis - how the model of a buffer is known
+ * @PB_BASIS_NONE: it is not: the model is PB_UNKNOWN
+ * @PB_BASIS_NAME: by the exporter's name, as pb_exporter_model() tells it
+ * @PB_BASIS_DERIVED: from what the exporter offers and refuses, which the kernel module peerbar looked at
+ * @PB_BASIS_DECLARED: the exporter itself told the kernel module peerbar
+ */
+enum pb_model_basis {
+	PB_BASIS_NONE,
+	PB_BASIS_NAME,
+	PB_BASIS_DERIVED,
+	PB_BASIS_DECLARED
+};
+
+/** pb_model_basis_name() - "NONE", "NAME", "DERIVED" or "DECLARED"; a constant */
+PB_API const char *pb_model_basis_name(enum pb_model_basis basis);
+
+/**
  * pb_exporter_model() - the model of the dma-bufs of an exporter, from the table in docs/models.md
  * @exporter: the name that the kernel shows as exp_name in fdinfo, as "udmabuf"
  *
@@ -353,25 +373,78 @@ struct pb_range {
 };
 
 /**
+ * enum pb_buffer_state - whether the memory of a buffer can be reached
+ * @PB_BUFFER_UNKNOWN: nobody says: it is not exported through peerbar, or the kernel module peerbar cannot be asked
+ * @PB_BUFFER_LIVE: it can
+ * @PB_BUFFER_REVOKED: it cannot now, but may again (memory decoding off, reset, D3)
+ * @PB_BUFFER_DEAD: it never will again
+ */
+enum pb_buffer_state {
+	PB_BUFFER_UNKNOWN,
+	PB_BUFFER_LIVE,
+	PB_BUFFER_REVOKED,
+	PB_BUFFER_DEAD
+};
+
+/** pb_buffer_state_name() - "UNKNOWN", "LIVE", "REVOKED" or "DEAD"; a constant */
+PB_API const char *pb_buffer_state_name(enum pb_buffer_state state);
+
+/**
+ * enum pb_memattr - how processes' mappings of device memory behave
+ * @PB_NC: not cached, in order: the default
+ * @PB_WC: writes may be combined, and delayed until a fence
+ * @PB_WB: cached; only memory of a few devices can be, a plain BAR never
+ *
+ * The top byte of a value is its group. This is group 0; the others are for one architecture's own values, see
+ * <linux/peerbar.h>, which are handed to the kernel, and told, as they are.
+ */
+enum pb_memattr {
+	PB_NC,
+	PB_WC,
+	PB_WB
+};
+
+/** pb_memattr_name() - "NC", "WC" or "WB", and "OTHER" for a value that is not of the base group; a constant */
+PB_API const char *pb_memattr_name(enum pb_memattr memattr);
+
+/**
  * struct pb_buffer_info - what is known of a buffer
  * @size: its size
  * @id: the dma-buf's number, the same for all descriptors of it, in every process, and not used again before the next boot
  * @model: its memory model
+ * @basis: how @model is known
  * @exporter: the exporter's name, as the kernel shows it
  * @name: the dma-buf's name, "" if it has none. Any holder may set it: a hint for people, no more
  * @bdf: the PCI function it was exported from, "" if not known
  * @bar: the BAR it was exported from; -1 if not known
  * @nr_ranges: the number of ranges; 0 if not known, as with a descriptor from elsewhere on a kernel without our modules
+ * @state: whether its memory can be reached; PB_BUFFER_UNKNOWN unless @managed
+ * @asked: the kernel module peerbar was asked: @mappable and @importers are known
+ * @mappable: the exporter offers mmap; false if not known
+ * @importers: how many devices and importers are attached; 0 if not known
+ * @managed: it is exported through peerbar's modules, and what follows is known
+ * @memattr: the attribute of the next pb_buffer_mmap()
+ * @list_id: its number in pb_list_buffers() and in events
+ * @faults: how many page faults its mappings in processes took, by what they mapped: a page, 2 MiB (PMD), 1 GiB (PUD)
  */
 struct pb_buffer_info {
 	uint64_t size;
 	uint64_t id;
 	enum pb_model model;
+	enum pb_model_basis basis;
 	char exporter[PB_NAME_LEN];
 	char name[PB_NAME_LEN];
 	char bdf[PB_BDF_LEN];
 	int bar;
 	unsigned int nr_ranges;
+	enum pb_buffer_state state;
+	bool asked;
+	bool mappable;
+	bool managed;
+	unsigned int importers;
+	enum pb_memattr memattr;
+	uint64_t list_id;
+	uint64_t faults[3];
 };
 
 /**
@@ -386,6 +459,9 @@ struct pb_buffer_info {
  *
  * A buffer of several ranges costs one descriptor more for each range, because iommufd takes only dma-bufs of a single
  * range. While memory decoding is off, the export succeeds, but the buffer is revoked until it is turned on.
+ *
+ * What the buffer offers depends on the driver of the device: one of stock vfio-pci can be mapped with iommufd; one of
+ * peerbar-vfio-pci also with pb_buffer_mmap(), and be revoked for good by itself, see pb_buffer_revoke().
  *
  * Return: 0; -EINVAL if @bar is not 0 to 5, @flags is not 0, there is no range or more than 65,536, or a range is of length
  * 0 or not page-aligned; -EOVERFLOW if a range, or all together, wrap around; -ERANGE if a range ends beyond the BAR;
@@ -408,7 +484,8 @@ PB_API int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error 
 /**
  * pb_buffer_fd() - the dma-buf's descriptor, which stays the buffer's
  *
- * It can be sent to other processes. On a stock kernel they can map it with iommufd if it has one range.
+ * It can be sent to other processes. They can map it with iommufd if it has one range, and mmap it if it was exported by
+ * peerbar-vfio-pci.
  */
 PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
 
@@ -417,6 +494,9 @@ PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
  * @buffer: the buffer
  * @info: filled in
  * @err: may be NULL
+ *
+ * The kernel module peerbar is asked, through /dev/peerbar, where that can be opened; anybody may. Otherwise, and where the
+ * module does not know the model either, the model is that of the exporter's name.
  *
  * Return: 0.
  */
@@ -434,6 +514,120 @@ PB_API unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_r
 
 /** pb_buffer_close() - let go of the buffer; NULL is allowed. Mappings of it stay. */
 PB_API void pb_buffer_close(struct pb_buffer *buffer);
+
+/* ---- what a device on peerbar-vfio-pci adds ------------------------------------------------------------------------------- */
+
+/**
+ * pb_buffer_mmap() - map a part of a buffer into this process
+ * @buffer: the buffer; it may be closed while the mapping lives, and the device need not be open here
+ * @offset: where in the buffer; page-aligned
+ * @length: how much; not 0
+ * @writable: map for writing too
+ * @address: receives the address; to be unmapped with munmap()
+ * @err: may be NULL
+ *
+ * The ranges of a buffer lie behind one another. The mapping has the memory attribute that the buffer has now, see
+ * pb_buffer_set_memattr(). Whenever the buffer is revoked, an access raises SIGBUS; after a revocation that was not for good,
+ * as decoding off or a reset, the same mapping works again. It does not keep the device open.
+ *
+ * Other exporters may offer mmap as well, as udmabuf and the heaps do; then the descriptor may need DMA_BUF_IOCTL_SYNC
+ * around accesses, and nothing is revoked.
+ *
+ * Return: 0; -EINVAL if @offset is unaligned, or @length is 0; -ERANGE if the part is not all inside the buffer;
+ * -EOPNOTSUPP if the exporter offers no mmap, as stock vfio-pci: it needs the kernel module peerbar-vfio-pci; -ENODEV if the
+ * buffer was revoked for good; -EACCES if @writable, and the descriptor was opened for reading only.
+ */
+PB_API int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable, void **address,
+			  struct pb_error *err);
+
+/**
+ * pb_buffer_set_memattr() - choose the memory attribute of later pb_buffer_mmap()s, in whatever process
+ * @device: the device that the buffer was exported from
+ * @buffer: the buffer; one of pb_buffer_from_fd() is right too
+ * @memattrs: the attributes, the best first; each is tried until one is supported
+ * @nr_memattrs: how many; not 0
+ * @chosen: receives the one that was set; may be NULL
+ * @err: may be NULL
+ *
+ * Mappings that exist keep their attribute.
+ *
+ * Return: 0; -EINVAL if @nr_memattrs is 0; -EOPNOTSUPP if none of them is supported, or the device is not bound to
+ * peerbar-vfio-pci; -ENODEV if the buffer is not one of this device, or was revoked for good.
+ */
+PB_API int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, const enum pb_memattr *memattrs,
+				 unsigned int nr_memattrs, enum pb_memattr *chosen, struct pb_error *err);
+
+/**
+ * pb_buffer_memattr() - the memory attribute of later pb_buffer_mmap()s
+ * @device: the device that the buffer was exported from
+ * @buffer: the buffer
+ * @memattr: receives the attribute
+ * @err: may be NULL
+ *
+ * A process without the device finds it in &struct pb_buffer_info.
+ *
+ * Return: 0; -EOPNOTSUPP if the device is not bound to peerbar-vfio-pci; -ENODEV if the buffer is not one of this device.
+ */
+PB_API int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum pb_memattr *memattr,
+			     struct pb_error *err);
+
+/**
+ * pb_buffer_revoke() - revoke one buffer for good, wherever it is used
+ * @device: the device that the buffer was exported from
+ * @buffer: the buffer; one of pb_buffer_from_fd() is right too, see below
+ * @err: may be NULL
+ *
+ * When it returns 0, nothing reaches the memory through this buffer any more: no DMA, no mapping of any process (SIGBUS), and
+ * it can neither be attached nor mapped again. The device and its other buffers are not affected, and the same ranges can be
+ * exported afresh. Mappings of the buffer (&struct pb_mapping) become PB_REVOKED, with an event, and pb_mapping_restore() of
+ * them fails with -ENODEV from now on. Revoking twice is harmless.
+ *
+ * A buffer of several ranges is revoked with all the descriptors that the library keeps for iommufd. If @buffer is one of
+ * pb_buffer_from_fd(), only the mappings of @buffer itself are told; others of the same dma-buf are found by
+ * pb_ioas_check().
+ *
+ * Return: 0; -EINTR if a signal came while an importer had not let go yet: the buffer is dead, and calling again waits for
+ * the importer; -EOPNOTSUPP if the device is not bound to peerbar-vfio-pci; -ENODEV if the buffer is not one of this device.
+ */
+PB_API int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct pb_error *err);
+
+/**
+ * pb_device_mmap_cookie() - prepare a part of a BAR for mmap of the device, with a memory attribute
+ * @device: the device
+ * @bar: the BAR, 0 to 5
+ * @offset: where in the BAR; page-aligned
+ * @length: how much; a multiple of the page size, not 0
+ * @memattr: the memory attribute
+ * @mmap_offset: receives the cookie: an offset for mmap() of the device's descriptor, here or in a process it was sent to
+ * @err: may be NULL
+ *
+ * pb_device_mmap() and the offsets that it uses keep working beside cookies. There can be several for the same part. A cookie
+ * ends when the device is closed; until then it costs kernel memory.
+ *
+ * Return: 0; -EINVAL if @bar is not 0 to 5, @offset or @length is not aligned, or @length is 0; -ENODEV if the device has no
+ * such memory BAR; -ERANGE if the part ends beyond the BAR; -EOPNOTSUPP if @memattr is not supported, or the device is not
+ * bound to peerbar-vfio-pci.
+ */
+PB_API int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t offset, uint64_t length,
+				 enum pb_memattr memattr, uint64_t *mmap_offset, struct pb_error *err);
+
+/**
+ * pb_device_mmap_at() - map what a cookie stands for into this process
+ * @device: the device that made the cookie
+ * @mmap_offset: the cookie, or a page-aligned offset behind it
+ * @length: how much; not 0, and not beyond the cookie's part
+ * @writable: map for writing too
+ * @address: receives the address; to be unmapped with munmap()
+ * @err: may be NULL
+ *
+ * As with pb_buffer_mmap(), an access raises SIGBUS while memory decoding is off, and for ever once the device is closed, which
+ * the mapping does not keep open.
+ *
+ * Return: 0; -EINVAL if @length is 0, or @mmap_offset is no cookie of this device, or the part is larger than what it stands
+ * for.
+ */
+PB_API int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t length, bool writable, void **address,
+			     struct pb_error *err);
 
 /* ---- address spaces ------------------------------------------------------------------------------------------------------ */
 
@@ -555,9 +749,9 @@ PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, u
  * A buffer of several ranges lies contiguously. A buffer of model PB_DYNAMIC is refused before anything is attached to it, and
  * so is one of model PB_UNKNOWN, unless PB_MAP_UNKNOWN_MODEL is given.
  *
- * Return: 0; -EOPNOTSUPP if the model is refused, or if the kernel cannot map this kind of dma-buf, or one of several ranges
- * that was not exported in this process; -ENODEV if the buffer is revoked; -ERANGE if the part is not inside the buffer;
- * otherwise as pb_map_memory().
+ * Return: 0; -EOPNOTSUPP if the model is refused, or if the kernel cannot map this kind of dma-buf (those of peerbar's modules
+ * need the module peerbar-iommufd), or one of several ranges that was not exported in this process; -ENODEV if the buffer is
+ * revoked; -ERANGE if the part is not inside the buffer; otherwise as pb_map_memory().
  */
 PB_API int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
 			 uint64_t iova, struct pb_mapping **mapping, struct pb_error *err);
@@ -650,13 +844,206 @@ PB_API struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas);
  * The stock kernel tells nobody in user space that it revoked a mapping. What this process did to a device through this
  * library needs no check; a buffer that came from elsewhere does: its exporter may have reset its device. Each mapping that
  * reads as revoked becomes PB_REVOKED, with an event. A buffer that was revoked and came back between two checks reads as
- * live although the mapping is dead: a program whose peers reset devices must hear it from them, or use peerbar's own
- * driver.
+ * live although the mapping is dead: a program whose peers reset devices must hear it from them, or, if they are bound to
+ * peerbar-vfio-pci, from pb_watch_next().
  *
  * Return: the number of mappings that were found revoked and were not known to be, or a negative errno; events may wait even
  * then.
  */
 PB_API int pb_ioas_check(struct pb_ioas *ioas, struct pb_error *err);
+
+/* ---- listing, and events -------------------------------------------------------------------------------------------------- */
+
+/**
+ * struct pb_extent - physically contiguous memory
+ * @start: its physical address
+ * @length: its length
+ */
+struct pb_extent {
+	uint64_t start;
+	uint64_t length;
+};
+
+/**
+ * struct pb_listed - a buffer that was exported through peerbar's modules, whoever did it
+ * @id: its number, not used again before the next boot; &struct pb_buffer_info.list_id
+ * @exporter: the name of the exporter's module
+ * @device: the device whose memory it is, as "0000:01:00.0"; "" if none
+ * @name: what the exporter calls it
+ * @size: its size
+ * @model: its memory model
+ * @state: whether its memory can be reached
+ * @memattr: the attribute of the next mmap
+ * @nr_ranges: the number of ranges
+ * @nr_importers: how many importers are attached; 0 in events
+ * @nr_mmaps: how many memory areas of processes map it; 0 in events
+ * @creator: the process that exported it; 0 if not told
+ * @nr_extents: how many elements @extents has: @nr_ranges, or less if there are too many for a message, or 0 if not told
+ * @extents: the ranges
+ * @nr_importer_names: how many elements @importer_names has: likewise
+ * @importer_names: the importing devices
+ *
+ * @creator, @extents and @importer_names are told to those with CAP_SYS_ADMIN only, and never in events.
+ */
+struct pb_listed {
+	uint64_t id;
+	char exporter[PB_NAME_LEN];
+	char device[PB_NAME_LEN];
+	char name[PB_NAME_LEN];
+	uint64_t size;
+	enum pb_model model;
+	enum pb_buffer_state state;
+	enum pb_memattr memattr;
+	unsigned int nr_ranges;
+	unsigned int nr_importers;
+	unsigned int nr_mmaps;
+	uint32_t creator;
+	unsigned int nr_extents;
+	struct pb_extent *extents;
+	unsigned int nr_importer_names;
+	char (*importer_names)[PB_NAME_LEN];
+};
+
+/**
+ * pb_list_buffers() - the buffers that were exported through peerbar's modules
+ * @buffers: receives an array, by ascending number, to be freed with free(), which frees what it points to as well
+ * @err: may be NULL
+ *
+ * A process sees the buffers of its network namespace; one in the initial namespace sees all.
+ *
+ * Return: the number of buffers; -ENOENT if the kernel module peerbar is not loaded; -EPERM or -EACCES if a security module
+ * forbids to ask.
+ */
+PB_API int pb_list_buffers(struct pb_listed **buffers, struct pb_error *err);
+
+struct pb_watch;
+
+/**
+ * enum pb_event_type - what happened to a buffer
+ * @PB_EVENT_CREATED: it was exported
+ * @PB_EVENT_REVOKED: its memory cannot be reached any more; its state says whether for good
+ * @PB_EVENT_RESTORED: it can be reached again
+ * @PB_EVENT_MOVED: it is PB_DYNAMIC, and moved
+ * @PB_EVENT_RELEASED: the last reference to it is gone
+ * @PB_EVENT_LOST: events were lost, because they came faster than they were taken: pb_list_buffers() tells what there is
+ */
+enum pb_event_type {
+	PB_EVENT_CREATED,
+	PB_EVENT_REVOKED,
+	PB_EVENT_RESTORED,
+	PB_EVENT_MOVED,
+	PB_EVENT_RELEASED,
+	PB_EVENT_LOST
+};
+
+/** pb_event_name() - "created", "revoked", "restored", "moved", "released" or "lost"; a constant */
+PB_API const char *pb_event_name(enum pb_event_type type);
+
+/**
+ * struct pb_event - something that happened to a buffer
+ * @type: what
+ * @buffer: which, as it was then; without importers, mmaps, and what is told to the privileged. All zero if @type is
+ *	PB_EVENT_LOST.
+ */
+struct pb_event {
+	enum pb_event_type type;
+	struct pb_listed buffer;
+};
+
+/**
+ * pb_watch_open() - hear of what happens to buffers from now on
+ * @watch: receives the watch
+ * @err: may be NULL
+ *
+ * For a picture without gaps, open the watch, then list the buffers, then take events. A watch hears nothing any more once the
+ * module peerbar is unloaded, not even when it is loaded again.
+ *
+ * Return: 0; otherwise as pb_list_buffers().
+ */
+PB_API int pb_watch_open(struct pb_watch **watch, struct pb_error *err);
+
+/** pb_watch_fd() - a descriptor that polls readable while an event waits; it stays the watch's, and is not to be read from */
+PB_API int pb_watch_fd(const struct pb_watch *watch);
+
+/**
+ * pb_watch_next() - take the next event; it does not wait for one
+ * @watch: the watch
+ * @event: filled in if there is one
+ * @err: may be NULL
+ *
+ * After the descriptor polled readable, take events until there is none.
+ *
+ * Return: 1 if there was an event, 0 if there is none.
+ */
+PB_API int pb_watch_next(struct pb_watch *watch, struct pb_event *event, struct pb_error *err);
+
+/** pb_watch_close() - end a watch; NULL is allowed */
+PB_API void pb_watch_close(struct pb_watch *watch);
+
+/* ---- what this system can do ---------------------------------------------------------------------------------------------- */
+
+/**
+ * enum pb_capability_index - the elements of &struct pb_capabilities.list
+ * @PB_CAP_IOMMU: an IOMMU is on
+ * @PB_CAP_IOMMUFD: /dev/iommu is there, and this process may open it
+ * @PB_CAP_VFIO_CDEV: VFIO has character devices for devices
+ * @PB_CAP_DMABUF: stock vfio-pci exports dma-bufs
+ * @PB_CAP_P2PDMA: peers can be attached to dma-bufs of BARs
+ * @PB_CAP_PEERBAR: the module peerbar answers through /dev/peerbar: the model of any dma-buf
+ * @PB_CAP_NETLINK: the module peerbar answers through netlink: pb_list_buffers(), pb_watch_open()
+ * @PB_CAP_VFIO_PCI: the driver peerbar-vfio-pci is loaded: mmap, memory attributes, revocation for good, cookies
+ * @PB_CAP_IOMMUFD_SHIM: the module peerbar-iommufd is loaded: iommufd maps buffers of peerbar-vfio-pci
+ * @PB_CAP_FTRACE: the kernel has what peerbar-iommufd needs
+ * @PB_NR_CAPABILITIES: how many there are
+ */
+enum pb_capability_index {
+	PB_CAP_IOMMU,
+	PB_CAP_IOMMUFD,
+	PB_CAP_VFIO_CDEV,
+	PB_CAP_DMABUF,
+	PB_CAP_P2PDMA,
+	PB_CAP_PEERBAR,
+	PB_CAP_NETLINK,
+	PB_CAP_VFIO_PCI,
+	PB_CAP_IOMMUFD_SHIM,
+	PB_CAP_FTRACE,
+	PB_NR_CAPABILITIES
+};
+
+/**
+ * struct pb_capability - something that a system can do, or not
+ * @name: a word for it, as "iommufd"; a constant
+ * @purpose: what it is good for, in a few words; a constant
+ * @there: whether it can
+ * @missing: if it cannot, what is missing, by name: a kernel option, a module, a permission; otherwise ""
+ */
+struct pb_capability {
+	const char *name;
+	const char *purpose;
+	bool there;
+	char missing[200];
+};
+
+/**
+ * struct pb_capabilities - what this system can do, for this process, now
+ * @abi: the version of the interface of the module peerbar; 0 if that cannot be asked
+ * @list: see &enum pb_capability_index
+ */
+struct pb_capabilities {
+	unsigned int abi;
+	struct pb_capability list[PB_NR_CAPABILITIES];
+};
+
+/**
+ * pb_capabilities() - what this system can do, and what it lacks
+ * @capabilities: filled in
+ * @err: may be NULL
+ *
+ * It looks at the symbols of the kernel, which takes some hundredths of a second.
+ *
+ * Return: 0. That something is missing is no failure.
+ */
+PB_API int pb_capabilities(struct pb_capabilities *capabilities, struct pb_error *err);
 
 /** pb_version() - the version of the library that is running, as "0.1.0" */
 PB_API const char *pb_version(void);

@@ -102,7 +102,7 @@ static int parse_export(const struct args *args, struct source *x)
 	return STATUS_OK;
 }
 
-static int do_export(struct opened *s, struct source *x, struct pb_buffer **buffer)
+static int do_export(struct opened *s, struct source *x, struct pb_device **from, struct pb_buffer **buffer)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct pb_device *device;
@@ -113,6 +113,7 @@ static int do_export(struct opened *s, struct source *x, struct pb_buffer **buff
 	status = open_device(s, x->bdf, &device);
 	if (status)
 		return status;
+	*from = device;
 	/* while decoding is off, a buffer is revoked, and nobody else can turn it on while we have the device */
 	if (pb_device_set_decoding(device, true, &err))
 		return report(&err);
@@ -143,8 +144,7 @@ static int parse_int(const char *text, const char *what, int *value)
 	return STATUS_OK;
 }
 
-/* @text is FD, a descriptor of ours, or PID:FD, another process's */
-static int take_buffer(const char *text, struct pb_buffer **buffer)
+int take_buffer(const char *text, struct pb_buffer **buffer)
 {
 	const char *colon = strchr(text, ':');
 	int fd, copy, ret, status, pid = 0;
@@ -181,12 +181,17 @@ static int take_buffer(const char *text, struct pb_buffer **buffer)
 
 /* ---- describing a buffer ---- */
 
-static struct json_object *ranges_json(const struct pb_buffer *buffer, unsigned int n)
+/* NULL if they are not known */
+static struct json_object *ranges_json(const struct pb_buffer *buffer)
 {
-	struct pb_range *ranges = allocate(n, sizeof(*ranges));
-	struct json_object *array = json_new(true), *range;
-	unsigned int i;
+	unsigned int i, n = pb_buffer_ranges(buffer, NULL, 0);
+	struct json_object *array, *range;
+	struct pb_range *ranges;
 
+	if (!n)
+		return NULL;
+	ranges = allocate(n, sizeof(*ranges));
+	array = json_new(true);
 	pb_buffer_ranges(buffer, ranges, n);
 	for (i = 0; i < n; i++) {
 		range = json_new(false);
@@ -198,10 +203,38 @@ static struct json_object *ranges_json(const struct pb_buffer *buffer, unsigned 
 	return array;
 }
 
+/* what only the kernel module peerbar tells: null without it */
+static void describe_more(const struct pb_buffer_info *info, struct json_object *object)
+{
+	struct json_object *faults;
+
+	json_put_string(object, "state", pb_buffer_state_name(info->state));
+	if (info->asked) {
+		json_put_bool(object, "mmap", info->mappable);
+		json_put_number(object, "importers", info->importers);
+	} else {
+		json_put(object, "mmap", NULL);
+		json_put(object, "importers", NULL);
+	}
+	if (!info->managed) {
+		json_put(object, "memattr", NULL);
+		json_put(object, "list_id", NULL);
+		json_put(object, "faults", NULL);
+		return;
+	}
+	json_put_memattr(object, "memattr", info->memattr);
+	json_put_number(object, "list_id", info->list_id);
+	faults = json_new(false);
+	json_put_number(faults, "page", info->faults[0]);
+	json_put_number(faults, "pmd", info->faults[1]);
+	json_put_number(faults, "pud", info->faults[2]);
+	json_put(object, "faults", faults);
+}
+
 /* *@description receives an object; @fd is a descriptor's number for it to tell, unless negative; an exit status */
 static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info, struct json_object **description)
 {
-	struct json_object *object;
+	struct json_object *object, *ranges;
 	struct pb_error err;
 
 	if (pb_buffer_query(buffer, info, &err))
@@ -213,6 +246,7 @@ static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *inf
 		json_put_number(object, "fd", (uint64_t)fd);
 	json_put_number(object, "size", info->size);
 	json_put_string(object, "model", pb_model_name(info->model));
+	json_put_string(object, "basis", pb_model_basis_name(info->basis));
 	json_put_string(object, "exporter", info->exporter);
 	json_put_number(object, "id", info->id);
 	json_put_string(object, "name", info->name);
@@ -221,7 +255,14 @@ static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *inf
 		json_put(object, "bar", NULL);
 	else
 		json_put_number(object, "bar", (uint64_t)info->bar);
-	json_put(object, "ranges", info->nr_ranges ? ranges_json(buffer, info->nr_ranges) : NULL);
+	ranges = ranges_json(buffer);
+	json_put(object, "ranges", ranges);
+	/* as text, where they are not to be seen */
+	if (info->nr_ranges && (json_output || !ranges))
+		json_put_number(object, "nr_ranges", info->nr_ranges);
+	else
+		json_put(object, "nr_ranges", NULL);
+	describe_more(info, object);
 	*description = object;
 	return STATUS_OK;
 }
@@ -250,11 +291,38 @@ static int run_with_buffer(char *const command[], struct pb_buffer *buffer)
 
 /* ---- export ---- */
 
+/* until a signal ends it; another one revokes the buffer, and whether that works or not, it is kept */
+static int hold(struct pb_device *device, struct pb_buffer *buffer)
+{
+	struct pb_error err;
+
+	while (wait_for_signal(SIGUSR1, -1) == SIGUSR1) {
+		if (pb_buffer_revoke(device, buffer, &err)) {
+			report(&err);
+			flush_output();
+			continue;
+		}
+		if (json_output) {
+			struct json_object *object = json_new(false);
+
+			json_put_string(object, "event", "revoked");
+			print_result(object);
+		} else {
+			puts("revoked");
+		}
+		if (flush_output())
+			return STATUS_FAILED;
+	}
+	return STATUS_OK;
+}
+
 int cmd_export(const struct args *args)
 {
+	struct pb_device *device = NULL;
 	struct pb_buffer *buffer = NULL;
 	struct json_object *description;
 	struct pb_buffer_info info;
+	struct pb_error err;
 	struct source x;
 	struct opened s;
 	int status, fd;
@@ -264,7 +332,9 @@ int cmd_export(const struct args *args)
 		return status;
 	status = open_context(&s, 1);
 	if (!status)
-		status = do_export(&s, &x, &buffer);
+		status = do_export(&s, &x, &device, &buffer);
+	if (!status && args->nr_memattrs && pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL, &err))
+		status = report(&err);
 	if (status)
 		goto out;
 	if (args->command) {
@@ -277,7 +347,7 @@ int cmd_export(const struct args *args)
 		goto out;
 	if (args->hold) {
 		/* before the line is out, which may make somebody send one of the signals */
-		block_end_signals();
+		block_signals(SIGUSR1);
 		json_put_number(description, "pid", (uint64_t)getpid());
 	}
 	print_result(description);
@@ -285,7 +355,7 @@ int cmd_export(const struct args *args)
 		printf("%d:%d\n", (int)getpid(), fd);
 	status = flush_output();
 	if (!status && args->hold)
-		wait_for_end(-1);
+		status = hold(device, buffer);
 out:
 	pb_buffer_close(buffer);
 	close_all(&s);
@@ -376,7 +446,7 @@ static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 	struct pb_error err;
 	int ret, status;
 
-	while (!wait_for_end(1)) {
+	while (!wait_for_signal(0, 1)) {
 		if (pb_ioas_check(ioas, &err) < 0)
 			return report(&err);
 		/* there is but one mapping, and its state is asked for below */
@@ -426,9 +496,9 @@ static int attach(struct opened *s, const struct args *args, struct pb_ioas *ioa
 
 int cmd_map(const struct args *args)
 {
+	struct pb_device **into = NULL, *device;
 	struct pb_mapping *mapping = NULL;
 	struct pb_buffer *buffer = NULL;
-	struct pb_device **into = NULL;
 	struct pb_ioas *ioas = NULL;
 	struct json_object *description = NULL;
 	struct source x = { 0 };
@@ -449,7 +519,7 @@ int cmd_map(const struct args *args)
 		return status;
 	status = open_context(&s, args->nr_into + 1);
 	if (!status && !args->fd)
-		status = do_export(&s, &x, &buffer);
+		status = do_export(&s, &x, &device, &buffer);
 	if (!status)
 		status = describe(buffer, -1, &info, &description);
 	if (status)
@@ -480,7 +550,7 @@ int cmd_map(const struct args *args)
 		goto out;
 	}
 	if (args->hold)
-		block_end_signals();
+		block_signals(0);
 	print_mapping(mapping, ioas, args->map_flags, into, nr_into, pb_model_name(info.model), description);
 	description = NULL;
 	status = flush_output();

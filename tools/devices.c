@@ -56,18 +56,6 @@ static struct json_object *function_json(const struct pb_pci_function *f)
 	return object;
 }
 
-static int width(int at_least, const char *text)
-{
-	int len = (int)strlen(text);
-
-	return len > at_least ? len : at_least;
-}
-
-static const char *or_dash(const char *text)
-{
-	return *text ? text : "-";
-}
-
 static void print_table(const struct pb_pci_function *list, unsigned int n)
 {
 	int bdf = 7, driver = 6, cdev = 4; /* the headings' */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "parse.h"
 
@@ -102,4 +103,50 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 	if (!ret)
 		*range = r;
 	return ret;
+}
+
+int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room, unsigned int *count, char *why, size_t n)
+{
+	static const enum pb_memattr named[] = { PB_NC, PB_WC, PB_WB };
+	unsigned int i = 0;
+
+	for (;; text++) {
+		size_t len = strcspn(text, ","), k;
+		uint64_t number = 0;
+
+		for (k = 0; k < sizeof(named) / sizeof(named[0]); k++)
+			if (strlen(pb_memattr_name(named[k])) == len && !strncasecmp(text, pb_memattr_name(named[k]), len))
+				break;
+		if (k < sizeof(named) / sizeof(named[0])) {
+			number = named[k];
+		} else if (parse_span(text, len, &number, NULL, 0) || number > UINT32_MAX) {
+			snprintf(why, n, "'%.*s' is no memory attribute: nc, wc, wb or a number of 32 bits is one",
+				 len < 40 ? (int)len : 40, text);
+			return -EINVAL;
+		}
+		if (i == room) {
+			snprintf(why, n, "there are more than %u memory attributes", room);
+			return -ERANGE;
+		}
+		memattrs[i++] = (enum pb_memattr)number;
+		text += len;
+		if (!*text)
+			break;
+	}
+	*count = i;
+	return 0;
+}
+
+int pbt_parse_bytes(const char *text, uint8_t *bytes, size_t *count, char *why, size_t n)
+{
+	size_t i, len = strlen(text);
+
+	if (!len || len % 2 || strspn(text, "0123456789abcdefABCDEF") != len) {
+		snprintf(why, n, "'%.40s' is no sequence of bytes: two hexadecimal digits for each are right, as in 00ff12", text);
+		return -EINVAL;
+	}
+	for (i = 0; i < len / 2; i++)
+		bytes[i] = (uint8_t)(digit_value(text[2 * i]) << 4 | digit_value(text[2 * i + 1]));
+	*count = len / 2;
+	return 0;
 }

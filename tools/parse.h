@@ -2,7 +2,7 @@
 /*
  * Numbers and ranges as they are written on a command line. Each function returns 0, -EINVAL if the text is not of the right
  * form, or -ERANGE if a number does not fit. On failure @why receives one sentence; it may be NULL if @n is 0. *@value and
- * *@range are changed on success only.
+ * *@range are changed on success only; arrays may be changed in any case.
  */
 #ifndef PBT_PARSE_H
 #define PBT_PARSE_H
@@ -14,6 +14,12 @@
 
 /* decimal, or hexadecimal after 0x, then optionally K, M or G (2^10, 2^20, 2^30; lower case too); no sign, no blanks */
 int pbt_parse_number(const char *text, uint64_t *value, char *why, size_t n);
+
+/* names or numbers, separated by commas, as "wc,nc"; at most @room of them; *@count is how many */
+int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room, unsigned int *count, char *why, size_t n);
+
+/* two hexadecimal digits for each byte, as "00ff12"; @bytes has room for half as many bytes as @text has characters */
+int pbt_parse_bytes(const char *text, uint8_t *bytes, size_t *count, char *why, size_t n);
 
 /* OFFSET:LENGTH, both of them numbers; whether they are aligned and inside a BAR is for the library to say */
 int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t n);

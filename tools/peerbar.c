@@ -19,6 +19,9 @@ enum option_value {
 	OPT_OFFSET,
 	OPT_LENGTH,
 	OPT_ALLOW_UNKNOWN,
+	OPT_MEMATTR,
+	OPT_COUNT,
+	OPT_TIMEOUT,
 	/* those from here on belong to no command in particular */
 	OPT_JSON,
 	OPT_HELP,
@@ -37,6 +40,9 @@ static const struct option options[] = {
 	{ "offset", required_argument, NULL, OPT_OFFSET },
 	{ "length", required_argument, NULL, OPT_LENGTH },
 	{ "allow-unknown", no_argument, NULL, OPT_ALLOW_UNKNOWN },
+	{ "memattr", required_argument, NULL, OPT_MEMATTR },
+	{ "count", required_argument, NULL, OPT_COUNT },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -60,23 +66,37 @@ static const struct command {
 	  "\n"
 	  "Take PCI functions from their drivers and bind them to another one.\n"
 	  "\n"
-	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if need be\n" },
+	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if need be.\n"
+	  "                 With peerbar-vfio-pci, buffers can be mapped by processes, and\n"
+	  "                 revoked for good\n" },
 	{ "unbind", cmd_unbind, 0, false,
 	  "Usage: peerbar [--json] unbind BDF...\n"
 	  "\n"
 	  "Take PCI functions from their drivers and let the kernel find their ordinary ones.\n" },
-	{ "export", cmd_export, BIT(OPT_HOLD), true,
-	  "Usage: peerbar [--json] export BDF BAR [OFFSET:LENGTH...] [--hold | -- CMD...]\n"
+	{ "export", cmd_export, BIT(OPT_HOLD) | BIT(OPT_MEMATTR), true,
+	  "Usage: peerbar [--json] export BDF BAR [OFFSET:LENGTH...] [--memattr LIST]\n"
+	  "                               [--hold | -- CMD...]\n"
 	  "\n"
 	  "Export ranges of a BAR as one dma-buf, and describe it. Without a range it is the\n"
 	  "whole BAR, rounded down to a page.\n"
 	  "\n"
-	  "  --hold  keep the buffer until SIGINT or SIGTERM; the last line is PID:FD\n"
-	  "  -- CMD  run CMD with the dma-buf in descriptor $PEERBAR_FD\n" },
+	  "  --memattr LIST  the memory attribute for those who map it: the first of LIST that\n"
+	  "                  is supported, as in wc,nc. Needs peerbar-vfio-pci\n"
+	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
+	  "                  SIGUSR1 revokes it for good, which needs peerbar-vfio-pci\n"
+	  "  -- CMD          run CMD with the dma-buf in descriptor $PEERBAR_FD\n" },
 	{ "query", cmd_query, 0, false,
 	  "Usage: peerbar [--json] query FD|PID:FD...\n"
 	  "\n"
 	  "Describe dma-bufs: FD was inherited, PID:FD is a descriptor of another process.\n" },
+	{ "peek", cmd_peek, 0, false,
+	  "Usage: peerbar [--json] peek FD|PID:FD OFFSET LENGTH\n"
+	  "\n"
+	  "Print bytes of a dma-buf, by mmap. Those of stock vfio-pci cannot be mapped.\n" },
+	{ "poke", cmd_poke, 0, false,
+	  "Usage: peerbar [--json] poke FD|PID:FD OFFSET BYTES\n"
+	  "\n"
+	  "Write bytes into a dma-buf, by mmap. BYTES are hexadecimal digits, two for each.\n" },
 	{ "map", cmd_map,
 	  BIT(OPT_HOLD) | BIT(OPT_FD) | BIT(OPT_INTO) | BIT(OPT_IOVA) | BIT(OPT_PROT) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) |
 	  BIT(OPT_ALLOW_UNKNOWN), true,
@@ -95,6 +115,23 @@ static const struct command {
 	  "  --hold           keep the mapping until SIGINT or SIGTERM; tell when it is revoked,\n"
 	  "                   and restore it when that is possible\n"
 	  "  -- CMD           run CMD, with PEERBAR_IOVA, PEERBAR_LENGTH and PEERBAR_FD set\n" },
+	{ "list", cmd_list, 0, false,
+	  "Usage: peerbar [--json] list\n"
+	  "\n"
+	  "List the buffers that were exported through peerbar's kernel modules, by anybody.\n"
+	  "With --json and CAP_SYS_ADMIN also who made them, where they are, and who imports.\n" },
+	{ "watch", cmd_watch, BIT(OPT_COUNT) | BIT(OPT_TIMEOUT), false,
+	  "Usage: peerbar [--json] watch [--count N] [--timeout S]\n"
+	  "\n"
+	  "Print a line when such a buffer is created, revoked, restored, moved or released,\n"
+	  "until SIGINT or SIGTERM.\n"
+	  "\n"
+	  "  --count N    end after N events\n"
+	  "  --timeout S  end after S seconds; with --count that is a failure\n" },
+	{ "capabilities", cmd_capabilities, 0, false,
+	  "Usage: peerbar [--json] capabilities\n"
+	  "\n"
+	  "Tell what this system can do, and what it lacks, by name.\n" },
 };
 
 static const char general_help[] =
@@ -109,6 +146,11 @@ static const char general_help[] =
 	"  query FD|PID:FD...            describe dma-bufs\n"
 	"  map BDF BAR [RANGE...] --into BDF...\n"
 	"                                export, and map for other devices\n"
+	"  peek FD|PID:FD OFFSET LENGTH  print bytes of a dma-buf\n"
+	"  poke FD|PID:FD OFFSET BYTES   write bytes into a dma-buf\n"
+	"  list                          list buffers of peerbar's kernel modules\n"
+	"  watch                         tell what happens to them\n"
+	"  capabilities                  tell what this system can do, and what it lacks\n"
 	"\n"
 	"  --json     print results and errors as JSON\n"
 	"  --help     print this help, or that of a command\n"
@@ -149,6 +191,16 @@ static int option_number(int option, uint64_t *value)
 	return STATUS_OK;
 }
 
+static int option_memattrs(struct args *args)
+{
+	char why[200];
+
+	if (pbt_parse_memattrs(optarg, args->memattrs, sizeof(args->memattrs) / sizeof(args->memattrs[0]), &args->nr_memattrs, why,
+			       sizeof(why)))
+		return misuse("cannot take --memattr: %s", why);
+	return STATUS_OK;
+}
+
 static int take_option(struct args *args, int option)
 {
 	switch (option) {
@@ -183,6 +235,14 @@ static int take_option(struct args *args, int option)
 	case OPT_ALLOW_UNKNOWN:
 		args->map_flags |= PB_MAP_UNKNOWN_MODEL;
 		return STATUS_OK;
+	case OPT_MEMATTR:
+		return option_memattrs(args);
+	case OPT_COUNT:
+		args->has_count = true;
+		return option_number(option, &args->count);
+	case OPT_TIMEOUT:
+		args->has_timeout = true;
+		return option_number(option, &args->timeout);
 	case OPT_JSON:
 		json_output = true;
 		return STATUS_OK;

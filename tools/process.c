@@ -16,33 +16,37 @@ extern char **environ;
 
 /* ---- waiting for the end ---- */
 
-static void end_signals(sigset_t *set)
+void end_signals(sigset_t *set)
 {
 	sigemptyset(set);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGTERM);
 }
 
-void block_end_signals(void)
+void block_signals(int also)
 {
 	sigset_t set;
 
 	end_signals(&set);
+	if (also)
+		sigaddset(&set, also);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-bool wait_for_end(int seconds)
+int wait_for_signal(int also, int seconds)
 {
 	struct timespec timeout = { .tv_sec = seconds };
 	sigset_t set;
 	int sig;
 
 	end_signals(&set);
+	if (also)
+		sigaddset(&set, also);
 	/* EINTR is for instance a stop and a continue; with a timeout it ends the wait early, which does no harm */
 	do {
 		sig = sigtimedwait(&set, NULL, seconds < 0 ? NULL : &timeout);
 	} while (sig < 0 && errno == EINTR && seconds < 0);
-	return sig > 0;
+	return sig > 0 ? sig : 0;
 }
 
 /* ---- running programs ---- */

@@ -114,6 +114,13 @@ void json_put_bool(struct json_object *object, const char *key, bool value)
 	json_put(object, key, need(json_object_new_boolean(value)));
 }
 
+void json_put_memattr(struct json_object *object, const char *key, enum pb_memattr memattr)
+{
+	char text[32];
+
+	json_put_string(object, key, memattr_text(memattr, text));
+}
+
 void json_append(struct json_object *array, struct json_object *value)
 {
 	if (!value || json_object_array_add(array, value))
@@ -137,6 +144,28 @@ const char *human_size(uint64_t size, char text[32])
 	}
 	snprintf(text, 32, "%llu", (unsigned long long)size);
 	return text;
+}
+
+const char *memattr_text(enum pb_memattr memattr, char text[32])
+{
+	const char *name = pb_memattr_name(memattr);
+
+	if (strcmp(name, "OTHER"))
+		return name;
+	snprintf(text, 32, "0x%08x", (unsigned int)memattr);
+	return text;
+}
+
+int width(int at_least, const char *text)
+{
+	int len = (int)strlen(text);
+
+	return len > at_least ? len : at_least;
+}
+
+const char *or_dash(const char *text)
+{
+	return *text ? text : "-";
 }
 
 void make_printable(char *text)
@@ -168,6 +197,19 @@ static void print_value(const char *key, struct json_object *value)
 	}
 }
 
+/* by the size that each mapped */
+static void print_faults(const char *what, struct json_object *faults)
+{
+	const char *separator = "";
+
+	printf("%-10s", what);
+	json_object_object_foreach(faults, key, value) {
+		printf("%s%s %s", separator, json_object_get_string(value), key);
+		separator = ", ";
+	}
+	putchar('\n');
+}
+
 void print_result(struct json_object *result)
 {
 	size_t i;
@@ -180,6 +222,8 @@ void print_result(struct json_object *result)
 			if (json_object_is_type(value, json_type_array))
 				for (i = 0; i < json_object_array_length(value); i++)
 					print_value(i ? "" : key, json_object_array_get_idx(value, i));
+			else if (value && !strcmp(key, "faults"))
+				print_faults(key, value);
 			else if (value && !json_object_is_type(value, json_type_object))
 				print_value(key, value);
 		}

@@ -28,10 +28,16 @@ struct args {
 	char **command; /* what follows "--"; NULL if there is no "--" */
 	const char *driver;
 	const char *fd;
+	enum pb_memattr memattrs[8]; /* in order of preference */
+	unsigned int nr_memattrs;
 	unsigned int map_flags; /* of enum pb_map_flags */
 	uint64_t iova;
 	uint64_t offset;
 	uint64_t length;
+	uint64_t count;
+	uint64_t timeout;
+	bool has_count;
+	bool has_timeout;
 	bool hold;
 };
 
@@ -43,6 +49,14 @@ int cmd_unbind(const struct args *args);
 int cmd_export(const struct args *args);
 int cmd_query(const struct args *args);
 int cmd_map(const struct args *args);
+int cmd_peek(const struct args *args);
+int cmd_poke(const struct args *args);
+int cmd_list(const struct args *args);
+int cmd_watch(const struct args *args);
+int cmd_capabilities(const struct args *args);
+
+/* buffers.c: the buffer of @text, which is FD, a descriptor of ours, or PID:FD, another process's; an exit status */
+int take_buffer(const char *text, struct pb_buffer **buffer);
 
 /* ---- report.c: results and errors, as text or JSON ---- */
 
@@ -65,21 +79,29 @@ void json_put(struct json_object *object, const char *key, struct json_object *v
 void json_put_number(struct json_object *object, const char *key, uint64_t value);
 void json_put_string(struct json_object *object, const char *key, const char *value); /* "" becomes null */
 void json_put_bool(struct json_object *object, const char *key, bool value);
+void json_put_memattr(struct json_object *object, const char *key, enum pb_memattr memattr);
 void json_append(struct json_object *array, struct json_object *value);
 
 /* print an object, or with --json anything, and let go of it; as text a line for each member, and for each of an array */
 void print_result(struct json_object *result);
 /* "64M" if that is exact, otherwise bytes */
 const char *human_size(uint64_t size, char text[32]);
+/* "WC"; a number for what has no name */
+const char *memattr_text(enum pb_memattr memattr, char text[32]);
+/* the larger of @at_least and the length of @text, for the columns of tables */
+int width(int at_least, const char *text);
+const char *or_dash(const char *text);
 /* replace what is not printable ASCII, in place: a dma-buf's name is anybody's choice, and so is an argument */
 void make_printable(char *text);
 
 /* ---- process.c: signals, other processes ---- */
 
-/* block SIGINT and SIGTERM, for wait_for_end() to take */
-void block_end_signals(void);
-/* wait for SIGINT or SIGTERM, at most @seconds unless that is negative; true if one came */
-bool wait_for_end(int seconds);
+/* the signals that end what goes on until then, SIGINT and SIGTERM */
+void end_signals(sigset_t *set);
+/* block those, and @also unless it is 0, for wait_for_signal() to take */
+void block_signals(int also);
+/* wait for one of them, at most @seconds unless that is negative; 0 if none came */
+int wait_for_signal(int also, int seconds);
 /* run @command with the descriptor @fd inherited; its exit status, or 128 and its signal's number */
 int run_command(char *const command[], int fd);
 /* true if modprobe loaded the module @name */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * The demonstration: one device writes into another device's BAR through a real IOMMU, and is stopped by a revoke. Each step prints
- * its evidence; the last line says what held and what did not.
+ * its evidence; the last line says what held and what did not. The half with our modules is in demo-modules.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "lab.h"
-
-typedef unsigned long long ull;
+#include "demo.h"
 
 #define OFFSET (16 * MIB) /* of the exported range in the BAR */
 #define SIZE (2 * MIB)
@@ -29,19 +27,19 @@ static double seconds(void)
 	return (double)(now.tv_sec - begin.tv_sec) + (double)(now.tv_nsec - begin.tv_nsec) / 1e9;
 }
 
-static void step(const char *what)
+void step(const char *what)
 {
 	printf("\n%5.1fs  %s\n", seconds(), what);
 }
 
-static bool check(bool ok, const char *what)
+bool check(bool ok, const char *what)
 {
 	printf("        %s  %s\n", ok ? "held  " : "FAILED", what);
 	ok ? held++ : failed++;
 	return ok;
 }
 
-static void show(const char *whose, const void *bytes)
+void show(const char *whose, const void *bytes)
 {
 	const uint8_t *p = bytes;
 	int i;
@@ -52,15 +50,16 @@ static void show(const char *whose, const void *bytes)
 	printf(" ...\n");
 }
 
-static struct pb_error err;
+struct pb_error err;
 
-static void must(int ret)
+void must(int ret)
 {
 	if (ret < 0)
 		lab_die("%s", err.text);
 }
 
-int main(void)
+/* on the stock kernel and its drivers */
+static void demo_stock(void)
 {
 	struct pb_range range = { OFFSET, SIZE };
 	struct pb_mapping *mapping, *revoked;
@@ -79,10 +78,6 @@ int main(void)
 	struct edu edu;
 	void *p;
 	int ret;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	clock_gettime(CLOCK_MONOTONIC, &begin);
-	printf("peerbar %s: P2P DMA into a BAR, on stock vfio-pci and iommufd\n", pb_version());
 
 	step("Two devices on vfio-pci, one I/O address space");
 	must(pb_iommu_open(&iommu, &err));
@@ -182,7 +177,16 @@ int main(void)
 	pb_device_close(edu_dev);
 	pb_device_close(gpu);
 	pb_iommu_close(iommu);
+}
 
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	printf("peerbar %s: P2P DMA into a BAR, on stock vfio-pci and iommufd\n", pb_version());
+	demo_stock();
+	printf("\n        and with peerbar's modules: buffers that other processes map, and that go for good when their owner says so\n");
+	demo_modules();
 	printf("\n%5.1fs  %d of %d claims held%s\n", seconds(), held, held + failed, failed ? "; what FAILED is marked above" : "");
 	return failed ? 1 : 0;
 }

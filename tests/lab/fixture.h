@@ -73,5 +73,14 @@ Suite *revoke_suite(void);
 Suite *stress_suite(void);
 Suite *plug_suite(void);
 Suite *tool_suite(void);
+/* of our modules */
+Suite *mmap_suite(void);
+Suite *kill_suite(void);
+Suite *late_suite(void);
+Suite *model_suite(void);
+Suite *events_suite(void);
+Suite *fuzz_suite(void);
+Suite *inject_suite(void);
+Suite *nop2p_suite(void);
 
 #endif

@@ -70,6 +70,18 @@ const char *lab_bdf(enum lab_role role)
 	return found[role][0] ? found[role] : NULL;
 }
 
+const char *lab_driver(void)
+{
+	const char *driver = getenv("LAB_DRIVER");
+
+	return driver ? driver : "vfio-pci";
+}
+
+bool lab_driver_is_ours(void)
+{
+	return !strcmp(lab_driver(), "peerbar-vfio-pci");
+}
+
 struct pb_device *lab_open(struct pb_iommu *iommu, enum lab_role role)
 {
 	const char *bdf = lab_bdf(role);
@@ -78,7 +90,7 @@ struct pb_device *lab_open(struct pb_iommu *iommu, enum lab_role role)
 
 	if (!bdf)
 		lab_die("this machine has no device for role %d", (int)role);
-	if (pb_pci_bind(bdf, NULL, &err) || pb_device_open(iommu, bdf, &device, &err))
+	if (pb_pci_bind(bdf, lab_driver(), &err) || pb_device_open(iommu, bdf, &device, &err))
 		lab_die("%s", err.text);
 	return device;
 }

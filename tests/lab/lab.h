@@ -29,7 +29,10 @@ enum lab_role { LAB_GPU, LAB_EDU, LAB_NVME_CMB, LAB_NVME, LAB_NIC, LAB_ROLES };
 
 /* the address of a device; NULL if the machine has none of this kind */
 const char *lab_bdf(enum lab_role role);
-/* bind it to vfio-pci and open it */
+/* the VFIO driver that the tests are about: vfio-pci, or what LAB_DRIVER says */
+const char *lab_driver(void);
+bool lab_driver_is_ours(void);
+/* bind it to that driver and open it */
 struct pb_device *lab_open(struct pb_iommu *iommu, enum lab_role role);
 
 /* in the topology "flat" the GPU has no port above it that could reset it, and it cannot reset itself */

@@ -73,7 +73,7 @@ START_TEST(one_range)
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_uint_eq(info.size, 3 * PAGE);
 	ck_assert_int_eq(info.model, PB_REVOCABLE);
-	ck_assert_str_eq(info.exporter, "vfio_pci_core");
+	ck_assert_str_eq(info.exporter, lab_driver_is_ours() ? "peerbar_vfio_pci" : "vfio_pci_core");
 	ck_assert_str_eq(info.bdf, lab_bdf(LAB_GPU));
 	ck_assert_int_eq(info.bar, GPU_BAR);
 	ck_assert_uint_eq(info.nr_ranges, 1);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A second GPU is plugged in while the machine runs, used, and pulled out under a mapping. */
+/* A second GPU is plugged in while the machine runs, used, and pulled out under a mapping; and a large one. */
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "ours.h"
+#include "testmod.h"
 
 #define SIZE (16 * MIB)
+#define GIB (1024 * MIB)
 
 static void qmp(const char *command)
 {
@@ -17,7 +19,7 @@ static void qmp(const char *command)
 }
 
 /* the address of the plugged GPU; false if it is not there */
-static bool find_plugged(char bdf[PB_BDF_LEN])
+static bool find_plugged(char bdf[PB_BDF_LEN], uint64_t size)
 {
 	struct pb_pci_function *list;
 	bool found = false;
@@ -26,7 +28,7 @@ static bool find_plugged(char bdf[PB_BDF_LEN])
 	n = pb_pci_list(&list, &err);
 	ck_assert_int_gt(n, 0);
 	for (i = 0; i < n; i++) {
-		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 && list[i].bars[GPU_BAR].size == SIZE) {
+		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 && list[i].bars[GPU_BAR].size == size) {
 			strcpy(bdf, list[i].bdf);
 			found = true;
 		}
@@ -35,16 +37,54 @@ static bool find_plugged(char bdf[PB_BDF_LEN])
 	return found;
 }
 
-static void wait_plugged(char bdf[PB_BDF_LEN], bool there)
+static void wait_plugged(char bdf[PB_BDF_LEN], uint64_t size, bool there)
 {
 	int i;
 
 	for (i = 0; i < 600; i++) {
-		if (find_plugged(bdf) == there)
+		if (find_plugged(bdf, size) == there)
 			return;
 		usleep(100000);
 	}
 	ck_abort_msg("the device did not %s in 60 s", there ? "appear" : "go");
+}
+
+static void plug(char bdf[PB_BDF_LEN], uint64_t size)
+{
+	char command[300];
+
+	snprintf(command, sizeof(command), "{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-memfd\",\"id\":\"hotmem%u\","
+		 "\"size\":%llu}}", (unsigned int)(size / MIB), (unsigned long long)size);
+	qmp(command);
+	snprintf(command, sizeof(command), "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"ivshmem-plain\",\"id\":\"hot\",\"memdev\":"
+		 "\"hotmem%u\",\"bus\":\"%s\"}}", (unsigned int)(size / MIB), size == GIB ? "spare1" : "spare0");
+	qmp(command);
+	wait_plugged(bdf, size, true);
+}
+
+static void pull(void)
+{
+	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"hot\"}}");
+}
+
+/* QEMU lets go of the memory a moment after the device is gone from the guest */
+static void forget_memory(uint64_t size)
+{
+	char command[200], *answer;
+	int i;
+
+	snprintf(command, sizeof(command), "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"hotmem%u\"}}", (unsigned int)(size / MIB));
+	for (i = 0; i < 100; i++) {
+		bool done;
+
+		answer = lab_qmp(command);
+		done = strstr(answer, "\"return\"");
+		free(answer);
+		if (done)
+			return;
+		usleep(100000);
+	}
+	ck_abort_msg("QEMU keeps the memory of a device that was pulled");
 }
 
 START_TEST(plugged_used_and_pulled)
@@ -58,11 +98,8 @@ START_TEST(plugged_used_and_pulled)
 	uint8_t *bar;
 	void *p;
 
-	qmp("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-memfd\",\"id\":\"hotmem\",\"size\":16777216}}");
-	qmp("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"ivshmem-plain\",\"id\":\"hot\",\"memdev\":\"hotmem\",\"bus\":\"spare0\"}}");
-	wait_plugged(bdf, true);
-
-	ok(pb_pci_bind(bdf, NULL, &err));
+	plug(bdf, SIZE);
+	ok(pb_pci_bind(bdf, lab_driver(), &err));
 	ok(pb_device_open(iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
 	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
@@ -76,17 +113,97 @@ START_TEST(plugged_used_and_pulled)
 	munmap(p, 4 * PAGE);
 
 	/* pulled: the driver asks its user to let go, and waits for it */
-	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"hot\"}}");
+	pull();
 	sleep(7); /* the slot's button blinks for 5 s */
-	ck_assert(find_plugged(bdf));
+	ck_assert(find_plugged(bdf, SIZE));
 	pb_device_close(plugged);
-	wait_plugged(bdf, false);
+	wait_plugged(bdf, SIZE, false);
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
 	dma_faults(iova, 0);
 	ok(pb_unmap(m, &err));
 	pb_buffer_close(buffer);
 	refused(pb_device_open(iommu, bdf, &plugged, &err), ENODEV, "no PCI function");
+	forget_memory(SIZE);
+}
+END_TEST
+
+/* with our driver, what was exported is dead as soon as the device is to go, although its user has it open still */
+START_TEST(pulled_from_under_a_buffer)
+{
+	struct pb_range range = { MIB, 4 * PAGE };
+	struct pb_device *plugged;
+	struct pb_buffer *buffer;
+	struct pb_mapping *m;
+	char bdf[PB_BDF_LEN];
+	uint8_t *p;
+	int i;
+
+	plug(bdf, SIZE);
+	ok(pb_pci_bind(bdf, lab_driver(), &err));
+	ok(pb_device_open(iommu, bdf, &plugged, &err));
+	ok(pb_device_set_decoding(plugged, true, &err));
+	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
+	m = map_rw(buffer);
+	p = map_fd(pb_buffer_fd(buffer), 0, 4 * PAGE);
+	lab_pattern(memory.p, LEN, 61);
+	edu_copy(&edu, memory.iova, pb_mapping_iova(m), LEN);
+	ck_assert_mem_eq(p, memory.p, LEN);
+	pull();
+	for (i = 0; i < 300 && query(pb_buffer_fd(buffer)).state != PEERBAR_STATE_DEAD; i++)
+		usleep(100000);
+	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
+	ck_assert(!can_read(p, NULL));
+	dma_faults(pb_mapping_iova(m), 0);
+	ck_assert(find_plugged(bdf, SIZE));
+	pb_device_close(plugged);
+	wait_plugged(bdf, SIZE, false);
+	/* the buffer outlives the device */
+	ck_assert(!can_read(p, NULL));
+	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
+	munmap(p, 4 * PAGE);
+	ok(pb_unmap(m, &err));
+	pb_buffer_close(buffer);
+	forget_memory(SIZE);
+}
+END_TEST
+
+/* a BAR of 1 GiB is one page fault */
+START_TEST(a_gigabyte)
+{
+	struct pb_range range = { 0, GIB };
+	struct peerbar_test_pte pte;
+	struct pb_device *plugged;
+	struct pb_buffer *buffer;
+	struct peerbar_query q;
+	char bdf[PB_BDF_LEN];
+	uint8_t *p;
+
+	plug(bdf, GIB);
+	ok(pb_pci_bind(bdf, lab_driver(), &err));
+	ok(pb_device_open(iommu, bdf, &plugged, &err));
+	ok(pb_device_set_decoding(plugged, true, &err));
+	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
+	p = map_fd_aligned(pb_buffer_fd(buffer), 0, GIB, GIB, 0);
+	ck_assert(can_write(p + 5, 0x11));
+	ck_assert(can_write(p + GIB - 1, 0x22));
+	q = query(pb_buffer_fd(buffer));
+	ck_assert_uint_eq(q.faults[0], 0);
+	ck_assert_uint_eq(q.faults[1], 0);
+	ck_assert_uint_eq(q.faults[2], 1);
+	ck_assert(page_table(p + 12345678, &pte));
+	ck_assert_uint_eq(pte.size, GIB);
+	ok(pb_device_set_decoding(plugged, false, &err));
+	ck_assert(!can_read(p + 5, NULL) && !can_read(p + GIB - 1, NULL));
+	ok(pb_device_set_decoding(plugged, true, &err));
+	ck_assert_uint_eq(p[5], 0x11);
+	ck_assert_uint_eq(p[GIB - 1], 0x22);
+	munmap(p, GIB);
+	pb_buffer_close(buffer);
+	pb_device_close(plugged);
+	pull();
+	wait_plugged(bdf, GIB, false);
+	forget_memory(GIB);
 }
 END_TEST
 
@@ -98,6 +215,12 @@ Suite *plug_suite(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, plugged_used_and_pulled);
+	suite_add_tcase(s, t);
+	t = tcase_create("ours");
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, ours_up, ours_down);
+	tcase_add_test(t, pulled_from_under_a_buffer);
+	tcase_add_test(t, a_gigabyte);
 	suite_add_tcase(s, t);
 	return s;
 }

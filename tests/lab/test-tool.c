@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "ours.h"
 
 static char output[65536]; /* stdout and stderr of the last command, together unless it redirects them */
 
@@ -234,6 +234,92 @@ START_TEST(map_is_told_of_a_revocation)
 }
 END_TEST
 
+/* ---- with our modules ---- */
+
+static void modules_up(void)
+{
+	context_up();
+	module_load("peerbar-vfio-pci");
+	module_load("peerbar-iommufd");
+	ok(pb_pci_bind(lab_bdf(LAB_GPU), "peerbar-vfio-pci", &err));
+}
+
+static void modules_down(void)
+{
+	ok(pb_pci_bind(lab_bdf(LAB_GPU), NULL, &err));
+	context_down();
+	/* the suites after this one are for a kernel without our modules, unless they say otherwise */
+	ck_assert_int_eq(module_unload("peerbar_iommufd"), 0);
+	ck_assert_int_eq(module_unload("peerbar_vfio_pci"), 0);
+	ck_assert_int_eq(module_unload("peerbar"), 0);
+}
+
+START_TEST(capabilities)
+{
+	struct json_object *o, *list;
+	size_t i;
+
+	ck_assert_int_eq(run("peerbar --json capabilities 2>&1"), 0);
+	o = parsed();
+	is_number(o, "abi", 1);
+	list = member(o, "capabilities");
+	ck_assert_uint_gt(json_object_array_length(list), 5);
+	for (i = 0; i < json_object_array_length(list); i++) {
+		struct json_object *c = json_object_array_get_idx(list, i);
+
+		ck_assert_msg(json_object_get_boolean(member(c, "there")), "%s is said to be missing", json_object_get_string(c));
+	}
+	json_object_put(o);
+	/* without them, the one that is missing is named */
+	ok(pb_pci_bind(lab_bdf(LAB_GPU), NULL, &err));
+	ck_assert_int_eq(module_unload("peerbar_iommufd"), 0);
+	ck_assert_int_eq(run("peerbar capabilities 2>&1"), 0);
+	says("missing:");
+	says("peerbar-iommufd");
+	module_load("peerbar-iommufd");
+	ok(pb_pci_bind(lab_bdf(LAB_GPU), "peerbar-vfio-pci", &err));
+}
+END_TEST
+
+/* a buffer with an attribute, another process that looks at it and writes, and the owner who takes it back; watched */
+START_TEST(peek_poke_list_and_watch)
+{
+	struct json_object *o;
+
+	ck_assert_int_eq(run("rm -f /tmp/held /tmp/watched /tmp/watching; peerbar --json watch --count 2 --timeout 60 >/tmp/watched 2>/tmp/watching & "
+			     "w=$!; n=0; until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "peerbar export %s 2 1M:64K --memattr wc,nc --hold >/tmp/held 2>&1 & e=$!; n=0; "
+			     "until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "fd=$(grep '^[0-9]*:[0-9]*$' /tmp/held); peerbar poke $fd 16 c0ffee01 && peerbar peek $fd 16 4; "
+			     "peerbar query $fd; peerbar list; kill -USR1 $e; n=0; "
+			     "until grep -qs revoked /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "peerbar query $fd; peerbar peek $fd 16 4 2>&1; echo status $?; wait $w; echo watch $?; kill $e; wait $e; echo end $?",
+			     lab_bdf(LAB_GPU)), 0);
+	says("c0 ff ee 01");
+	says("WC");
+	says("LIVE");
+	says(lab_bdf(LAB_GPU));
+	says("DEAD");
+	says("status 1");
+	says("revoked for good");
+	says("watch 0");
+	says("end 0");
+	ck_assert(lab_host_sees(MIB + 16, "\xc0\xff\xee\x01", 4));
+	ck_assert_int_eq(run("head -n 1 /tmp/watched"), 0);
+	o = parsed();
+	is_string(o, "event", "created");
+	is_string(o, "device", lab_bdf(LAB_GPU));
+	json_object_put(o);
+	ck_assert_int_eq(run("tail -n 1 /tmp/watched"), 0);
+	o = parsed();
+	is_string(o, "event", "revoked");
+	is_string(o, "state", "DEAD");
+	json_object_put(o);
+	ck_assert_int_eq(run("peerbar --json list"), 0);
+	ck_assert(!strstr(output, lab_bdf(LAB_GPU)));
+}
+END_TEST
+
 Suite *tool_suite(void)
 {
 	Suite *s = suite_create("tool");
@@ -248,6 +334,12 @@ Suite *tool_suite(void)
 	tcase_add_test(t, another_process);
 	tcase_add_test(t, map);
 	tcase_add_test(t, map_is_told_of_a_revocation);
+	suite_add_tcase(s, t);
+	t = tcase_create("modules");
+	tcase_set_timeout(t, 240);
+	tcase_add_checked_fixture(t, modules_up, modules_down);
+	tcase_add_test(t, capabilities);
+	tcase_add_test(t, peek_poke_list_and_watch);
 	suite_add_tcase(s, t);
 	return s;
 }

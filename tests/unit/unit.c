@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* What can be tested without a machine: parsing, searching, refusing, and the errors of calls that need no device. */
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -25,6 +27,12 @@ START_TEST(errors_are_sentences)
 	/* nobody need ask for the text */
 	ck_assert_int_eq(pb_fail(NULL, EIO, "x"), -EIO);
 	ck_assert_int_eq(pb_fail_errno(NULL, EIO, "x"), -EIO);
+	/* what is not there is named, and how to get it */
+	ck_assert_int_eq(pb_fail_driver(&err, "0000:01:00.0", "cannot do %s", "it"), -EOPNOTSUPP);
+	ck_assert_int_eq(err.code, EOPNOTSUPP);
+	ck_assert_str_eq(err.text, "cannot do it: this needs the kernel module peerbar-vfio-pci; load it and bind the device to it: "
+			 "peerbar bind --driver peerbar-vfio-pci 0000:01:00.0");
+	ck_assert_int_eq(pb_fail_driver(NULL, "", "x"), -EOPNOTSUPP);
 	/* what is too long is cut, not written behind the end */
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
@@ -38,6 +46,7 @@ END_TEST
 START_TEST(model_of_exporters)
 {
 	ck_assert_int_eq(pb_exporter_model("vfio_pci_core"), PB_REVOCABLE);
+	ck_assert_int_eq(pb_exporter_model("peerbar_vfio_pci"), PB_REVOCABLE);
 	ck_assert_int_eq(pb_exporter_model("udmabuf"), PB_PINNED);
 	ck_assert_int_eq(pb_exporter_model("system"), PB_PINNED);
 	/* a guess is no answer: neither for strangers, nor for those who share a name, nor for what only looks like a known one */
@@ -60,6 +69,30 @@ START_TEST(model_names)
 }
 END_TEST
 
+START_TEST(other_names)
+{
+	ck_assert_str_eq(pb_model_basis_name(PB_BASIS_NONE), "NONE");
+	ck_assert_str_eq(pb_model_basis_name(PB_BASIS_NAME), "NAME");
+	ck_assert_str_eq(pb_model_basis_name(PB_BASIS_DERIVED), "DERIVED");
+	ck_assert_str_eq(pb_model_basis_name(PB_BASIS_DECLARED), "DECLARED");
+	ck_assert_str_eq(pb_buffer_state_name(PB_BUFFER_LIVE), "LIVE");
+	ck_assert_str_eq(pb_buffer_state_name(PB_BUFFER_REVOKED), "REVOKED");
+	ck_assert_str_eq(pb_buffer_state_name(PB_BUFFER_DEAD), "DEAD");
+	ck_assert_str_eq(pb_buffer_state_name((enum pb_buffer_state)77), "UNKNOWN");
+	ck_assert_str_eq(pb_memattr_name(PB_NC), "NC");
+	ck_assert_str_eq(pb_memattr_name(PB_WC), "WC");
+	ck_assert_str_eq(pb_memattr_name(PB_WB), "WB");
+	/* of another group */
+	ck_assert_str_eq(pb_memattr_name((enum pb_memattr)0x01000001), "OTHER");
+	ck_assert_str_eq(pb_event_name(PB_EVENT_CREATED), "created");
+	ck_assert_str_eq(pb_event_name(PB_EVENT_REVOKED), "revoked");
+	ck_assert_str_eq(pb_event_name(PB_EVENT_RESTORED), "restored");
+	ck_assert_str_eq(pb_event_name(PB_EVENT_MOVED), "moved");
+	ck_assert_str_eq(pb_event_name(PB_EVENT_RELEASED), "released");
+	ck_assert_str_eq(pb_event_name(PB_EVENT_LOST), "lost");
+}
+END_TEST
+
 START_TEST(model_refusals)
 {
 	ck_assert_int_eq(pb_model_accept(PB_PINNED, false, "udmabuf", &err), 0);
@@ -79,7 +112,7 @@ END_TEST
 START_TEST(dynamic_is_refused_before_anything_else)
 {
 	struct pb_piece piece = { .fd = -1, .size = 0x10000 };
-	struct pb_dmabuf dmabuf = { .fd = -1, .fdinfo = { .size = 0x10000, .exporter = "mover" }, .model = PB_DYNAMIC,
+	struct pb_dmabuf dmabuf = { .fd = -1, .info = { .size = 0x10000, .exporter = "mover", .model = PB_DYNAMIC },
 				    .pieces = &piece, .nr_pieces = 1 };
 	struct pb_buffer buffer = { &dmabuf };
 	struct pb_iommu iommu = { .fd = -1 };
@@ -88,9 +121,318 @@ START_TEST(dynamic_is_refused_before_anything_else)
 
 	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ, 0, &mapping, &err), EOPNOTSUPP, "DYNAMIC");
 	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ | PB_MAP_UNKNOWN_MODEL, 0, &mapping, &err), EOPNOTSUPP, "DYNAMIC");
-	dmabuf.model = PB_UNKNOWN;
+	dmabuf.info.model = PB_UNKNOWN;
 	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ, 0, &mapping, &err), EOPNOTSUPP, "PB_MAP_UNKNOWN_MODEL");
 	ck_assert_ptr_null(mapping);
+}
+END_TEST
+
+/* ---- what takes a device on peerbar-vfio-pci ---- */
+
+/* an empty file for a VFIO device: it knows no ioctl, as a device on another driver does not know ours */
+static void make_device(struct pb_device *device)
+{
+	memset(device, 0, sizeof(*device));
+	device->fd = memfd_create("device", MFD_CLOEXEC);
+	ck_assert_int_ge(device->fd, 0);
+	strcpy(device->bdf, "0000:01:00.0");
+	device->nr_regions = PB_BARS;
+	device->regions[2].size = 1 << 20;
+	device->memory_bar[2] = true;
+}
+
+START_TEST(refusals_name_the_driver)
+{
+	static const char how[] = "peerbar bind --driver peerbar-vfio-pci 0000:01:00.0";
+	struct pb_origin *origin = pb_origin_new("0000:01:00.0");
+	struct pb_dmabuf dmabuf = { .fd = 0, .info = { .size = 0x10000 }, .origin = origin };
+	struct pb_buffer buffer = { &dmabuf };
+	enum pb_memattr wc = PB_WC;
+	struct pb_device device;
+	uint64_t cookie = 7;
+
+	make_device(&device);
+	refused(pb_buffer_revoke(&device, &buffer, &err), EOPNOTSUPP, how);
+	ck_assert(!dmabuf.dead);
+	refused(pb_buffer_set_memattr(&device, &buffer, &wc, 1, NULL, &err), EOPNOTSUPP, how);
+	refused(pb_buffer_memattr(&device, &buffer, &wc, &err), EOPNOTSUPP, how);
+	refused(pb_device_mmap_cookie(&device, 2, 0, 0x1000, PB_WC, &cookie, &err), EOPNOTSUPP, how);
+	ck_assert_int_eq(wc, PB_WC);
+	ck_assert_uint_eq(cookie, 7);
+	pb_origin_put(origin);
+	close(device.fd);
+}
+END_TEST
+
+START_TEST(wrong_arguments_for_mmap)
+{
+	uint64_t page = pb_page_size();
+	struct pb_dmabuf dmabuf = { .fd = -1, .info = { .size = 4 * page } };
+	struct pb_buffer buffer = { &dmabuf };
+	struct pb_device device;
+	uint64_t cookie;
+	void *p;
+
+	refused(pb_buffer_mmap(&buffer, 1, page, false, &p, &err), EINVAL, "multiple of the page size");
+	refused(pb_buffer_mmap(&buffer, 0, 0, false, &p, &err), EINVAL, "length not 0");
+	refused(pb_buffer_mmap(&buffer, 0, 4 * page + 1, false, &p, &err), ERANGE, "its size is 0x");
+	refused(pb_buffer_mmap(&buffer, 4 * page, 1, false, &p, &err), ERANGE, "its size is 0x");
+	refused(pb_buffer_mmap(&buffer, UINT64_MAX - page + 1, page, false, &p, &err), ERANGE, "its size is 0x");
+	make_device(&device);
+	refused(pb_buffer_set_memattr(&device, &buffer, NULL, 0, NULL, &err), EINVAL, "no attribute");
+	refused(pb_device_mmap_cookie(&device, 6, 0, page, PB_NC, &cookie, &err), EINVAL, "BARs 0 to 5");
+	refused(pb_device_mmap_cookie(&device, 1, 0, page, PB_NC, &cookie, &err), ENODEV, "no such BAR");
+	refused(pb_device_mmap_cookie(&device, 2, 1, page, PB_NC, &cookie, &err), EINVAL, "cannot make a cookie for range 0");
+	refused(pb_device_mmap_cookie(&device, 2, 0, 0, PB_NC, &cookie, &err), EINVAL, "its length is 0");
+	refused(pb_device_mmap_cookie(&device, 2, 1 << 20, page, PB_NC, &cookie, &err), ERANGE, "beyond the BAR");
+	refused(pb_device_mmap_cookie(&device, 2, page, -page, PB_NC, &cookie, &err), EOVERFLOW, "2^64");
+	refused(pb_device_mmap_at(&device, 0, 0, false, &p, &err), EINVAL, "length must not be 0");
+	refused(pb_device_mmap_at(&device, 1, page, false, &p, &err), EINVAL, "no cookie of this device");
+	close(device.fd);
+}
+END_TEST
+
+/* a buffer that is revoked for good takes its mappings with it, those that come late too, and nobody else's */
+START_TEST(the_end_of_a_buffer)
+{
+	struct pb_origin *origin = pb_origin_new("");
+	struct pb_ioas ioas = { .lock = PTHREAD_MUTEX_INITIALIZER, .events_lock = PTHREAD_MUTEX_INITIALIZER };
+	struct pb_dmabuf one = { .origin = origin }, other = { .origin = origin };
+	struct pb_mapping mappings[] = { { .ioas = &ioas, .dmabuf = &one }, { .ioas = &ioas, .dmabuf = &other },
+					 { .ioas = &ioas, .dmabuf = &one } };
+	unsigned int i;
+
+	TAILQ_INIT(&ioas.revoked);
+	ioas.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ck_assert_int_ge(ioas.event_fd, 0);
+	pb_origin_watch(origin, &mappings[0], pb_origin_revocations(origin));
+	pb_origin_watch(origin, &mappings[1], pb_origin_revocations(origin));
+	pb_origin_kill(&one);
+	ck_assert_int_eq(pb_mapping_state(&mappings[0]), PB_REVOKED);
+	ck_assert_int_eq(pb_mapping_state(&mappings[1]), PB_LIVE);
+	pb_origin_watch(origin, &mappings[2], pb_origin_revocations(origin));
+	ck_assert_int_eq(pb_mapping_state(&mappings[2]), PB_REVOKED);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(&ioas), &mappings[0]);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(&ioas), &mappings[2]);
+	ck_assert_ptr_null(pb_ioas_next_revoked(&ioas));
+	for (i = 0; i < 3; i++)
+		pb_origin_unwatch(origin, &mappings[i]);
+	pb_origin_put(origin);
+	close(ioas.event_fd);
+}
+END_TEST
+
+/* ---- netlink ---- */
+
+/* a message in the making */
+static struct {
+	_Alignas(struct nlattr) char bytes[4096];
+	size_t n;
+} message;
+
+static void put(unsigned int type, const void *value, size_t size)
+{
+	struct nlattr head = { .nla_type = (uint16_t)type, .nla_len = (uint16_t)(NLA_HDRLEN + size) };
+
+	memset(message.bytes + message.n, 0, NLA_HDRLEN + NLA_ALIGN(size));
+	memcpy(message.bytes + message.n, &head, sizeof(head));
+	memcpy(message.bytes + message.n + NLA_HDRLEN, value, size);
+	message.n += NLA_HDRLEN + NLA_ALIGN(size);
+}
+
+static void put_number(unsigned int type, uint64_t value, size_t size)
+{
+	/* little-endian or not, the kernel's numbers are the processor's */
+	uint32_t half = (uint32_t)value;
+
+	put(type, size == 4 ? (void *)&half : (void *)&value, size);
+}
+
+static void put_text(unsigned int type, const char *text)
+{
+	put(type, text, strlen(text) + 1);
+}
+
+static void put_range(uint64_t start, uint64_t length)
+{
+	size_t at = message.n;
+	struct nlattr head;
+
+	put(PEERBAR_A_RANGE | NLA_F_NESTED, "", 0);
+	put_number(PEERBAR_A_RANGE_START, start, 8);
+	put_number(PEERBAR_A_RANGE_LENGTH, length, 8);
+	memcpy(&head, message.bytes + at, sizeof(head));
+	head.nla_len = (uint16_t)(message.n - at);
+	memcpy(message.bytes + at, &head, sizeof(head));
+}
+
+START_TEST(a_listed_buffer)
+{
+	struct pb_listed b;
+
+	message.n = 0;
+	put_number(PEERBAR_A_ID, 0x123456789abULL, 8);
+	put_text(PEERBAR_A_EXPORTER, "peerbar_vfio_pci");
+	put_text(PEERBAR_A_DEVICE, "0000:01:00.0");
+	put_text(PEERBAR_A_NAME, "0000:01:00.0/BAR2");
+	put_number(PEERBAR_A_SIZE, 0x300000000ULL, 8);
+	put_number(PEERBAR_A_MODEL, PEERBAR_MODEL_REVOCABLE, 4);
+	put_number(PEERBAR_A_STATE, PEERBAR_STATE_DEAD, 4);
+	put_number(PEERBAR_A_MEMATTR, PEERBAR_MEMATTR_WC, 4);
+	put_number(PEERBAR_A_NR_RANGES, 3, 4);
+	put_number(PEERBAR_A_NR_IMPORTERS, 2, 4);
+	put_number(PEERBAR_A_NR_MMAPS, 5, 4);
+	put_number(PEERBAR_A_CREATOR, 4711, 4);
+	put_range(0x1000, 0x2000);
+	put_range(0x100000000ULL, 0x4000);
+	put_text(PEERBAR_A_IMPORTER, "iommu");
+	put_text(PEERBAR_A_IMPORTER, "0000:02:00.0");
+	/* of a newer kernel module */
+	put_text(PEERBAR_A_MAX + 1, "what is this?");
+	ck_assert_int_eq(pb_parse_listed(message.bytes, message.n, &b), 0);
+	ck_assert_uint_eq(b.id, 0x123456789abULL);
+	ck_assert_str_eq(b.exporter, "peerbar_vfio_pci");
+	ck_assert_str_eq(b.device, "0000:01:00.0");
+	ck_assert_str_eq(b.name, "0000:01:00.0/BAR2");
+	ck_assert_uint_eq(b.size, 0x300000000ULL);
+	ck_assert_int_eq(b.model, PB_REVOCABLE);
+	ck_assert_int_eq(b.state, PB_BUFFER_DEAD);
+	ck_assert_int_eq(b.memattr, PB_WC);
+	ck_assert_uint_eq(b.nr_ranges, 3);
+	ck_assert_uint_eq(b.nr_importers, 2);
+	ck_assert_uint_eq(b.nr_mmaps, 5);
+	ck_assert_uint_eq(b.creator, 4711);
+	ck_assert_uint_eq(b.nr_extents, 2);
+	ck_assert_uint_eq(b.extents[0].start, 0x1000);
+	ck_assert_uint_eq(b.extents[0].length, 0x2000);
+	ck_assert_uint_eq(b.extents[1].start, 0x100000000ULL);
+	ck_assert_uint_eq(b.nr_importer_names, 2);
+	ck_assert_str_eq(b.importer_names[0], "iommu");
+	ck_assert_str_eq(b.importer_names[1], "0000:02:00.0");
+	free(b.extents);
+	free(b.importer_names);
+}
+END_TEST
+
+START_TEST(messages_that_are_wrong)
+{
+	static const char longer[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+	struct pb_listed b;
+
+	/* without a number it is no buffer, and nothing is kept of it */
+	message.n = 0;
+	ck_assert_int_eq(pb_parse_listed(message.bytes, 0, &b), -EBADMSG);
+	put_range(0x1000, 0x2000);
+	put_text(PEERBAR_A_IMPORTER, "iommu");
+	ck_assert_int_eq(pb_parse_listed(message.bytes, message.n, &b), -EBADMSG);
+	ck_assert_ptr_null(b.extents);
+	/* a number that is too short is none; a name that is too long, or not ended, is cut */
+	message.n = 0;
+	put(PEERBAR_A_SIZE, "abcd", 4);
+	put(PEERBAR_A_STATE, "a", 1);
+	put_number(PEERBAR_A_ID, 1, 8);
+	put(PEERBAR_A_NAME, longer, sizeof(longer) - 1);
+	put(PEERBAR_A_EXPORTER, "abc", 3);
+	put(PEERBAR_A_DEVICE, "", 0);
+	ck_assert_int_eq(pb_parse_listed(message.bytes, message.n, &b), 0);
+	ck_assert_uint_eq(b.size, 0);
+	ck_assert_int_eq(b.state, PB_BUFFER_UNKNOWN);
+	ck_assert_uint_eq(strlen(b.name), sizeof(b.name) - 1);
+	ck_assert_str_eq(b.exporter, "abc");
+	ck_assert_str_eq(b.device, "");
+}
+END_TEST
+
+/* the sanitizers watch */
+START_TEST(messages_of_noise)
+{
+	unsigned int seed = 42, round;
+
+	for (round = 0; round < 20000; round++) {
+		size_t i, n = (size_t)rand_r(&seed) % 256;
+		/* just as large as it is, so that reading behind it shows */
+		uint32_t *noise = malloc((n + 3) / 4 * 4 + 4);
+		struct pb_listed b;
+
+		ck_assert_ptr_nonnull(noise);
+		for (i = 0; i <= (n + 3) / 4; i++)
+			noise[i] = (uint32_t)rand_r(&seed) & (rand_r(&seed) % 4 ? 0x000f003f : UINT32_MAX);
+		noise = realloc(noise, n ? n : 1);
+		if (!pb_parse_listed(noise, n, &b)) {
+			free(b.extents);
+			free(b.importer_names);
+		}
+		free(noise);
+	}
+}
+END_TEST
+
+START_TEST(lists_are_one_block)
+{
+	struct pb_listed *list = calloc(2, sizeof(*list)), *packed;
+
+	ck_assert_ptr_nonnull(list);
+	list[0].id = 1;
+	list[1].id = 2;
+	list[1].nr_extents = 2;
+	list[1].extents = calloc(2, sizeof(*list[1].extents));
+	list[1].extents[1].length = 0x1000;
+	list[1].nr_importer_names = 1;
+	list[1].importer_names = calloc(1, sizeof(*list[1].importer_names));
+	strcpy(list[1].importer_names[0], "iommu");
+	packed = pb_pack_listed(list, 2);
+	ck_assert_ptr_nonnull(packed);
+	ck_assert_uint_eq(packed[0].id, 1);
+	ck_assert_ptr_null(packed[0].extents);
+	ck_assert_ptr_null(packed[0].importer_names);
+	ck_assert_uint_eq(packed[1].id, 2);
+	ck_assert_uint_eq(packed[1].extents[1].length, 0x1000);
+	ck_assert_str_eq(packed[1].importer_names[0], "iommu");
+	free(packed);
+	/* none is a list too */
+	packed = pb_pack_listed(NULL, 0);
+	ck_assert_ptr_nonnull(packed);
+	free(packed);
+}
+END_TEST
+
+/* ---- without the modules ---- */
+
+START_TEST(what_the_module_peerbar_is_for)
+{
+	struct pb_listed *list = NULL;
+	struct pb_watch *watch = NULL;
+
+	/* the host may have it */
+	if (!access("/dev/peerbar", F_OK))
+		return;
+	refused(pb_list_buffers(&list, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
+	refused(pb_watch_open(&watch, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
+	ck_assert_ptr_null(list);
+	ck_assert_ptr_null(watch);
+}
+END_TEST
+
+START_TEST(capabilities)
+{
+	struct pb_capabilities caps;
+	unsigned int i;
+
+	ok(pb_capabilities(&caps, &err));
+	for (i = 0; i < PB_NR_CAPABILITIES; i++) {
+		ck_assert(caps.list[i].name && caps.list[i].name[0]);
+		ck_assert(caps.list[i].purpose && caps.list[i].purpose[0]);
+		ck_assert_msg(caps.list[i].there == !caps.list[i].missing[0], "%s: there %d, missing '%s'", caps.list[i].name,
+			      caps.list[i].there, caps.list[i].missing);
+	}
+	ck_assert(caps.list[PB_CAP_PEERBAR].there == (caps.abi == 1));
+	if (access("/dev/peerbar", F_OK)) {
+		ck_assert_str_eq(caps.list[PB_CAP_PEERBAR].missing, "the kernel module peerbar");
+		ck_assert_str_eq(caps.list[PB_CAP_IOMMUFD_SHIM].missing, "the kernel module peerbar-iommufd");
+		ck_assert(!caps.list[PB_CAP_NETLINK].there);
+	}
+	if (access("/dev/iommu", F_OK))
+		ck_assert(strstr(caps.list[PB_CAP_IOMMUFD].missing, "CONFIG_IOMMUFD"));
 }
 END_TEST
 
@@ -302,6 +644,7 @@ START_TEST(null_objects_can_be_freed)
 	pb_device_close(NULL);
 	pb_ioas_destroy(NULL);
 	pb_iommu_close(NULL);
+	pb_watch_close(NULL);
 	ck_assert_int_eq(pb_unmap(NULL, &err), 0);
 }
 END_TEST
@@ -363,6 +706,45 @@ START_TEST(ranges)
 }
 END_TEST
 
+START_TEST(memattrs)
+{
+	static const char *const bad[] = { "", ",", "wc,", ",wc", "wx", "wc nc", "0x100000000", "-1", "wcnc" };
+	enum pb_memattr list[3];
+	unsigned int n = 0;
+	char why[200];
+	size_t i;
+
+	ck_assert(!pbt_parse_memattrs("wc", list, 3, &n, why, sizeof(why)));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_int_eq(list[0], PB_WC);
+	ck_assert(!pbt_parse_memattrs("WB,0x01000002,nc", list, 3, &n, why, sizeof(why)));
+	ck_assert_uint_eq(n, 3);
+	ck_assert_int_eq(list[0], PB_WB);
+	ck_assert_uint_eq((unsigned int)list[1], 0x01000002);
+	ck_assert_int_eq(list[2], PB_NC);
+	ck_assert_int_eq(pbt_parse_memattrs("nc,nc,nc,nc", list, 3, &n, why, sizeof(why)), -ERANGE);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_msg(pbt_parse_memattrs(bad[i], list, 3, &n, why, sizeof(why)) == -EINVAL, "'%s' was taken for attributes", bad[i]);
+		ck_assert_msg(strstr(why, "nc, wc, wb"), "'%s': '%s' does not say what would be right", bad[i], why);
+	}
+}
+END_TEST
+
+START_TEST(bytes)
+{
+	static const char *const bad[] = { "", "0", "0x00", "00 11", "gg", "001" };
+	uint8_t b[4];
+	char why[200];
+	size_t i, n = 0;
+
+	ck_assert(!pbt_parse_bytes("00fF12", b, &n, why, sizeof(why)));
+	ck_assert_uint_eq(n, 3);
+	ck_assert_mem_eq(b, "\x00\xff\x12", 3);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(pbt_parse_bytes(bad[i], b, &n, why, sizeof(why)) == -EINVAL, "'%s' was taken for bytes", bad[i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("unit");
@@ -374,8 +756,18 @@ int main(void)
 	tcase_add_test(t, errors_are_sentences);
 	tcase_add_test(t, model_of_exporters);
 	tcase_add_test(t, model_names);
+	tcase_add_test(t, other_names);
 	tcase_add_test(t, model_refusals);
 	tcase_add_test(t, dynamic_is_refused_before_anything_else);
+	tcase_add_test(t, refusals_name_the_driver);
+	tcase_add_test(t, wrong_arguments_for_mmap);
+	tcase_add_test(t, the_end_of_a_buffer);
+	tcase_add_test(t, a_listed_buffer);
+	tcase_add_test(t, messages_that_are_wrong);
+	tcase_add_test(t, messages_of_noise);
+	tcase_add_test(t, lists_are_one_block);
+	tcase_add_test(t, what_the_module_peerbar_is_for);
+	tcase_add_test(t, capabilities);
 	tcase_add_test(t, fdinfo_of_a_dmabuf);
 	tcase_add_test(t, fdinfo_of_something_else);
 	tcase_add_test(t, fdinfo_with_a_forged_name);
@@ -390,6 +782,8 @@ int main(void)
 	tcase_add_test(t, numbers_good);
 	tcase_add_test(t, numbers_bad);
 	tcase_add_test(t, ranges);
+	tcase_add_test(t, memattrs);
+	tcase_add_test(t, bytes);
 	suite_add_tcase(s, t);
 	/* by themselves, because valgrind finds fault with any use of a descriptor that is not open */
 	t = tcase_create("descriptors");

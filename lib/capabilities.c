@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* What this system can do, and what it lacks, by name. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/socket.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "internal.h"
+
+static const struct {
+	const char *name;
+	const char *purpose;
+} known[PB_NR_CAPABILITIES] = {
+	[PB_CAP_IOMMU] = { "iommu", "devices reach what was mapped for them, and nothing else" },
+	[PB_CAP_IOMMUFD] = { "iommufd", "open devices, and map for them" },
+	[PB_CAP_VFIO_CDEV] = { "vfio-cdev", "open devices" },
+	[PB_CAP_DMABUF] = { "dmabuf", "export BARs with vfio-pci" },
+	[PB_CAP_P2PDMA] = { "p2pdma", "attach other importers than iommufd to BARs" },
+	[PB_CAP_PEERBAR] = { "peerbar", "ask for the model and the state of any dma-buf" },
+	[PB_CAP_NETLINK] = { "netlink", "list buffers, and hear of events" },
+	[PB_CAP_VFIO_PCI] = { "peerbar-vfio-pci", "mmap, memory attributes, revocation for good, cookies" },
+	[PB_CAP_IOMMUFD_SHIM] = { "peerbar-iommufd", "map buffers of peerbar-vfio-pci with iommufd" },
+	[PB_CAP_FTRACE] = { "ftrace", "load peerbar-iommufd" },
+};
+
+static void there(struct pb_capability *c)
+{
+	c->there = true;
+	c->missing[0] = '\0';
+}
+
+static void __attribute__((format(printf, 2, 3))) missing(struct pb_capability *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->missing, sizeof(c->missing), fmt, ap);
+	va_end(ap);
+	c->there = false;
+}
+
+/* ---- the symbols of the kernel and its modules ---- */
+
+enum symbol { SYM_DMABUF, SYM_VFIO, SYM_P2PDMA, SYM_FTRACE, NR_SYMBOLS };
+
+static const char *const symbols[NR_SYMBOLS] = {
+	[SYM_DMABUF] = "vfio_pci_core_feature_dma_buf",
+	[SYM_VFIO] = "vfio_pci_core_ioctl_feature",
+	[SYM_P2PDMA] = "pci_p2pdma_distance_many",
+	[SYM_FTRACE] = "ftrace_regs_caller",
+};
+
+/* which of them there are; false if it cannot be found out */
+static bool find_symbols(bool found[NR_SYMBOLS])
+{
+	char line[1024];
+	unsigned int i;
+	FILE *f;
+
+	memset(found, 0, NR_SYMBOLS * sizeof(*found));
+	f = fopen("/proc/kallsyms", "re");
+	if (!f)
+		return false;
+	/* ADDRESS TYPE NAME [MODULE] */
+	while (fgets(line, sizeof(line), f)) {
+		const char *name = strchr(line, ' ');
+		size_t n;
+
+		name = name ? strchr(name + 1, ' ') : NULL;
+		if (!name)
+			continue;
+		n = strcspn(++name, " \t\n");
+		for (i = 0; i < NR_SYMBOLS; i++)
+			if (!strncmp(name, symbols[i], n) && !symbols[i][n])
+				found[i] = true;
+	}
+	fclose(f);
+	return true;
+}
+
+/* ---- each of them ---- */
+
+static void ask_iommu(struct pb_capability *c)
+{
+	DIR *dir = opendir("/sys/class/iommu");
+	struct dirent *ent;
+
+	missing(c, "an IOMMU that is on: the kernel parameter intel_iommu=on, CONFIG_INTEL_IOMMU or CONFIG_AMD_IOMMU, or the firmware's "
+		"setting");
+	while (dir && (ent = readdir(dir)))
+		if (ent->d_name[0] != '.')
+			there(c);
+	if (dir)
+		closedir(dir);
+}
+
+static void ask_iommufd(struct pb_capability *c)
+{
+	int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0) {
+		close(fd);
+		there(c);
+	} else if (errno == EACCES || errno == EPERM) {
+		missing(c, "the permission to open /dev/iommu");
+	} else {
+		missing(c, "the kernel module iommufd (CONFIG_IOMMUFD), which makes /dev/iommu");
+	}
+}
+
+static void ask_vfio_cdev(struct pb_capability *c)
+{
+	char line[128];
+	FILE *f;
+
+	if (access("/sys/class/vfio-dev", F_OK))
+		missing(c, "the kernel module vfio, which vfio-pci loads");
+	else
+		missing(c, "CONFIG_VFIO_DEVICE_CDEV in the kernel");
+	f = fopen("/proc/devices", "re");
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, " vfio-dev\n"))
+			there(c);
+	fclose(f);
+}
+
+static void ask_symbols(struct pb_capability *list, const struct peerbar_info *info)
+{
+	bool found[NR_SYMBOLS];
+	char enabled[8];
+
+	if (!find_symbols(found)) {
+		missing(&list[PB_CAP_DMABUF], "the permission to read /proc/kallsyms, which would tell");
+		missing(&list[PB_CAP_P2PDMA], "the permission to read /proc/kallsyms, which would tell");
+		missing(&list[PB_CAP_FTRACE], "the permission to read /proc/kallsyms, which would tell");
+		memset(found, 0, sizeof(found));
+	} else {
+		if (found[SYM_VFIO])
+			missing(&list[PB_CAP_DMABUF], "CONFIG_VFIO_PCI_DMABUF in the kernel (Linux 7.2 or newer)");
+		else
+			missing(&list[PB_CAP_DMABUF], "the kernel module vfio-pci-core, which vfio-pci loads");
+		missing(&list[PB_CAP_P2PDMA], "CONFIG_PCI_P2PDMA in the kernel");
+		missing(&list[PB_CAP_FTRACE], "CONFIG_DYNAMIC_FTRACE_WITH_REGS in the kernel");
+	}
+	if (found[SYM_DMABUF])
+		there(&list[PB_CAP_DMABUF]);
+	if (found[SYM_P2PDMA] || (info && info->caps & PEERBAR_CAP_P2PDMA))
+		there(&list[PB_CAP_P2PDMA]);
+	if (!found[SYM_FTRACE])
+		return;
+	if (pb_read_file("/proc/sys/kernel/ftrace_enabled", enabled, sizeof(enabled)) > 0 && enabled[0] == '0')
+		missing(&list[PB_CAP_FTRACE], "the sysctl kernel.ftrace_enabled, which is 0");
+	else
+		there(&list[PB_CAP_FTRACE]);
+}
+
+/* whether the module answers; @info is filled in if it does */
+static bool ask_peerbar(struct pb_capability *c, struct peerbar_info *info)
+{
+	int ret = pb_ask_info(info);
+
+	if (!ret && info->abi == 1)
+		there(c);
+	else if (!ret)
+		missing(c, "a version of the kernel module peerbar with ABI 1; the one that is loaded has ABI %u", info->abi);
+	else if (ret == -EACCES || ret == -EPERM)
+		missing(c, "the permission to open /dev/peerbar");
+	else
+		missing(c, "the kernel module peerbar");
+	return !ret;
+}
+
+static int ask_netlink(struct pb_capability *c)
+{
+	struct nl_sock *sk;
+	int ret;
+
+	sk = nl_socket_alloc();
+	if (!sk)
+		return -ENOMEM;
+	ret = genl_connect(sk);
+	if (!ret)
+		ret = genl_ctrl_resolve(sk, PEERBAR_GENL_NAME);
+	nl_socket_free(sk);
+	if (ret >= 0)
+		there(c);
+	else
+		missing(c, "the kernel module peerbar, whose netlink family is '" PEERBAR_GENL_NAME "'");
+	return 0;
+}
+
+static void ask_modules(struct pb_capability *list, const struct peerbar_info *info)
+{
+	if (!access("/sys/bus/pci/drivers/" PB_DRIVER, F_OK))
+		there(&list[PB_CAP_VFIO_PCI]);
+	else
+		missing(&list[PB_CAP_VFIO_PCI], "the kernel module " PB_DRIVER);
+	if (info && info->caps & PEERBAR_CAP_IOMMUFD)
+		there(&list[PB_CAP_IOMMUFD_SHIM]);
+	else
+		missing(&list[PB_CAP_IOMMUFD_SHIM], "the kernel module peerbar-iommufd");
+}
+
+int pb_capabilities(struct pb_capabilities *capabilities, struct pb_error *err)
+{
+	struct pb_capability *list = capabilities->list;
+	struct peerbar_info answer, *info = NULL;
+	unsigned int i;
+
+	memset(capabilities, 0, sizeof(*capabilities));
+	for (i = 0; i < PB_NR_CAPABILITIES; i++) {
+		list[i].name = known[i].name;
+		list[i].purpose = known[i].purpose;
+	}
+	ask_iommu(&list[PB_CAP_IOMMU]);
+	ask_iommufd(&list[PB_CAP_IOMMUFD]);
+	ask_vfio_cdev(&list[PB_CAP_VFIO_CDEV]);
+	if (ask_peerbar(&list[PB_CAP_PEERBAR], &answer)) {
+		info = &answer;
+		capabilities->abi = answer.abi;
+	}
+	ask_symbols(list, info);
+	ask_modules(list, info);
+	if (ask_netlink(&list[PB_CAP_NETLINK]))
+		return pb_fail_errno(err, ENOMEM, "cannot ask for the netlink family '" PEERBAR_GENL_NAME "'");
+	return 0;
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* What a device that is bound to peerbar-vfio-pci adds: buffers in processes, their memory attributes, their end; cookies. */
+#include <stdio.h>
+
+#include "internal.h"
+#include "uapi.h"
+
+typedef unsigned long long ull;
+
+/* VFIO_DEVICE_FEATURE, once: -errno; -ENOTTY if the device's driver has no such feature */
+static int feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
+{
+	_Alignas(uint64_t) char room[sizeof(struct vfio_device_feature) + sizeof(struct peerbar_vfio_mmap_cookie)];
+	struct vfio_device_feature *request = (struct vfio_device_feature *)room;
+	int ret;
+
+	request->argsz = (uint32_t)(sizeof(*request) + size);
+	request->flags = flags;
+	memcpy(request->data, payload, size);
+	ret = ioctl(device->fd, VFIO_DEVICE_FEATURE, request) < 0 ? -errno : 0;
+	memcpy(payload, request->data, size);
+	return ret;
+}
+
+static int feature_again(struct pb_device *device, uint32_t flags, void *payload, size_t size)
+{
+	int ret;
+
+	do {
+		ret = feature(device, flags, payload, size);
+	} while (ret == -EINTR);
+	return ret;
+}
+
+/* ---- buffers in processes ---- */
+
+static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, struct pb_error *err)
+{
+	struct pb_buffer_info info;
+
+	if (pb_buffer_query(buffer, &info, NULL))
+		info = buffer->dmabuf->info;
+	/* that is what dma-buf says for an exporter without mmap */
+	if (ret == -EINVAL && !info.mappable) {
+		if (!strcmp(info.exporter, "vfio_pci_core"))
+			return pb_fail_driver(err, info.bdf, "cannot map %s into this process", what);
+		return pb_fail(err, EOPNOTSUPP, "cannot map %s into this process: its exporter '%s' refuses mmap", what, info.exporter);
+	}
+	if (ret == -ENODEV && info.state == PB_BUFFER_DEAD)
+		return pb_fail(err, ENODEV, "cannot map %s into this process: the buffer was revoked for good; its ranges can be exported "
+			       "afresh", what);
+	if (ret == -EACCES)
+		return pb_fail(err, EACCES, "cannot map %s into this process for writing: its descriptor is for reading only", what);
+	return pb_fail_errno(err, -ret, "cannot map %s into this process (mmap)", what);
+}
+
+int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable, void **address, struct pb_error *err)
+{
+	uint64_t size = buffer->dmabuf->info.size;
+	char what[80];
+	int ret;
+
+	snprintf(what, sizeof(what), "0x%zx bytes at 0x%llx of a buffer", length, (ull)offset);
+	if (!length || !pb_aligned(offset, pb_page_size()))
+		return pb_fail(err, EINVAL, "cannot map %s into this process: the offset must be a multiple of the page size, 0x%llx, and the "
+			       "length not 0", what, (ull)pb_page_size());
+	if (offset > size || length > size - offset)
+		return pb_fail(err, ERANGE, "cannot map %s into this process: its size is 0x%llx", what, (ull)size);
+	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable, address);
+	return ret ? mmap_failed(buffer, what, ret, err) : 0;
+}
+
+/* ---- memory attributes ---- */
+
+static int memattr_failed(struct pb_device *device, const char *verb, int ret, struct pb_error *err)
+{
+	if (ret == -ENOTTY)
+		return pb_fail_driver(err, device->bdf, "cannot %s the memory attribute of a buffer of %s", verb, device->bdf);
+	if (ret == -ENODEV)
+		return pb_fail(err, ENODEV, "cannot %s the memory attribute of a buffer: it is not one of %s, or was revoked for good", verb,
+			       device->bdf);
+	return pb_fail_errno(err, -ret, "cannot %s the memory attribute of a buffer of %s (VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR)", verb,
+			     device->bdf);
+}
+
+int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, const enum pb_memattr *memattrs,
+			  unsigned int nr_memattrs, enum pb_memattr *chosen, struct pb_error *err)
+{
+	int ret = -EOPNOTSUPP;
+	unsigned int i;
+
+	if (!nr_memattrs || !memattrs)
+		return pb_fail(err, EINVAL, "cannot set the memory attribute of a buffer of %s: no attribute was given; PB_NC is one",
+			       device->bdf);
+	for (i = 0; ret == -EOPNOTSUPP && i < nr_memattrs; i++) {
+		struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd, .memattr = (uint32_t)memattrs[i] };
+
+		ret = feature_again(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &payload, sizeof(payload));
+		if (!ret && chosen)
+			*chosen = memattrs[i];
+	}
+	if (ret == -EOPNOTSUPP)
+		return pb_fail(err, EOPNOTSUPP, "cannot set the memory attribute of a buffer of %s to %s (0x%x)%s: that is not supported; NC "
+			       "always is", device->bdf, pb_memattr_name(memattrs[0]), (unsigned int)memattrs[0],
+			       nr_memattrs > 1 ? " or another of those that were given" : "");
+	return ret ? memattr_failed(device, "set", ret, err) : 0;
+}
+
+int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum pb_memattr *memattr, struct pb_error *err)
+{
+	struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd };
+	int ret;
+
+	ret = feature_again(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &payload, sizeof(payload));
+	if (ret)
+		return memattr_failed(device, "get", ret, err);
+	*memattr = (enum pb_memattr)payload.memattr;
+	return 0;
+}
+
+/* ---- the end of a buffer ---- */
+
+static int revoke_fd(struct pb_device *device, int fd)
+{
+	struct peerbar_vfio_revoke payload = { .dmabuf_fd = fd };
+
+	return feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &payload, sizeof(payload));
+}
+
+/*
+ * The pieces first: they are known to iommufd alone, which lets go at once, and so the one that may have to be waited for is the last.
+ * Whatever happens to one, the others are revoked too.
+ */
+static int revoke_all(struct pb_device *device, const struct pb_dmabuf *dmabuf)
+{
+	bool interrupted = false;
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; dmabuf->nr_pieces > 1 && i < dmabuf->nr_pieces; i++) {
+		ret = revoke_fd(device, dmabuf->pieces[i].fd);
+		if (ret == -EINTR)
+			interrupted = true;
+		else if (ret)
+			return ret;
+	}
+	ret = revoke_fd(device, dmabuf->fd);
+	return !ret && interrupted ? -EINTR : ret;
+}
+
+int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct pb_error *err)
+{
+	int ret;
+
+	ret = revoke_all(device, buffer->dmabuf);
+	if (!ret || ret == -EINTR)
+		pb_origin_kill(buffer->dmabuf);
+	switch (ret) {
+	case 0:
+		return 0;
+	case -EINTR:
+		return pb_fail(err, EINTR, "a signal came while a buffer of %s was being revoked: it is dead, but an importer has not let go "
+			       "of it yet; calling again waits for that", device->bdf);
+	case -ENOTTY:
+		return pb_fail_driver(err, device->bdf, "cannot revoke a buffer of %s for good", device->bdf);
+	case -ENODEV:
+		return pb_fail(err, ENODEV, "cannot revoke a buffer: it is not one of %s, or was not exported by its present driver",
+			       device->bdf);
+	default:
+		return pb_fail_errno(err, -ret, "cannot revoke a buffer of %s (VFIO_DEVICE_FEATURE_PEERBAR_REVOKE)", device->bdf);
+	}
+}
+
+/* ---- cookies ---- */
+
+int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t offset, uint64_t length, enum pb_memattr memattr,
+			  uint64_t *mmap_offset, struct pb_error *err)
+{
+	struct peerbar_vfio_mmap_cookie payload = { .region_index = bar, .nr_ranges = 1, .offset = offset, .length = length,
+						    .memattr = (uint32_t)memattr };
+	struct pb_range range = { .offset = offset, .length = length };
+	int ret;
+
+	ret = pb_check_ranges(device, bar, &range, 1, "make a cookie for", err);
+	if (ret)
+		return ret;
+	ret = feature_again(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE, &payload, sizeof(payload));
+	if (ret == -ENOTTY)
+		return pb_fail_driver(err, device->bdf, "cannot make a cookie for BAR %u of %s", bar, device->bdf);
+	if (ret == -EOPNOTSUPP)
+		return pb_fail(err, EOPNOTSUPP, "cannot make a cookie for BAR %u of %s: the memory attribute %s (0x%x) is not supported; NC "
+			       "always is", bar, device->bdf, pb_memattr_name(memattr), (unsigned int)memattr);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot make a cookie for BAR %u of %s (VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE)", bar,
+				     device->bdf);
+	*mmap_offset = payload.mmap_offset;
+	return 0;
+}
+
+int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t length, bool writable, void **address,
+		      struct pb_error *err)
+{
+	int ret;
+
+	if (!length)
+		return pb_fail(err, EINVAL, "cannot map 0 bytes at the cookie 0x%llx of %s: the length must not be 0", (ull)mmap_offset,
+			       device->bdf);
+	ret = pb_mmap(device->fd, mmap_offset, length, writable, address);
+	if (ret == -EINVAL)
+		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it is no cookie of this device, or stands for "
+			       "less", length, (ull)mmap_offset, device->bdf);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at the cookie 0x%llx of %s (mmap)", length, (ull)mmap_offset,
+				     device->bdf);
+	return 0;
+}

@@ -1,0 +1,1878 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * A process of lab-stress, see stress.h: two threads, which do one thing after the other, each chosen by the seed, and check what
+ * came of it.
+ *
+ * A descriptor that one thread closes may be in use by the other, who is then told EBADF: so that it never is another file's, the
+ * descriptors of buffers and devices get numbers that are not used again for long.
+ */
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+#define OURS "peerbar-vfio-pci"
+#define RANGES 4
+#define TEST DEVICES /* "device" of the test exporter's buffers */
+#define HUGE_PAGES 512
+
+extern char **environ;
+
+/* ---- what is done now ---- */
+
+struct place {
+	unsigned int incarnation, thread;
+	uint64_t n;
+	enum kind kind;
+	uint64_t r[8]; /* what is chosen by */
+};
+
+static unsigned int me;
+static __thread struct place place;
+
+__attribute__((format(printf, 1, 2), noreturn)) static void wrong(const char *fmt, ...)
+{
+	char what[240];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	failed("process %u.%u thread %u operation %llu: %s: %s", me, place.incarnation, place.thread, (unsigned long long)place.n,
+	       op_names[place.kind], what);
+}
+
+static bool is_done(int ret, const char *call, ...)
+{
+	bool allowed = false;
+	va_list ap;
+	int e;
+
+	if (ret >= 0)
+		return true;
+	va_start(ap, call);
+	while ((e = va_arg(ap, int)))
+		allowed |= ret == -e;
+	va_end(ap);
+	if (!allowed)
+		wrong("%s: %s", call, strerror(-ret));
+	atomic_fetch_add(&shared->refused[place.kind], 1);
+	return false;
+}
+
+/*
+ * Whether a call did what it should. If not, it returned one of the errnos that follow, up to a 0; any other is a failure. They are
+ * looked at after the call.
+ */
+#define done(call, ...) ({ int done_ = (call); is_done(done_, __VA_ARGS__); })
+
+/* a call that must fail */
+static void refused(int ret, const char *call, int e)
+{
+	if (ret != -e)
+		wrong("%s: %s, not %s", call, ret < 0 ? strerror(-ret) : "success", strerror(e));
+	atomic_fetch_add(&shared->refused[place.kind], 1);
+}
+
+static void pause_us(uint64_t us)
+{
+	struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000 * 1000) };
+
+	nanosleep(&t, NULL);
+}
+
+/* the numbers of descriptors that are not used again for long */
+static int stash(int fd)
+{
+	static atomic_uint next;
+	int high;
+
+	if (fd < 0)
+		return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, 1000 + (int)(atomic_fetch_add(&next, 1) % 50000));
+	if (high < 0)
+		wrong("F_DUPFD_CLOEXEC: %s", strerror(errno));
+	close(fd);
+	return high;
+}
+
+/* ---- what there is ---- */
+
+/* a buffer, or what a mapping is of */
+struct what {
+	uint64_t id; /* 0: of a mapping that is no buffer's */
+	uint64_t size;
+	uint32_t device;
+	uint32_t generation;
+	uint32_t model;
+	uint32_t nr;
+	uint64_t tag; /* of the test exporter's */
+	struct raw_range ranges[RANGES];
+};
+
+struct buffer {
+	int fd; /* 0: none */
+	struct what what;
+};
+
+#define BUFFERS 24
+
+static struct buffer buffers[BUFFERS];
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER; /* of all tables here; nothing is waited for with it */
+
+enum map_kind { OF_BUFFER, OF_COOKIE, OF_REGION };
+
+struct map {
+	pthread_rwlock_t lock; /* everything below, and that it is mapped */
+	bool used;
+	enum map_kind kind;
+	bool writable;
+	char *p;
+	uint64_t length;
+	uint64_t offset; /* in what it is of */
+	struct what what;
+};
+
+#define MAPS 32
+
+static struct map maps[MAPS];
+
+struct held {
+	bool used;
+	uint64_t iova, length; /* in the IOAS; or a handle of the test importer's */
+};
+
+#define IOVAS 24
+#define IMPORTS 8
+
+static struct held iovas[IOVAS], imports[IMPORTS];
+
+/* a device's descriptor: its number, and above it its generation; 0 if there is none */
+static _Atomic uint64_t slots[DEVICES];
+static uint64_t bar_offset[DEVICES], config_offset[DEVICES];
+static unsigned int pm_cap[DEVICES];
+static pthread_mutex_t control[DEVICES]; /* held by the thread that does what only owners do */
+
+static int peerbar, iommufd, importer, exporter;
+static uint32_t ioas;
+static struct raw_genl genl[THREADS], events[THREADS];
+static const char *importing_device;
+
+static int slot_fd(uint64_t slot)
+{
+	return (int)(uint32_t)slot;
+}
+
+static uint32_t slot_generation(uint64_t slot)
+{
+	return (uint32_t)(slot >> 32);
+}
+
+/* a device that this process has, the first from @r on */
+static bool pick_device(uint64_t r, unsigned int *d, uint64_t *slot)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEVICES; i++) {
+		*d = (unsigned int)((r + i) % DEVICES);
+		*slot = atomic_load(&slots[*d]);
+		if (*slot)
+			return true;
+	}
+	return false;
+}
+
+static bool pick_buffer(uint64_t r, unsigned int first_device, unsigned int last_device, struct buffer *b)
+{
+	bool found = false;
+	unsigned int i;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 0; i < BUFFERS && !found; i++) {
+		*b = buffers[(r + i) % BUFFERS];
+		found = b->fd && b->what.device >= first_device && b->what.device <= last_device;
+	}
+	pthread_mutex_unlock(&table_lock);
+	return found;
+}
+
+static bool any_buffer(uint64_t r, struct buffer *b)
+{
+	return pick_buffer(r, 0, TEST, b);
+}
+
+/* EBADF is right if the other thread closed it meanwhile */
+static int badf_if_closed(const struct buffer *b)
+{
+	bool there = false;
+	unsigned int i;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 0; i < BUFFERS; i++)
+		there |= buffers[i].fd == b->fd;
+	pthread_mutex_unlock(&table_lock);
+	return there ? ENODEV : EBADF;
+}
+
+static int badf_if_dropped(unsigned int d, uint64_t slot)
+{
+	return atomic_load(&slots[d]) == slot ? ENODEV : EBADF;
+}
+
+/* ---- what is known of a buffer ---- */
+
+static enum fate fate(uint64_t id)
+{
+	return id && id < IDS ? (enum fate)atomic_load(&shared->fate[id]) : ALIVE;
+}
+
+static void set_fate(uint64_t id, enum fate to)
+{
+	uint8_t from;
+
+	if (!id || id >= IDS)
+		return;
+	from = atomic_load(&shared->fate[id]);
+	while (from < to && !atomic_compare_exchange_weak(&shared->fate[id], &from, (uint8_t)to))
+		;
+}
+
+static bool is_dead(const struct what *w)
+{
+	return fate(w->id) == DEAD || (w->device < DEVICES && w->generation <= atomic_load(&shared->devices[w->device].dead));
+}
+
+static bool may_be_dead(const struct what *w)
+{
+	return fate(w->id) != ALIVE || (w->device < DEVICES && w->generation != atomic_load(&shared->devices[w->device].generation));
+}
+
+/* ---- tables ---- */
+
+/* takes the place of another if there is no room */
+static void keep_buffer(int fd, const struct what *what)
+{
+	unsigned int i, at = (unsigned int)(place.r[7] % BUFFERS);
+	int old;
+
+	fd = stash(fd);
+	pthread_mutex_lock(&table_lock);
+	/* rather that of one that is dead */
+	for (i = 0; i < BUFFERS && buffers[i].fd; i++)
+		if (is_dead(&buffers[i].what))
+			at = i;
+	if (i < BUFFERS)
+		at = i;
+	old = buffers[at].fd;
+	buffers[at] = (struct buffer){ fd, *what };
+	pthread_mutex_unlock(&table_lock);
+	if (old)
+		close(old);
+}
+
+/* a mapping, with its lock for reading or writing */
+static struct map *pick_map(uint64_t r, bool write)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAPS; i++) {
+		struct map *m = &maps[(r + i) % MAPS];
+
+		if (write ? pthread_rwlock_trywrlock(&m->lock) : pthread_rwlock_tryrdlock(&m->lock))
+			continue;
+		if (m->used)
+			return m;
+		pthread_rwlock_unlock(&m->lock);
+	}
+	return NULL;
+}
+
+static void forget_map(struct map *m)
+{
+	if (m->length && munmap(m->p, m->length))
+		wrong("munmap: %s", strerror(errno));
+	m->used = false;
+}
+
+/* takes the place of another if there is no room, or is unmapped if all are in use */
+static void keep_map(const struct map *new)
+{
+	struct map *m = NULL;
+	unsigned int i;
+
+	for (i = 0; i < MAPS && !m; i++) {
+		if (pthread_rwlock_trywrlock(&maps[i].lock))
+			continue;
+		if (maps[i].used)
+			pthread_rwlock_unlock(&maps[i].lock);
+		else
+			m = &maps[i];
+	}
+	if (!m) {
+		m = pick_map(place.r[7], true);
+		if (!m) {
+			munmap(new->p, new->length);
+			return;
+		}
+		forget_map(m);
+	}
+	m->kind = new->kind;
+	m->writable = new->writable;
+	m->p = new->p;
+	m->length = new->length;
+	m->offset = new->offset;
+	m->what = new->what;
+	m->used = true;
+	pthread_rwlock_unlock(&m->lock);
+}
+
+static bool hold(struct held *table, unsigned int n, uint64_t iova, uint64_t length)
+{
+	bool held = false;
+	unsigned int i;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 0; i < n && !held; i++) {
+		if (table[i].used)
+			continue;
+		table[i] = (struct held){ true, iova, length };
+		held = true;
+	}
+	pthread_mutex_unlock(&table_lock);
+	return held;
+}
+
+static bool let_go(struct held *table, unsigned int n, uint64_t r, struct held *out)
+{
+	bool found = false;
+	unsigned int i;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 0; i < n && !found; i++) {
+		struct held *h = &table[(r + i) % n];
+
+		if (!h->used)
+			continue;
+		*out = *h;
+		h->used = false;
+		found = true;
+	}
+	pthread_mutex_unlock(&table_lock);
+	return found;
+}
+
+/* ---- touching memory ---- */
+
+static uint32_t phase_of(const struct what *w)
+{
+	/* the test exporter's have no owner, and may be revoked at any time */
+	return w->device < DEVICES ? atomic_load(&shared->devices[w->device].phase) : PHASE_CHANGING;
+}
+
+static uint64_t number_at(const struct what *w, uint64_t offset)
+{
+	unsigned int i;
+
+	if (w->device == TEST)
+		return 0xe000000000000000 | w->tag << 32 | offset / PAGE;
+	for (i = 0; i < w->nr; i++) {
+		if (offset < w->ranges[i].length)
+			return page_number(w->device, w->ranges[i].offset + offset);
+		offset -= w->ranges[i].length;
+	}
+	return 0;
+}
+
+static __thread sigjmp_buf escape;
+static __thread volatile sig_atomic_t touching;
+
+static void on_signal(int sig)
+{
+	if (touching && sig == SIGBUS)
+		siglongjmp(escape, 1);
+	wrong("unexpected %s", strsignal(sig));
+}
+
+/* false: SIGBUS */
+static bool access_word(char *p, bool write, uint64_t *value)
+{
+	volatile uint64_t *word = (void *)p;
+
+	if (sigsetjmp(escape, 0)) {
+		touching = 0;
+		return false;
+	}
+	touching = 1;
+	if (write)
+		*word = *value;
+	else
+		*value = *word;
+	touching = 0;
+	return true;
+}
+
+/* four words of each page have its number, all others are for writing */
+static const uint64_t numbered[] = { 0, 1024, 2048, 4088 };
+
+/* touch a page of a mapping, whose lock is held, and see whether what happens is what should */
+static void touch(struct map *m, uint64_t r, bool write)
+{
+	uint64_t page = r % (m->length / PAGE) * PAGE;
+	uint64_t word = write ? 64 + (r >> 32) % 100 * 8 : numbered[(r >> 32) % 4];
+	uint64_t value = r, right = number_at(&m->what, m->offset + page);
+	uint32_t before = phase_of(&m->what), after;
+	bool dead = is_dead(&m->what), there;
+
+	there = access_word(m->p + page + word, write, &value);
+	after = phase_of(&m->what);
+	if (there) {
+		if (dead)
+			wrong("memory of a buffer that was revoked for good is there (id %llu, device %u, generation %u)",
+			      (unsigned long long)m->what.id, m->what.device, m->what.generation);
+		if (before == after && (before & PHASE_MASK) == PHASE_OFF)
+			wrong("memory of device %u is there although its decoding is off", m->what.device);
+		if (!write && value != right)
+			wrong("offset 0x%llx of a buffer shows 0x%llx, not 0x%llx", (unsigned long long)(m->offset + page),
+			      (unsigned long long)value, (unsigned long long)right);
+	} else {
+		if (before == after && (before & PHASE_MASK) == PHASE_ON && !may_be_dead(&m->what))
+			wrong("SIGBUS although nobody revoked (id %llu, device %u, generation %u)", (unsigned long long)m->what.id,
+			      m->what.device, m->what.generation);
+		if (m->what.device == TEST && m->what.model == PEERBAR_MODEL_PINNED)
+			wrong("SIGBUS in a PINNED buffer");
+	}
+}
+
+/* all mappings of a device's, or of one buffer, in this process, that the other thread is not changing */
+static void touch_all(unsigned int device, uint64_t id, uint64_t r, unsigned int most)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAPS && most; i++) {
+		struct map *m = &maps[(r + i) % MAPS];
+
+		if (pthread_rwlock_tryrdlock(&m->lock))
+			continue;
+		if (m->used && m->what.device == device && (!id || m->what.id == id)) {
+			touch(m, r >> 8, false);
+			most--;
+		}
+		pthread_rwlock_unlock(&m->lock);
+	}
+}
+
+static bool op_touch(void)
+{
+	struct map *m = pick_map(place.r[0], false);
+
+	if (!m)
+		return false;
+	touch(m, place.r[1], false);
+	pthread_rwlock_unlock(&m->lock);
+	return true;
+}
+
+static bool op_write(void)
+{
+	struct map *m = pick_map(place.r[0], false);
+
+	if (!m)
+		return false;
+	touch(m, place.r[1], m->writable);
+	pthread_rwlock_unlock(&m->lock);
+	return true;
+}
+
+/* a child has the mapping too */
+static bool op_fork(void)
+{
+	struct map *m = pick_map(place.r[0], false);
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	if (!m)
+		return false;
+	pid = fork();
+	if (pid < 0)
+		wrong("fork: %s", strerror(errno));
+	if (!pid) {
+		for (i = 1; i < 7; i++)
+			touch(m, place.r[i], false);
+		_exit(0);
+	}
+	touch(m, place.r[1], false);
+	pthread_rwlock_unlock(&m->lock);
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status))
+		wrong("the child ended with status 0x%x", status);
+	return true;
+}
+
+/* ---- mappings ---- */
+
+/*
+ * Addresses that nothing else is given: a thread's own, and not used again for long. The start is aligned to a huge page.
+ */
+static char *choose_address(uint64_t length)
+{
+	static __thread uint64_t next;
+	uint64_t huge = HUGE_PAGES * PAGE, at = next;
+
+	next = (next + (length + 2 * huge - 1) / huge * huge) % (1ULL << 42);
+	return (char *)((1ULL << 44) + place.thread * (1ULL << 43) + at);
+}
+
+/* mmap() where huge pages are possible, if it is large enough */
+static void *map_aligned(uint64_t length, int prot, int flags, int fd, uint64_t offset)
+{
+	void *p;
+
+	if (length < HUGE_PAGES * PAGE)
+		return mmap(NULL, length, prot, flags, fd, (off_t)offset);
+	do {
+		p = mmap(choose_address(length), length, prot, flags | MAP_FIXED_NOREPLACE, fd, (off_t)offset);
+	} while (p == MAP_FAILED && errno == EEXIST);
+	return p;
+}
+
+static bool op_mmap(void)
+{
+	struct map m = { .kind = OF_BUFFER };
+	struct buffer b;
+	uint64_t pages;
+	bool dead;
+	void *p;
+
+	if (!any_buffer(place.r[0], &b))
+		return false;
+	pages = b.what.size / PAGE;
+	/* the whole of it every other time */
+	m.offset = place.r[1] & 1 ? 0 : place.r[2] % pages * PAGE;
+	m.length = place.r[1] & 1 ? b.what.size : (1 + place.r[3] % (pages - m.offset / PAGE)) * PAGE;
+	m.writable = place.r[1] & 2;
+	m.what = b.what;
+	dead = is_dead(&b.what);
+	p = map_aligned(m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, b.fd, m.offset);
+	if (p == MAP_FAILED) {
+		if (errno == ENODEV && !may_be_dead(&b.what) && phase_of(&b.what) % 4 == PHASE_ON)
+			wrong("mmap: ENODEV although the buffer is not dead");
+		done(-errno, "mmap", ENODEV, badf_if_closed(&b), 0);
+		return true;
+	}
+	if (dead)
+		wrong("mmap of a dead buffer succeeded");
+	m.p = p;
+	keep_map(&m);
+	return true;
+}
+
+static bool op_munmap(void)
+{
+	struct map *m = pick_map(place.r[0], true);
+
+	if (!m)
+		return false;
+	forget_map(m);
+	pthread_rwlock_unlock(&m->lock);
+	return true;
+}
+
+/* a piece from the beginning, the end, or the middle */
+static bool op_partial(void)
+{
+	struct map *m = pick_map(place.r[0], true), rest;
+	uint64_t pages, from, n;
+
+	if (!m)
+		return false;
+	pages = m->length / PAGE;
+	if (pages < 2) {
+		pthread_rwlock_unlock(&m->lock);
+		return false;
+	}
+	n = 1 + place.r[1] % (pages - 1);
+	from = place.r[2] % 3 == 0 ? 0 : place.r[2] % 3 == 1 ? pages - n : place.r[3] % (pages - n + 1);
+	if (munmap(m->p + from * PAGE, n * PAGE))
+		wrong("munmap: %s", strerror(errno));
+	rest = *m;
+	rest.p += (from + n) * PAGE;
+	rest.offset += (from + n) * PAGE;
+	rest.length = (pages - from - n) * PAGE;
+	m->length = from * PAGE;
+	if (!from)
+		m->used = false;
+	pthread_rwlock_unlock(&m->lock);
+	if (rest.length)
+		keep_map(&rest);
+	return true;
+}
+
+/* to another address, sometimes becoming shorter */
+static bool op_mremap(void)
+{
+	struct map *m = pick_map(place.r[0], true);
+	uint64_t length;
+	char *to;
+
+	if (!m)
+		return false;
+	length = place.r[1] % 4 ? m->length : (1 + place.r[2] % (m->length / PAGE)) * PAGE;
+	/* aligned for huge pages, or not */
+	to = choose_address(length + HUGE_PAGES * PAGE) + (place.r[3] & 1 ? place.r[3] % HUGE_PAGES * PAGE : 0);
+	if (mmap(to, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED) {
+		pthread_rwlock_unlock(&m->lock);
+		return false;
+	}
+	if (mremap(m->p, m->length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
+		wrong("mremap: %s", strerror(errno));
+	m->p = to;
+	m->length = length;
+	touch(m, place.r[4], false);
+	pthread_rwlock_unlock(&m->lock);
+	return true;
+}
+
+static bool op_mprotect(void)
+{
+	struct map *m = pick_map(place.r[0], true);
+	int prot = place.r[1] & 1 ? PROT_READ : PROT_READ | PROT_WRITE;
+
+	if (!m)
+		return false;
+	if (mprotect(m->p, m->length, prot))
+		wrong("mprotect: %s", strerror(errno));
+	m->writable = prot & PROT_WRITE;
+	touch(m, place.r[2], m->writable);
+	pthread_rwlock_unlock(&m->lock);
+	return true;
+}
+
+/* a BAR's range as it is the only one of a buffer */
+static struct what one_range(unsigned int d, uint32_t generation, uint64_t offset, uint64_t length)
+{
+	return (struct what){ .size = length, .device = d, .generation = generation, .model = PEERBAR_MODEL_REVOCABLE, .nr = 1,
+			      .ranges = { { offset, length } } };
+}
+
+/* some pages of a BAR; now and then so that they can be mapped by a huge page */
+static struct raw_range choose_range(uint64_t r)
+{
+	uint64_t pages = NUMBERED / PAGE;
+	struct raw_range range;
+
+	if (r % 16 == 0) {
+		range.offset = (r >> 8) % (NUMBERED / (HUGE_PAGES * PAGE)) * HUGE_PAGES * PAGE;
+		range.length = HUGE_PAGES * PAGE;
+		return range;
+	}
+	range.length = (1 + (r >> 8) % (r % 4 ? 8 : 64)) * PAGE;
+	range.offset = (r >> 16) % (pages - range.length / PAGE + 1) * PAGE;
+	return range;
+}
+
+static bool op_cookie(void)
+{
+	struct raw_range range = choose_range(place.r[1] | 1);
+	struct map m = { .kind = OF_COOKIE };
+	uint64_t slot, at;
+	unsigned int d;
+	void *p;
+
+	if (!pick_device(place.r[0], &d, &slot))
+		return false;
+	if (!done(raw_cookie(slot_fd(slot), GPU_BAR, range.offset, range.length,
+			     place.r[2] & 1 ? PEERBAR_MEMATTR_WC : PEERBAR_MEMATTR_NC, &at),
+		  "cookie", ENODEV, EBUSY, badf_if_dropped(d, slot), 0))
+		return true;
+	/* all of it, or without its first page */
+	m.offset = range.length > PAGE && place.r[3] & 1 ? PAGE : 0;
+	m.length = range.length - m.offset;
+	m.writable = place.r[3] & 2;
+	p = mmap(NULL, m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, slot_fd(slot), (off_t)(at + m.offset));
+	if (p == MAP_FAILED) {
+		done(-errno, "mmap of a cookie", ENODEV, badf_if_dropped(d, slot), 0);
+		return true;
+	}
+	m.p = p;
+	m.what = one_range(d, slot_generation(slot), range.offset, range.length);
+	keep_map(&m);
+	return true;
+}
+
+/* mappings by the offsets of regions keep the device open; those of a device that is to be closed are unmapped */
+static void unmap_regions(unsigned int d)
+{
+	uint32_t drop = atomic_load(&shared->devices[d].drop);
+	unsigned int i;
+
+	for (i = 0; i < MAPS; i++) {
+		pthread_rwlock_wrlock(&maps[i].lock);
+		if (maps[i].used && maps[i].kind == OF_REGION && maps[i].what.device == d && maps[i].what.generation <= drop)
+			forget_map(&maps[i]);
+		pthread_rwlock_unlock(&maps[i].lock);
+	}
+}
+
+static bool op_region(void)
+{
+	struct raw_range range = choose_range(place.r[1]);
+	struct map m = { .kind = OF_REGION };
+	unsigned int d;
+	uint64_t slot;
+	void *p;
+
+	if (!pick_device(place.r[0], &d, &slot))
+		return false;
+	m.length = range.length;
+	m.writable = place.r[2] & 1;
+	p = map_aligned(m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, slot_fd(slot), bar_offset[d] + range.offset);
+	if (p == MAP_FAILED) {
+		done(-errno, "mmap of a region", ENODEV, badf_if_dropped(d, slot), 0);
+		return true;
+	}
+	m.p = p;
+	m.what = one_range(d, slot_generation(slot), range.offset, range.length);
+	keep_map(&m);
+	if (slot_generation(slot) <= atomic_load(&shared->devices[d].drop))
+		unmap_regions(d);
+	return true;
+}
+
+/* ---- buffers ---- */
+
+/* what a query says of a buffer must agree with what is known of it */
+static void check_state(const struct what *w, uint32_t state, bool dead, uint32_t before)
+{
+	uint32_t after = phase_of(w);
+
+	if (dead && state != PEERBAR_STATE_DEAD)
+		wrong("a buffer that was revoked for good is in state %u (id %llu)", state, (unsigned long long)w->id);
+	if (state == PEERBAR_STATE_DEAD && fate(w->id) == ALIVE && w->device == TEST)
+		wrong("a buffer that nobody revoked for good is dead");
+	if (before != after || w->device == TEST)
+		return;
+	if ((before & PHASE_MASK) == PHASE_OFF && state == PEERBAR_STATE_LIVE)
+		wrong("a buffer is live although the decoding of device %u is off", w->device);
+	if ((before & PHASE_MASK) == PHASE_ON && !may_be_dead(w) && state != PEERBAR_STATE_LIVE)
+		wrong("a buffer is in state %u although nobody revoked (id %llu)", state, (unsigned long long)w->id);
+}
+
+static bool op_export(void)
+{
+	struct what w = { .model = PEERBAR_MODEL_REVOCABLE };
+	struct peerbar_query q;
+	unsigned int i;
+	uint64_t slot;
+	int fd;
+
+	if (!pick_device(place.r[0], &w.device, &slot))
+		return false;
+	w.generation = slot_generation(slot);
+	w.nr = place.r[1] % 4 ? 1 : 1 + (unsigned int)(place.r[1] >> 8) % RANGES;
+	for (i = 0; i < w.nr; i++) {
+		w.ranges[i] = choose_range(place.r[2 + i]);
+		w.size += w.ranges[i].length;
+	}
+	fd = raw_export(slot_fd(slot), GPU_BAR, w.ranges, w.nr, O_RDWR | O_CLOEXEC);
+	if (!done(fd, "export", ENODEV, badf_if_dropped(w.device, slot), 0))
+		return true;
+	if (!done(raw_query(peerbar, fd, &q), "query", 0))
+		return true;
+	if (!(q.flags & PEERBAR_QUERY_OURS) || !(q.flags & PEERBAR_QUERY_MMAP) || q.model != w.model || q.length != w.size ||
+	    q.nr_ranges != w.nr || q.memattr != PEERBAR_MEMATTR_NC)
+		wrong("a new buffer says: flags 0x%x, model %u, %llu bytes, %u ranges, attribute %u", q.flags, q.model,
+		      (unsigned long long)q.length, q.nr_ranges, q.memattr);
+	w.id = q.id;
+	if (fate(w.id) != ALIVE)
+		wrong("a new buffer has a number that was used before: %llu", (unsigned long long)w.id);
+	keep_buffer(fd, &w);
+	return true;
+}
+
+static bool op_close(void)
+{
+	struct buffer *b = NULL;
+	unsigned int i;
+	int fd = 0;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 0; i < BUFFERS; i++) {
+		unsigned int at = (unsigned int)((place.r[0] + i) % BUFFERS);
+
+		if (!buffers[at].fd)
+			continue;
+		/* the first that is dead, or any */
+		if (!b || is_dead(&buffers[at].what))
+			b = &buffers[at];
+		if (place.r[1] & 1 || is_dead(&b->what))
+			break;
+	}
+	if (b) {
+		fd = b->fd;
+		b->fd = 0;
+	}
+	pthread_mutex_unlock(&table_lock);
+	if (!fd)
+		return false;
+	if (close(fd))
+		wrong("close: %s", strerror(errno));
+	return true;
+}
+
+static bool op_query(void)
+{
+	struct peerbar_query q;
+	struct buffer b;
+	uint32_t before;
+	bool dead;
+
+	if (!any_buffer(place.r[0], &b))
+		return false;
+	before = phase_of(&b.what);
+	dead = is_dead(&b.what);
+	if (!done(raw_query(peerbar, b.fd, &q), "query", badf_if_closed(&b), 0))
+		return true;
+	if (q.id != b.what.id || q.length != b.what.size || q.model != b.what.model || q.nr_ranges != b.what.nr)
+		wrong("buffer %llu says: id %llu, %llu bytes, model %u, %u ranges", (unsigned long long)b.what.id,
+		      (unsigned long long)q.id, (unsigned long long)q.length, q.model, q.nr_ranges);
+	check_state(&b.what, q.state, dead, before);
+	return true;
+}
+
+static bool op_info(void)
+{
+	struct peerbar_info info = { .size = sizeof(info) };
+
+	done(raw_ioctl(peerbar, PEERBAR_INFO, &info), "info", 0);
+	if (info.abi != 1 || !(info.caps & PEERBAR_CAP_VFIO))
+		wrong("abi %u, capabilities 0x%x", info.abi, info.caps);
+	return true;
+}
+
+/* a buffer of a device that this process has */
+static bool pick_own(uint64_t r, struct buffer *b, uint64_t *slot)
+{
+	if (!pick_buffer(r, 0, DEVICES - 1, b))
+		return false;
+	*slot = atomic_load(&slots[b->what.device]);
+	return *slot;
+}
+
+static bool op_set_memattr(void)
+{
+	uint32_t memattr = place.r[1] % 8 ? place.r[1] & 1 : 2 + (uint32_t)(place.r[2] >> 32);
+	struct buffer b;
+	uint64_t slot;
+	int ret;
+
+	if (!pick_own(place.r[0], &b, &slot))
+		return false;
+	ret = raw_set_memattr(slot_fd(slot), b.fd, memattr);
+	if (ret != -EOPNOTSUPP || memattr < 2)
+		/* dead, or of an earlier binding of the driver */
+		done(ret, "set memattr", ENODEV, badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0);
+	if (!ret && memattr > 1)
+		wrong("an unknown attribute was accepted");
+	return true;
+}
+
+static bool op_get_memattr(void)
+{
+	uint32_t memattr = 77;
+	struct buffer b;
+	uint64_t slot;
+
+	if (!pick_own(place.r[0], &b, &slot))
+		return false;
+	if (done(raw_get_memattr(slot_fd(slot), b.fd, &memattr), "get memattr", ENODEV, badf_if_closed(&b),
+		 badf_if_dropped(b.what.device, slot), 0) && memattr > 1)
+		wrong("the attribute is %u", memattr);
+	return true;
+}
+
+/* nothing reaches it any more, from anywhere in this process */
+static void check_dead(const struct buffer *b)
+{
+	struct peerbar_query q;
+
+	set_fate(b->what.id, DEAD);
+	touch_all(b->what.device, b->what.id, place.r[6], MAPS);
+	if (done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) && q.state != PEERBAR_STATE_DEAD)
+		wrong("revoked for good, it is in state %u", q.state);
+}
+
+static bool op_revoke(void)
+{
+	struct buffer b;
+	uint64_t slot;
+
+	if (!pick_own(place.r[0], &b, &slot))
+		return false;
+	set_fate(b.what.id, DYING);
+	if (done(raw_revoke(slot_fd(slot), b.fd), "revoke", b.what.generation == slot_generation(slot) ? EBADF : ENODEV,
+		 badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0))
+		check_dead(&b);
+	return true;
+}
+
+/* what is never right */
+static bool op_refusals(void)
+{
+	struct raw_range range = { 0, PAGE };
+	struct buffer b;
+	unsigned int d;
+	uint64_t slot;
+	int fd, badf;
+	void *p;
+
+	if (!pick_device(place.r[0], &d, &slot))
+		return false;
+	switch (place.r[1] % 8) {
+	case 0:
+		range.length = 0;
+		break;
+	case 1:
+		range.offset = 1 + place.r[2] % (PAGE - 1);
+		break;
+	case 2:
+		range.length = 1 + place.r[2] % (PAGE - 1);
+		break;
+	case 3:
+		range.offset = 1ULL << (38 + place.r[2] % 20);
+		break;
+	default:
+		if (!any_buffer(place.r[2], &b))
+			return false;
+		badf = badf_if_closed(&b);
+		p = MAP_FAILED;
+		if (place.r[1] & 1)
+			p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, b.fd, 0);
+		else
+			p = mmap(NULL, PAGE * (1 + place.r[3] % 4), PROT_READ, MAP_SHARED, b.fd, (off_t)b.what.size);
+		if (p != MAP_FAILED)
+			wrong("mmap that must not be succeeded");
+		done(-errno, "mmap that must not be", EINVAL, badf, badf_if_closed(&b), 0);
+		return true;
+	}
+	fd = raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC);
+	if (fd >= 0)
+		wrong("export of 0x%llx bytes at 0x%llx succeeded", (unsigned long long)range.length, (unsigned long long)range.offset);
+	done(fd, "export that must not be", EINVAL, EOVERFLOW, ENODEV, badf_if_dropped(d, slot), 0);
+	return true;
+}
+
+/* what dma-buf itself offers */
+static bool op_poll(void)
+{
+	struct dma_buf_export_sync_file sync_file = { .flags = DMA_BUF_SYNC_RW };
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_START };
+	struct pollfd p = { .events = POLLIN | POLLOUT };
+	struct buffer b;
+
+	if (!any_buffer(place.r[0], &b))
+		return false;
+	p.fd = b.fd;
+	switch (place.r[1] % 3) {
+	case 0:
+		if (poll(&p, 1, 0) < 0)
+			wrong("poll: %s", strerror(errno));
+		break;
+	case 1:
+		if (done(raw_ioctl(b.fd, DMA_BUF_IOCTL_SYNC, &sync), "begin of CPU access", badf_if_closed(&b), 0)) {
+			sync.flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END;
+			done(raw_ioctl(b.fd, DMA_BUF_IOCTL_SYNC, &sync), "end of CPU access", badf_if_closed(&b), 0);
+		}
+		break;
+	case 2:
+		if (done(raw_ioctl(b.fd, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &sync_file), "sync file", badf_if_closed(&b), 0))
+			close(sync_file.fd);
+		break;
+	}
+	return true;
+}
+
+/* ---- descriptors that are passed ---- */
+
+struct message {
+	bool device;
+	struct what what;
+};
+
+static unsigned int other_process(uint64_t r)
+{
+	return (me + 1 + (unsigned int)(r % (shared->processes - 1))) % shared->processes;
+}
+
+static bool op_send(void)
+{
+	struct message message = { .device = false };
+	struct buffer b;
+
+	if (shared->processes < 2 || !any_buffer(place.r[0], &b))
+		return false;
+	message.what = b.what;
+	done(raw_send(outbox[other_process(place.r[1])], &message, sizeof(message), b.fd), "send", EAGAIN, EBADF, ETOOMANYREFS, 0);
+	return true;
+}
+
+static bool op_send_device(void)
+{
+	struct message message = { .device = true };
+	uint64_t slot;
+
+	if (shared->processes < 2 || !pick_device(place.r[0], &message.what.device, &slot))
+		return false;
+	message.what.generation = slot_generation(slot);
+	done(raw_send(outbox[other_process(place.r[1])], &message, sizeof(message), slot_fd(slot)), "send", EAGAIN, EBADF,
+	     ETOOMANYREFS, 0);
+	return true;
+}
+
+static void release_device(unsigned int d);
+
+/* false if nothing is there */
+static bool receive_one(void)
+{
+	struct message message;
+	uint64_t none = 0, size;
+	unsigned int d;
+	int fd, ret;
+
+	ret = raw_receive(inbox[me], &message, sizeof(message), &fd);
+	if (ret == -EAGAIN)
+		return false;
+	if (ret != sizeof(message))
+		wrong("received %d", ret);
+	if (fd < 0)
+		return true;
+	if (!message.device) {
+		keep_buffer(fd, &message.what);
+		return true;
+	}
+	d = message.what.device;
+	if (message.what.generation <= atomic_load(&shared->devices[d].drop) || raw_region(fd, GPU_BAR, &bar_offset[d], &size)) {
+		close(fd);
+		return true;
+	}
+	fd = stash(fd);
+	if (!atomic_compare_exchange_strong(&slots[d], &none, (uint64_t)message.what.generation << 32 | (uint32_t)fd))
+		close(fd);
+	else if (message.what.generation <= atomic_load(&shared->devices[d].drop))
+		release_device(d);
+	return true;
+}
+
+static bool op_receive(void)
+{
+	return receive_one();
+}
+
+void drain_inbox(int sock)
+{
+	struct message message;
+	int fd;
+
+	while (raw_receive(sock, &message, sizeof(message), &fd) >= 0)
+		if (fd >= 0)
+			close(fd);
+}
+
+/* close what this process has of a device */
+static void release_device(unsigned int d)
+{
+	uint64_t slot = atomic_exchange(&slots[d], 0);
+
+	if (slot)
+		close(slot_fd(slot));
+	unmap_regions(d);
+}
+
+/* whoever asks for descriptors to be closed gets it done soon */
+static void obey_drop(void)
+{
+	static _Atomic uint32_t obeyed[DEVICES];
+	unsigned int d;
+
+	for (d = 0; d < DEVICES; d++) {
+		uint32_t drop = atomic_load(&shared->devices[d].drop);
+		uint64_t slot = atomic_load(&slots[d]);
+
+		if (slot && slot_generation(slot) <= drop)
+			release_device(d);
+		if (atomic_exchange(&obeyed[d], drop) == drop)
+			continue;
+		unmap_regions(d);
+		/* some may be on their way */
+		while (receive_one())
+			;
+	}
+}
+
+/* ---- iommufd ---- */
+
+static bool op_iommu_map(void)
+{
+	uint64_t pages, start, length, iova = 0;
+	uint32_t before, flags = IOMMU_IOAS_MAP_READABLE;
+	struct buffer b;
+	bool dead;
+	int ret;
+
+	if (!any_buffer(place.r[0], &b))
+		return false;
+	pages = b.what.size / PAGE;
+	start = place.r[1] % pages * PAGE;
+	length = (1 + place.r[2] % (pages - start / PAGE)) * PAGE;
+	if (place.r[3] & 1)
+		flags |= IOMMU_IOAS_MAP_WRITEABLE;
+	before = phase_of(&b.what);
+	dead = is_dead(&b.what);
+	ret = raw_map_file(iommufd, ioas, b.fd, start, length, flags, &iova);
+	if (!ret && (dead || b.what.nr > 1 || b.what.device == TEST))
+		wrong("iommufd mapped a buffer that it must not (id %llu, %u ranges, %s)", (unsigned long long)b.what.id, b.what.nr,
+		      dead ? "dead" : "not dead");
+	if (ret == -ENODEV && before == phase_of(&b.what) && (before & PHASE_MASK) == PHASE_ON && !may_be_dead(&b.what) &&
+	    badf_if_closed(&b) != EBADF)
+		wrong("iommufd: ENODEV although nobody revoked");
+	if (!done(ret, "map", ENODEV, b.what.nr > 1 || b.what.device == TEST ? EOPNOTSUPP : ENODEV, badf_if_closed(&b), 0))
+		return true;
+	if (!hold(iovas, IOVAS, iova, length) && raw_unmap(iommufd, ioas, iova, length))
+		wrong("unmap failed");
+	return true;
+}
+
+static bool op_iommu_unmap(void)
+{
+	struct held h;
+
+	if (!let_go(iovas, IOVAS, place.r[0], &h))
+		return false;
+	done(raw_unmap(iommufd, ioas, h.iova, h.length), "unmap", 0);
+	return true;
+}
+
+/* ---- netlink ---- */
+
+static void check_listed(void *arg, const struct raw_buffer *b)
+{
+	uint64_t *last = arg;
+
+	if (b->id <= *last)
+		wrong("buffer %llu is listed after %llu", (unsigned long long)b->id, (unsigned long long)*last);
+	*last = b->id;
+	if (b->state < PEERBAR_STATE_LIVE || b->state > PEERBAR_STATE_DEAD || !b->model || !b->size || !b->name[0] || !b->exporter[0] ||
+	    b->ranges_told != b->nr_ranges || b->importers_told != b->importers)
+		wrong("buffer %llu is listed with state %u, model %u, %llu bytes, '%s' of '%s', %u ranges (%u told), %u importers (%u told)",
+		      (unsigned long long)b->id, b->state, b->model, (unsigned long long)b->size, b->name, b->exporter, b->nr_ranges,
+		      b->ranges_told, b->importers, b->importers_told);
+}
+
+static bool op_dump(void)
+{
+	uint64_t last = 0;
+
+	done(raw_genl_dump(&genl[place.thread], check_listed, &last), "dump", 0);
+	return true;
+}
+
+static bool op_get(void)
+{
+	struct raw_buffer told;
+	uint64_t last = 0;
+	struct buffer b;
+	uint32_t before;
+	bool dead;
+
+	if (!any_buffer(place.r[0], &b))
+		return false;
+	before = phase_of(&b.what);
+	dead = is_dead(&b.what);
+	if (!done(raw_genl_get(&genl[place.thread], b.what.id, &told), "get",
+		  badf_if_closed(&b) == EBADF ? ENOENT : EBADF, 0))
+		return true;
+	check_listed(&last, &told);
+	if (told.id != b.what.id || told.size != b.what.size)
+		wrong("asked for buffer %llu, got %llu", (unsigned long long)b.what.id, (unsigned long long)told.id);
+	check_state(&b.what, told.state, dead, before);
+	return true;
+}
+
+static bool op_events(void)
+{
+	struct raw_buffer told;
+	int i, ret;
+
+	for (i = 0; i < 64; i++) {
+		ret = raw_genl_event(&events[place.thread], &told);
+		if (ret == -EAGAIN)
+			break;
+		if (!done(ret, "event", ENOBUFS, 0))
+			continue;
+		if (ret < PEERBAR_CMD_BUFFER_CREATED || ret > PEERBAR_CMD_BUFFER_RELEASED || !told.id || !told.name[0] ||
+		    told.ranges_told || told.importers_told || told.creator)
+			wrong("event %d of buffer %llu, '%s'", ret, (unsigned long long)told.id, told.name);
+		if (ret == PEERBAR_CMD_BUFFER_REVOKED && told.state != PEERBAR_STATE_REVOKED && told.state != PEERBAR_STATE_DEAD)
+			wrong("revoked, a buffer is announced in state %u", told.state);
+		if (ret == PEERBAR_CMD_BUFFER_RESTORED && told.state != PEERBAR_STATE_LIVE)
+			wrong("restored, a buffer is announced in state %u", told.state);
+	}
+	return true;
+}
+
+/* ---- importers and exporters of the test modules ---- */
+
+static void detach(const struct held *h)
+{
+	done(raw_test_handle(importer, (uint32_t)h->iova, PEERBAR_TEST_DETACH), "detach", 0);
+}
+
+static bool attach_and_map(const struct buffer *b, uint32_t kind, uint32_t delay_ms, struct held *h)
+{
+	bool takes = b->what.model == PEERBAR_MODEL_PINNED || kind == PEERBAR_TEST_KIND_DYNAMIC ||
+		     (b->what.model == PEERBAR_MODEL_REVOCABLE && kind >= PEERBAR_TEST_KIND_REVOCABLE);
+	int handle = raw_test_attach(importer, b->fd, kind, 0, delay_ms, b->what.device == TEST ? "" : importing_device);
+
+	if (handle >= 0 && !takes)
+		wrong("an importer of kind %u took model %u", kind, b->what.model);
+	if (!done(handle, "attach", ENODEV, takes ? ENODEV : EOPNOTSUPP, badf_if_closed(b), 0))
+		return false;
+	*h = (struct held){ true, (uint64_t)handle, 0 };
+	done(raw_test_map(importer, (uint32_t)handle), "map", ENODEV, 0);
+	return true;
+}
+
+static void look_inside(uint32_t handle, uint64_t r)
+{
+	struct peerbar_test_chunks chunks = { .handle = handle };
+	struct peerbar_test_pfn pfn = { .handle = handle, .max_order = 18, .offset = r % 16 * PAGE };
+	struct peerbar_test_status status = { .handle = handle };
+
+	done(raw_ioctl(importer, PEERBAR_TEST_STATUS, &status), "status", 0);
+	done(raw_ioctl(importer, PEERBAR_TEST_PFN, &pfn), "pfn", ENODEV, ERANGE, EOPNOTSUPP, 0);
+	if (done(raw_ioctl(importer, PEERBAR_TEST_CHUNKS, &chunks), "chunks", ENODEV, EOPNOTSUPP, 0) &&
+	    (chunks.nr_chunks != 1 || !chunks.nr_addrs || chunks.nr_addrs > RANGES))
+		wrong("%u chunks, %u addresses", chunks.nr_chunks, chunks.nr_addrs);
+}
+
+static bool op_import(void)
+{
+	struct buffer b;
+	struct held h;
+
+	if (importer < 0)
+		return false;
+	if (let_go(imports, place.r[0] & 1 ? IMPORTS : 0, place.r[1], &h)) {
+		switch (place.r[2] % 4) {
+		case 0:
+			done(raw_test_map(importer, (uint32_t)h.iova), "map again", EBUSY, ESTALE, ENODEV, 0);
+			break;
+		case 1:
+			/* it may have let go by itself */
+			done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_UNMAP), "unmap", EINVAL, 0);
+			break;
+		case 2:
+			look_inside((uint32_t)h.iova, place.r[3]);
+			break;
+		case 3:
+			detach(&h);
+			return true;
+		}
+	} else {
+		if (!any_buffer(place.r[1], &b))
+			return false;
+		if (!attach_and_map(&b, (uint32_t)(place.r[2] % (PEERBAR_TEST_KIND_DYNAMIC + 1)), 0, &h))
+			return true;
+	}
+	if (!hold(imports, IMPORTS, h.iova, 0))
+		detach(&h);
+	return true;
+}
+
+/* one that takes its time */
+static bool op_import_late(void)
+{
+	uint32_t kind = place.r[1] & 1 ? PEERBAR_TEST_KIND_LATE : PEERBAR_TEST_KIND_FENCED;
+	bool never = place.r[2] % 4 == 0;
+	struct buffer b;
+	struct held h;
+
+	if (importer < 0 || !any_buffer(place.r[0], &b) || b.what.model == PEERBAR_MODEL_DYNAMIC)
+		return false;
+	if (!attach_and_map(&b, kind, never ? PEERBAR_TEST_NEVER : 1 + (uint32_t)(place.r[3] % 20), &h))
+		return true;
+	if (never) {
+		pause_us(place.r[3] % 5000);
+		done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_RELEASE), "release", 0);
+	}
+	if (never || !hold(imports, IMPORTS, h.iova, 0))
+		detach(&h);
+	return true;
+}
+
+static bool op_test_export(void)
+{
+	struct what w = { .device = TEST };
+	struct peerbar_query q;
+	uint64_t lengths[RANGES], offset, number;
+	unsigned int i;
+	char *bytes;
+	int fd;
+
+	if (exporter < 0)
+		return false;
+	w.model = PEERBAR_MODEL_PINNED + (uint32_t)(place.r[0] % 3);
+	w.nr = 1 + (uint32_t)(place.r[1] % RANGES);
+	w.tag = place.r[3] & 0xffffff;
+	for (i = 0; i < w.nr; i++) {
+		lengths[i] = (1 + (place.r[2] >> 8 * i) % 4) * PAGE;
+		w.size += lengths[i];
+	}
+	fd = raw_test_export(exporter, PEERBAR_TEST_SOURCE_CORE, w.model, lengths, w.nr);
+	if (!done(fd, "export", 0))
+		return true;
+	bytes = calloc(1, w.size);
+	if (!bytes)
+		wrong("no memory");
+	for (offset = 0; offset < w.size; offset += PAGE) {
+		number = number_at(&w, offset);
+		for (i = 0; i < 4; i++)
+			memcpy(bytes + offset + numbered[i], &number, sizeof(number));
+	}
+	done(raw_test_io(exporter, fd, true, 0, bytes, w.size), "write", 0);
+	free(bytes);
+	done(raw_query(peerbar, fd, &q), "query", 0);
+	if (q.model != w.model || q.length != w.size || q.nr_ranges != w.nr || q.state != PEERBAR_STATE_LIVE)
+		wrong("a new test buffer says: model %u, %llu bytes, %u ranges, state %u", q.model, (unsigned long long)q.length, q.nr_ranges,
+		      q.state);
+	w.id = q.id;
+	keep_buffer(fd, &w);
+	return true;
+}
+
+static bool op_test_move(void)
+{
+	struct peerbar_test_automove automove;
+	struct buffer b;
+
+	if (exporter < 0 || !pick_buffer(place.r[0], TEST, TEST, &b) || b.what.model != PEERBAR_MODEL_DYNAMIC)
+		return false;
+	if (place.r[1] % 8) {
+		done(raw_test_move(exporter, b.fd), "move", EBUSY, ENODEV, badf_if_closed(&b), 0);
+		return true;
+	}
+	automove = (struct peerbar_test_automove){ .fd = b.fd, .period_ms = 1 + (uint32_t)(place.r[2] % 4) };
+	if (!done(raw_ioctl(exporter, PEERBAR_TEST_AUTOMOVE, &automove), "automove", badf_if_closed(&b), 0))
+		return true;
+	pause_us(place.r[3] % 10000);
+	touch_all(TEST, b.what.id, place.r[4], 8);
+	automove.period_ms = 0;
+	/* if it was closed, it moves until the exporter is */
+	done(raw_ioctl(exporter, PEERBAR_TEST_AUTOMOVE, &automove), "automove", badf_if_closed(&b), 0);
+	return true;
+}
+
+static bool op_test_access(void)
+{
+	struct buffer b;
+	bool pinned;
+
+	if (exporter < 0 || !pick_buffer(place.r[0], TEST, TEST, &b))
+		return false;
+	pinned = b.what.model == PEERBAR_MODEL_PINNED;
+	switch (place.r[1] % 8) {
+	case 0:
+		if (!pinned)
+			set_fate(b.what.id, DYING);
+		if (done(raw_test_access(exporter, b.fd, PEERBAR_TEST_KILL), "kill", pinned ? EOPNOTSUPP : EBADF, badf_if_closed(&b), 0))
+			check_dead(&b);
+		break;
+	case 1:
+	case 2:
+	case 3:
+		done(raw_test_access(exporter, b.fd, PEERBAR_TEST_REVOKE), "revoke", pinned ? EOPNOTSUPP : EBADF, badf_if_closed(&b), 0);
+		break;
+	default:
+		done(raw_test_access(exporter, b.fd, PEERBAR_TEST_RESTORE), "restore", pinned ? EOPNOTSUPP : ENODEV, badf_if_closed(&b), 0);
+		break;
+	}
+	return true;
+}
+
+/* ---- what only owners do ---- */
+
+void doom(struct shared_device *d)
+{
+	uint32_t s = atomic_load(&d->phase);
+
+	while (!atomic_compare_exchange_weak(&d->phase, &s, ((s + PHASE_STEP) & ~7U) | PHASE_DOOMED | PHASE_CHANGING))
+		;
+}
+
+/* false if it must stay what it is */
+static bool set_phase(unsigned int d, uint32_t phase)
+{
+	_Atomic uint32_t *p = &shared->devices[d].phase;
+	uint32_t s = atomic_load(p);
+
+	return !(s & PHASE_DOOMED) && atomic_compare_exchange_strong(p, &s, ((s + PHASE_STEP) & ~7U) | phase);
+}
+
+/* a device of this process's, with its control taken, if it is open */
+static bool take_control(uint64_t r, unsigned int *d, uint64_t *slot)
+{
+	unsigned int i;
+
+	for (i = 0; i < DEVICES; i++) {
+		*d = (unsigned int)((r + i) % DEVICES);
+		if (shared->devices[*d].owner != me || pthread_mutex_trylock(&control[*d]))
+			continue;
+		*slot = atomic_load(&slots[*d]);
+		if (*slot && !(atomic_load(&shared->devices[*d].phase) & PHASE_DOOMED))
+			return true;
+		pthread_mutex_unlock(&control[*d]);
+	}
+	return false;
+}
+
+/* look at mappings and buffers while nobody else can change the phase */
+static void look_around(unsigned int d, uint64_t r)
+{
+	struct peerbar_query q;
+	struct buffer b;
+	uint32_t before;
+	bool dead;
+
+	touch_all(d, 0, r, 6);
+	if (!pick_buffer(r >> 16, d, d, &b))
+		return;
+	before = phase_of(&b.what);
+	dead = is_dead(&b.what);
+	if (done(raw_query(peerbar, b.fd, &q), "query", badf_if_closed(&b), 0))
+		check_state(&b.what, q.state, dead, before);
+}
+
+/* decoding off and on again, or D3hot and D0; what a call is told when the device is being pulled is EIO or ENODEV */
+static bool off_and_on(bool power)
+{
+	unsigned int d;
+	uint64_t slot;
+	int ret;
+
+	if (!take_control(place.r[0], &d, &slot))
+		return false;
+	if ((power && !pm_cap[d]) || !set_phase(d, PHASE_CHANGING)) {
+		pthread_mutex_unlock(&control[d]);
+		return false;
+	}
+	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], false) : raw_decoding(slot_fd(slot), config_offset[d], false);
+	if (done(ret, "off", EIO, ENODEV, badf_if_dropped(d, slot), 0)) {
+		set_phase(d, PHASE_OFF);
+		look_around(d, place.r[1]);
+		pause_us(place.r[2] % 2000);
+		touch_all(d, 0, place.r[3], 2);
+		set_phase(d, PHASE_CHANGING);
+	}
+	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], true) : raw_decoding(slot_fd(slot), config_offset[d], true);
+	if (done(ret, "on", EIO, ENODEV, badf_if_dropped(d, slot), 0)) {
+		set_phase(d, PHASE_ON);
+		look_around(d, place.r[4]);
+	}
+	pthread_mutex_unlock(&control[d]);
+	return true;
+}
+
+static bool op_decoding(void)
+{
+	return off_and_on(false);
+}
+
+static bool op_power(void)
+{
+	return off_and_on(true);
+}
+
+static bool reset(int (*how)(int fd))
+{
+	bool flat = lab_has_no_reset();
+	unsigned int d;
+	uint64_t slot;
+
+	if (!take_control(place.r[0], &d, &slot))
+		return false;
+	if (set_phase(d, PHASE_CHANGING)) {
+		/* EAGAIN, EBUSY: the device is in use by the kernel at this moment; ENOTTY: QEMU's port was late to say that its link is up */
+		done(how(slot_fd(slot)), "reset", EAGAIN, EBUSY, ENOTTY, flat ? EINVAL : EBUSY, flat ? ENODEV : EBUSY,
+		     badf_if_dropped(d, slot), 0);
+		set_phase(d, PHASE_ON);
+		look_around(d, place.r[1]);
+	}
+	pthread_mutex_unlock(&control[d]);
+	return true;
+}
+
+static bool op_reset(void)
+{
+	return reset(raw_reset);
+}
+
+static bool op_hot_reset(void)
+{
+	return reset(raw_hot_reset);
+}
+
+/* take the device away from the address space that holds the buffers, and give it back */
+static bool op_ioas(void)
+{
+	unsigned int d;
+	uint64_t slot;
+
+	if (!take_control(place.r[0], &d, &slot))
+		return false;
+	if (done(raw_detach_ioas(slot_fd(slot)), "detach", ENODEV, badf_if_dropped(d, slot), 0))
+		done(raw_attach_ioas(slot_fd(slot), ioas), "attach", ENODEV, badf_if_dropped(d, slot), 0);
+	pthread_mutex_unlock(&control[d]);
+	return true;
+}
+
+/* Open a device, with its control taken. What is left of earlier opens is dead from then on, because there cannot be two. */
+static void open_device(unsigned int d)
+{
+	struct shared_device *device = &shared->devices[d];
+	uint32_t s = atomic_load(&device->phase), generation;
+	uint64_t size;
+	int fd, ret;
+
+	fd = raw_open_cdev(device->bdf);
+	if (!done(fd, "open", ENODEV, ENXIO, ENOENT, EBUSY, 0))
+		return;
+	fd = stash(fd);
+	ret = raw_bind_iommufd(fd, iommufd);
+	/* EINVAL: somebody else has not closed it yet; EAGAIN: the kernel has it in use at this moment, and could not reset it */
+	if (!done(ret, "bind to the iommufd", EINVAL, ENODEV, EAGAIN, 0)) {
+		close(fd);
+		pause_us(1000);
+		return;
+	}
+	generation = atomic_load(&device->generation);
+	atomic_store(&device->dead, generation);
+	generation++;
+	ret = raw_attach_ioas(fd, ioas);
+	if (!ret)
+		ret = raw_region(fd, GPU_BAR, &bar_offset[d], &size);
+	if (!ret)
+		ret = raw_region(fd, VFIO_PCI_CONFIG_REGION_INDEX, &config_offset[d], &size);
+	if (!ret)
+		ret = raw_decoding(fd, config_offset[d], true);
+	if (!done(ret, "prepare the device", d == HOT ? EIO : EBADF, d == HOT ? ENODEV : EBADF, 0)) {
+		close(fd);
+		return;
+	}
+	pm_cap[d] = raw_find_cap(fd, config_offset[d], PCI_CAP_ID_PM);
+	atomic_store(&device->generation, generation);
+	atomic_store(&slots[d], (uint64_t)generation << 32 | (uint32_t)fd);
+	/* unless it was doomed again meanwhile */
+	atomic_compare_exchange_strong(&device->phase, &s, ((s + PHASE_STEP) & ~7U) | PHASE_ON);
+}
+
+static bool is_bound_to_ours(unsigned int d)
+{
+	char driver[64];
+
+	raw_driver(shared->devices[d].bdf, driver, sizeof(driver));
+	return !strcmp(driver, OURS);
+}
+
+static bool op_open(void)
+{
+	bool did = false;
+	unsigned int d;
+
+	for (d = 0; d < DEVICES; d++) {
+		struct shared_device *device = &shared->devices[d];
+
+		if (device->owner != me || atomic_load(&slots[d]) || !atomic_load(&device->present) || atomic_load(&device->leaving) ||
+		    pthread_mutex_trylock(&control[d]))
+			continue;
+		/* whoever had it before may have been killed while he changed the driver */
+		if (!atomic_load(&slots[d]) && d != HOT && !is_bound_to_ours(d)) {
+			done(raw_unbind(device->bdf), "unbind", 0);
+			done(raw_bind(device->bdf, OURS), "bind", ENODEV, EINVAL, 0);
+		}
+		if (!atomic_load(&slots[d]) && is_bound_to_ours(d)) {
+			open_device(d);
+			did = true;
+		}
+		pthread_mutex_unlock(&control[d]);
+	}
+	return did;
+}
+
+/* everybody is asked to close it; whoever is first to find it closed by all opens it again */
+static bool op_reopen(void)
+{
+	unsigned int d;
+	uint64_t slot;
+
+	if (!take_control(place.r[0], &d, &slot))
+		return false;
+	if (set_phase(d, PHASE_CHANGING)) {
+		atomic_store(&shared->devices[d].drop, slot_generation(slot));
+		if (place.r[1] & 1)
+			touch_all(d, 0, place.r[2], 2);
+		release_device(d);
+		touch_all(d, 0, place.r[3], 2);
+	}
+	pthread_mutex_unlock(&control[d]);
+	return true;
+}
+
+/*
+ * Unbinding waits until the device is closed, and is done by a process of its own that has not got it open: if this one is killed,
+ * its descriptors are closed all the same.
+ */
+static pid_t unbind_elsewhere(const char *bdf)
+{
+	char command[128];
+	char *argv[] = { "sh", "-c", command, NULL };
+	pid_t pid;
+	int ret;
+
+	snprintf(command, sizeof(command), "echo %s >/sys/bus/pci/devices/%s/driver/unbind", bdf, bdf);
+	ret = posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ);
+	if (ret)
+		wrong("posix_spawn: %s", strerror(ret));
+	return pid;
+}
+
+/* the standard driver has the device for a while; our modules must not mind */
+static void visit_stock(unsigned int d)
+{
+	struct raw_range range = { 0, 4 * PAGE };
+	struct peerbar_query q;
+	uint64_t iova = 0;
+	int fd, buffer;
+
+	done(raw_bind(shared->devices[d].bdf, "vfio-pci"), "bind to vfio-pci", 0);
+	fd = raw_open_cdev(shared->devices[d].bdf);
+	done(fd, "open with vfio-pci", 0);
+	done(raw_bind_iommufd(fd, iommufd), "bind to the iommufd", 0);
+	done(raw_decoding(fd, config_offset[d], true), "decoding on", 0);
+	buffer = raw_export(fd, GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC);
+	done(buffer, "export with vfio-pci", 0);
+	done(raw_query(peerbar, buffer, &q), "query", 0);
+	if (q.flags || q.model != PEERBAR_MODEL_REVOCABLE || q.id || q.length != range.length)
+		wrong("a buffer of vfio-pci says: flags 0x%x, model %u, id %llu, %llu bytes", q.flags, q.model, (unsigned long long)q.id,
+		      (unsigned long long)q.length);
+	done(raw_map_file(iommufd, ioas, buffer, 0, PAGE, IOMMU_IOAS_MAP_READABLE, &iova), "map a buffer of vfio-pci", 0);
+	done(raw_unmap(iommufd, ioas, iova, PAGE), "unmap", 0);
+	refused(raw_revoke(fd, buffer), "revoke with vfio-pci", ENOTTY);
+	close(buffer);
+	close(fd);
+	done(raw_unbind(shared->devices[d].bdf), "unbind vfio-pci", 0);
+}
+
+static void wait_dead(const struct buffer *b)
+{
+	uint64_t end = now_ns() + 60000000000;
+	struct peerbar_query q;
+
+	for (;;) {
+		if (!done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) || q.state == PEERBAR_STATE_DEAD)
+			return;
+		if (now_ns() > end)
+			wrong("60 s after its driver was to be unbound, a buffer is in state %u", q.state);
+		pause_us(1000);
+	}
+}
+
+static bool op_rebind(void)
+{
+	struct raw_range range = { 0, PAGE };
+	struct shared_device *device;
+	struct buffer b;
+	unsigned int d;
+	uint64_t slot;
+	int status;
+	pid_t pid;
+
+	if (!take_control(place.r[0], &d, &slot))
+		return false;
+	device = &shared->devices[d];
+	if (d == HOT || !set_phase(d, PHASE_CHANGING)) {
+		pthread_mutex_unlock(&control[d]);
+		return false;
+	}
+	b.what = one_range(d, slot_generation(slot), 0, PAGE);
+	b.fd = stash(raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC));
+	done(b.fd, "export", 0);
+	pid = unbind_elsewhere(device->bdf);
+	if (place.r[1] & 1) {
+		/* while it is open, and used by others: what was exported from it dies at once */
+		wait_dead(&b);
+		refused(raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC), "export from a driver that goes", ENODEV);
+		touch_all(d, 0, place.r[2], 8);
+	}
+	atomic_store(&device->drop, slot_generation(slot));
+	release_device(d);
+	if (waitpid(pid, &status, 0) != pid || status)
+		wrong("unbinding ended with status 0x%x", status);
+	atomic_store(&device->dead, slot_generation(slot));
+	touch_all(d, 0, place.r[3], 8);
+	close(b.fd);
+	if (place.r[4] & 1)
+		visit_stock(d);
+	done(raw_bind(device->bdf, OURS), "bind", 0);
+	pthread_mutex_unlock(&control[d]);
+	return true;
+}
+
+/* ---- the loop ---- */
+
+static const struct {
+	bool (*run)(void);
+	unsigned int weight;
+} ops[OPS] = {
+	[OP_TOUCH] = { op_touch, 4200 },
+	[OP_WRITE] = { op_write, 900 },
+	[OP_FORK] = { op_fork, 10 },
+	[OP_MMAP] = { op_mmap, 800 },
+	[OP_MUNMAP] = { op_munmap, 420 },
+	[OP_PARTIAL] = { op_partial, 180 },
+	[OP_MREMAP] = { op_mremap, 90 },
+	[OP_MPROTECT] = { op_mprotect, 90 },
+	[OP_COOKIE] = { op_cookie, 50 },
+	[OP_REGION] = { op_region, 80 },
+	[OP_EXPORT] = { op_export, 330 },
+	[OP_CLOSE] = { op_close, 240 },
+	[OP_QUERY] = { op_query, 1300 },
+	[OP_INFO] = { op_info, 150 },
+	[OP_SET_MEMATTR] = { op_set_memattr, 250 },
+	[OP_GET_MEMATTR] = { op_get_memattr, 150 },
+	[OP_REVOKE] = { op_revoke, 90 },
+	[OP_REFUSALS] = { op_refusals, 80 },
+	[OP_POLL] = { op_poll, 200 },
+	[OP_SEND] = { op_send, 200 },
+	[OP_RECEIVE] = { op_receive, 220 },
+	[OP_SEND_DEVICE] = { op_send_device, 30 },
+	[OP_IOMMU_MAP] = { op_iommu_map, 250 },
+	[OP_IOMMU_UNMAP] = { op_iommu_unmap, 200 },
+	[OP_IOAS] = { op_ioas, 6 },
+	[OP_DUMP] = { op_dump, 8 },
+	[OP_GET] = { op_get, 150 },
+	[OP_EVENTS] = { op_events, 50 },
+	[OP_IMPORT] = { op_import, 180 },
+	[OP_IMPORT_LATE] = { op_import_late, 40 },
+	[OP_TEST_EXPORT] = { op_test_export, 25 },
+	[OP_TEST_MOVE] = { op_test_move, 120 },
+	[OP_TEST_ACCESS] = { op_test_access, 80 },
+	[OP_DECODING] = { op_decoding, 25 },
+	[OP_POWER] = { op_power, 8 },
+	[OP_RESET] = { op_reset, 2 },
+	[OP_HOT_RESET] = { op_hot_reset, 1 },
+	[OP_OPEN] = { op_open, 300 },
+	[OP_REOPEN] = { op_reopen, 3 },
+	[OP_REBIND] = { op_rebind, 1 },
+};
+
+static enum kind choose(uint64_t r)
+{
+	static unsigned int total;
+	unsigned int sum = 0;
+	enum kind kind;
+
+	if (!total) {
+		for (kind = 0; kind < OPS; kind++)
+			sum += ops[kind].weight;
+		total = sum;
+	}
+	r %= total;
+	for (kind = 0; r >= ops[kind].weight; kind++)
+		r -= ops[kind].weight;
+	return kind;
+}
+
+static void *run_thread(void *arg)
+{
+	unsigned int thread = (unsigned int)(uintptr_t)arg & 0xff, i;
+	struct shared_thread *t = &shared->threads[me][thread];
+	uint64_t state, begin;
+
+	place.thread = thread;
+	place.incarnation = (unsigned int)((uintptr_t)arg >> 8);
+	atomic_store(&t->tid, (int)syscall(SYS_gettid));
+	while (!atomic_load(&shared->stop)) {
+		obey_drop();
+		/* the choices depend on nothing but where in the sequence this is */
+		state = shared->seed ^ (uint64_t)me << 56 ^ (uint64_t)place.incarnation << 40 ^ (uint64_t)thread << 36;
+		state = raw_random(&state) + place.n;
+		place.kind = choose(raw_random(&state));
+		for (i = 0; i < 8; i++)
+			place.r[i] = raw_random(&state);
+		begin = now_ns();
+		atomic_store(&t->n, place.n);
+		atomic_store(&t->since, begin);
+		atomic_store(&t->kind, (int)place.kind);
+		if (ops[place.kind].run()) {
+			atomic_fetch_add(&shared->done[place.kind], 1);
+			atomic_fetch_add(&shared->ns[place.kind], now_ns() - begin);
+			if (atomic_fetch_add(&shared->operations, 1) + 1 == shared->limit)
+				atomic_store(&shared->stop, true);
+		}
+		atomic_store(&t->kind, -1);
+		place.n++;
+	}
+	return NULL;
+}
+
+void worker(unsigned int process, unsigned int incarnation)
+{
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_NODEFER };
+	struct rlimit files = { 65536, 65536 };
+	pthread_t other;
+	unsigned int i;
+
+	me = process;
+	place.incarnation = incarnation;
+	place.kind = OP_OPEN;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		wrong("RLIMIT_NOFILE: %s", strerror(errno));
+	for (i = 0; i < MAPS; i++)
+		pthread_rwlock_init(&maps[i].lock, NULL);
+	for (i = 0; i < DEVICES; i++)
+		pthread_mutex_init(&control[i], NULL);
+	peerbar = raw_open("/dev/peerbar");
+	iommufd = raw_open("/dev/iommu");
+	done(peerbar, "/dev/peerbar", 0);
+	done(iommufd, "/dev/iommu", 0);
+	done(raw_ioas(iommufd, &ioas), "IOAS", 0);
+	importer = raw_open("/dev/" PEERBAR_TEST_IMPORTER);
+	exporter = raw_open("/dev/" PEERBAR_TEST_EXPORTER);
+	importing_device = lab_bdf(LAB_NIC);
+	for (i = 0; i < THREADS; i++) {
+		done(raw_genl_open(&genl[i], false), "netlink", 0);
+		done(raw_genl_open(&events[i], true), "netlink", 0);
+	}
+	if (pthread_create(&other, NULL, run_thread, (void *)(uintptr_t)(1 | incarnation << 8)))
+		wrong("no second thread");
+	run_thread((void *)(uintptr_t)(incarnation << 8));
+	pthread_join(other, NULL);
+	_exit(0);
+}

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The list of buffers and the events: what is there, what happened, who may know what; and modules that go when nobody needs them. */
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ours.h"
+#include "testmod.h"
+
+static struct pb_watch *watch;
+
+static void events_up(void)
+{
+	ours_up();
+	ok(pb_watch_open(&watch, &err));
+}
+
+static void events_down(void)
+{
+	pb_watch_close(watch);
+	ours_down();
+}
+
+/* the next event, waited for; it must be this one */
+static struct pb_event next(enum pb_event_type type, uint64_t id)
+{
+	struct pollfd p = { .fd = pb_watch_fd(watch), .events = POLLIN };
+	struct pb_event event;
+	int n;
+
+	while (!(n = pb_watch_next(watch, &event, &err))) {
+		if (poll(&p, 1, 20000) != 1)
+			ck_abort_msg("no event came, and '%s' of buffer %llu should have", pb_event_name(type), (unsigned long long)id);
+	}
+	ck_assert_msg(n == 1, "%s", err.text);
+	ck_assert_msg(event.type == type && (!id || event.buffer.id == id), "the event is '%s' of buffer %llu, not '%s' of %llu",
+		      pb_event_name(event.type), (unsigned long long)event.buffer.id, pb_event_name(type), (unsigned long long)id);
+	return event;
+}
+
+static void silence(void)
+{
+	struct pb_event event;
+
+	usleep(200000);
+	if (pb_watch_next(watch, &event, &err))
+		ck_abort_msg("an event came that should not have: '%s'", pb_event_name(event.type));
+}
+
+static uint64_t id_of(struct pb_buffer *buffer)
+{
+	return query(pb_buffer_fd(buffer)).id;
+}
+
+/* the buffer in the list; it must be there. The list is to be freed */
+static struct pb_listed *listed(uint64_t id, struct pb_listed **list)
+{
+	int i, n = pb_list_buffers(list, &err);
+
+	ck_assert_msg(n >= 0, "%s", err.text);
+	for (i = 0; i < n; i++)
+		if ((*list)[i].id == id)
+			return &(*list)[i];
+	ck_abort_msg("buffer %llu is not in the list of %d", (unsigned long long)id, n);
+}
+
+START_TEST(everything_that_happens)
+{
+	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE), *second;
+	uint64_t id = id_of(buffer);
+	struct pb_event event;
+	uint8_t *p;
+
+	event = next(PB_EVENT_CREATED, id);
+	ck_assert_str_eq(event.buffer.device, lab_bdf(LAB_GPU));
+	ck_assert_uint_eq(event.buffer.size, 2 * PAGE);
+	ck_assert_int_eq(event.buffer.model, PB_REVOCABLE);
+	/* nothing that is for the privileged */
+	ck_assert_uint_eq(event.buffer.nr_extents + event.buffer.nr_importer_names + event.buffer.creator, 0);
+	p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
+	ck_assert(can_read(p, NULL));
+	silence();
+	ok(pb_device_set_decoding(gpu, false, &err));
+	event = next(PB_EVENT_REVOKED, id);
+	ck_assert_int_eq(event.buffer.state, PB_BUFFER_REVOKED);
+	ok(pb_device_set_decoding(gpu, false, &err));
+	silence();
+	/* restored: told without anybody having touched it */
+	ok(pb_device_set_decoding(gpu, true, &err));
+	event = next(PB_EVENT_RESTORED, id);
+	ck_assert_int_eq(event.buffer.state, PB_BUFFER_LIVE);
+	silence();
+	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	event = next(PB_EVENT_REVOKED, id);
+	ck_assert_int_eq(event.buffer.state, PB_BUFFER_DEAD);
+	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	silence();
+	/* the mapping keeps it */
+	pb_buffer_close(buffer);
+	silence();
+	munmap(p, PAGE);
+	next(PB_EVENT_RELEASED, id);
+	/* closing the device revokes for good what was exported from it */
+	second = export_one(0, PAGE);
+	id = id_of(second);
+	next(PB_EVENT_CREATED, id);
+	pb_device_close(gpu);
+	/* it turns decoding off first */
+	next(PB_EVENT_REVOKED, id);
+	event = next(PB_EVENT_REVOKED, id);
+	ck_assert_int_eq(event.buffer.state, PB_BUFFER_DEAD);
+	pb_buffer_close(second);
+	next(PB_EVENT_RELEASED, id);
+	silence();
+	gpu = lab_open(iommu, LAB_GPU);
+}
+END_TEST
+
+START_TEST(a_move)
+{
+	int exporter = test_exporter_open(), fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, PAGE);
+	uint64_t id = query(fd).id;
+
+	ck_assert_int_eq(next(PB_EVENT_CREATED, id).buffer.model, PB_DYNAMIC);
+	ck_assert_int_eq(test_move(exporter, fd, PEERBAR_TEST_PLACE_THERE), PEERBAR_TEST_PLACE_B);
+	next(PB_EVENT_MOVED, id);
+	close(fd);
+	next(PB_EVENT_RELEASED, id);
+	close(exporter);
+}
+END_TEST
+
+START_TEST(the_list)
+{
+	const struct pb_range ranges[] = { { MIB, 2 * PAGE }, { 0, PAGE } };
+	unsigned int before = count_listed();
+	struct pb_buffer *one = export_one(0, PAGE), *two;
+	struct pb_listed *list, *b;
+	int importer = test_importer_open(), handle;
+	uint8_t *p;
+
+	ck_assert_uint_eq(count_listed(), before + 1);
+	two = export_ranges(ranges, 2);
+	b = listed(id_of(two), &list);
+	ck_assert_str_eq(b->exporter, "peerbar_vfio_pci");
+	ck_assert_str_eq(b->device, lab_bdf(LAB_GPU));
+	ck_assert_uint_eq(b->size, 3 * PAGE);
+	ck_assert_int_eq(b->model, PB_REVOCABLE);
+	ck_assert_int_eq(b->state, PB_BUFFER_LIVE);
+	ck_assert_uint_eq(b->nr_ranges, 2);
+	ck_assert_uint_eq(b->nr_importers, 0);
+	ck_assert_uint_eq(b->nr_mmaps, 0);
+	/* we are privileged */
+	ck_assert_uint_eq(b->creator, (unsigned int)getpid());
+	ck_assert_uint_eq(b->nr_extents, 2);
+	ck_assert_uint_eq(b->extents[0].length, 2 * PAGE);
+	ck_assert_uint_eq(b->extents[0].start, b->extents[1].start + MIB);
+	free(list);
+
+	p = map_fd(pb_buffer_fd(one), 0, PAGE);
+	handle = test_import_attach(importer, pb_buffer_fd(one), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
+	ck_assert_int_gt(handle, 0);
+	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(one), PEERBAR_MEMATTR_WC), 0);
+	b = listed(id_of(one), &list);
+	ck_assert_uint_eq(b->nr_mmaps, 1);
+	ck_assert_uint_eq(b->nr_importers, 1);
+	ck_assert_uint_eq(b->nr_importer_names, 1);
+	ck_assert_str_eq(b->importer_names[0], lab_bdf(LAB_NIC));
+	ck_assert_int_eq(b->memattr, PB_WC);
+	free(list);
+	munmap(p, PAGE);
+	close(importer);
+	ok(pb_device_set_decoding(gpu, false, &err));
+	b = listed(id_of(one), &list);
+	ck_assert_int_eq(b->state, PB_BUFFER_REVOKED);
+	ck_assert_uint_eq(b->nr_mmaps, 0);
+	free(list);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	b = listed(id_of(one), &list);
+	ck_assert_int_eq(b->state, PB_BUFFER_LIVE);
+	free(list);
+	pb_buffer_close(one);
+	pb_buffer_close(two);
+	ck_assert_uint_eq(count_listed(), before);
+}
+END_TEST
+
+/* more than fits into one message */
+START_TEST(a_long_list)
+{
+	enum { N = 150 };
+	struct pb_buffer *buffers[N];
+	unsigned int before = count_listed(), i;
+	struct pb_listed *list;
+	uint64_t last = 0;
+	int n;
+
+	for (i = 0; i < N; i++)
+		buffers[i] = export_one(i * PAGE, PAGE);
+	n = pb_list_buffers(&list, &err);
+	ck_assert_int_eq(n, (int)(before + N));
+	for (i = 0; i < (unsigned int)n; i++) {
+		ck_assert_uint_gt(list[i].id, last);
+		last = list[i].id;
+	}
+	free(list);
+	for (i = 0; i < N; i++)
+		pb_buffer_close(buffers[i]);
+	ck_assert_uint_eq(count_listed(), before);
+}
+END_TEST
+
+/* without privilege: that there is a buffer, but not where, and not who uses it */
+START_TEST(without_privilege)
+{
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	uint64_t id = id_of(buffer);
+	int child = fork();
+
+	if (!child) {
+		struct pb_listed *list, *b;
+
+		if (setgid(65534) || setuid(65534))
+			_exit(1);
+		b = listed(id, &list);
+		if (b->nr_extents || b->nr_importer_names || b->creator || b->nr_ranges != 1 || b->size != PAGE)
+			_exit(2);
+		_exit(0);
+	}
+	ck_assert_int_eq(wait_for(child), 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* another network namespace sees its own buffers only, and the initial one sees all */
+START_TEST(another_namespace)
+{
+	struct pb_buffer *here = export_one(0, PAGE);
+	int report[2], go[2], child;
+	uint64_t theirs;
+	struct pb_listed *list;
+	char c;
+
+	ck_assert_int_eq(pipe(report) | pipe(go), 0);
+	child = fork();
+	if (!child) {
+		int exporter = test_exporter_open(), fd;
+		struct pb_watch *own;
+		struct pb_event event;
+
+		if (unshare(CLONE_NEWNET))
+			_exit(1);
+		if (pb_watch_open(&own, &err) || count_listed())
+			_exit(2);
+		fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE);
+		theirs = query(fd).id;
+		if (count_listed() != 1 || write(report[1], &theirs, sizeof(theirs)) != sizeof(theirs) || read(go[0], &c, 1) != 1)
+			_exit(3);
+		/* its own creation, and nothing of what happened out there meanwhile */
+		if (pb_watch_next(own, &event, &err) != 1 || event.buffer.id != theirs || pb_watch_next(own, &event, &err))
+			_exit(4);
+		_exit(0);
+	}
+	ck_assert_int_eq(read(report[0], &theirs, sizeof(theirs)), sizeof(theirs));
+	listed(theirs, &list);
+	free(list);
+	pb_buffer_close(here);
+	pb_buffer_close(export_one(0, PAGE));
+	ck_assert_int_eq(write(go[1], "g", 1), 1);
+	ck_assert_int_eq(wait_for(child), 0);
+	close(report[0]), close(report[1]), close(go[0]), close(go[1]);
+}
+END_TEST
+
+/* ---- loading and unloading ---- */
+
+START_TEST(unloading)
+{
+	static const char *const modules[] = { "peerbar_iommufd", "peerbar_test_importer", "peerbar_test_exporter", "peerbar_vfio_pci",
+					       "peerbar" };
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	int exporter, fd, round;
+	uint8_t *p;
+	size_t i;
+
+	/* in use: the driver by its device, the core by the driver, an exporter by its buffer, mapped or not */
+	ck_assert_int_eq(module_unload("peerbar_vfio_pci"), -EAGAIN);
+	ck_assert_int_eq(module_unload("peerbar"), -EAGAIN);
+	edu_stop(&edu);
+	pb_device_close(gpu);
+	pb_device_close(edu_device);
+	gpu = edu_device = NULL;
+	ok(pb_pci_bind(lab_bdf(LAB_GPU), "vfio-pci", &err));
+	ok(pb_pci_bind(lab_bdf(LAB_EDU), "vfio-pci", &err));
+	ck_assert_int_eq(module_unload("peerbar_vfio_pci"), -EAGAIN);
+	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
+	pb_buffer_close(buffer);
+	exporter = test_exporter_open();
+	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE);
+	close(exporter);
+	p = map_fd(fd, 0, PAGE);
+	close(fd);
+	ck_assert_int_eq(module_unload("peerbar_test_exporter"), -EAGAIN);
+	munmap(p, PAGE);
+	/* not in use: they go, and can come again */
+	pb_watch_close(watch);
+	watch = NULL;
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
+			int ret = module_unload(modules[i]), tries;
+
+			/* the last reference of a dma-buf may go a moment after the descriptor */
+			for (tries = 0; ret == -EAGAIN && tries < 50; tries++) {
+				usleep(100000);
+				ret = module_unload(modules[i]);
+			}
+			ck_assert_msg(!ret || ret == -ENOENT, "%s cannot be unloaded: %s", modules[i], strerror(-ret));
+		}
+		module_load("peerbar-vfio-pci");
+		module_load("peerbar-iommufd");
+		module_load("peerbar-test-exporter");
+		module_load("peerbar-test-importer");
+	}
+	gpu = lab_open(iommu, LAB_GPU);
+	edu_device = lab_open(iommu, LAB_EDU);
+	edu_start(&edu, edu_device);
+}
+END_TEST
+
+Suite *events_suite(void)
+{
+	Suite *s = suite_create("events");
+	TCase *t = tcase_create("all");
+
+	tcase_set_timeout(t, 90);
+	tcase_add_checked_fixture(t, events_up, events_down);
+	tcase_add_test(t, everything_that_happens);
+	tcase_add_test(t, a_move);
+	tcase_add_test(t, the_list);
+	tcase_add_test(t, a_long_list);
+	tcase_add_test(t, without_privilege);
+	tcase_add_test(t, another_namespace);
+	tcase_add_test(t, unloading);
+	suite_add_tcase(s, t);
+	return s;
+}

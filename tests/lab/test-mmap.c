@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* mmap of buffers: which bytes, by whom, with what attribute, by which offset, and under what name. */
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "foreign.h"
+#include "ours.h"
+#include "testmod.h"
+
+#define RANGES 3
+static const struct pb_range scattered[RANGES] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB, 3 * PAGE } };
+
+/* page @page of the scattered ranges, in the BAR */
+static uint64_t bar_offset_of(unsigned int page)
+{
+	unsigned int i;
+
+	for (i = 0; i < RANGES; i++) {
+		if (page < scattered[i].length / PAGE)
+			return scattered[i].offset + page * PAGE;
+		page -= (unsigned int)(scattered[i].length / PAGE);
+	}
+	ck_abort_msg("no such page");
+}
+
+/* write to a page through a mapping, and see it in the BAR at @offset, from the host's side */
+static void lands(uint8_t *p, uint64_t offset, uint32_t seed)
+{
+	uint8_t bytes[64];
+
+	lab_pattern(bytes, sizeof(bytes), seed);
+	memcpy(p, bytes, sizeof(bytes));
+	ck_assert_msg(lab_host_sees(offset, bytes, sizeof(bytes)), "what was written does not show in the BAR at 0x%llx",
+		      (unsigned long long)offset);
+}
+
+START_TEST(one_range)
+{
+	struct pb_buffer *buffer = export_one(4 * MIB, 4 * PAGE);
+	int fd = pb_buffer_fd(buffer);
+	uint8_t *p = map_fd(fd, 0, 4 * PAGE), *alias = map_fd(fd, 2 * PAGE, 2 * PAGE);
+	uint8_t before[64], byte;
+	unsigned int i;
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert_ptr_nonnull(alias);
+	for (i = 0; i < 4; i++)
+		lands(p + i * PAGE, 4 * MIB + i * PAGE, i);
+	lands(alias + PAGE, 4 * MIB + 3 * PAGE, 20);
+	ck_assert_mem_eq(p + 3 * PAGE, alias + PAGE, 64);
+	/* the neighbours are not touched */
+	lab_host_read(4 * MIB + 4 * PAGE, before, sizeof(before));
+	ck_assert(can_read(p + 4 * PAGE - 1, &byte));
+	ck_assert(lab_host_sees(4 * MIB + 4 * PAGE, before, sizeof(before)));
+	/* the mapping keeps the buffer */
+	pb_buffer_close(buffer);
+	lands(p, 4 * MIB, 30);
+	munmap(p, 4 * PAGE);
+	munmap(alias, 2 * PAGE);
+}
+END_TEST
+
+START_TEST(several_ranges)
+{
+	struct pb_buffer *buffer = export_ranges(scattered, RANGES);
+	int fd = pb_buffer_fd(buffer);
+	uint8_t *p = map_fd(fd, 0, 6 * PAGE), *middle = map_fd(fd, PAGE, 3 * PAGE);
+	unsigned int i;
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert_ptr_nonnull(middle);
+	for (i = 0; i < 6; i++)
+		lands(p + i * PAGE, bar_offset_of(i), i);
+	/* a mapping that begins inside a range and ends inside another */
+	for (i = 0; i < 3; i++)
+		lands(middle + i * PAGE, bar_offset_of(i + 1), 10 + i);
+	munmap(p, 6 * PAGE);
+	munmap(middle, 3 * PAGE);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+START_TEST(refused_mappings)
+{
+	struct pb_buffer *buffer = export_one(0, 4 * PAGE);
+	int fd = pb_buffer_fd(buffer);
+
+	ck_assert_ptr_eq(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0), MAP_FAILED);
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(map_fd(fd, 0, 5 * PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(map_fd(fd, 4 * PAGE, PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(map_fd(fd, 3 * PAGE, 2 * PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(map_fd(fd, 0x7ffffffffffff000, PAGE));
+	ck_assert(errno == EINVAL || errno == EOVERFLOW);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+START_TEST(munmap_mremap_mprotect)
+{
+	struct pb_buffer *buffer = export_one(MIB, 8 * PAGE);
+	uint8_t *p = map_fd(pb_buffer_fd(buffer), 0, 8 * PAGE), *moved;
+	int child;
+
+	ck_assert_ptr_nonnull(p);
+	lands(p, MIB, 1);
+	/* a hole */
+	ck_assert_int_eq(munmap(p + 2 * PAGE, PAGE), 0);
+	lands(p + PAGE, MIB + PAGE, 2);
+	lands(p + 3 * PAGE, MIB + 3 * PAGE, 3);
+	/* what is behind it moves elsewhere: it still shows the same pages */
+	moved = mremap(p + 3 * PAGE, 5 * PAGE, 4 * PAGE, MREMAP_MAYMOVE);
+	ck_assert_ptr_ne(moved, MAP_FAILED);
+	lands(moved + 3 * PAGE, MIB + 6 * PAGE, 4);
+	ck_assert_ptr_ne(mremap(moved, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 32 * PAGE), MAP_FAILED);
+	moved = p + 32 * PAGE;
+	lands(moved + 2 * PAGE, MIB + 5 * PAGE, 5);
+	/* it cannot grow past what was mapped */
+	ck_assert_ptr_eq(mremap(moved, 4 * PAGE, 16 * PAGE, MREMAP_MAYMOVE), MAP_FAILED);
+	/* read only, and not */
+	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ), 0);
+	ck_assert_mem_ne(p, "\0\0\0\0", 4);
+	child = fork();
+	if (!child) {
+		*(volatile uint8_t *)p = 1;
+		_exit(0);
+	}
+	ck_assert_int_eq(wait_for(child), 128 + SIGSEGV);
+	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ | PROT_WRITE), 0);
+	lands(p, MIB, 6);
+	/* all of it is revoked, wherever it went */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ck_assert(!can_read(p, NULL));
+	ck_assert(!can_read(moved, NULL));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	lands(moved, MIB + 3 * PAGE, 7);
+	munmap(p, 2 * PAGE);
+	munmap(moved, 4 * PAGE);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+START_TEST(a_forked_child)
+{
+	struct pb_buffer *buffer = export_one(0, 2 * PAGE);
+	uint8_t *p = map_fd(pb_buffer_fd(buffer), 0, 2 * PAGE);
+	int to_child[2], from_child[2], child;
+	char c;
+
+	ck_assert_int_eq(pipe2(to_child, O_CLOEXEC) | pipe2(from_child, O_CLOEXEC), 0);
+	lands(p, 0, 1);
+	child = fork();
+	if (!child) {
+		uint8_t byte, want;
+
+		/* the page that the parent had touched, and the one that it had not */
+		lab_pattern(&want, 1, 1);
+		if (!can_read(p, &byte) || byte != want || !can_write(p + PAGE, 0x77))
+			_exit(1);
+		if (write(from_child[1], "r", 1) != 1 || read(to_child[0], &c, 1) != 1)
+			_exit(2);
+		if (can_read(p, NULL) || can_write(p + PAGE, 1))
+			_exit(3);
+		if (write(from_child[1], "r", 1) != 1 || read(to_child[0], &c, 1) != 1)
+			_exit(4);
+		_exit(can_read(p, &byte) && byte == want ? 0 : 5);
+	}
+	ck_assert_int_eq(read(from_child[0], &c, 1), 1);
+	ck_assert(lab_host_sees(PAGE, "\x77", 1));
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ck_assert_int_eq(write(to_child[1], "g", 1), 1);
+	ck_assert_int_eq(read(from_child[0], &c, 1), 1);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert_int_eq(write(to_child[1], "g", 1), 1);
+	ck_assert_int_eq(wait_for(child), 0);
+	munmap(p, 2 * PAGE);
+	pb_buffer_close(buffer);
+	close(to_child[0]), close(to_child[1]), close(from_child[0]), close(from_child[1]);
+}
+END_TEST
+
+/* another process, with another user, that was given the descriptor and nothing else */
+START_TEST(a_process_with_only_the_fd)
+{
+	struct pb_buffer *buffer = export_ranges(scattered, RANGES);
+	int sockets[2], child, fd;
+
+	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
+	child = fork();
+	if (!child) {
+		struct pb_iommu *own = NULL;
+		uint8_t *p;
+		int i;
+
+		/* stderr and the socket remain */
+		for (i = 3; i < 200; i++)
+			if (i != sockets[0])
+				close(i);
+		if (setgid(65534) || setuid(65534))
+			_exit(1);
+		fd = receive_fd(sockets[0]);
+		if (pb_iommu_open(&own, NULL) != -EACCES || open("/dev/vfio/devices/vfio0", O_RDWR) >= 0)
+			_exit(2);
+		/* its ranges, and no page more */
+		p = map_fd(fd, 0, 6 * PAGE);
+		if (!p || map_fd(fd, 0, 7 * PAGE) || map_fd(fd, 6 * PAGE, PAGE))
+			_exit(3);
+		for (i = 0; i < 6; i++)
+			p[(size_t)i * PAGE + 5] = (uint8_t)(0xa0 + i);
+		/* it may ask what it has, but not take it away: that is for the device's owner */
+		if (query(fd).state != PEERBAR_STATE_LIVE || ioctl(fd, VFIO_DEVICE_FEATURE, NULL) != -1)
+			_exit(4);
+		_exit(0);
+	}
+	send_fd(sockets[1], pb_buffer_fd(buffer));
+	ck_assert_int_eq(wait_for(child), 0);
+	for (fd = 0; fd < 6; fd++) {
+		uint8_t want = (uint8_t)(0xa0 + fd);
+
+		ck_assert(lab_host_sees(bar_offset_of((unsigned int)fd) + 5, &want, 1));
+	}
+	close(sockets[0]);
+	close(sockets[1]);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* what the descriptor was opened for bounds what a mapping of it can do */
+START_TEST(a_read_only_descriptor)
+{
+	struct {
+		struct vfio_device_feature_dma_buf dma_buf;
+		struct vfio_region_dma_range range;
+	} request = { { .region_index = GPU_BAR, .open_flags = O_RDONLY | O_CLOEXEC, .nr_ranges = 1 }, { 0, PAGE } };
+	int fd = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
+	uint8_t *p;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_ptr_null(map_fd(fd, 0, PAGE));
+	ck_assert_int_eq(errno, EACCES);
+	p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(p, MAP_FAILED);
+	ck_assert(can_read(p, NULL));
+	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ | PROT_WRITE), -1);
+	ck_assert_int_eq(errno, EACCES);
+	munmap(p, PAGE);
+	close(fd);
+}
+END_TEST
+
+START_TEST(huge_pages)
+{
+	struct pb_buffer *buffer = export_one(0, 256 * MIB), *odd = export_one(PAGE, 4 * MIB);
+	uint8_t *p = map_fd_aligned(pb_buffer_fd(buffer), 0, 256 * MIB, 2 * MIB, 0);
+	struct peerbar_test_pte pte;
+	struct peerbar_query q;
+	unsigned int i;
+
+	for (i = 0; i < 128; i++)
+		p[i * 2 * MIB + 12345] = (uint8_t)i;
+	q = query(pb_buffer_fd(buffer));
+	ck_assert_uint_eq(q.faults[0], 0);
+	ck_assert_uint_eq(q.faults[1], 128);
+	ck_assert(page_table(p + 77 * 2 * MIB, &pte));
+	ck_assert_uint_eq(pte.size, 2 * MIB);
+	for (i = 0; i < 128; i++)
+		ck_assert(lab_host_sees(i * 2 * MIB + 12345, &(uint8_t){ (uint8_t)i }, 1));
+	/* gone, all of them, and back */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ck_assert(!page_table(p + 77 * 2 * MIB, &pte));
+	ck_assert(!can_read(p + 77 * 2 * MIB, NULL));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	lands(p + 77 * 2 * MIB, 77 * 2 * MIB, 4);
+	munmap(p, 256 * MIB);
+
+	/* memory that is not aligned as the addresses are: pages */
+	p = map_fd_aligned(pb_buffer_fd(odd), 0, 4 * MIB, 2 * MIB, 0);
+	lands(p, PAGE, 1);
+	lands(p + 2 * MIB, PAGE + 2 * MIB, 2);
+	ck_assert(page_table(p, &pte));
+	ck_assert_uint_eq(pte.size, PAGE);
+	munmap(p, 4 * MIB);
+	/* and where they are congruent, the whole 2 MiB inside it are one */
+	p = map_fd_aligned(pb_buffer_fd(odd), 0, 4 * MIB, 2 * MIB, PAGE);
+	lands(p, PAGE, 3);
+	lands(p + 2 * MIB - PAGE, 2 * MIB, 4);
+	lands(p + 4 * MIB - PAGE, 4 * MIB, 5);
+	ck_assert(page_table(p + 2 * MIB - PAGE, &pte));
+	ck_assert_uint_eq(pte.size, 2 * MIB);
+	q = query(pb_buffer_fd(odd));
+	ck_assert_uint_eq(q.faults[0], 4);
+	ck_assert_uint_eq(q.faults[1], 1);
+	munmap(p, 4 * MIB);
+	pb_buffer_close(odd);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* ---- memory attributes ---- */
+
+START_TEST(attributes)
+{
+	struct pb_buffer *buffer = export_one(0, 4 * MIB);
+	int fd = pb_buffer_fd(buffer), udmabuf;
+	struct peerbar_test_pte pte;
+	uint8_t *nc, *wc;
+
+	ck_assert_int_eq(feature_memattr(gpu, fd), PEERBAR_MEMATTR_NC);
+	nc = map_fd_aligned(fd, 0, 4 * MIB, 2 * MIB, 0);
+	lands(nc, 0, 1);
+	ck_assert_int_eq(feature_set_memattr(gpu, fd, PEERBAR_MEMATTR_WC), 0);
+	ck_assert_int_eq(feature_memattr(gpu, fd), PEERBAR_MEMATTR_WC);
+	ck_assert_uint_eq(query(fd).memattr, PEERBAR_MEMATTR_WC);
+	wc = map_fd_aligned(fd, 0, 4 * MIB, 2 * MIB, 0);
+	lands(wc + 3 * PAGE, 3 * PAGE, 2);
+	/* the one from before keeps its attribute, in what it had and in what it faults in now */
+	lands(nc + 2 * MIB, 2 * MIB, 3);
+	ck_assert(page_table(nc, &pte));
+	ck_assert_uint_eq(pte.cache, PEERBAR_TEST_CACHE_NC);
+	ck_assert(page_table(nc + 2 * MIB, &pte));
+	ck_assert_uint_eq(pte.cache, PEERBAR_TEST_CACHE_NC);
+	/* one fault brought all of the 2 MiB, and no more */
+	ck_assert(page_table(wc + 3 * PAGE, &pte));
+	ck_assert_uint_eq(pte.cache, PEERBAR_TEST_CACHE_WC);
+	ck_assert(page_table(wc + 2 * MIB - PAGE, &pte));
+	ck_assert_uint_eq(pte.cache, PEERBAR_TEST_CACHE_WC);
+	ck_assert(!page_table(wc + 2 * MIB, &pte));
+	ck_assert_uint_eq(query(fd).faults[0], 1);
+	lands(wc + 2 * MIB - PAGE, 2 * MIB - PAGE, 4);
+	/* revoked and restored, it is as it was */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ck_assert(!page_table(wc + 3 * PAGE, &pte));
+	ck_assert(!can_read(wc, NULL) && !can_read(nc, NULL));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert(can_read(wc, NULL) && can_read(nc, NULL));
+	ck_assert(page_table(wc, &pte) && pte.cache == PEERBAR_TEST_CACHE_WC);
+	ck_assert(page_table(nc, &pte) && pte.cache == PEERBAR_TEST_CACHE_NC);
+	/* and what is protected and unprotected keeps it too */
+	ck_assert_int_eq(mprotect(wc, PAGE, PROT_READ), 0);
+	ck_assert_int_eq(mprotect(wc, PAGE, PROT_READ | PROT_WRITE), 0);
+	lands(wc, 0, 5);
+	ck_assert(page_table(wc, &pte) && pte.cache == PEERBAR_TEST_CACHE_WC);
+	/* back to NC, for later ones */
+	ck_assert_int_eq(feature_set_memattr(gpu, fd, PEERBAR_MEMATTR_NC), 0);
+	ck_assert_int_eq(feature_memattr(gpu, fd), PEERBAR_MEMATTR_NC);
+
+	/* what is not supported leaves it as it is: cached, one that nobody knows, one of an architecture's group */
+	ck_assert_int_eq(feature_set_memattr(gpu, fd, PEERBAR_MEMATTR_WB), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_set_memattr(gpu, fd, 77), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_set_memattr(gpu, fd, 0x01000000), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_set_memattr(gpu, fd, 0xff000001), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_memattr(gpu, fd), PEERBAR_MEMATTR_NC);
+	/* of what is no dma-buf, or not this device's */
+	ck_assert_int_eq(feature_memattr(gpu, 999), -EBADF);
+	ck_assert_int_eq(feature_set_memattr(gpu, 0, PEERBAR_MEMATTR_WC), -EINVAL);
+	ck_assert_int_eq(feature_set_memattr(edu_device, fd, PEERBAR_MEMATTR_WC), -ENODEV);
+	udmabuf = foreign_udmabuf(PAGE);
+	ck_assert_int_eq(feature_set_memattr(gpu, udmabuf, PEERBAR_MEMATTR_WC), -ENODEV);
+	close(udmabuf);
+	munmap(nc, 4 * MIB);
+	munmap(wc, 4 * MIB);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+START_TEST(features_can_be_probed)
+{
+	static const uint32_t numbers[] = { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
+					    VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE };
+	static const uint32_t ways[][2] = { { 1, 0 }, { 0, 1 }, { 1, 1 }, { 1, 0 } }; /* get, set */
+	uint8_t data[64] = { 0 };
+	size_t i;
+
+	for (i = 0; i < 4; i++) {
+		uint32_t get = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET, set = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET;
+
+		ck_assert_int_eq(feature(gpu, get, numbers[i], data, sizeof(data)), ways[i][0] ? 0 : -EINVAL);
+		ck_assert_int_eq(feature(gpu, set, numbers[i], data, sizeof(data)), ways[i][1] ? 0 : -EINVAL);
+	}
+	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET, 0x5041, data, sizeof(data)), -ENOTTY);
+	/* too small for what it is */
+	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, data, 2), -EINVAL);
+	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, data, 4), -EINVAL);
+}
+END_TEST
+
+/* ---- cookies ---- */
+
+START_TEST(cookies)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = GPU_BAR };
+	uint64_t nc_at, wc_at, edu_at, more[8];
+	uint8_t *nc, *wc, *old;
+	struct peerbar_test_pte pte;
+	int fd = pb_device_fd(gpu), i;
+	uint8_t byte;
+
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, 4 * PAGE, PEERBAR_MEMATTR_NC, &nc_at), 0);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 2 * MIB, 2 * PAGE, PEERBAR_MEMATTR_WC, &wc_at), 0);
+	ck_assert(nc_at != wc_at && !(nc_at % PAGE) && !(wc_at % PAGE));
+	nc = map_fd(fd, nc_at, 4 * PAGE);
+	wc = map_fd(fd, wc_at, 2 * PAGE);
+	ck_assert(nc && wc);
+	lands(nc, MIB, 1);
+	lands(wc + PAGE, 2 * MIB + PAGE, 2);
+	ck_assert(page_table(nc, &pte) && pte.cache == PEERBAR_TEST_CACHE_NC);
+	ck_assert(page_table(wc + PAGE, &pte) && pte.cache == PEERBAR_TEST_CACHE_WC);
+	/* part of one */
+	munmap(nc, 4 * PAGE);
+	nc = map_fd(fd, nc_at + 2 * PAGE, PAGE);
+	lands(nc, MIB + 2 * PAGE, 3);
+	/* not more than it is for, nor beside it */
+	ck_assert_ptr_null(map_fd(fd, nc_at + 2 * PAGE, 3 * PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(map_fd(fd, nc_at + 4 * PAGE, PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(map_fd(fd, nc_at - PAGE, PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	/* another device's means nothing here */
+	ck_assert_int_eq(feature_cookie(edu_device, 0, 0, PAGE, PEERBAR_MEMATTR_NC, &edu_at), 0);
+	ck_assert(edu_at != nc_at);
+	ck_assert_ptr_null(map_fd(fd, edu_at, PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	/* several of the same region, and the offset that the kernel always gave */
+	for (i = 0; i < 8; i++)
+		ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, PAGE, PEERBAR_MEMATTR_NC, &more[i]), 0);
+	ck_assert_int_eq(ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &info), 0);
+	old = map_fd(fd, info.offset + MIB, PAGE);
+	ck_assert_ptr_nonnull(old);
+	lands(old, MIB, 4);
+	/* all are revoked, and come back */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ck_assert(!can_read(nc, NULL) && !can_read(wc, NULL) && !can_read(old, NULL));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert(can_read(nc, &byte) && can_read(wc, &byte) && can_read(old, &byte));
+	/* what cannot be */
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, 0, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 1, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 256 * MIB, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_WB, &more[0]), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_cookie(gpu, 9, 0, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -ENODEV);
+	munmap(old, PAGE);
+
+	/* they end with the device's descriptor, even where they are mapped */
+	pb_device_close(gpu);
+	ck_assert(!can_read(nc, NULL) && !can_read(wc, NULL));
+	gpu = lab_open(iommu, LAB_GPU);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert(!can_read(nc, NULL) && !can_read(wc, NULL));
+	ck_assert_ptr_null(map_fd(pb_device_fd(gpu), wc_at, PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	munmap(nc, PAGE);
+	munmap(wc, 2 * PAGE);
+}
+END_TEST
+
+/* ---- names ---- */
+
+START_TEST(names_and_offsets)
+{
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = GPU_BAR };
+	struct pb_buffer *buffer = export_one(0, 4 * PAGE);
+	uint64_t offset, cookie;
+	char name[200], want[100];
+	uint8_t *p;
+
+	/* the BAR by the offset that VFIO gives */
+	ck_assert_int_eq(ioctl(pb_device_fd(gpu), VFIO_DEVICE_GET_REGION_INFO, &info), 0);
+	p = map_fd(pb_device_fd(gpu), info.offset + 5 * PAGE, 2 * PAGE);
+	ck_assert(maps_line(p, &offset, name, sizeof(name)));
+	ck_assert_uint_eq(offset, info.offset + 5 * PAGE);
+	snprintf(want, sizeof(want), "%s/BAR%d]", lab_bdf(LAB_GPU), GPU_BAR);
+	ck_assert_msg(strstr(name, want), "a mapped BAR is called '%s', not by '%s'", name, want);
+	lands(p, 5 * PAGE, 1);
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ck_assert(!can_read(p, NULL));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	lands(p, 5 * PAGE, 2);
+	munmap(p, 2 * PAGE);
+	/* by a cookie */
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, 4 * PAGE, PEERBAR_MEMATTR_NC, &cookie), 0);
+	p = map_fd(pb_device_fd(gpu), cookie + PAGE, PAGE);
+	snprintf(want, sizeof(want), "%s/BAR%d", lab_bdf(LAB_GPU), GPU_BAR);
+	ck_assert(maps_line(p, &offset, name, sizeof(name)));
+	ck_assert_uint_eq(offset, cookie + PAGE);
+	ck_assert_msg(strstr(name, want), "a mapped cookie is called '%s', not by '%s'", name, want);
+	munmap(p, PAGE);
+	/* by the dma-buf */
+	p = map_fd(pb_buffer_fd(buffer), 3 * PAGE, PAGE);
+	ck_assert(maps_line(p, &offset, name, sizeof(name)));
+	ck_assert_uint_eq(offset, 3 * PAGE);
+	ck_assert_msg(!strncmp(name, "/dmabuf:", 8), "a mapped dma-buf is called '%s'", name);
+	munmap(p, PAGE);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/* a mapping by VFIO's offset keeps the device open, as ever */
+START_TEST(a_mapped_bar_keeps_the_device)
+{
+	uint8_t *p = bar_mmap(0, PAGE);
+	struct pb_device *again = NULL;
+
+	pb_device_close(gpu);
+	gpu = NULL;
+	ck_assert(!can_read(p, NULL));
+	refused(pb_device_open(iommu, lab_bdf(LAB_GPU), &again, &err), EBUSY, "in use");
+	munmap(p, PAGE);
+	gpu = lab_open(iommu, LAB_GPU);
+}
+END_TEST
+
+Suite *mmap_suite(void)
+{
+	Suite *s = suite_create("mmap");
+	TCase *t = tcase_create("all");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_checked_fixture(t, ours_up, ours_down);
+	tcase_add_test(t, one_range);
+	tcase_add_test(t, several_ranges);
+	tcase_add_test(t, refused_mappings);
+	tcase_add_test(t, munmap_mremap_mprotect);
+	tcase_add_test(t, a_forked_child);
+	tcase_add_test(t, a_process_with_only_the_fd);
+	tcase_add_test(t, a_read_only_descriptor);
+	tcase_add_test(t, huge_pages);
+	tcase_add_test(t, attributes);
+	tcase_add_test(t, features_can_be_probed);
+	tcase_add_test(t, cookies);
+	tcase_add_test(t, names_and_offsets);
+	tcase_add_test(t, a_mapped_bar_keeps_the_device);
+	suite_add_tcase(s, t);
+	return s;
+}
