@@ -106,9 +106,9 @@ static void peerbar_vfio_detach(struct peerbar_buffer *buf, struct dma_buf_attac
 }
 
 /*
- * dma_buf_phys_vec_to_sgt(), by which the core maps, gives importers a table that says 0 entries for the CPU, and frees as many: it
- * leaks the entries (7.2, 7.3). With the number set right before they go back, they are freed. (Under CONFIG_DMABUF_DEBUG this is a
- * copy, whose number is right, and the leak remains.)
+ * dma_buf_phys_vec_to_sgt(), by which the core maps, gives importers a table that says 0 entries for the CPU, and frees as
+ * many: it leaks the entries (7.2, 7.3). With the number set right before they go back, they are freed. (Under
+ * CONFIG_DMABUF_DEBUG this is a copy, whose number is right, and the leak remains.)
  */
 static void peerbar_vfio_unmap_inner(struct dma_buf_attachment *inner, struct sg_table *sgt, enum dma_data_direction dir)
 {
