@@ -218,7 +218,7 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	struct pb_av *av;
 	int ret;
 
-	av = kzalloc(sizeof(*av), gfp);
+	av = kzalloc_obj(*av, gfp);
 	if (!av)
 		return -ENOMEM;
 	av->pd = ib->pd;

@@ -8,8 +8,8 @@
 #include "rdma.h"
 
 /*
- * What a DMA address of the function stands for. Behind an IOMMU that is what the IOMMU translates it to; without a translation for
- * it, it is a bus address of a peer behind the same switch.
+ * What a DMA address of the function stands for. Behind an IOMMU that is what the IOMMU translates it to; without a translation
+ * for it, it is a bus address of a peer behind the same switch.
  */
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys)
 {

@@ -265,8 +265,8 @@ static struct rdma_link_ops pb_link_ops = {
 };
 
 /*
- * The network device goes, or the driver of its function. It is waited for until nobody refers to the network device, as the verbs
- * device does until all of its regions are gone: so nothing is mapped for a function without a driver.
+ * The network device goes, or the driver of its function. It is waited for until nobody refers to the network device, as the
+ * verbs device does until all of its regions are gone: so nothing is mapped for a function without a driver.
  */
 static int pb_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
 {

@@ -14,6 +14,8 @@
 #define PB_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
 		   IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
 
+#define PB_ACCESS_CHANGES (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC)
+
 /* ---- entering ---- */
 
 /* Found by index, the key not compared. */
@@ -545,9 +547,11 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		mr = pb_mr_enter(dev, sqe->mw.mr_lkey);
 		if (!mr)
 			goto out;
-		if (mr->key != sqe->mw.mr_lkey || mr->kind == PB_MR_WINDOW || mr->pd != mw->pd || !(mr->access & IB_ACCESS_MW_BIND) ||
-		    !pb_mr_covers(mr, sqe->mw.addr, sqe->mw.length) || sqe->mw.access & ~PB_ACCESS ||
-		    (sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC) && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
+		if (mr->key != sqe->mw.mr_lkey || mr->kind == PB_MR_WINDOW || mr->pd != mw->pd ||
+		    !pb_mr_covers(mr, sqe->mw.addr, sqe->mw.length))
+			goto out;
+		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PB_ACCESS ||
+		    (sqe->mw.access & PB_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
 			goto out;
 	}
 	pb_mw_unbind(mw);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A verbs device in software, for what is on this host: whoever posts a send copies it to where it belongs, in the system call that
- * rings the doorbell. Device memory is reached at the DMA addresses that the PCI function behind the network device was given for
- * it, through the IOMMU's own translations.
+ * A verbs device in software, for what is on this host: whoever posts a send copies it to where it belongs, in the system call
+ * that rings the doorbell. Device memory is reached at the DMA addresses that the PCI function behind the network device was
+ * given for it, through the IOMMU's own translations.
  *
  * A wire transport would begin where pb_find_device() finds nobody (modify to RTR, and address handles) and where pb_peer_get()
  * looks for the other queue pair: everything before is about work requests, everything after about the responder.
@@ -11,6 +11,7 @@
 #define _PEERBAR_RDMA_H
 
 #include <linux/pci.h>
+#include <linux/sizes.h>
 #include <linux/xarray.h>
 #include <rdma/ib_umem.h>
 #include <rdma/ib_verbs.h>
@@ -20,8 +21,8 @@
 #define PB_MAX_SGE		32
 #define PB_MAX_INLINE		1024
 #define PB_MAX_WR		32768
-#define PB_MAX_CQE		(1 << 20)
-#define PB_MAX_MSG		(1U << 31)
+#define PB_MAX_CQE		SZ_1M
+#define PB_MAX_MSG		SZ_2G
 #define PB_MAX_QP		65536
 #define PB_MAX_AH		65536
 #define PB_MAX_MR		0xfffffe
@@ -41,8 +42,7 @@ struct pb_device {
 	struct xarray avs;
 	u32 next_av;
 	struct pb_qp __rcu *gsi;
-	/* atomics on memory that has none of its own */
-	spinlock_t atomic_lock;
+	spinlock_t atomic_lock; /* atomics on memory that has none of its own; a leaf */
 };
 
 /**
@@ -73,8 +73,7 @@ struct pb_queue {
 struct pb_ucontext {
 	struct ib_ucontext ib;
 	struct pb_buf *buf;
-	/* protects the ring of revoked keys */
-	spinlock_t revoked_lock;
+	spinlock_t revoked_lock; /* the ring of revoked keys; a leaf */
 	u32 revoked_producer;
 	struct eventfd_ctx *event;
 };
@@ -108,7 +107,7 @@ struct pb_ah {
  */
 struct pb_cq {
 	struct ib_cq ib;
-	spinlock_t lock;
+	spinlock_t lock; /* see above */
 	struct pb_buf *buf;
 	struct peerbar_ring *ring;
 	struct peerbar_cqe *entries;
@@ -156,9 +155,9 @@ struct pb_segment {
 /**
  * struct pb_mr - a memory region, or a window into one
  *
- * Found by key under RCU; @users counts who is inside, and is negative when nobody may enter (any more, or for now). Whoever makes it
- * negative waits until the rest are out: that is what a revoke does, with the reservation lock of the dma-buf held, so nobody inside
- * may take that lock.
+ * Found by key under RCU; @users counts who is inside, and is negative when nobody may enter (any more, or for now). Whoever
+ * makes it negative waits until the rest are out: that is what a revoke does, with the reservation lock of the dma-buf held, so
+ * nobody inside may take that lock.
  *
  * @key: both lkey and rkey
  * @ctx: who is told of a revocation
@@ -246,7 +245,7 @@ struct pb_qp {
 	refcount_t refs;
 	struct completion free;
 	enum ib_qp_state state;
-	struct mutex modify_lock;
+	struct mutex modify_lock; /* see above */
 	struct ib_qp_attr attr;
 	u32 target;
 	struct ib_qp_cap cap;
@@ -255,7 +254,7 @@ struct pb_qp {
 	struct pb_buf *buf;
 	u32 *flags;
 
-	struct mutex sq_lock;
+	struct mutex sq_lock; /* see above */
 	spinlock_t post_lock; /* posting in the kernel; irqs off, a leaf */
 	struct pb_queue sq;
 	struct peerbar_sqe *sqe;
@@ -270,7 +269,7 @@ struct pb_qp {
 	u8 rnr_left;
 	struct delayed_work work;
 
-	struct mutex rq_lock;
+	struct mutex rq_lock; /* see above */
 	struct pb_rq rq;
 	struct peerbar_rqe *rqe;
 	struct pb_srq *srq;
@@ -319,7 +318,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
 /* copy.c */
-/* copy @len bytes from @src to @dst, both entered; may leave them and enter again. 0; -EFAULT and *@who if a region was revoked */
+/* copy @len bytes from @src to @dst, both entered; may leave them and enter again. -EFAULT and *@who if a region was revoked */
 int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struct pb_refs **who);
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);

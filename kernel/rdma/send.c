@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Doing what is in a send queue: in the system call of whoever posted it, or in the queue pair's worker after a wait. The sender's
- * thread does the responder's part too.
+ * Doing what is in a send queue: in the system call of whoever posted it, or in the queue pair's worker after a wait. The
+ * sender's thread does the responder's part too.
  */
 #include <linux/ip.h>
 #include <linux/sched/signal.h>
@@ -14,7 +14,7 @@
 
 #define PB_GRH_BYTES 40
 /* of user space; the kernel's IB_WC_WITH_INVALIDATE has another value */
-#define PB_WC_WITH_INV (1 << 3)
+#define PB_WC_WITH_INV BIT(3)
 /* instead of a status: not now */
 #define PB_AGAIN 1000
 
@@ -90,7 +90,7 @@ static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u
 	}
 	if (peer->ib.qp_type != IB_QPT_RC) {
 		cqe.wc_flags |= IB_WC_GRH;
-		cqe.network_hdr_type = ipv6_addr_v4mapped((struct in6_addr *)&qp->grh.ibgrh.dgid) ? RDMA_NETWORK_IPV4 : RDMA_NETWORK_IPV6;
+		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
 	}
 	pb_complete(peer->ib.recv_cq, peer, &cqe, sqe->flags & IB_SEND_SOLICITED);
 }
@@ -187,8 +187,8 @@ static u32 pb_no_answer(struct pb_qp *qp)
 
 /* in units of 10 us */
 static const u32 pb_rnr_timer[32] = {
-	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192,
-	12288, 16384, 24576, 32768, 49152,
+	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144,
+	8192, 12288, 16384, 24576, 32768, 49152,
 };
 
 static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
@@ -241,7 +241,8 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 		return pb_bad_receive(peer, qp, IB_WC_LOC_PROT_ERR);
 	if (status)
 		return status;
-	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV && pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
+	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
+	    pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
 		pb_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
 		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	}
@@ -268,7 +269,8 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 
 	if (pb_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
-	status = pb_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr, qp->src->total, qp->sqe->rdma.rkey);
+	status = pb_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr, qp->src->total,
+				qp->sqe->rdma.rkey);
 	if (status) {
 		pb_refs_put(qp->src);
 		return pb_refuse(peer, status);
@@ -304,7 +306,8 @@ static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	if (pb_refs_get(qp->dst))
 		return IB_WC_LOC_PROT_ERR;
-	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr, qp->dst->total, qp->sqe->rdma.rkey);
+	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr, qp->dst->total,
+				qp->sqe->rdma.rkey);
 	if (status) {
 		pb_refs_put(qp->dst);
 		return pb_refuse(peer, status);
@@ -601,7 +604,7 @@ void pb_flush(struct pb_qp *qp)
 	/* from now on, who posts calls; who posted before is seen below */
 	if (READ_ONCE(qp->state) == IB_QPS_ERR) {
 		WRITE_ONCE(*qp->flags, PEERBAR_RING_KICK);
-		smp_mb();
+		smp_mb(); /* pairs with that of whoever posts */
 	}
 	while (READ_ONCE(qp->state) == IB_QPS_ERR && pb_rq_take(qp)) {
 		cqe.wr_id = qp->rqe->wr_id;
