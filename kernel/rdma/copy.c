@@ -241,6 +241,9 @@ int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 comp
 	ret = pb_piece(remote, 0, &piece);
 	if (ret)
 		return ret;
+	/* an aligned address need not be aligned memory: a region's address is what its owner calls it */
+	if (!IS_ALIGNED((unsigned long)piece.va, sizeof(u64)) || piece.len < sizeof(u64))
+		return -EINVAL;
 	if (!piece.mmio) {
 		word = (atomic64_t *)piece.va;
 		*old = swap ? atomic64_cmpxchg(word, compare_add, swap_val) : atomic64_fetch_add(compare_add, word);

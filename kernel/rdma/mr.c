@@ -245,12 +245,18 @@ static void pb_mr_unmap(struct pb_mr *mr)
 }
 
 /* physically contiguous memory, as a piece that the CPU can address */
-static int pb_mr_add_segment(struct pb_mr *mr, unsigned int room, u64 offset, phys_addr_t phys, size_t len)
+static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, size_t len)
 {
-	struct pb_segment *seg = &mr->segments[mr->nr];
+	struct pb_segment *seg = mr->segments;
 
-	if (WARN_ON_ONCE(mr->nr == room))
-		return -EINVAL;
+	/* most have one; room for a power of two */
+	if (!(mr->nr & (mr->nr - 1))) {
+		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), GFP_KERNEL);
+		if (!seg)
+			return -ENOMEM;
+		mr->segments = seg;
+	}
+	seg += mr->nr;
 	seg->offset = offset;
 	seg->len = len;
 	seg->mmio = !pfn_valid(PHYS_PFN(phys)) || !page_is_ram(PHYS_PFN(phys));
@@ -264,8 +270,8 @@ static int pb_mr_add_segment(struct pb_mr *mr, unsigned int room, u64 offset, ph
 	return 0;
 }
 
-/* Call @add, or only count, for every run of DMA addresses that is physically contiguous too. */
-static int pb_mr_walk(struct pb_mr *mr, unsigned int room, unsigned int *count)
+/* A piece for every run of DMA addresses that is physically contiguous too. */
+static int pb_mr_map_runs(struct pb_mr *mr)
 {
 	struct pb_device *dev = to_pb(mr->pd->device);
 	phys_addr_t begin = 0, next = 0, phys;
@@ -274,44 +280,30 @@ static int pb_mr_walk(struct pb_mr *mr, unsigned int room, unsigned int *count)
 	unsigned int i;
 	int ret;
 
-	*count = 0;
 	for_each_sgtable_dma_sg(&mr->umem->sgt_append.sgt, sg, i) {
 		for (at = 0; at < sg_dma_len(sg); at += PAGE_SIZE, offset += PAGE_SIZE) {
 			ret = pb_dma_to_phys(dev, sg_dma_address(sg) + at, &phys);
 			if (ret)
 				return ret;
-			if (offset && phys == next && page_is_ram(PHYS_PFN(phys)) == page_is_ram(PHYS_PFN(begin))) {
+			if (offset && phys == next && pfn_valid(PHYS_PFN(phys)) == pfn_valid(PHYS_PFN(begin))) {
 				next += PAGE_SIZE;
 				continue;
 			}
-			if (room && offset) {
-				ret = pb_mr_add_segment(mr, room, start, begin, next - begin);
-				if (ret)
-					return ret;
-			}
-			(*count)++;
+			ret = offset ? pb_mr_add_segment(mr, start, begin, next - begin) : 0;
+			if (ret)
+				return ret;
 			start = offset;
 			begin = phys;
 			next = phys + PAGE_SIZE;
 		}
 	}
-	if (!offset)
-		return -EINVAL;
-	return room ? pb_mr_add_segment(mr, room, start, begin, next - begin) : 0;
+	return offset ? pb_mr_add_segment(mr, start, begin, next - begin) : -EINVAL;
 }
 
 static int pb_mr_map(struct pb_mr *mr)
 {
-	unsigned int n, count;
-	int ret;
+	int ret = pb_mr_map_runs(mr);
 
-	ret = pb_mr_walk(mr, 0, &n);
-	if (ret)
-		return ret;
-	mr->segments = kvcalloc(n, sizeof(*mr->segments), GFP_KERNEL);
-	if (!mr->segments)
-		return -ENOMEM;
-	ret = pb_mr_walk(mr, n, &count);
 	if (ret)
 		pb_mr_unmap(mr);
 	return ret;

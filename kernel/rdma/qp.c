@@ -384,7 +384,7 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	wait_for_completion(&qp->free);
 	/* who found it before may still look at its count */
 	synchronize_rcu();
-	cancel_delayed_work_sync(&qp->work);
+	disable_delayed_work_sync(&qp->work);
 	pb_qp_free(qp);
 	return 0;
 }

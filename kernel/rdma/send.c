@@ -538,14 +538,20 @@ static bool pb_has_work(struct pb_qp *qp)
 	return (state == IB_QPS_RTS || state == IB_QPS_ERR) && pb_queue_pending(&qp->sq);
 }
 
+/* as much is done in one go: a ring that somebody fills as fast as it is emptied keeps nobody for ever */
+#define PB_BUDGET 4096
+
 /* Do what there is; sq_lock held. Returns how long to wait before going on, or 0. */
 static unsigned long pb_run_locked(struct pb_qp *qp)
 {
-	u32 status;
+	u32 status, budget = PB_BUDGET;
 
 	while (pb_has_work(qp)) {
+		if (!budget--)
+			return 1;
 		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
-			pb_queue_peek(&qp->sq, qp->sqe);
+			if (!pb_queue_peek(&qp->sq, qp->sqe))
+				return 0;
 			pb_complete_send(qp, IB_WC_WR_FLUSH_ERR);
 			continue;
 		}
@@ -595,9 +601,14 @@ void pb_flush(struct pb_qp *qp)
 {
 	struct peerbar_cqe cqe = { .status = IB_WC_WR_FLUSH_ERR, .opcode = IB_WC_RECV, .qp_num = qp->ib.qp_num };
 
+	unsigned long delay;
+	u32 budget = PB_BUDGET;
+
 	mutex_lock(&qp->sq_lock);
-	pb_run_locked(qp);
+	delay = pb_run_locked(qp);
 	mutex_unlock(&qp->sq_lock);
+	if (delay)
+		mod_delayed_work(pb_wq, &qp->work, delay);
 	if (qp->srq)
 		return;
 	mutex_lock(&qp->rq_lock);
@@ -607,6 +618,10 @@ void pb_flush(struct pb_qp *qp)
 		smp_mb(); /* pairs with that of whoever posts */
 	}
 	while (READ_ONCE(qp->state) == IB_QPS_ERR && pb_rq_take(qp)) {
+		if (!budget--) {
+			mod_delayed_work(pb_wq, &qp->work, 1);
+			break;
+		}
 		cqe.wr_id = qp->rqe->wr_id;
 		pb_rq_done(qp);
 		pb_complete(qp->ib.recv_cq, qp, &cqe, false);
