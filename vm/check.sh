@@ -91,7 +91,7 @@ run_style() {
 	while read -r f; do
 		case $f in LICENSES/* | *.supp | files) continue ;; esac
 		[ -s "$f" ] || continue
-		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (\?GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
+		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
 	done < <(tr '\0' '\n' </files)
 	[ $bad = 0 ] && echo 'style: every file has its SPDX tag, and the man pages are clean'
 	return $bad
