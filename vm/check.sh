@@ -111,6 +111,18 @@ lab_machine_check() {
 	return $rc
 }
 
+# lab_rdma_check SCRIPT SECONDS: a script of vm/ that tries the RDMA device, says what passed, and leaves SCRIPT.tap
+lab_rdma_check() {
+	local rc=0
+	LAB_LIMIT=${LAB_LIMIT:-$2}
+	guest "/lab/vm-$1" || rc=$?
+	cp "$LAB_RUN/share/$1.tap" "$LAB_LOGS/" 2>/dev/null
+	guest_reports || rc=1
+	guest_faults
+	[ "$FAULTS" = 0 ] || { warn "the IOMMU reported $FAULTS faults where none was expected"; rc=1; }
+	return $rc
+}
+
 # lab_races_check: 100,000 operations of several processes on the same devices and buffers, by a seed that repeats the choices
 lab_races_check() {
 	local rc=0 seed=${LAB_SEED:-$(($(od -An -N4 -tu4 /dev/urandom) % 1000000))}
@@ -149,6 +161,10 @@ lab_check() {
 		group selftests check_selftests
 	fi
 	group machine lab_machine_check "$suite"
+	if [ "$KFLAVOUR" != nop2p ]; then
+		group rdma-tools lab_rdma_check rdma-tools 900
+		group pyverbs lab_rdma_check pyverbs 1800
+	fi
 	# where a race is found: with KASAN and lockdep
 	if [ "$KFLAVOUR" = debug ]; then group races lab_races_check; fi
 	if [ ${#GROUPS_FAILED[@]} != 0 ]; then warn "failed: ${GROUPS_FAILED[*]}"; fi
