@@ -20,14 +20,14 @@ static_assert((int)IBV_WR_RDMA_WRITE == (int)IB_UVERBS_WR_RDMA_WRITE && (int)IBV
 #define OP(name) (1u << IBV_WR_##name)
 #define UD_OPCODES (OP(SEND) | OP(SEND_WITH_IMM))
 #define INLINE_OPCODES (OP(SEND) | OP(SEND_WITH_IMM) | OP(SEND_WITH_INV) | OP(RDMA_WRITE) | OP(RDMA_WRITE_WITH_IMM))
-#define RC_OPCODES                                                                                                             \
-	(INLINE_OPCODES | OP(RDMA_READ) | OP(ATOMIC_CMP_AND_SWP) | OP(ATOMIC_FETCH_AND_ADD) | OP(LOCAL_INV) | OP(BIND_MW))
+#define UC_OPCODES (INLINE_OPCODES | OP(LOCAL_INV) | OP(BIND_MW))
+#define RC_OPCODES (UC_OPCODES | OP(RDMA_READ) | OP(ATOMIC_CMP_AND_SWP) | OP(ATOMIC_FETCH_AND_ADD))
 
 #define SEND_FLAGS (IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | IBV_SEND_INLINE)
 
 static bool opcode_valid(enum ibv_qp_type type, unsigned int opcode)
 {
-	uint32_t opcodes = type == IBV_QPT_RC ? RC_OPCODES : type == IBV_QPT_UD ? UD_OPCODES : 0;
+	uint32_t opcodes = type == IBV_QPT_RC ? RC_OPCODES : type == IBV_QPT_UC ? UC_OPCODES : type == IBV_QPT_UD ? UD_OPCODES : 0;
 
 	return opcode < 32 && (opcodes & 1u << opcode);
 }
@@ -406,14 +406,14 @@ static void wr_set_inline_data(struct ibv_qp_ex *qp, void *address, size_t lengt
 }
 
 #define UD_OPS (IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM)
-#define RC_OPS                                                                                                                 \
-	(UD_OPS | IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ |                         \
-	 IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW | \
-	 IBV_QP_EX_WITH_SEND_WITH_INV)
+#define UC_OPS                                                                                                                 \
+	(UD_OPS | IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM |                     \
+	 IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW)
+#define RC_OPS (UC_OPS | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
 
 bool pv_send_ops_supported(enum ibv_qp_type type, uint64_t ops)
 {
-	uint64_t supported = type == IBV_QPT_RC ? RC_OPS : type == IBV_QPT_UD ? UD_OPS : 0;
+	uint64_t supported = type == IBV_QPT_RC ? RC_OPS : type == IBV_QPT_UC ? UC_OPS : type == IBV_QPT_UD ? UD_OPS : 0;
 
 	return !(ops & ~supported);
 }
