@@ -13,21 +13,21 @@ struct get_context {
 	struct ibv_get_context base;
 	struct peerbar_alloc_ucontext_req driver;
 };
-static_assert(offsetof(struct get_context, driver) == sizeof(struct ibv_get_context), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(get_context, ibv_get_context);
 
 struct get_context_resp {
 	struct ib_uverbs_get_context_resp base;
 	struct peerbar_alloc_ucontext_resp driver;
 };
-static_assert(offsetof(struct get_context_resp, driver) == sizeof(struct ib_uverbs_get_context_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(get_context_resp, ib_uverbs_get_context_resp);
 
 static const struct verbs_match_ent match_table[] = {
 	VERBS_DRIVER_ID(PEERBAR_RDMA_DRIVER_ID),
 	{},
 };
 
-static int query_device_ex(struct ibv_context *context, const struct ibv_query_device_ex_input *input, struct ibv_device_attr_ex *attr,
-			   size_t attr_size)
+static int query_device_ex(struct ibv_context *context, const struct ibv_query_device_ex_input *input,
+			   struct ibv_device_attr_ex *attr, size_t attr_size)
 {
 	struct ib_uverbs_ex_query_device_resp resp = { 0 };
 	size_t resp_size = sizeof(resp);
@@ -140,8 +140,8 @@ static int get_context(struct pv_context *context)
 	ret = pv_map(&context->vctx.context, &context->memory, resp.driver.revoked_offset, resp.driver.revoked_size);
 	if (ret)
 		return ret;
-	if (!pv_ring_fits(&context->memory, offsetof(struct peerbar_revoked_ring, lkeys), resp.driver.revoked_entries, sizeof(uint32_t),
-			  sizeof(uint32_t))) {
+	if (!pv_ring_fits(&context->memory, offsetof(struct peerbar_revoked_ring, lkeys), resp.driver.revoked_entries,
+			  sizeof(uint32_t), sizeof(uint32_t))) {
 		pv_unmap(&context->memory);
 		return EPROTO;
 	}
