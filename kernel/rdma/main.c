@@ -67,6 +67,8 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		.fw_ver = PEERBAR_RDMA_ABI_VERSION,
 		.max_mr_size = ~0ULL,
 		.page_size_cap = PAGE_SIZE,
+		/* nobody's */
+		.vendor_id = 0xffffff,
 		.vendor_part_id = PEERBAR_RDMA_DRIVER_ID,
 		.max_qp = PB_MAX_QP,
 		.max_qp_wr = PB_MAX_WR,
@@ -89,6 +91,9 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		.max_srq = PB_MAX_QP,
 		.max_srq_wr = PB_MAX_WR,
 		.max_srq_sge = PB_MAX_SGE,
+		.max_mcast_grp = PB_MAX_QP,
+		.max_mcast_qp_attach = PB_MAX_QP,
+		.max_total_mcast_qp_attach = PB_MAX_QP,
 		.max_pkeys = 1,
 		.timestamp_mask = ~0ULL,
 		.hca_core_clock = 1000000,
@@ -237,6 +242,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pb_cq_ops);
 	ib_set_device_ops(&dev->ib, &pb_mr_ops);
 	ib_set_device_ops(&dev->ib, &pb_qp_ops);
+	ib_set_device_ops(&dev->ib, &pb_mcast_ops);
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
 	if (ret)
 		goto err_dealloc;

@@ -320,7 +320,7 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 
 	if (init->create_flags)
 		return -EOPNOTSUPP;
-	if (init->qp_type != IB_QPT_RC && init->qp_type != IB_QPT_UD && init->qp_type != IB_QPT_GSI)
+	if (init->qp_type != IB_QPT_RC && init->qp_type != IB_QPT_UC && init->qp_type != IB_QPT_UD && init->qp_type != IB_QPT_GSI)
 		return -EOPNOTSUPP;
 	if (init->qp_type == IB_QPT_GSI && udata)
 		return -EINVAL;
@@ -575,7 +575,7 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 		sqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
 	if (wr->send_flags & IB_SEND_INLINE)
 		return -EINVAL;
-	if (qp->ib.qp_type != IB_QPT_RC) {
+	if (pb_is_datagram(qp)) {
 		/* the kernel's address handles are known by their address, which nobody else can write here */
 		sqe->pad[4] = (uintptr_t)to_pb_ah(ud_wr(wr)->ah)->av;
 		sqe->ud.remote_qpn = ud_wr(wr)->remote_qpn;

@@ -331,9 +331,19 @@ void pb_qp_put(struct pb_qp *qp);
 /* the queue pair goes to the error state; what is queued is flushed by its worker */
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event);
 void pb_qp_event(struct pb_qp *qp, enum ib_event_type event);
+static inline bool pb_is_datagram(const struct pb_qp *qp)
+{
+	return qp->ib.qp_type == IB_QPT_UD || qp->ib.qp_type == IB_QPT_GSI;
+}
+
 bool pb_rq_take(struct pb_qp *qp);
 void pb_rq_done(struct pb_qp *qp);
 void pb_srq_check_limit(struct pb_srq *srq);
+
+/* mcast.c */
+extern const struct ib_device_ops pb_mcast_ops;
+/* the next queue pair after the one of that number which is attached to the group, to be given back; NULL if there is none */
+struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after);
 
 /* send.c */
 void pb_run_sq(struct pb_qp *qp);

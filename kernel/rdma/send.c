@@ -7,6 +7,7 @@
 #include <linux/sched/signal.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
+#include <rdma/ib_addr.h>
 #include <rdma/ib_mad.h>
 
 #include "peerbar_kapi.h"
@@ -88,7 +89,7 @@ static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u
 		cqe.wc_flags |= PB_WC_WITH_INV;
 		cqe.imm_data = sqe->imm_data;
 	}
-	if (peer->ib.qp_type != IB_QPT_RC) {
+	if (pb_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
 		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
 	}
@@ -176,6 +177,9 @@ static u32 pb_no_answer(struct pb_qp *qp)
 {
 	u64 timeout = (4096ULL << qp->attr.timeout) * (qp->attr.retry_cnt + 1);
 
+	/* nobody waits for an answer */
+	if (qp->ib.qp_type == IB_QPT_UC)
+		return IB_WC_SUCCESS;
 	if (!qp->retrying) {
 		qp->retrying = true;
 		qp->deadline = jiffies + nsecs_to_jiffies(timeout) + 1;
@@ -193,6 +197,8 @@ static const u32 pb_rnr_timer[32] = {
 
 static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 {
+	if (qp->ib.qp_type == IB_QPT_UC)
+		return IB_WC_SUCCESS;
 	if (!qp->rnr_left)
 		return IB_WC_RNR_RETRY_EXC_ERR;
 	/* 7 is for ever */
@@ -201,11 +207,13 @@ static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 	return pb_wait(qp, usecs_to_jiffies(10 * pb_rnr_timer[peer->attr.min_rnr_timer & 31]));
 }
 
-/* ---- reliable connections ---- */
+/* ---- connections; over an unreliable one, what does not arrive is lost, and the sender does not hear of it ---- */
 
 /* The responder refuses: both ends are in error. */
 static u32 pb_refuse(struct pb_qp *peer, u32 status)
 {
+	if (peer->ib.qp_type == IB_QPT_UC)
+		return IB_WC_SUCCESS;
 	pb_qp_error(peer, status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
 	return status;
 }
@@ -215,6 +223,8 @@ static u32 pb_bad_receive(struct pb_qp *peer, struct pb_qp *qp, u32 status)
 {
 	pb_complete_recv(peer, qp, status, 0);
 	pb_qp_error(peer, 0);
+	if (peer->ib.qp_type == IB_QPT_UC)
+		return IB_WC_SUCCESS;
 	return status == IB_WC_LOC_LEN_ERR ? IB_WC_REM_INV_REQ_ERR : IB_WC_REM_OP_ERR;
 }
 
@@ -358,7 +368,7 @@ static bool pb_connected(struct pb_qp *qp, struct pb_qp *peer)
 {
 	enum ib_qp_state state = READ_ONCE(peer->state);
 
-	return peer->ib.qp_type == IB_QPT_RC && READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
+	return peer->ib.qp_type == qp->ib.qp_type && READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
 	       READ_ONCE(peer->target) == qp->dev->id && (state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD);
 }
 
@@ -394,6 +404,8 @@ static u32 pb_local_work(struct pb_qp *qp)
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
+		if (qp->ib.qp_type != IB_QPT_RC)
+			return IB_WC_LOC_QP_OP_ERR;
 		read = true;
 		break;
 	case IB_WR_SEND:
@@ -410,7 +422,7 @@ static u32 pb_local_work(struct pb_qp *qp)
 	return pb_local_refs(qp, read ? qp->dst : qp->src, read ? IB_ACCESS_LOCAL_WRITE : 0) ?: PB_AGAIN;
 }
 
-static u32 pb_do_rc(struct pb_qp *qp)
+static u32 pb_do_connection(struct pb_qp *qp)
 {
 	struct pb_qp *peer;
 	u32 status;
@@ -487,7 +499,7 @@ static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
 	enum ib_qp_state state = READ_ONCE(peer->state);
 	u32 qkey = qp->sqe->ud.remote_qkey;
 
-	if (peer->ib.qp_type == IB_QPT_RC || (state != IB_QPS_RTR && state != IB_QPS_RTS && state != IB_QPS_SQD))
+	if (!pb_is_datagram(peer) || (state != IB_QPS_RTR && state != IB_QPS_RTS && state != IB_QPS_SQD))
 		return false;
 	/* a key with this bit set is for the privileged: then it is the queue pair's own that counts */
 	if (qkey & BIT(31))
@@ -495,10 +507,37 @@ static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
 	return qkey == (peer->ib.qp_type == IB_QPT_GSI ? IB_QP1_QKEY : READ_ONCE(peer->attr.qkey));
 }
 
+static u32 pb_deliver_to(struct pb_qp *qp, struct pb_qp *peer)
+{
+	u32 status = IB_WC_SUCCESS;
+
+	if (!peer)
+		return IB_WC_SUCCESS;
+	if (pb_takes_datagram(peer, qp))
+		status = pb_deliver(qp, peer, qp->src->total);
+	pb_qp_put(peer);
+	return status;
+}
+
+/* to everybody in the group but the sender */
+static u32 pb_do_multicast(struct pb_qp *qp, const union ib_gid *gid)
+{
+	u32 status = IB_WC_SUCCESS, qpn = 0;
+	struct pb_qp *peer;
+
+	while (!status && (peer = pb_mcast_next(gid, qpn))) {
+		qpn = peer->ib.qp_num;
+		if (peer == qp)
+			pb_qp_put(peer);
+		else
+			status = pb_deliver_to(qp, peer);
+	}
+	return status;
+}
+
 static u32 pb_do_ud(struct pb_qp *qp)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
-	struct pb_qp *peer;
 	struct pb_av av;
 	u32 status;
 
@@ -519,12 +558,10 @@ static u32 pb_do_ud(struct pb_qp *qp)
 		return IB_WC_LOC_PROT_ERR;
 	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
 	/* who was not there when the address was made may be now */
-	peer = pb_peer_get(av.target ?: pb_find_device(&av.dgid), sqe->ud.remote_qpn);
-	if (peer) {
-		if (pb_takes_datagram(peer, qp))
-			status = pb_deliver(qp, peer, qp->src->total);
-		pb_qp_put(peer);
-	}
+	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
+		status = pb_do_multicast(qp, &av.dgid);
+	else
+		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(&av.dgid), sqe->ud.remote_qpn));
 	pb_refs_put(qp->src);
 	return status;
 }
@@ -565,7 +602,7 @@ static unsigned long pb_run_locked(struct pb_qp *qp)
 		if (!qp->waiting)
 			qp->rnr_left = qp->attr.rnr_retry;
 		qp->waiting = false;
-		status = qp->ib.qp_type == IB_QPT_RC ? pb_do_rc(qp) : pb_do_ud(qp);
+		status = pb_is_datagram(qp) ? pb_do_ud(qp) : pb_do_connection(qp);
 		if (status == PB_AGAIN)
 			continue;
 		qp->retrying = false;
