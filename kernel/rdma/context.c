@@ -228,7 +228,7 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	av->hop_limit = grh->hop_limit;
 	av->traffic_class = grh->traffic_class;
 	/* who is not there yet may be when something is sent; datagrams may get lost */
-	av->target = pb_find_device(&av->dgid);
+	av->target = pb_find_device(dev, &av->dgid);
 	ah->attr = *init->ah_attr;
 	ah->attr.grh.sgid_attr = NULL;
 	ah->av = av;

@@ -3,6 +3,7 @@
 #include <linux/dma-direct.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
+#include <linux/sched/signal.h>
 #include <linux/unaligned.h>
 
 #include "rdma.h"
@@ -103,9 +104,12 @@ static int pb_piece(struct pb_refs *refs, u64 at, struct pb_piece *piece)
 		*piece = (struct pb_piece){ .va = ref->va + at, .len = ref->len };
 		ret = 0;
 	} else if (!ref->mr) {
-		ret = pb_piece_of_dma(refs->dev, ref->addr + at, piece);
+		ret = refs->dma ? pb_piece_of_dma(refs->dev, ref->addr + at, piece) : -EFAULT;
 	} else {
-		offset = ref->region->first + (ref->addr - ref->region->iova) + at;
+		offset = ref->addr - ref->mr->iova;
+		if (ref->mr != ref->region)
+			offset += ref->mr->first - ref->region->iova;
+		offset += ref->region->first + at;
 		ret = ref->region->kind == PB_MR_PAGES ? pb_piece_of_pages(ref->region, offset, piece) :
 							 pb_piece_of_segments(ref->region, offset, piece);
 	}
@@ -190,6 +194,13 @@ static void pb_copy_piece(struct pb_piece *dst, struct pb_piece *src, size_t len
 		memmove(dst->va, src->va, len);
 }
 
+static bool pb_is_over(const struct pb_refs *refs)
+{
+	enum ib_qp_state state = READ_ONCE(*refs->state);
+
+	return state == IB_QPS_ERR || state == IB_QPS_RESET;
+}
+
 int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struct pb_refs **who)
 {
 	struct pb_piece to, from;
@@ -211,10 +222,12 @@ int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struc
 		at += n;
 		if (at < pause || at == len)
 			continue;
-		/* a revocation may come in between */
+		/* a revocation may come in between, or the end of a queue pair */
 		pause = at + PB_COPY_PIECE;
 		pb_refs_put(dst);
 		pb_refs_put(src);
+		if (pb_is_over(dst) || pb_is_over(src) || fatal_signal_pending(current))
+			return -EINTR;
 		cond_resched();
 		*who = src;
 		ret = pb_refs_get(src);

@@ -5,6 +5,8 @@
 
 #include "rdma.h"
 
+static atomic_t pb_last_cqn;
+
 static void pb_cq_event(struct pb_cq *cq, enum ib_event_type type)
 {
 	struct ib_event event = { .device = cq->ib.device, .element.cq = &cq->ib, .event = type };
@@ -21,17 +23,17 @@ static u32 pb_cq_fill(struct pb_cq *cq)
 	return min(cq->producer - consumer, cq->nr);
 }
 
-void pb_complete(struct ib_cq *ib, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited)
+bool pb_complete(struct ib_cq *ib, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited)
 {
 	struct pb_cq *cq = to_pb_cq(ib);
 	struct peerbar_cqe *entry;
-	bool overflow = false;
-	bool tell = false;
+	bool first = false, dropped = false, tell = false;
 	unsigned long flags;
 
 	spin_lock_irqsave(&cq->lock, flags);
 	if (cq->overflow || pb_cq_fill(cq) == cq->nr) {
-		overflow = !cq->overflow;
+		dropped = true;
+		first = !cq->overflow;
 		cq->overflow = true;
 	} else {
 		entry = &cq->entries[cq->producer & (cq->nr - 1)];
@@ -46,10 +48,11 @@ void pb_complete(struct ib_cq *ib, struct pb_qp *qp, const struct peerbar_cqe *c
 			cq->armed = 0;
 	}
 	spin_unlock_irqrestore(&cq->lock, flags);
-	if (overflow)
+	if (first)
 		pb_cq_event(cq, IB_EVENT_CQ_ERR);
 	if (tell && cq->ib.comp_handler)
 		cq->ib.comp_handler(&cq->ib, cq->ib.cq_context);
+	return !dropped;
 }
 
 static struct pb_buf *pb_cq_alloc(struct ib_ucontext *ctx, u32 wanted, u32 *nr, u64 *offset)
@@ -78,7 +81,7 @@ static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, st
 	u32 nr;
 	int ret;
 
-	if (attr->flags & ~(IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION | IB_UVERBS_CQ_FLAGS_IGNORE_OVERRUN))
+	if (attr->flags & ~IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION)
 		return -EOPNOTSUPP;
 	if (!attr->cqe || attr->cqe > PB_MAX_CQE)
 		return -EINVAL;
@@ -94,7 +97,7 @@ static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, st
 	resp.offset = offset;
 	resp.size = buf->size;
 	resp.entries = nr;
-	resp.cqn = ib->res.id;
+	resp.cqn = atomic_inc_return(&pb_last_cqn);
 	ret = ib_respond_udata(udata, resp);
 	if (ret)
 		pb_buf_free(buf);
@@ -115,6 +118,7 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	struct peerbar_cqe *entries;
 	struct pb_buf *buf, *old;
 	u32 nr, i, n, first;
+	bool lost;
 	u64 offset;
 	int ret;
 
@@ -137,7 +141,12 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 		goto err_free;
 	entries = buf->va + sizeof(struct peerbar_cq_ring);
 	spin_lock_irq(&cq->lock);
-	n = min(pb_cq_fill(cq), nr);
+	n = pb_cq_fill(cq);
+	/* more may have come meanwhile than there is room for now */
+	lost = n > nr && !cq->overflow;
+	if (n > nr)
+		cq->overflow = true;
+	n = min(n, nr);
 	first = cq->producer - n;
 	for (i = 0; i < n; i++)
 		entries[i] = cq->entries[(first + i) & (cq->nr - 1)];
@@ -147,6 +156,8 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	cq->ring->producer = n;
 	spin_unlock_irq(&cq->lock);
 	pb_buf_free(old);
+	if (lost)
+		pb_cq_event(cq, IB_EVENT_CQ_ERR);
 	return 0;
 
 err_free:
@@ -186,6 +197,9 @@ static void pb_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
 		.port_num = 1,
 		.network_hdr_type = cqe->network_hdr_type,
 	};
+	/* BIT(3) means an invalidated key to user space, and something else in the kernel */
+	if (cqe->wc_flags & BIT(3))
+		wc->wc_flags ^= BIT(3) | IB_WC_WITH_INVALIDATE;
 	if (cqe->wc_flags & IB_WC_WITH_IMM)
 		wc->ex.imm_data = (__force __be32)cqe->imm_data;
 	else

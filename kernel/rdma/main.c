@@ -13,11 +13,13 @@
 #include "rdma.h"
 
 struct workqueue_struct *pb_wq;
+struct workqueue_struct *pb_gsi_wq;
 
 /* all devices; changed under the lock, read under RCU */
 static LIST_HEAD(pb_devices);
 static DEFINE_SPINLOCK(pb_devices_lock);
-static atomic_t pb_last_id;
+static u32 pb_last_id; /* under the next */
+static DEFINE_MUTEX(pb_link_lock); /* one link is made at a time; taken first */
 
 static struct rdma_link_ops pb_link_ops;
 
@@ -37,15 +39,28 @@ static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
 	return !IS_ERR(attr);
 }
 
-u32 pb_find_device(const union ib_gid *gid)
+/*
+ * The sender's own device first, then those of its network namespace: addresses are somebody's in there. Of other namespaces, only
+ * an address that but one of them has.
+ */
+u32 pb_find_device(struct pb_device *from, const union ib_gid *gid)
 {
 	struct pb_device *dev;
+	u32 foreign = 0;
+	bool several = false;
 
 	guard(rcu)();
-	list_for_each_entry_rcu(dev, &pb_devices, node)
-		if (pb_has_gid(dev, gid))
+	if (pb_has_gid(from, gid))
+		return from->id;
+	list_for_each_entry_rcu(dev, &pb_devices, node) {
+		if (dev == from || !pb_has_gid(dev, gid))
+			continue;
+		if (dev->net == from->net)
 			return dev->id;
-	return 0;
+		several = foreign;
+		foreign = dev->id;
+	}
+	return several ? 0 : foreign;
 }
 
 struct pb_qp *pb_find_gsi(u32 id)
@@ -203,6 +218,16 @@ static struct pci_dev *pb_function_of(struct net_device *ndev)
 	return NULL;
 }
 
+static void pb_unregister_of(struct net_device *ndev)
+{
+	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+
+	if (!ib)
+		return;
+	ib_unregister_device_queued(ib);
+	ib_device_put(ib);
+}
+
 static int pb_newlink(const char *name, struct net_device *ndev)
 {
 	struct pci_dev *pdev = pb_function_of(ndev);
@@ -214,6 +239,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		netdev_notice(ndev, "peerbar: no RDMA device can be made here: it needs an Ethernet device with a PCI function of its own, whose DMA identity it takes\n");
 		return -EOPNOTSUPP;
 	}
+	guard(mutex)(&pb_link_lock);
 	there = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 	if (there) {
 		ib_device_put(there);
@@ -224,7 +250,8 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
-	dev->id = atomic_inc_return(&pb_last_id);
+	dev->id = ++pb_last_id;
+	dev->net = dev_net(ndev);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
 	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1);
 	spin_lock_init(&dev->atomic_lock);
@@ -252,6 +279,9 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ret = ib_register_device(&dev->ib, name, &pdev->dev);
 	if (ret)
 		goto err_dealloc;
+	/* it may have gone before the notifier could find us */
+	if (READ_ONCE(ndev->reg_state) != NETREG_REGISTERED)
+		pb_unregister_of(ndev);
 	return 0;
 
 err_dealloc:
@@ -276,17 +306,9 @@ static struct rdma_link_ops pb_link_ops = {
  */
 static int pb_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
 {
-	struct net_device *ndev = netdev_notifier_info_to_dev(arg);
-	struct ib_device *ib;
-
-	if (event != NETDEV_UNREGISTER)
-		return NOTIFY_DONE;
-	ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
-	if (!ib)
-		return NOTIFY_DONE;
-	ib_unregister_device_queued(ib);
-	ib_device_put(ib);
-	return NOTIFY_OK;
+	if (event == NETDEV_UNREGISTER)
+		pb_unregister_of(netdev_notifier_info_to_dev(arg));
+	return NOTIFY_DONE;
 }
 
 static struct notifier_block pb_netdev_notifier = { .notifier_call = pb_netdev_event };
@@ -298,12 +320,19 @@ static int __init pb_init(void)
 	pb_wq = alloc_workqueue("peerbar-rdma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!pb_wq)
 		return -ENOMEM;
+	pb_gsi_wq = alloc_workqueue("peerbar-rdma-gsi", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!pb_gsi_wq) {
+		ret = -ENOMEM;
+		goto err_wq;
+	}
 	ret = register_netdevice_notifier(&pb_netdev_notifier);
 	if (ret)
-		goto err_wq;
+		goto err_gsi_wq;
 	rdma_link_register(&pb_link_ops);
 	return 0;
 
+err_gsi_wq:
+	destroy_workqueue(pb_gsi_wq);
 err_wq:
 	destroy_workqueue(pb_wq);
 	return ret;
@@ -314,6 +343,7 @@ static void __exit pb_exit(void)
 	rdma_link_unregister(&pb_link_ops);
 	unregister_netdevice_notifier(&pb_netdev_notifier);
 	ib_unregister_driver((enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	destroy_workqueue(pb_gsi_wq);
 	destroy_workqueue(pb_wq);
 	pb_qps_exit();
 	/* regions and addresses are freed after a grace period */

@@ -36,11 +36,10 @@ static int pb_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 	member->qp = to_pb_qp(ib);
 	spin_lock(&pb_members_lock);
 	/* once is enough */
-	if (pb_member_find(member->qp, gid)) {
+	if (pb_member_find(member->qp, gid))
 		kfree(member);
-	} else {
+	else
 		list_add(&member->node, &pb_members);
-	}
 	spin_unlock(&pb_members_lock);
 	return 0;
 }
@@ -65,7 +64,7 @@ struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after)
 
 	guard(spinlock)(&pb_members_lock);
 	list_for_each_entry(member, &pb_members, node)
-		if (!memcmp(&member->gid, gid, sizeof(*gid)) && member->qp->ib.qp_num > after &&
+		if (!memcmp(&member->gid, gid, sizeof(*gid)) && member->qp->ib.qp_num > after && pb_answers(member->qp) &&
 		    (!next || member->qp->ib.qp_num < next->ib.qp_num))
 			next = member->qp;
 	/* one that is being destroyed is as good as the last: who has left is not missed */

@@ -37,16 +37,35 @@ static void pb_mr_leave(struct pb_mr *mr)
 		wake_up_var(&mr->users);
 }
 
-/* Nobody enters any more, and nobody is inside. */
+/* Nobody enters any more. One at a time may do this: false if another has. */
+static bool pb_mr_try_block(struct pb_mr *mr)
+{
+	int old = atomic_read(&mr->users);
+
+	do {
+		if (old < 0)
+			return false;
+	} while (!atomic_try_cmpxchg(&mr->users, &old, old + INT_MIN));
+	return true;
+}
+
+/* Blocked; wait until nobody is inside. */
+static void pb_mr_drain(struct pb_mr *mr)
+{
+	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
+}
+
 static void pb_mr_block(struct pb_mr *mr)
 {
-	atomic_add(INT_MIN, &mr->users);
-	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
+	wait_var_event(&mr->users, pb_mr_try_block(mr));
+	pb_mr_drain(mr);
 }
 
 static void pb_mr_unblock(struct pb_mr *mr)
 {
 	atomic_sub(INT_MIN, &mr->users);
+	/* the address is all that is needed */
+	wake_up_var(&mr->users);
 }
 
 static bool pb_mr_covers(const struct pb_mr *mr, u64 addr, u64 len)
@@ -179,7 +198,7 @@ static int pb_mr_list_pages(struct pb_mr *mr)
 	unsigned int i = 0;
 
 	mr->nr = ib_umem_num_pages(mr->umem);
-	mr->pages = kvmalloc_objs(*mr->pages, mr->nr);
+	mr->pages = kvmalloc_array(mr->nr, sizeof(*mr->pages), GFP_KERNEL | __GFP_NOWARN);
 	if (!mr->pages)
 		return -ENOMEM;
 	mr->first = ib_umem_offset(mr->umem);
@@ -281,6 +300,10 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 	int ret;
 
 	for_each_sgtable_dma_sg(&mr->umem->sgt_append.sgt, sg, i) {
+		/* what is not whole pages would come with somebody else's */
+		if (!IS_ALIGNED(sg_dma_address(sg) | sg_dma_len(sg), PAGE_SIZE))
+			return -EINVAL;
+		cond_resched();
 		for (at = 0; at < sg_dma_len(sg); at += PAGE_SIZE, offset += PAGE_SIZE) {
 			ret = pb_dma_to_phys(dev, sg_dma_address(sg) + at, &phys);
 			if (ret)
@@ -322,9 +345,10 @@ static void pb_mr_revoked(void *priv)
 	if (READ_ONCE(mr->gone))
 		return;
 	mr->revoked = true;
-	peerbar_note_revocation();
 	if (mr->ctx)
 		pb_tell_revoked(mr->ctx, mr->key);
+	/* the last: who sees it asks about the rest */
+	peerbar_note_revocation();
 }
 
 /* A device that cannot follow memory refuses what moves, and what may. */
@@ -359,7 +383,8 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
-	ret = pb_check_model(dev, dmabuf);
+	/* as with mmap() */
+	ret = ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE) ? -EACCES : pb_check_model(dev, dmabuf);
 	if (ret)
 		goto err_put;
 	mr = pb_mr_alloc(pd, PB_MR_SEGMENTS, access & IB_ZERO_BASED ? 0 : iova, length, access);
@@ -367,12 +392,11 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 		ret = -ENOMEM;
 		goto err_put;
 	}
-	/* what it is told of a revocation needs the key */
+	/* nobody enters before there is memory; what is told of a revocation needs the key */
+	atomic_set(&mr->users, INT_MIN);
 	ret = pb_mr_publish(dev, mr);
 	if (ret)
 		goto err_free;
-	/* nobody enters before there is memory */
-	atomic_set(&mr->users, INT_MIN);
 	umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd, access);
 	if (IS_ERR(umem)) {
 		ret = PTR_ERR(umem);
@@ -404,6 +428,12 @@ err_put:
 
 /* ---- both ---- */
 
+/* From now on none is bound to it; false if one is. */
+static bool pb_mr_keep_windows_out(struct pb_mr *mr)
+{
+	return !atomic_cmpxchg(&mr->windows, 0, INT_MIN);
+}
+
 static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u64 length, u64 iova, int access, struct ib_pd *pd,
 				      struct ib_udata *udata)
 {
@@ -418,7 +448,7 @@ static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u6
 		if (mr->umem && ib_access_writable(access) && !mr->umem->writable)
 			return ERR_PTR(-EACCES);
 	}
-	if (atomic_read(&mr->windows))
+	if (!pb_mr_keep_windows_out(mr))
 		return ERR_PTR(-EBUSY);
 	pb_mr_block(mr);
 	if (flags & IB_MR_REREG_PD) {
@@ -428,6 +458,7 @@ static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u6
 	if (flags & IB_MR_REREG_ACCESS)
 		mr->access = access;
 	pb_mr_unblock(mr);
+	atomic_set(&mr->windows, 0);
 	return NULL;
 }
 
@@ -435,7 +466,7 @@ static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 {
 	struct pb_mr *mr = to_pb_mr(ib);
 
-	if (atomic_read(&mr->windows))
+	if (!pb_mr_keep_windows_out(mr))
 		return -EBUSY;
 	WRITE_ONCE(mr->gone, true);
 	if (mr->kind == PB_MR_PAGES) {
@@ -512,15 +543,17 @@ static struct pb_mr *pb_mw_lock(struct pb_device *dev, struct ib_pd *pd, u32 key
 		pb_mr_leave(mw);
 		return NULL;
 	}
-	/* being inside, it cannot be blocked by others; who tries at the same time as we has to come again */
-	if (atomic_add_return(INT_MIN, &mw->users) >= 0) {
-		atomic_sub(INT_MIN, &mw->users);
+	if (!pb_mr_try_block(mw)) {
 		pb_mr_leave(mw);
 		return NULL;
 	}
 	pb_mr_leave(mw);
-	wait_var_event(&mw->users, atomic_read(&mw->users) == INT_MIN);
-	return mw;
+	pb_mr_drain(mw);
+	/* somebody may have changed it before it was blocked */
+	if (mw->key == key)
+		return mw;
+	pb_mr_unblock(mw);
+	return NULL;
 }
 
 int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
@@ -545,12 +578,17 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PB_ACCESS ||
 		    (sqe->mw.access & PB_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
 			goto out;
+		/* addresses from 0 on are for windows of type 2, and not twice */
+		if (sqe->mw.access & IB_ZERO_BASED && (mw->mw.type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
+			goto out;
+		if (!atomic_inc_unless_negative(&mr->windows))
+			goto out;
 	}
 	pb_mw_unbind(mw);
 	mw->parent = mr;
 	if (mr) {
-		atomic_inc(&mr->windows);
-		mw->iova = sqe->mw.addr;
+		mw->first = sqe->mw.addr;
+		mw->iova = sqe->mw.access & IB_ZERO_BASED ? 0 : sqe->mw.addr;
 		mw->length = sqe->mw.length;
 		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC);
 	}

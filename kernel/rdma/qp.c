@@ -8,6 +8,7 @@
 /* all queue pairs of all devices, by number; GSI's are found by device */
 static DEFINE_XARRAY_ALLOC(pb_qps);
 static u32 pb_next_qpn;
+static atomic_t pb_last_srqn;
 
 /* ---- receive queues ---- */
 
@@ -31,14 +32,16 @@ static struct pb_rq *pb_rq_of(struct pb_qp *qp)
 }
 
 /*
- * Take the next receive, into @qp->rqe; the caller holds rq_lock. From a queue of its own it is given back by not calling
- * pb_rq_done().
+ * Take the next receive, into @qp->rqe; the caller holds rq_lock. It is given back by not calling pb_rq_done(): one of a shared
+ * queue is kept for the next message then.
  */
 bool pb_rq_take(struct pb_qp *qp)
 {
 	struct pb_rq *rq = pb_rq_of(qp);
 	bool there;
 
+	if (qp->held)
+		return true;
 	spin_lock(&rq->lock);
 	there = pb_queue_peek(&rq->queue, qp->rqe);
 	if (there && qp->srq)
@@ -46,6 +49,7 @@ bool pb_rq_take(struct pb_qp *qp)
 	spin_unlock(&rq->lock);
 	if (!there)
 		return false;
+	qp->held = qp->srq;
 	qp->rqe->num_sge = min(qp->rqe->num_sge, rq->max_sge + 1);
 	if (qp->srq)
 		pb_srq_check_limit(qp->srq);
@@ -54,6 +58,7 @@ bool pb_rq_take(struct pb_qp *qp)
 
 void pb_rq_done(struct pb_qp *qp)
 {
+	qp->held = false;
 	if (!qp->srq)
 		pb_queue_done(&qp->rq.queue);
 }
@@ -115,7 +120,7 @@ static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struc
 	resp.size = srq->buf->size;
 	resp.entries = nr;
 	resp.stride = stride;
-	resp.srqn = ib->res.id;
+	resp.srqn = atomic_inc_return(&pb_last_srqn);
 	ret = ib_respond_udata(udata, resp);
 	if (ret)
 		pb_buf_free(srq->buf);
@@ -185,7 +190,7 @@ struct pb_qp *pb_peer_get(u32 target, u32 qpn)
 
 	guard(rcu)();
 	qp = qpn == 1 ? pb_find_gsi(target) : xa_load(&pb_qps, qpn);
-	if (!qp || qp->dev->id != target || !refcount_inc_not_zero(&qp->refs))
+	if (!qp || qp->dev->id != target || !pb_answers(qp) || !refcount_inc_not_zero(&qp->refs))
 		return NULL;
 	return qp;
 }
@@ -194,6 +199,16 @@ void pb_qp_put(struct pb_qp *qp)
 {
 	if (refcount_dec_and_test(&qp->refs))
 		complete(&qp->free);
+	else
+		/* the address is all that is needed */
+		wake_up_var(&qp->refs);
+}
+
+/* It left the states in which others may reach it: wait until those who had found it before are done. */
+static void pb_qp_drain(struct pb_qp *qp)
+{
+	synchronize_rcu_expedited();
+	wait_var_event(&qp->refs, refcount_read(&qp->refs) == 1);
 }
 
 /* ---- events ---- */
@@ -208,20 +223,20 @@ void pb_qp_event(struct pb_qp *qp, enum ib_event_type type)
 
 static void pb_qp_kick(struct pb_qp *qp)
 {
-	mod_delayed_work(pb_wq, &qp->work, 0);
+	mod_delayed_work(pb_qp_wq(qp), &qp->work, 0);
 }
 
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
 {
-	enum ib_qp_state old = xchg(&qp->state, IB_QPS_ERR);
+	enum ib_qp_state old = READ_ONCE(qp->state);
 
-	if (old == IB_QPS_ERR)
-		return;
+	do {
+		/* what was reset meanwhile has nothing to do with it */
+		if (old == IB_QPS_ERR || old == IB_QPS_RESET)
+			return;
+	} while (!try_cmpxchg(&qp->state, &old, IB_QPS_ERR));
 	if (event)
 		pb_qp_event(qp, event);
-	/* nothing more is taken from a shared receive queue for it */
-	if (qp->srq)
-		pb_qp_event(qp, IB_EVENT_QP_LAST_WQE_REACHED);
 	pb_qp_kick(qp);
 }
 
@@ -229,9 +244,10 @@ static void pb_qp_work(struct work_struct *work)
 {
 	struct pb_qp *qp = container_of(work, struct pb_qp, work.work);
 
-	pb_run_sq(qp);
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
 		pb_flush(qp);
+	else
+		pb_run_sq(qp);
 }
 
 /* ---- making ---- */
@@ -285,7 +301,7 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 	pb_queue_init(&qp->rq.queue, &ring->rq, qp->buf->va + rq_at, rq_nr, rq_stride);
 	qp->cap.max_send_wr = sq_nr;
 	qp->cap.max_recv_wr = rq_nr;
-	qp->cap.max_inline_data = min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PB_MAX_INLINE);
+	qp->cap.max_inline_data = qp->user ? min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PB_MAX_INLINE) : 0;
 	*resp = (struct peerbar_create_qp_resp){
 		.size = qp->buf->size,
 		.sq_entries_offset = sq_at,
@@ -351,20 +367,16 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 		rcu_assign_pointer(dev->gsi, qp);
 		return 0;
 	}
-	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp, XA_LIMIT(16, 0xfffffe), &pb_next_qpn, GFP_KERNEL);
+	resp.offset = offset;
+	ret = udata ? ib_respond_udata(udata, resp) : 0;
+	if (ret)
+		goto err_free;
+	/* the last: from now on it is found */
+	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp, XA_LIMIT(16, 16 + PB_MAX_QP - 1), &pb_next_qpn, GFP_KERNEL);
 	if (ret < 0)
 		goto err_free;
-	if (!udata)
-		return 0;
-	resp.offset = offset;
-	ret = ib_respond_udata(udata, resp);
-	if (ret)
-		goto err_erase;
 	return 0;
 
-err_erase:
-	xa_erase(&pb_qps, ib->qp_num);
-	synchronize_rcu();
 err_free:
 	pb_qp_free(qp);
 	return ret;
@@ -450,6 +462,9 @@ static void pb_qp_reset(struct pb_qp *qp)
 	qp->waiting = false;
 	qp->retrying = false;
 	qp->established = false;
+	qp->last_told = false;
+	/* of a shared queue: it cannot be given back, and must not get lost */
+	pb_flush_held(qp);
 	WRITE_ONCE(*qp->flags, 0);
 	mutex_unlock(&qp->rq_lock);
 	mutex_unlock(&qp->sq_lock);
@@ -459,8 +474,9 @@ static void pb_qp_reset(struct pb_qp *qp)
 static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state to, const struct ib_qp_attr *attr, int mask)
 {
 	if (to == IB_QPS_ERR) {
-		pb_qp_error(qp, 0);
-		/* when this returns, what was posted before is flushed */
+		xchg(&qp->state, IB_QPS_ERR);
+		/* when this returns nobody writes to its memory any more, and what was posted before is flushed */
+		pb_qp_drain(qp);
 		pb_flush(qp);
 		return 0;
 	}
@@ -469,6 +485,7 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 		return -EINVAL;
 	if (to == IB_QPS_RESET) {
 		xchg(&qp->state, to);
+		pb_qp_drain(qp);
 		pb_qp_reset(qp);
 	} else if (to == IB_QPS_SQD && from != IB_QPS_SQD) {
 		/* what is being sent is sent when the lock is free */
@@ -507,7 +524,7 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 	if (mask & IB_QP_AV) {
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
-		target = pb_find_device(dgid);
+		target = pb_find_device(qp->dev, dgid);
 		if (!target) {
 			dev_notice_ratelimited(&ib->device->dev, "a queue pair cannot be connected to %pI6c: no peerbar device of this host has that address, and there is no transport to others\n",
 					       dgid->raw);
@@ -553,7 +570,8 @@ static int pb_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr, const str
 		return -EINVAL;
 	if (!qp->user)
 		ret = pb_rq_post(&qp->rq, wr, bad);
-	/* to an errored queue pair, to be flushed */
+	/* to an errored queue pair, to be flushed; pairs with that of pb_flush() */
+	smp_mb();
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
 		pb_qp_kick(qp);
 	return ret;
@@ -576,6 +594,8 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 	if (wr->send_flags & IB_SEND_INLINE)
 		return -EINVAL;
 	if (pb_is_datagram(qp)) {
+		if (wr->opcode != IB_WR_SEND && wr->opcode != IB_WR_SEND_WITH_IMM)
+			return -EOPNOTSUPP;
 		/* the kernel's address handles are known by their address, which nobody else can write here */
 		sqe->pad[4] = (uintptr_t)to_pb_ah(ud_wr(wr)->ah)->av;
 		sqe->ud.remote_qpn = ud_wr(wr)->remote_qpn;

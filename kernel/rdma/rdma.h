@@ -30,11 +30,12 @@
 /* a key that stands for all memory, at DMA addresses; only the kernel's own queue pairs may use it */
 #define PB_DMA_LKEY		0xffffff00
 /* memory is copied in pieces of this size, and after each a revocation may come in between */
-#define PB_COPY_PIECE		SZ_1M
+#define PB_COPY_PIECE		SZ_64K
 
 struct pb_device {
 	struct ib_device ib;
 	struct pci_dev *pdev;
+	const struct net *net; /* to compare; the network device does not change it while this device exists */
 	u32 id;
 	struct list_head node;
 	struct xarray mrs;
@@ -162,9 +163,9 @@ struct pb_segment {
  * @key: both lkey and rkey
  * @ctx: who is told of a revocation
  * @umem: NULL for windows
- * @first: offset of @iova in the first page, or in the first segment
+ * @first: offset of @iova in the first page, or in the first segment; of a window, the address in @parent where it begins
  * @gone: deregistered, not revoked: nobody needs to be told
- * @windows: bound to it; a region with windows cannot be deregistered
+ * @windows: bound to it; a region with windows cannot be deregistered. Negative when none may be bound any more
  * @parent: of a window that is bound
  * @qp: the queue pair that a window of type 2 is bound to, by number
  */
@@ -212,6 +213,7 @@ struct pb_ref {
  * @qpn: the queue pair that uses the keys, for windows of type 2
  * @access: that the keys must give
  * @dma: may use PB_DMA_LKEY
+ * @state: of the queue pair; when it is in error or reset, a copy stops
  */
 struct pb_refs {
 	struct pb_device *dev;
@@ -219,6 +221,7 @@ struct pb_refs {
 	u32 qpn;
 	int access;
 	bool dma;
+	const enum ib_qp_state *state;
 	unsigned int nr;
 	u64 total;
 	struct pb_ref ref[PB_MAX_SGE + 1];
@@ -236,8 +239,8 @@ struct pb_refs {
  *
  * Memory regions are entered under @sq_lock and @rq_lock, and left before any of them is released.
  *
- * @refs: who looked it up by its number, and it itself; destroying waits for the others
- * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock
+ * @refs: who looked it up by its number, and it itself; destroying waits for the others, and so do resets and errors on request
+ * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. Nobody looks it up who may not reach it
  */
 struct pb_qp {
 	struct ib_qp ib;
@@ -261,6 +264,7 @@ struct pb_qp {
 	struct pb_refs *src;
 	struct pb_refs *dst;
 	union rdma_network_hdr grh;
+	u8 sl;
 	u64 value;
 	unsigned long wait_until;
 	unsigned long deadline;
@@ -273,6 +277,8 @@ struct pb_qp {
 	struct pb_rq rq;
 	struct peerbar_rqe *rqe;
 	struct pb_srq *srq;
+	bool held; /* @rqe was taken from @srq, and not used up */
+	bool last_told;
 	bool established;
 };
 
@@ -286,8 +292,9 @@ static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { retur
 
 /* main.c */
 extern struct workqueue_struct *pb_wq;
-/* the device that has @gid: its id, or 0 */
-u32 pb_find_device(const union ib_gid *gid);
+extern struct workqueue_struct *pb_gsi_wq;
+/* the device that has @gid, as @from sees it: its id, or 0 */
+u32 pb_find_device(struct pb_device *from, const union ib_gid *gid);
 /* GSI's queue pair of the device with that id; under RCU, may be NULL */
 struct pb_qp *pb_find_gsi(u32 id);
 
@@ -307,7 +314,8 @@ int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av
 
 /* cq.c */
 extern const struct ib_device_ops pb_cq_ops;
-void pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
+/* false if it found no room */
+bool pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
 
 /* mr.c */
 extern const struct ib_device_ops pb_mr_ops;
@@ -318,7 +326,10 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
 /* copy.c */
-/* copy @len bytes from @src to @dst, both entered; may leave them and enter again. -EFAULT and *@who if a region was revoked */
+/*
+ * copy @len bytes from @src to @dst, both entered; may leave them and enter again. -EFAULT and *@who if a region was revoked;
+ * -EINTR if a queue pair left its state, or the caller is to die; after both, neither is entered
+ */
 int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struct pb_refs **who);
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
@@ -336,6 +347,20 @@ static inline bool pb_is_datagram(const struct pb_qp *qp)
 	return qp->ib.qp_type == IB_QPT_UD || qp->ib.qp_type == IB_QPT_GSI;
 }
 
+/* the connection manager's messages do not wait behind others' work */
+static inline struct workqueue_struct *pb_qp_wq(const struct pb_qp *qp)
+{
+	return qp->ib.qp_type == IB_QPT_GSI ? pb_gsi_wq : pb_wq;
+}
+
+/* whether it takes what others send, looked at under RCU or a lock of its own before a reference is taken */
+static inline bool pb_answers(const struct pb_qp *qp)
+{
+	enum ib_qp_state state = READ_ONCE(qp->state);
+
+	return state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD;
+}
+
 bool pb_rq_take(struct pb_qp *qp);
 void pb_rq_done(struct pb_qp *qp);
 void pb_srq_check_limit(struct pb_srq *srq);
@@ -348,5 +373,7 @@ struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after);
 /* send.c */
 void pb_run_sq(struct pb_qp *qp);
 void pb_flush(struct pb_qp *qp);
+/* rq_lock held */
+void pb_flush_held(struct pb_qp *qp);
 
 #endif

@@ -63,7 +63,8 @@ static void pb_complete_send(struct pb_qp *qp, u32 status)
 	pb_queue_done(&qp->sq);
 	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
 		return;
-	pb_complete(qp->ib.send_cq, qp, &cqe, false);
+	if (!pb_complete(qp->ib.send_cq, qp, &cqe, false))
+		pb_qp_error(qp, IB_EVENT_QP_FATAL);
 }
 
 /* The receive in @peer->rqe is used up; rq_lock held. */
@@ -91,9 +92,11 @@ static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u
 	}
 	if (pb_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
+		cqe.sl = qp->sl;
 		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
 	}
-	pb_complete(peer->ib.recv_cq, peer, &cqe, sqe->flags & IB_SEND_SOLICITED);
+	if (!pb_complete(peer->ib.recv_cq, peer, &cqe, sqe->flags & IB_SEND_SOLICITED))
+		pb_qp_error(peer, IB_EVENT_QP_FATAL);
 }
 
 /* ---- where a message comes from and goes to ---- */
@@ -104,6 +107,7 @@ static void pb_refs_init(struct pb_refs *refs, struct pb_qp *qp, struct ib_pd *p
 	refs->pd = pd;
 	refs->qpn = qp->ib.qp_num;
 	refs->access = access;
+	refs->state = &qp->state;
 	refs->dma = !qp->user;
 	refs->nr = 0;
 	refs->total = 0;
@@ -189,6 +193,16 @@ static u32 pb_no_answer(struct pb_qp *qp)
 	return pb_wait(qp, HZ / 100);
 }
 
+/* A copy was stopped: one of the two left its state, or the caller is to die, and a worker does it again. */
+static u32 pb_stopped(struct pb_qp *qp)
+{
+	enum ib_qp_state state = READ_ONCE(qp->state);
+
+	if (state == IB_QPS_ERR || state == IB_QPS_RESET)
+		return IB_WC_WR_FLUSH_ERR;
+	return fatal_signal_pending(current) ? pb_wait(qp, 1) : pb_no_answer(qp);
+}
+
 /* in units of 10 us */
 static const u32 pb_rnr_timer[32] = {
 	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144,
@@ -228,12 +242,22 @@ static u32 pb_bad_receive(struct pb_qp *peer, struct pb_qp *qp, u32 status)
 	return status == IB_WC_LOC_LEN_ERR ? IB_WC_REM_INV_REQ_ERR : IB_WC_REM_OP_ERR;
 }
 
+static bool pb_connected(struct pb_qp *qp, struct pb_qp *peer)
+{
+	return peer->ib.qp_type == qp->ib.qp_type && READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
+	       READ_ONCE(peer->target) == qp->dev->id && pb_answers(peer);
+}
+
 static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 {
 	struct pb_refs *who;
 	u32 status;
+	int ret;
 
 	guard(mutex)(&peer->rq_lock);
+	/* it may have waited for the lock */
+	if (!pb_connected(qp, peer))
+		return pb_no_answer(qp);
 	if (!pb_rq_take(peer))
 		return pb_not_ready(qp, peer);
 	if (pb_refs_get(qp->src))
@@ -243,7 +267,10 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_bad_receive(peer, qp, status);
 	}
-	if (pb_copy(qp->dst, 0, qp->src, qp->src->total, &who))
+	ret = pb_copy(qp->dst, 0, qp->src, qp->src->total, &who);
+	if (ret == -EINTR)
+		return pb_stopped(qp);
+	if (ret)
 		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR;
 	pb_refs_put(qp->dst);
 	pb_refs_put(qp->src);
@@ -276,6 +303,7 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 {
 	struct pb_refs *who;
 	u32 status;
+	int ret;
 
 	if (pb_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
@@ -285,7 +313,10 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_refuse(peer, status);
 	}
-	if (pb_copy(qp->dst, 0, qp->src, qp->src->total, &who))
+	ret = pb_copy(qp->dst, 0, qp->src, qp->src->total, &who);
+	if (ret == -EINTR)
+		return pb_stopped(qp);
+	if (ret)
 		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
 	pb_refs_put(qp->dst);
 	pb_refs_put(qp->src);
@@ -299,6 +330,8 @@ static u32 pb_write(struct pb_qp *qp, struct pb_qp *peer)
 	if (qp->sqe->opcode == IB_WR_RDMA_WRITE)
 		return pb_write_locked(qp, peer);
 	guard(mutex)(&peer->rq_lock);
+	if (!pb_connected(qp, peer))
+		return pb_no_answer(qp);
 	if (!pb_rq_take(peer))
 		return pb_not_ready(qp, peer);
 	status = pb_write_locked(qp, peer);
@@ -311,6 +344,7 @@ static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 {
 	struct pb_refs *who;
 	u32 status;
+	int ret;
 
 	if (!READ_ONCE(peer->attr.max_dest_rd_atomic))
 		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
@@ -322,7 +356,10 @@ static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->dst);
 		return pb_refuse(peer, status);
 	}
-	if (pb_copy(qp->dst, 0, qp->src, qp->dst->total, &who))
+	ret = pb_copy(qp->dst, 0, qp->src, qp->dst->total, &who);
+	if (ret == -EINTR)
+		return pb_stopped(qp);
+	if (ret)
 		status = who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
 	pb_refs_put(qp->src);
 	pb_refs_put(qp->dst);
@@ -364,14 +401,6 @@ static u32 pb_do_atomic(struct pb_qp *qp, struct pb_qp *peer)
 	return status;
 }
 
-static bool pb_connected(struct pb_qp *qp, struct pb_qp *peer)
-{
-	enum ib_qp_state state = READ_ONCE(peer->state);
-
-	return peer->ib.qp_type == qp->ib.qp_type && READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
-	       READ_ONCE(peer->target) == qp->dev->id && (state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD);
-}
-
 static u32 pb_do_connected(struct pb_qp *qp, struct pb_qp *peer)
 {
 	if (READ_ONCE(peer->state) == IB_QPS_RTR && !xchg(&peer->established, true))
@@ -400,7 +429,7 @@ static u32 pb_local_work(struct pb_qp *qp)
 	case IB_WR_BIND_MW:
 		return pb_mw_bind(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_LOCAL_INV:
-		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
@@ -431,10 +460,12 @@ static u32 pb_do_connection(struct pb_qp *qp)
 	if (status != PB_AGAIN)
 		return status;
 	peer = pb_peer_get(qp->target, qp->attr.dest_qp_num);
-	if (peer && pb_connected(qp, peer))
+	if (peer && pb_connected(qp, peer)) {
+		qp->retrying = false;
 		status = pb_do_connected(qp, peer);
-	else
+	} else {
 		status = pb_no_answer(qp);
+	}
 	if (peer)
 		pb_qp_put(peer);
 	return status;
@@ -470,6 +501,18 @@ static void pb_make_grh(union rdma_network_hdr *hdr, const struct pb_av *av, u32
 	hdr->ibgrh.dgid = av->dgid;
 }
 
+static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
+{
+	u32 qkey = qp->sqe->ud.remote_qkey;
+
+	if (!pb_is_datagram(peer) || !pb_answers(peer))
+		return false;
+	/* a key with this bit set is for the privileged: then it is the queue pair's own that counts */
+	if (qkey & BIT(31))
+		qkey = qp->attr.qkey;
+	return qkey == (peer->ib.qp_type == IB_QPT_GSI ? IB_QP1_QKEY : READ_ONCE(peer->attr.qkey));
+}
+
 /* It arrives, or gets lost: only what is wrong with the sender's memory is the sender's business. */
 static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 {
@@ -477,9 +520,12 @@ static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 	u32 status;
 
 	guard(mutex)(&peer->rq_lock);
-	if (!pb_rq_take(peer))
+	if (!pb_takes_datagram(peer, qp) || !pb_rq_take(peer))
 		return IB_WC_SUCCESS;
 	status = pb_recv_refs(peer, qp->dst, len);
+	/* what is too long is dropped, and the receive waits for the next */
+	if (status == IB_WC_LOC_LEN_ERR)
+		return IB_WC_SUCCESS;
 	if (!status && pb_copy(qp->dst, 0, qp->src, len, &who)) {
 		pb_refs_put(qp->dst);
 		if (who == qp->src)
@@ -494,27 +540,13 @@ static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 	return IB_WC_SUCCESS;
 }
 
-static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
-{
-	enum ib_qp_state state = READ_ONCE(peer->state);
-	u32 qkey = qp->sqe->ud.remote_qkey;
-
-	if (!pb_is_datagram(peer) || (state != IB_QPS_RTR && state != IB_QPS_RTS && state != IB_QPS_SQD))
-		return false;
-	/* a key with this bit set is for the privileged: then it is the queue pair's own that counts */
-	if (qkey & BIT(31))
-		qkey = qp->attr.qkey;
-	return qkey == (peer->ib.qp_type == IB_QPT_GSI ? IB_QP1_QKEY : READ_ONCE(peer->attr.qkey));
-}
-
 static u32 pb_deliver_to(struct pb_qp *qp, struct pb_qp *peer)
 {
-	u32 status = IB_WC_SUCCESS;
+	u32 status;
 
 	if (!peer)
 		return IB_WC_SUCCESS;
-	if (pb_takes_datagram(peer, qp))
-		status = pb_deliver(qp, peer, qp->src->total);
+	status = pb_deliver(qp, peer, qp->src->total);
 	pb_qp_put(peer);
 	return status;
 }
@@ -556,12 +588,13 @@ static u32 pb_do_ud(struct pb_qp *qp)
 		return IB_WC_LOC_LEN_ERR;
 	if (pb_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
+	qp->sl = av.sl;
 	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
 	/* who was not there when the address was made may be now */
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
 		status = pb_do_multicast(qp, &av.dgid);
 	else
-		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(&av.dgid), sqe->ud.remote_qpn));
+		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(qp->dev, &av.dgid), sqe->ud.remote_qpn));
 	pb_refs_put(qp->src);
 	return status;
 }
@@ -577,14 +610,16 @@ static bool pb_has_work(struct pb_qp *qp)
 
 /* as much is done in one go: a ring that somebody fills as fast as it is emptied keeps nobody for ever */
 #define PB_BUDGET 4096
+#define PB_BUDGET_BYTES SZ_64M
 
 /* Do what there is; sq_lock held. Returns how long to wait before going on, or 0. */
 static unsigned long pb_run_locked(struct pb_qp *qp)
 {
 	u32 status, budget = PB_BUDGET;
+	u64 bytes = 0;
 
 	while (pb_has_work(qp)) {
-		if (!budget--)
+		if (!budget-- || bytes > PB_BUDGET_BYTES)
 			return 1;
 		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
 			if (!pb_queue_peek(&qp->sq, qp->sqe))
@@ -606,6 +641,7 @@ static unsigned long pb_run_locked(struct pb_qp *qp)
 		if (status == PB_AGAIN)
 			continue;
 		qp->retrying = false;
+		bytes += max(qp->src->total, qp->dst->total);
 		/* later work is flushed: it must not overtake the completion */
 		if (status)
 			pb_qp_error(qp, 0);
@@ -618,6 +654,7 @@ static unsigned long pb_run_locked(struct pb_qp *qp)
 void pb_run_sq(struct pb_qp *qp)
 {
 	unsigned long delay;
+	int turns = 0;
 
 	do {
 		/* what was posted, before the lock: whoever holds it looks again after releasing it */
@@ -626,42 +663,78 @@ void pb_run_sq(struct pb_qp *qp)
 			return;
 		delay = pb_run_locked(qp);
 		mutex_unlock(&qp->sq_lock);
+		/* the rest is for a worker */
+		if (!delay && turns++ > 16)
+			delay = 1;
 		/* pairs with the barrier above */
 		smp_mb();
 	} while (!delay && pb_has_work(qp));
+	/* a kick that came meanwhile is not put off */
 	if (delay)
-		mod_delayed_work(pb_wq, &qp->work, delay);
+		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay);
+}
+
+static void pb_complete_flushed(struct pb_qp *qp)
+{
+	struct peerbar_cqe cqe = {
+		.wr_id = qp->rqe->wr_id,
+		.status = IB_WC_WR_FLUSH_ERR,
+		.opcode = IB_WC_RECV,
+		.qp_num = qp->ib.qp_num,
+	};
+
+	pb_rq_done(qp);
+	pb_complete(qp->ib.recv_cq, qp, &cqe, false);
+}
+
+void pb_flush_held(struct pb_qp *qp)
+{
+	if (qp->held)
+		pb_complete_flushed(qp);
+}
+
+/* rq_lock held; false if there is more to do */
+static bool pb_flush_receives(struct pb_qp *qp)
+{
+	u32 budget = PB_BUDGET;
+
+	if (READ_ONCE(qp->state) != IB_QPS_ERR)
+		return true;
+	if (qp->srq) {
+		pb_flush_held(qp);
+		/* nothing more is taken from the shared queue for it */
+		if (!qp->last_told)
+			pb_qp_event(qp, IB_EVENT_QP_LAST_WQE_REACHED);
+		qp->last_told = true;
+		return true;
+	}
+	/* from now on, who posts calls; who posted before is seen below */
+	WRITE_ONCE(*qp->flags, PEERBAR_RING_KICK);
+	smp_mb(); /* pairs with that of whoever posts */
+	while (pb_rq_take(qp)) {
+		if (!budget--)
+			return false;
+		pb_complete_flushed(qp);
+	}
+	return true;
 }
 
 /* Everything that is queued in an errored queue pair completes, as flushed; no lock held. */
 void pb_flush(struct pb_qp *qp)
 {
-	struct peerbar_cqe cqe = { .status = IB_WC_WR_FLUSH_ERR, .opcode = IB_WC_RECV, .qp_num = qp->ib.qp_num };
-
 	unsigned long delay;
-	u32 budget = PB_BUDGET;
 
 	mutex_lock(&qp->sq_lock);
 	delay = pb_run_locked(qp);
 	mutex_unlock(&qp->sq_lock);
-	if (delay)
-		mod_delayed_work(pb_wq, &qp->work, delay);
-	if (qp->srq)
-		return;
+	/* as in pb_run_sq() */
+	smp_mb();
+	if (!delay && pb_has_work(qp))
+		delay = 1;
 	mutex_lock(&qp->rq_lock);
-	/* from now on, who posts calls; who posted before is seen below */
-	if (READ_ONCE(qp->state) == IB_QPS_ERR) {
-		WRITE_ONCE(*qp->flags, PEERBAR_RING_KICK);
-		smp_mb(); /* pairs with that of whoever posts */
-	}
-	while (READ_ONCE(qp->state) == IB_QPS_ERR && pb_rq_take(qp)) {
-		if (!budget--) {
-			mod_delayed_work(pb_wq, &qp->work, 1);
-			break;
-		}
-		cqe.wr_id = qp->rqe->wr_id;
-		pb_rq_done(qp);
-		pb_complete(qp->ib.recv_cq, qp, &cqe, false);
-	}
+	if (!pb_flush_receives(qp))
+		delay = 1;
 	mutex_unlock(&qp->rq_lock);
+	if (delay)
+		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay);
 }
