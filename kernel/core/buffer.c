@@ -63,9 +63,12 @@ struct peerbar_buffer *peerbar_buffer_next(u64 after)
 /* Everybody who has the memory is told to let go, and processes lose their mappings at once. */
 static void peerbar_stop(struct peerbar_buffer *buf)
 {
+	buf->revocations++;
 	dma_buf_invalidate_mappings(buf->dmabuf);
 	unmap_mapping_range(buf->mapping, 0, 0, true);
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED);
+	/* the last: who sees it asks about the rest */
+	peerbar_note_revocation();
 }
 
 void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)

@@ -6,6 +6,7 @@
 
 #include <linux/dma-resv.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
@@ -15,13 +16,25 @@
 #define PEERBAR_INFO_SIZE	offsetofend(struct peerbar_info, caps)
 #define PEERBAR_QUERY_SIZE	offsetofend(struct peerbar_query, faults)
 
-static unsigned long caps = IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0;
+static unsigned long caps = PEERBAR_CAP_PAGE | (IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0);
+static struct page *peerbar_page; /* holds a struct peerbar_page */
 
 void peerbar_set_cap(u32 cap, bool there)
 {
 	assign_bit(ilog2(cap), &caps, there);
 }
 EXPORT_SYMBOL_GPL(peerbar_set_cap);
+
+void peerbar_note_revocation(void)
+{
+	struct peerbar_page *page = page_address(peerbar_page);
+
+	BUILD_BUG_ON(sizeof(page->revocations) != sizeof(atomic64_t));
+	/* whoever sees the new number finds what it stands for done */
+	smp_mb__before_atomic();
+	atomic64_inc((atomic64_t *)&page->revocations);
+}
+EXPORT_SYMBOL_GPL(peerbar_note_revocation);
 
 static int peerbar_ioctl_info(void __user *arg, u32 size)
 {
@@ -62,6 +75,8 @@ static int peerbar_fill_query(struct dma_buf *dmabuf, struct peerbar_query *quer
 		return -ERESTARTSYS;
 	list_for_each_entry(attach, &dmabuf->attachments, node)
 		query->importers++;
+	if (buf)
+		query->revocations = buf->revocations;
 	dma_resv_unlock(dmabuf->resv);
 	return 0;
 }
@@ -108,8 +123,20 @@ static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	return size < PEERBAR_QUERY_SIZE ? -EINVAL : peerbar_ioctl_query(user, size);
 }
 
+/* for reading, now and after any mprotect() */
+static int peerbar_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	if (vma->vm_pgoff || vma_pages(vma) != 1)
+		return -EINVAL;
+	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
+		return -EACCES;
+	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE | VM_MAYEXEC);
+	return vm_insert_page(vma, vma->vm_start, peerbar_page);
+}
+
 static const struct file_operations peerbar_fops = {
 	.owner = THIS_MODULE,
+	.mmap = peerbar_mmap,
 	.unlocked_ioctl = peerbar_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
@@ -131,9 +158,12 @@ static int __init peerbar_init(void)
 {
 	int ret;
 
+	peerbar_page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!peerbar_page)
+		return -ENOMEM;
 	ret = peerbar_netlink_init();
 	if (ret)
-		return ret;
+		goto err_page;
 	ret = misc_register(&peerbar_misc);
 	if (ret)
 		goto err_netlink;
@@ -141,6 +171,8 @@ static int __init peerbar_init(void)
 
 err_netlink:
 	peerbar_netlink_exit();
+err_page:
+	__free_page(peerbar_page);
 	return ret;
 }
 
@@ -148,6 +180,7 @@ static void __exit peerbar_exit(void)
 {
 	misc_deregister(&peerbar_misc);
 	peerbar_netlink_exit();
+	__free_page(peerbar_page);
 }
 
 module_init(peerbar_init);

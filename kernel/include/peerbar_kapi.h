@@ -128,6 +128,7 @@ struct peerbar_buffer_info {
  * @ranges: where it is. Changes only for DYNAMIC, under the reservation lock
  * @pgoff_base: subtracted from vm_pgoff to get the page in the buffer: 0 but for cookies
  * @state: enum peerbar_state
+ * @revocations: how often the memory was taken away, under the reservation lock
  * @dma_maps: number of DMA mappings (map_dma_buf) that exist
  * @pins: pins of a DYNAMIC buffer
  * @memattr: the attribute of the next mmap; a single word, read and written without a lock
@@ -148,6 +149,7 @@ struct peerbar_buffer {
 	struct peerbar_range *ranges;
 	unsigned long pgoff_base;
 	enum peerbar_state state;
+	u64 revocations;
 	unsigned int dma_maps;
 	unsigned int pins;
 	u32 memattr;
@@ -377,5 +379,13 @@ void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 
 /** peerbar_set_cap() - say in PEERBAR_INFO that a capability is there, or not */
 void peerbar_set_cap(u32 cap, bool there);
+
+/**
+ * peerbar_note_revocation() - count a revocation in the page that processes read
+ *
+ * The core does so for buffers of its own; an importer, for a dma-buf of another exporter that was taken from it, once it has let
+ * go. In any context.
+ */
+void peerbar_note_revocation(void);
 
 #endif

@@ -67,6 +67,7 @@ struct peerbar_info {
 #define PEERBAR_CAP_P2PDMA	0x1	/* the kernel has PCI_P2PDMA: peers can attach to BARs */
 #define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd takes our buffers */
 #define PEERBAR_CAP_VFIO	0x4	/* peerbar-vfio-pci is loaded */
+#define PEERBAR_CAP_PAGE	0x80	/* mmap() of /dev/peerbar works, and PEERBAR_QUERY tells @revocations */
 
 #define PEERBAR_INFO	_IOWR(PEERBAR_IOC, 0, struct peerbar_info)
 
@@ -84,6 +85,7 @@ struct peerbar_info {
  * @id: our number for it, as netlink tells it; 0 without PEERBAR_QUERY_OURS. Never used twice before the next boot.
  * @faults: how many page faults its mappings took, by the size of the entry: a page, 2 MiB (PMD), 1 GiB (PUD).
  *	A fault of a write-combining mapping makes all pages of its 2 MiB, and counts as one of the first
+ * @revocations: how often its memory was taken away; 0 without PEERBAR_QUERY_OURS
  */
 struct peerbar_query {
 	__u32 size;
@@ -97,6 +99,7 @@ struct peerbar_query {
 	__aligned_u64 length;
 	__aligned_u64 id;
 	__aligned_u64 faults[3];
+	__aligned_u64 revocations;
 };
 
 #define PEERBAR_QUERY_OURS	0x1	/* exported through peerbar */
@@ -104,6 +107,16 @@ struct peerbar_query {
 #define PEERBAR_QUERY_MMAP	0x4	/* the exporter offers mmap() */
 
 #define PEERBAR_QUERY	_IOWR(PEERBAR_IOC, 1, struct peerbar_query)
+
+/*
+ * struct peerbar_page - what mmap() of /dev/peerbar shows: one page, at offset 0, for reading only
+ * @revocations: how often the memory of some buffer was taken away: of one of ours, or of another that peerbar-rdma had
+ *	registered. It moves before the call that revokes returns. Who finds it where it was last time need not ask about the
+ *	buffers that it counts
+ */
+struct peerbar_page {
+	__aligned_u64 revocations;
+};
 
 /* ---- VFIO_DEVICE_FEATURE on a device bound to peerbar-vfio-pci ---- */
 
