@@ -39,12 +39,12 @@ group() {
 # the functions below run inside the root
 run_unit() {
 	make -s -C /build check TESTS='tests/header-c++ tests/symbols' || { cat /build/test-suite.log; return 1; }
-	/build/tests/unit/unit
+	/build/tests/unit/unit && /build/tests/unit/unit-verbs
 }
 
 run_sanitized() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	/sanitize/tests/unit/unit
+	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs
 }
 
 run_valgrind() {
@@ -55,7 +55,7 @@ run_valgrind() {
 		[ "$fd" -le 2 ] || eval "exec $fd>&-"
 	done
 	CK_FORK=no CK_RUN_CASE=all $memcheck --track-fds=yes /build/tests/unit/unit &&
-		CK_FORK=no CK_RUN_CASE=descriptors $memcheck /build/tests/unit/unit
+		CK_FORK=no CK_RUN_CASE=descriptors $memcheck /build/tests/unit/unit && CK_FORK=no $memcheck --track-fds=yes /build/tests/unit/unit-verbs
 }
 
 run_distcheck() {
@@ -68,7 +68,8 @@ run_install() {
 	local d=/tmp/inst f
 	make -s -C /build install DESTDIR=$d || return 1
 	for f in bin/peerbar include/peerbar.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 \
-		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h; do
+		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
+		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc; do
 		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
 	done
 	# a program that finds the library by pkg-config, as its users do
@@ -77,8 +78,12 @@ run_install() {
 		pkg-config --cflags --libs libpeerbar) || return 1
 	[ "$(LD_LIBRARY_PATH=$d/usr/lib /tmp/user)" = "$(sed -n 's/^AC_INIT(\[peerbar\], \[\(.*\)\])/\1/p' /src/configure.ac)" ] ||
 		{ echo 'the installed library does not run'; return 1; }
+	printf '#include <peerbar-verbs.h>\nint main(void) { return pbv_cache_destroy(0, 0); }\n' >/tmp/user.c
+	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_PATH=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
+		pkg-config --cflags --libs libpeerbar-verbs) -Wl,-rpath-link,$d/usr/lib && LD_LIBRARY_PATH=$d/usr/lib /tmp/user ||
+		{ echo 'the installed verbs library does not run'; return 1; }
 	bash -n $d/usr/share/bash-completion/completions/peerbar || return 1
-	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so | grep -E 'RPATH|RUNPATH'; then
+	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so $d/usr/lib/libpeerbar-verbs.so | grep -E 'RPATH|RUNPATH'; then
 		echo 'what is installed looks for libraries in the build directory'; return 1
 	fi
 	echo 'make install: complete; a program found by pkg-config builds and runs'
