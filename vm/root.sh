@@ -38,6 +38,28 @@ apt_options() {
 # packages: those of vm/packages
 packages() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$LAB_VM/packages"; }
 
+# source_apt DIR COMMAND...: apt-get on the source packages of the archive, with its state in DIR; the host's is untouched
+source_apt() {
+	local dir=$1
+	shift
+	apt-get -o Dir::State="$dir/state" -o Dir::State::status="$dir/state/status" -o Dir::Cache="$dir/cache" \
+		-o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferences=/dev/null \
+		-o Dir::Etc::preferencesparts=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
+}
+
+# unpack_rdma_core TMP: what a provider is built with, and rdma-core's own tests, from the source of the very version that is
+# installed. The tarball alone will do: Debian's patches touch neither.
+unpack_rdma_core() {
+	local tmp=$1 dir=$1/source version
+	version=$(dpkg-query --admindir="$tmp/fs/var/lib/dpkg" -W -f '${source:Version}' libibverbs-dev) || return 1
+	mkdir -p "$dir"/{state/lists/partial,cache/archives/partial,download} "$tmp/fs/usr/src/rdma-core"
+	: >"$dir/state/status"
+	sed 's/^deb /deb-src /' "$tmp/sources.list" >"$dir/sources.list"
+	source_apt "$dir" update && (cd "$dir/download" && source_apt "$dir" source --download-only --tar-only "rdma-core=$version") &&
+		tar -C "$tmp/fs/usr/src/rdma-core" --strip-components=1 --no-same-owner --wildcards -xf "$dir"/download/rdma-core_*.orig.tar.* \
+			'*/CMakeLists.txt' '*/buildlib' '*/ccan' '*/kernel-headers' '*/libibverbs' '*/util' '*/tests' || return 1
+	rm -rf "$dir"
+}
 
 make_root() {
 	local tmp=$1 include
@@ -51,6 +73,7 @@ make_root() {
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='force-unsafe-io' \
 		--include="$include" $LAB_SUITE "$tmp/fs" "$tmp/sources.list" || return 1
+	step "root: fetching rdma-core's source, for its private headers and its tests" unpack_rdma_core "$tmp" || return 1
 	rm -f "$tmp/fs"/etc/resolv.conf
 	mkdir -p "$tmp/fs"/lab "$tmp/fs"/peerbar
 }
@@ -101,7 +124,7 @@ root_call() {
 }
 
 # the name of the cache entry, settled once: the files it depends on may be edited while the lab runs
-LAB_ROOT=root-$LAB_SUITE-$(key "$LAB_VM/packages" "$(declare -f make_root packages)")
+LAB_ROOT=root-$LAB_SUITE-$(key "$LAB_VM/packages" "$(declare -f make_root packages source_apt unpack_rdma_core)")
 
 # wait_for_root: the root may be in the making beside us
 wait_for_root() { cached "$LAB_ROOT" make_root; }

@@ -52,7 +52,7 @@ build_tree() {
 	[ -x /src/configure ] && [ /src/configure -nt /src/configure.ac ] || (cd /src && autoreconf -fi) || return 1
 	cd "$dir" || return 1
 	[ -f Makefile ] && [ config.status -nt /src/configure ] || /src/configure --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
-		--disable-static --enable-werror "$@" || return 1
+		--disable-static --enable-werror --with-rdma-core-source=/usr/src/rdma-core "$@" || return 1
 	make -s -j"$(nproc)" all && make -s -j"$(nproc)" check TESTS=
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The second half of the demonstration: a process that has nothing but a descriptor uses the BAR, until the owner takes it back. */
+/* The second part of the demonstration: a process that has nothing but a descriptor uses the BAR, until the owner takes it back. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

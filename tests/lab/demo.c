@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * The demonstration: one device writes into another device's BAR through a real IOMMU, and is stopped by a revoke. Each step prints
- * its evidence; the last line says what held and what did not. The half with our modules is in demo-modules.c.
+ * its evidence; the last line says what held and what did not. What our modules add is in demo-modules.c and demo-rdma.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +187,8 @@ int main(void)
 	demo_stock();
 	printf("\n        and with peerbar's modules: buffers that other processes map, and that go for good when their owner says so\n");
 	demo_modules();
+	printf("\n        and RDMA to it, which needs no RDMA hardware\n");
+	demo_rdma();
 	printf("\n%5.1fs  %d of %d claims held%s\n", seconds(), held, held + failed, failed ? "; what FAILED is marked above" : "");
 	return failed ? 1 : 0;
 }

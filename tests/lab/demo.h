@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* What the two halves of the demonstration share. */
+/* What the parts of the demonstration share. */
 #ifndef DEMO_H
 #define DEMO_H
 
@@ -16,7 +16,9 @@ void show(const char *whose, const void *bytes);
 /* the call worked, or the demonstration ends */
 void must(int ret);
 
-/* the second half: what our modules add */
+/* the second part: what our modules add */
 void demo_modules(void);
+/* the third: RDMA */
+void demo_rdma(void);
 
 #endif

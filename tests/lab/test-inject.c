@@ -46,6 +46,9 @@ static void inject_up(void)
 	put(FAILSLAB "ignore-gfp-wait", "N");
 	put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
 	put("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	/* every injected failure would be in the log, with a stack, as if it were a report */
+	put(FAILSLAB "verbose", "0");
+	put("/sys/kernel/debug/fail_page_alloc/verbose", "0");
 	nth_fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
 	ck_assert_int_ge(nth_fd, 0);
 	sites = 0;
@@ -161,7 +164,6 @@ START_TEST(exports_in_the_kernel_thread)
 	put(FAILSLAB "require-start", text);
 	snprintf(text, sizeof(text), "0x%llx", start + 0x8000);
 	put(FAILSLAB "require-end", text);
-	put(FAILSLAB "verbose", "0");
 	for (space = 0; space < 12000; space += 96) {
 		int fd, tries;
 

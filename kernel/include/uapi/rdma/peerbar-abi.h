@@ -77,8 +77,8 @@ struct peerbar_create_srq_resp {
 };
 
 /*
- * A queue pair's memory begins with struct peerbar_qp_ring; the entries of the send queue are at @sq_entries_offset in it, those of
- * the receive queue at @rq_entries_offset. With an SRQ there is no receive queue, and @rq_entries is 0.
+ * A queue pair's memory begins with struct peerbar_qp_ring; the entries of the send queue are at @sq_entries_offset in it,
+ * those of the receive queue at @rq_entries_offset. With an SRQ there is no receive queue, and @rq_entries is 0.
  */
 struct peerbar_create_qp_resp {
 	__aligned_u64 offset;

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Contexts, the memory that rings are in, protection domains and address handles. */
+#include <linux/eventfd.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <rdma/ib_cache.h>
+
+#include "rdma.h"
+
+/* ---- memory of rings ---- */
+
+/* For a context, @offset receives what its user mmaps; without one, the ring is the kernel's own. */
+struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
+{
+	struct pb_buf *buf;
+	int ret;
+
+	buf = kzalloc_obj(*buf);
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+	buf->size = PAGE_ALIGN(size);
+	buf->va = vmalloc_user(buf->size);
+	if (!buf->va) {
+		kfree(buf);
+		return ERR_PTR(-ENOMEM);
+	}
+	if (!ctx)
+		return buf;
+	buf->user = true;
+	ret = rdma_user_mmap_entry_insert(ctx, &buf->entry, buf->size);
+	if (ret) {
+		vfree(buf->va);
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
+	*offset = rdma_user_mmap_get_offset(&buf->entry);
+	return buf;
+}
+
+static void pb_mmap_free(struct rdma_user_mmap_entry *entry)
+{
+	struct pb_buf *buf = container_of(entry, struct pb_buf, entry);
+
+	vfree(buf->va);
+	kfree(buf);
+}
+
+void pb_buf_free(struct pb_buf *buf)
+{
+	if (buf->user)
+		rdma_user_mmap_entry_remove(&buf->entry);
+	else
+		pb_mmap_free(&buf->entry);
+}
+
+static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
+{
+	struct rdma_user_mmap_entry *entry;
+	int ret;
+
+	/* a private copy would see nothing of what the other side writes */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+	entry = rdma_user_mmap_entry_get(ctx, vma);
+	if (!entry)
+		return -EINVAL;
+	ret = remap_vmalloc_range(vma, container_of(entry, struct pb_buf, entry)->va, 0);
+	rdma_user_mmap_entry_put(entry);
+	return ret;
+}
+
+/* ---- queues of work requests ---- */
+
+void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride)
+{
+	*queue = (struct pb_queue){ .ring = ring, .entries = entries, .nr = nr, .stride = stride };
+}
+
+/* Whether there is something. An index that no honest user writes is an empty queue. */
+bool pb_queue_pending(const struct pb_queue *queue)
+{
+	/* pairs with the release of whoever posts */
+	u32 ahead = queue->nr ? smp_load_acquire(&queue->ring->producer) - queue->next : 0;
+
+	return ahead && ahead <= queue->nr;
+}
+
+/* Copy what comes next, once: its owner may write to it at any time. False if there is nothing. */
+bool pb_queue_peek(struct pb_queue *queue, void *entry)
+{
+	if (!pb_queue_pending(queue))
+		return false;
+	memcpy(entry, queue->entries + (queue->next & (queue->nr - 1)) * queue->stride, queue->stride);
+	return true;
+}
+
+void pb_queue_done(struct pb_queue *queue)
+{
+	/* the entry was read before its place is given back */
+	smp_store_release(&queue->ring->consumer, ++queue->next);
+}
+
+void *pb_queue_room(struct pb_queue *queue)
+{
+	u32 producer = queue->ring->producer;
+
+	/* pairs with pb_queue_done() */
+	if (producer - smp_load_acquire(&queue->ring->consumer) >= queue->nr)
+		return NULL;
+	return queue->entries + (producer & (queue->nr - 1)) * queue->stride;
+}
+
+void pb_queue_post(struct pb_queue *queue)
+{
+	/* pairs with pb_queue_peek() */
+	smp_store_release(&queue->ring->producer, queue->ring->producer + 1);
+}
+
+/* ---- contexts ---- */
+
+#define PB_REVOKED_ENTRIES 512
+
+static int pb_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
+{
+	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
+	struct peerbar_alloc_ucontext_req req;
+	struct peerbar_alloc_ucontext_resp resp = { .revoked_entries = PB_REVOKED_ENTRIES, .max_inline = PB_MAX_INLINE };
+	u64 offset;
+	int ret;
+
+	ret = ib_copy_validate_udata_in(udata, req, reserved);
+	if (ret)
+		return ret;
+	if (req.reserved)
+		return -EOPNOTSUPP;
+	spin_lock_init(&ctx->revoked_lock);
+	if (req.event_fd >= 0) {
+		ctx->event = eventfd_ctx_fdget(req.event_fd);
+		if (IS_ERR(ctx->event))
+			return PTR_ERR(ctx->event);
+	}
+	ctx->buf = pb_buf_alloc(ib, sizeof(struct peerbar_revoked_ring) + PB_REVOKED_ENTRIES * sizeof(u32), &offset);
+	if (IS_ERR(ctx->buf)) {
+		ret = PTR_ERR(ctx->buf);
+		goto err_event;
+	}
+	resp.revoked_offset = offset;
+	resp.revoked_size = ctx->buf->size;
+	ret = ib_respond_udata(udata, resp);
+	if (ret)
+		goto err_buf;
+	return 0;
+
+err_buf:
+	pb_buf_free(ctx->buf);
+err_event:
+	if (ctx->event)
+		eventfd_ctx_put(ctx->event);
+	return ret;
+}
+
+static void pb_dealloc_ucontext(struct ib_ucontext *ib)
+{
+	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
+
+	pb_buf_free(ctx->buf);
+	if (ctx->event)
+		eventfd_ctx_put(ctx->event);
+}
+
+static void pb_disassociate_ucontext(struct ib_ucontext *ib)
+{
+	/* rings are memory, which stays until it is unmapped */
+}
+
+/* A region of this context was revoked; called with the reservation lock of its dma-buf held. */
+void pb_tell_revoked(struct ib_ucontext *ib, u32 lkey)
+{
+	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
+	struct peerbar_revoked_ring *ring = ctx->buf->va;
+
+	spin_lock(&ctx->revoked_lock);
+	if (ctx->revoked_producer - READ_ONCE(ring->ring.consumer) >= PB_REVOKED_ENTRIES) {
+		WRITE_ONCE(ring->lost, READ_ONCE(ring->lost) + 1);
+	} else {
+		WRITE_ONCE(ring->lkeys[ctx->revoked_producer & (PB_REVOKED_ENTRIES - 1)], lkey);
+		/* the key before the index */
+		smp_store_release(&ring->ring.producer, ++ctx->revoked_producer);
+	}
+	spin_unlock(&ctx->revoked_lock);
+	if (ctx->event)
+		eventfd_signal(ctx->event);
+}
+
+/* ---- protection domains ---- */
+
+static int pb_alloc_pd(struct ib_pd *pd, struct ib_udata *udata)
+{
+	struct peerbar_alloc_pd_resp resp = {};
+
+	return udata ? ib_respond_udata(udata, resp) : 0;
+}
+
+static int pb_dealloc_pd(struct ib_pd *pd, struct ib_udata *udata)
+{
+	return 0;
+}
+
+/* ---- address handles ---- */
+
+static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_udata *udata)
+{
+	gfp_t gfp = init->flags & RDMA_CREATE_AH_SLEEPABLE ? GFP_KERNEL : GFP_ATOMIC;
+	const struct ib_global_route *grh = rdma_ah_read_grh(init->ah_attr);
+	struct pb_device *dev = to_pb(ib->device);
+	struct peerbar_create_ah_resp resp = {};
+	struct pb_ah *ah = to_pb_ah(ib);
+	struct pb_av *av;
+	int ret;
+
+	av = kzalloc_obj(*av, gfp);
+	if (!av)
+		return -ENOMEM;
+	av->pd = ib->pd;
+	av->dgid = grh->dgid;
+	av->sgid = grh->sgid_attr->gid;
+	av->sl = rdma_ah_get_sl(init->ah_attr);
+	av->hop_limit = grh->hop_limit;
+	av->traffic_class = grh->traffic_class;
+	/* who is not there yet may be when something is sent; datagrams may get lost */
+	av->target = pb_find_device(&av->dgid);
+	ah->attr = *init->ah_attr;
+	ah->attr.grh.sgid_attr = NULL;
+	ah->av = av;
+	if (!udata)
+		return 0;
+	ret = xa_alloc_cyclic(&dev->avs, &av->ahn, av, XA_LIMIT(1, PB_MAX_AH), &dev->next_av, gfp);
+	if (ret < 0)
+		goto err_free;
+	resp.ahn = av->ahn;
+	ret = ib_respond_udata(udata, resp);
+	if (ret)
+		goto err_erase;
+	return 0;
+
+err_erase:
+	xa_erase(&dev->avs, av->ahn);
+err_free:
+	kfree_rcu(av, rcu);
+	return ret;
+}
+
+static int pb_query_ah(struct ib_ah *ib, struct rdma_ah_attr *attr)
+{
+	const struct ib_gid_attr *sgid_attr = attr->grh.sgid_attr;
+
+	*attr = to_pb_ah(ib)->attr;
+	attr->grh.sgid_attr = sgid_attr;
+	return 0;
+}
+
+static int pb_destroy_ah(struct ib_ah *ib, u32 flags)
+{
+	struct pb_ah *ah = to_pb_ah(ib);
+
+	if (ah->av->ahn)
+		xa_erase(&to_pb(ib->device)->avs, ah->av->ahn);
+	kfree_rcu(ah->av, rcu);
+	return 0;
+}
+
+/* a copy of the address that user space knows by number */
+int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av)
+{
+	const struct pb_av *found;
+
+	guard(rcu)();
+	found = xa_load(&dev->avs, ahn);
+	if (!found || found->pd != pd)
+		return -EINVAL;
+	*av = *found;
+	return 0;
+}
+
+const struct ib_device_ops pb_context_ops = {
+	.alloc_pd = pb_alloc_pd,
+	.alloc_ucontext = pb_alloc_ucontext,
+	.create_ah = pb_create_ah,
+	.create_user_ah = pb_create_ah,
+	.dealloc_pd = pb_dealloc_pd,
+	.dealloc_ucontext = pb_dealloc_ucontext,
+	.destroy_ah = pb_destroy_ah,
+	.disassociate_ucontext = pb_disassociate_ucontext,
+	.mmap = pb_mmap,
+	.mmap_free = pb_mmap_free,
+	.query_ah = pb_query_ah,
+
+	INIT_RDMA_OBJ_SIZE(ib_ah, pb_ah, ib),
+	INIT_RDMA_OBJ_SIZE(ib_pd, pb_pd, ib),
+	INIT_RDMA_OBJ_SIZE(ib_ucontext, pb_ucontext, ib),
+};

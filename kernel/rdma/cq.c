@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Completion queues. */
+#include <linux/ktime.h>
+#include <linux/log2.h>
+
+#include "rdma.h"
+
+static void pb_cq_event(struct pb_cq *cq, enum ib_event_type type)
+{
+	struct ib_event event = { .device = cq->ib.device, .element.cq = &cq->ib, .event = type };
+
+	if (cq->ib.event_handler)
+		cq->ib.event_handler(&event, cq->ib.cq_context);
+}
+
+/* How many entries nobody has polled. An index that no honest user writes makes the queue full. */
+static u32 pb_cq_fill(struct pb_cq *cq)
+{
+	u32 consumer = cq->buf->user ? READ_ONCE(cq->ring->consumer) : cq->consumer;
+
+	return min(cq->producer - consumer, cq->nr);
+}
+
+void pb_complete(struct ib_cq *ib, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited)
+{
+	struct pb_cq *cq = to_pb_cq(ib);
+	struct peerbar_cqe *entry;
+	bool overflow = false;
+	bool tell = false;
+	unsigned long flags;
+
+	spin_lock_irqsave(&cq->lock, flags);
+	if (cq->overflow || pb_cq_fill(cq) == cq->nr) {
+		overflow = !cq->overflow;
+		cq->overflow = true;
+	} else {
+		entry = &cq->entries[cq->producer & (cq->nr - 1)];
+		*entry = *cqe;
+		/* kernel users are told the queue pair, not the time */
+		entry->timestamp = cq->buf->user ? ktime_get_raw_ns() : (uintptr_t)&qp->ib;
+		/* the entry before the index */
+		smp_store_release(&cq->ring->producer, ++cq->producer);
+		tell = cq->armed & IB_CQ_NEXT_COMP ||
+		       (cq->armed & IB_CQ_SOLICITED && (solicited || cqe->status != IB_WC_SUCCESS));
+		if (tell)
+			cq->armed = 0;
+	}
+	spin_unlock_irqrestore(&cq->lock, flags);
+	if (overflow)
+		pb_cq_event(cq, IB_EVENT_CQ_ERR);
+	if (tell && cq->ib.comp_handler)
+		cq->ib.comp_handler(&cq->ib, cq->ib.cq_context);
+}
+
+static struct pb_buf *pb_cq_alloc(struct ib_ucontext *ctx, u32 wanted, u32 *nr, u64 *offset)
+{
+	*nr = roundup_pow_of_two(wanted);
+	return pb_buf_alloc(ctx, sizeof(struct peerbar_cq_ring) + (size_t)*nr * sizeof(struct peerbar_cqe), offset);
+}
+
+static void pb_cq_set(struct pb_cq *cq, struct pb_buf *buf, u32 nr)
+{
+	cq->buf = buf;
+	cq->ring = &((struct peerbar_cq_ring *)buf->va)->cq;
+	cq->entries = buf->va + sizeof(struct peerbar_cq_ring);
+	cq->nr = nr;
+	cq->ib.cqe = nr;
+}
+
+static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, struct uverbs_attr_bundle *attrs)
+{
+	struct ib_udata *udata = attrs ? &attrs->driver_udata : NULL;
+	struct peerbar_create_cq_resp resp = {};
+	struct ib_ucontext *ctx = NULL;
+	struct pb_cq *cq = to_pb_cq(ib);
+	struct pb_buf *buf;
+	u64 offset = 0;
+	u32 nr;
+	int ret;
+
+	if (attr->flags & ~(IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION | IB_UVERBS_CQ_FLAGS_IGNORE_OVERRUN))
+		return -EOPNOTSUPP;
+	if (!attr->cqe || attr->cqe > PB_MAX_CQE)
+		return -EINVAL;
+	if (udata)
+		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+	spin_lock_init(&cq->lock);
+	buf = pb_cq_alloc(ctx, attr->cqe, &nr, &offset);
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	pb_cq_set(cq, buf, nr);
+	if (!udata)
+		return 0;
+	resp.offset = offset;
+	resp.size = buf->size;
+	resp.entries = nr;
+	resp.cqn = ib->res.id;
+	ret = ib_respond_udata(udata, resp);
+	if (ret)
+		pb_buf_free(buf);
+	return ret;
+}
+
+static int pb_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
+{
+	pb_buf_free(to_pb_cq(ib)->buf);
+	return 0;
+}
+
+static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *udata)
+{
+	struct pb_ucontext *ctx = rdma_udata_to_drv_context(udata, struct pb_ucontext, ib);
+	struct peerbar_resize_cq_resp resp = {};
+	struct pb_cq *cq = to_pb_cq(ib);
+	struct peerbar_cqe *entries;
+	struct pb_buf *buf, *old;
+	u32 nr, i, n, first;
+	u64 offset;
+	int ret;
+
+	if (!cqe || cqe > PB_MAX_CQE)
+		return -EINVAL;
+	buf = pb_cq_alloc(&ctx->ib, cqe, &nr, &offset);
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	resp.offset = offset;
+	resp.size = buf->size;
+	resp.entries = nr;
+	/* the user must not learn of a ring that is not going to be */
+	spin_lock_irq(&cq->lock);
+	n = pb_cq_fill(cq);
+	ret = n > nr ? -EINVAL : 0;
+	spin_unlock_irq(&cq->lock);
+	if (!ret)
+		ret = ib_respond_udata(udata, resp);
+	if (ret)
+		goto err_free;
+	entries = buf->va + sizeof(struct peerbar_cq_ring);
+	spin_lock_irq(&cq->lock);
+	n = min(pb_cq_fill(cq), nr);
+	first = cq->producer - n;
+	for (i = 0; i < n; i++)
+		entries[i] = cq->entries[(first + i) & (cq->nr - 1)];
+	old = cq->buf;
+	pb_cq_set(cq, buf, nr);
+	cq->producer = n;
+	cq->ring->producer = n;
+	spin_unlock_irq(&cq->lock);
+	pb_buf_free(old);
+	return 0;
+
+err_free:
+	pb_buf_free(buf);
+	return ret;
+}
+
+static int pb_req_notify_cq(struct ib_cq *ib, enum ib_cq_notify_flags flags)
+{
+	struct pb_cq *cq = to_pb_cq(ib);
+	unsigned long irq;
+	int missed = 0;
+
+	spin_lock_irqsave(&cq->lock, irq);
+	/* what is armed for everything is not disarmed by who wants less */
+	if (!(cq->armed & IB_CQ_NEXT_COMP))
+		cq->armed = flags & IB_CQ_SOLICITED_MASK;
+	if (flags & IB_CQ_REPORT_MISSED_EVENTS && pb_cq_fill(cq))
+		missed = 1;
+	spin_unlock_irqrestore(&cq->lock, irq);
+	return missed;
+}
+
+static void pb_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
+{
+	*wc = (struct ib_wc){
+		.wr_id = cqe->wr_id,
+		.status = cqe->status,
+		.opcode = cqe->opcode,
+		.vendor_err = cqe->vendor_err,
+		.byte_len = cqe->byte_len,
+		.qp = (struct ib_qp *)(uintptr_t)cqe->timestamp,
+		.src_qp = cqe->src_qp,
+		.wc_flags = cqe->wc_flags,
+		.pkey_index = cqe->pkey_index,
+		.sl = cqe->sl,
+		.port_num = 1,
+		.network_hdr_type = cqe->network_hdr_type,
+	};
+	if (cqe->wc_flags & IB_WC_WITH_IMM)
+		wc->ex.imm_data = (__force __be32)cqe->imm_data;
+	else
+		wc->ex.invalidate_rkey = cqe->imm_data;
+}
+
+/* for kernel users; user space reads its ring */
+static int pb_poll_cq(struct ib_cq *ib, int nr, struct ib_wc *wc)
+{
+	struct pb_cq *cq = to_pb_cq(ib);
+	struct peerbar_cqe *cqe;
+	unsigned long flags;
+	int n = 0;
+
+	if (cq->buf->user)
+		return 0;
+	spin_lock_irqsave(&cq->lock, flags);
+	while (n < nr && cq->consumer != cq->producer) {
+		cqe = &cq->entries[cq->consumer++ & (cq->nr - 1)];
+		pb_cqe_to_wc(cqe, &wc[n++]);
+	}
+	spin_unlock_irqrestore(&cq->lock, flags);
+	return n;
+}
+
+const struct ib_device_ops pb_cq_ops = {
+	.create_cq = pb_create_cq,
+	.destroy_cq = pb_destroy_cq,
+	.poll_cq = pb_poll_cq,
+	.req_notify_cq = pb_req_notify_cq,
+	.resize_user_cq = pb_resize_cq,
+
+	INIT_RDMA_OBJ_SIZE(ib_cq, pb_cq, ib),
+};

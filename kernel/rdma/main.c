@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The module, and its devices: made on a network device by "rdma link add NAME type peerbar netdev IF". */
+#include <linux/if_arp.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/pci.h>
+#include <net/addrconf.h>
+#include <rdma/ib_addr.h>
+#include <rdma/ib_cache.h>
+#include <rdma/ib_mad.h>
+#include <rdma/rdma_netlink.h>
+
+#include "rdma.h"
+
+struct workqueue_struct *pb_wq;
+
+/* all devices; changed under the lock, read under RCU */
+static LIST_HEAD(pb_devices);
+static DEFINE_SPINLOCK(pb_devices_lock);
+static atomic_t pb_last_id;
+
+static struct rdma_link_ops pb_link_ops;
+
+/* ---- finding ---- */
+
+static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
+{
+	const struct ib_gid_attr *attr;
+
+	/* not one that is going away */
+	if (!ib_device_try_get(&dev->ib))
+		return false;
+	attr = rdma_find_gid(&dev->ib, gid, IB_GID_TYPE_ROCE_UDP_ENCAP, NULL);
+	if (!IS_ERR(attr))
+		rdma_put_gid_attr(attr);
+	ib_device_put(&dev->ib);
+	return !IS_ERR(attr);
+}
+
+u32 pb_find_device(const union ib_gid *gid)
+{
+	struct pb_device *dev;
+
+	guard(rcu)();
+	list_for_each_entry_rcu(dev, &pb_devices, node)
+		if (pb_has_gid(dev, gid))
+			return dev->id;
+	return 0;
+}
+
+struct pb_qp *pb_find_gsi(u32 id)
+{
+	struct pb_device *dev;
+
+	list_for_each_entry_rcu(dev, &pb_devices, node)
+		if (dev->id == id)
+			return rcu_dereference(dev->gsi);
+	return NULL;
+}
+
+/* ---- what the device is ---- */
+
+static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, struct ib_udata *udata)
+{
+	*attr = (struct ib_device_attr){
+		.sys_image_guid = ib->node_guid,
+		.fw_ver = PEERBAR_RDMA_ABI_VERSION,
+		.max_mr_size = ~0ULL,
+		.page_size_cap = PAGE_SIZE,
+		.vendor_part_id = PEERBAR_RDMA_DRIVER_ID,
+		.max_qp = PB_MAX_QP,
+		.max_qp_wr = PB_MAX_WR,
+		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2B |
+				    IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
+		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG,
+		.max_send_sge = PB_MAX_SGE,
+		.max_recv_sge = PB_MAX_SGE,
+		.max_sge_rd = PB_MAX_SGE,
+		.max_cq = PB_MAX_QP,
+		.max_cqe = PB_MAX_CQE,
+		.max_mr = PB_MAX_MR,
+		.max_mw = PB_MAX_MR,
+		.max_pd = PB_MAX_QP,
+		.max_qp_rd_atom = PB_MAX_RD_ATOM,
+		.max_res_rd_atom = PB_MAX_RD_ATOM * PB_MAX_QP,
+		.max_qp_init_rd_atom = PB_MAX_RD_ATOM,
+		.atomic_cap = IB_ATOMIC_HCA,
+		.max_ah = PB_MAX_AH,
+		.max_srq = PB_MAX_QP,
+		.max_srq_wr = PB_MAX_WR,
+		.max_srq_sge = PB_MAX_SGE,
+		.max_pkeys = 1,
+		.timestamp_mask = ~0ULL,
+		.hca_core_clock = 1000000,
+	};
+	return 0;
+}
+
+static int pb_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *attr)
+{
+	struct net_device *ndev = ib_device_get_netdev(ib, port);
+	int ret;
+
+	if (!ndev)
+		return -ENODEV;
+	ret = ib_get_eth_speed(ib, port, &attr->active_speed, &attr->active_width);
+	attr->state = ib_get_curr_port_state(ndev);
+	if (attr->state == IB_PORT_ACTIVE)
+		attr->phys_state = IB_PORT_PHYS_STATE_LINK_UP;
+	else if (netif_get_flags(ndev) & IFF_UP)
+		attr->phys_state = IB_PORT_PHYS_STATE_POLLING;
+	else
+		attr->phys_state = IB_PORT_PHYS_STATE_DISABLED;
+	dev_put(ndev);
+	/* messages are not cut, but who asks wants to know what fits into one datagram */
+	attr->max_mtu = IB_MTU_4096;
+	attr->active_mtu = IB_MTU_4096;
+	attr->gid_tbl_len = 256;
+	attr->port_cap_flags = IB_PORT_CM_SUP;
+	attr->ip_gids = true;
+	attr->max_msg_sz = PB_MAX_MSG;
+	attr->pkey_tbl_len = 1;
+	attr->max_vl_num = 1;
+	return ret;
+}
+
+static int pb_query_pkey(struct ib_device *ib, u32 port, u16 index, u16 *pkey)
+{
+	if (index)
+		return -EINVAL;
+	*pkey = IB_DEFAULT_PKEY_FULL;
+	return 0;
+}
+
+static int pb_port_immutable(struct ib_device *ib, u32 port, struct ib_port_immutable *immutable)
+{
+	struct ib_port_attr attr = {};
+	int ret;
+
+	ret = ib_query_port(ib, port, &attr);
+	if (ret)
+		return ret;
+	immutable->core_cap_flags = RDMA_CORE_PORT_IBA_ROCE_UDP_ENCAP;
+	immutable->pkey_tbl_len = attr.pkey_tbl_len;
+	immutable->gid_tbl_len = attr.gid_tbl_len;
+	immutable->max_mad_size = IB_MGMT_MAD_SIZE;
+	return 0;
+}
+
+static enum rdma_link_layer pb_get_link_layer(struct ib_device *ib, u32 port)
+{
+	return IB_LINK_LAYER_ETHERNET;
+}
+
+static void pb_get_fw_str(struct ib_device *ib, char *str)
+{
+	snprintf(str, IB_FW_VERSION_NAME_MAX, "%d", PEERBAR_RDMA_ABI_VERSION);
+}
+
+/* The last call; what remains is the memory of the device itself, which goes after a grace period. */
+static void pb_dealloc_driver(struct ib_device *ib)
+{
+	struct pb_device *dev = to_pb(ib);
+
+	if (dev->node.next) {
+		spin_lock(&pb_devices_lock);
+		list_del_rcu(&dev->node);
+		spin_unlock(&pb_devices_lock);
+	}
+	xa_destroy(&dev->mrs);
+	xa_destroy(&dev->avs);
+}
+
+static const struct ib_device_ops pb_device_ops = {
+	.owner = THIS_MODULE,
+	.driver_id = (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID,
+	.uverbs_abi_ver = PEERBAR_RDMA_ABI_VERSION,
+
+	.dealloc_driver = pb_dealloc_driver,
+	.get_dev_fw_str = pb_get_fw_str,
+	.get_link_layer = pb_get_link_layer,
+	.get_port_immutable = pb_port_immutable,
+	.query_device = pb_query_device,
+	.query_pkey = pb_query_pkey,
+	.query_port = pb_query_port,
+};
+
+/* ---- links ---- */
+
+/* The PCI function behind a network device: it is what attaches to dma-bufs. */
+static struct pci_dev *pb_function_of(struct net_device *ndev)
+{
+	struct device *parent;
+
+	for (parent = ndev->dev.parent; parent; parent = parent->parent)
+		if (dev_is_pci(parent))
+			return to_pci_dev(parent);
+	return NULL;
+}
+
+static int pb_newlink(const char *name, struct net_device *ndev)
+{
+	struct pci_dev *pdev = pb_function_of(ndev);
+	struct ib_device *there;
+	struct pb_device *dev;
+	int ret;
+
+	if (ndev->type != ARPHRD_ETHER || !pdev) {
+		netdev_notice(ndev, "peerbar: no RDMA device can be made here: it needs an Ethernet device with a PCI function of its own, whose DMA identity it takes\n");
+		return -EOPNOTSUPP;
+	}
+	there = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	if (there) {
+		ib_device_put(there);
+		return -EEXIST;
+	}
+	dev = ib_alloc_device(pb_device, ib);
+	if (!dev)
+		return -ENOMEM;
+	ib_mark_name_assigned_by_user(&dev->ib);
+	dev->pdev = pdev;
+	dev->id = atomic_inc_return(&pb_last_id);
+	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
+	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1);
+	spin_lock_init(&dev->atomic_lock);
+	dev->ib.node_type = RDMA_NODE_IB_CA;
+	dev->ib.phys_port_cnt = 1;
+	dev->ib.num_comp_vectors = num_possible_cpus();
+	dev->ib.local_dma_lkey = PB_DMA_LKEY;
+	dev->ib.link_ops = &pb_link_ops;
+	strscpy(dev->ib.node_desc, "peerbar", sizeof(dev->ib.node_desc));
+	addrconf_addr_eui48((u8 *)&dev->ib.node_guid, ndev->dev_addr);
+	dev->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) | BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
+				   BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) | BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
+	ib_set_device_ops(&dev->ib, &pb_device_ops);
+	ib_set_device_ops(&dev->ib, &pb_context_ops);
+	ib_set_device_ops(&dev->ib, &pb_cq_ops);
+	ib_set_device_ops(&dev->ib, &pb_mr_ops);
+	ib_set_device_ops(&dev->ib, &pb_qp_ops);
+	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
+	if (ret)
+		goto err_dealloc;
+	spin_lock(&pb_devices_lock);
+	list_add_rcu(&dev->node, &pb_devices);
+	spin_unlock(&pb_devices_lock);
+	ret = ib_register_device(&dev->ib, name, &pdev->dev);
+	if (ret)
+		goto err_dealloc;
+	return 0;
+
+err_dealloc:
+	ib_dealloc_device(&dev->ib);
+	return ret;
+}
+
+static int pb_dellink(struct ib_device *ib)
+{
+	return 0;
+}
+
+static struct rdma_link_ops pb_link_ops = {
+	.type = "peerbar",
+	.newlink = pb_newlink,
+	.dellink = pb_dellink,
+};
+
+/*
+ * The network device goes, or the driver of its function. It is waited for until nobody refers to the network device, as the
+ * verbs device does until all of its regions are gone: so nothing is mapped for a function without a driver.
+ */
+static int pb_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
+{
+	struct net_device *ndev = netdev_notifier_info_to_dev(arg);
+	struct ib_device *ib;
+
+	if (event != NETDEV_UNREGISTER)
+		return NOTIFY_DONE;
+	ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	if (!ib)
+		return NOTIFY_DONE;
+	ib_unregister_device_queued(ib);
+	ib_device_put(ib);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block pb_netdev_notifier = { .notifier_call = pb_netdev_event };
+
+static int __init pb_init(void)
+{
+	int ret;
+
+	pb_wq = alloc_workqueue("peerbar-rdma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!pb_wq)
+		return -ENOMEM;
+	ret = register_netdevice_notifier(&pb_netdev_notifier);
+	if (ret)
+		goto err_wq;
+	rdma_link_register(&pb_link_ops);
+	return 0;
+
+err_wq:
+	destroy_workqueue(pb_wq);
+	return ret;
+}
+
+static void __exit pb_exit(void)
+{
+	rdma_link_unregister(&pb_link_ops);
+	unregister_netdevice_notifier(&pb_netdev_notifier);
+	ib_unregister_driver((enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	destroy_workqueue(pb_wq);
+	pb_qps_exit();
+	/* regions and addresses are freed after a grace period */
+	rcu_barrier();
+}
+
+module_init(pb_init);
+module_exit(pb_exit);
+
+MODULE_ALIAS_RDMA_LINK("peerbar");
+MODULE_DESCRIPTION("peerbar: a verbs device in software that registers device memory");
+MODULE_IMPORT_NS("DMA_BUF");
+MODULE_LICENSE("GPL");

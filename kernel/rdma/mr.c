@@ -1,0 +1,594 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Memory regions and windows: how they are found, entered, and taken away. */
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
+#include <linux/io.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/wait_bit.h>
+
+#include "peerbar_kapi.h"
+#include "rdma.h"
+
+#define PB_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+		   IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
+
+#define PB_ACCESS_CHANGES (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC)
+
+/* ---- entering ---- */
+
+/* Found by index, the key not compared. */
+static struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
+{
+	struct pb_mr *mr;
+
+	guard(rcu)();
+	mr = xa_load(&dev->mrs, key >> 8);
+	if (!mr || !atomic_inc_unless_negative(&mr->users))
+		return NULL;
+	return mr;
+}
+
+static void pb_mr_leave(struct pb_mr *mr)
+{
+	/* who waits may free it as soon as it sees this; the address is all that is needed then */
+	if (atomic_dec_return(&mr->users) == INT_MIN)
+		wake_up_var(&mr->users);
+}
+
+/* Nobody enters any more, and nobody is inside. */
+static void pb_mr_block(struct pb_mr *mr)
+{
+	atomic_add(INT_MIN, &mr->users);
+	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
+}
+
+static void pb_mr_unblock(struct pb_mr *mr)
+{
+	atomic_sub(INT_MIN, &mr->users);
+}
+
+static bool pb_mr_covers(const struct pb_mr *mr, u64 addr, u64 len)
+{
+	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
+}
+
+static int pb_ref_get(struct pb_refs *refs, struct pb_ref *ref)
+{
+	struct pb_mr *mr;
+
+	ref->mr = NULL;
+	if (ref->va || !ref->len)
+		return 0;
+	if (ref->key == PB_DMA_LKEY)
+		return refs->dma ? 0 : -EFAULT;
+	mr = pb_mr_enter(refs->dev, ref->key);
+	if (!mr)
+		return -EFAULT;
+	if (mr->key != ref->key || mr->pd != refs->pd || (mr->access & refs->access) != refs->access ||
+	    !pb_mr_covers(mr, ref->addr, ref->len))
+		goto err_leave;
+	ref->region = mr;
+	if (mr->kind == PB_MR_WINDOW) {
+		/* a window is for remote access only */
+		if (!mr->parent || !(refs->access & ~IB_ACCESS_LOCAL_WRITE) || (mr->qpn && mr->qpn != refs->qpn) ||
+		    !atomic_inc_unless_negative(&mr->parent->users))
+			goto err_leave;
+		ref->region = mr->parent;
+	}
+	ref->mr = mr;
+	return 0;
+
+err_leave:
+	pb_mr_leave(mr);
+	return -EFAULT;
+}
+
+static void pb_ref_put(struct pb_ref *ref)
+{
+	if (!ref->mr)
+		return;
+	if (ref->region != ref->mr)
+		pb_mr_leave(ref->region);
+	pb_mr_leave(ref->mr);
+	ref->mr = NULL;
+}
+
+int pb_refs_get(struct pb_refs *refs)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < refs->nr; i++) {
+		ret = pb_ref_get(refs, &refs->ref[i]);
+		if (ret)
+			goto err_put;
+	}
+	return 0;
+
+err_put:
+	while (i--)
+		pb_ref_put(&refs->ref[i]);
+	/* whoever puts them again puts nothing */
+	for (i = 0; i < refs->nr; i++)
+		refs->ref[i].mr = NULL;
+	return ret;
+}
+
+void pb_refs_put(struct pb_refs *refs)
+{
+	unsigned int i;
+
+	for (i = 0; i < refs->nr; i++)
+		pb_ref_put(&refs->ref[i]);
+}
+
+/* ---- keys ---- */
+
+static int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
+{
+	u32 index;
+	int ret;
+
+	/* what is found has its key already: its index is reserved first */
+	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PB_MAX_MR), &dev->next_mr, GFP_KERNEL);
+	if (ret < 0)
+		return ret;
+	mr->key = index << 8 | get_random_u8();
+	xa_store(&dev->mrs, index, mr, GFP_KERNEL);
+	return 0;
+}
+
+static void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr)
+{
+	xa_erase(&dev->mrs, mr->key >> 8);
+}
+
+static struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
+{
+	struct pb_mr *mr;
+
+	mr = kzalloc_obj(*mr);
+	if (!mr)
+		return NULL;
+	mr->kind = kind;
+	mr->pd = pd;
+	mr->iova = iova;
+	mr->length = length;
+	mr->access = access;
+	if (pd->uobject)
+		mr->ctx = pd->uobject->context;
+	return mr;
+}
+
+static struct ib_mr *pb_mr_done(struct pb_mr *mr)
+{
+	mr->ib.lkey = mr->key;
+	mr->ib.rkey = mr->key;
+	mr->ib.iova = mr->iova;
+	mr->ib.length = mr->length;
+	return &mr->ib;
+}
+
+/* ---- memory of the user ---- */
+
+static int pb_mr_list_pages(struct pb_mr *mr)
+{
+	struct sg_page_iter iter;
+	unsigned int i = 0;
+
+	mr->nr = ib_umem_num_pages(mr->umem);
+	mr->pages = kvmalloc_objs(*mr->pages, mr->nr);
+	if (!mr->pages)
+		return -ENOMEM;
+	mr->first = ib_umem_offset(mr->umem);
+	for_each_sg_page(mr->umem->sgt_append.sgt.sgl, &iter, mr->umem->sgt_append.sgt.orig_nents, 0) {
+		if (WARN_ON_ONCE(i == mr->nr))
+			return -EINVAL;
+		mr->pages[i++] = sg_page_iter_page(&iter);
+	}
+	return i == mr->nr ? 0 : -EINVAL;
+}
+
+static struct ib_mr *pb_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 iova, int access, struct ib_dmah *dmah,
+				    struct ib_udata *udata)
+{
+	struct pb_device *dev = to_pb(pd->device);
+	struct pb_mr *mr;
+	int ret;
+
+	if (dmah || access & ~PB_ACCESS)
+		return ERR_PTR(-EOPNOTSUPP);
+	mr = pb_mr_alloc(pd, PB_MR_PAGES, access & IB_ZERO_BASED ? 0 : iova, length, access);
+	if (!mr)
+		return ERR_PTR(-ENOMEM);
+	/* nothing to pin, and nothing that could be reached */
+	if (!length) {
+		mr->pages = NULL;
+		goto publish;
+	}
+	mr->umem = ib_umem_get_va(pd->device, start, length, access);
+	if (IS_ERR(mr->umem)) {
+		ret = PTR_ERR(mr->umem);
+		goto err_free;
+	}
+	ret = pb_mr_list_pages(mr);
+	if (ret)
+		goto err_umem;
+publish:
+	ret = pb_mr_publish(dev, mr);
+	if (ret)
+		goto err_umem;
+	return pb_mr_done(mr);
+
+err_umem:
+	kvfree(mr->pages);
+	ib_umem_release(mr->umem);
+err_free:
+	kfree(mr);
+	return ERR_PTR(ret);
+}
+
+/* ---- dma-bufs ---- */
+
+static void pb_mr_unmap(struct pb_mr *mr)
+{
+	unsigned int i;
+
+	for (i = 0; i < mr->nr; i++)
+		if (mr->segments[i].mmio)
+			iounmap(mr->segments[i].io);
+	kvfree(mr->segments);
+	mr->segments = NULL;
+	mr->nr = 0;
+}
+
+/* physically contiguous memory, as a piece that the CPU can address */
+static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, size_t len)
+{
+	struct pb_segment *seg = mr->segments;
+
+	/* most have one; room for a power of two */
+	if (!(mr->nr & (mr->nr - 1))) {
+		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), GFP_KERNEL);
+		if (!seg)
+			return -ENOMEM;
+		mr->segments = seg;
+	}
+	seg += mr->nr;
+	seg->offset = offset;
+	seg->len = len;
+	seg->mmio = !pfn_valid(PHYS_PFN(phys)) || !page_is_ram(PHYS_PFN(phys));
+	if (seg->mmio)
+		seg->io = ioremap(phys, len);
+	else
+		seg->va = phys_to_virt(phys);
+	if (!seg->va)
+		return -ENOMEM;
+	mr->nr++;
+	return 0;
+}
+
+/* A piece for every run of DMA addresses that is physically contiguous too. */
+static int pb_mr_map_runs(struct pb_mr *mr)
+{
+	struct pb_device *dev = to_pb(mr->pd->device);
+	phys_addr_t begin = 0, next = 0, phys;
+	struct scatterlist *sg;
+	u64 offset = 0, at, start = 0;
+	unsigned int i;
+	int ret;
+
+	for_each_sgtable_dma_sg(&mr->umem->sgt_append.sgt, sg, i) {
+		for (at = 0; at < sg_dma_len(sg); at += PAGE_SIZE, offset += PAGE_SIZE) {
+			ret = pb_dma_to_phys(dev, sg_dma_address(sg) + at, &phys);
+			if (ret)
+				return ret;
+			if (offset && phys == next && pfn_valid(PHYS_PFN(phys)) == pfn_valid(PHYS_PFN(begin))) {
+				next += PAGE_SIZE;
+				continue;
+			}
+			ret = offset ? pb_mr_add_segment(mr, start, begin, next - begin) : 0;
+			if (ret)
+				return ret;
+			start = offset;
+			begin = phys;
+			next = phys + PAGE_SIZE;
+		}
+	}
+	return offset ? pb_mr_add_segment(mr, start, begin, next - begin) : -EINVAL;
+}
+
+static int pb_mr_map(struct pb_mr *mr)
+{
+	int ret = pb_mr_map_runs(mr);
+
+	if (ret)
+		pb_mr_unmap(mr);
+	return ret;
+}
+
+/*
+ * The memory goes away, or the region does; the reservation lock is held. When this returns nothing reaches the memory. The key
+ * remains taken until the region is deregistered.
+ */
+static void pb_mr_revoked(void *priv)
+{
+	struct pb_mr *mr = priv;
+
+	pb_mr_block(mr);
+	pb_mr_unmap(mr);
+	if (READ_ONCE(mr->gone))
+		return;
+	mr->revoked = true;
+	peerbar_note_revocation();
+	if (mr->ctx)
+		pb_tell_revoked(mr->ctx, mr->key);
+}
+
+/* A device that cannot follow memory refuses what moves, and what may. */
+static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
+{
+	switch (peerbar_dma_buf_model(dmabuf, NULL)) {
+	case PEERBAR_MODEL_PINNED:
+	case PEERBAR_MODEL_REVOCABLE:
+		return 0;
+	case PEERBAR_MODEL_DYNAMIC:
+		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
+				       dmabuf->exp_name);
+		return -EOPNOTSUPP;
+	default:
+		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: nothing tells its memory model, or it is revoked\n",
+				       dmabuf->exp_name);
+		return -EOPNOTSUPP;
+	}
+}
+
+static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length, u64 iova, int fd, int access,
+					   struct ib_dmah *dmah, struct uverbs_attr_bundle *attrs)
+{
+	struct pb_device *dev = to_pb(pd->device);
+	struct ib_umem_dmabuf *umem;
+	struct dma_buf *dmabuf;
+	struct pb_mr *mr;
+	int ret;
+
+	if (dmah || access & ~PB_ACCESS)
+		return ERR_PTR(-EOPNOTSUPP);
+	dmabuf = dma_buf_get(fd);
+	if (IS_ERR(dmabuf))
+		return ERR_CAST(dmabuf);
+	ret = pb_check_model(dev, dmabuf);
+	if (ret)
+		goto err_put;
+	mr = pb_mr_alloc(pd, PB_MR_SEGMENTS, access & IB_ZERO_BASED ? 0 : iova, length, access);
+	if (!mr) {
+		ret = -ENOMEM;
+		goto err_put;
+	}
+	/* what it is told of a revocation needs the key */
+	ret = pb_mr_publish(dev, mr);
+	if (ret)
+		goto err_free;
+	/* nobody enters before there is memory */
+	atomic_set(&mr->users, INT_MIN);
+	umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd, access);
+	if (IS_ERR(umem)) {
+		ret = PTR_ERR(umem);
+		goto err_unpublish;
+	}
+	mr->umem = &umem->umem;
+	mr->first = offset_in_page(offset);
+	/* the descriptor may stand for another dma-buf by now, which was not looked at */
+	ret = umem->attach->dmabuf == dmabuf ? pb_mr_map(mr) : -EBADF;
+	if (ret)
+		goto err_umem;
+	ib_umem_dmabuf_set_revoke_locked(umem, pb_mr_revoked, mr);
+	pb_mr_unblock(mr);
+	dma_resv_unlock(dmabuf->resv);
+	dma_buf_put(dmabuf);
+	return pb_mr_done(mr);
+
+err_umem:
+	dma_resv_unlock(umem->attach->dmabuf->resv);
+	ib_umem_release(&umem->umem);
+err_unpublish:
+	pb_mr_unpublish(dev, mr);
+err_free:
+	kfree_rcu(mr, rcu);
+err_put:
+	dma_buf_put(dmabuf);
+	return ERR_PTR(ret);
+}
+
+/* ---- both ---- */
+
+static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u64 length, u64 iova, int access, struct ib_pd *pd,
+				      struct ib_udata *udata)
+{
+	struct pb_mr *mr = to_pb_mr(ib);
+
+	/* pinned as it is: for another place or for writing, register anew */
+	if (mr->kind != PB_MR_PAGES || flags & ~(IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
+		return ERR_PTR(-EOPNOTSUPP);
+	if (flags & IB_MR_REREG_ACCESS) {
+		if (access & ~PB_ACCESS)
+			return ERR_PTR(-EOPNOTSUPP);
+		if (mr->umem && ib_access_writable(access) && !mr->umem->writable)
+			return ERR_PTR(-EACCES);
+	}
+	if (atomic_read(&mr->windows))
+		return ERR_PTR(-EBUSY);
+	pb_mr_block(mr);
+	if (flags & IB_MR_REREG_PD) {
+		mr->pd = pd;
+		mr->ib.pd = pd;
+	}
+	if (flags & IB_MR_REREG_ACCESS)
+		mr->access = access;
+	pb_mr_unblock(mr);
+	return NULL;
+}
+
+static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
+{
+	struct pb_mr *mr = to_pb_mr(ib);
+
+	if (atomic_read(&mr->windows))
+		return -EBUSY;
+	WRITE_ONCE(mr->gone, true);
+	if (mr->kind == PB_MR_PAGES) {
+		pb_mr_block(mr);
+		kvfree(mr->pages);
+	}
+	/* of a dma-buf, this blocks it, unless it was revoked */
+	ib_umem_release(mr->umem);
+	/* until here, the key was not for others */
+	pb_mr_unpublish(to_pb(ib->device), mr);
+	kfree_rcu(mr, rcu);
+	return 0;
+}
+
+/* for kernel users: all memory, at DMA addresses */
+static struct ib_mr *pb_get_dma_mr(struct ib_pd *pd, int access)
+{
+	struct pb_mr *mr;
+
+	mr = pb_mr_alloc(pd, PB_MR_PAGES, 0, 0, access);
+	if (!mr)
+		return ERR_PTR(-ENOMEM);
+	mr->ib.lkey = PB_DMA_LKEY;
+	mr->ib.rkey = PB_DMA_LKEY;
+	return &mr->ib;
+}
+
+/* ---- windows ---- */
+
+static int pb_alloc_mw(struct ib_mw *ib, struct ib_udata *udata)
+{
+	struct pb_mr *mr = container_of(ib, struct pb_mr, mw);
+	int ret;
+
+	mr->kind = PB_MR_WINDOW;
+	mr->pd = ib->pd;
+	ret = pb_mr_publish(to_pb(ib->device), mr);
+	if (ret)
+		return ret;
+	ib->rkey = mr->key;
+	return 0;
+}
+
+/* the window blocked */
+static void pb_mw_unbind(struct pb_mr *mw)
+{
+	if (mw->parent)
+		atomic_dec(&mw->parent->windows);
+	mw->parent = NULL;
+	mw->qpn = 0;
+	mw->length = 0;
+}
+
+static int pb_dealloc_mw(struct ib_mw *ib)
+{
+	struct pb_mr *mr = container_of(ib, struct pb_mr, mw);
+
+	pb_mr_unpublish(to_pb(ib->device), mr);
+	pb_mr_block(mr);
+	pb_mw_unbind(mr);
+	/* the memory is the core's, which knows nothing of who may still look */
+	synchronize_rcu();
+	return 0;
+}
+
+/* A window whose key is @key, for somebody to change it: blocked. NULL if there is none, or another changes it. */
+static struct pb_mr *pb_mw_lock(struct pb_device *dev, struct ib_pd *pd, u32 key)
+{
+	struct pb_mr *mw = pb_mr_enter(dev, key);
+
+	if (!mw)
+		return NULL;
+	if (mw->kind != PB_MR_WINDOW || mw->key != key || mw->pd != pd) {
+		pb_mr_leave(mw);
+		return NULL;
+	}
+	/* being inside, it cannot be blocked by others; who tries at the same time as we has to come again */
+	if (atomic_add_return(INT_MIN, &mw->users) >= 0) {
+		atomic_sub(INT_MIN, &mw->users);
+		pb_mr_leave(mw);
+		return NULL;
+	}
+	pb_mr_leave(mw);
+	wait_var_event(&mw->users, atomic_read(&mw->users) == INT_MIN);
+	return mw;
+}
+
+int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
+{
+	struct pb_device *dev = qp->dev;
+	struct pb_mr *mw, *mr = NULL;
+	int ret = -EINVAL;
+
+	mw = pb_mw_lock(dev, qp->ib.pd, sqe->mw.mw_rkey);
+	if (!mw)
+		return -EINVAL;
+	/* of type 2, only one that is not bound, and with a new key of the same window */
+	if (mw->mw.type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
+		goto out;
+	if (sqe->mw.length) {
+		mr = pb_mr_enter(dev, sqe->mw.mr_lkey);
+		if (!mr)
+			goto out;
+		if (mr->key != sqe->mw.mr_lkey || mr->kind == PB_MR_WINDOW || mr->pd != mw->pd ||
+		    !pb_mr_covers(mr, sqe->mw.addr, sqe->mw.length))
+			goto out;
+		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PB_ACCESS ||
+		    (sqe->mw.access & PB_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
+			goto out;
+	}
+	pb_mw_unbind(mw);
+	mw->parent = mr;
+	if (mr) {
+		atomic_inc(&mr->windows);
+		mw->iova = sqe->mw.addr;
+		mw->length = sqe->mw.length;
+		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC);
+	}
+	if (mw->mw.type == IB_MW_TYPE_2)
+		mw->qpn = qp->ib.qp_num;
+	mw->key = (mw->key & ~0xffU) | (sqe->mw.new_rkey & 0xff);
+	ret = 0;
+out:
+	if (mr)
+		pb_mr_leave(mr);
+	pb_mr_unblock(mw);
+	return ret;
+}
+
+/* a window of type 2 that is bound is taken back by its key */
+int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key)
+{
+	struct pb_mr *mw = pb_mw_lock(dev, pd, key);
+	int ret = -EINVAL;
+
+	if (!mw)
+		return -EINVAL;
+	if (mw->mw.type == IB_MW_TYPE_2 && mw->parent && mw->qpn == qpn) {
+		pb_mw_unbind(mw);
+		ret = 0;
+	}
+	pb_mr_unblock(mw);
+	return ret;
+}
+
+const struct ib_device_ops pb_mr_ops = {
+	.alloc_mw = pb_alloc_mw,
+	.dealloc_mw = pb_dealloc_mw,
+	.dereg_mr = pb_dereg_mr,
+	.get_dma_mr = pb_get_dma_mr,
+	.reg_user_mr = pb_reg_user_mr,
+	.reg_user_mr_dmabuf = pb_reg_user_mr_dmabuf,
+	.rereg_user_mr = pb_rereg_user_mr,
+
+	INIT_RDMA_OBJ_SIZE(ib_mw, pb_mr, mw),
+};

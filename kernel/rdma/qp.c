@@ -1,0 +1,649 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Queue pairs and shared receive queues: making them, changing their state, and finding them. */
+#include <linux/log2.h>
+#include <linux/slab.h>
+
+#include "rdma.h"
+
+/* all queue pairs of all devices, by number; GSI's are found by device */
+static DEFINE_XARRAY_ALLOC(pb_qps);
+static u32 pb_next_qpn;
+
+/* ---- receive queues ---- */
+
+static u32 pb_rq_stride(u32 max_sge)
+{
+	return roundup(sizeof(struct peerbar_rqe) + max_sge * sizeof(struct peerbar_sge), 16);
+}
+
+static void pb_rq_init(struct pb_rq *rq, u32 max_sge, u32 *flags, bool user)
+{
+	spin_lock_init(&rq->lock);
+	spin_lock_init(&rq->post_lock);
+	rq->max_sge = max_sge;
+	rq->flags = flags;
+	rq->user = user;
+}
+
+static struct pb_rq *pb_rq_of(struct pb_qp *qp)
+{
+	return qp->srq ? &qp->srq->rq : &qp->rq;
+}
+
+/*
+ * Take the next receive, into @qp->rqe; the caller holds rq_lock. From a queue of its own it is given back by not calling
+ * pb_rq_done().
+ */
+bool pb_rq_take(struct pb_qp *qp)
+{
+	struct pb_rq *rq = pb_rq_of(qp);
+	bool there;
+
+	spin_lock(&rq->lock);
+	there = pb_queue_peek(&rq->queue, qp->rqe);
+	if (there && qp->srq)
+		pb_queue_done(&rq->queue);
+	spin_unlock(&rq->lock);
+	if (!there)
+		return false;
+	qp->rqe->num_sge = min(qp->rqe->num_sge, rq->max_sge + 1);
+	if (qp->srq)
+		pb_srq_check_limit(qp->srq);
+	return true;
+}
+
+void pb_rq_done(struct pb_qp *qp)
+{
+	if (!qp->srq)
+		pb_queue_done(&qp->rq.queue);
+}
+
+static int pb_rq_post(struct pb_rq *rq, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+{
+	struct peerbar_rqe *rqe;
+	unsigned long flags;
+	int i, ret = 0;
+
+	spin_lock_irqsave(&rq->post_lock, flags);
+	for (; wr; wr = wr->next) {
+		rqe = pb_queue_room(&rq->queue);
+		ret = !rqe ? -ENOMEM : wr->num_sge < 0 || wr->num_sge > rq->max_sge ? -EINVAL : 0;
+		if (ret) {
+			*bad = wr;
+			break;
+		}
+		rqe->wr_id = wr->wr_id;
+		rqe->num_sge = wr->num_sge;
+		for (i = 0; i < wr->num_sge; i++)
+			rqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
+		pb_queue_post(&rq->queue);
+	}
+	spin_unlock_irqrestore(&rq->post_lock, flags);
+	return ret;
+}
+
+/* ---- shared receive queues ---- */
+
+static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_udata *udata)
+{
+	struct peerbar_create_srq_resp resp = {};
+	struct pb_srq *srq = to_pb_srq(ib);
+	struct ib_ucontext *ctx = NULL;
+	u64 offset = 0;
+	u32 nr, stride;
+	int ret;
+
+	if (init->srq_type != IB_SRQT_BASIC)
+		return -EOPNOTSUPP;
+	if (!init->attr.max_wr || init->attr.max_wr > PB_MAX_WR || init->attr.max_sge > PB_MAX_SGE ||
+	    init->attr.srq_limit > init->attr.max_wr)
+		return -EINVAL;
+	if (udata)
+		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+	nr = roundup_pow_of_two(init->attr.max_wr);
+	stride = pb_rq_stride(init->attr.max_sge);
+	srq->buf = pb_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
+	if (IS_ERR(srq->buf))
+		return PTR_ERR(srq->buf);
+	pb_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags, udata);
+	pb_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring), nr, stride);
+	srq->limit = init->attr.srq_limit;
+	init->attr.max_wr = nr;
+	if (!udata)
+		return 0;
+	resp.offset = offset;
+	resp.size = srq->buf->size;
+	resp.entries = nr;
+	resp.stride = stride;
+	resp.srqn = ib->res.id;
+	ret = ib_respond_udata(udata, resp);
+	if (ret)
+		pb_buf_free(srq->buf);
+	return ret;
+}
+
+static int pb_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask, struct ib_udata *udata)
+{
+	struct pb_srq *srq = to_pb_srq(ib);
+
+	if (mask & ~IB_SRQ_LIMIT)
+		return -EOPNOTSUPP;
+	if (mask & IB_SRQ_LIMIT) {
+		if (attr->srq_limit > srq->rq.queue.nr)
+			return -EINVAL;
+		WRITE_ONCE(srq->limit, attr->srq_limit);
+		pb_srq_check_limit(srq);
+	}
+	return 0;
+}
+
+static int pb_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
+{
+	struct pb_srq *srq = to_pb_srq(ib);
+
+	attr->max_wr = srq->rq.queue.nr;
+	attr->max_sge = srq->rq.max_sge;
+	attr->srq_limit = READ_ONCE(srq->limit);
+	return 0;
+}
+
+static int pb_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
+{
+	pb_buf_free(to_pb_srq(ib)->buf);
+	return 0;
+}
+
+/* The event comes once, when there are fewer than the limit; who wants it again sets the limit again. */
+void pb_srq_check_limit(struct pb_srq *srq)
+{
+	struct ib_event event = { .device = srq->ib.device, .element.srq = &srq->ib, .event = IB_EVENT_SRQ_LIMIT_REACHED };
+	u32 limit = READ_ONCE(srq->limit);
+
+	if (!limit || READ_ONCE(srq->rq.queue.ring->producer) - READ_ONCE(srq->rq.queue.next) >= limit ||
+	    cmpxchg(&srq->limit, limit, 0) != limit)
+		return;
+	if (srq->ib.event_handler)
+		srq->ib.event_handler(&event, srq->ib.srq_context);
+}
+
+static int pb_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+{
+	struct pb_srq *srq = to_pb_srq(ib);
+
+	/* of a user, a call that there is something new; nobody waits for that */
+	if (srq->rq.user)
+		return 0;
+	return pb_rq_post(&srq->rq, wr, bad);
+}
+
+/* ---- finding ---- */
+
+/* The queue pair @qpn of the device @target, to be given back. */
+struct pb_qp *pb_peer_get(u32 target, u32 qpn)
+{
+	struct pb_qp *qp;
+
+	guard(rcu)();
+	qp = qpn == 1 ? pb_find_gsi(target) : xa_load(&pb_qps, qpn);
+	if (!qp || qp->dev->id != target || !refcount_inc_not_zero(&qp->refs))
+		return NULL;
+	return qp;
+}
+
+void pb_qp_put(struct pb_qp *qp)
+{
+	if (refcount_dec_and_test(&qp->refs))
+		complete(&qp->free);
+}
+
+/* ---- events ---- */
+
+void pb_qp_event(struct pb_qp *qp, enum ib_event_type type)
+{
+	struct ib_event event = { .device = qp->ib.device, .element.qp = &qp->ib, .event = type };
+
+	if (qp->ib.event_handler)
+		qp->ib.event_handler(&event, qp->ib.qp_context);
+}
+
+static void pb_qp_kick(struct pb_qp *qp)
+{
+	mod_delayed_work(pb_wq, &qp->work, 0);
+}
+
+void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
+{
+	enum ib_qp_state old = xchg(&qp->state, IB_QPS_ERR);
+
+	if (old == IB_QPS_ERR)
+		return;
+	if (event)
+		pb_qp_event(qp, event);
+	/* nothing more is taken from a shared receive queue for it */
+	if (qp->srq)
+		pb_qp_event(qp, IB_EVENT_QP_LAST_WQE_REACHED);
+	pb_qp_kick(qp);
+}
+
+static void pb_qp_work(struct work_struct *work)
+{
+	struct pb_qp *qp = container_of(work, struct pb_qp, work.work);
+
+	pb_run_sq(qp);
+	if (READ_ONCE(qp->state) == IB_QPS_ERR)
+		pb_flush(qp);
+}
+
+/* ---- making ---- */
+
+static u32 pb_sq_stride(const struct ib_qp_cap *cap)
+{
+	u32 data = max_t(u32, cap->max_send_sge * sizeof(struct peerbar_sge), cap->max_inline_data);
+
+	return roundup(sizeof(struct peerbar_sqe) + data, 64);
+}
+
+static int pb_check_cap(const struct ib_qp_init_attr *init)
+{
+	const struct ib_qp_cap *cap = &init->cap;
+
+	if (cap->max_send_wr > PB_MAX_WR || cap->max_send_sge > PB_MAX_SGE || cap->max_inline_data > PB_MAX_INLINE)
+		return -EINVAL;
+	if (!init->srq && (cap->max_recv_wr > PB_MAX_WR || cap->max_recv_sge > PB_MAX_SGE))
+		return -EINVAL;
+	return 0;
+}
+
+/* the rings of a queue pair, and what is copied out of them */
+static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, struct peerbar_create_qp_resp *resp)
+{
+	u32 sq_nr = roundup_pow_of_two(max(qp->cap.max_send_wr, 1U));
+	u32 rq_nr = qp->srq || !qp->cap.max_recv_wr ? 0 : roundup_pow_of_two(qp->cap.max_recv_wr);
+	u32 sq_stride = pb_sq_stride(&qp->cap);
+	u32 rq_stride = pb_rq_stride(qp->srq ? qp->srq->rq.max_sge : qp->cap.max_recv_sge);
+	size_t sq_at = sizeof(struct peerbar_qp_ring);
+	size_t rq_at = sq_at + (size_t)sq_nr * sq_stride;
+	struct peerbar_qp_ring *ring;
+
+	qp->sqe = kzalloc(sq_stride, GFP_KERNEL);
+	qp->rqe = kzalloc(rq_stride, GFP_KERNEL);
+	qp->src = kzalloc_obj(*qp->src);
+	qp->dst = kzalloc_obj(*qp->dst);
+	if (!qp->sqe || !qp->rqe || !qp->src || !qp->dst)
+		return -ENOMEM;
+	qp->buf = pb_buf_alloc(ctx, rq_at + (size_t)rq_nr * rq_stride, offset);
+	if (IS_ERR(qp->buf)) {
+		int ret = PTR_ERR(qp->buf);
+
+		qp->buf = NULL;
+		return ret;
+	}
+	ring = qp->buf->va;
+	qp->flags = &ring->flags;
+	pb_queue_init(&qp->sq, &ring->sq, qp->buf->va + sq_at, sq_nr, sq_stride);
+	pb_rq_init(&qp->rq, qp->cap.max_recv_sge, &ring->flags, qp->user);
+	pb_queue_init(&qp->rq.queue, &ring->rq, qp->buf->va + rq_at, rq_nr, rq_stride);
+	qp->cap.max_send_wr = sq_nr;
+	qp->cap.max_recv_wr = rq_nr;
+	qp->cap.max_inline_data = min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PB_MAX_INLINE);
+	*resp = (struct peerbar_create_qp_resp){
+		.size = qp->buf->size,
+		.sq_entries_offset = sq_at,
+		.sq_entries = sq_nr,
+		.sq_stride = sq_stride,
+		.rq_entries_offset = rq_at,
+		.rq_entries = rq_nr,
+		.rq_stride = rq_stride,
+		.max_inline = qp->cap.max_inline_data,
+	};
+	return 0;
+}
+
+static void pb_qp_free(struct pb_qp *qp)
+{
+	if (qp->buf)
+		pb_buf_free(qp->buf);
+	kfree(qp->dst);
+	kfree(qp->src);
+	kfree(qp->rqe);
+	kfree(qp->sqe);
+}
+
+static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata *udata)
+{
+	struct pb_device *dev = to_pb(ib->device);
+	struct peerbar_create_qp_resp resp;
+	struct ib_ucontext *ctx = NULL;
+	struct pb_qp *qp = to_pb_qp(ib);
+	u64 offset = 0;
+	int ret;
+
+	if (init->create_flags)
+		return -EOPNOTSUPP;
+	if (init->qp_type != IB_QPT_RC && init->qp_type != IB_QPT_UD && init->qp_type != IB_QPT_GSI)
+		return -EOPNOTSUPP;
+	if (init->qp_type == IB_QPT_GSI && udata)
+		return -EINVAL;
+	ret = pb_check_cap(init);
+	if (ret)
+		return ret;
+	if (udata)
+		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+	qp->dev = dev;
+	qp->user = udata;
+	qp->cap = init->cap;
+	qp->srq = init->srq ? to_pb_srq(init->srq) : NULL;
+	qp->sig_all = init->sq_sig_type == IB_SIGNAL_ALL_WR;
+	qp->state = IB_QPS_RESET;
+	refcount_set(&qp->refs, 1);
+	init_completion(&qp->free);
+	mutex_init(&qp->modify_lock);
+	mutex_init(&qp->sq_lock);
+	mutex_init(&qp->rq_lock);
+	spin_lock_init(&qp->post_lock);
+	INIT_DELAYED_WORK(&qp->work, pb_qp_work);
+	ret = pb_qp_alloc(qp, ctx, &offset, &resp);
+	if (ret)
+		goto err_free;
+	init->cap = qp->cap;
+	if (init->qp_type == IB_QPT_GSI) {
+		ib->qp_num = 1;
+		rcu_assign_pointer(dev->gsi, qp);
+		return 0;
+	}
+	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp, XA_LIMIT(16, 0xfffffe), &pb_next_qpn, GFP_KERNEL);
+	if (ret < 0)
+		goto err_free;
+	if (!udata)
+		return 0;
+	resp.offset = offset;
+	ret = ib_respond_udata(udata, resp);
+	if (ret)
+		goto err_erase;
+	return 0;
+
+err_erase:
+	xa_erase(&pb_qps, ib->qp_num);
+	synchronize_rcu();
+err_free:
+	pb_qp_free(qp);
+	return ret;
+}
+
+static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
+{
+	struct pb_qp *qp = to_pb_qp(ib);
+
+	if (ib->qp_type == IB_QPT_GSI)
+		rcu_assign_pointer(qp->dev->gsi, NULL);
+	else
+		xa_erase(&pb_qps, ib->qp_num);
+	/* whoever is copying for it sees that, and stops */
+	xchg(&qp->state, IB_QPS_ERR);
+	pb_qp_put(qp);
+	wait_for_completion(&qp->free);
+	/* who found it before may still look at its count */
+	synchronize_rcu();
+	disable_delayed_work_sync(&qp->work);
+	pb_qp_free(qp);
+	return 0;
+}
+
+void pb_qps_exit(void)
+{
+	xa_destroy(&pb_qps);
+}
+
+/* ---- states ---- */
+
+static void pb_qp_set_attr(struct pb_qp *qp, const struct ib_qp_attr *attr, int mask)
+{
+	struct ib_qp_attr *a = &qp->attr;
+
+	if (mask & IB_QP_ACCESS_FLAGS)
+		a->qp_access_flags = attr->qp_access_flags;
+	if (mask & IB_QP_PKEY_INDEX)
+		a->pkey_index = attr->pkey_index;
+	if (mask & IB_QP_PORT)
+		a->port_num = attr->port_num;
+	if (mask & IB_QP_QKEY)
+		a->qkey = attr->qkey;
+	if (mask & IB_QP_AV) {
+		a->ah_attr = attr->ah_attr;
+		a->ah_attr.grh.sgid_attr = NULL;
+	}
+	if (mask & IB_QP_PATH_MTU)
+		a->path_mtu = attr->path_mtu;
+	if (mask & IB_QP_TIMEOUT)
+		a->timeout = attr->timeout;
+	if (mask & IB_QP_RETRY_CNT)
+		a->retry_cnt = attr->retry_cnt;
+	if (mask & IB_QP_RNR_RETRY)
+		a->rnr_retry = attr->rnr_retry;
+	if (mask & IB_QP_RQ_PSN)
+		a->rq_psn = attr->rq_psn;
+	if (mask & IB_QP_SQ_PSN)
+		a->sq_psn = attr->sq_psn;
+	if (mask & IB_QP_MAX_QP_RD_ATOMIC)
+		a->max_rd_atomic = attr->max_rd_atomic;
+	if (mask & IB_QP_MAX_DEST_RD_ATOMIC)
+		a->max_dest_rd_atomic = attr->max_dest_rd_atomic;
+	if (mask & IB_QP_MIN_RNR_TIMER)
+		a->min_rnr_timer = attr->min_rnr_timer;
+	if (mask & IB_QP_DEST_QPN)
+		a->dest_qp_num = attr->dest_qp_num;
+	if (mask & IB_QP_PATH_MIG_STATE)
+		a->path_mig_state = attr->path_mig_state;
+}
+
+/* Nothing of it is queued any more, and what was is forgotten. */
+static void pb_qp_reset(struct pb_qp *qp)
+{
+	mutex_lock(&qp->sq_lock);
+	mutex_lock(&qp->rq_lock);
+	qp->sq.next = READ_ONCE(qp->sq.ring->producer);
+	WRITE_ONCE(qp->sq.ring->consumer, qp->sq.next);
+	if (qp->rq.queue.nr) {
+		qp->rq.queue.next = READ_ONCE(qp->rq.queue.ring->producer);
+		WRITE_ONCE(qp->rq.queue.ring->consumer, qp->rq.queue.next);
+	}
+	qp->waiting = false;
+	qp->retrying = false;
+	qp->established = false;
+	WRITE_ONCE(*qp->flags, 0);
+	mutex_unlock(&qp->rq_lock);
+	mutex_unlock(&qp->sq_lock);
+}
+
+/* @modify_lock held */
+static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state to, const struct ib_qp_attr *attr, int mask)
+{
+	if (to == IB_QPS_ERR) {
+		pb_qp_error(qp, 0);
+		/* when this returns, what was posted before is flushed */
+		pb_flush(qp);
+		return 0;
+	}
+	/* an error that came meanwhile is not undone, except by a reset */
+	if (to != IB_QPS_RESET && cmpxchg(&qp->state, from, to) != from)
+		return -EINVAL;
+	if (to == IB_QPS_RESET) {
+		xchg(&qp->state, to);
+		pb_qp_reset(qp);
+	} else if (to == IB_QPS_SQD && from != IB_QPS_SQD) {
+		/* what is being sent is sent when the lock is free */
+		mutex_lock(&qp->sq_lock);
+		mutex_unlock(&qp->sq_lock);
+		if (mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify)
+			pb_qp_event(qp, IB_EVENT_SQ_DRAINED);
+	} else if (to == IB_QPS_RTS) {
+		pb_qp_kick(qp);
+	}
+	return 0;
+}
+
+static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_udata *udata)
+{
+	struct pb_qp *qp = to_pb_qp(ib);
+	enum ib_qp_state from, to;
+	u32 target = 0;
+	int ret = 0;
+
+	if (mask & ~IB_QP_ATTR_STANDARD_BITS)
+		return -EOPNOTSUPP;
+	guard(mutex)(&qp->modify_lock);
+	from = READ_ONCE(qp->state);
+	if (mask & IB_QP_CUR_STATE && attr->cur_qp_state != from)
+		return -EINVAL;
+	to = mask & IB_QP_STATE ? attr->qp_state : from;
+	if (!ib_modify_qp_is_ok(from, to, ib->qp_type, mask))
+		return -EINVAL;
+	if ((mask & IB_QP_PORT && attr->port_num != 1) || (mask & IB_QP_PKEY_INDEX && attr->pkey_index) ||
+	    (mask & IB_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > PB_MAX_RD_ATOM) ||
+	    (mask & IB_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > PB_MAX_RD_ATOM) ||
+	    (mask & IB_QP_TIMEOUT && attr->timeout > 31) || (mask & IB_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31) ||
+	    (mask & IB_QP_RETRY_CNT && attr->retry_cnt > 7) || (mask & IB_QP_RNR_RETRY && attr->rnr_retry > 7))
+		return -EINVAL;
+	if (mask & IB_QP_AV) {
+		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
+
+		target = pb_find_device(dgid);
+		if (!target) {
+			dev_notice_ratelimited(&ib->device->dev, "a queue pair cannot be connected to %pI6c: no peerbar device of this host has that address, and there is no transport to others\n",
+					       dgid->raw);
+			return -EHOSTUNREACH;
+		}
+		qp->target = target;
+	}
+	pb_qp_set_attr(qp, attr, mask);
+	if (mask & IB_QP_STATE)
+		ret = pb_qp_move(qp, from, to, attr, mask);
+	return ret;
+}
+
+static int pb_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_qp_init_attr *init)
+{
+	struct pb_qp *qp = to_pb_qp(ib);
+
+	guard(mutex)(&qp->modify_lock);
+	*attr = qp->attr;
+	attr->qp_state = READ_ONCE(qp->state);
+	attr->cur_qp_state = attr->qp_state;
+	attr->cap = qp->cap;
+	attr->sq_draining = 0;
+	init->event_handler = ib->event_handler;
+	init->qp_context = ib->qp_context;
+	init->send_cq = ib->send_cq;
+	init->recv_cq = ib->recv_cq;
+	init->srq = ib->srq;
+	init->cap = qp->cap;
+	init->sq_sig_type = qp->sig_all ? IB_SIGNAL_ALL_WR : IB_SIGNAL_REQ_WR;
+	init->qp_type = ib->qp_type;
+	return 0;
+}
+
+/* ---- posting ---- */
+
+static int pb_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+{
+	struct pb_qp *qp = to_pb_qp(ib);
+	int ret = 0;
+
+	if (qp->srq)
+		return -EINVAL;
+	if (!qp->user)
+		ret = pb_rq_post(&qp->rq, wr, bad);
+	/* to an errored queue pair, to be flushed */
+	if (READ_ONCE(qp->state) == IB_QPS_ERR)
+		pb_qp_kick(qp);
+	return ret;
+}
+
+static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerbar_sqe *sqe)
+{
+	unsigned int i;
+
+	if (wr->num_sge < 0 || wr->num_sge > qp->cap.max_send_sge)
+		return -EINVAL;
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->wr_id = wr->wr_id;
+	sqe->opcode = wr->opcode;
+	sqe->flags = wr->send_flags;
+	sqe->imm_data = (__force u32)wr->ex.imm_data;
+	sqe->num_sge = wr->num_sge;
+	for (i = 0; i < wr->num_sge; i++)
+		sqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
+	if (wr->send_flags & IB_SEND_INLINE)
+		return -EINVAL;
+	if (qp->ib.qp_type != IB_QPT_RC) {
+		/* the kernel's address handles are known by their address, which nobody else can write here */
+		sqe->pad[4] = (uintptr_t)to_pb_ah(ud_wr(wr)->ah)->av;
+		sqe->ud.remote_qpn = ud_wr(wr)->remote_qpn;
+		sqe->ud.remote_qkey = ud_wr(wr)->remote_qkey;
+		return 0;
+	}
+	switch (wr->opcode) {
+	case IB_WR_RDMA_WRITE:
+	case IB_WR_RDMA_WRITE_WITH_IMM:
+	case IB_WR_RDMA_READ:
+		sqe->rdma.remote_addr = rdma_wr(wr)->remote_addr;
+		sqe->rdma.rkey = rdma_wr(wr)->rkey;
+		return 0;
+	case IB_WR_ATOMIC_CMP_AND_SWP:
+	case IB_WR_ATOMIC_FETCH_AND_ADD:
+		sqe->atomic.remote_addr = atomic_wr(wr)->remote_addr;
+		sqe->atomic.compare_add = atomic_wr(wr)->compare_add;
+		sqe->atomic.swap = atomic_wr(wr)->swap;
+		sqe->atomic.rkey = atomic_wr(wr)->rkey;
+		return 0;
+	case IB_WR_SEND:
+	case IB_WR_SEND_WITH_IMM:
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/* A user filled the ring, and the work is done here; a kernel user may be anywhere, so a worker does it. */
+static int pb_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const struct ib_send_wr **bad)
+{
+	struct pb_qp *qp = to_pb_qp(ib);
+	struct peerbar_sqe *sqe;
+	unsigned long flags;
+	int ret = 0;
+
+	if (qp->user) {
+		pb_run_sq(qp);
+		return 0;
+	}
+	spin_lock_irqsave(&qp->post_lock, flags);
+	for (; wr; wr = wr->next) {
+		sqe = pb_queue_room(&qp->sq);
+		ret = sqe ? pb_sqe_of(qp, wr, sqe) : -ENOMEM;
+		if (ret) {
+			*bad = wr;
+			break;
+		}
+		pb_queue_post(&qp->sq);
+	}
+	spin_unlock_irqrestore(&qp->post_lock, flags);
+	pb_qp_kick(qp);
+	return ret;
+}
+
+const struct ib_device_ops pb_qp_ops = {
+	.create_qp = pb_create_qp,
+	.create_srq = pb_create_srq,
+	.destroy_qp = pb_destroy_qp,
+	.destroy_srq = pb_destroy_srq,
+	.modify_qp = pb_modify_qp,
+	.modify_srq = pb_modify_srq,
+	.post_recv = pb_post_recv,
+	.post_send = pb_post_send,
+	.post_srq_recv = pb_post_srq_recv,
+	.query_qp = pb_query_qp,
+	.query_srq = pb_query_srq,
+
+	INIT_RDMA_OBJ_SIZE(ib_qp, pb_qp, ib),
+	INIT_RDMA_OBJ_SIZE(ib_srq, pb_srq, ib),
+};

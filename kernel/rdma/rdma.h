@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A verbs device in software, for what is on this host: whoever posts a send copies it to where it belongs, in the system call
+ * that rings the doorbell. Device memory is reached at the DMA addresses that the PCI function behind the network device was
+ * given for it, through the IOMMU's own translations.
+ *
+ * A wire transport would begin where pb_find_device() finds nobody (modify to RTR, and address handles) and where pb_peer_get()
+ * looks for the other queue pair: everything before is about work requests, everything after about the responder.
+ */
+#ifndef _PEERBAR_RDMA_H
+#define _PEERBAR_RDMA_H
+
+#include <linux/pci.h>
+#include <linux/sizes.h>
+#include <linux/xarray.h>
+#include <rdma/ib_umem.h>
+#include <rdma/ib_verbs.h>
+#include <rdma/uverbs_ioctl.h>
+#include <uapi/rdma/peerbar-abi.h>
+
+#define PB_MAX_SGE		32
+#define PB_MAX_INLINE		1024
+#define PB_MAX_WR		32768
+#define PB_MAX_CQE		SZ_1M
+#define PB_MAX_MSG		SZ_2G
+#define PB_MAX_QP		65536
+#define PB_MAX_AH		65536
+#define PB_MAX_MR		0xfffffe
+#define PB_MAX_RD_ATOM		128
+/* a key that stands for all memory, at DMA addresses; only the kernel's own queue pairs may use it */
+#define PB_DMA_LKEY		0xffffff00
+/* memory is copied in pieces of this size, and after each a revocation may come in between */
+#define PB_COPY_PIECE		SZ_1M
+
+struct pb_device {
+	struct ib_device ib;
+	struct pci_dev *pdev;
+	u32 id;
+	struct list_head node;
+	struct xarray mrs;
+	u32 next_mr;
+	struct xarray avs;
+	u32 next_av;
+	struct pb_qp __rcu *gsi;
+	spinlock_t atomic_lock; /* atomics on memory that has none of its own; a leaf */
+};
+
+/**
+ * struct pb_buf - memory that a ring is in; freed when neither the object nor a mapping needs it
+ * @entry: of the context, if it is for user space
+ * @va: its address
+ * @size: in bytes, whole pages
+ */
+struct pb_buf {
+	struct rdma_user_mmap_entry entry;
+	void *va;
+	size_t size;
+	bool user;
+};
+
+/**
+ * struct pb_queue - a ring of work requests, which somebody else fills
+ * @next: the index of what comes next; the shared consumer index only follows it, and is never read
+ */
+struct pb_queue {
+	struct peerbar_ring *ring;
+	void *entries;
+	u32 nr;
+	u32 stride;
+	u32 next;
+};
+
+struct pb_ucontext {
+	struct ib_ucontext ib;
+	struct pb_buf *buf;
+	spinlock_t revoked_lock; /* the ring of revoked keys; a leaf */
+	u32 revoked_producer;
+	struct eventfd_ctx *event;
+};
+
+struct pb_pd {
+	struct ib_pd ib;
+};
+
+/* where a message goes; read under RCU */
+struct pb_av {
+	struct rcu_head rcu;
+	struct ib_pd *pd;
+	union ib_gid sgid;
+	union ib_gid dgid;
+	u32 target;
+	u32 ahn;
+	u8 sl;
+	u8 hop_limit;
+	u8 traffic_class;
+};
+
+struct pb_ah {
+	struct ib_ah ib;
+	struct rdma_ah_attr attr;
+	struct pb_av *av;
+};
+
+/**
+ * struct pb_cq - completions
+ * @lock: everything below; taken with irqs off, a leaf
+ */
+struct pb_cq {
+	struct ib_cq ib;
+	spinlock_t lock; /* see above */
+	struct pb_buf *buf;
+	struct peerbar_ring *ring;
+	struct peerbar_cqe *entries;
+	u32 nr;
+	u32 producer;
+	u32 consumer; /* of a kernel user */
+	enum ib_cq_notify_flags armed;
+	bool overflow;
+};
+
+/* where requests for receives wait: a queue pair's own, or a shared one */
+struct pb_rq {
+	spinlock_t lock; /* taking one; a leaf */
+	spinlock_t post_lock; /* posting one in the kernel; irqs off, a leaf */
+	struct pb_queue queue;
+	u32 *flags;
+	u32 max_sge;
+	bool user;
+};
+
+struct pb_srq {
+	struct ib_srq ib;
+	struct pb_rq rq;
+	struct pb_buf *buf;
+	u32 limit;
+};
+
+enum pb_mr_kind {
+	PB_MR_PAGES,	/* the user's memory: pages */
+	PB_MR_SEGMENTS,	/* a dma-buf: pieces that the CPU can address */
+	PB_MR_WINDOW,	/* a memory window */
+};
+
+/* a piece of a dma-buf */
+struct pb_segment {
+	u64 offset;
+	size_t len;
+	union {
+		void *va;
+		void __iomem *io;
+	};
+	bool mmio;
+};
+
+/**
+ * struct pb_mr - a memory region, or a window into one
+ *
+ * Found by key under RCU; @users counts who is inside, and is negative when nobody may enter (any more, or for now). Whoever
+ * makes it negative waits until the rest are out: that is what a revoke does, with the reservation lock of the dma-buf held, so
+ * nobody inside may take that lock.
+ *
+ * @key: both lkey and rkey
+ * @ctx: who is told of a revocation
+ * @umem: NULL for windows
+ * @first: offset of @iova in the first page, or in the first segment
+ * @gone: deregistered, not revoked: nobody needs to be told
+ * @windows: bound to it; a region with windows cannot be deregistered
+ * @parent: of a window that is bound
+ * @qp: the queue pair that a window of type 2 is bound to, by number
+ */
+struct pb_mr {
+	union {
+		struct ib_mr ib;
+		struct ib_mw mw;
+	};
+	struct rcu_head rcu;
+	enum pb_mr_kind kind;
+	u32 key;
+	struct ib_pd *pd;
+	int access;
+	u64 iova;
+	u64 length;
+	atomic_t users;
+	struct ib_ucontext *ctx;
+	struct ib_umem *umem;
+	unsigned long first;
+	union {
+		struct page **pages;
+		struct pb_segment *segments;
+	};
+	unsigned int nr;
+	bool gone;
+	bool revoked;
+	atomic_t windows;
+	struct pb_mr *parent;
+	u32 qpn;
+};
+
+/* one scatter/gather element whose memory was entered */
+struct pb_ref {
+	struct pb_mr *mr;
+	struct pb_mr *region; /* whose memory it is: not the same for a window */
+	void *va; /* instead of both: memory of the kernel */
+	u64 addr;
+	u32 len;
+	u32 key;
+};
+
+/**
+ * struct pb_refs - where a message comes from or goes to
+ * @pd: that the keys must belong to
+ * @qpn: the queue pair that uses the keys, for windows of type 2
+ * @access: that the keys must give
+ * @dma: may use PB_DMA_LKEY
+ */
+struct pb_refs {
+	struct pb_device *dev;
+	struct ib_pd *pd;
+	u32 qpn;
+	int access;
+	bool dma;
+	unsigned int nr;
+	u64 total;
+	struct pb_ref ref[PB_MAX_SGE + 1];
+};
+
+/**
+ * struct pb_qp - a queue pair
+ *
+ * Locks, outermost first:
+ *
+ *	@modify_lock		changes of @attr and @state on request
+ *	@sq_lock		taking work from the send queue, @sqe, @src, @dst and the retries; of one queue pair at a time
+ *	@rq_lock		of the peer: taking receives in order, and completing them; @rqe
+ *	CQ and ring locks	leaves
+ *
+ * Memory regions are entered under @sq_lock and @rq_lock, and left before any of them is released.
+ *
+ * @refs: who looked it up by its number, and it itself; destroying waits for the others
+ * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock
+ */
+struct pb_qp {
+	struct ib_qp ib;
+	struct pb_device *dev;
+	refcount_t refs;
+	struct completion free;
+	enum ib_qp_state state;
+	struct mutex modify_lock; /* see above */
+	struct ib_qp_attr attr;
+	u32 target;
+	struct ib_qp_cap cap;
+	bool sig_all;
+	bool user;
+	struct pb_buf *buf;
+	u32 *flags;
+
+	struct mutex sq_lock; /* see above */
+	spinlock_t post_lock; /* posting in the kernel; irqs off, a leaf */
+	struct pb_queue sq;
+	struct peerbar_sqe *sqe;
+	struct pb_refs *src;
+	struct pb_refs *dst;
+	union rdma_network_hdr grh;
+	u64 value;
+	unsigned long wait_until;
+	unsigned long deadline;
+	bool waiting;
+	bool retrying;
+	u8 rnr_left;
+	struct delayed_work work;
+
+	struct mutex rq_lock; /* see above */
+	struct pb_rq rq;
+	struct peerbar_rqe *rqe;
+	struct pb_srq *srq;
+	bool established;
+};
+
+static inline struct pb_device *to_pb(struct ib_device *ib) { return container_of(ib, struct pb_device, ib); }
+static inline struct pb_qp *to_pb_qp(struct ib_qp *ib) { return container_of(ib, struct pb_qp, ib); }
+static inline struct pb_cq *to_pb_cq(struct ib_cq *ib) { return container_of(ib, struct pb_cq, ib); }
+static inline struct pb_srq *to_pb_srq(struct ib_srq *ib) { return container_of(ib, struct pb_srq, ib); }
+static inline struct pb_ah *to_pb_ah(struct ib_ah *ib) { return container_of(ib, struct pb_ah, ib); }
+static inline struct pb_mr *to_pb_mr(struct ib_mr *ib) { return container_of(ib, struct pb_mr, ib); }
+static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { return container_of(ib, struct pb_ucontext, ib); }
+
+/* main.c */
+extern struct workqueue_struct *pb_wq;
+/* the device that has @gid: its id, or 0 */
+u32 pb_find_device(const union ib_gid *gid);
+/* GSI's queue pair of the device with that id; under RCU, may be NULL */
+struct pb_qp *pb_find_gsi(u32 id);
+
+/* context.c */
+extern const struct ib_device_ops pb_context_ops;
+struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset);
+void pb_buf_free(struct pb_buf *buf);
+void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride);
+bool pb_queue_pending(const struct pb_queue *queue);
+bool pb_queue_peek(struct pb_queue *queue, void *entry);
+void pb_queue_done(struct pb_queue *queue);
+/* room for one more, by a kernel user who holds the post lock; NULL if there is none */
+void *pb_queue_room(struct pb_queue *queue);
+void pb_queue_post(struct pb_queue *queue);
+void pb_tell_revoked(struct ib_ucontext *ctx, u32 lkey);
+int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av);
+
+/* cq.c */
+extern const struct ib_device_ops pb_cq_ops;
+void pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
+
+/* mr.c */
+extern const struct ib_device_ops pb_mr_ops;
+/* 0, or -EFAULT if the key does not give that access to all of it; all of them are entered, or none */
+int pb_refs_get(struct pb_refs *refs);
+void pb_refs_put(struct pb_refs *refs);
+int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
+int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
+
+/* copy.c */
+/* copy @len bytes from @src to @dst, both entered; may leave them and enter again. -EFAULT and *@who if a region was revoked */
+int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struct pb_refs **who);
+int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
+int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
+
+/* qp.c */
+extern const struct ib_device_ops pb_qp_ops;
+void pb_qps_exit(void);
+struct pb_qp *pb_peer_get(u32 target, u32 qpn);
+void pb_qp_put(struct pb_qp *qp);
+/* the queue pair goes to the error state; what is queued is flushed by its worker */
+void pb_qp_error(struct pb_qp *qp, enum ib_event_type event);
+void pb_qp_event(struct pb_qp *qp, enum ib_event_type event);
+bool pb_rq_take(struct pb_qp *qp);
+void pb_rq_done(struct pb_qp *qp);
+void pb_srq_check_limit(struct pb_srq *srq);
+
+/* send.c */
+void pb_run_sq(struct pb_qp *qp);
+void pb_flush(struct pb_qp *qp);
+
+#endif

@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Doing what is in a send queue: in the system call of whoever posted it, or in the queue pair's worker after a wait. The
+ * sender's thread does the responder's part too.
+ */
+#include <linux/ip.h>
+#include <linux/sched/signal.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <rdma/ib_mad.h>
+
+#include "peerbar_kapi.h"
+#include "rdma.h"
+
+#define PB_GRH_BYTES 40
+/* of user space; the kernel's IB_WC_WITH_INVALIDATE has another value */
+#define PB_WC_WITH_INV BIT(3)
+/* instead of a status: not now */
+#define PB_AGAIN 1000
+
+/* the largest datagram; nothing here cuts messages into packets */
+#define PB_UD_MAX 4096
+
+/* ---- completions ---- */
+
+static u32 pb_wc_opcode(u32 opcode)
+{
+	switch (opcode) {
+	case IB_WR_RDMA_WRITE:
+	case IB_WR_RDMA_WRITE_WITH_IMM:
+		return IB_WC_RDMA_WRITE;
+	case IB_WR_RDMA_READ:
+		return IB_WC_RDMA_READ;
+	case IB_WR_ATOMIC_CMP_AND_SWP:
+		return IB_WC_COMP_SWAP;
+	case IB_WR_ATOMIC_FETCH_AND_ADD:
+		return IB_WC_FETCH_ADD;
+	case IB_WR_BIND_MW:
+		return IB_WC_BIND_MW;
+	case IB_WR_LOCAL_INV:
+		return IB_WC_LOCAL_INV;
+	default:
+		return IB_WC_SEND;
+	}
+}
+
+static void pb_complete_send(struct pb_qp *qp, u32 status)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+	struct peerbar_cqe cqe = {
+		.wr_id = sqe->wr_id,
+		.status = status,
+		.opcode = pb_wc_opcode(sqe->opcode),
+		.qp_num = qp->ib.qp_num,
+	};
+
+	if (sqe->opcode == IB_WR_RDMA_READ)
+		cqe.byte_len = qp->dst->total;
+	else if (sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP || sqe->opcode == IB_WR_ATOMIC_FETCH_AND_ADD)
+		cqe.byte_len = sizeof(u64);
+	/* its place is free before the completion says so */
+	pb_queue_done(&qp->sq);
+	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
+		return;
+	pb_complete(qp->ib.send_cq, qp, &cqe, false);
+}
+
+/* The receive in @peer->rqe is used up; rq_lock held. */
+static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u32 len)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+	struct peerbar_cqe cqe = {
+		.wr_id = peer->rqe->wr_id,
+		.status = status,
+		.opcode = IB_WC_RECV,
+		.byte_len = len,
+		.qp_num = peer->ib.qp_num,
+		.src_qp = qp->ib.qp_num,
+	};
+
+	pb_rq_done(peer);
+	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM)
+		cqe.opcode = IB_WC_RECV_RDMA_WITH_IMM;
+	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM || sqe->opcode == IB_WR_SEND_WITH_IMM) {
+		cqe.wc_flags |= IB_WC_WITH_IMM;
+		cqe.imm_data = sqe->imm_data;
+	} else if (sqe->opcode == IB_WR_SEND_WITH_INV) {
+		cqe.wc_flags |= PB_WC_WITH_INV;
+		cqe.imm_data = sqe->imm_data;
+	}
+	if (peer->ib.qp_type != IB_QPT_RC) {
+		cqe.wc_flags |= IB_WC_GRH;
+		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
+	}
+	pb_complete(peer->ib.recv_cq, peer, &cqe, sqe->flags & IB_SEND_SOLICITED);
+}
+
+/* ---- where a message comes from and goes to ---- */
+
+static void pb_refs_init(struct pb_refs *refs, struct pb_qp *qp, struct ib_pd *pd, int access)
+{
+	refs->dev = qp->dev;
+	refs->pd = pd;
+	refs->qpn = qp->ib.qp_num;
+	refs->access = access;
+	refs->dma = !qp->user;
+	refs->nr = 0;
+	refs->total = 0;
+}
+
+static void pb_refs_add(struct pb_refs *refs, u64 addr, u32 len, u32 key)
+{
+	if (!len)
+		return;
+	refs->ref[refs->nr++] = (struct pb_ref){ .addr = addr, .len = len, .key = key };
+	refs->total += len;
+}
+
+static void pb_refs_add_va(struct pb_refs *refs, void *va, u32 len)
+{
+	if (!len)
+		return;
+	refs->ref[refs->nr++] = (struct pb_ref){ .va = va, .len = len };
+	refs->total += len;
+}
+
+static void pb_refs_add_sges(struct pb_refs *refs, const struct peerbar_sge *sge, u32 nr)
+{
+	for (; nr--; sge++)
+		pb_refs_add(refs, sge->addr, sge->length, sge->lkey);
+}
+
+/* what the sender names; a status */
+static u32 pb_local_refs(struct pb_qp *qp, struct pb_refs *refs, int access)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+
+	if (sqe->flags & IB_SEND_INLINE) {
+		if (sqe->inline_len > qp->cap.max_inline_data || access)
+			return IB_WC_LOC_LEN_ERR;
+		pb_refs_add_va(refs, (void *)sqe->sge, sqe->inline_len);
+		return IB_WC_SUCCESS;
+	}
+	if (sqe->num_sge > qp->cap.max_send_sge)
+		return IB_WC_LOC_QP_OP_ERR;
+	pb_refs_add_sges(refs, sqe->sge, sqe->num_sge);
+	return refs->total > PB_MAX_MSG ? IB_WC_LOC_LEN_ERR : IB_WC_SUCCESS;
+}
+
+/* where the responder's receive puts it; a status of the responder */
+static u32 pb_recv_refs(struct pb_qp *peer, struct pb_refs *refs, u64 need)
+{
+	const struct peerbar_rqe *rqe = peer->rqe;
+	u32 max = peer->srq ? peer->srq->rq.max_sge : peer->rq.max_sge;
+
+	pb_refs_init(refs, peer, peer->srq ? peer->srq->ib.pd : peer->ib.pd, IB_ACCESS_LOCAL_WRITE);
+	if (rqe->num_sge > max)
+		return IB_WC_LOC_QP_OP_ERR;
+	pb_refs_add_sges(refs, rqe->sge, rqe->num_sge);
+	if (refs->total < need)
+		return IB_WC_LOC_LEN_ERR;
+	return pb_refs_get(refs) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+}
+
+/* ---- waiting ---- */
+
+static u32 pb_wait(struct pb_qp *qp, unsigned long delay)
+{
+	qp->waiting = true;
+	qp->wait_until = jiffies + max(delay, 1UL);
+	return PB_AGAIN;
+}
+
+/* Nobody answers: as with packets that get lost, try until the retries are over. */
+static u32 pb_no_answer(struct pb_qp *qp)
+{
+	u64 timeout = (4096ULL << qp->attr.timeout) * (qp->attr.retry_cnt + 1);
+
+	if (!qp->retrying) {
+		qp->retrying = true;
+		qp->deadline = jiffies + nsecs_to_jiffies(timeout) + 1;
+	}
+	if (qp->attr.timeout && time_after_eq(jiffies, qp->deadline))
+		return IB_WC_RETRY_EXC_ERR;
+	return pb_wait(qp, HZ / 100);
+}
+
+/* in units of 10 us */
+static const u32 pb_rnr_timer[32] = {
+	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144,
+	8192, 12288, 16384, 24576, 32768, 49152,
+};
+
+static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
+{
+	if (!qp->rnr_left)
+		return IB_WC_RNR_RETRY_EXC_ERR;
+	/* 7 is for ever */
+	if (qp->attr.rnr_retry != 7)
+		qp->rnr_left--;
+	return pb_wait(qp, usecs_to_jiffies(10 * pb_rnr_timer[peer->attr.min_rnr_timer & 31]));
+}
+
+/* ---- reliable connections ---- */
+
+/* The responder refuses: both ends are in error. */
+static u32 pb_refuse(struct pb_qp *peer, u32 status)
+{
+	pb_qp_error(peer, status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
+	return status;
+}
+
+/* The responder's receive is at fault; rq_lock held. */
+static u32 pb_bad_receive(struct pb_qp *peer, struct pb_qp *qp, u32 status)
+{
+	pb_complete_recv(peer, qp, status, 0);
+	pb_qp_error(peer, 0);
+	return status == IB_WC_LOC_LEN_ERR ? IB_WC_REM_INV_REQ_ERR : IB_WC_REM_OP_ERR;
+}
+
+static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
+{
+	struct pb_refs *who;
+	u32 status;
+
+	guard(mutex)(&peer->rq_lock);
+	if (!pb_rq_take(peer))
+		return pb_not_ready(qp, peer);
+	if (pb_refs_get(qp->src))
+		return IB_WC_LOC_PROT_ERR;
+	status = pb_recv_refs(peer, qp->dst, qp->src->total);
+	if (status) {
+		pb_refs_put(qp->src);
+		return pb_bad_receive(peer, qp, status);
+	}
+	if (pb_copy(qp->dst, 0, qp->src, qp->src->total, &who))
+		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR;
+	pb_refs_put(qp->dst);
+	pb_refs_put(qp->src);
+	if (status == IB_WC_REM_OP_ERR)
+		return pb_bad_receive(peer, qp, IB_WC_LOC_PROT_ERR);
+	if (status)
+		return status;
+	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
+	    pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
+		pb_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
+		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+	}
+	pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
+	return IB_WC_SUCCESS;
+}
+
+/* the responder's side of a write, read or atomic */
+static u32 pb_remote_refs(struct pb_qp *peer, struct pb_refs *refs, int access, u64 addr, u64 len, u32 rkey)
+{
+	pb_refs_init(refs, peer, peer->ib.pd, access);
+	refs->dma = false;
+	if (!(READ_ONCE(peer->attr.qp_access_flags) & access))
+		return IB_WC_REM_INV_REQ_ERR;
+	/* a key is not looked at for nothing */
+	pb_refs_add(refs, addr, len, rkey);
+	return pb_refs_get(refs) ? IB_WC_REM_ACCESS_ERR : IB_WC_SUCCESS;
+}
+
+static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
+{
+	struct pb_refs *who;
+	u32 status;
+
+	if (pb_refs_get(qp->src))
+		return IB_WC_LOC_PROT_ERR;
+	status = pb_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr, qp->src->total,
+				qp->sqe->rdma.rkey);
+	if (status) {
+		pb_refs_put(qp->src);
+		return pb_refuse(peer, status);
+	}
+	if (pb_copy(qp->dst, 0, qp->src, qp->src->total, &who))
+		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
+	pb_refs_put(qp->dst);
+	pb_refs_put(qp->src);
+	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
+}
+
+static u32 pb_write(struct pb_qp *qp, struct pb_qp *peer)
+{
+	u32 status;
+
+	if (qp->sqe->opcode == IB_WR_RDMA_WRITE)
+		return pb_write_locked(qp, peer);
+	guard(mutex)(&peer->rq_lock);
+	if (!pb_rq_take(peer))
+		return pb_not_ready(qp, peer);
+	status = pb_write_locked(qp, peer);
+	if (!status)
+		pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
+	return status;
+}
+
+static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
+{
+	struct pb_refs *who;
+	u32 status;
+
+	if (!READ_ONCE(peer->attr.max_dest_rd_atomic))
+		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+	if (pb_refs_get(qp->dst))
+		return IB_WC_LOC_PROT_ERR;
+	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr, qp->dst->total,
+				qp->sqe->rdma.rkey);
+	if (status) {
+		pb_refs_put(qp->dst);
+		return pb_refuse(peer, status);
+	}
+	if (pb_copy(qp->dst, 0, qp->src, qp->dst->total, &who))
+		status = who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
+	pb_refs_put(qp->src);
+	pb_refs_put(qp->dst);
+	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
+}
+
+/* The old value goes from here, @qp->value, to the sender's memory, whose regions are entered in @qp->dst. */
+static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+	struct pb_refs *who;
+	u32 status;
+
+	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_ATOMIC, sqe->atomic.remote_addr, sizeof(u64), sqe->atomic.rkey);
+	if (status)
+		return pb_refuse(peer, status);
+	status = pb_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP, sqe->atomic.compare_add, sqe->atomic.swap,
+			   &qp->value) ? IB_WC_REM_OP_ERR : IB_WC_SUCCESS;
+	pb_refs_put(qp->src);
+	if (status)
+		return pb_refuse(peer, status);
+	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
+	pb_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
+	return pb_copy(qp->dst, 0, qp->src, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+}
+
+static u32 pb_do_atomic(struct pb_qp *qp, struct pb_qp *peer)
+{
+	u32 status;
+
+	if (qp->sqe->atomic.remote_addr & 7 || !READ_ONCE(peer->attr.max_dest_rd_atomic))
+		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+	if (qp->dst->total < sizeof(u64))
+		return IB_WC_LOC_LEN_ERR;
+	if (pb_refs_get(qp->dst))
+		return IB_WC_LOC_PROT_ERR;
+	status = pb_atomic_locked(qp, peer);
+	pb_refs_put(qp->dst);
+	return status;
+}
+
+static bool pb_connected(struct pb_qp *qp, struct pb_qp *peer)
+{
+	enum ib_qp_state state = READ_ONCE(peer->state);
+
+	return peer->ib.qp_type == IB_QPT_RC && READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
+	       READ_ONCE(peer->target) == qp->dev->id && (state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD);
+}
+
+static u32 pb_do_connected(struct pb_qp *qp, struct pb_qp *peer)
+{
+	if (READ_ONCE(peer->state) == IB_QPS_RTR && !xchg(&peer->established, true))
+		pb_qp_event(peer, IB_EVENT_COMM_EST);
+	switch (qp->sqe->opcode) {
+	case IB_WR_SEND:
+	case IB_WR_SEND_WITH_IMM:
+	case IB_WR_SEND_WITH_INV:
+		return pb_send(qp, peer);
+	case IB_WR_RDMA_WRITE:
+	case IB_WR_RDMA_WRITE_WITH_IMM:
+		return pb_write(qp, peer);
+	case IB_WR_RDMA_READ:
+		return pb_read(qp, peer);
+	default:
+		return pb_do_atomic(qp, peer);
+	}
+}
+
+/* what does not leave the queue pair; a status, or PB_AGAIN if it has to */
+static u32 pb_local_work(struct pb_qp *qp)
+{
+	bool read = false;
+
+	switch (qp->sqe->opcode) {
+	case IB_WR_BIND_MW:
+		return pb_mw_bind(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+	case IB_WR_LOCAL_INV:
+		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+	case IB_WR_RDMA_READ:
+	case IB_WR_ATOMIC_CMP_AND_SWP:
+	case IB_WR_ATOMIC_FETCH_AND_ADD:
+		read = true;
+		break;
+	case IB_WR_SEND:
+	case IB_WR_SEND_WITH_IMM:
+	case IB_WR_SEND_WITH_INV:
+	case IB_WR_RDMA_WRITE:
+	case IB_WR_RDMA_WRITE_WITH_IMM:
+		break;
+	default:
+		return IB_WC_LOC_QP_OP_ERR;
+	}
+	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
+	pb_refs_init(qp->dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);
+	return pb_local_refs(qp, read ? qp->dst : qp->src, read ? IB_ACCESS_LOCAL_WRITE : 0) ?: PB_AGAIN;
+}
+
+static u32 pb_do_rc(struct pb_qp *qp)
+{
+	struct pb_qp *peer;
+	u32 status;
+
+	status = pb_local_work(qp);
+	if (status != PB_AGAIN)
+		return status;
+	peer = pb_peer_get(qp->target, qp->attr.dest_qp_num);
+	if (peer && pb_connected(qp, peer))
+		status = pb_do_connected(qp, peer);
+	else
+		status = pb_no_answer(qp);
+	if (peer)
+		pb_qp_put(peer);
+	return status;
+}
+
+/* ---- datagrams ---- */
+
+/* what the receiver finds before the message, as if it had come by wire */
+static void pb_make_grh(union rdma_network_hdr *hdr, const struct pb_av *av, u32 len)
+{
+	u32 payload = len + 8 + 12 + 8 + 4; /* UDP, BTH, DETH, ICRC */
+
+	memset(hdr, 0, sizeof(*hdr));
+	if (ipv6_addr_v4mapped((const struct in6_addr *)&av->dgid)) {
+		hdr->roce4grh = (struct iphdr){
+			.version = 4,
+			.ihl = 5,
+			.tos = av->traffic_class,
+			.tot_len = htons(payload + sizeof(struct iphdr)),
+			.ttl = av->hop_limit,
+			.protocol = IPPROTO_UDP,
+		};
+		memcpy(&hdr->roce4grh.saddr, av->sgid.raw + 12, 4);
+		memcpy(&hdr->roce4grh.daddr, av->dgid.raw + 12, 4);
+		hdr->roce4grh.check = ip_fast_csum(&hdr->roce4grh, hdr->roce4grh.ihl);
+		return;
+	}
+	hdr->ibgrh.version_tclass_flow = cpu_to_be32(6 << 28 | av->traffic_class << 20);
+	hdr->ibgrh.paylen = htons(payload);
+	hdr->ibgrh.next_hdr = IPPROTO_UDP;
+	hdr->ibgrh.hop_limit = av->hop_limit;
+	hdr->ibgrh.sgid = av->sgid;
+	hdr->ibgrh.dgid = av->dgid;
+}
+
+/* It arrives, or gets lost: only what is wrong with the sender's memory is the sender's business. */
+static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
+{
+	struct pb_refs *who;
+	u32 status;
+
+	guard(mutex)(&peer->rq_lock);
+	if (!pb_rq_take(peer))
+		return IB_WC_SUCCESS;
+	status = pb_recv_refs(peer, qp->dst, len);
+	if (!status && pb_copy(qp->dst, 0, qp->src, len, &who)) {
+		pb_refs_put(qp->dst);
+		if (who == qp->src)
+			return IB_WC_LOC_PROT_ERR;
+		status = IB_WC_LOC_PROT_ERR;
+	} else if (!status) {
+		pb_refs_put(qp->dst);
+	}
+	pb_complete_recv(peer, qp, status, status ? 0 : len);
+	if (status)
+		pb_qp_error(peer, 0);
+	return IB_WC_SUCCESS;
+}
+
+static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
+{
+	enum ib_qp_state state = READ_ONCE(peer->state);
+	u32 qkey = qp->sqe->ud.remote_qkey;
+
+	if (peer->ib.qp_type == IB_QPT_RC || (state != IB_QPS_RTR && state != IB_QPS_RTS && state != IB_QPS_SQD))
+		return false;
+	/* a key with this bit set is for the privileged: then it is the queue pair's own that counts */
+	if (qkey & BIT(31))
+		qkey = qp->attr.qkey;
+	return qkey == (peer->ib.qp_type == IB_QPT_GSI ? IB_QP1_QKEY : READ_ONCE(peer->attr.qkey));
+}
+
+static u32 pb_do_ud(struct pb_qp *qp)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+	struct pb_qp *peer;
+	struct pb_av av;
+	u32 status;
+
+	if (sqe->opcode != IB_WR_SEND && sqe->opcode != IB_WR_SEND_WITH_IMM)
+		return IB_WC_LOC_QP_OP_ERR;
+	if (!qp->user)
+		av = *(const struct pb_av *)(uintptr_t)sqe->pad[4];
+	else if (pb_av_get(qp->dev, qp->ib.pd, sqe->ud.ahn, &av))
+		return IB_WC_LOC_QP_OP_ERR;
+	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
+	pb_refs_add_va(qp->src, &qp->grh, PB_GRH_BYTES);
+	status = pb_local_refs(qp, qp->src, 0);
+	if (status)
+		return status;
+	if (qp->src->total > PB_UD_MAX + PB_GRH_BYTES)
+		return IB_WC_LOC_LEN_ERR;
+	if (pb_refs_get(qp->src))
+		return IB_WC_LOC_PROT_ERR;
+	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
+	/* who was not there when the address was made may be now */
+	peer = pb_peer_get(av.target ?: pb_find_device(&av.dgid), sqe->ud.remote_qpn);
+	if (peer) {
+		if (pb_takes_datagram(peer, qp))
+			status = pb_deliver(qp, peer, qp->src->total);
+		pb_qp_put(peer);
+	}
+	pb_refs_put(qp->src);
+	return status;
+}
+
+/* ---- the queue ---- */
+
+static bool pb_has_work(struct pb_qp *qp)
+{
+	enum ib_qp_state state = READ_ONCE(qp->state);
+
+	return (state == IB_QPS_RTS || state == IB_QPS_ERR) && pb_queue_pending(&qp->sq);
+}
+
+/* as much is done in one go: a ring that somebody fills as fast as it is emptied keeps nobody for ever */
+#define PB_BUDGET 4096
+
+/* Do what there is; sq_lock held. Returns how long to wait before going on, or 0. */
+static unsigned long pb_run_locked(struct pb_qp *qp)
+{
+	u32 status, budget = PB_BUDGET;
+
+	while (pb_has_work(qp)) {
+		if (!budget--)
+			return 1;
+		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
+			if (!pb_queue_peek(&qp->sq, qp->sqe))
+				return 0;
+			pb_complete_send(qp, IB_WC_WR_FLUSH_ERR);
+			continue;
+		}
+		if (qp->waiting && time_before(jiffies, qp->wait_until))
+			return qp->wait_until - jiffies;
+		/* whoever is to die does not do this first */
+		if (fatal_signal_pending(current))
+			return 1;
+		if (!pb_queue_peek(&qp->sq, qp->sqe))
+			return 0;
+		if (!qp->waiting)
+			qp->rnr_left = qp->attr.rnr_retry;
+		qp->waiting = false;
+		status = qp->ib.qp_type == IB_QPT_RC ? pb_do_rc(qp) : pb_do_ud(qp);
+		if (status == PB_AGAIN)
+			continue;
+		qp->retrying = false;
+		/* later work is flushed: it must not overtake the completion */
+		if (status)
+			pb_qp_error(qp, 0);
+		pb_complete_send(qp, status);
+		cond_resched();
+	}
+	return 0;
+}
+
+void pb_run_sq(struct pb_qp *qp)
+{
+	unsigned long delay;
+
+	do {
+		/* what was posted, before the lock: whoever holds it looks again after releasing it */
+		smp_mb();
+		if (!mutex_trylock(&qp->sq_lock))
+			return;
+		delay = pb_run_locked(qp);
+		mutex_unlock(&qp->sq_lock);
+		/* pairs with the barrier above */
+		smp_mb();
+	} while (!delay && pb_has_work(qp));
+	if (delay)
+		mod_delayed_work(pb_wq, &qp->work, delay);
+}
+
+/* Everything that is queued in an errored queue pair completes, as flushed; no lock held. */
+void pb_flush(struct pb_qp *qp)
+{
+	struct peerbar_cqe cqe = { .status = IB_WC_WR_FLUSH_ERR, .opcode = IB_WC_RECV, .qp_num = qp->ib.qp_num };
+
+	unsigned long delay;
+	u32 budget = PB_BUDGET;
+
+	mutex_lock(&qp->sq_lock);
+	delay = pb_run_locked(qp);
+	mutex_unlock(&qp->sq_lock);
+	if (delay)
+		mod_delayed_work(pb_wq, &qp->work, delay);
+	if (qp->srq)
+		return;
+	mutex_lock(&qp->rq_lock);
+	/* from now on, who posts calls; who posted before is seen below */
+	if (READ_ONCE(qp->state) == IB_QPS_ERR) {
+		WRITE_ONCE(*qp->flags, PEERBAR_RING_KICK);
+		smp_mb(); /* pairs with that of whoever posts */
+	}
+	while (READ_ONCE(qp->state) == IB_QPS_ERR && pb_rq_take(qp)) {
+		if (!budget--) {
+			mod_delayed_work(pb_wq, &qp->work, 1);
+			break;
+		}
+		cqe.wr_id = qp->rqe->wr_id;
+		pb_rq_done(qp);
+		pb_complete(qp->ib.recv_cq, qp, &cqe, false);
+	}
+	mutex_unlock(&qp->rq_lock);
+}

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Completion queues, which are polled without the kernel, both ways: ibv_poll_cq(), and ibv_start_poll() with what follows it. */
+#include "provider.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define WC_FLAGS                                                                                                               \
+	(IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_IMM | IBV_WC_EX_WITH_QP_NUM | IBV_WC_EX_WITH_SRC_QP | IBV_WC_EX_WITH_SLID |         \
+	 IBV_WC_EX_WITH_SL | IBV_WC_EX_WITH_DLID_PATH_BITS | IBV_WC_EX_WITH_COMPLETION_TIMESTAMP)
+
+struct create_cq_resp {
+	struct ib_uverbs_create_cq_resp base;
+	struct peerbar_create_cq_resp driver;
+};
+static_assert(offsetof(struct create_cq_resp, driver) == sizeof(struct ib_uverbs_create_cq_resp), "the driver's part follows at once");
+
+struct create_cq_ex_resp {
+	struct ib_uverbs_ex_create_cq_resp base;
+	struct peerbar_create_cq_resp driver;
+};
+static_assert(offsetof(struct create_cq_ex_resp, driver) == sizeof(struct ib_uverbs_ex_create_cq_resp),
+	      "the driver's part follows at once");
+
+struct resize_cq_resp {
+	struct ib_uverbs_resize_cq_resp base;
+	struct peerbar_resize_cq_resp driver;
+};
+static_assert(offsetof(struct resize_cq_resp, driver) == sizeof(struct ib_uverbs_resize_cq_resp), "the driver's part follows at once");
+
+static inline struct peerbar_ring *ring_of(const struct pv_cq *cq)
+{
+	return &((struct peerbar_cq_ring *)cq->memory.base)->cq;
+}
+
+static inline const struct peerbar_cqe *entry_of(const struct pv_cq *cq, uint32_t index)
+{
+	const struct peerbar_cqe *entries = (const void *)((const struct peerbar_cq_ring *)cq->memory.base + 1);
+
+	return &entries[index & (cq->entries - 1)];
+}
+
+static inline void lock(struct pv_cq *cq)
+{
+	if (!cq->unlocked)
+		pthread_spin_lock(&cq->lock);
+}
+
+static inline void unlock(struct pv_cq *cq)
+{
+	if (!cq->unlocked)
+		pthread_spin_unlock(&cq->lock);
+}
+
+static int map_ring(struct ibv_context *context, struct pv_memory *memory, uint64_t offset, uint32_t size, uint32_t entries)
+{
+	int ret;
+
+	ret = pv_map(context, memory, offset, size);
+	if (ret)
+		return ret;
+	if (!pv_ring_fits(memory, sizeof(struct peerbar_cq_ring), entries, sizeof(struct peerbar_cqe), sizeof(struct peerbar_cqe))) {
+		pv_unmap(memory);
+		return EPROTO;
+	}
+	return 0;
+}
+
+/* what both ways of creating have in common, once the kernel has done its part with the result @ret */
+static int created(struct ibv_context *context, struct pv_cq *cq, int ret, const struct peerbar_create_cq_resp *resp)
+{
+	if (!ret) {
+		ret = map_ring(context, &cq->memory, resp->offset, resp->size, resp->entries);
+		if (ret)
+			ibv_cmd_destroy_cq(&cq->vcq.cq);
+	}
+	if (ret) {
+		free(cq);
+		errno = ret;
+		return ret;
+	}
+	cq->entries = resp->entries;
+	pthread_spin_init(&cq->lock, PTHREAD_PROCESS_PRIVATE);
+	return 0;
+}
+
+struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_comp_channel *channel, int comp_vector)
+{
+	struct create_cq_resp resp = { 0 };
+	struct ibv_create_cq cmd;
+	struct pv_cq *cq;
+	int ret;
+
+	cq = calloc(1, sizeof(*cq));
+	if (!cq)
+		return NULL;
+	ret = ibv_cmd_create_cq(context, cqe, channel, comp_vector, &cq->vcq.cq, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	return created(context, cq, ret, &resp.driver) ? NULL : &cq->vcq.cq;
+}
+
+int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
+{
+	struct resize_cq_resp resp = { 0 };
+	struct ibv_resize_cq cmd;
+	struct pv_cq *cq = to_cq(ibv_cq);
+	struct pv_memory memory = { 0 };
+	int ret;
+
+	/* the kernel moves the entries, so nobody may take any meanwhile */
+	lock(cq);
+	ret = ibv_cmd_resize_cq(ibv_cq, cqe, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	if (!ret) {
+		ret = map_ring(ibv_cq->context, &memory, resp.driver.offset, resp.driver.size, resp.driver.entries);
+		/* if that failed, the CQ cannot be polled any more, which is what polling it says */
+		pv_unmap(&cq->memory);
+		cq->memory = memory;
+		cq->entries = resp.driver.entries;
+	}
+	unlock(cq);
+	return ret;
+}
+
+int pv_destroy_cq(struct ibv_cq *ibv_cq)
+{
+	struct pv_cq *cq = to_cq(ibv_cq);
+	int ret;
+
+	ret = ibv_cmd_destroy_cq(ibv_cq);
+	if (ret)
+		return ret;
+	pv_unmap(&cq->memory);
+	pthread_spin_destroy(&cq->lock);
+	free(cq);
+	return 0;
+}
+
+/* ---- ibv_poll_cq() */
+
+static void to_wc(struct ibv_wc *wc, const struct peerbar_cqe *cqe)
+{
+	wc->wr_id = cqe->wr_id;
+	wc->status = cqe->status;
+	wc->opcode = cqe->opcode;
+	wc->vendor_err = cqe->vendor_err;
+	wc->byte_len = cqe->byte_len;
+	wc->imm_data = (__be32)cqe->imm_data;
+	wc->qp_num = cqe->qp_num;
+	wc->src_qp = cqe->src_qp;
+	wc->wc_flags = cqe->wc_flags;
+	wc->pkey_index = cqe->pkey_index;
+	wc->slid = 0;
+	wc->sl = cqe->sl;
+	wc->dlid_path_bits = 0;
+}
+
+int pv_poll_cq(struct ibv_cq *ibv_cq, int count, struct ibv_wc *wc)
+{
+	struct pv_cq *cq = to_cq(ibv_cq);
+	struct peerbar_ring *ring;
+	uint32_t consumer, producer;
+	int n = 0;
+
+	lock(cq);
+	if (!cq->memory.base) {
+		unlock(cq);
+		return -EIO;
+	}
+	ring = ring_of(cq);
+	consumer = ring->consumer;
+	producer = pv_load(&ring->producer);
+	for (; n < count && consumer != producer; n++, consumer++)
+		to_wc(&wc[n], entry_of(cq, consumer));
+	if (n)
+		pv_store(&ring->consumer, consumer);
+	unlock(cq);
+	return n;
+}
+
+/* ---- ibv_start_poll() */
+
+static inline struct pv_cq *to_cq_ex(struct ibv_cq_ex *cq)
+{
+	return container_of(cq, struct pv_cq, vcq.cq_ex);
+}
+
+static inline const struct peerbar_cqe *current_of(struct ibv_cq_ex *cq_ex)
+{
+	const struct pv_cq *cq = to_cq_ex(cq_ex);
+
+	return entry_of(cq, cq->current);
+}
+
+/* looks at the entry after @index; whether there is one */
+static bool advance(struct pv_cq *cq, uint32_t index)
+{
+	const struct peerbar_cqe *cqe;
+
+	if (pv_load(&ring_of(cq)->producer) == index)
+		return false;
+	cq->current = index;
+	cqe = entry_of(cq, index);
+	cq->vcq.cq_ex.wr_id = cqe->wr_id;
+	cq->vcq.cq_ex.status = cqe->status;
+	return true;
+}
+
+static int start_poll(struct ibv_cq_ex *cq_ex, struct ibv_poll_cq_attr *attr)
+{
+	struct pv_cq *cq = to_cq_ex(cq_ex);
+	int ret = 0;
+
+	if (attr->comp_mask)
+		return EINVAL;
+	lock(cq);
+	if (!cq->memory.base)
+		ret = EIO;
+	else if (!advance(cq, ring_of(cq)->consumer))
+		ret = ENOENT;
+	if (ret)
+		unlock(cq);
+	return ret;
+}
+
+/* end_poll follows, whether there was another entry or not */
+static int next_poll(struct ibv_cq_ex *cq_ex)
+{
+	struct pv_cq *cq = to_cq_ex(cq_ex);
+	uint32_t current = cq->current;
+
+	if (!advance(cq, current + 1))
+		return ENOENT;
+	pv_store(&ring_of(cq)->consumer, current + 1);
+	return 0;
+}
+
+static void end_poll(struct ibv_cq_ex *cq_ex)
+{
+	struct pv_cq *cq = to_cq_ex(cq_ex);
+
+	pv_store(&ring_of(cq)->consumer, cq->current + 1);
+	unlock(cq);
+}
+
+static enum ibv_wc_opcode read_opcode(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->opcode;
+}
+
+static uint32_t read_vendor_err(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->vendor_err;
+}
+
+static unsigned int read_wc_flags(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->wc_flags;
+}
+
+static uint32_t read_byte_len(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->byte_len;
+}
+
+static __be32 read_imm_data(struct ibv_cq_ex *cq)
+{
+	return (__be32)current_of(cq)->imm_data;
+}
+
+static uint32_t read_qp_num(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->qp_num;
+}
+
+static uint32_t read_src_qp(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->src_qp;
+}
+
+/* Ethernet has no LIDs */
+static uint32_t read_slid(struct ibv_cq_ex *cq)
+{
+	(void)cq;
+	return 0;
+}
+
+static uint8_t read_sl(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->sl;
+}
+
+static uint8_t read_dlid_path_bits(struct ibv_cq_ex *cq)
+{
+	(void)cq;
+	return 0;
+}
+
+static uint64_t read_completion_ts(struct ibv_cq_ex *cq)
+{
+	return current_of(cq)->timestamp;
+}
+
+struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_init_attr_ex *attr)
+{
+	struct create_cq_ex_resp resp = { 0 };
+	struct ibv_create_cq_ex cmd;
+	struct ibv_cq_ex *ex;
+	struct pv_cq *cq;
+	int ret;
+
+	if ((attr->wc_flags & ~(uint64_t)WC_FLAGS) || (attr->comp_mask & ~IBV_CQ_INIT_ATTR_MASK_FLAGS) ||
+	    ((attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) && (attr->flags & ~IBV_CREATE_CQ_ATTR_SINGLE_THREADED))) {
+		errno = EOPNOTSUPP;
+		return NULL;
+	}
+	cq = calloc(1, sizeof(*cq));
+	if (!cq)
+		return NULL;
+	/* every completion has its time stamp, so the kernel need not be asked for them */
+#ifdef CREATE_CQ_EX_TAKES_PROV_ATTR
+	ret = ibv_cmd_create_cq_ex(context, attr, NULL, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp),
+				   CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
+#else
+	ret = ibv_cmd_create_cq_ex(context, attr, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
+#endif
+	if (created(context, cq, ret, &resp.driver))
+		return NULL;
+	cq->unlocked = (attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) && (attr->flags & IBV_CREATE_CQ_ATTR_SINGLE_THREADED);
+	ex = &cq->vcq.cq_ex;
+	ex->start_poll = start_poll;
+	ex->next_poll = next_poll;
+	ex->end_poll = end_poll;
+	ex->read_opcode = read_opcode;
+	ex->read_vendor_err = read_vendor_err;
+	ex->read_wc_flags = read_wc_flags;
+	if (attr->wc_flags & IBV_WC_EX_WITH_BYTE_LEN)
+		ex->read_byte_len = read_byte_len;
+	if (attr->wc_flags & IBV_WC_EX_WITH_IMM)
+		ex->read_imm_data = read_imm_data;
+	if (attr->wc_flags & IBV_WC_EX_WITH_QP_NUM)
+		ex->read_qp_num = read_qp_num;
+	if (attr->wc_flags & IBV_WC_EX_WITH_SRC_QP)
+		ex->read_src_qp = read_src_qp;
+	if (attr->wc_flags & IBV_WC_EX_WITH_SLID)
+		ex->read_slid = read_slid;
+	if (attr->wc_flags & IBV_WC_EX_WITH_SL)
+		ex->read_sl = read_sl;
+	if (attr->wc_flags & IBV_WC_EX_WITH_DLID_PATH_BITS)
+		ex->read_dlid_path_bits = read_dlid_path_bits;
+	if (attr->wc_flags & IBV_WC_EX_WITH_COMPLETION_TIMESTAMP)
+		ex->read_completion_ts = read_completion_ts;
+	return ex;
+}

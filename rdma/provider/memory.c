@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Memory that the kernel shares; protection domains, memory regions and windows, and address handles, which are all the kernel's. */
+#include "provider.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offset, uint32_t size)
+{
+	void *base;
+
+	base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, context->cmd_fd, (off_t)offset);
+	if (base == MAP_FAILED)
+		return errno;
+	memory->base = base;
+	memory->size = size;
+	return 0;
+}
+
+void pv_unmap(struct pv_memory *memory)
+{
+	if (memory->base)
+		munmap(memory->base, memory->size);
+	memory->base = NULL;
+	memory->size = 0;
+}
+
+/* pv_ring_fits(): whether @entries of @stride bytes, @least bytes or more, at @offset are what they should be */
+bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries, uint32_t stride, size_t least)
+{
+	return entries && !(entries & (entries - 1)) && stride >= least && stride % 4 == 0 && offset <= memory->size &&
+	       (uint64_t)entries * stride <= memory->size - offset;
+}
+
+/* ---- protection domains */
+
+struct alloc_pd_resp {
+	struct ib_uverbs_alloc_pd_resp base;
+	struct peerbar_alloc_pd_resp driver;
+};
+static_assert(offsetof(struct alloc_pd_resp, driver) == sizeof(struct ib_uverbs_alloc_pd_resp), "the driver's part follows at once");
+
+struct ibv_pd *pv_alloc_pd(struct ibv_context *context)
+{
+	struct alloc_pd_resp resp = { 0 };
+	struct ibv_alloc_pd cmd;
+	struct ibv_pd *pd;
+	int ret;
+
+	pd = calloc(1, sizeof(*pd));
+	if (!pd)
+		return NULL;
+	ret = ibv_cmd_alloc_pd(context, pd, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	if (ret) {
+		free(pd);
+		errno = ret;
+		return NULL;
+	}
+	return pd;
+}
+
+int pv_dealloc_pd(struct ibv_pd *pd)
+{
+	int ret = ibv_cmd_dealloc_pd(pd);
+
+	if (!ret)
+		free(pd);
+	return ret;
+}
+
+/* ---- memory regions */
+
+static struct ibv_mr *registered(struct verbs_mr *vmr, int ret)
+{
+	if (ret) {
+		free(vmr);
+		errno = ret;
+		return NULL;
+	}
+	return &vmr->ibv_mr;
+}
+
+struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64_t iova, int access)
+{
+	struct ib_uverbs_reg_mr_resp resp = { 0 };
+	struct ibv_reg_mr cmd;
+	struct verbs_mr *vmr;
+
+	vmr = calloc(1, sizeof(*vmr));
+	if (!vmr)
+		return NULL;
+	return registered(vmr, ibv_cmd_reg_mr(pd, address, length, iova, access, vmr, &cmd, sizeof(cmd), &resp, sizeof(resp)));
+}
+
+struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access)
+{
+	struct verbs_mr *vmr;
+
+	vmr = calloc(1, sizeof(*vmr));
+	if (!vmr)
+		return NULL;
+#ifdef REG_DMABUF_MR_TAKES_DRIVER
+	return registered(vmr, ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr, NULL));
+#else
+	return registered(vmr, ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr));
+#endif
+}
+
+int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length, int access)
+{
+	struct ib_uverbs_rereg_mr_resp resp;
+	struct ibv_rereg_mr cmd;
+
+	return ibv_cmd_rereg_mr(vmr, flags, address, length, (uintptr_t)address, access, pd, &cmd, sizeof(cmd), &resp, sizeof(resp));
+}
+
+int pv_dereg_mr(struct verbs_mr *vmr)
+{
+	int ret = ibv_cmd_dereg_mr(vmr);
+
+	if (!ret)
+		free(vmr);
+	return ret;
+}
+
+/* ---- memory windows */
+
+struct ibv_mw *pv_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type)
+{
+	struct ib_uverbs_alloc_mw_resp resp = { 0 };
+	struct ibv_alloc_mw cmd = { 0 };
+	struct ibv_mw *mw;
+	int ret;
+
+	mw = calloc(1, sizeof(*mw));
+	if (!mw)
+		return NULL;
+	ret = ibv_cmd_alloc_mw(pd, type, mw, &cmd, sizeof(cmd), &resp, sizeof(resp));
+	if (ret) {
+		free(mw);
+		errno = ret;
+		return NULL;
+	}
+	return mw;
+}
+
+int pv_dealloc_mw(struct ibv_mw *mw)
+{
+	int ret = ibv_cmd_dealloc_mw(mw);
+
+	if (!ret)
+		free(mw);
+	return ret;
+}
+
+/* ---- address handles */
+
+struct create_ah_resp {
+	struct ib_uverbs_create_ah_resp base;
+	struct peerbar_create_ah_resp driver;
+};
+static_assert(offsetof(struct create_ah_resp, driver) == sizeof(struct ib_uverbs_create_ah_resp), "the driver's part follows at once");
+
+struct ibv_ah *pv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
+{
+	struct create_ah_resp resp = { 0 };
+	struct pv_ah *ah;
+	int ret;
+
+	ah = calloc(1, sizeof(*ah));
+	if (!ah)
+		return NULL;
+	ret = ibv_cmd_create_ah(pd, &ah->ah, attr, &resp.base, sizeof(resp));
+	if (ret) {
+		free(ah);
+		errno = ret;
+		return NULL;
+	}
+	ah->ahn = resp.driver.ahn;
+	return &ah->ah;
+}
+
+int pv_destroy_ah(struct ibv_ah *ah)
+{
+	int ret = ibv_cmd_destroy_ah(ah);
+
+	if (!ret)
+		free(to_ah(ah));
+	return ret;
+}

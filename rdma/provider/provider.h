@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The libibverbs provider of peerbar devices. Queues are rings in memory that the kernel shares (peerbar-abi.h): receives are
+ * posted and completions are polled without it, and it is called once for every list of sends.
+ */
+#ifndef PEERBAR_PROVIDER_H
+#define PEERBAR_PROVIDER_H
+
+#include <config.h>
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <infiniband/driver.h>
+#include <rdma/peerbar-abi.h>
+
+#include "peerbardv.h"
+
+/* memory that the kernel shares */
+struct pv_memory {
+	void *base;
+	size_t size;
+};
+
+struct pv_context {
+	struct verbs_context vctx;
+	/* the ring of revoked keys, and its eventfd */
+	struct pv_memory memory;
+	pthread_spinlock_t lock;
+	uint32_t entries;
+	uint32_t lost;
+	int event_fd;
+};
+
+struct pv_ah {
+	struct ibv_ah ah;
+	uint32_t ahn;
+};
+
+struct pv_cq {
+	struct verbs_cq vcq;
+	struct pv_memory memory;
+	/* of a CQ whose user promised to poll from one thread at a time, nobody takes it */
+	pthread_spinlock_t lock;
+	bool unlocked;
+	uint32_t entries;
+	/* between start_poll and end_poll: the index of the current entry */
+	uint32_t current;
+};
+
+/* the receives of a QP or of an SRQ */
+struct pv_rq {
+	struct peerbar_ring *ring;
+	const uint32_t *flags;
+	void *first;
+	uint32_t entries;
+	uint32_t stride;
+	uint32_t max_sge;
+	pthread_spinlock_t lock;
+};
+
+struct pv_srq {
+	struct verbs_srq vsrq;
+	struct pv_memory memory;
+	struct pv_rq rq;
+	uint32_t srqn;
+};
+
+struct pv_sq {
+	struct peerbar_ring *ring;
+	void *first;
+	uint32_t entries;
+	uint32_t stride;
+	uint32_t max_sge;
+	uint32_t max_inline;
+	pthread_spinlock_t lock;
+	/* between wr_start and wr_complete: the index after the last entry, that entry, and what went wrong first */
+	uint32_t next;
+	struct peerbar_sqe *last;
+	int error;
+};
+
+struct pv_qp {
+	struct verbs_qp vqp;
+	struct pv_memory memory;
+	struct pv_sq sq;
+	struct pv_rq rq;
+};
+
+static inline struct pv_context *to_context(struct ibv_context *context)
+{
+	return container_of(context, struct pv_context, vctx.context);
+}
+
+static inline struct pv_ah *to_ah(struct ibv_ah *ah)
+{
+	return container_of(ah, struct pv_ah, ah);
+}
+
+static inline struct pv_cq *to_cq(struct ibv_cq *cq)
+{
+	return container_of(cq, struct pv_cq, vcq.cq);
+}
+
+static inline struct pv_srq *to_srq(struct ibv_srq *srq)
+{
+	return container_of(srq, struct pv_srq, vsrq.srq);
+}
+
+static inline struct pv_qp *to_qp(struct ibv_qp *qp)
+{
+	return container_of(qp, struct pv_qp, vqp.qp);
+}
+
+/* an index that the kernel moves: what it wrote before is seen after */
+static inline uint32_t pv_load(const uint32_t *index)
+{
+	return __atomic_load_n(index, __ATOMIC_ACQUIRE);
+}
+
+/* an index of our own: what we wrote before, the kernel sees when it sees this */
+static inline void pv_store(uint32_t *index, uint32_t value)
+{
+	__atomic_store_n(index, value, __ATOMIC_RELEASE);
+}
+
+static inline bool pv_full(const struct peerbar_ring *ring, uint32_t producer, uint32_t entries)
+{
+	return producer - pv_load(&ring->consumer) >= entries;
+}
+
+/* memory.c */
+int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offset, uint32_t size);
+void pv_unmap(struct pv_memory *memory);
+bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries, uint32_t stride, size_t least);
+
+struct ibv_pd *pv_alloc_pd(struct ibv_context *context);
+int pv_dealloc_pd(struct ibv_pd *pd);
+struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64_t iova, int access);
+struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access);
+int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length, int access);
+int pv_dereg_mr(struct verbs_mr *vmr);
+struct ibv_mw *pv_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type);
+int pv_dealloc_mw(struct ibv_mw *mw);
+struct ibv_ah *pv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr);
+int pv_destroy_ah(struct ibv_ah *ah);
+
+/* cq.c */
+struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_comp_channel *channel, int comp_vector);
+struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_init_attr_ex *attr);
+int pv_resize_cq(struct ibv_cq *cq, int cqe);
+int pv_destroy_cq(struct ibv_cq *cq);
+int pv_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc);
+
+/* recv.c */
+int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags, uint32_t offset,
+	       uint32_t entries, uint32_t stride, uint32_t max_sge);
+struct ibv_srq *pv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr);
+struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_init_attr_ex *attr);
+int pv_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask);
+int pv_query_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr);
+int pv_get_srq_num(struct ibv_srq *srq, uint32_t *number);
+int pv_destroy_srq(struct ibv_srq *srq);
+int pv_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
+int pv_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
+
+/* qp.c */
+struct ibv_qp *pv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr);
+struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_attr_ex *attr);
+int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask, struct ibv_qp_init_attr *init);
+int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);
+int pv_destroy_qp(struct ibv_qp *qp);
+
+/* send.c */
+int pv_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad);
+int pv_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw, struct ibv_mw_bind *bind);
+bool pv_send_ops_supported(enum ibv_qp_type type, uint64_t ops);
+void pv_set_send_ops(struct ibv_qp_ex *qp, uint64_t ops);
+
+#endif

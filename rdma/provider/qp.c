@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Queue pairs: made, asked, changed and destroyed by the kernel; their memory is mapped here. */
+#include "provider.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct create_qp_resp {
+	struct ib_uverbs_create_qp_resp base;
+	struct peerbar_create_qp_resp driver;
+};
+static_assert(offsetof(struct create_qp_resp, driver) == sizeof(struct ib_uverbs_create_qp_resp), "the driver's part follows at once");
+
+static int sq_init(struct pv_qp *qp, const struct peerbar_create_qp_resp *resp, const struct ibv_qp_cap *cap)
+{
+	size_t payload = (size_t)cap->max_send_sge * sizeof(struct peerbar_sge);
+	struct peerbar_qp_ring *ring = qp->memory.base;
+	struct pv_sq *sq = &qp->sq;
+
+	if (payload < resp->max_inline)
+		payload = resp->max_inline;
+	if (!pv_ring_fits(&qp->memory, resp->sq_entries_offset, resp->sq_entries, resp->sq_stride, sizeof(struct peerbar_sqe) + payload))
+		return EPROTO;
+	sq->ring = &ring->sq;
+	sq->first = (char *)qp->memory.base + resp->sq_entries_offset;
+	sq->entries = resp->sq_entries;
+	sq->stride = resp->sq_stride;
+	sq->max_sge = cap->max_send_sge;
+	sq->max_inline = resp->max_inline;
+	return 0;
+}
+
+static int map_queues(struct ibv_context *context, struct pv_qp *qp, const struct peerbar_create_qp_resp *resp,
+		      const struct ibv_qp_cap *cap)
+{
+	struct peerbar_qp_ring *ring;
+	int ret;
+
+	ret = pv_map(context, &qp->memory, resp->offset, resp->size);
+	if (ret)
+		return ret;
+	ring = qp->memory.base;
+	ret = sq_init(qp, resp, cap);
+	if (!ret && resp->rq_entries)
+		ret = pv_rq_init(&qp->rq, &qp->memory, &ring->rq, &ring->flags, resp->rq_entries_offset, resp->rq_entries, resp->rq_stride,
+				 cap->max_recv_sge);
+	if (ret)
+		pv_unmap(&qp->memory);
+	return ret;
+}
+
+struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_attr_ex *attr)
+{
+	uint64_t ops = attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS ? attr->send_ops_flags : 0;
+	struct create_qp_resp resp = { 0 };
+	struct ibv_create_qp cmd;
+	struct pv_qp *qp;
+	int ret;
+
+	if ((attr->comp_mask & ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS)) || !pv_send_ops_supported(attr->qp_type, ops)) {
+		errno = EOPNOTSUPP;
+		return NULL;
+	}
+	qp = calloc(1, sizeof(*qp));
+	if (!qp)
+		return NULL;
+	ret = ibv_cmd_create_qp_ex(context, &qp->vqp, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	if (!ret) {
+		ret = map_queues(context, qp, &resp.driver, &attr->cap);
+		if (ret)
+			ibv_cmd_destroy_qp(&qp->vqp.qp);
+	}
+	if (ret) {
+		free(qp);
+		errno = ret;
+		return NULL;
+	}
+	pthread_spin_init(&qp->sq.lock, PTHREAD_PROCESS_PRIVATE);
+	pthread_spin_init(&qp->rq.lock, PTHREAD_PROCESS_PRIVATE);
+	if (attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) {
+		pv_set_send_ops(&qp->vqp.qp_ex, ops);
+		qp->vqp.comp_mask |= VERBS_QP_EX;
+	}
+	return &qp->vqp.qp;
+}
+
+struct ibv_qp *pv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
+{
+	struct ibv_qp_init_attr_ex ex = {
+		.qp_context = attr->qp_context,
+		.send_cq = attr->send_cq,
+		.recv_cq = attr->recv_cq,
+		.srq = attr->srq,
+		.cap = attr->cap,
+		.qp_type = attr->qp_type,
+		.sq_sig_all = attr->sq_sig_all,
+		.comp_mask = IBV_QP_INIT_ATTR_PD,
+		.pd = pd,
+	};
+	struct ibv_qp *qp;
+
+	qp = pv_create_qp_ex(pd->context, &ex);
+	if (qp)
+		attr->cap = ex.cap;
+	return qp;
+}
+
+int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask, struct ibv_qp_init_attr *init)
+{
+	struct ibv_query_qp cmd;
+
+	return ibv_cmd_query_qp(qp, attr, mask, init, &cmd, sizeof(cmd));
+}
+
+int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
+{
+	struct ibv_modify_qp cmd = { 0 };
+
+	return ibv_cmd_modify_qp(qp, attr, mask, &cmd, sizeof(cmd));
+}
+
+int pv_destroy_qp(struct ibv_qp *ibv_qp)
+{
+	struct pv_qp *qp = to_qp(ibv_qp);
+	int ret;
+
+	/* completions that are in a CQ already stay there: an entry says all that there is to know about it */
+	ret = ibv_cmd_destroy_qp(ibv_qp);
+	if (ret)
+		return ret;
+	pv_unmap(&qp->memory);
+	pthread_spin_destroy(&qp->sq.lock);
+	pthread_spin_destroy(&qp->rq.lock);
+	free(qp);
+	return 0;
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Receives, of queue pairs and of SRQs: posting one calls the kernel only if that asks to be told. */
+#include "provider.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static_assert(sizeof(struct ibv_sge) == sizeof(struct peerbar_sge) && offsetof(struct ibv_sge, addr) == offsetof(struct peerbar_sge, addr) &&
+		      offsetof(struct ibv_sge, length) == offsetof(struct peerbar_sge, length) &&
+		      offsetof(struct ibv_sge, lkey) == offsetof(struct peerbar_sge, lkey),
+	      "struct peerbar_sge is struct ibv_sge");
+
+/* pv_rq_init(): a queue of @entries at @offset in @memory; EPROTO if it cannot be there */
+int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags, uint32_t offset,
+	       uint32_t entries, uint32_t stride, uint32_t max_sge)
+{
+	if (!pv_ring_fits(memory, offset, entries, stride, sizeof(struct peerbar_rqe) + (size_t)max_sge * sizeof(struct peerbar_sge)))
+		return EPROTO;
+	rq->ring = ring;
+	rq->flags = flags;
+	rq->first = (char *)memory->base + offset;
+	rq->entries = entries;
+	rq->stride = stride;
+	rq->max_sge = max_sge;
+	return 0;
+}
+
+/* posts a list; sets @kick if the kernel wants to know */
+static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad, bool *kick)
+{
+	struct peerbar_rqe *rqe;
+	uint32_t producer;
+	int ret = 0;
+
+	pthread_spin_lock(&rq->lock);
+	producer = rq->ring->producer;
+	for (; wr; wr = wr->next) {
+		if ((unsigned int)wr->num_sge > rq->max_sge)
+			ret = EINVAL;
+		else if (pv_full(rq->ring, producer, rq->entries))
+			ret = ENOMEM;
+		if (ret) {
+			*bad = wr;
+			break;
+		}
+		rqe = (void *)((char *)rq->first + (size_t)(producer & (rq->entries - 1)) * rq->stride);
+		rqe->wr_id = wr->wr_id;
+		rqe->num_sge = wr->num_sge;
+		rqe->reserved = 0;
+		if (wr->num_sge)
+			memcpy(rqe->sge, wr->sg_list, wr->num_sge * sizeof(*rqe->sge));
+		producer++;
+	}
+	pv_store(&rq->ring->producer, producer);
+	pthread_spin_unlock(&rq->lock);
+	/* either the kernel sees the new index, or we see that it waits for one */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	*kick = __atomic_load_n(rq->flags, __ATOMIC_RELAXED) & PEERBAR_RING_KICK;
+	return ret;
+}
+
+int pv_post_recv(struct ibv_qp *ibv_qp, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
+{
+	struct pv_qp *qp = to_qp(ibv_qp);
+	struct ibv_recv_wr *none;
+	bool kick;
+	int ret;
+
+	if (!qp->rq.ring || ibv_qp->state == IBV_QPS_RESET) {
+		*bad = wr;
+		return EINVAL;
+	}
+	ret = post(&qp->rq, wr, bad, &kick);
+	if (kick)
+		ibv_cmd_post_recv(ibv_qp, NULL, &none);
+	return ret;
+}
+
+/* ---- shared receive queues */
+
+struct create_srq_resp {
+	struct ib_uverbs_create_srq_resp base;
+	struct peerbar_create_srq_resp driver;
+};
+static_assert(offsetof(struct create_srq_resp, driver) == sizeof(struct ib_uverbs_create_srq_resp), "the driver's part follows at once");
+
+/* what both ways of creating have in common, once the kernel has done its part with the result @ret */
+static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, int ret, const struct peerbar_create_srq_resp *resp,
+			       uint32_t max_sge)
+{
+	struct peerbar_srq_ring *ring;
+
+	if (!ret) {
+		ret = pv_map(context, &srq->memory, resp->offset, resp->size);
+		ring = srq->memory.base;
+		if (!ret)
+			ret = pv_rq_init(&srq->rq, &srq->memory, &ring->rq, &ring->flags, sizeof(*ring), resp->entries, resp->stride, max_sge);
+		if (ret) {
+			pv_unmap(&srq->memory);
+			ibv_cmd_destroy_srq(&srq->vsrq.srq);
+		}
+	}
+	if (ret) {
+		free(srq);
+		errno = ret;
+		return NULL;
+	}
+	srq->srqn = resp->srqn;
+	pthread_spin_init(&srq->rq.lock, PTHREAD_PROCESS_PRIVATE);
+	return &srq->vsrq.srq;
+}
+
+struct ibv_srq *pv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr)
+{
+	struct create_srq_resp resp = { 0 };
+	struct ibv_create_srq cmd;
+	struct pv_srq *srq;
+	int ret;
+
+	srq = calloc(1, sizeof(*srq));
+	if (!srq)
+		return NULL;
+	ret = ibv_cmd_create_srq(pd, &srq->vsrq.srq, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	return created(pd->context, srq, ret, &resp.driver, attr->attr.max_sge);
+}
+
+struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_init_attr_ex *attr)
+{
+	struct create_srq_resp resp = { 0 };
+	struct ibv_create_xsrq cmd;
+	struct pv_srq *srq;
+	int ret;
+
+	if ((attr->comp_mask & ~(IBV_SRQ_INIT_ATTR_TYPE | IBV_SRQ_INIT_ATTR_PD)) ||
+	    ((attr->comp_mask & IBV_SRQ_INIT_ATTR_TYPE) && attr->srq_type != IBV_SRQT_BASIC)) {
+		errno = EOPNOTSUPP;
+		return NULL;
+	}
+	srq = calloc(1, sizeof(*srq));
+	if (!srq)
+		return NULL;
+	ret = ibv_cmd_create_srq_ex(context, &srq->vsrq, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	return created(context, srq, ret, &resp.driver, attr->attr.max_sge);
+}
+
+int pv_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask)
+{
+	struct ibv_modify_srq cmd;
+
+	/* there is no way to be told of another ring */
+	if (mask & IBV_SRQ_MAX_WR)
+		return EOPNOTSUPP;
+	return ibv_cmd_modify_srq(srq, attr, mask, &cmd, sizeof(cmd));
+}
+
+int pv_query_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr)
+{
+	struct ibv_query_srq cmd;
+
+	return ibv_cmd_query_srq(srq, attr, &cmd, sizeof(cmd));
+}
+
+int pv_get_srq_num(struct ibv_srq *srq, uint32_t *number)
+{
+	*number = to_srq(srq)->srqn;
+	return 0;
+}
+
+int pv_destroy_srq(struct ibv_srq *ibv_srq)
+{
+	struct pv_srq *srq = to_srq(ibv_srq);
+	int ret;
+
+	ret = ibv_cmd_destroy_srq(ibv_srq);
+	if (ret)
+		return ret;
+	pv_unmap(&srq->memory);
+	pthread_spin_destroy(&srq->rq.lock);
+	free(srq);
+	return 0;
+}
+
+int pv_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
+{
+	struct ibv_recv_wr *none;
+	bool kick;
+	int ret;
+
+	ret = post(&to_srq(srq)->rq, wr, bad, &kick);
+	if (kick)
+		ibv_cmd_post_srq_recv(srq, NULL, &none);
+	return ret;
+}

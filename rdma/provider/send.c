@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Sends, posted as a list (ibv_post_send()) or one by one (ibv_wr_start() and what follows it): entries are written into the ring,
+ * its index is moved, and one call has the kernel do the work.
+ */
+#include "provider.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* the kernel knows opcodes by the numbers of its own header */
+static_assert((int)IBV_WR_RDMA_WRITE == (int)IB_UVERBS_WR_RDMA_WRITE && (int)IBV_WR_RDMA_WRITE_WITH_IMM == (int)IB_UVERBS_WR_RDMA_WRITE_WITH_IMM &&
+		      (int)IBV_WR_SEND == (int)IB_UVERBS_WR_SEND && (int)IBV_WR_SEND_WITH_IMM == (int)IB_UVERBS_WR_SEND_WITH_IMM &&
+		      (int)IBV_WR_RDMA_READ == (int)IB_UVERBS_WR_RDMA_READ && (int)IBV_WR_LOCAL_INV == (int)IB_UVERBS_WR_LOCAL_INV &&
+		      (int)IBV_WR_ATOMIC_CMP_AND_SWP == (int)IB_UVERBS_WR_ATOMIC_CMP_AND_SWP &&
+		      (int)IBV_WR_ATOMIC_FETCH_AND_ADD == (int)IB_UVERBS_WR_ATOMIC_FETCH_AND_ADD &&
+		      (int)IBV_WR_BIND_MW == (int)IB_UVERBS_WR_BIND_MW && (int)IBV_WR_SEND_WITH_INV == (int)IB_UVERBS_WR_SEND_WITH_INV,
+	      "enum ibv_wr_opcode is enum ib_uverbs_wr_opcode");
+
+#define OP(name) (1u << IBV_WR_##name)
+#define UD_OPCODES (OP(SEND) | OP(SEND_WITH_IMM))
+#define INLINE_OPCODES (OP(SEND) | OP(SEND_WITH_IMM) | OP(SEND_WITH_INV) | OP(RDMA_WRITE) | OP(RDMA_WRITE_WITH_IMM))
+#define RC_OPCODES                                                                                                             \
+	(INLINE_OPCODES | OP(RDMA_READ) | OP(ATOMIC_CMP_AND_SWP) | OP(ATOMIC_FETCH_AND_ADD) | OP(LOCAL_INV) | OP(BIND_MW))
+
+#define SEND_FLAGS (IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | IBV_SEND_INLINE)
+
+static bool opcode_valid(enum ibv_qp_type type, unsigned int opcode)
+{
+	uint32_t opcodes = type == IBV_QPT_RC ? RC_OPCODES : type == IBV_QPT_UD ? UD_OPCODES : 0;
+
+	return opcode < 32 && (opcodes & 1u << opcode);
+}
+
+/* before RTS nothing can be sent; what comes after it flushes, or waits, in the kernel */
+static bool can_send(const struct ibv_qp *qp)
+{
+	return qp->state != IBV_QPS_RESET && qp->state != IBV_QPS_INIT && qp->state != IBV_QPS_RTR;
+}
+
+static struct peerbar_sqe *entry_of(const struct pv_sq *sq, uint32_t index)
+{
+	return (void *)((char *)sq->first + (size_t)(index & (sq->entries - 1)) * sq->stride);
+}
+
+/* has the kernel do what is in the ring */
+static int ring_doorbell(struct ibv_qp *qp)
+{
+	struct ibv_send_wr *none;
+	int ret;
+
+	do
+		ret = ibv_cmd_post_send(qp, NULL, &none);
+	while (ret == EINTR);
+	return ret;
+}
+
+/* ---- ibv_post_send() */
+
+static int put_inline(const struct pv_sq *sq, struct peerbar_sqe *sqe, const struct ibv_send_wr *wr)
+{
+	char *to = (char *)sqe->sge;
+	uint32_t length = 0;
+	int i;
+
+	for (i = 0; i < wr->num_sge; i++) {
+		if (wr->sg_list[i].length > sq->max_inline - length)
+			return EINVAL;
+		memcpy(to + length, (const void *)(uintptr_t)wr->sg_list[i].addr, wr->sg_list[i].length);
+		length += wr->sg_list[i].length;
+	}
+	sqe->inline_len = length;
+	return 0;
+}
+
+static void put_bind(struct peerbar_sqe *sqe, const struct ibv_mw *mw, uint32_t rkey, const struct ibv_mw_bind_info *info)
+{
+	sqe->mw.addr = info->addr;
+	sqe->mw.length = info->length;
+	/* a window of no length is bound to nothing */
+	sqe->mw.mr_lkey = info->mr ? info->mr->lkey : 0;
+	sqe->mw.mw_rkey = mw->rkey;
+	sqe->mw.new_rkey = rkey;
+	sqe->mw.access = info->mw_access_flags;
+}
+
+/* what depends on the opcode */
+static void put_operation(struct peerbar_sqe *sqe, enum ibv_qp_type type, const struct ibv_send_wr *wr)
+{
+	switch (wr->opcode) {
+	case IBV_WR_RDMA_WRITE:
+	case IBV_WR_RDMA_WRITE_WITH_IMM:
+	case IBV_WR_RDMA_READ:
+		sqe->rdma.remote_addr = wr->wr.rdma.remote_addr;
+		sqe->rdma.rkey = wr->wr.rdma.rkey;
+		break;
+	case IBV_WR_ATOMIC_CMP_AND_SWP:
+	case IBV_WR_ATOMIC_FETCH_AND_ADD:
+		sqe->atomic.remote_addr = wr->wr.atomic.remote_addr;
+		sqe->atomic.compare_add = wr->wr.atomic.compare_add;
+		sqe->atomic.swap = wr->wr.atomic.swap;
+		sqe->atomic.rkey = wr->wr.atomic.rkey;
+		break;
+	case IBV_WR_BIND_MW:
+		put_bind(sqe, wr->bind_mw.mw, wr->bind_mw.rkey, &wr->bind_mw.bind_info);
+		break;
+	default:
+		if (type == IBV_QPT_UD) {
+			sqe->ud.ahn = to_ah(wr->wr.ud.ah)->ahn;
+			sqe->ud.remote_qpn = wr->wr.ud.remote_qpn;
+			sqe->ud.remote_qkey = wr->wr.ud.remote_qkey;
+		}
+	}
+}
+
+static int post_one(const struct pv_sq *sq, uint32_t producer, enum ibv_qp_type type, const struct ibv_send_wr *wr)
+{
+	struct peerbar_sqe *sqe;
+
+	if (!opcode_valid(type, wr->opcode) || (wr->send_flags & ~SEND_FLAGS) || (unsigned int)wr->num_sge > sq->max_sge ||
+	    ((wr->send_flags & IBV_SEND_INLINE) && !(INLINE_OPCODES & 1u << wr->opcode)))
+		return EINVAL;
+	if (pv_full(sq->ring, producer, sq->entries))
+		return ENOMEM;
+	sqe = entry_of(sq, producer);
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->wr_id = wr->wr_id;
+	sqe->opcode = wr->opcode;
+	sqe->flags = wr->send_flags;
+	/* or the rkey to invalidate, which shares its place */
+	sqe->imm_data = (uint32_t)wr->imm_data;
+	put_operation(sqe, type, wr);
+	if (wr->send_flags & IBV_SEND_INLINE)
+		return put_inline(sq, sqe, wr);
+	if (wr->opcode == IBV_WR_LOCAL_INV || wr->opcode == IBV_WR_BIND_MW)
+		return 0;
+	sqe->num_sge = wr->num_sge;
+	if (wr->num_sge)
+		memcpy(sqe->sge, wr->sg_list, wr->num_sge * sizeof(*sqe->sge));
+	return 0;
+}
+
+int pv_post_send(struct ibv_qp *ibv_qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
+{
+	struct pv_qp *qp = to_qp(ibv_qp);
+	struct ibv_send_wr *first = wr;
+	struct pv_sq *sq = &qp->sq;
+	uint32_t producer;
+	int ret = 0, bell;
+
+	if (!can_send(ibv_qp)) {
+		*bad = wr;
+		return EINVAL;
+	}
+	pthread_spin_lock(&sq->lock);
+	producer = sq->ring->producer;
+	for (; wr; wr = wr->next) {
+		ret = post_one(sq, producer, ibv_qp->qp_type, wr);
+		if (ret) {
+			*bad = wr;
+			break;
+		}
+		producer++;
+	}
+	pv_store(&sq->ring->producer, producer);
+	pthread_spin_unlock(&sq->lock);
+	if (wr == first)
+		return ret;
+	bell = ring_doorbell(ibv_qp);
+	if (bell) {
+		*bad = first;
+		return bell;
+	}
+	return ret;
+}
+
+int pv_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw, struct ibv_mw_bind *bind)
+{
+	struct ibv_send_wr wr = {
+		.wr_id = bind->wr_id,
+		.opcode = IBV_WR_BIND_MW,
+		.send_flags = bind->send_flags,
+		.bind_mw = { .mw = mw, .rkey = ibv_inc_rkey(mw->rkey), .bind_info = bind->bind_info },
+	};
+	struct ibv_send_wr *bad;
+	int ret;
+
+	if (bind->bind_info.mw_access_flags & IBV_ACCESS_ZERO_BASED)
+		return EINVAL;
+	ret = pv_post_send(qp, &wr, &bad);
+	if (!ret)
+		mw->rkey = wr.bind_mw.rkey;
+	return ret;
+}
+
+/* ---- ibv_wr_start(): the lock is held until wr_complete or wr_abort */
+
+static inline struct pv_sq *to_sq(struct ibv_qp_ex *qp)
+{
+	return &container_of(qp, struct pv_qp, vqp.qp_ex)->sq;
+}
+
+static void wr_start(struct ibv_qp_ex *qp)
+{
+	struct pv_sq *sq = to_sq(qp);
+
+	pthread_spin_lock(&sq->lock);
+	sq->next = sq->ring->producer;
+	sq->last = NULL;
+	sq->error = can_send(&qp->qp_base) ? 0 : EINVAL;
+}
+
+static int wr_complete(struct ibv_qp_ex *qp)
+{
+	struct pv_sq *sq = to_sq(qp);
+	int error = sq->error;
+	bool any = false;
+
+	if (!error) {
+		any = sq->next != sq->ring->producer;
+		pv_store(&sq->ring->producer, sq->next);
+	}
+	pthread_spin_unlock(&sq->lock);
+	return any ? ring_doorbell(&qp->qp_base) : error;
+}
+
+static void wr_abort(struct ibv_qp_ex *qp)
+{
+	pthread_spin_unlock(&to_sq(qp)->lock);
+}
+
+/* the next entry, with what all have; or NULL, and wr_complete tells */
+static struct peerbar_sqe *begin(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode)
+{
+	struct pv_sq *sq = to_sq(qp);
+	struct peerbar_sqe *sqe;
+
+	sq->last = NULL;
+	if (sq->error)
+		return NULL;
+	if (qp->wr_flags & ~SEND_FLAGS)
+		sq->error = EINVAL;
+	else if (pv_full(sq->ring, sq->next, sq->entries))
+		sq->error = ENOMEM;
+	if (sq->error)
+		return NULL;
+	sqe = entry_of(sq, sq->next++);
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->wr_id = qp->wr_id;
+	sqe->opcode = opcode;
+	/* that data are inline is said by giving them so */
+	sqe->flags = qp->wr_flags & ~IBV_SEND_INLINE;
+	sq->last = sqe;
+	return sqe;
+}
+
+static void begin_rdma(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr, uint32_t imm_data)
+{
+	struct peerbar_sqe *sqe = begin(qp, opcode);
+
+	if (!sqe)
+		return;
+	sqe->imm_data = imm_data;
+	sqe->rdma.remote_addr = remote_addr;
+	sqe->rdma.rkey = rkey;
+}
+
+static void begin_atomic(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr, uint64_t compare_add,
+			 uint64_t swap)
+{
+	struct peerbar_sqe *sqe = begin(qp, opcode);
+
+	if (!sqe)
+		return;
+	sqe->atomic.remote_addr = remote_addr;
+	sqe->atomic.compare_add = compare_add;
+	sqe->atomic.swap = swap;
+	sqe->atomic.rkey = rkey;
+}
+
+static void begin_send(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t imm_data)
+{
+	struct peerbar_sqe *sqe = begin(qp, opcode);
+
+	if (sqe)
+		sqe->imm_data = imm_data;
+}
+
+static void wr_rdma_write(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr)
+{
+	begin_rdma(qp, IBV_WR_RDMA_WRITE, rkey, remote_addr, 0);
+}
+
+static void wr_rdma_write_imm(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr, __be32 imm_data)
+{
+	begin_rdma(qp, IBV_WR_RDMA_WRITE_WITH_IMM, rkey, remote_addr, (uint32_t)imm_data);
+}
+
+static void wr_rdma_read(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr)
+{
+	begin_rdma(qp, IBV_WR_RDMA_READ, rkey, remote_addr, 0);
+}
+
+static void wr_atomic_cmp_swp(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr, uint64_t compare, uint64_t swap)
+{
+	begin_atomic(qp, IBV_WR_ATOMIC_CMP_AND_SWP, rkey, remote_addr, compare, swap);
+}
+
+static void wr_atomic_fetch_add(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr, uint64_t add)
+{
+	begin_atomic(qp, IBV_WR_ATOMIC_FETCH_AND_ADD, rkey, remote_addr, add, 0);
+}
+
+static void wr_send(struct ibv_qp_ex *qp)
+{
+	begin_send(qp, IBV_WR_SEND, 0);
+}
+
+static void wr_send_imm(struct ibv_qp_ex *qp, __be32 imm_data)
+{
+	begin_send(qp, IBV_WR_SEND_WITH_IMM, (uint32_t)imm_data);
+}
+
+static void wr_send_inv(struct ibv_qp_ex *qp, uint32_t rkey)
+{
+	begin_send(qp, IBV_WR_SEND_WITH_INV, rkey);
+}
+
+static void wr_local_inv(struct ibv_qp_ex *qp, uint32_t rkey)
+{
+	begin_send(qp, IBV_WR_LOCAL_INV, rkey);
+}
+
+static void wr_bind_mw(struct ibv_qp_ex *qp, struct ibv_mw *mw, uint32_t rkey, const struct ibv_mw_bind_info *info)
+{
+	struct peerbar_sqe *sqe = begin(qp, IBV_WR_BIND_MW);
+
+	if (sqe)
+		put_bind(sqe, mw, rkey, info);
+}
+
+static void wr_set_ud_addr(struct ibv_qp_ex *qp, struct ibv_ah *ah, uint32_t remote_qpn, uint32_t remote_qkey)
+{
+	struct peerbar_sqe *sqe = to_sq(qp)->last;
+
+	if (!sqe)
+		return;
+	sqe->ud.ahn = to_ah(ah)->ahn;
+	sqe->ud.remote_qpn = remote_qpn;
+	sqe->ud.remote_qkey = remote_qkey;
+}
+
+static void wr_set_sge_list(struct ibv_qp_ex *qp, size_t count, const struct ibv_sge *list)
+{
+	struct pv_sq *sq = to_sq(qp);
+
+	if (!sq->last)
+		return;
+	if (count > sq->max_sge) {
+		sq->error = EINVAL;
+		return;
+	}
+	sq->last->num_sge = count;
+	if (count)
+		memcpy(sq->last->sge, list, count * sizeof(*list));
+}
+
+static void wr_set_sge(struct ibv_qp_ex *qp, uint32_t lkey, uint64_t address, uint32_t length)
+{
+	struct ibv_sge sge = { .addr = address, .length = length, .lkey = lkey };
+
+	wr_set_sge_list(qp, 1, &sge);
+}
+
+static void wr_set_inline_data_list(struct ibv_qp_ex *qp, size_t count, const struct ibv_data_buf *list)
+{
+	struct pv_sq *sq = to_sq(qp);
+	struct peerbar_sqe *sqe = sq->last;
+	uint32_t length = 0;
+	size_t i;
+
+	if (!sqe)
+		return;
+	if (!(INLINE_OPCODES & 1u << sqe->opcode)) {
+		sq->error = EINVAL;
+		return;
+	}
+	for (i = 0; i < count; i++) {
+		if (list[i].length > sq->max_inline - length) {
+			sq->error = EINVAL;
+			return;
+		}
+		if (list[i].length)
+			memcpy((char *)sqe->sge + length, list[i].addr, list[i].length);
+		length += list[i].length;
+	}
+	sqe->flags |= IBV_SEND_INLINE;
+	sqe->inline_len = length;
+}
+
+static void wr_set_inline_data(struct ibv_qp_ex *qp, void *address, size_t length)
+{
+	struct ibv_data_buf data = { .addr = address, .length = length };
+
+	wr_set_inline_data_list(qp, 1, &data);
+}
+
+#define UD_OPS (IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM)
+#define RC_OPS                                                                                                                 \
+	(UD_OPS | IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ |                         \
+	 IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW | \
+	 IBV_QP_EX_WITH_SEND_WITH_INV)
+
+bool pv_send_ops_supported(enum ibv_qp_type type, uint64_t ops)
+{
+	uint64_t supported = type == IBV_QPT_RC ? RC_OPS : type == IBV_QPT_UD ? UD_OPS : 0;
+
+	return !(ops & ~supported);
+}
+
+void pv_set_send_ops(struct ibv_qp_ex *qp, uint64_t ops)
+{
+	if (ops & IBV_QP_EX_WITH_RDMA_WRITE)
+		qp->wr_rdma_write = wr_rdma_write;
+	if (ops & IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM)
+		qp->wr_rdma_write_imm = wr_rdma_write_imm;
+	if (ops & IBV_QP_EX_WITH_RDMA_READ)
+		qp->wr_rdma_read = wr_rdma_read;
+	if (ops & IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP)
+		qp->wr_atomic_cmp_swp = wr_atomic_cmp_swp;
+	if (ops & IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
+		qp->wr_atomic_fetch_add = wr_atomic_fetch_add;
+	if (ops & IBV_QP_EX_WITH_SEND)
+		qp->wr_send = wr_send;
+	if (ops & IBV_QP_EX_WITH_SEND_WITH_IMM)
+		qp->wr_send_imm = wr_send_imm;
+	if (ops & IBV_QP_EX_WITH_SEND_WITH_INV)
+		qp->wr_send_inv = wr_send_inv;
+	if (ops & IBV_QP_EX_WITH_LOCAL_INV)
+		qp->wr_local_inv = wr_local_inv;
+	if (ops & IBV_QP_EX_WITH_BIND_MW)
+		qp->wr_bind_mw = wr_bind_mw;
+	qp->wr_set_ud_addr = wr_set_ud_addr;
+	qp->wr_set_sge = wr_set_sge;
+	qp->wr_set_sge_list = wr_set_sge_list;
+	qp->wr_set_inline_data = wr_set_inline_data;
+	qp->wr_set_inline_data_list = wr_set_inline_data_list;
+	qp->wr_start = wr_start;
+	qp->wr_complete = wr_complete;
+	qp->wr_abort = wr_abort;
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The third part of the demonstration: a BAR as a memory region, which another process writes to with RDMA, until it is revoked. */
+#include <errno.h>
+#include <infiniband/verbs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/peerbar.h>
+
+#include "demo.h"
+#include "testmod.h"
+
+#define OFFSET (64 * MIB) /* of the exported range in the BAR */
+#define SIZE (2 * MIB)
+#define LEN 3000
+#define ADDRESS "10.9.8.1"
+
+/* one end of a connection */
+struct end {
+	struct ibv_context *ctx;
+	struct ibv_pd *pd;
+	struct ibv_cq *cq;
+	struct ibv_qp *qp;
+	union ibv_gid gid;
+	int gid_index;
+};
+
+/* what the other end must know */
+struct address {
+	union ibv_gid gid;
+	uint32_t qpn;
+	uint32_t rkey;
+};
+
+static void verbs(bool ok, const char *what)
+{
+	if (!ok)
+		lab_die("%s failed", what);
+}
+
+static void find_gid(struct end *end)
+{
+	struct ibv_gid_entry entry;
+	int i;
+
+	for (i = 0; i < 16; i++) {
+		if (ibv_query_gid_ex(end->ctx, 1, (uint32_t)i, &entry, 0) || entry.gid_type != IBV_GID_TYPE_ROCE_V2 ||
+		    entry.gid.raw[10] != 0xff)
+			continue;
+		end->gid = entry.gid;
+		end->gid_index = i;
+		return;
+	}
+	lab_die("pb0 has no IPv4 address");
+}
+
+static void end_open(struct end *end)
+{
+	struct ibv_qp_init_attr init = { .qp_type = IBV_QPT_RC, .cap = { 16, 16, 1, 1, 0 }, .sq_sig_all = 1 };
+	struct ibv_device **list;
+	int i;
+
+	list = ibv_get_device_list(NULL);
+	verbs(list, "ibv_get_device_list()");
+	for (i = 0; list[i] && strcmp(ibv_get_device_name(list[i]), "pb0"); i++)
+		;
+	verbs(list[i], "finding pb0");
+	end->ctx = ibv_open_device(list[i]);
+	verbs(end->ctx, "ibv_open_device(pb0)");
+	ibv_free_device_list(list);
+	end->pd = ibv_alloc_pd(end->ctx);
+	end->cq = ibv_create_cq(end->ctx, 64, NULL, NULL, 0);
+	verbs(end->pd && end->cq, "ibv_create_cq()");
+	init.send_cq = end->cq;
+	init.recv_cq = end->cq;
+	end->qp = ibv_create_qp(end->pd, &init);
+	verbs(end->qp, "ibv_create_qp()");
+	find_gid(end);
+}
+
+static void end_connect(struct end *end, const struct address *peer)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT, .port_num = 1, .qp_access_flags = IBV_ACCESS_REMOTE_WRITE };
+
+	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS), "INIT");
+	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTR, .path_mtu = IBV_MTU_1024, .dest_qp_num = peer->qpn, .max_dest_rd_atomic = 1,
+				     .min_rnr_timer = 12,
+				     .ah_attr = { .is_global = 1, .port_num = 1,
+						  .grh = { .dgid = peer->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 } } };
+	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+			     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER), "RTR");
+	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTS, .timeout = 14, .retry_cnt = 7, .rnr_retry = 7, .max_rd_atomic = 1 };
+	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
+			     IBV_QP_MAX_QP_RD_ATOMIC), "RTS");
+}
+
+static void end_close(struct end *end)
+{
+	ibv_destroy_qp(end->qp);
+	ibv_destroy_cq(end->cq);
+	ibv_dealloc_pd(end->pd);
+	ibv_close_device(end->ctx);
+}
+
+static void whole(ssize_t n, size_t size)
+{
+	if (n != (ssize_t)size)
+		lab_die("the other process is gone");
+}
+
+/* the status of writing @len bytes from @mr to the other end */
+static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len, uint64_t remote, uint32_t rkey)
+{
+	struct ibv_sge sge = { (uintptr_t)mr->addr, len, mr->lkey };
+	struct ibv_send_wr *bad, wr = { .opcode = IBV_WR_RDMA_WRITE, .sg_list = &sge, .num_sge = 1,
+					.wr.rdma = { remote, rkey } };
+	struct ibv_wc wc;
+	int n;
+
+	verbs(!ibv_post_send(end->qp, &wr, &bad), "ibv_post_send()");
+	do {
+		n = ibv_poll_cq(end->cq, 1, &wc);
+	} while (!n);
+	verbs(n == 1, "ibv_poll_cq()");
+	return wc.status;
+}
+
+/* it has a queue pair and some memory of its own, and writes a pattern whenever it is told to */
+static void writer_main(int sock)
+{
+	struct address mine = { .rkey = 0 }, peer;
+	enum ibv_wc_status status;
+	struct ibv_mr *mr;
+	uint8_t *memory;
+	struct end end;
+	uint32_t seed;
+
+	memory = aligned_alloc(PAGE, PAGE);
+	end_open(&end);
+	mr = ibv_reg_mr(end.pd, memory, PAGE, IBV_ACCESS_LOCAL_WRITE);
+	verbs(mr, "ibv_reg_mr()");
+	mine.gid = end.gid;
+	mine.qpn = end.qp->qp_num;
+	whole(write(sock, &mine, sizeof(mine)), sizeof(mine));
+	whole(read(sock, &peer, sizeof(peer)), sizeof(peer));
+	end_connect(&end, &peer);
+	while (read(sock, &seed, sizeof(seed)) == sizeof(seed)) {
+		lab_pattern(memory, LEN, seed);
+		status = write_to(&end, mr, LEN, 0, peer.rkey);
+		whole(write(sock, &status, sizeof(status)), sizeof(status));
+	}
+	ibv_dereg_mr(mr);
+	end_close(&end);
+	free(memory);
+	exit(0);
+}
+
+static enum ibv_wc_status writer_writes(int sock, uint32_t seed)
+{
+	enum ibv_wc_status status;
+
+	whole(write(sock, &seed, sizeof(seed)), sizeof(seed));
+	whole(read(sock, &status, sizeof(status)), sizeof(status));
+	return status;
+}
+
+static void link_up(void)
+{
+	char command[600];
+
+	snprintf(command, sizeof(command),
+		 "set -e; modprobe -a e1000e ib_uverbs peerbar-rdma peerbar-test-exporter; nic=$(ls /sys/bus/pci/devices/%s/net); "
+		 "ip address add " ADDRESS "/24 dev $nic; ip link set $nic up; "
+		 "for n in $(seq 100); do [ \"$(cat /sys/class/net/$nic/carrier)\" = 1 ] && break; sleep 0.1; done; "
+		 "rdma link add pb0 type peerbar netdev $nic; rdma link | sed 's/^/        /'", lab_bdf(LAB_NIC));
+	if (system(command))
+		lab_die("there is no RDMA device");
+}
+
+void demo_rdma(void)
+{
+	struct pb_range range = { OFFSET, SIZE };
+	uint8_t pattern[LEN], before[LEN], after[LEN];
+	struct address mine = { .rkey = 0 }, peer;
+	enum ibv_wc_status status;
+	struct pb_device *gpu;
+	struct pb_buffer *buffer;
+	struct pb_iommu *iommu;
+	struct ibv_mr *mr, *none;
+	int socks[2], exporter, fd, saved, exited;
+	struct end end;
+	pid_t writer;
+
+	step("An RDMA device in software, with the DMA identity of a NIC");
+	link_up();
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks))
+		lab_die("cannot make sockets");
+	writer = fork();
+	if (!writer) {
+		close(socks[0]);
+		writer_main(socks[1]);
+	}
+	close(socks[1]);
+	must(pb_iommu_open(&iommu, &err));
+	gpu = lab_open(iommu, LAB_GPU);
+	must(pb_device_set_decoding(gpu, true, &err));
+	must(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &err));
+	end_open(&end);
+	mr = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer), IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	check(mr, "2 MiB of the BAR are registered as a memory region (ibv_reg_dmabuf_mr)");
+	if (!mr)
+		lab_die("ibv_reg_dmabuf_mr() failed");
+	mine.gid = end.gid;
+	mine.qpn = end.qp->qp_num;
+	mine.rkey = mr->rkey;
+	whole(read(socks[0], &peer, sizeof(peer)), sizeof(peer));
+	end_connect(&end, &peer);
+	whole(write(socks[0], &mine, sizeof(mine)), sizeof(mine));
+
+	step("Another process writes to the BAR with RDMA");
+	lab_pattern(pattern, LEN, 21);
+	status = writer_writes(socks[0], 21);
+	printf("        RDMA write of %d bytes: %s\n", LEN, ibv_wc_status_str(status));
+	lab_host_read(OFFSET, after, LEN);
+	show("the writer's pattern", pattern);
+	show("the host's backing file", after);
+	check(!status && !memcmp(after, pattern, LEN), "the host sees its bytes in the BAR");
+
+	step("The owner revokes the buffer for good, with the region still registered");
+	lab_host_read(OFFSET, before, LEN);
+	must(pb_buffer_revoke(gpu, buffer, &err));
+	status = writer_writes(socks[0], 22);
+	printf("        the same RDMA write: %s\n", ibv_wc_status_str(status));
+	lab_host_read(OFFSET, after, LEN);
+	check(status == IBV_WC_REM_ACCESS_ERR && !memcmp(before, after, LEN), "it completes with an error, and no byte of the BAR changed");
+	none = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer), IBV_ACCESS_LOCAL_WRITE);
+	check(!none, "it cannot be registered again");
+
+	step("A buffer that moves, and RDMA");
+	exporter = test_exporter_open();
+	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 16 * PAGE);
+	errno = 0;
+	none = ibv_reg_dmabuf_mr(end.pd, 0, 16 * PAGE, 0, fd, IBV_ACCESS_LOCAL_WRITE);
+	saved = errno;
+	printf("        registering it: %s; the kernel's log says why:\n", none ? "worked" : strerror(saved));
+	fflush(stdout);
+	check(!none && saved == EOPNOTSUPP && !system("dmesg | grep -o 'pb0: .*DYNAMIC.*' | tail -n 1 | sed 's/^/        /'"),
+	      "it is refused (EOPNOTSUPP)");
+
+	close(fd);
+	close(exporter);
+	ibv_dereg_mr(mr);
+	end_close(&end);
+	close(socks[0]);
+	waitpid(writer, &exited, 0);
+	check(WIFEXITED(exited) && !WEXITSTATUS(exited), "the writer ended by itself");
+	pb_buffer_close(buffer);
+	pb_device_close(gpu);
+	pb_iommu_close(iommu);
+}
