@@ -69,7 +69,7 @@ run_install() {
 	make -s -C /build install DESTDIR=$d || return 1
 	for f in bin/peerbar include/peerbar.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 \
 		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
-		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc; do
+		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3; do
 		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
 	done
 	# a program that finds the library by pkg-config, as its users do
