@@ -82,5 +82,6 @@ Suite *events_suite(void);
 Suite *fuzz_suite(void);
 Suite *inject_suite(void);
 Suite *nop2p_suite(void);
+Suite *verbs_suite(void);
 
 #endif
