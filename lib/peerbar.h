@@ -1068,6 +1068,33 @@ struct pb_capabilities {
  */
 PB_API int pb_capabilities(struct pb_capabilities *capabilities, struct pb_error *err);
 
+/**
+ * pb_rdma_link_add() - make an RDMA device of peerbar's own
+ * @name: what it is to be called, as "pb0"; at most 63 characters
+ * @netdev: the Ethernet device that it is made on, in the network namespace of the caller; it needs a PCI function behind it, whose
+ *	DMA identity the RDMA device gets
+ * @err: may be NULL
+ *
+ * What "rdma link add @name type peerbar netdev @netdev" does. The kernel loads the module peerbar-rdma if it finds it.
+ *
+ * Return: 0; -EINVAL if a name is none, or the kernel has no such links (the module peerbar-rdma is missing); -ENODEV if there is no
+ * such network device; -EEXIST if the name is in use, or @netdev has such a device; -EOPNOTSUPP if @netdev has no PCI function or is
+ * not Ethernet; -EPERM without CAP_NET_ADMIN; -EPROTONOSUPPORT without the kernel's RDMA core; -ENOMEM; -EIO if netlink fails.
+ */
+PB_API int pb_rdma_link_add(const char *name, const char *netdev, struct pb_error *err);
+
+/**
+ * pb_rdma_link_delete() - remove an RDMA device that was made by a link
+ * @name: as "pb0"
+ * @err: may be NULL
+ *
+ * Whoever has it open gets IBV_EVENT_DEVICE_FATAL, and errors from then on.
+ *
+ * Return: 0; -ENODEV if there is none of that name; -EINVAL if it cannot be removed, such as a hardware device; -EPERM without
+ * CAP_NET_ADMIN; otherwise as above.
+ */
+PB_API int pb_rdma_link_delete(const char *name, struct pb_error *err);
+
 /** pb_version() - the version of the library that is running, as "0.1.0" */
 PB_API const char *pb_version(void);
 

@@ -96,7 +96,7 @@ run_style() {
 	while read -r f; do
 		case $f in LICENSES/* | *.supp | files) continue ;; esac
 		[ -s "$f" ] || continue
-		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (\?GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
+		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
 	done < <(tr '\0' '\n' </files)
 	[ $bad = 0 ] && echo 'style: every file has its SPDX tag, and the man pages are clean'
 	return $bad
@@ -113,6 +113,18 @@ lab_machine_check() {
 		warn "the IOMMU reported $FAULTS faults where $EXPECTED were expected"
 		rc=1
 	fi
+	return $rc
+}
+
+# lab_rdma_check SCRIPT SECONDS: a script of vm/ that tries the RDMA device, says what passed, and leaves SCRIPT.tap
+lab_rdma_check() {
+	local rc=0
+	LAB_LIMIT=${LAB_LIMIT:-$2}
+	guest "/lab/vm-$1" || rc=$?
+	cp "$LAB_RUN/share/$1.tap" "$LAB_LOGS/" 2>/dev/null
+	guest_reports || rc=1
+	guest_faults
+	[ "$FAULTS" = 0 ] || { warn "the IOMMU reported $FAULTS faults where none was expected"; rc=1; }
 	return $rc
 }
 
@@ -154,6 +166,10 @@ lab_check() {
 		group selftests check_selftests
 	fi
 	group machine lab_machine_check "$suite"
+	if [ "$KFLAVOUR" != nop2p ]; then
+		group rdma-tools lab_rdma_check rdma-tools 900
+		group pyverbs lab_rdma_check pyverbs 1800
+	fi
 	# where a race is found: with KASAN and lockdep
 	if [ "$KFLAVOUR" = debug ]; then group races lab_races_check; fi
 	if [ ${#GROUPS_FAILED[@]} != 0 ]; then warn "failed: ${GROUPS_FAILED[*]}"; fi

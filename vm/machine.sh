@@ -100,14 +100,14 @@ make_disk() { # FILE SEED
 # guest_run: boot, run $LAB_RUN/command, wait. The status is the command's, or 125 when the machine did not come to its end.
 # Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_MODULES, LAB_LAYER, LAB_BUILD.
 guest_run() {
-	local kernel=$LAB_CACHE/$KNAME accel args qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
+	local kernel=$LAB_CACHE/$KNAME accel args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
 	local append='console=ttyS0 panic=-1 panic_on_oops=1 tsc=nowatchdog intel_iommu=on'
 
 	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
-	cp "$LAB_VM/selftests" "$LAB_RUN/share/vm-selftests"
+	for part in selftests rdma rdma-tools pyverbs; do cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"; done
 	: >"$LAB_RUN/share/iommu-faults"
 	: >"$LAB_RUN/share/expected-faults"
 	: >"$LAB_RUN/share/stdout"

@@ -56,7 +56,8 @@ unpack_rdma_core() {
 	: >"$dir/state/status"
 	sed 's/^deb /deb-src /' "$tmp/sources.list" >"$dir/sources.list"
 	source_apt "$dir" update && (cd "$dir/download" && source_apt "$dir" source --download-only --tar-only "rdma-core=$version") &&
-		tar -C "$tmp/fs/usr/src/rdma-core" --strip-components=1 --no-same-owner --wildcards -xf "$dir"/download/rdma-core_*.orig.tar.* \
+		tar -C "$tmp/fs/usr/src/rdma-core" --strip-components=1 --no-same-owner --wildcards --no-wildcards-match-slash \
+			-xf "$dir"/download/rdma-core_*.orig.tar.* \
 			'*/CMakeLists.txt' '*/buildlib' '*/ccan' '*/kernel-headers' '*/libibverbs' '*/util' '*/tests' || return 1
 	rm -rf "$dir"
 }

@@ -83,7 +83,9 @@ static void free_context(struct ibv_context *ibv_context)
 
 static const struct verbs_context_ops context_ops = {
 	.alloc_mw = pv_alloc_mw,
+	.alloc_parent_domain = pv_alloc_parent_domain,
 	.alloc_pd = pv_alloc_pd,
+	.alloc_td = pv_alloc_td,
 	.bind_mw = pv_bind_mw,
 	.create_ah = pv_create_ah,
 	.create_cq = pv_create_cq,
@@ -94,6 +96,7 @@ static const struct verbs_context_ops context_ops = {
 	.create_srq_ex = pv_create_srq_ex,
 	.dealloc_mw = pv_dealloc_mw,
 	.dealloc_pd = pv_dealloc_pd,
+	.dealloc_td = pv_dealloc_td,
 	.dereg_mr = pv_dereg_mr,
 	.destroy_ah = pv_destroy_ah,
 	.destroy_cq = pv_destroy_cq,

@@ -33,9 +33,9 @@ static inline struct peerbar_ring *ring_of(const struct pv_cq *cq)
 	return &((struct peerbar_cq_ring *)cq->memory.base)->cq;
 }
 
-static inline const struct peerbar_cqe *entry_of(const struct pv_cq *cq, uint32_t index)
+static inline struct peerbar_cqe *entry_of(const struct pv_cq *cq, uint32_t index)
 {
-	const struct peerbar_cqe *entries = (const void *)((const struct peerbar_cq_ring *)cq->memory.base + 1);
+	struct peerbar_cqe *entries = (void *)((struct peerbar_cq_ring *)cq->memory.base + 1);
 
 	return &entries[index & (cq->entries - 1)];
 }
@@ -132,6 +132,28 @@ int pv_destroy_cq(struct ibv_cq *ibv_cq)
 	pthread_spin_destroy(&cq->lock);
 	free(cq);
 	return 0;
+}
+
+/*
+ * pv_cq_forget(): drops the completions of a queue pair that begins anew. The kernel writes only
+ * behind the last entry, so those that stay can be moved towards it.
+ */
+void pv_cq_forget(struct ibv_cq *ibv_cq, uint32_t qpn)
+{
+	struct pv_cq *cq = to_cq(ibv_cq);
+	struct peerbar_ring *ring;
+	uint32_t from, to;
+
+	lock(cq);
+	if (cq->memory.base) {
+		ring = ring_of(cq);
+		from = to = pv_load(&ring->producer);
+		while (from-- != ring->consumer)
+			if (entry_of(cq, from)->qp_num != qpn && --to != from)
+				*entry_of(cq, to) = *entry_of(cq, from);
+		pv_store(&ring->consumer, to);
+	}
+	unlock(cq);
 }
 
 /* ---- ibv_poll_cq() */
@@ -307,7 +329,7 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 	struct pv_cq *cq;
 	int ret;
 
-	if ((attr->wc_flags & ~(uint64_t)WC_FLAGS) || (attr->comp_mask & ~IBV_CQ_INIT_ATTR_MASK_FLAGS) ||
+	if ((attr->wc_flags & ~(uint64_t)WC_FLAGS) || (attr->comp_mask & ~(IBV_CQ_INIT_ATTR_MASK_FLAGS | IBV_CQ_INIT_ATTR_MASK_PD)) ||
 	    ((attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) && (attr->flags & ~IBV_CREATE_CQ_ATTR_SINGLE_THREADED))) {
 		errno = EOPNOTSUPP;
 		return NULL;

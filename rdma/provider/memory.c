@@ -45,28 +45,95 @@ struct ibv_pd *pv_alloc_pd(struct ibv_context *context)
 {
 	struct alloc_pd_resp resp = { 0 };
 	struct ibv_alloc_pd cmd;
-	struct ibv_pd *pd;
+	struct pv_pd *pd;
 	int ret;
 
 	pd = calloc(1, sizeof(*pd));
 	if (!pd)
 		return NULL;
-	ret = ibv_cmd_alloc_pd(context, pd, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = ibv_cmd_alloc_pd(context, &pd->pd, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
 	if (ret) {
 		free(pd);
 		errno = ret;
 		return NULL;
 	}
-	return pd;
+	return &pd->pd;
 }
 
-int pv_dealloc_pd(struct ibv_pd *pd)
+int pv_dealloc_pd(struct ibv_pd *ibv_pd)
 {
-	int ret = ibv_cmd_dealloc_pd(pd);
+	struct pv_pd *pd = to_pd(ibv_pd);
+	int ret;
 
-	if (!ret)
-		free(pd);
-	return ret;
+	if (pd->protects) {
+		/* the kernel knows nothing of it */
+		atomic_fetch_sub(&pd->protects->users, 1);
+		if (pd->td)
+			atomic_fetch_sub(&pd->td->users, 1);
+	} else {
+		if (atomic_load(&pd->users))
+			return EBUSY;
+		ret = ibv_cmd_dealloc_pd(ibv_pd);
+		if (ret)
+			return ret;
+	}
+	free(pd);
+	return 0;
+}
+
+/*
+ * A parent domain is its protection domain by another name. Queues are in memory of the kernel, so there is nothing to ask its
+ * allocators for; and that its thread domain would spare locks is a permission, not a duty.
+ */
+struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context, struct ibv_parent_domain_init_attr *attr)
+{
+	struct pv_pd *pd;
+
+	(void)context;
+	if (ibv_check_alloc_parent_domain(attr))
+		return NULL;
+	if (attr->comp_mask & ~(IBV_PARENT_DOMAIN_INIT_ATTR_ALLOCATORS | IBV_PARENT_DOMAIN_INIT_ATTR_PD_CONTEXT)) {
+		errno = EOPNOTSUPP;
+		return NULL;
+	}
+	pd = calloc(1, sizeof(*pd));
+	if (!pd)
+		return NULL;
+	pd->protects = to_pd(attr->pd);
+	if (pd->protects->protects)
+		pd->protects = pd->protects->protects;
+	atomic_fetch_add(&pd->protects->users, 1);
+	if (attr->td) {
+		pd->td = container_of(attr->td, struct pv_td, td);
+		atomic_fetch_add(&pd->td->users, 1);
+	}
+	ibv_initialize_parent_domain(&pd->pd, &pd->protects->pd);
+	return &pd->pd;
+}
+
+struct ibv_td *pv_alloc_td(struct ibv_context *context, struct ibv_td_init_attr *attr)
+{
+	struct pv_td *td;
+
+	if (attr->comp_mask) {
+		errno = EOPNOTSUPP;
+		return NULL;
+	}
+	td = calloc(1, sizeof(*td));
+	if (!td)
+		return NULL;
+	td->td.context = context;
+	return &td->td;
+}
+
+int pv_dealloc_td(struct ibv_td *ibv_td)
+{
+	struct pv_td *td = container_of(ibv_td, struct pv_td, td);
+
+	if (atomic_load(&td->users))
+		return EBUSY;
+	free(td);
+	return 0;
 }
 
 /* ---- memory regions */

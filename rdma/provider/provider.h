@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,20 @@ struct pv_context {
 	uint32_t entries;
 	uint32_t lost;
 	int event_fd;
+};
+
+struct pv_pd {
+	struct ibv_pd pd;
+	/* of a parent domain: what it stands for */
+	struct pv_pd *protects;
+	struct pv_td *td;
+	/* the parent domains that refer to this one */
+	atomic_uint users;
+};
+
+struct pv_td {
+	struct ibv_td td;
+	atomic_uint users;
 };
 
 struct pv_ah {
@@ -94,6 +109,11 @@ static inline struct pv_context *to_context(struct ibv_context *context)
 	return container_of(context, struct pv_context, vctx.context);
 }
 
+static inline struct pv_pd *to_pd(struct ibv_pd *pd)
+{
+	return container_of(pd, struct pv_pd, pd);
+}
+
 static inline struct pv_ah *to_ah(struct ibv_ah *ah)
 {
 	return container_of(ah, struct pv_ah, ah);
@@ -138,6 +158,9 @@ bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entr
 
 struct ibv_pd *pv_alloc_pd(struct ibv_context *context);
 int pv_dealloc_pd(struct ibv_pd *pd);
+struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context, struct ibv_parent_domain_init_attr *attr);
+struct ibv_td *pv_alloc_td(struct ibv_context *context, struct ibv_td_init_attr *attr);
+int pv_dealloc_td(struct ibv_td *td);
 struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64_t iova, int access);
 struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access);
 int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length, int access);
@@ -153,6 +176,7 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 int pv_resize_cq(struct ibv_cq *cq, int cqe);
 int pv_destroy_cq(struct ibv_cq *cq);
 int pv_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc);
+void pv_cq_forget(struct ibv_cq *cq, uint32_t qpn);
 
 /* recv.c */
 int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags, uint32_t offset,

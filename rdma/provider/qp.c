@@ -49,22 +49,36 @@ static int map_queues(struct ibv_context *context, struct pv_qp *qp, const struc
 	return ret;
 }
 
+/* whether everything that is asked for can be had */
+static bool supported(const struct ibv_qp_init_attr_ex *attr)
+{
+	if (attr->comp_mask & ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS))
+		return false;
+	if ((attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) && attr->create_flags)
+		return false;
+	return !(attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) || pv_send_ops_supported(attr->qp_type, attr->send_ops_flags);
+}
+
 struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_attr_ex *attr)
 {
-	uint64_t ops = attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS ? attr->send_ops_flags : 0;
 	struct create_qp_resp resp = { 0 };
 	struct ibv_create_qp cmd;
 	struct pv_qp *qp;
+	uint32_t mask;
 	int ret;
 
-	if ((attr->comp_mask & ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS)) || !pv_send_ops_supported(attr->qp_type, ops)) {
+	if (!supported(attr)) {
 		errno = EOPNOTSUPP;
 		return NULL;
 	}
 	qp = calloc(1, sizeof(*qp));
 	if (!qp)
 		return NULL;
+	/* no flags are not worth another command, which libibverbs would want for them */
+	mask = attr->comp_mask;
+	attr->comp_mask &= ~IBV_QP_INIT_ATTR_CREATE_FLAGS;
 	ret = ibv_cmd_create_qp_ex(context, &qp->vqp, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	attr->comp_mask = mask;
 	if (!ret) {
 		ret = map_queues(context, qp, &resp.driver, &attr->cap);
 		if (ret)
@@ -78,7 +92,7 @@ struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_a
 	pthread_spin_init(&qp->sq.lock, PTHREAD_PROCESS_PRIVATE);
 	pthread_spin_init(&qp->rq.lock, PTHREAD_PROCESS_PRIVATE);
 	if (attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) {
-		pv_set_send_ops(&qp->vqp.qp_ex, ops);
+		pv_set_send_ops(&qp->vqp.qp_ex, attr->send_ops_flags);
 		qp->vqp.comp_mask |= VERBS_QP_EX;
 	}
 	return &qp->vqp.qp;
@@ -115,8 +129,16 @@ int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask, struct ib
 int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
 	struct ibv_modify_qp cmd = { 0 };
+	int ret;
 
-	return ibv_cmd_modify_qp(qp, attr, mask, &cmd, sizeof(cmd));
+	ret = ibv_cmd_modify_qp(qp, attr, mask, &cmd, sizeof(cmd));
+	if (!ret && (mask & IBV_QP_STATE) && attr->qp_state == IBV_QPS_RESET) {
+		/* what came before is not to be taken for what comes */
+		pv_cq_forget(qp->recv_cq, qp->qp_num);
+		if (qp->send_cq != qp->recv_cq)
+			pv_cq_forget(qp->send_cq, qp->qp_num);
+	}
+	return ret;
 }
 
 int pv_destroy_qp(struct ibv_qp *ibv_qp)

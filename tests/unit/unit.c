@@ -13,6 +13,24 @@
 
 static struct pb_error err;
 
+/* ---- names of RDMA links ---- */
+
+START_TEST(link_names)
+{
+	char longest[65];
+
+	memset(longest, 'x', 64);
+	longest[64] = '\0';
+	refused(pb_rdma_link_add("", "eth0", &err), EINVAL, "'' is no name of an RDMA device");
+	refused(pb_rdma_link_add(NULL, "eth0", &err), EINVAL, "no name");
+	refused(pb_rdma_link_add("pb%d", "eth0", &err), EINVAL, "'pb%d'");
+	refused(pb_rdma_link_add(longest, "eth0", &err), EINVAL, "1 to 63 characters");
+	refused(pb_rdma_link_add("pb0", "", &err), EINVAL, "no name of a network device");
+	refused(pb_rdma_link_add("pb0", "a-name-of-16-abc", &err), EINVAL, "1 to 15 characters");
+	refused(pb_rdma_link_delete("pb/0", &err), EINVAL, "'pb/0'");
+}
+END_TEST
+
 /* ---- errors ---- */
 
 START_TEST(errors_are_sentences)
@@ -784,6 +802,7 @@ int main(void)
 	tcase_add_test(t, ranges);
 	tcase_add_test(t, memattrs);
 	tcase_add_test(t, bytes);
+	tcase_add_test(t, link_names);
 	suite_add_tcase(s, t);
 	/* by themselves, because valgrind finds fault with any use of a descriptor that is not open */
 	t = tcase_create("descriptors");
