@@ -69,9 +69,13 @@ run_install() {
 	make -s -C /build install DESTDIR=$d || return 1
 	for f in bin/peerbar include/peerbar.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 \
 		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
-		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3; do
+		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3 \
+		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h; do
 		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
 	done
+	# what libibverbs is told to load: the path, with the suffix of its version
+	[ -e $d"$(sed -n 's/^driver //p' $d/etc/libibverbs.d/peerbar.driver)-rdmav$(sed -n 's/^set(IBVERBS_PABI_VERSION "\(.*\)").*/\1/p' \
+		/usr/src/rdma-core/CMakeLists.txt).so" ] || { echo 'libibverbs is told to load a provider that is not there'; return 1; }
 	# a program that finds the library by pkg-config, as its users do
 	printf '#include <peerbar.h>\n#include <stdio.h>\nint main(void) { puts(pb_version()); return 0; }\n' >/tmp/user.c
 	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_PATH=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
@@ -83,7 +87,8 @@ run_install() {
 		pkg-config --cflags --libs libpeerbar-verbs) -Wl,-rpath-link,$d/usr/lib && LD_LIBRARY_PATH=$d/usr/lib /tmp/user ||
 		{ echo 'the installed verbs library does not run'; return 1; }
 	bash -n $d/usr/share/bash-completion/completions/peerbar || return 1
-	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so $d/usr/lib/libpeerbar-verbs.so | grep -E 'RPATH|RUNPATH'; then
+	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so $d/usr/lib/libpeerbar-rdma.so $d/usr/lib/libpeerbar-verbs.so |
+		 grep -E 'RPATH|RUNPATH'; then
 		echo 'what is installed looks for libraries in the build directory'; return 1
 	fi
 	echo 'make install: complete; a program found by pkg-config builds and runs'

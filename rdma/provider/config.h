@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the private headers of rdma-core expect of its own configuration. IBVERBS_PABI_VERSION comes from our configure, which reads it
- * in rdma-core's source.
+ * What the private headers of rdma-core expect of its own configuration. IBVERBS_PABI_VERSION comes from our configure, which
+ * reads it in rdma-core's source.
  */
 #ifndef PEERBAR_PROVIDER_CONFIG_H
 #define PEERBAR_PROVIDER_CONFIG_H

@@ -13,21 +13,21 @@ struct get_context {
 	struct ibv_get_context base;
 	struct peerbar_alloc_ucontext_req driver;
 };
-static_assert(offsetof(struct get_context, driver) == sizeof(struct ibv_get_context), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(get_context, ibv_get_context);
 
 struct get_context_resp {
 	struct ib_uverbs_get_context_resp base;
 	struct peerbar_alloc_ucontext_resp driver;
 };
-static_assert(offsetof(struct get_context_resp, driver) == sizeof(struct ib_uverbs_get_context_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(get_context_resp, ib_uverbs_get_context_resp);
 
 static const struct verbs_match_ent match_table[] = {
 	VERBS_DRIVER_ID(PEERBAR_RDMA_DRIVER_ID),
 	{},
 };
 
-static int query_device_ex(struct ibv_context *context, const struct ibv_query_device_ex_input *input, struct ibv_device_attr_ex *attr,
-			   size_t attr_size)
+static int query_device_ex(struct ibv_context *context, const struct ibv_query_device_ex_input *input,
+			   struct ibv_device_attr_ex *attr, size_t attr_size)
 {
 	struct ib_uverbs_ex_query_device_resp resp = { 0 };
 	size_t resp_size = sizeof(resp);
@@ -86,6 +86,7 @@ static const struct verbs_context_ops context_ops = {
 	.alloc_parent_domain = pv_alloc_parent_domain,
 	.alloc_pd = pv_alloc_pd,
 	.alloc_td = pv_alloc_td,
+	.attach_mcast = ibv_cmd_attach_mcast,
 	.bind_mw = pv_bind_mw,
 	.create_ah = pv_create_ah,
 	.create_cq = pv_create_cq,
@@ -102,6 +103,7 @@ static const struct verbs_context_ops context_ops = {
 	.destroy_cq = pv_destroy_cq,
 	.destroy_qp = pv_destroy_qp,
 	.destroy_srq = pv_destroy_srq,
+	.detach_mcast = ibv_cmd_detach_mcast,
 	.free_context = free_context,
 	.get_srq_num = pv_get_srq_num,
 	.modify_qp = pv_modify_qp,
@@ -138,8 +140,8 @@ static int get_context(struct pv_context *context)
 	ret = pv_map(&context->vctx.context, &context->memory, resp.driver.revoked_offset, resp.driver.revoked_size);
 	if (ret)
 		return ret;
-	if (!pv_ring_fits(&context->memory, offsetof(struct peerbar_revoked_ring, lkeys), resp.driver.revoked_entries, sizeof(uint32_t),
-			  sizeof(uint32_t))) {
+	if (!pv_ring_fits(&context->memory, offsetof(struct peerbar_revoked_ring, lkeys), resp.driver.revoked_entries,
+			  sizeof(uint32_t), sizeof(uint32_t))) {
 		pv_unmap(&context->memory);
 		return EPROTO;
 	}

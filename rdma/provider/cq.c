@@ -5,28 +5,27 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define WC_FLAGS                                                                                                               \
-	(IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_IMM | IBV_WC_EX_WITH_QP_NUM | IBV_WC_EX_WITH_SRC_QP | IBV_WC_EX_WITH_SLID |         \
+#define WC_FLAGS                                                                                                                 \
+	(IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_IMM | IBV_WC_EX_WITH_QP_NUM | IBV_WC_EX_WITH_SRC_QP | IBV_WC_EX_WITH_SLID |    \
 	 IBV_WC_EX_WITH_SL | IBV_WC_EX_WITH_DLID_PATH_BITS | IBV_WC_EX_WITH_COMPLETION_TIMESTAMP)
 
 struct create_cq_resp {
 	struct ib_uverbs_create_cq_resp base;
 	struct peerbar_create_cq_resp driver;
 };
-static_assert(offsetof(struct create_cq_resp, driver) == sizeof(struct ib_uverbs_create_cq_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(create_cq_resp, ib_uverbs_create_cq_resp);
 
 struct create_cq_ex_resp {
 	struct ib_uverbs_ex_create_cq_resp base;
 	struct peerbar_create_cq_resp driver;
 };
-static_assert(offsetof(struct create_cq_ex_resp, driver) == sizeof(struct ib_uverbs_ex_create_cq_resp),
-	      "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(create_cq_ex_resp, ib_uverbs_ex_create_cq_resp);
 
 struct resize_cq_resp {
 	struct ib_uverbs_resize_cq_resp base;
 	struct peerbar_resize_cq_resp driver;
 };
-static_assert(offsetof(struct resize_cq_resp, driver) == sizeof(struct ib_uverbs_resize_cq_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(resize_cq_resp, ib_uverbs_resize_cq_resp);
 
 static inline struct peerbar_ring *ring_of(const struct pv_cq *cq)
 {
@@ -59,7 +58,8 @@ static int map_ring(struct ibv_context *context, struct pv_memory *memory, uint6
 	ret = pv_map(context, memory, offset, size);
 	if (ret)
 		return ret;
-	if (!pv_ring_fits(memory, sizeof(struct peerbar_cq_ring), entries, sizeof(struct peerbar_cqe), sizeof(struct peerbar_cqe))) {
+	if (!pv_ring_fits(memory, sizeof(struct peerbar_cq_ring), entries, sizeof(struct peerbar_cqe),
+			  sizeof(struct peerbar_cqe))) {
 		pv_unmap(memory);
 		return EPROTO;
 	}
@@ -329,7 +329,8 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 	struct pv_cq *cq;
 	int ret;
 
-	if ((attr->wc_flags & ~(uint64_t)WC_FLAGS) || (attr->comp_mask & ~(IBV_CQ_INIT_ATTR_MASK_FLAGS | IBV_CQ_INIT_ATTR_MASK_PD)) ||
+	if ((attr->wc_flags & ~(uint64_t)WC_FLAGS) ||
+	    (attr->comp_mask & ~(IBV_CQ_INIT_ATTR_MASK_FLAGS | IBV_CQ_INIT_ATTR_MASK_PD)) ||
 	    ((attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) && (attr->flags & ~IBV_CREATE_CQ_ATTR_SINGLE_THREADED))) {
 		errno = EOPNOTSUPP;
 		return NULL;
@@ -342,7 +343,8 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 	ret = ibv_cmd_create_cq_ex(context, attr, NULL, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp),
 				   CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
 #else
-	ret = ibv_cmd_create_cq_ex(context, attr, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
+	ret = ibv_cmd_create_cq_ex(context, attr, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp),
+				   CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
 #endif
 	if (created(context, cq, ret, &resp.driver))
 		return NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Memory that the kernel shares; protection domains, memory regions and windows, and address handles, which are all the kernel's. */
+/* Mapping what the kernel shares; protection domains, memory regions and windows, address handles, which are all the kernel's. */
 #include "provider.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ struct alloc_pd_resp {
 	struct ib_uverbs_alloc_pd_resp base;
 	struct peerbar_alloc_pd_resp driver;
 };
-static_assert(offsetof(struct alloc_pd_resp, driver) == sizeof(struct ib_uverbs_alloc_pd_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(alloc_pd_resp, ib_uverbs_alloc_pd_resp);
 
 struct ibv_pd *pv_alloc_pd(struct ibv_context *context)
 {
@@ -179,7 +179,8 @@ int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *addres
 	struct ib_uverbs_rereg_mr_resp resp;
 	struct ibv_rereg_mr cmd;
 
-	return ibv_cmd_rereg_mr(vmr, flags, address, length, (uintptr_t)address, access, pd, &cmd, sizeof(cmd), &resp, sizeof(resp));
+	return ibv_cmd_rereg_mr(vmr, flags, address, length, (uintptr_t)address, access, pd, &cmd, sizeof(cmd), &resp,
+				sizeof(resp));
 }
 
 int pv_dereg_mr(struct verbs_mr *vmr)
@@ -227,7 +228,7 @@ struct create_ah_resp {
 	struct ib_uverbs_create_ah_resp base;
 	struct peerbar_create_ah_resp driver;
 };
-static_assert(offsetof(struct create_ah_resp, driver) == sizeof(struct ib_uverbs_create_ah_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(create_ah_resp, ib_uverbs_create_ah_resp);
 
 struct ibv_ah *pv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 {

@@ -34,11 +34,11 @@ int peerbardv_revocation_fd(struct ibv_context *context);
  * @context: an open device
  * @lkey: receives its local key, which is not given to another region before this one is deregistered
  *
- * The key of a region that was deregistered after it was revoked may still come up, and by then be another region's: a program that
- * deregisters and registers should take what there is in between.
+ * The key of a region that was deregistered after it was revoked may still come up, and by then be another region's: a program
+ * that deregisters and registers should take what there is in between.
  *
- * Return: 1 and a key; 0 if there is none now; -EOVERFLOW, once, if keys were lost because they were not taken in time (every region
- * may be among them); -EOPNOTSUPP if @context is of no peerbar device.
+ * Return: 1 and a key; 0 if there is none now; -EOVERFLOW, once, if keys were lost because they were not taken in time (every
+ * region may be among them); -EOPNOTSUPP if @context is of no peerbar device.
  */
 int peerbardv_next_revoked(struct ibv_context *context, uint32_t *lkey);
 

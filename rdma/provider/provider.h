@@ -19,6 +19,9 @@
 
 #include "peerbardv.h"
 
+/* of a command or an answer, the driver's part follows libibverbs' part at once */
+#define PV_DRIVER_FOLLOWS(type, base) static_assert(offsetof(struct type, driver) == sizeof(struct base), "there is a gap")
+
 /* memory that the kernel shares */
 struct pv_memory {
 	void *base;
@@ -179,8 +182,8 @@ int pv_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc);
 void pv_cq_forget(struct ibv_cq *cq, uint32_t qpn);
 
 /* recv.c */
-int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags, uint32_t offset,
-	       uint32_t entries, uint32_t stride, uint32_t max_sge);
+int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags,
+	       uint32_t offset, uint32_t entries, uint32_t stride, uint32_t max_sge);
 struct ibv_srq *pv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr);
 struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_init_attr_ex *attr);
 int pv_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask);

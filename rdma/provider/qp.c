@@ -9,7 +9,7 @@ struct create_qp_resp {
 	struct ib_uverbs_create_qp_resp base;
 	struct peerbar_create_qp_resp driver;
 };
-static_assert(offsetof(struct create_qp_resp, driver) == sizeof(struct ib_uverbs_create_qp_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(create_qp_resp, ib_uverbs_create_qp_resp);
 
 static int sq_init(struct pv_qp *qp, const struct peerbar_create_qp_resp *resp, const struct ibv_qp_cap *cap)
 {
@@ -19,7 +19,8 @@ static int sq_init(struct pv_qp *qp, const struct peerbar_create_qp_resp *resp, 
 
 	if (payload < resp->max_inline)
 		payload = resp->max_inline;
-	if (!pv_ring_fits(&qp->memory, resp->sq_entries_offset, resp->sq_entries, resp->sq_stride, sizeof(struct peerbar_sqe) + payload))
+	if (!pv_ring_fits(&qp->memory, resp->sq_entries_offset, resp->sq_entries, resp->sq_stride,
+			  sizeof(struct peerbar_sqe) + payload))
 		return EPROTO;
 	sq->ring = &ring->sq;
 	sq->first = (char *)qp->memory.base + resp->sq_entries_offset;
@@ -42,8 +43,8 @@ static int map_queues(struct ibv_context *context, struct pv_qp *qp, const struc
 	ring = qp->memory.base;
 	ret = sq_init(qp, resp, cap);
 	if (!ret && resp->rq_entries)
-		ret = pv_rq_init(&qp->rq, &qp->memory, &ring->rq, &ring->flags, resp->rq_entries_offset, resp->rq_entries, resp->rq_stride,
-				 cap->max_recv_sge);
+		ret = pv_rq_init(&qp->rq, &qp->memory, &ring->rq, &ring->flags, resp->rq_entries_offset, resp->rq_entries,
+				 resp->rq_stride, cap->max_recv_sge);
 	if (ret)
 		pv_unmap(&qp->memory);
 	return ret;

@@ -6,16 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static_assert(sizeof(struct ibv_sge) == sizeof(struct peerbar_sge) && offsetof(struct ibv_sge, addr) == offsetof(struct peerbar_sge, addr) &&
+static_assert(sizeof(struct ibv_sge) == sizeof(struct peerbar_sge) &&
+		      offsetof(struct ibv_sge, addr) == offsetof(struct peerbar_sge, addr) &&
 		      offsetof(struct ibv_sge, length) == offsetof(struct peerbar_sge, length) &&
 		      offsetof(struct ibv_sge, lkey) == offsetof(struct peerbar_sge, lkey),
 	      "struct peerbar_sge is struct ibv_sge");
 
 /* pv_rq_init(): a queue of @entries at @offset in @memory; EPROTO if it cannot be there */
-int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags, uint32_t offset,
-	       uint32_t entries, uint32_t stride, uint32_t max_sge)
+int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags,
+	       uint32_t offset, uint32_t entries, uint32_t stride, uint32_t max_sge)
 {
-	if (!pv_ring_fits(memory, offset, entries, stride, sizeof(struct peerbar_rqe) + (size_t)max_sge * sizeof(struct peerbar_sge)))
+	if (!pv_ring_fits(memory, offset, entries, stride,
+			  sizeof(struct peerbar_rqe) + (size_t)max_sge * sizeof(struct peerbar_sge)))
 		return EPROTO;
 	rq->ring = ring;
 	rq->flags = flags;
@@ -83,11 +85,11 @@ struct create_srq_resp {
 	struct ib_uverbs_create_srq_resp base;
 	struct peerbar_create_srq_resp driver;
 };
-static_assert(offsetof(struct create_srq_resp, driver) == sizeof(struct ib_uverbs_create_srq_resp), "the driver's part follows at once");
+PV_DRIVER_FOLLOWS(create_srq_resp, ib_uverbs_create_srq_resp);
 
 /* what both ways of creating have in common, once the kernel has done its part with the result @ret */
-static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, int ret, const struct peerbar_create_srq_resp *resp,
-			       uint32_t max_sge)
+static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, int ret,
+			       const struct peerbar_create_srq_resp *resp, uint32_t max_sge)
 {
 	struct peerbar_srq_ring *ring;
 
@@ -95,7 +97,8 @@ static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, 
 		ret = pv_map(context, &srq->memory, resp->offset, resp->size);
 		ring = srq->memory.base;
 		if (!ret)
-			ret = pv_rq_init(&srq->rq, &srq->memory, &ring->rq, &ring->flags, sizeof(*ring), resp->entries, resp->stride, max_sge);
+			ret = pv_rq_init(&srq->rq, &srq->memory, &ring->rq, &ring->flags, sizeof(*ring), resp->entries,
+					 resp->stride, max_sge);
 		if (ret) {
 			pv_unmap(&srq->memory);
 			ibv_cmd_destroy_srq(&srq->vsrq.srq);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Sends, posted as a list (ibv_post_send()) or one by one (ibv_wr_start() and what follows it): entries are written into the ring,
- * its index is moved, and one call has the kernel do the work.
+ * Sends, posted as a list (ibv_post_send()) or one by one (ibv_wr_start() and what follows it): entries are written into the
+ * ring, its index is moved, and one call has the kernel do the work.
  */
 #include "provider.h"
 
@@ -9,26 +9,36 @@
 #include <string.h>
 
 /* the kernel knows opcodes by the numbers of its own header */
-static_assert((int)IBV_WR_RDMA_WRITE == (int)IB_UVERBS_WR_RDMA_WRITE && (int)IBV_WR_RDMA_WRITE_WITH_IMM == (int)IB_UVERBS_WR_RDMA_WRITE_WITH_IMM &&
-		      (int)IBV_WR_SEND == (int)IB_UVERBS_WR_SEND && (int)IBV_WR_SEND_WITH_IMM == (int)IB_UVERBS_WR_SEND_WITH_IMM &&
-		      (int)IBV_WR_RDMA_READ == (int)IB_UVERBS_WR_RDMA_READ && (int)IBV_WR_LOCAL_INV == (int)IB_UVERBS_WR_LOCAL_INV &&
+static_assert((int)IBV_WR_RDMA_WRITE == (int)IB_UVERBS_WR_RDMA_WRITE &&
+		      (int)IBV_WR_RDMA_WRITE_WITH_IMM == (int)IB_UVERBS_WR_RDMA_WRITE_WITH_IMM &&
+		      (int)IBV_WR_SEND == (int)IB_UVERBS_WR_SEND &&
+		      (int)IBV_WR_SEND_WITH_IMM == (int)IB_UVERBS_WR_SEND_WITH_IMM &&
+		      (int)IBV_WR_RDMA_READ == (int)IB_UVERBS_WR_RDMA_READ &&
+		      (int)IBV_WR_LOCAL_INV == (int)IB_UVERBS_WR_LOCAL_INV &&
 		      (int)IBV_WR_ATOMIC_CMP_AND_SWP == (int)IB_UVERBS_WR_ATOMIC_CMP_AND_SWP &&
 		      (int)IBV_WR_ATOMIC_FETCH_AND_ADD == (int)IB_UVERBS_WR_ATOMIC_FETCH_AND_ADD &&
-		      (int)IBV_WR_BIND_MW == (int)IB_UVERBS_WR_BIND_MW && (int)IBV_WR_SEND_WITH_INV == (int)IB_UVERBS_WR_SEND_WITH_INV,
+		      (int)IBV_WR_BIND_MW == (int)IB_UVERBS_WR_BIND_MW &&
+		      (int)IBV_WR_SEND_WITH_INV == (int)IB_UVERBS_WR_SEND_WITH_INV,
 	      "enum ibv_wr_opcode is enum ib_uverbs_wr_opcode");
 
 #define OP(name) (1u << IBV_WR_##name)
 #define UD_OPCODES (OP(SEND) | OP(SEND_WITH_IMM))
 #define INLINE_OPCODES (OP(SEND) | OP(SEND_WITH_IMM) | OP(SEND_WITH_INV) | OP(RDMA_WRITE) | OP(RDMA_WRITE_WITH_IMM))
-#define RC_OPCODES                                                                                                             \
-	(INLINE_OPCODES | OP(RDMA_READ) | OP(ATOMIC_CMP_AND_SWP) | OP(ATOMIC_FETCH_AND_ADD) | OP(LOCAL_INV) | OP(BIND_MW))
+#define UC_OPCODES (INLINE_OPCODES | OP(LOCAL_INV) | OP(BIND_MW))
+#define RC_OPCODES (UC_OPCODES | OP(RDMA_READ) | OP(ATOMIC_CMP_AND_SWP) | OP(ATOMIC_FETCH_AND_ADD))
 
 #define SEND_FLAGS (IBV_SEND_FENCE | IBV_SEND_SIGNALED | IBV_SEND_SOLICITED | IBV_SEND_INLINE)
 
 static bool opcode_valid(enum ibv_qp_type type, unsigned int opcode)
 {
-	uint32_t opcodes = type == IBV_QPT_RC ? RC_OPCODES : type == IBV_QPT_UD ? UD_OPCODES : 0;
+	uint32_t opcodes = 0;
 
+	if (type == IBV_QPT_RC)
+		opcodes = RC_OPCODES;
+	else if (type == IBV_QPT_UC)
+		opcodes = UC_OPCODES;
+	else if (type == IBV_QPT_UD)
+		opcodes = UD_OPCODES;
 	return opcode < 32 && (opcodes & 1u << opcode);
 }
 
@@ -265,8 +275,8 @@ static void begin_rdma(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t
 	sqe->rdma.rkey = rkey;
 }
 
-static void begin_atomic(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr, uint64_t compare_add,
-			 uint64_t swap)
+static void begin_atomic(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr,
+			 uint64_t compare_add, uint64_t swap)
 {
 	struct peerbar_sqe *sqe = begin(qp, opcode);
 
@@ -406,15 +416,21 @@ static void wr_set_inline_data(struct ibv_qp_ex *qp, void *address, size_t lengt
 }
 
 #define UD_OPS (IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM)
-#define RC_OPS                                                                                                                 \
-	(UD_OPS | IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ |                         \
-	 IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW | \
-	 IBV_QP_EX_WITH_SEND_WITH_INV)
+#define UC_OPS                                                                                                                   \
+	(UD_OPS | IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM |                \
+	 IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW)
+#define RC_OPS (UC_OPS | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
 
 bool pv_send_ops_supported(enum ibv_qp_type type, uint64_t ops)
 {
-	uint64_t supported = type == IBV_QPT_RC ? RC_OPS : type == IBV_QPT_UD ? UD_OPS : 0;
+	uint64_t supported = 0;
 
+	if (type == IBV_QPT_RC)
+		supported = RC_OPS;
+	else if (type == IBV_QPT_UC)
+		supported = UC_OPS;
+	else if (type == IBV_QPT_UD)
+		supported = UD_OPS;
 	return !(ops & ~supported);
 }
 
