@@ -82,5 +82,7 @@ Suite *events_suite(void);
 Suite *fuzz_suite(void);
 Suite *inject_suite(void);
 Suite *nop2p_suite(void);
+/* of the verbs device */
+Suite *rdma_suite(void);
 
 #endif
