@@ -84,5 +84,6 @@ Suite *inject_suite(void);
 Suite *nop2p_suite(void);
 /* of the verbs device */
 Suite *rdma_suite(void);
+Suite *rdma_memory_suite(void);
 
 #endif
