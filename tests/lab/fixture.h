@@ -85,5 +85,6 @@ Suite *nop2p_suite(void);
 /* of the verbs device */
 Suite *rdma_suite(void);
 Suite *rdma_memory_suite(void);
+Suite *rdma_revoke_suite(void);
 
 #endif
