@@ -88,7 +88,7 @@ run_install() {
 		{ echo 'the installed verbs library does not run'; return 1; }
 	bash -n $d/usr/share/bash-completion/completions/peerbar || return 1
 	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so $d/usr/lib/libpeerbar-rdma.so $d/usr/lib/libpeerbar-verbs.so |
-		 grep -E 'RPATH|RUNPATH'; then
+		grep -E 'RPATH|RUNPATH'; then
 		echo 'what is installed looks for libraries in the build directory'; return 1
 	fi
 	echo 'make install: complete; a program found by pkg-config builds and runs'
@@ -148,7 +148,8 @@ lab_check() {
 	local suite=''
 	prepare || return
 	case $LAB_ONLY in
-	device | export | map | dma | revoke | stress | plug | tool | mmap | kill | late | model | events | inject | fuzz | nop2p | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
+	device | export | map | dma | revoke | stress | plug | tool | mmap | kill | late | model | events | inject | fuzz | nop2p | rdma | rdma-memory | \
+		rdma-revoke | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
 	esac
 	# once is enough for what needs no machine
 	if [ "$KFLAVOUR" = stock ] && [[ unit == *$LAB_ONLY* || sanitizers == *$LAB_ONLY* || valgrind == *$LAB_ONLY* || install == *$LAB_ONLY* ||
