@@ -283,6 +283,27 @@ unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *r
 	return dmabuf->nr_ranges;
 }
 
+uint64_t pb_buffer_id(const struct pb_buffer *buffer)
+{
+	return buffer->dmabuf->info.id;
+}
+
+uint64_t pb_buffer_size(const struct pb_buffer *buffer)
+{
+	return buffer->dmabuf->info.size;
+}
+
+int pb_buffer_share(struct pb_buffer *buffer, struct pb_buffer **shared, struct pb_error *err)
+{
+	struct pb_dmabuf *dmabuf = pb_dmabuf_get(buffer->dmabuf);
+	int ret;
+
+	ret = new_buffer(dmabuf, shared, err);
+	if (ret)
+		pb_dmabuf_put(dmabuf);
+	return ret;
+}
+
 void pb_buffer_close(struct pb_buffer *buffer)
 {
 	if (!buffer)

@@ -212,6 +212,9 @@ static void identify_by_module(int fd, struct pb_buffer_info *info)
 	info->nr_ranges = query.nr_ranges;
 	info->list_id = query.id;
 	memcpy(info->faults, query.faults, sizeof(info->faults));
+	/* a module of before knows less, and says so */
+	info->counted = query.size >= offsetof(struct peerbar_query, revocations) + sizeof(query.revocations);
+	info->revocations = query.revocations;
 }
 
 int pb_identify(int fd, int shown, struct pb_buffer_info *info, struct pb_error *err)

@@ -426,6 +426,9 @@ PB_API const char *pb_memattr_name(enum pb_memattr memattr);
  * @memattr: the attribute of the next pb_buffer_mmap()
  * @list_id: its number in pb_list_buffers() and in events
  * @faults: how many page faults its mappings in processes took, by what they mapped: a page, 2 MiB (PMD), 1 GiB (PUD)
+ * @counted: @revocations is known
+ * @revocations: how often its memory was taken away, for now or for good. What an importer had of it before is lost to it
+ *	since, also where the buffer is back
  */
 struct pb_buffer_info {
 	uint64_t size;
@@ -445,6 +448,8 @@ struct pb_buffer_info {
 	enum pb_memattr memattr;
 	uint64_t list_id;
 	uint64_t faults[3];
+	bool counted;
+	uint64_t revocations;
 };
 
 /**
@@ -511,6 +516,24 @@ PB_API int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info
  * Return: the number of ranges that the buffer has, which may be more than were filled in; 0 if they are not known.
  */
 PB_API unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges, unsigned int nr_ranges);
+
+/** pb_buffer_id() - &struct pb_buffer_info.id, without a system call */
+PB_API uint64_t pb_buffer_id(const struct pb_buffer *buffer);
+
+/** pb_buffer_size() - &struct pb_buffer_info.size, without a system call */
+PB_API uint64_t pb_buffer_size(const struct pb_buffer *buffer);
+
+/**
+ * pb_buffer_share() - another handle of the same buffer, to be closed like the first
+ * @buffer: the buffer
+ * @shared: receives the handle; it needs no descriptor of its own
+ * @err: may be NULL
+ *
+ * The descriptor is closed with the last handle.
+ *
+ * Return: 0.
+ */
+PB_API int pb_buffer_share(struct pb_buffer *buffer, struct pb_buffer **shared, struct pb_error *err);
 
 /** pb_buffer_close() - let go of the buffer; NULL is allowed. Mappings of it stay. */
 PB_API void pb_buffer_close(struct pb_buffer *buffer);

@@ -39,12 +39,12 @@ group() {
 # the functions below run inside the root
 run_unit() {
 	make -s -C /build check TESTS='tests/header-c++ tests/symbols' || { cat /build/test-suite.log; return 1; }
-	/build/tests/unit/unit
+	/build/tests/unit/unit && /build/tests/unit/unit-verbs
 }
 
 run_sanitized() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	/sanitize/tests/unit/unit
+	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs
 }
 
 run_valgrind() {
@@ -55,7 +55,7 @@ run_valgrind() {
 		[ "$fd" -le 2 ] || eval "exec $fd>&-"
 	done
 	CK_FORK=no CK_RUN_CASE=all $memcheck --track-fds=yes /build/tests/unit/unit &&
-		CK_FORK=no CK_RUN_CASE=descriptors $memcheck /build/tests/unit/unit
+		CK_FORK=no CK_RUN_CASE=descriptors $memcheck /build/tests/unit/unit && CK_FORK=no $memcheck --track-fds=yes /build/tests/unit/unit-verbs
 }
 
 run_distcheck() {
@@ -69,6 +69,7 @@ run_install() {
 	make -s -C /build install DESTDIR=$d || return 1
 	for f in bin/peerbar include/peerbar.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 \
 		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
+		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3 \
 		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h; do
 		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
 	done
@@ -81,8 +82,13 @@ run_install() {
 		pkg-config --cflags --libs libpeerbar) || return 1
 	[ "$(LD_LIBRARY_PATH=$d/usr/lib /tmp/user)" = "$(sed -n 's/^AC_INIT(\[peerbar\], \[\(.*\)\])/\1/p' /src/configure.ac)" ] ||
 		{ echo 'the installed library does not run'; return 1; }
+	printf '#include <peerbar-verbs.h>\nint main(void) { return pbv_cache_destroy(0, 0); }\n' >/tmp/user.c
+	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_PATH=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
+		pkg-config --cflags --libs libpeerbar-verbs) -Wl,-rpath-link,$d/usr/lib && LD_LIBRARY_PATH=$d/usr/lib /tmp/user ||
+		{ echo 'the installed verbs library does not run'; return 1; }
 	bash -n $d/usr/share/bash-completion/completions/peerbar || return 1
-	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so $d/usr/lib/libpeerbar-rdma.so | grep -E 'RPATH|RUNPATH'; then
+	if readelf -d $d/usr/bin/peerbar $d/usr/lib/libpeerbar.so $d/usr/lib/libpeerbar-rdma.so $d/usr/lib/libpeerbar-verbs.so |
+		grep -E 'RPATH|RUNPATH'; then
 		echo 'what is installed looks for libraries in the build directory'; return 1
 	fi
 	echo 'make install: complete; a program found by pkg-config builds and runs'
@@ -142,7 +148,8 @@ lab_check() {
 	local suite=''
 	prepare || return
 	case $LAB_ONLY in
-	device | export | map | dma | revoke | stress | plug | tool | mmap | kill | late | model | events | inject | fuzz | nop2p) suite=$LAB_ONLY LAB_ONLY=machine ;;
+	device | export | map | dma | revoke | stress | plug | tool | mmap | kill | late | model | events | inject | fuzz | nop2p | rdma | rdma-memory | \
+		rdma-revoke | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
 	esac
 	# once is enough for what needs no machine
 	if [ "$KFLAVOUR" = stock ] && [[ unit == *$LAB_ONLY* || sanitizers == *$LAB_ONLY* || valgrind == *$LAB_ONLY* || install == *$LAB_ONLY* ||

@@ -82,5 +82,10 @@ Suite *events_suite(void);
 Suite *fuzz_suite(void);
 Suite *inject_suite(void);
 Suite *nop2p_suite(void);
+/* of the verbs device */
+Suite *rdma_suite(void);
+Suite *rdma_memory_suite(void);
+Suite *rdma_revoke_suite(void);
+Suite *verbs_suite(void);
 
 #endif

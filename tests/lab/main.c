@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Runs the suites whose name has the argument in it; all without one. */
+/* Runs the suite that the argument names, or those whose name has it in it; all without one. */
 #include <stdlib.h>
 
 #include "fixture.h"
@@ -14,6 +14,11 @@ int main(int argc, char **argv)
 		{ "dma", dma_suite }, { "revoke", revoke_suite }, { "stress", stress_suite }, { "plug", plug_suite },
 		{ "mmap", mmap_suite }, { "kill", kill_suite }, { "late", late_suite }, { "model", model_suite },
 		{ "events", events_suite }, { "fuzz", fuzz_suite }, { "inject", inject_suite }, { "nop2p", nop2p_suite },
+		{ "rdma", rdma_suite }, { "rdma-memory", rdma_memory_suite },
+		{ "rdma-revoke", rdma_revoke_suite },
+#ifdef HAVE_VERBS
+		{ "verbs", verbs_suite },
+#endif
 	};
 	const char *kernel = getenv("LAB_KERNEL");
 	/* the suite of the kernel without PCI_P2PDMA is for that one, and the others are not */
@@ -21,6 +26,7 @@ int main(int argc, char **argv)
 	/* the first three look at the library and the tool more than at the kernel, and are slow there */
 	bool debug = kernel && !strcmp(kernel, "debug");
 	const char *only = argc > 1 ? argv[1] : "";
+	bool exact = false;
 	SRunner *runner = NULL;
 	int failed = 1;
 	size_t i;
@@ -28,8 +34,12 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (debug && !*only)
 		puts("not on the debug kernel, unless asked for by name: device, export, tool");
+	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++)
+		exact = exact || !strcmp(suites[i].name, only);
 	for (i = debug && !*only ? 3 : 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
-		if (!strcmp(suites[i].name, "nop2p") != nop2p || !strstr(suites[i].name, only))
+		if (!strcmp(suites[i].name, "nop2p") != nop2p)
+			continue;
+		if (exact ? strcmp(suites[i].name, only) != 0 : !strstr(suites[i].name, only))
 			continue;
 		if (runner)
 			srunner_add_suite(runner, suites[i].make());

@@ -335,6 +335,12 @@ static void untouched(const uint8_t *at, size_t length, const char *what)
 
 /* ---- /dev/peerbar ---- */
 
+/* the first version's, which the kernel goes on taking; it knows more by now */
+static uint32_t least_size(uint32_t nr)
+{
+	return nr ? offsetof(struct peerbar_query, revocations) : sizeof(struct peerbar_info);
+}
+
 /* the second errno is for where it depends on what the kernel looks at first */
 static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, bool tail, bool flags, unsigned int kind,
 			int *other)
@@ -348,7 +354,7 @@ static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, 
 		return -EFAULT;
 	if (size > PAGE)
 		return -E2BIG;
-	if (size < full)
+	if (size < least_size(_IOC_NR(cmd)))
 		return -EINVAL;
 	if (size > full && place->room < size) {
 		*other = tail ? -E2BIG : 0;
@@ -356,7 +362,7 @@ static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, 
 	}
 	if (size > full && tail)
 		return -E2BIG;
-	if (place->room < full)
+	if (place->room < (size < full ? size : full))
 		return -EFAULT;
 	if (flags)
 		return -EINVAL;
@@ -427,11 +433,13 @@ static void one_ioctl(int dev)
 	must(ret == want || (other && ret == other),
 	     "ioctl 0x%08x with a size of %u, %zu bytes of room and descriptor %d (kind %u): %d, not %d", cmd, size, place.room,
 	     fds[kind], kind, ret, want);
-	untouched(ret ? NULL : place.at, ret ? 0 : full, "an ioctl");
+	if (size > full)
+		size = full;
+	untouched(ret ? NULL : place.at, ret ? 0 : size, "an ioctl");
 	if (ret)
 		return;
 	if (nr) {
-		memcpy(&request, place.at, sizeof(request));
+		memcpy(&request, place.at, size);
 		must(request.size == sizeof(request) && request.fd == fds[kind], "a query says it is of descriptor %d",
 		     request.fd);
 		must(!(request.flags & PEERBAR_QUERY_OURS) == (kind == UDMABUF), "a query of kind %u has the flags 0x%x", kind,

@@ -32,7 +32,7 @@ START_TEST(what_it_is)
 	int dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
 
 	ck_assert_int_eq(ioctl(dev, PEERBAR_INFO, &info), 0);
-	ck_assert_uint_eq(info.caps, PEERBAR_CAP_VFIO);
+	ck_assert_uint_eq(info.caps, PEERBAR_CAP_VFIO | PEERBAR_CAP_PAGE);
 	close(dev);
 	/* there is no iommufd to be helped, and the module says so */
 	ck_assert_int_ne(system("modprobe -q peerbar-iommufd 2>/dev/null"), 0);

@@ -5,87 +5,11 @@
 #include <unistd.h>
 
 #include "ours.h"
+#include "plug.h"
 #include "testmod.h"
 
 #define SIZE (16 * MIB)
 #define GIB (1024 * MIB)
-
-static void qmp(const char *command)
-{
-	char *answer = lab_qmp(command);
-
-	ck_assert_msg(strstr(answer, "\"return\""), "%s: %s", command, answer);
-	free(answer);
-}
-
-/* the address of the plugged GPU; false if it is not there */
-static bool find_plugged(char bdf[PB_BDF_LEN], uint64_t size)
-{
-	struct pb_pci_function *list;
-	bool found = false;
-	int i, n;
-
-	n = pb_pci_list(&list, &err);
-	ck_assert_int_gt(n, 0);
-	for (i = 0; i < n; i++) {
-		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 && list[i].bars[GPU_BAR].size == size) {
-			strcpy(bdf, list[i].bdf);
-			found = true;
-		}
-	}
-	free(list);
-	return found;
-}
-
-static void wait_plugged(char bdf[PB_BDF_LEN], uint64_t size, bool there)
-{
-	int i;
-
-	for (i = 0; i < 600; i++) {
-		if (find_plugged(bdf, size) == there)
-			return;
-		usleep(100000);
-	}
-	ck_abort_msg("the device did not %s in 60 s", there ? "appear" : "go");
-}
-
-static void plug(char bdf[PB_BDF_LEN], uint64_t size)
-{
-	char command[300];
-
-	snprintf(command, sizeof(command), "{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-memfd\",\"id\":\"hotmem%u\","
-		 "\"size\":%llu}}", (unsigned int)(size / MIB), (unsigned long long)size);
-	qmp(command);
-	snprintf(command, sizeof(command), "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"ivshmem-plain\",\"id\":\"hot\",\"memdev\":"
-		 "\"hotmem%u\",\"bus\":\"%s\"}}", (unsigned int)(size / MIB), size == GIB ? "spare1" : "spare0");
-	qmp(command);
-	wait_plugged(bdf, size, true);
-}
-
-static void pull(void)
-{
-	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"hot\"}}");
-}
-
-/* QEMU lets go of the memory a moment after the device is gone from the guest */
-static void forget_memory(uint64_t size)
-{
-	char command[200], *answer;
-	int i;
-
-	snprintf(command, sizeof(command), "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"hotmem%u\"}}", (unsigned int)(size / MIB));
-	for (i = 0; i < 100; i++) {
-		bool done;
-
-		answer = lab_qmp(command);
-		done = strstr(answer, "\"return\"");
-		free(answer);
-		if (done)
-			return;
-		usleep(100000);
-	}
-	ck_abort_msg("QEMU keeps the memory of a device that was pulled");
-}
 
 START_TEST(plugged_used_and_pulled)
 {
@@ -98,7 +22,7 @@ START_TEST(plugged_used_and_pulled)
 	uint8_t *bar;
 	void *p;
 
-	plug(bdf, SIZE);
+	gpu_plug(bdf, SIZE);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
 	ok(pb_device_open(iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
@@ -113,18 +37,18 @@ START_TEST(plugged_used_and_pulled)
 	munmap(p, 4 * PAGE);
 
 	/* pulled: the driver asks its user to let go, and waits for it */
-	pull();
+	gpu_pull();
 	sleep(7); /* the slot's button blinks for 5 s */
-	ck_assert(find_plugged(bdf, SIZE));
+	ck_assert(gpu_plugged(bdf, SIZE));
 	pb_device_close(plugged);
-	wait_plugged(bdf, SIZE, false);
+	gpu_wait(bdf, SIZE, false);
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
 	dma_faults(iova, 0);
 	ok(pb_unmap(m, &err));
 	pb_buffer_close(buffer);
 	refused(pb_device_open(iommu, bdf, &plugged, &err), ENODEV, "no PCI function");
-	forget_memory(SIZE);
+	gpu_forget_memory(SIZE);
 }
 END_TEST
 
@@ -139,7 +63,7 @@ START_TEST(pulled_from_under_a_buffer)
 	uint8_t *p;
 	int i;
 
-	plug(bdf, SIZE);
+	gpu_plug(bdf, SIZE);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
 	ok(pb_device_open(iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
@@ -149,22 +73,22 @@ START_TEST(pulled_from_under_a_buffer)
 	lab_pattern(memory.p, LEN, 61);
 	edu_copy(&edu, memory.iova, pb_mapping_iova(m), LEN);
 	ck_assert_mem_eq(p, memory.p, LEN);
-	pull();
+	gpu_pull();
 	for (i = 0; i < 300 && query(pb_buffer_fd(buffer)).state != PEERBAR_STATE_DEAD; i++)
 		usleep(100000);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 	ck_assert(!can_read(p, NULL));
 	dma_faults(pb_mapping_iova(m), 0);
-	ck_assert(find_plugged(bdf, SIZE));
+	ck_assert(gpu_plugged(bdf, SIZE));
 	pb_device_close(plugged);
-	wait_plugged(bdf, SIZE, false);
+	gpu_wait(bdf, SIZE, false);
 	/* the buffer outlives the device */
 	ck_assert(!can_read(p, NULL));
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 	munmap(p, 4 * PAGE);
 	ok(pb_unmap(m, &err));
 	pb_buffer_close(buffer);
-	forget_memory(SIZE);
+	gpu_forget_memory(SIZE);
 }
 END_TEST
 
@@ -179,7 +103,7 @@ START_TEST(a_gigabyte)
 	char bdf[PB_BDF_LEN];
 	uint8_t *p;
 
-	plug(bdf, GIB);
+	gpu_plug(bdf, GIB);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
 	ok(pb_device_open(iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
@@ -201,9 +125,9 @@ START_TEST(a_gigabyte)
 	munmap(p, GIB);
 	pb_buffer_close(buffer);
 	pb_device_close(plugged);
-	pull();
-	wait_plugged(bdf, GIB, false);
-	forget_memory(GIB);
+	gpu_pull();
+	gpu_wait(bdf, GIB, false);
+	gpu_forget_memory(GIB);
 }
 END_TEST
 

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * A cache of regions, found by the number of their dma-buf.
+ *
+ * When is a region that was good before still good? Each has a clock, and the time at which it was last known to be good. As long
+ * as the clock shows that time, it is, and that is all that a hit looks at. The clock is
+ *
+ *	the page of the kernel module	for buffers whose revocations it counts
+ *	one that stands still		for memory that nobody takes away
+ *	one that never shows that time	for memory of which nobody tells
+ *
+ * If it shows another time, the region is asked about, and if that does not say that it is good, it is not handed out any more.
+ * The time is read before the question: a revocation that comes after the answer shows.
+ */
+#include "internal.h"
+
+#define MAX_CAPACITY (1u << 20)
+
+struct pbv_entry {
+	struct pbv_mr *mr;
+	uint64_t id;
+	uint64_t offset;
+	uint64_t length;
+	int access;
+	bool stale; /* not to be found any more */
+	unsigned int users;
+	const volatile uint64_t *clock;
+	uint64_t good_at;
+	LIST_ENTRY(pbv_entry) in_exact;
+	LIST_ENTRY(pbv_entry) in_buffer;
+	TAILQ_ENTRY(pbv_entry) in_unused; /* while nobody has it, the one that was used last behind */
+	SLIST_ENTRY(pbv_entry) in_doomed;
+};
+
+LIST_HEAD(bucket, pbv_entry);
+SLIST_HEAD(doomed, pbv_entry);
+
+struct pbv_cache {
+	pthread_mutex_t lock;
+	struct ibv_pd *pd;
+	unsigned int capacity;
+	unsigned int flags;
+	unsigned int shift; /* 64 less the binary logarithm of the number of buckets */
+	struct bucket *exact; /* by dma-buf, part and access */
+	struct bucket *buffers; /* by dma-buf */
+	TAILQ_HEAD(, pbv_entry) unused;
+	struct doomed stuck; /* that could not be deregistered */
+	const volatile uint64_t *page;
+	bool own; /* it is peerbar's own device, whose revocations the page counts */
+	struct pbv_cache_stats stats;
+};
+
+static const volatile uint64_t never_moves;
+static const volatile uint64_t never_good = 1;
+
+static struct bucket *exact_bucket(const struct pbv_cache *cache, uint64_t id, uint64_t offset, uint64_t length, int access)
+{
+	uint64_t h = id * 0x9e3779b97f4a7c15 + offset;
+
+	h = h * 0xbf58476d1ce4e5b9 + length;
+	h = h * 0x94d049bb133111eb + (unsigned int)access;
+	return &cache->exact[(h ^ h >> 29) * 0x9e3779b97f4a7c15 >> cache->shift];
+}
+
+static struct bucket *buffer_bucket(const struct pbv_cache *cache, uint64_t id)
+{
+	return &cache->buffers[id * 0x9e3779b97f4a7c15 >> cache->shift];
+}
+
+/* the functions below are called with the lock held */
+
+static struct pbv_entry *find(const struct pbv_cache *cache, uint64_t id, uint64_t offset, uint64_t length, int access)
+{
+	struct pbv_entry *entry;
+
+	LIST_FOREACH(entry, exact_bucket(cache, id, offset, length, access), in_exact)
+		if (entry->id == id && entry->offset == offset && entry->length == length && entry->access == access)
+			return entry;
+	/* one that is larger */
+	LIST_FOREACH(entry, buffer_bucket(cache, id), in_buffer)
+		if (entry->id == id && entry->access == access && offset >= entry->offset &&
+		    offset - entry->offset <= entry->length && length <= entry->length - (offset - entry->offset))
+			return entry;
+	return NULL;
+}
+
+static void use(struct pbv_cache *cache, struct pbv_entry *entry)
+{
+	if (!entry->users++) {
+		TAILQ_REMOVE(&cache->unused, entry, in_unused);
+		cache->stats.in_use++;
+	}
+}
+
+static void doom(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
+{
+	cache->stats.regions--;
+	SLIST_INSERT_HEAD(doomed, entry, in_doomed);
+}
+
+static void retire(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
+{
+	if (entry->stale)
+		return;
+	entry->stale = true;
+	LIST_REMOVE(entry, in_exact);
+	LIST_REMOVE(entry, in_buffer);
+	if (!entry->users) {
+		TAILQ_REMOVE(&cache->unused, entry, in_unused);
+		doom(cache, entry, doomed);
+	}
+}
+
+static void make_room(struct pbv_cache *cache, struct doomed *doomed)
+{
+	struct pbv_entry *entry;
+
+	while (cache->stats.regions > cache->capacity && (entry = TAILQ_FIRST(&cache->unused))) {
+		cache->stats.evicted++;
+		retire(cache, entry, doomed);
+	}
+}
+
+static void give_back(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
+{
+	if (--entry->users)
+		return;
+	cache->stats.in_use--;
+	if (entry->stale) {
+		doom(cache, entry, doomed);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&cache->unused, entry, in_unused);
+	if (cache->stats.regions > cache->capacity)
+		make_room(cache, doomed);
+}
+
+/* without the lock: end what was doomed. What cannot be ended, because a window is bound to it, is tried again at the end */
+static int end(struct pbv_cache *cache, struct doomed *doomed, struct pb_error *err)
+{
+	struct pbv_entry *entry;
+	int ret, worst = 0;
+
+	while ((entry = SLIST_FIRST(doomed))) {
+		SLIST_REMOVE_HEAD(doomed, in_doomed);
+		entry->mr->entry = NULL;
+		ret = pbv_dereg(entry->mr, err);
+		if (!ret) {
+			free(entry);
+			continue;
+		}
+		worst = ret;
+		entry->mr->entry = entry;
+		pthread_mutex_lock(&cache->lock);
+		cache->stats.regions++;
+		SLIST_INSERT_HEAD(&cache->stuck, entry, in_doomed);
+		pthread_mutex_unlock(&cache->lock);
+	}
+	return worst;
+}
+
+/* ---- the cache itself ---- */
+
+int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned int flags, struct pbv_cache **cache, struct pb_error *err)
+{
+	const unsigned int known = PBV_CACHE_UNKNOWN_MODEL | PBV_CACHE_WHOLE | PBV_CACHE_CALLER_TELLS;
+	struct pbv_direct direct;
+	struct pbv_cache *new;
+	unsigned int bits = 4;
+
+	if (!capacity || capacity > MAX_CAPACITY)
+		return pbv_fail(err, EINVAL, "cannot make a cache of %u regions: it must be 1 to %u", capacity, MAX_CAPACITY);
+	if (flags & ~known)
+		return pbv_fail(err, EINVAL, "cannot make a cache with flags 0x%x: those known are 0x%x", flags, known);
+	while (1u << bits < capacity)
+		bits++;
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return pbv_fail_errno(err, ENOMEM, "cannot make a cache of %u regions", capacity);
+	new->exact = calloc(1u << bits, sizeof(*new->exact));
+	new->buffers = calloc(1u << bits, sizeof(*new->buffers));
+	if (!new->exact || !new->buffers) {
+		free(new->exact);
+		free(new->buffers);
+		free(new);
+		return pbv_fail_errno(err, ENOMEM, "cannot make a cache of %u regions", capacity);
+	}
+	pthread_mutex_init(&new->lock, NULL);
+	new->pd = pd;
+	new->capacity = capacity;
+	new->flags = flags;
+	new->shift = 64 - bits;
+	TAILQ_INIT(&new->unused);
+	SLIST_INIT(&new->stuck);
+	new->page = pbv_page_open();
+	new->own = pbv_direct_open(&direct, pd->context);
+	if (new->own)
+		pbv_direct_close(&direct);
+	*cache = new;
+	return 0;
+}
+
+/* which clock tells of its revocation */
+static void set_clock(const struct pbv_cache *cache, struct pbv_entry *entry, uint64_t now)
+{
+	struct pbv_mr *mr = entry->mr;
+
+	entry->clock = &never_good;
+	/* a buffer that moves is followed by the device, and comes from an exporter that moves it and takes it from nobody */
+	if (mr->model == PB_PINNED || (mr->model == PB_DYNAMIC && !mr->counted)) {
+		entry->clock = &never_moves;
+	} else if (mr->counted || cache->own) {
+		if (cache->page) {
+			entry->clock = cache->page;
+			entry->good_at = now;
+		}
+	} else if (cache->flags & PBV_CACHE_CALLER_TELLS) {
+		entry->clock = &never_moves;
+	}
+}
+
+static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset, uint64_t length, int access,
+	       struct pbv_mr **mr, struct pb_error *err)
+{
+	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
+	struct pbv_entry *entry, *other;
+	uint64_t now;
+	int ret;
+
+	entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return pbv_fail_errno(err, ENOMEM, "cannot keep a region of 0x%llx bytes", (ull)length);
+	entry->id = pb_buffer_id(buffer);
+	entry->offset = offset;
+	entry->length = length;
+	entry->access = access;
+	entry->users = 1;
+	now = cache->page ? __atomic_load_n(cache->page, __ATOMIC_ACQUIRE) : 0;
+	ret = pbv_reg_buffer(cache->pd, buffer, offset, length, offset, access,
+			     cache->flags & PBV_CACHE_UNKNOWN_MODEL ? PBV_UNKNOWN_MODEL : 0, &entry->mr, err);
+	if (ret) {
+		free(entry);
+		return ret;
+	}
+	set_clock(cache, entry, now);
+	entry->mr->entry = entry;
+
+	pthread_mutex_lock(&cache->lock);
+	cache->stats.misses++;
+	cache->stats.regions++;
+	other = find(cache, entry->id, offset, length, access);
+	if (other && __atomic_load_n(other->clock, __ATOMIC_ACQUIRE) == other->good_at) {
+		/* another thread was faster */
+		doom(cache, entry, &doomed);
+		use(cache, other);
+		entry = other;
+	} else {
+		cache->stats.in_use++;
+		LIST_INSERT_HEAD(exact_bucket(cache, entry->id, offset, length, access), entry, in_exact);
+		LIST_INSERT_HEAD(buffer_bucket(cache, entry->id), entry, in_buffer);
+		make_room(cache, &doomed);
+	}
+	*mr = entry->mr;
+	pthread_mutex_unlock(&cache->lock);
+	end(cache, &doomed, NULL);
+	return 0;
+}
+
+int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset, uint64_t length, int access,
+		  struct pbv_mr **mr, struct pb_error *err)
+{
+	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
+	uint64_t id = pb_buffer_id(buffer), now;
+	struct pbv_entry *entry;
+	bool still;
+
+	if (cache->flags & PBV_CACHE_WHOLE && length && offset <= pb_buffer_size(buffer) &&
+	    length <= pb_buffer_size(buffer) - offset) {
+		offset = 0;
+		length = pb_buffer_size(buffer);
+	}
+	pthread_mutex_lock(&cache->lock);
+	while ((entry = find(cache, id, offset, length, access))) {
+		use(cache, entry);
+		now = __atomic_load_n(entry->clock, __ATOMIC_ACQUIRE);
+		if (now == entry->good_at)
+			break;
+		cache->stats.checks++;
+		pthread_mutex_unlock(&cache->lock);
+		/* that nobody tells is not good enough */
+		still = pbv_mr_state(entry->mr) == PBV_LIVE;
+		pthread_mutex_lock(&cache->lock);
+		if (still && !entry->stale) {
+			/* another thread may have asked later */
+			if (entry->clock == cache->page && now > entry->good_at)
+				entry->good_at = now;
+			break;
+		}
+		if (!entry->stale) {
+			cache->stats.stale++;
+			retire(cache, entry, &doomed);
+		}
+		give_back(cache, entry, &doomed);
+	}
+	if (entry) {
+		cache->stats.hits++;
+		*mr = entry->mr;
+	}
+	pthread_mutex_unlock(&cache->lock);
+	if (!SLIST_EMPTY(&doomed))
+		end(cache, &doomed, NULL);
+	return entry ? 0 : add(cache, buffer, offset, length, access, mr, err);
+}
+
+void pbv_cache_put(struct pbv_cache *cache, struct pbv_mr *mr)
+{
+	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
+
+	pthread_mutex_lock(&cache->lock);
+	give_back(cache, mr->entry, &doomed);
+	pthread_mutex_unlock(&cache->lock);
+	if (!SLIST_EMPTY(&doomed))
+		end(cache, &doomed, NULL);
+}
+
+void pbv_cache_forget(struct pbv_cache *cache, struct pb_buffer *buffer)
+{
+	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
+	uint64_t id = pb_buffer_id(buffer);
+	struct pbv_entry *entry, *next;
+
+	pthread_mutex_lock(&cache->lock);
+	for (entry = LIST_FIRST(buffer_bucket(cache, id)); entry; entry = next) {
+		next = LIST_NEXT(entry, in_buffer);
+		if (entry->id == id)
+			retire(cache, entry, &doomed);
+	}
+	pthread_mutex_unlock(&cache->lock);
+	end(cache, &doomed, NULL);
+}
+
+void pbv_cache_stats(struct pbv_cache *cache, struct pbv_cache_stats *stats)
+{
+	pthread_mutex_lock(&cache->lock);
+	*stats = cache->stats;
+	pthread_mutex_unlock(&cache->lock);
+}
+
+int pbv_cache_destroy(struct pbv_cache *cache, struct pb_error *err)
+{
+	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
+	struct pbv_entry *entry;
+	unsigned int in_use;
+	int ret;
+
+	if (!cache)
+		return 0;
+	pthread_mutex_lock(&cache->lock);
+	in_use = cache->stats.in_use;
+	while (!in_use && (entry = TAILQ_FIRST(&cache->unused)))
+		retire(cache, entry, &doomed);
+	while (!in_use && (entry = SLIST_FIRST(&cache->stuck))) {
+		SLIST_REMOVE_HEAD(&cache->stuck, in_doomed);
+		doom(cache, entry, &doomed);
+	}
+	pthread_mutex_unlock(&cache->lock);
+	if (in_use)
+		return pbv_fail(err, EBUSY, "cannot end a cache: %u of its regions were not given back", in_use);
+	ret = end(cache, &doomed, err);
+	if (ret)
+		return ret;
+	pbv_page_close(cache->page);
+	pthread_mutex_destroy(&cache->lock);
+	free(cache->exact);
+	free(cache->buffers);
+	free(cache);
+	return 0;
+}

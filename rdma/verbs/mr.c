@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Memory regions: which buffers a device can take, registering one, and whether it still reaches its memory. */
+#include <stdio.h>
+
+#include "internal.h"
+
+#define PEERS_WRITE (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+
+/* ---- what a device can take ---- */
+
+static bool follows_moves(struct ibv_context *context)
+{
+	struct ibv_device_attr_ex attr;
+
+	memset(&attr, 0, sizeof(attr));
+	return !ibv_query_device_ex(context, NULL, &attr) && attr.odp_caps.general_caps & IBV_ODP_SUPPORT;
+}
+
+/* with a descriptor that is none: who has the call complains about that */
+static bool registers_dmabufs(struct ibv_pd *pd)
+{
+	struct ibv_mr *mr;
+
+	errno = 0;
+	mr = ibv_reg_dmabuf_mr(pd, 0, (size_t)sysconf(_SC_PAGESIZE), 0, -1, IBV_ACCESS_LOCAL_WRITE);
+	if (mr) {
+		ibv_dereg_mr(mr);
+		return true;
+	}
+	switch (errno) {
+	case EOPNOTSUPP:	/* libibverbs, for a provider without it */
+	case ENOSYS:
+	case EPROTONOSUPPORT:	/* the kernel, for a driver without it */
+	case ENOTTY:
+		return false;
+	default:
+		return true;
+	}
+}
+
+int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_error *err)
+{
+	const char *name = ibv_get_device_name(context->device);
+	struct pbv_direct direct;
+	unsigned int takes = 0;
+	struct ibv_pd *pd;
+
+	errno = 0;
+	pd = ibv_alloc_pd(context);
+	if (!pd)
+		return pbv_fail_errno(err, errno ? errno : ENOMEM, "cannot ask what %s can register: no protection domain "
+				      "(ibv_alloc_pd)", name);
+	if (registers_dmabufs(pd)) {
+		takes = PBV_TAKES(PB_PINNED);
+		if (follows_moves(context))
+			takes |= PBV_TAKES(PB_REVOCABLE) | PBV_TAKES(PB_DYNAMIC);
+		else if (pbv_direct_open(&direct, context)) {
+			takes |= PBV_TAKES(PB_REVOCABLE);
+			pbv_direct_close(&direct);
+		} else {
+			takes |= PBV_MAY_TAKE(PB_REVOCABLE);
+		}
+	}
+	ibv_dealloc_pd(pd);
+	*models = takes;
+	return 0;
+}
+
+/* ---- registering ---- */
+
+static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, unsigned int flags, const char *what,
+			struct pb_error *err)
+{
+	const char *name = ibv_get_device_name(pd->context->device);
+
+	switch (info->model) {
+	case PB_PINNED:
+	case PB_REVOCABLE:
+		return 0;
+	case PB_DYNAMIC:
+		if (follows_moves(pd->context))
+			return 0;
+		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: its memory model is DYNAMIC, "
+				"so it may move at any time, and %s cannot follow (it has no on-demand paging); PINNED and "
+				"REVOCABLE buffers can be registered", what, info->exporter, name, name);
+	default:
+		if (flags & PBV_UNKNOWN_MODEL)
+			return 0;
+		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: its memory model is UNKNOWN, "
+				"so nobody says that it stays where it is; PBV_UNKNOWN_MODEL takes it all the same", what,
+				info->exporter, name);
+	}
+}
+
+static int revoked(const struct pb_buffer_info *info, const char *what, const char *name, struct pb_error *err)
+{
+	if (info->state == PB_BUFFER_DEAD)
+		return pbv_fail(err, ENODEV, "cannot register %s with %s: the buffer was revoked for good; its ranges can be "
+				"exported afresh", what, name);
+	return pbv_fail(err, ENODEV, "cannot register %s with %s: the buffer is revoked; memory decoding of its device may be "
+			"off, or the device closed", what, name);
+}
+
+static int reg_failed(struct ibv_pd *pd, const struct pb_buffer_info *info, const char *what, int access, int code,
+		      struct pb_error *err)
+{
+	const char *name = ibv_get_device_name(pd->context->device);
+
+	switch (code) {
+	case ENODEV:
+		return revoked(info, what, name, err);
+	case EOPNOTSUPP:
+	case ENOSYS:
+	case EPROTONOSUPPORT:
+	case ENOTTY:
+		if (!registers_dmabufs(pd))
+			return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: the device, or its provider in libibverbs, "
+					"cannot register dma-bufs (ibv_reg_dmabuf_mr)", what, name);
+		return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: its exporter '%s' refuses the device, which cannot "
+				"do P2P DMA, or whose driver cannot let go of a %s buffer, or the driver refuses the buffer, as "
+				"it may one that is revoked now; the kernel's log may tell", what, name, info->exporter,
+				pb_model_name(info->model));
+	case EINVAL:
+		return pbv_fail(err, EINVAL, "cannot register %s with %s: the device does not know the access 0x%x, or cannot "
+				"reach the buffer of '%s' where it is: P2P DMA between two devices takes a host bridge or switch "
+				"that passes it on", what, name, (unsigned int)access, info->exporter);
+	case EREMOTEIO:
+		return pbv_fail(err, EREMOTEIO, "cannot register %s with %s: the device cannot reach the buffer of '%s' where it "
+				"is: P2P DMA between two devices takes a host bridge or switch that passes it on", what, name,
+				info->exporter);
+	case ENOMEM:
+		return pbv_fail(err, ENOMEM, "cannot register %s with %s: no memory, or the device has no room for one more "
+				"region", what, name);
+	case EBADF:
+		return pbv_fail(err, EBADF, "cannot register %s with %s: the kernel does not take its descriptor for a dma-buf's",
+				what, name);
+	default:
+		return pbv_fail_errno(err, code, "cannot register %s with %s (ibv_reg_dmabuf_mr)", what, name);
+	}
+}
+
+static struct pbv_mr *new_mr(void)
+{
+	struct pbv_mr *mr = calloc(1, sizeof(*mr));
+
+	if (!mr)
+		return NULL;
+	atomic_init(&mr->data, NULL);
+	atomic_init(&mr->revoked, false);
+	atomic_init(&mr->watch, NULL);
+	return mr;
+}
+
+static void free_mr(struct pbv_mr *mr)
+{
+	pb_buffer_close(mr->buffer);
+	free(mr);
+}
+
+int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset, uint64_t length, uint64_t iova, int access,
+		   unsigned int flags, struct pbv_mr **mr, struct pb_error *err)
+{
+	uint64_t in_page = (uint64_t)sysconf(_SC_PAGESIZE) - 1, size = pb_buffer_size(buffer);
+	const char *name = ibv_get_device_name(pd->context->device);
+	struct pb_buffer_info info;
+	struct pbv_mr *new;
+	char what[80];
+	int ret;
+
+	snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)length, (ull)offset);
+	if (flags & ~(unsigned int)PBV_UNKNOWN_MODEL)
+		return pbv_fail(err, EINVAL, "cannot register %s with %s with flags 0x%x: only PBV_UNKNOWN_MODEL, 0x%x, is known",
+				what, name, flags, PBV_UNKNOWN_MODEL);
+	if (!length)
+		return pbv_fail(err, EINVAL, "cannot register %s with %s: the length must not be 0", what, name);
+	if (offset > size || length > size - offset)
+		return pbv_fail(err, ERANGE, "cannot register %s with %s: the buffer's size is 0x%llx", what, name, (ull)size);
+	if ((iova ^ offset) & in_page)
+		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: it must lie in its page where "
+				"the offset lies in its own, at 0x%llx", what, name, (ull)iova, (ull)(offset & in_page));
+	if (iova + length - 1 < iova)
+		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: its end would be beyond 2^64",
+				what, name, (ull)iova);
+	if (access & PEERS_WRITE && !(access & IBV_ACCESS_LOCAL_WRITE))
+		return pbv_fail(err, EINVAL, "cannot register %s with %s with the access 0x%x: where peers may write, this host "
+				"must be allowed to as well, with IBV_ACCESS_LOCAL_WRITE", what, name, (unsigned int)access);
+	/* the revocations are counted before the region is made: one that comes between is taken for one behind */
+	ret = pb_buffer_query(buffer, &info, err);
+	if (ret)
+		return ret;
+	ret = accept_model(pd, &info, flags, what, err);
+	if (ret)
+		return ret;
+	if (info.state == PB_BUFFER_DEAD || info.state == PB_BUFFER_REVOKED)
+		return revoked(&info, what, name, err);
+	new = new_mr();
+	if (!new)
+		return pbv_fail_errno(err, ENOMEM, "cannot register %s with %s", what, name);
+	new->iova = iova;
+	new->offset = offset;
+	new->length = length;
+	new->model = info.model;
+	new->counted = info.managed && info.counted;
+	new->list_id = info.list_id;
+	new->revocations = info.revocations;
+	ret = pb_buffer_share(buffer, &new->buffer, err);
+	if (ret)
+		goto err_free;
+	errno = 0;
+	new->verbs = ibv_reg_dmabuf_mr(pd, offset, (size_t)length, iova, pb_buffer_fd(buffer), access);
+	if (!new->verbs) {
+		ret = reg_failed(pd, &info, what, access, errno ? errno : ENOMEM, err);
+		goto err_free;
+	}
+	new->lkey = new->verbs->lkey;
+	*mr = new;
+	return 0;
+
+err_free:
+	free_mr(new);
+	return ret;
+}
+
+int pbv_reg_memory(struct ibv_pd *pd, void *address, size_t length, int access, struct pbv_mr **mr, struct pb_error *err)
+{
+	const char *name = ibv_get_device_name(pd->context->device);
+	struct pbv_mr *new = new_mr();
+	int code;
+
+	if (!new)
+		return pbv_fail_errno(err, ENOMEM, "cannot register 0x%zx bytes at the address %p with %s", length, address,
+				      name);
+	new->iova = (uintptr_t)address;
+	new->length = length;
+	errno = 0;
+	new->verbs = ibv_reg_mr(pd, address, length, access);
+	if (new->verbs) {
+		new->lkey = new->verbs->lkey;
+		*mr = new;
+		return 0;
+	}
+	code = errno ? errno : ENOMEM;
+	free_mr(new);
+	if (code == EFAULT)
+		return pbv_fail(err, EFAULT, "cannot register 0x%zx bytes at the address %p with %s: they are not all mapped, or "
+				"mapped for reading only, or are a device's memory that is mapped without a dma-buf; a mapping "
+				"of a dma-buf can be registered", length, address, name);
+	if (code == ENOMEM)
+		return pbv_fail(err, ENOMEM, "cannot register 0x%zx bytes at the address %p with %s: no memory, or more than the "
+				"process may lock (RLIMIT_MEMLOCK)", length, address, name);
+	return pbv_fail_errno(err, code, "cannot register 0x%zx bytes at the address %p with %s (ibv_reg_mr)", length, address,
+			      name);
+}
+
+int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
+{
+	struct pbv_watch *watch;
+	int ret;
+
+	if (!mr)
+		return 0;
+	if (mr->entry)
+		return pbv_fail(err, EINVAL, "cannot end a region of a cache: pbv_cache_put() gives it back");
+	/* it may say -1 and errno, or the errno */
+	watch = pbv_watch_hold(mr);
+	errno = 0;
+	ret = ibv_dereg_mr(mr->verbs);
+	if (ret)
+		ret = ret > 0 ? ret : errno ? errno : EIO;
+	pbv_watch_release(watch, mr, !ret);
+	if (ret) {
+		if (ret == EBUSY)
+			return pbv_fail(err, EBUSY, "cannot end a region of 0x%llx bytes: a memory window is bound to it",
+					(ull)mr->length);
+		return pbv_fail_errno(err, ret, "cannot end a region of 0x%llx bytes (ibv_dereg_mr)", (ull)mr->length);
+	}
+	free_mr(mr);
+	return 0;
+}
+
+/* ---- questions ---- */
+
+struct ibv_mr *pbv_mr_verbs(const struct pbv_mr *mr)
+{
+	return mr->verbs;
+}
+
+uint64_t pbv_mr_iova(const struct pbv_mr *mr)
+{
+	return mr->iova;
+}
+
+uint64_t pbv_mr_offset(const struct pbv_mr *mr)
+{
+	return mr->offset;
+}
+
+uint64_t pbv_mr_length(const struct pbv_mr *mr)
+{
+	return mr->length;
+}
+
+struct pb_buffer *pbv_mr_buffer(const struct pbv_mr *mr)
+{
+	return mr->buffer;
+}
+
+void pbv_mr_set_data(struct pbv_mr *mr, void *data)
+{
+	atomic_store(&mr->data, data);
+}
+
+void *pbv_mr_data(const struct pbv_mr *mr)
+{
+	return atomic_load(&((struct pbv_mr *)(uintptr_t)mr)->data);
+}
+
+enum pbv_state pbv_mr_state(struct pbv_mr *mr)
+{
+	struct pb_buffer_info info;
+	struct pbv_direct direct;
+	int ret = -1;
+
+	if (!mr->buffer || mr->model == PB_PINNED)
+		return PBV_LIVE;
+	if (atomic_load(&mr->revoked))
+		return PBV_REVOKED;
+	if (mr->counted && !pb_buffer_query(mr->buffer, &info, NULL) && info.counted) {
+		/* once revoked is enough, even if the buffer is back: a region is not */
+		if (info.revocations == mr->revocations && info.state == PB_BUFFER_LIVE)
+			return PBV_LIVE;
+		atomic_store(&mr->revoked, true);
+		return PBV_REVOKED;
+	}
+	if (pbv_direct_open(&direct, mr->verbs->context)) {
+		if (direct.mr_revoked)
+			ret = direct.mr_revoked(mr->verbs);
+		pbv_direct_close(&direct);
+	}
+	if (ret > 0)
+		atomic_store(&mr->revoked, true);
+	return ret > 0 ? PBV_REVOKED : ret == 0 ? PBV_LIVE : PBV_UNKNOWN;
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Being told of revocations. Two may tell: the kernel module peerbar of buffers, by netlink, and peerbar's own device of its
+ * regions. What the module says of a buffer is looked up for each of its regions, since the event may be older than the region.
+ */
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "internal.h"
+
+TAILQ_HEAD(mr_list, pbv_mr);
+
+struct pbv_watch {
+	atomic_uint refs;
+	struct ibv_context *context;
+	struct pb_watch *events; /* NULL without the module */
+	struct pbv_direct direct;
+	bool own; /* it is peerbar's own device */
+	int epoll_fd;
+	int waiting_fd; /* an eventfd that is readable while the queue has something */
+	pthread_mutex_t lock;
+	struct mr_list mrs;
+	struct mr_list queue;
+};
+
+static void put(struct pbv_watch *watch)
+{
+	if (atomic_fetch_sub(&watch->refs, 1) > 1)
+		return;
+	pthread_mutex_destroy(&watch->lock);
+	free(watch);
+}
+
+/* lock held */
+static void enqueue(struct pbv_watch *watch, struct pbv_mr *mr)
+{
+	uint64_t one = 1;
+	ssize_t n;
+
+	if (mr->told)
+		return;
+	mr->told = true;
+	mr->queued = true;
+	TAILQ_INSERT_TAIL(&watch->queue, mr, in_queue);
+	do {
+		n = write(watch->waiting_fd, &one, sizeof(one));
+	} while (n < 0 && errno == EINTR);
+}
+
+/* lock held */
+static void dequeue(struct pbv_watch *watch, struct pbv_mr *mr)
+{
+	uint64_t count;
+	ssize_t n;
+
+	TAILQ_REMOVE(&watch->queue, mr, in_queue);
+	mr->queued = false;
+	if (!TAILQ_EMPTY(&watch->queue))
+		return;
+	do {
+		n = read(watch->waiting_fd, &count, sizeof(count));
+	} while (n < 0 && errno == EINTR);
+}
+
+/* lock held */
+static void take_out(struct pbv_watch *watch, struct pbv_mr *mr)
+{
+	if (mr->queued)
+		dequeue(watch, mr);
+	TAILQ_REMOVE(&watch->mrs, mr, in_watch);
+	atomic_store(&mr->watch, NULL);
+}
+
+/* lock held: what the module has to say; the buffer @list_id, or all */
+static void look(struct pbv_watch *watch, bool all, uint64_t list_id)
+{
+	struct pbv_mr *mr;
+
+	TAILQ_FOREACH(mr, &watch->mrs, in_watch)
+		if (mr->counted && (all || mr->list_id == list_id) && !mr->told && pbv_mr_state(mr) == PBV_REVOKED)
+			enqueue(watch, mr);
+}
+
+static int collect_events(struct pbv_watch *watch, struct pb_error *err)
+{
+	struct pb_event event;
+	int ret;
+
+	while ((ret = pb_watch_next(watch->events, &event, err)) > 0) {
+		if (event.type == PB_EVENT_REVOKED)
+			look(watch, false, event.buffer.id);
+		else if (event.type == PB_EVENT_LOST)
+			look(watch, true, 0);
+	}
+	return ret;
+}
+
+static int collect_keys(struct pbv_watch *watch, struct pb_error *err)
+{
+	struct pbv_mr *mr;
+	uint32_t lkey;
+	int ret;
+
+	do {
+		while ((ret = watch->direct.next_revoked(watch->context, &lkey)) > 0) {
+			TAILQ_FOREACH(mr, &watch->mrs, in_watch) {
+				if (mr->lkey == lkey && !mr->told) {
+					atomic_store(&mr->revoked, true);
+					enqueue(watch, mr);
+				}
+			}
+		}
+		/* keys were lost: every region that nobody knows to be good may have been among them */
+		if (ret == -EOVERFLOW)
+			TAILQ_FOREACH(mr, &watch->mrs, in_watch)
+				if (!mr->told && pbv_mr_state(mr) != PBV_LIVE)
+					enqueue(watch, mr);
+	} while (ret == -EOVERFLOW);
+	if (!ret)
+		return 0;
+	return pbv_fail_errno(err, -ret, "cannot ask %s which regions were revoked", ibv_get_device_name(watch->context->device));
+}
+
+struct pbv_watch *pbv_watch_hold(struct pbv_mr *mr)
+{
+	struct pbv_watch *watch = atomic_load(&mr->watch);
+
+	if (watch)
+		pthread_mutex_lock(&watch->lock);
+	return watch;
+}
+
+void pbv_watch_release(struct pbv_watch *watch, struct pbv_mr *mr, bool gone)
+{
+	if (!watch)
+		return;
+	if (gone) {
+		/* its key may be another region's soon: what the device still says of it must not be taken for that one's */
+		mr->told = true;
+		if (watch->own)
+			collect_keys(watch, NULL);
+		take_out(watch, mr);
+	}
+	pthread_mutex_unlock(&watch->lock);
+	if (gone)
+		put(watch);
+}
+
+static int add_fd(struct pbv_watch *watch, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(watch->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct pb_error *err)
+{
+	const char *name = ibv_get_device_name(context->device);
+	struct pb_error events_err = { 0 };
+	struct pbv_watch *new;
+	int ret;
+
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return pbv_fail_errno(err, ENOMEM, "cannot watch the regions of %s", name);
+	atomic_init(&new->refs, 1);
+	pthread_mutex_init(&new->lock, NULL);
+	new->context = context;
+	TAILQ_INIT(&new->mrs);
+	TAILQ_INIT(&new->queue);
+	new->waiting_fd = -1;
+	new->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (new->epoll_fd >= 0)
+		new->waiting_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (new->waiting_fd < 0) {
+		ret = pbv_fail_errno(err, errno, "cannot watch the regions of %s: no descriptor", name);
+		goto err_close;
+	}
+	ret = pb_watch_open(&new->events, &events_err);
+	new->own = pbv_direct_open(&new->direct, context);
+	if (ret && !new->own) {
+		ret = ret == -ENOENT ?
+			pbv_fail(err, EOPNOTSUPP, "cannot watch the regions of %s: nobody would tell, since the kernel module "
+				 "peerbar is not loaded, and %s is not peerbar's own device", name, name) :
+			pbv_fail(err, -ret, "cannot watch the regions of %s: %.300s", name, events_err.text);
+		goto err_close;
+	}
+	ret = add_fd(new, new->waiting_fd);
+	if (!ret && new->events)
+		ret = add_fd(new, pb_watch_fd(new->events));
+	if (!ret && new->own)
+		ret = add_fd(new, new->direct.revocation_fd(context));
+	if (ret) {
+		pbv_fail_errno(err, -ret, "cannot watch the regions of %s (epoll_ctl)", name);
+		goto err_close;
+	}
+	*watch = new;
+	return 0;
+
+err_close:
+	pbv_watch_close(new);
+	return ret;
+}
+
+int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *err)
+{
+	const char *name = ibv_get_device_name(watch->context->device);
+	struct pbv_watch *none = NULL;
+
+	if (mr->verbs->context != watch->context)
+		return pbv_fail(err, EXDEV, "cannot watch a region of %s with a watch of another context, of %s",
+				ibv_get_device_name(mr->verbs->context->device), name);
+	if (mr->buffer && mr->model != PB_PINNED && !watch->own && !(watch->events && mr->counted))
+		return pbv_fail(err, EOPNOTSUPP, "cannot watch a region of %s: nobody would tell of its buffer, which is not one "
+				"of peerbar's kernel modules, and %s is not peerbar's own device", name, name);
+	if (!atomic_compare_exchange_strong(&mr->watch, &none, watch))
+		return pbv_fail(err, EBUSY, "cannot watch a region of %s twice", name);
+	atomic_fetch_add(&watch->refs, 1);
+	pthread_mutex_lock(&watch->lock);
+	mr->told = false;
+	TAILQ_INSERT_TAIL(&watch->mrs, mr, in_watch);
+	/* what happened before */
+	if (watch->own)
+		collect_keys(watch, NULL);
+	if (pbv_mr_state(mr) == PBV_REVOKED)
+		enqueue(watch, mr);
+	pthread_mutex_unlock(&watch->lock);
+	return 0;
+}
+
+int pbv_watch_fd(const struct pbv_watch *watch)
+{
+	return watch->epoll_fd;
+}
+
+int pbv_next_revoked(struct pbv_watch *watch, struct pbv_mr **mr, struct pb_error *err)
+{
+	struct pbv_mr *first;
+	int ret = 0, ret_keys = 0;
+
+	pthread_mutex_lock(&watch->lock);
+	if (TAILQ_EMPTY(&watch->queue)) {
+		/* whatever one of them says, the other is heard */
+		if (watch->own)
+			ret_keys = collect_keys(watch, err);
+		if (watch->events)
+			ret = collect_events(watch, err);
+	}
+	first = TAILQ_FIRST(&watch->queue);
+	if (first)
+		dequeue(watch, first);
+	pthread_mutex_unlock(&watch->lock);
+	if (!first)
+		return ret < 0 ? ret : ret_keys;
+	*mr = first;
+	return 1;
+}
+
+void pbv_watch_close(struct pbv_watch *watch)
+{
+	struct pbv_mr *mr;
+
+	if (!watch)
+		return;
+	pthread_mutex_lock(&watch->lock);
+	while ((mr = TAILQ_FIRST(&watch->mrs))) {
+		take_out(watch, mr);
+		atomic_fetch_sub(&watch->refs, 1);
+	}
+	pthread_mutex_unlock(&watch->lock);
+	pb_watch_close(watch->events);
+	if (watch->own)
+		pbv_direct_close(&watch->direct);
+	if (watch->waiting_fd >= 0)
+		close(watch->waiting_fd);
+	if (watch->epoll_fd >= 0)
+		close(watch->epoll_fd);
+	put(watch);
+}
