@@ -376,7 +376,7 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 	struct ib_umem_dmabuf *umem;
 	struct dma_buf *dmabuf;
 	struct pb_mr *mr;
-	int ret;
+	int ret, tries = 3;
 
 	if (dmah || access & ~PB_ACCESS)
 		return ERR_PTR(-EOPNOTSUPP);
@@ -397,7 +397,10 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 	ret = pb_mr_publish(dev, mr);
 	if (ret)
 		goto err_free;
-	umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd, access);
+	do {
+		umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd, access);
+		/* also what it says when the memory was taken after attaching and before the lock: then attaching tells */
+	} while (umem == ERR_PTR(-EINVAL) && --tries);
 	if (IS_ERR(umem)) {
 		ret = PTR_ERR(umem);
 		goto err_unpublish;
