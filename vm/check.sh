@@ -174,7 +174,12 @@ lab_check() {
 	group machine lab_machine_check "$suite"
 	if [ "$KFLAVOUR" != nop2p ]; then
 		group rdma-tools lab_rdma_check rdma-tools 900
-		group pyverbs lab_rdma_check pyverbs 1800
+		# they are slow there, and look at the provider more than at the kernel
+		if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = pyverbs ]; then
+			group pyverbs lab_rdma_check pyverbs 2400
+		elif [ -z "$LAB_ONLY" ]; then
+			say 'not on the debug kernel, unless asked for by name: pyverbs'
+		fi
 	fi
 	# where a race is found: with KASAN and lockdep
 	if [ "$KFLAVOUR" = debug ]; then group races lab_races_check; fi

@@ -4,6 +4,7 @@
  * of their end, and the cache, with peerbar's own device.
  */
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -624,6 +625,40 @@ START_TEST(stock_buffers)
 }
 END_TEST
 
+/* the network device of the second NIC */
+static const char *second_nic(void)
+{
+	static char name[64];
+	char path[100];
+	glob_t found;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/net/*", nic_bdf(1));
+	ck_assert_int_eq(glob(path, 0, NULL, &found), 0);
+	snprintf(name, sizeof(name), "%s", strrchr(found.gl_pathv[0], '/') + 1);
+	globfree(&found);
+	return name;
+}
+
+START_TEST(links)
+{
+	struct ibv_context *ctx;
+
+	ok(pb_rdma_link_add("made-here", second_nic(), &err));
+	ck_assert_int_eq(access("/sys/class/infiniband/made-here", F_OK), 0);
+	ctx = verbs_open("made-here");
+	refused(pb_rdma_link_add("made-here", second_nic(), &err), EEXIST, "there is one of that name");
+	refused(pb_rdma_link_add("another", second_nic(), &err), EEXIST, "or of that type on it");
+	refused(pb_rdma_link_add("another", "lo", &err), EOPNOTSUPP, "a PCI function behind it");
+	refused(pb_rdma_link_add("another", "nowhere", &err), ENODEV, "no network device 'nowhere'");
+	refused(pb_rdma_link_delete("another", &err), ENODEV, "none of that name");
+	/* it goes although somebody has it open */
+	ok(pb_rdma_link_delete("made-here", &err));
+	ck_assert_int_ne(access("/sys/class/infiniband/made-here", F_OK), 0);
+	ibv_close_device(ctx);
+	refused(pb_rdma_link_delete("made-here", &err), ENODEV, "'made-here'");
+}
+END_TEST
+
 Suite *verbs_suite(void)
 {
 	Suite *s = suite_create("verbs");
@@ -648,6 +683,7 @@ Suite *verbs_suite(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_unchecked_fixture(t, link_up, NULL);
 	tcase_add_checked_fixture(t, verbs_up, verbs_down);
+	tcase_add_test(t, links);
 	tcase_add_test(t, what_the_device_takes);
 	tcase_add_test(t, a_region_of_a_bar);
 	tcase_add_test(t, what_is_refused);
