@@ -15,8 +15,9 @@ static uint8_t *bar;
 
 const char *kind_name(enum kind kind)
 {
-	static const char *const names[NR_KINDS] = { "host memory", "the BAR", "parts of the BAR", "udmabuf", "the system heap",
-						     "the CMB of an NVMe", "PINNED memory", "REVOCABLE memory" };
+	static const char *const names[NR_KINDS] = { "host memory",   "the BAR",	 "parts of the BAR",
+						     "udmabuf",	      "the system heap", "the CMB of an NVMe",
+						     "PINNED memory", "REVOCABLE memory" };
 
 	return names[kind];
 }
@@ -90,8 +91,8 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 		place->exporter = test_exporter_open();
 		if (size <= 256 * KIB)
 			lengths[1] = 256 * KIB - 4 * PAGE, lengths[2] = 3 * PAGE;
-		place->fd = test_export(place->exporter, PEERBAR_TEST_SOURCE_CORE, kind == PINNED ? PEERBAR_MODEL_PINNED :
-					PEERBAR_MODEL_REVOCABLE, lengths, 3);
+		place->fd = test_export(place->exporter, PEERBAR_TEST_SOURCE_CORE,
+					kind == PINNED ? PEERBAR_MODEL_PINNED : PEERBAR_MODEL_REVOCABLE, lengths, 3);
 		ck_assert_msg(place->fd >= 0, "the test module exports nothing: %s", strerror(-place->fd));
 		break;
 	default:
@@ -107,7 +108,8 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 	}
 }
 
-int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova, int access, struct ibv_mr **mr)
+int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova, int access,
+		  struct ibv_mr **mr)
 {
 	if (place->fd >= 0)
 		*mr = ibv_reg_dmabuf_mr(end->pd, offset, length, iova, place->fd, access);

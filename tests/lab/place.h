@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Memory of every kind, registered with the verbs device: the tests of memory and of revocation do the same with all of them. What is
- * in a place is looked at without the verbs device, and where it is the GPU's BAR, from the host.
+ * Memory of every kind, registered with the verbs device: the tests of memory and of revocation do the same with all of them.
+ * What is in a place is looked at without the verbs device, and where it is the GPU's BAR, from the host.
  */
 #ifndef PLACE_H
 #define PLACE_H
@@ -22,8 +22,8 @@ enum kind {
 
 struct place {
 	enum kind kind;
-	struct mem mem; /* .addr is what verbs know it by, .p what the CPU does, if that can */
-	int fd;		/* of the dma-buf; -1 for HOST */
+	struct mem mem;		  /* .addr is what verbs know it by, .p what the CPU does, if that can */
+	int fd;			  /* of the dma-buf; -1 for HOST */
 	struct pb_buffer *buffer; /* for those that we exported */
 	struct pb_range ranges[4];
 	unsigned int nr_ranges;
@@ -38,13 +38,15 @@ void places_up(void);
 void places_down(void);
 
 /*
- * @size bytes, a multiple of 256 KiB, at most 64 MiB; @slot 0 to 2 keeps those of one kind apart. The memory is not registered yet.
+ * @size bytes, a multiple of 256 KiB, at most 64 MiB; @slot 0 to 2 keeps those of one kind apart. The memory is not registered
+ * yet.
  */
 void place_make(struct place *place, enum kind kind, size_t size, unsigned int slot);
 /* a region of all of it; the address that it has there begins anywhere */
 void place_register(struct place *place, struct end *end, int access);
 /* a region of a part of it: 0, or the errno */
-int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova, int access, struct ibv_mr **mr);
+int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova, int access,
+		  struct ibv_mr **mr);
 void place_close(struct place *place);
 void place_write(struct place *place, size_t offset, const void *data, size_t length);
 void place_read(struct place *place, size_t offset, void *data, size_t length);

@@ -47,11 +47,15 @@ void gpu_plug(char bdf[PB_BDF_LEN], uint64_t size)
 {
 	char command[300];
 
-	snprintf(command, sizeof(command), "{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-memfd\",\"id\":\"hotmem%u\","
-		 "\"size\":%llu}}", (unsigned int)(size / MIB), (unsigned long long)size);
+	snprintf(command, sizeof(command),
+		 "{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-memfd\",\"id\":\"hotmem%u\","
+		 "\"size\":%llu}}",
+		 (unsigned int)(size / MIB), (unsigned long long)size);
 	qmp(command);
-	snprintf(command, sizeof(command), "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"ivshmem-plain\",\"id\":\"hot\",\"memdev\":"
-		 "\"hotmem%u\",\"bus\":\"%s\"}}", (unsigned int)(size / MIB), size == 1024 * MIB ? "spare1" : "spare0");
+	snprintf(command, sizeof(command),
+		 "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"ivshmem-plain\",\"id\":\"hot\",\"memdev\":"
+		 "\"hotmem%u\",\"bus\":\"%s\"}}",
+		 (unsigned int)(size / MIB), size == 1024 * MIB ? "spare1" : "spare0");
 	qmp(command);
 	gpu_wait(bdf, size, true);
 }
@@ -67,7 +71,8 @@ void gpu_forget_memory(uint64_t size)
 	char command[200], *answer;
 	int i;
 
-	snprintf(command, sizeof(command), "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"hotmem%u\"}}", (unsigned int)(size / MIB));
+	snprintf(command, sizeof(command), "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"hotmem%u\"}}",
+		 (unsigned int)(size / MIB));
 	for (i = 0; i < 100; i++) {
 		bool done;
 
@@ -109,8 +114,9 @@ void nic_plug(const char *bdf)
 
 	for (i = 0; i < 100; i++) {
 		free(answer);
-		answer = lab_qmp("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"e1000e\",\"id\":\"nic1\",\"netdev\":\"net1\","
-				 "\"mac\":\"52:54:00:00:00:02\",\"romfile\":\"\",\"bus\":\"port-nic1\"}}");
+		answer = lab_qmp(
+			"{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"e1000e\",\"id\":\"nic1\",\"netdev\":\"net1\","
+			"\"mac\":\"52:54:00:00:00:02\",\"romfile\":\"\",\"bus\":\"port-nic1\"}}");
 		if (strstr(answer, "\"return\""))
 			break;
 		usleep(100000);

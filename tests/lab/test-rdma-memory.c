@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Verbs from and to memory of every kind: the process's own, BARs of stock vfio-pci and of our driver, udmabuf, the system heap, and what
- * the test module has. Which buffers are refused.
+ * Verbs from and to memory of every kind: the process's own, BARs of stock vfio-pci and of our driver, udmabuf, the system heap,
+ * and what the test module has. Which buffers are refused.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -98,10 +98,10 @@ static void moves(enum ibv_wr_opcode opcode, struct place *local, size_t at, str
 	done(&a, &wr);
 	if (opcode == IBV_WR_SEND)
 		ck_assert_uint_eq(completes(&b, 2, IBV_WC_SUCCESS).byte_len, length);
-	ck_assert_msg(place_has(target, there, bytes, length), "opcode %d: %zu bytes from 0x%zx of %s are not at 0x%zx of %s", opcode, length,
-		      from, kind_name(source->kind), there, kind_name(target->kind));
-	ck_assert_msg(!there || place_has(target, there - 1, &before, 1), "opcode %d of %zu bytes wrote before 0x%zx of %s", opcode, length,
-		      there, kind_name(target->kind));
+	ck_assert_msg(place_has(target, there, bytes, length), "opcode %d: %zu bytes from 0x%zx of %s are not at 0x%zx of %s",
+		      opcode, length, from, kind_name(source->kind), there, kind_name(target->kind));
+	ck_assert_msg(!there || place_has(target, there - 1, &before, 1), "opcode %d of %zu bytes wrote before 0x%zx of %s",
+		      opcode, length, there, kind_name(target->kind));
 	ck_assert_msg(there + length >= target->mem.size || place_has(target, there + length, &behind, 1),
 		      "opcode %d of %zu bytes wrote behind them at 0x%zx of %s", opcode, length, there, kind_name(target->kind));
 }
@@ -175,8 +175,9 @@ START_TEST(every_verb_of_stock)
 END_TEST
 
 /*
- * The kernel itself maps several ranges of a stock buffer to one and the same DMA address (dma_buf_phys_vec_to_sgt() in 7.2 and 7.3), so
- * behind an IOMMU no importer gets further than the first. Where that is not so it works; where it is, nothing is left behind.
+ * The kernel itself maps several ranges of a stock buffer to one and the same DMA address (dma_buf_phys_vec_to_sgt() in 7.2
+ * and 7.3), so behind an IOMMU no importer gets further than the first. Where that is not so it works; where it is, nothing is
+ * left behind.
  */
 START_TEST(several_ranges_of_stock)
 {
@@ -229,7 +230,13 @@ START_TEST(parts_of_a_buffer)
 {
 	static const struct {
 		size_t offset, length;
-	} parts[] = { { 0, 1 }, { 0, PAGE }, { 100, 50 }, { PAGE - 1, 2 }, { PAGE + 5, 100001 }, { SIZE - 1, 1 }, { 3 * PAGE, SIZE - 3 * PAGE } };
+	} parts[] = { { 0, 1 },
+		      { 0, PAGE },
+		      { 100, 50 },
+		      { PAGE - 1, 2 },
+		      { PAGE + 5, 100001 },
+		      { SIZE - 1, 1 },
+		      { 3 * PAGE, SIZE - 3 * PAGE } };
 	enum kind kinds[] = { BAR, PARTS, UDMABUF, HEAP, PINNED };
 	struct place local, remote;
 	unsigned int k, i;
@@ -245,7 +252,8 @@ START_TEST(parts_of_a_buffer)
 			struct ibv_send_wr wr;
 			uint8_t around = 0xc3;
 
-			ck_assert_int_eq(part_register(&remote, &b, parts[i].offset, parts[i].length, iova, ALL_ACCESS, &region.mr), 0);
+			ck_assert_int_eq(
+				part_register(&remote, &b, parts[i].offset, parts[i].length, iova, ALL_ACCESS, &region.mr), 0);
 			ck_assert_uint_eq(region.mr->length, parts[i].length);
 			place_fill(&remote, around);
 			lab_pattern(local.mem.p, SIZE, i);
@@ -523,8 +531,8 @@ static void not_registered(int fd, uint64_t offset, uint64_t length, uint64_t io
 
 	errno = 0;
 	mr = ibv_reg_dmabuf_mr(b.pd, offset, length, iova, fd, access);
-	ck_assert_msg(!mr, "0x%llx bytes at 0x%llx of descriptor %d were registered", (unsigned long long)length, (unsigned long long)offset,
-		      fd);
+	ck_assert_msg(!mr, "0x%llx bytes at 0x%llx of descriptor %d were registered", (unsigned long long)length,
+		      (unsigned long long)offset, fd);
 	ck_assert_msg(errno == error, "0x%llx bytes at 0x%llx of descriptor %d: %s, not %s", (unsigned long long)length,
 		      (unsigned long long)offset, fd, strerror(errno), strerror(error));
 }
@@ -594,8 +602,10 @@ START_TEST(taken)
 		enum peerbar_test_source source;
 		enum peerbar_model model;
 	} table[] = {
-		{ PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_PINNED }, { PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_REVOCABLE },
-		{ PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_PINNED }, { PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_REVOCABLE },
+		{ PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_PINNED },
+		{ PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_REVOCABLE },
+		{ PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_PINNED },
+		{ PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_REVOCABLE },
 	};
 	int exporter = test_exporter_open(), vgem = foreign_vgem(4 * PAGE), fd;
 	struct place local;

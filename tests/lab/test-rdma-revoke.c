@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What happens to regions of device memory when the memory is taken away: before, while and after it is used, for now or for good, by
- * revoking a buffer, the device, its owner or the NIC.
+ * What happens to regions of device memory when the memory is taken away: before, while and after it is used, for now or for
+ * good, by revoking a buffer, the device, its owner or the NIC.
  */
 #include <dlfcn.h>
 #include <poll.h>
@@ -154,7 +154,8 @@ static void remote_is_dead(struct place *place)
 /* its owner's own use of it is a protection error */
 static void local_is_dead(struct place *place)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD, IBV_WR_SEND };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD,
+						      IBV_WR_SEND };
 	struct ibv_sge s = sge(&place->mem, 0, 8), to = { .addr = (uintptr_t)host.mem.p, .length = 8, .lkey = host.mem.mr->lkey };
 	struct ibv_send_wr wr;
 	unsigned int i;
@@ -301,7 +302,8 @@ START_TEST(key_stays_taken)
 	for (i = 0; i < 600; i++) {
 		mrs[i] = ibv_reg_mr(b.pd, host_b.p, SIZE, ALL_ACCESS);
 		ck_assert_ptr_nonnull(mrs[i]);
-		ck_assert_msg(mrs[i]->rkey >> 8 != key >> 8, "the key 0x%x of a revoked region is given to another, as 0x%x", key, mrs[i]->rkey);
+		ck_assert_msg(mrs[i]->rkey >> 8 != key >> 8, "the key 0x%x of a revoked region is given to another, as 0x%x", key,
+			      mrs[i]->rkey);
 	}
 	remote_is_dead(&place);
 	for (i = 0; i < 600; i++)
@@ -361,8 +363,8 @@ END_TEST
 #define WRITERS 2
 
 /*
- * Threads that never stop: each writes to random regions, with a byte that goes up, and goes on with new queue pairs when there was an
- * error. What they may not do is change memory that was taken away.
+ * Threads that never stop: each writes to random regions, with a byte that goes up, and goes on with new queue pairs when there
+ * was an error. What they may not do is change memory that was taken away.
  */
 struct writer {
 	pthread_t thread;
@@ -467,13 +469,21 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 
 			targets[i].addr = 0;
 			targets[i].size = size;
-			ck_assert_int_eq(part_register(p, &b, n == 1 ? 0 : i / nr_buffers % 192 * PAGE, size, 0, ALL_ACCESS, &targets[i].mr), 0);
+			ck_assert_int_eq(part_register(p, &b, n == 1 ? 0 : i / nr_buffers % 192 * PAGE, size, 0, ALL_ACCESS,
+						       &targets[i].mr),
+					 0);
 		}
 		for (i = 0; i < WRITERS; i++) {
 			struct end none = { 0 };
 
-			writers[i] = (struct writer){ .from = none, .targets = targets, .nr_targets = n, .length = size - 100 * i,
-						      .opcode = opcode, .stop = &stop, .written = &written, .refused = &refused,
+			writers[i] = (struct writer){ .from = none,
+						      .targets = targets,
+						      .nr_targets = n,
+						      .length = size - 100 * i,
+						      .opcode = opcode,
+						      .stop = &stop,
+						      .written = &written,
+						      .refused = &refused,
 						      .rng = round * 10 + i };
 			end_open(&writers[i].from, NULL);
 			writers[i].source = mem_new(&writers[i].from, size, ALL_ACCESS);
@@ -502,8 +512,8 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			place_read(&places[i], 0, seen, SIZE);
 			for (k = 0; k < 5; k++) {
 				usleep(20000);
-				ck_assert_msg(place_has(&places[i], 0, seen, SIZE), "%s: bytes of buffer %u changed after it had returned",
-					      how_names[how], i);
+				ck_assert_msg(place_has(&places[i], 0, seen, SIZE),
+					      "%s: bytes of buffer %u changed after it had returned", how_names[how], i);
 			}
 		}
 		i = __atomic_load_n(&written, __ATOMIC_SEQ_CST);
@@ -513,7 +523,8 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 		stop = true;
 		for (i = 0; i < WRITERS; i++) {
 			pthread_join(writers[i].thread, NULL);
-			ck_assert_msg(writers[i].strange == IBV_WC_SUCCESS, "a writer was told '%s'", ibv_wc_status_str(writers[i].strange));
+			ck_assert_msg(writers[i].strange == IBV_WC_SUCCESS, "a writer was told '%s'",
+				      ibv_wc_status_str(writers[i].strange));
 			mem_free(&writers[i].source);
 			end_close(&writers[i].from);
 			ck_assert_int_eq(ibv_destroy_qp(writers[i].to.qp), 0);
@@ -566,7 +577,7 @@ START_TEST(during_local_use)
 			usleep(30000 + round * 11000);
 			_exit(feature_revoke(gpu, place.fd) ? 1 : 0);
 		}
-		for (n = 0, i = round % 2; ; n++) {
+		for (n = 0, i = round % 2;; n++) {
 			struct ibv_sge s = sge(&place.mem, 0, SIZE);
 			struct ibv_send_wr wr = work(n, opcodes[i], &s, 1, &host.mem, 0);
 

@@ -80,7 +80,8 @@ int rdma_link_add(const char *name, unsigned int nic)
 	char netdev[64], command[300];
 
 	nic_name(nic, netdev, sizeof(netdev));
-	snprintf(command, sizeof(command), "rdma link add %s type %s netdev %s", name, strncmp(name, "rxe", 3) ? "peerbar" : "rxe", netdev);
+	snprintf(command, sizeof(command), "rdma link add %s type %s netdev %s", name,
+		 strncmp(name, "rxe", 3) ? "peerbar" : "rxe", netdev);
 	return system(command);
 }
 
@@ -98,7 +99,8 @@ void rdma_nic_up(unsigned int nic)
 
 	nic_name(nic, netdev, sizeof(netdev));
 	/* two NICs of one host do not answer each other's ARP */
-	snprintf(command, sizeof(command), "ip addr replace %s/24 dev %s && ip link set %s up && ip neigh replace %s lladdr %s dev %s",
+	snprintf(command, sizeof(command),
+		 "ip addr replace %s/24 dev %s && ip link set %s up && ip neigh replace %s lladdr %s dev %s",
 		 nic ? NIC1_IP : NIC0_IP, netdev, netdev, nic ? NIC0_IP : NIC1_IP, nic ? NIC0_MAC : NIC1_MAC, netdev);
 	run(command);
 }
@@ -119,8 +121,10 @@ void rdma_link_up(void)
 		lab_die("there is no device %s", rdma_name());
 	/* the GIDs follow the addresses a moment later, and the port the NIC's carrier */
 	for (i = 0; i < 100; i++) {
-		snprintf(command, sizeof(command), "grep -q ACTIVE /sys/class/infiniband/%s/ports/1/state && "
-			 "grep -qi ffff:0a4d:0001 /sys/class/infiniband/%s/ports/1/gids/*", rdma_name(), rdma_name());
+		snprintf(command, sizeof(command),
+			 "grep -q ACTIVE /sys/class/infiniband/%s/ports/1/state && "
+			 "grep -qi ffff:0a4d:0001 /sys/class/infiniband/%s/ports/1/gids/*",
+			 rdma_name(), rdma_name());
 		if (!system(command))
 			return;
 		usleep(100000);
@@ -169,9 +173,14 @@ static void choose_gid(struct end *end)
 static void make_qp(struct end *end, const struct end_options *o)
 {
 	unsigned int depth = o->depth ? o->depth : 64, sges = o->sges ? o->sges : 8;
-	struct ibv_qp_init_attr attr = { .send_cq = end->cq, .recv_cq = end->cq, .qp_type = o->type ? o->type : IBV_QPT_RC,
+	struct ibv_qp_init_attr attr = { .send_cq = end->cq,
+					 .recv_cq = end->cq,
+					 .qp_type = o->type ? o->type : IBV_QPT_RC,
 					 .sq_sig_all = o->all_signaled,
-					 .cap = { .max_send_wr = depth, .max_recv_wr = depth, .max_send_sge = sges, .max_recv_sge = sges,
+					 .cap = { .max_send_wr = depth,
+						  .max_recv_wr = depth,
+						  .max_send_sge = sges,
+						  .max_recv_sge = sges,
 						  .max_inline_data = o->inline_len ? o->inline_len : 64 } };
 
 	if (o->srq) {
@@ -245,10 +254,13 @@ struct address end_address(const struct end *end)
 
 int end_to_init(struct end *end)
 {
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT, .port_num = 1, .qkey = QKEY, .qp_access_flags = (unsigned int)end->access };
+	struct ibv_qp_attr attr = {
+		.qp_state = IBV_QPS_INIT, .port_num = 1, .qkey = QKEY, .qp_access_flags = (unsigned int)end->access
+	};
 
-	return ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
-			     (end->qp->qp_type == IBV_QPT_UD ? IBV_QP_QKEY : IBV_QP_ACCESS_FLAGS));
+	return ibv_modify_qp(end->qp, &attr,
+			     IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
+				     (end->qp->qp_type == IBV_QPT_UD ? IBV_QP_QKEY : IBV_QP_ACCESS_FLAGS));
 }
 
 int end_to_rtr(struct end *end, const struct address *peer)
@@ -264,19 +276,29 @@ int end_to_rtr(struct end *end, const struct address *peer)
 	attr.rq_psn = peer->psn;
 	attr.max_dest_rd_atomic = 16;
 	attr.min_rnr_timer = 12; /* 0.64 ms */
-	attr.ah_attr = (struct ibv_ah_attr){ .is_global = 1, .port_num = 1, .grh = { .dgid = peer->gid, .hop_limit = 64,
-					     .sgid_index = (uint8_t)end->gid_index } };
-	return ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-			     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+	attr.ah_attr =
+		(struct ibv_ah_attr){ .is_global = 1,
+				      .port_num = 1,
+				      .grh = { .dgid = peer->gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index } };
+	return ibv_modify_qp(end->qp, &attr,
+			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+				     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
 }
 
 int end_to_rts(struct end *end)
 {
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS, .sq_psn = end->psn, .timeout = end->timeout, .retry_cnt = end->retries,
-				    .rnr_retry = end->rnr_retries, .max_rd_atomic = 16 };
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS,
+				    .sq_psn = end->psn,
+				    .timeout = end->timeout,
+				    .retry_cnt = end->retries,
+				    .rnr_retry = end->rnr_retries,
+				    .max_rd_atomic = 16 };
 
-	return ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_SQ_PSN | (end->qp->qp_type == IBV_QPT_UD ? 0 :
-			     IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC));
+	return ibv_modify_qp(end->qp, &attr,
+			     IBV_QP_STATE | IBV_QP_SQ_PSN |
+				     (end->qp->qp_type == IBV_QPT_UD
+					      ? 0
+					      : IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC));
 }
 
 int end_to(struct end *end, enum ibv_qp_state state)
@@ -353,7 +375,8 @@ struct ibv_sge sge(const struct mem *mem, size_t offset, size_t length)
 
 /* ---- work ---- */
 
-struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote, size_t offset)
+struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote,
+			size_t offset)
 {
 	struct ibv_send_wr wr = { .wr_id = id, .opcode = opcode, .sg_list = sges, .num_sge = n, .send_flags = IBV_SEND_SIGNALED };
 
@@ -395,7 +418,7 @@ struct ibv_wc completion(struct end *end)
 	struct ibv_wc wc;
 	int n;
 
-	for (i = 0; ; i++) {
+	for (i = 0;; i++) {
 		n = ibv_poll_cq(end->cq, 1, &wc);
 		ck_assert_int_ge(n, 0);
 		if (n)
@@ -411,7 +434,8 @@ struct ibv_wc completes(struct end *end, uint64_t id, enum ibv_wc_status status)
 {
 	struct ibv_wc wc = completion(end);
 
-	ck_assert_msg(wc.wr_id == id && wc.status == status, "request %llu completes with '%s' (vendor error %u), not request %llu with '%s'",
+	ck_assert_msg(wc.wr_id == id && wc.status == status,
+		      "request %llu completes with '%s' (vendor error %u), not request %llu with '%s'",
 		      (unsigned long long)wc.wr_id, ibv_wc_status_str(wc.status), wc.vendor_err, (unsigned long long)id,
 		      ibv_wc_status_str(status));
 	ck_assert_uint_eq(wc.qp_num, end->qp->qp_num);

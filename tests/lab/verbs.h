@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the tests of the verbs device share: the device, its link, queue pairs that are connected with each other, and work that is
- * posted, waited for and looked at.
+ * What the tests of the verbs device share: the device, its link, queue pairs that are connected with each other, and work that
+ * is posted, waited for and looked at.
  *
- * The device is that of the environment's LAB_RDMA, pb0 without it. A name that begins with "rxe" is one of the kernel's own rxe, which
- * has no dma-bufs: it shows that what the tests expect of verbs is not our invention.
+ * The device is that of the environment's LAB_RDMA, pb0 without it. A name that begins with "rxe" is one of the kernel's own rxe,
+ * which has no dma-bufs: it shows that what the tests expect of verbs is not our invention.
  */
 #ifndef VERBS_H
 #define VERBS_H
@@ -51,10 +51,10 @@ struct end_options {
 	unsigned int inline_len; /* 0: 64 */
 	bool events;		 /* the completion queue has a channel */
 	bool all_signaled;
-	unsigned int srq;	 /* receives come from a shared queue of so many */
-	struct ibv_srq *shared;	 /* or from this one */
-	int access;		 /* of the queue pair for its peer; 0: all. -1: none */
-	const char *device;	 /* NULL: the one of the tests */
+	unsigned int srq;	/* receives come from a shared queue of so many */
+	struct ibv_srq *shared; /* or from this one */
+	int access;		/* of the queue pair for its peer; 0: all. -1: none */
+	const char *device;	/* NULL: the one of the tests */
 };
 
 struct end {
@@ -115,7 +115,8 @@ struct ibv_sge sge(const struct mem *mem, size_t offset, size_t length);
 /* ---- work ---- */
 
 /* a request for the memory of the other end; there is nothing remote if @remote is NULL. All are signaled. */
-struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote, size_t offset);
+struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote,
+			size_t offset);
 /* 0, or the errno */
 int post(struct end *end, struct ibv_send_wr *wr);
 int post_receive(struct end *end, uint64_t id, struct ibv_sge *sges, int n);
