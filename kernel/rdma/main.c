@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The module, and its devices: made on a network device by "rdma link add NAME type peerbar netdev IF". */
+#include <linux/dma-mapping.h>
 #include <linux/if_arp.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -250,6 +251,12 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
+	/*
+	 * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices only if
+	 * it maps scatterlists, of which the IOMMU may then join more.
+	 */
+	if (dma_get_max_seg_size(&pdev->dev) < SZ_2G)
+		dma_set_max_seg_size(&pdev->dev, SZ_2G);
 	dev->id = ++pb_last_id;
 	dev->net = dev_net(ndev);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
