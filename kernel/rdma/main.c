@@ -41,8 +41,8 @@ static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
 }
 
 /*
- * The sender's own device first, then those of its network namespace: addresses are somebody's in there. Of other namespaces, only
- * an address that but one of them has.
+ * The sender's own device first, then those of its network namespace: addresses are somebody's in there. Of other namespaces,
+ * only an address that but one of them has.
  */
 u32 pb_find_device(struct pb_device *from, const union ib_gid *gid)
 {
@@ -252,8 +252,8 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
 	/*
-	 * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices only if
-	 * it maps scatterlists, of which the IOMMU may then join more.
+	 * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices
+	 * only if it maps scatterlists, of which the IOMMU may then join more.
 	 */
 	if (dma_get_max_seg_size(&pdev->dev) < SZ_2G)
 		dma_set_max_seg_size(&pdev->dev, SZ_2G);

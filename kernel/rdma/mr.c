@@ -192,6 +192,12 @@ static struct ib_mr *pb_mr_done(struct pb_mr *mr)
 
 /* ---- memory of the user ---- */
 
+static void pb_mr_unpin(struct pb_mr *mr)
+{
+	kvfree(mr->pages);
+	ib_umem_release(mr->umem);
+}
+
 static int pb_mr_list_pages(struct pb_mr *mr)
 {
 	struct sg_page_iter iter;
@@ -210,6 +216,25 @@ static int pb_mr_list_pages(struct pb_mr *mr)
 	return i == mr->nr ? 0 : -EINVAL;
 }
 
+/* @mr gets the memory at @start: its pages, pinned */
+static int pb_mr_pin(struct pb_mr *mr, struct ib_device *device, u64 start, u64 length, int access)
+{
+	struct ib_umem *umem;
+	int ret;
+
+	/* nothing to pin, and nothing that could be reached */
+	if (!length)
+		return 0;
+	umem = ib_umem_get_va(device, start, length, access);
+	if (IS_ERR(umem))
+		return PTR_ERR(umem);
+	mr->umem = umem;
+	ret = pb_mr_list_pages(mr);
+	if (ret)
+		pb_mr_unpin(mr);
+	return ret;
+}
+
 static struct ib_mr *pb_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 iova, int access, struct ib_dmah *dmah,
 				    struct ib_udata *udata)
 {
@@ -222,28 +247,16 @@ static struct ib_mr *pb_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64
 	mr = pb_mr_alloc(pd, PB_MR_PAGES, access & IB_ZERO_BASED ? 0 : iova, length, access);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
-	/* nothing to pin, and nothing that could be reached */
-	if (!length) {
-		mr->pages = NULL;
-		goto publish;
-	}
-	mr->umem = ib_umem_get_va(pd->device, start, length, access);
-	if (IS_ERR(mr->umem)) {
-		ret = PTR_ERR(mr->umem);
-		goto err_free;
-	}
-	ret = pb_mr_list_pages(mr);
+	ret = pb_mr_pin(mr, pd->device, start, length, access);
 	if (ret)
-		goto err_umem;
-publish:
+		goto err_free;
 	ret = pb_mr_publish(dev, mr);
 	if (ret)
-		goto err_umem;
+		goto err_unpin;
 	return pb_mr_done(mr);
 
-err_umem:
-	kvfree(mr->pages);
-	ib_umem_release(mr->umem);
+err_unpin:
+	pb_mr_unpin(mr);
 err_free:
 	kfree(mr);
 	return ERR_PTR(ret);
@@ -440,29 +453,45 @@ static bool pb_mr_keep_windows_out(struct pb_mr *mr)
 static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u64 length, u64 iova, int access, struct ib_pd *pd,
 				      struct ib_udata *udata)
 {
-	struct pb_mr *mr = to_pb_mr(ib);
+	struct pb_mr *mr = to_pb_mr(ib), other = {};
+	int ret;
 
-	/* pinned as it is: for another place or for writing, register anew */
-	if (mr->kind != PB_MR_PAGES || flags & ~(IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
+	if (mr->kind != PB_MR_PAGES || flags & ~(IB_MR_REREG_TRANS | IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
 		return ERR_PTR(-EOPNOTSUPP);
-	if (flags & IB_MR_REREG_ACCESS) {
-		if (access & ~PB_ACCESS)
-			return ERR_PTR(-EOPNOTSUPP);
-		if (mr->umem && ib_access_writable(access) && !mr->umem->writable)
-			return ERR_PTR(-EACCES);
+	if (!(flags & IB_MR_REREG_ACCESS))
+		access = mr->access;
+	if (access & ~PB_ACCESS)
+		return ERR_PTR(-EOPNOTSUPP);
+	/* pinned for reading only, it stays so until it is pinned anew */
+	if (!(flags & IB_MR_REREG_TRANS) && mr->umem && ib_access_writable(access) && !mr->umem->writable)
+		return ERR_PTR(-EACCES);
+	ret = flags & IB_MR_REREG_TRANS ? pb_mr_pin(&other, ib->device, start, length, access) : 0;
+	if (ret)
+		return ERR_PTR(ret);
+	if (!pb_mr_keep_windows_out(mr)) {
+		ret = -EBUSY;
+		goto out;
 	}
-	if (!pb_mr_keep_windows_out(mr))
-		return ERR_PTR(-EBUSY);
 	pb_mr_block(mr);
 	if (flags & IB_MR_REREG_PD) {
 		mr->pd = pd;
 		mr->ib.pd = pd;
 	}
-	if (flags & IB_MR_REREG_ACCESS)
-		mr->access = access;
+	mr->access = access;
+	if (flags & IB_MR_REREG_TRANS) {
+		mr->iova = access & IB_ZERO_BASED ? 0 : iova;
+		mr->length = length;
+		mr->first = other.first;
+		mr->nr = other.nr;
+		swap(mr->umem, other.umem);
+		swap(mr->pages, other.pages);
+	}
 	pb_mr_unblock(mr);
 	atomic_set(&mr->windows, 0);
-	return NULL;
+out:
+	/* the old memory, or what was not used; nothing if neither was pinned */
+	pb_mr_unpin(&other);
+	return ERR_PTR(ret);
 }
 
 static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
@@ -474,10 +503,11 @@ static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	WRITE_ONCE(mr->gone, true);
 	if (mr->kind == PB_MR_PAGES) {
 		pb_mr_block(mr);
-		kvfree(mr->pages);
+		pb_mr_unpin(mr);
+	} else {
+		/* this blocks it, unless it was revoked */
+		ib_umem_release(mr->umem);
 	}
-	/* of a dma-buf, this blocks it, unless it was revoked */
-	ib_umem_release(mr->umem);
 	/* until here, the key was not for others */
 	pb_mr_unpublish(to_pb(ib->device), mr);
 	kfree_rcu(mr, rcu);

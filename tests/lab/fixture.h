@@ -86,6 +86,7 @@ Suite *nop2p_suite(void);
 Suite *rdma_suite(void);
 Suite *rdma_memory_suite(void);
 Suite *rdma_revoke_suite(void);
+Suite *rdma_race_suite(void);
 Suite *verbs_suite(void);
 
 #endif

@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 		{ "mmap", mmap_suite }, { "kill", kill_suite }, { "late", late_suite }, { "model", model_suite },
 		{ "events", events_suite }, { "fuzz", fuzz_suite }, { "inject", inject_suite }, { "nop2p", nop2p_suite },
 		{ "rdma", rdma_suite }, { "rdma-memory", rdma_memory_suite },
-		{ "rdma-revoke", rdma_revoke_suite },
+		{ "rdma-revoke", rdma_revoke_suite }, { "rdma-race", rdma_race_suite },
 #ifdef HAVE_VERBS
 		{ "verbs", verbs_suite },
 #endif

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* What happens at the same time: work, and the end of queue pairs, windows and regions that it uses. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "verbs.h"
+
+#define LENGTH (256 * 1024)
+#define SECONDS 2
+
+static struct end a, b;
+static bool stop;
+
+static void race_up(void)
+{
+	context_up();
+	stop = false;
+}
+
+static void race_down(void)
+{
+	context_down();
+}
+
+static bool stopped(void)
+{
+	return __atomic_load_n(&stop, __ATOMIC_SEQ_CST);
+}
+
+/* the status of one request; -1 if the test is over before it is known */
+static int outcome(struct end *end, struct ibv_send_wr *wr)
+{
+	struct ibv_wc wc;
+	int n;
+
+	if (post(end, wr))
+		return -1;
+	do {
+		n = ibv_poll_cq(end->cq, 1, &wc);
+	} while (!n && !stopped());
+	return n == 1 ? (int)wc.status : -1;
+}
+
+/* both again as if they were new */
+static bool reconnect(struct end *x, struct end *y)
+{
+	struct address to_x = end_address(x), to_y = end_address(y);
+
+	return !end_to(x, IBV_QPS_RESET) && !end_to(y, IBV_QPS_RESET) && !end_to_init(x) && !end_to_init(y) && !end_to_rtr(x, &to_y) &&
+	       !end_to_rtr(y, &to_x) && !end_to_rts(x) && !end_to_rts(y);
+}
+
+/* ---- receives of a shared queue are not lost with messages that fail ---- */
+
+START_TEST(shared_receives_stay)
+{
+	struct end_options shared = { .srq = 8 };
+	struct address to_a;
+	struct ibv_sge s, bad;
+	struct mem to, from;
+	uint64_t i;
+
+	end_open(&a, &shared);
+	end_open(&b, NULL);
+	ends_connect(&a, &b);
+	to_a = end_address(&a);
+	to = mem_new(&a, PAGE, IBV_ACCESS_LOCAL_WRITE);
+	from = mem_new(&b, PAGE, IBV_ACCESS_LOCAL_WRITE);
+	for (i = 1; i <= 4; i++) {
+		s = sge(&to, 64 * i, 64);
+		ck_assert_int_eq(post_receive(&a, i, &s, 1), 0);
+	}
+	for (i = 0; i < 6; i++) {
+		struct ibv_send_wr wr = work(100 + i, IBV_WR_SEND, &bad, 1, NULL, 0);
+
+		bad = sge(&from, 0, 64);
+		bad.lkey ^= 0xff00;
+		fails(&b, &wr, IBV_WC_LOC_PROT_ERR);
+		ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
+		end_connect(&b, &to_a);
+	}
+	for (i = 1; i <= 4; i++) {
+		struct ibv_send_wr wr = work(200 + i, IBV_WR_SEND, &s, 1, NULL, 0);
+
+		s = sge(&from, 0, 64);
+		memset(from.p, (int)i, 64);
+		done(&b, &wr);
+		completes(&a, i, IBV_WC_SUCCESS);
+		ck_assert_uint_eq(to.p[64 * i], i);
+	}
+	nothing_completes(&a);
+	mem_free(&to);
+	mem_free(&from);
+	end_close(&a);
+	end_close(&b);
+}
+END_TEST
+
+/* ---- a reset, or an error on request, ends what the peer is doing ---- */
+
+static struct mem target, source;
+
+static void *writes(void *arg)
+{
+	struct ibv_sge s = sge(&source, 0, LENGTH);
+	unsigned long n = 0;
+
+	(void)arg;
+	while (!stopped()) {
+		struct ibv_send_wr wr = work(n, IBV_WR_RDMA_WRITE, &s, 1, &target, 0);
+		int status = outcome(&b, &wr);
+
+		if (status > 0)
+			return NULL;
+		n += !status;
+	}
+	return (void *)n;
+}
+
+START_TEST(nobody_writes_after_a_reset)
+{
+	struct address to_b;
+	pthread_t thread;
+	void *written;
+	unsigned int i, j;
+
+	end_open(&a, NULL);
+	end_open(&b, NULL);
+	ends_connect(&a, &b);
+	to_b = end_address(&b);
+	target = mem_new(&a, LENGTH, ALL_ACCESS);
+	source = mem_new(&b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
+	memset(source.p, 0x5a, LENGTH);
+	ck_assert_int_eq(pthread_create(&thread, NULL, writes, NULL), 0);
+	for (i = 0; i < 60; i++) {
+		usleep(500 + i % 7 * 300);
+		ck_assert_int_eq(end_to(&a, i % 2 ? IBV_QPS_ERR : IBV_QPS_RESET), 0);
+		memset(target.p, 0x11, LENGTH);
+		usleep(1000);
+		for (j = 0; j < LENGTH && target.p[j] == 0x11; j++)
+			;
+		ck_assert_msg(j == LENGTH, "round %u: byte 0x%x was written after the queue pair was gone", i, j);
+		if (i % 2)
+			ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
+		end_connect(&a, &to_b);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(thread, &written);
+	ck_assert_msg(written, "a write failed, or none was made");
+	mem_free(&target);
+	mem_free(&source);
+	end_close(&a);
+	end_close(&b);
+}
+END_TEST
+
+/* ---- windows are bound and freed, and regions registered anew, under the writes that go through them ---- */
+
+static struct end binder, partner;
+static uint32_t window, region;
+static uint8_t *bytes;
+
+static bool binder_done(void)
+{
+	struct ibv_wc wc;
+	int n;
+
+	do {
+		n = ibv_poll_cq(a.cq, 1, &wc);
+	} while (!n && !stopped());
+	return n == 1 && !wc.status;
+}
+
+static void *binds(void *arg)
+{
+	unsigned long bound = 0;
+
+	(void)arg;
+	while (!stopped()) {
+		struct ibv_mw *mw = ibv_alloc_mw(a.pd, IBV_MW_TYPE_1);
+		/* the region as it was a moment ago */
+		struct ibv_mr mr = { .context = a.ctx, .pd = a.pd, .addr = bytes + PAGE, .length = LENGTH,
+				     .lkey = __atomic_load_n(&region, __ATOMIC_SEQ_CST) };
+		struct ibv_mw_bind bind = { .wr_id = 1, .send_flags = IBV_SEND_SIGNALED,
+					    .bind_info = { &mr, (uintptr_t)bytes + PAGE, LENGTH, IBV_ACCESS_REMOTE_WRITE } };
+
+		if (!mw)
+			return NULL;
+		if (!ibv_bind_mw(binder.qp, mw, &bind) && binder_done()) {
+			bound++;
+			__atomic_store_n(&window, mw->rkey, __ATOMIC_SEQ_CST);
+			usleep(200);
+		} else if (!reconnect(&binder, &partner)) {
+			return NULL;
+		}
+		if (ibv_dealloc_mw(mw))
+			return NULL;
+	}
+	return (void *)bound;
+}
+
+static void *writes_through(void *arg)
+{
+	struct ibv_sge s = sge(&source, 0, LENGTH);
+	unsigned long n = 0;
+
+	(void)arg;
+	while (!stopped()) {
+		struct ibv_send_wr wr = work(n, IBV_WR_RDMA_WRITE, &s, 1, NULL, 0);
+
+		wr.wr.rdma.remote_addr = (uintptr_t)bytes + PAGE;
+		wr.wr.rdma.rkey = __atomic_load_n(&window, __ATOMIC_SEQ_CST);
+		if (!outcome(&b, &wr))
+			n++;
+		else if (!reconnect(&a, &b))
+			return NULL;
+	}
+	return (void *)n;
+}
+
+START_TEST(windows_and_regions)
+{
+	uint64_t until = now_ms() + SECONDS * 1000;
+	void *bound, *written;
+	unsigned long registered = 0;
+	pthread_t threads[2];
+	struct ibv_mr *mr;
+	size_t i;
+
+	bytes = mmap(NULL, LENGTH + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(bytes, MAP_FAILED);
+	memset(bytes, 0x77, LENGTH + 2 * PAGE);
+	end_open(&a, NULL);
+	end_open(&b, NULL);
+	end_open_beside(&binder, &a, NULL);
+	end_open_beside(&partner, &b, NULL);
+	ends_connect(&a, &b);
+	ends_connect(&binder, &partner);
+	source = mem_new(&b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
+	memset(source.p, 0x5a, LENGTH);
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, binds, NULL), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, writes_through, NULL), 0);
+	while (now_ms() < until) {
+		mr = ibv_reg_mr(a.pd, bytes + PAGE, LENGTH, ALL_ACCESS | IBV_ACCESS_MW_BIND);
+		ck_assert_ptr_nonnull(mr);
+		__atomic_store_n(&region, mr->lkey, __ATOMIC_SEQ_CST);
+		registered++;
+		usleep(2000);
+		/* while a window is bound to it it stays */
+		while (ibv_dereg_mr(mr))
+			;
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(threads[0], &bound);
+	pthread_join(threads[1], &written);
+	ck_assert_msg(bound && written && registered, "%lu regions, %lu windows, %lu writes", registered, (unsigned long)bound,
+		      (unsigned long)written);
+	for (i = 0; i < PAGE; i++)
+		ck_assert_msg(bytes[i] == 0x77 && bytes[PAGE + LENGTH + i] == 0x77, "byte 0x%zx beside the region was written", i);
+	munmap(bytes, LENGTH + 2 * PAGE);
+	mem_free(&source);
+	end_close(&binder);
+	end_close(&partner);
+	end_close(&a);
+	end_close(&b);
+}
+END_TEST
+
+Suite *rdma_race_suite(void)
+{
+	Suite *s = suite_create("rdma-race");
+	TCase *t = tcase_create("all");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
+	tcase_add_checked_fixture(t, race_up, race_down);
+	tcase_add_test(t, shared_receives_stay);
+	tcase_add_test(t, nobody_writes_after_a_reset);
+	tcase_add_test(t, windows_and_regions);
+	suite_add_tcase(s, t);
+	return s;
+}
