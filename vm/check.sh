@@ -109,7 +109,8 @@ run_style() {
 
 lab_machine_check() {
 	local rc=0
-	LAB_LIMIT=${LAB_LIMIT:-2400}
+	# with KASAN and lockdep the tests of memory and of revocation alone take twenty minutes
+	LAB_LIMIT=${LAB_LIMIT:-$([ "$KFLAVOUR" = debug ] && echo 6000 || echo 2400)}
 	guest env CK_FORK=yes CK_TIMEOUT_MULTIPLIER="$([ "$KFLAVOUR" = debug ] && echo 4 || echo 1)" /build/tests/lab/lab-check "$1" || rc=$?
 	guest_reports || rc=1
 	guest_faults
