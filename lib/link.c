@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* RDMA links of type peerbar: the netlink family of the kernel's RDMA core, as "rdma link add" and "rdma link delete" use it. */
 #include <netlink/attr.h>
+#include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
@@ -20,21 +21,22 @@ static int take_error(struct sockaddr_nl *from, struct nlmsgerr *message, void *
 	return NL_STOP;
 }
 
-/* send and wait for the answer; 0 or a negative errno */
-static int transact(struct nl_sock *sk, struct nl_msg *msg)
+/* send, if the message could be made, and wait for the answer; then free both. 0 or a negative errno */
+static int transact(struct nl_sock *sk, struct nl_msg *msg, bool made)
 {
 	int error = 0;
 	int ret;
 
-	ret = nl_socket_modify_err_cb(sk, NL_CB_CUSTOM, take_error, &error);
+	ret = made ? nl_socket_modify_err_cb(sk, NL_CB_CUSTOM, take_error, &error) : -NLE_NOMEM;
 	if (!ret)
 		ret = nl_send_auto(sk, msg);
 	if (ret >= 0)
 		ret = nl_wait_for_ack(sk);
-	nl_socket_modify_err_cb(sk, NL_CB_DEFAULT, NULL, NULL);
+	nlmsg_free(msg);
+	nl_socket_free(sk);
 	if (error)
 		return error;
-	return ret < 0 ? -EIO : 0;
+	return ret == -NLE_NOMEM ? -ENOMEM : ret < 0 ? -EIO : 0;
 }
 
 static struct nl_sock *connect_rdma(struct pb_error *err, int *ret)
@@ -84,13 +86,9 @@ int pb_rdma_link_add(const char *name, const char *netdev, struct pb_error *err)
 	if (!sk)
 		return ret;
 	msg = new_message(RDMA_NLDEV_CMD_NEWLINK);
-	if (!msg || nla_put_string(msg, RDMA_NLDEV_ATTR_DEV_NAME, name) || nla_put_string(msg, RDMA_NLDEV_ATTR_LINK_TYPE, LINK_TYPE) ||
-	    nla_put_string(msg, RDMA_NLDEV_ATTR_NDEV_NAME, netdev))
-		ret = -ENOMEM;
-	else
-		ret = transact(sk, msg);
-	nlmsg_free(msg);
-	nl_socket_free(sk);
+	ret = transact(sk, msg, msg && !nla_put_string(msg, RDMA_NLDEV_ATTR_DEV_NAME, name) &&
+		       !nla_put_string(msg, RDMA_NLDEV_ATTR_LINK_TYPE, LINK_TYPE) &&
+		       !nla_put_string(msg, RDMA_NLDEV_ATTR_NDEV_NAME, netdev));
 	switch (-ret) {
 	case 0:
 		return 0;
@@ -168,12 +166,7 @@ int pb_rdma_link_delete(const char *name, struct pb_error *err)
 		return pb_fail(err, ENODEV, "cannot remove the RDMA device '%s': there is none of that name", name);
 	}
 	msg = new_message(RDMA_NLDEV_CMD_DELLINK);
-	if (!msg || nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, search.index))
-		ret = -ENOMEM;
-	else
-		ret = transact(sk, msg);
-	nlmsg_free(msg);
-	nl_socket_free(sk);
+	ret = transact(sk, msg, msg && !nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, search.index));
 	switch (-ret) {
 	case 0:
 		return 0;

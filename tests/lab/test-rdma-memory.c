@@ -55,19 +55,6 @@ static void stock_down(void)
 	bench_down();
 }
 
-static void anew(void)
-{
-	struct end x, y;
-
-	end_open_beside(&x, &a, NULL);
-	end_open_beside(&y, &b, NULL);
-	ck_assert_int_eq(ibv_destroy_qp(a.qp) | ibv_destroy_qp(b.qp), 0);
-	x.borrowed = y.borrowed = false;
-	a = x;
-	b = y;
-	ends_connect(&a, &b);
-}
-
 /* ---- every verb, between any two ---- */
 
 /* @length bytes move from one place to the other, exactly; @pieces of them by themselves on the local side */
@@ -267,11 +254,11 @@ START_TEST(parts_of_a_buffer)
 			/* one byte further is not its memory */
 			wr = work(2, IBV_WR_RDMA_WRITE, &s, 1, &region, 1);
 			fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-			anew();
+			ends_anew(&a, &b);
 			wr = work(3, IBV_WR_RDMA_WRITE, &s, 1, &region, 0);
 			wr.wr.rdma.remote_addr--;
 			fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-			anew();
+			ends_anew(&a, &b);
 			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9, parts[i].length));
 			ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);
 		}
@@ -394,11 +381,11 @@ START_TEST(rights)
 	ck_assert_uint_eq(local.mem.p[0], 0x42);
 	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &remote.mem, 96);
 	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-	anew();
+	ends_anew(&a, &b);
 	wr = work(3, IBV_WR_ATOMIC_FETCH_AND_ADD, &from, 1, &remote.mem, 96);
 	wr.wr.atomic.compare_add = UINT64_MAX;
 	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-	anew();
+	ends_anew(&a, &b);
 	to = sge(&remote.mem, 96, 8);
 	wr = work(4, IBV_WR_SEND, &from, 1, NULL, 0);
 	ck_assert_int_eq(post_receive(&b, 5, &to, 1), 0);
@@ -482,7 +469,7 @@ START_TEST(another_process)
 	place_make(&local, HOST, SIZE, 0);
 	place_register(&local, &a, ALL_ACCESS);
 	hear(sockets[0], &theirs, sizeof(theirs));
-	anew();
+	ends_anew(&a, &b);
 	ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
 	mine.address = end_address(&a);
 	tell(sockets[0], &mine, sizeof(mine));

@@ -99,29 +99,6 @@ static void stock_down(void)
 	bench_down();
 }
 
-static void drain(struct end *end)
-{
-	struct ibv_wc wc;
-
-	while (ibv_poll_cq(end->cq, 1, &wc) > 0)
-		;
-}
-
-static void anew(void)
-{
-	struct end x, y;
-
-	end_open_beside(&x, &a, NULL);
-	end_open_beside(&y, &b, NULL);
-	ck_assert_int_eq(ibv_destroy_qp(a.qp) | ibv_destroy_qp(b.qp), 0);
-	x.borrowed = y.borrowed = false;
-	a = x;
-	b = y;
-	drain(&a);
-	drain(&b);
-	ends_connect(&a, &b);
-}
-
 static void in_error(struct end *end)
 {
 	struct ibv_send_wr wr = work(0xf1, IBV_WR_SEND, NULL, 0, NULL, 0);
@@ -147,7 +124,7 @@ static void remote_is_dead(struct place *place)
 		in_error(&a);
 		event_comes(&b, IBV_EVENT_QP_ACCESS_ERR);
 		in_error(&b);
-		anew();
+		ends_anew(&a, &b);
 	}
 }
 
@@ -166,7 +143,7 @@ static void local_is_dead(struct place *place)
 			ck_assert_int_eq(post_receive(&a, 9, &to, 1), 0);
 		fails(&b, &wr, IBV_WC_LOC_PROT_ERR);
 		in_error(&b);
-		anew();
+		ends_anew(&a, &b);
 	}
 	/* what comes for a receive with this memory */
 	wr = work(5, IBV_WR_SEND, &to, 1, NULL, 0);
@@ -175,7 +152,7 @@ static void local_is_dead(struct place *place)
 	completes(&b, 6, IBV_WC_LOC_PROT_ERR);
 	in_error(&a);
 	in_error(&b);
-	anew();
+	ends_anew(&a, &b);
 }
 
 static void works(struct place *place, uint32_t seed)
@@ -390,8 +367,8 @@ static void renew(struct writer *w)
 	from.borrowed = to.borrowed = false;
 	w->from = from;
 	w->to = to;
-	drain(&w->from);
-	drain(&w->to);
+	forget_completions(&w->from);
+	forget_completions(&w->to);
 	ends_connect(&w->from, &w->to);
 }
 
@@ -590,7 +567,7 @@ START_TEST(during_local_use)
 		ck_assert_msg(wc.status == IBV_WC_LOC_PROT_ERR, "'%s'", ibv_wc_status_str(wc.status));
 		ck_assert_int_eq(wait_for(child), 0);
 		in_error(&b);
-		anew();
+		ends_anew(&a, &b);
 		place_close(&place);
 	}
 }
@@ -803,7 +780,7 @@ START_TEST(exporter_killed)
 	}
 	ck_assert_msg(wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'", ibv_wc_status_str(wc.status));
 	in_error(&a);
-	anew();
+	ends_anew(&a, &b);
 	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
 	state_is(fd, PEERBAR_STATE_DEAD);
 	place_close(&place);
@@ -848,12 +825,12 @@ START_TEST(exporter_unplugged)
 	} while (wc.status == IBV_WC_SUCCESS && now_ms() < until);
 	ck_assert_msg(wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'", ibv_wc_status_str(wc.status));
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
-	anew();
+	ends_anew(&a, &b);
 	pb_device_close(plugged);
 	/* the region is in nobody's way */
 	gpu_wait(bdf, PLUGGED, false);
 	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-	anew();
+	ends_anew(&a, &b);
 	ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);
 	pb_buffer_close(buffer);
 	gpu_forget_memory(PLUGGED);

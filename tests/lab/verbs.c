@@ -328,6 +328,29 @@ void ends_connect(struct end *a, struct end *b)
 	end_connect(b, &to_a);
 }
 
+void forget_completions(struct end *end)
+{
+	struct ibv_wc wc;
+
+	while (ibv_poll_cq(end->cq, 1, &wc) > 0)
+		;
+}
+
+void ends_anew(struct end *a, struct end *b)
+{
+	struct end x, y;
+
+	end_open_beside(&x, a, NULL);
+	end_open_beside(&y, b, NULL);
+	ck_assert_int_eq(ibv_destroy_qp(a->qp) | ibv_destroy_qp(b->qp), 0);
+	x.borrowed = y.borrowed = false;
+	*a = x;
+	*b = y;
+	forget_completions(a);
+	forget_completions(b);
+	ends_connect(a, b);
+}
+
 enum ibv_qp_state end_state(struct end *end)
 {
 	struct ibv_qp_init_attr init;

@@ -95,6 +95,9 @@ int end_to(struct end *end, enum ibv_qp_state state);
 /* all of them, both ways; for UD, which has no peer, each by itself */
 void end_connect(struct end *end, const struct address *peer);
 void ends_connect(struct end *a, struct end *b);
+/* other queue pairs instead of these, after an error; what had completed is forgotten */
+void ends_anew(struct end *a, struct end *b);
+void forget_completions(struct end *end);
 enum ibv_qp_state end_state(struct end *end);
 /* it gets there within a second */
 void end_state_is(struct end *end, enum ibv_qp_state state);
