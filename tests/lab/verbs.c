@@ -63,16 +63,27 @@ static void run(const char *command)
 void nic_name(unsigned int nic, char *name, size_t size)
 {
 	char command[200];
+	unsigned int i;
 	FILE *f;
 
 	if (pb_pci_bind(nic_bdf(nic), "e1000e", &err))
 		lab_die("%s", err.text);
-	snprintf(command, sizeof(command), "ls /sys/bus/pci/devices/%s/net", nic_bdf(nic));
-	f = popen(command, "re");
-	if (!f || !fgets(name, (int)size, f))
-		lab_die("the NIC %s has no network device", nic_bdf(nic));
-	name[strcspn(name, "\n")] = 0;
-	pclose(f);
+	snprintf(command, sizeof(command), "ls /sys/bus/pci/devices/%s/net 2>/dev/null", nic_bdf(nic));
+	/* one whose network namespace was removed comes back a moment later */
+	for (i = 0; i < 100; i++) {
+		f = popen(command, "re");
+		if (!f)
+			lab_die("no shell: %s", strerror(errno));
+		*name = 0;
+		if (!fgets(name, (int)size, f))
+			*name = 0;
+		pclose(f);
+		name[strcspn(name, "\n")] = 0;
+		if (*name)
+			return;
+		usleep(100000);
+	}
+	lab_die("the NIC %s has no network device", nic_bdf(nic));
 }
 
 int rdma_link_add(const char *name, unsigned int nic)
