@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The bench, see fixture.h. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/iommufd.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -32,6 +33,22 @@ unsigned int count_fds(void)
 		n++;
 	closedir(dir);
 	return n - 3; /* ".", "..", and the directory itself */
+}
+
+bool log_says(const char *words)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char line[2048];
+	bool found = false;
+	ssize_t n;
+
+	ck_assert_int_ge(fd, 0);
+	while ((n = read(fd, line, sizeof(line) - 1)) > 0) {
+		line[n] = 0;
+		found = found || strstr(line, words);
+	}
+	close(fd);
+	return found;
 }
 
 void context_up(void)

@@ -61,6 +61,8 @@ int receive_fd(int socket);
 
 /* descriptors that this process has open */
 unsigned int count_fds(void);
+/* whether the kernel's log has a line with these words */
+bool log_says(const char *words);
 /* attachments of a dma-buf, as debugfs lists them; -1 without debugfs */
 int count_attachments(struct pb_buffer *buffer);
 

@@ -210,22 +210,6 @@ bool place_has(struct place *place, size_t offset, const void *data, size_t leng
 	return same;
 }
 
-bool log_says(const char *words)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	char line[2048];
-	bool found = false;
-	ssize_t n;
-
-	ck_assert_int_ge(fd, 0);
-	while ((n = read(fd, line, sizeof(line) - 1)) > 0) {
-		line[n] = 0;
-		found = found || strstr(line, words);
-	}
-	close(fd);
-	return found;
-}
-
 unsigned int importers(int fd)
 {
 	return query(fd).importers;

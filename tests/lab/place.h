@@ -53,8 +53,6 @@ void place_read(struct place *place, size_t offset, void *data, size_t length);
 void place_fill(struct place *place, uint8_t byte);
 bool place_has(struct place *place, size_t offset, const void *data, size_t length);
 
-/* whether the kernel's log has a line with these words */
-bool log_says(const char *words);
 /* how many importers of a dma-buf there are */
 unsigned int importers(int fd);
 

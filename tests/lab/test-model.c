@@ -233,23 +233,6 @@ START_TEST(an_importer_that_is_no_peer)
 }
 END_TEST
 
-/* the last lines of the kernel's log, from a mark on */
-static bool log_says(const char *words)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	char line[2048];
-	bool found = false;
-	ssize_t n;
-
-	ck_assert_int_ge(fd, 0);
-	while ((n = read(fd, line, sizeof(line) - 1)) > 0) {
-		line[n] = 0;
-		found = found || strstr(line, words);
-	}
-	close(fd);
-	return found;
-}
-
 /* iommufd itself, without the library that asks first */
 static int map_file(int fd, uint64_t length)
 {
