@@ -100,8 +100,8 @@ make_disk() { # FILE SEED
 # guest_run: boot, run $LAB_RUN/command, wait. The status is the command's, or 125 when the machine did not come to its end.
 # Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_MODULES, LAB_LAYER, LAB_BUILD.
 guest_run() {
-	local kernel=$LAB_CACHE/$KNAME accel args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
-	local append='console=ttyS0 panic=-1 panic_on_oops=1 tsc=nowatchdog intel_iommu=on'
+	local kernel=$LAB_CACHE/$KNAME accel khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
+	local append='console=ttyS0 panic=-1 panic_on_oops=1 hung_task_panic=1 tsc=nowatchdog intel_iommu=on'
 
 	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
 	[ ${#args[@]} -gt 0 ] || return 2
@@ -130,6 +130,9 @@ guest_run() {
 	# multi-threaded TCG translates both processors at once
 	accel='tcg,thread=multi'
 	if probe_kvm; then accel=kvm; fi
+	# an emulated machine's clock is the host's counter, which a guest that is not told may take to be five times slower than it is
+	if [ "$accel" != kvm ]; then khz=$(chroot "$LAB_MNT" /lab/build/tests/lab/tsc-khz); fi
+	append+=${khz:+ tsc_early_khz=$khz}
 
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
 		# or the terminal would stop QEMU when it reads
