@@ -102,6 +102,13 @@ bool lab_has_no_reset(void)
 	return topology && !strcmp(topology, "flat");
 }
 
+bool lab_kernel_is(const char *flavour)
+{
+	const char *kernel = getenv("LAB_KERNEL");
+
+	return kernel && !strcmp(kernel, flavour);
+}
+
 /* ---- the host's view ---- */
 
 void lab_host_read(uint64_t offset, void *data, size_t length)
@@ -139,38 +146,52 @@ bool lab_host_sees(uint64_t offset, const void *data, size_t length)
 
 /* ---- faults ---- */
 
-static unsigned int scan_faults(char *last, size_t size)
-{
-	char line[256];
-	unsigned int n = 0;
-	FILE *f;
+/* what was read of the file so far: it only grows, and each read of it goes to the host */
+static struct {
+	off_t at;
+	unsigned int n;
+	char last[256];
+} faults;
 
-	if (last)
-		last[0] = '\0';
-	f = fopen(FAULTS, "re");
-	if (!f)
+static void scan_faults(void)
+{
+	char text[65536], *line, *end, *fault;
+	ssize_t n;
+	int fd;
+
+	fd = open(FAULTS, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		lab_die("cannot open " FAULTS ": %s", strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		if (!strstr(line, "vtd_dmar_fault"))
-			continue;
-		n++;
-		if (last) {
-			line[strcspn(line, "\n")] = '\0';
-			snprintf(last, size, "%s", strstr(line, "vtd_dmar_fault"));
+	while ((n = pread(fd, text, sizeof(text) - 1, faults.at)) > 0) {
+		text[n] = '\0';
+		/* the last line may not be whole yet */
+		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+			*end = '\0';
+			fault = strstr(line, "vtd_dmar_fault");
+			if (!fault)
+				continue;
+			faults.n++;
+			snprintf(faults.last, sizeof(faults.last), "%s", fault);
 		}
+		faults.at += line - text;
+		if (line == text)
+			break;
 	}
-	fclose(f);
-	return n;
+	if (n < 0)
+		lab_die("cannot read " FAULTS ": %s", strerror(errno));
+	close(fd);
 }
 
 unsigned int lab_faults(void)
 {
-	return scan_faults(NULL, 0);
+	scan_faults();
+	return faults.n;
 }
 
 void lab_last_fault(char *line, size_t size)
 {
-	scan_faults(line, size);
+	scan_faults();
+	snprintf(line, size, "%s", faults.last);
 }
 
 void lab_expect_faults(unsigned int n, const char *why)

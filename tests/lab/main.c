@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Runs the suite that the argument names, or those whose name has it in it; all without one. */
 #include <stdlib.h>
+#include <time.h>
 
 #include "fixture.h"
 
@@ -28,43 +29,53 @@ int main(int argc, char **argv)
 		{ "verbs", verbs_suite },
 #endif
 	};
-	const char *kernel = getenv("LAB_KERNEL");
 	/* the suite of the kernel without PCI_P2PDMA is for that one, and the others are not */
-	bool nop2p = kernel && !strcmp(kernel, "nop2p");
+	bool nop2p = lab_kernel_is("nop2p");
 	/* these look at the libraries and the tool more than at the kernel, and are slow there */
-	bool debug = kernel && !strcmp(kernel, "debug");
+	bool debug = lab_kernel_is("debug");
 	const char *only = argc > 1 ? argv[1] : "";
+	const char *logs = getenv("LAB_TEST_LOGS");
 	bool exact = false;
-	SRunner *runner = NULL;
-	int failed = 1;
+	int ran = 0, failed = 0;
 	size_t i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (debug && !*only)
 		puts("not on the debug kernel, unless asked for by name: device, export, tool, verbs");
+	/* a time that a test takes when the host is busy and the kernel is the debug one */
+	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
+		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
 	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++)
 		exact = exact || !strcmp(suites[i].name, only);
 	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++) {
+		SRunner *runner;
+		char log[200];
+		time_t began;
+
 		if (!strcmp(suites[i].name, "nop2p") != nop2p)
 			continue;
 		if (debug && !*only && is_one_of(suites[i].name, "device export tool verbs"))
 			continue;
 		if (exact ? strcmp(suites[i].name, only) != 0 : !strstr(suites[i].name, only))
 			continue;
-		if (runner)
-			srunner_add_suite(runner, suites[i].make());
-		else
-			runner = srunner_create(suites[i].make());
+		runner = srunner_create(suites[i].make());
+		/* each test is there, with its time, as soon as it is over: whoever hangs is the next */
+		if (logs) {
+			snprintf(log, sizeof(log), "%s/test-%s.xml", logs, suites[i].name);
+			srunner_set_xml(runner, log);
+		}
+		began = time(NULL);
+		/* the tests, processes of their own, need not read again what was reported before them */
+		lab_faults();
+		srunner_run_all(runner, CK_ENV);
+		printf("%s: %d tests in %ld s\n", suites[i].name, srunner_ntests_run(runner), (long)(time(NULL) - began));
+		ran += srunner_ntests_run(runner);
+		failed += srunner_ntests_failed(runner);
+		srunner_free(runner);
 	}
-	if (!runner) {
+	if (!ran) {
 		fprintf(stderr, "lab-check: no suite for this kernel has '%s' in its name\n", only);
 		return 2;
 	}
-	/* a time that a test takes when the host is busy and the kernel is the debug one */
-	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
-		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
 	return failed ? 1 : 0;
 }
