@@ -14,11 +14,13 @@
 
 static struct end a, b;
 static bool stop;
+static unsigned int written;
 
 static void race_up(void)
 {
 	context_up();
 	stop = false;
+	written = 0;
 }
 
 static void race_down(void)
@@ -29,6 +31,11 @@ static void race_down(void)
 static bool stopped(void)
 {
 	return __atomic_load_n(&stop, __ATOMIC_SEQ_CST);
+}
+
+static unsigned int count_of(unsigned int *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_SEQ_CST);
 }
 
 /* the status of one request; -1 if the test is over before it is known */
@@ -107,25 +114,25 @@ static struct mem target, source;
 static void *writes(void *arg)
 {
 	struct ibv_sge s = sge(&source, 0, LENGTH);
-	unsigned long n = 0;
 
-	(void)arg;
 	while (!stopped()) {
-		struct ibv_send_wr wr = work(n, IBV_WR_RDMA_WRITE, &s, 1, &target, 0);
+		struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, &target, 0);
 		int status = outcome(&b, &wr);
 
 		if (status > 0)
 			return NULL;
-		n += !status;
+		if (!status)
+			__atomic_fetch_add(&written, 1, __ATOMIC_SEQ_CST);
 	}
-	return (void *)n;
+	return arg;
 }
 
 START_TEST(nobody_writes_after_a_reset)
 {
 	struct address to_b;
+	uint64_t begun = now_ms();
 	pthread_t thread;
-	void *written;
+	void *ended;
 	unsigned int i, j;
 
 	end_open(&a, NULL);
@@ -135,8 +142,9 @@ START_TEST(nobody_writes_after_a_reset)
 	target = mem_new(&a, LENGTH, ALL_ACCESS);
 	source = mem_new(&b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
 	memset(source.p, 0x5a, LENGTH);
-	ck_assert_int_eq(pthread_create(&thread, NULL, writes, NULL), 0);
-	for (i = 0; i < 60; i++) {
+	ck_assert_int_eq(pthread_create(&thread, NULL, writes, &written), 0);
+	/* on a slow machine it takes longer until something is written in between */
+	for (i = 0; i < 60 || (!count_of(&written) && now_ms() < begun + 60000); i++) {
 		usleep(500 + i % 7 * 300);
 		ck_assert_int_eq(end_to(&a, i % 2 ? IBV_QPS_ERR : IBV_QPS_RESET), 0);
 		memset(target.p, 0x11, LENGTH);
@@ -149,8 +157,9 @@ START_TEST(nobody_writes_after_a_reset)
 		end_connect(&a, &to_b);
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
-	pthread_join(thread, &written);
-	ck_assert_msg(written, "a write failed, or none was made");
+	pthread_join(thread, &ended);
+	ck_assert_msg(ended, "a write failed");
+	ck_assert_msg(written, "none was made");
 	mem_free(&target);
 	mem_free(&source);
 	end_close(&a);
@@ -163,6 +172,7 @@ END_TEST
 static struct end binder, partner;
 static uint32_t window, region;
 static uint8_t *bytes;
+static unsigned int bound;
 
 static bool binder_done(void)
 {
@@ -177,9 +187,6 @@ static bool binder_done(void)
 
 static void *binds(void *arg)
 {
-	unsigned long bound = 0;
-
-	(void)arg;
 	while (!stopped()) {
 		struct ibv_mw *mw = ibv_alloc_mw(a.pd, IBV_MW_TYPE_1);
 		/* the region as it was a moment ago */
@@ -191,43 +198,41 @@ static void *binds(void *arg)
 		if (!mw)
 			return NULL;
 		if (!ibv_bind_mw(binder.qp, mw, &bind) && binder_done()) {
-			bound++;
 			__atomic_store_n(&window, mw->rkey, __ATOMIC_SEQ_CST);
-			usleep(200);
+			/* some are there for a moment only, others for long enough on a slow machine */
+			usleep(200 << __atomic_fetch_add(&bound, 1, __ATOMIC_SEQ_CST) % 8);
 		} else if (!reconnect(&binder, &partner)) {
 			return NULL;
 		}
 		if (ibv_dealloc_mw(mw))
 			return NULL;
 	}
-	return (void *)bound;
+	return arg;
 }
 
 static void *writes_through(void *arg)
 {
 	struct ibv_sge s = sge(&source, 0, LENGTH);
-	unsigned long n = 0;
 
-	(void)arg;
 	while (!stopped()) {
-		struct ibv_send_wr wr = work(n, IBV_WR_RDMA_WRITE, &s, 1, NULL, 0);
+		struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, NULL, 0);
 
 		wr.wr.rdma.remote_addr = (uintptr_t)bytes + PAGE;
 		wr.wr.rdma.rkey = __atomic_load_n(&window, __ATOMIC_SEQ_CST);
 		if (!outcome(&b, &wr))
-			n++;
+			__atomic_fetch_add(&written, 1, __ATOMIC_SEQ_CST);
 		else if (!reconnect(&a, &b))
 			return NULL;
 	}
-	return (void *)n;
+	return arg;
 }
 
 START_TEST(windows_and_regions)
 {
-	uint64_t until = now_ms() + SECONDS * 1000;
-	void *bound, *written;
-	unsigned long registered = 0;
+	uint64_t begun = now_ms();
+	unsigned int registered = 0;
 	pthread_t threads[2];
+	void *ended[2];
 	struct ibv_mr *mr;
 	size_t i;
 
@@ -242,23 +247,25 @@ START_TEST(windows_and_regions)
 	ends_connect(&binder, &partner);
 	source = mem_new(&b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
 	memset(source.p, 0x5a, LENGTH);
-	ck_assert_int_eq(pthread_create(&threads[0], NULL, binds, NULL), 0);
-	ck_assert_int_eq(pthread_create(&threads[1], NULL, writes_through, NULL), 0);
-	while (now_ms() < until) {
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, binds, &bound), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, writes_through, &written), 0);
+	/* for as long as it takes until there were some of each */
+	while (now_ms() < begun + SECONDS * 1000 ||
+	       (now_ms() < begun + 60000 && (count_of(&bound) < 10 || count_of(&written) < 10))) {
 		mr = ibv_reg_mr(a.pd, bytes + PAGE, LENGTH, ALL_ACCESS | IBV_ACCESS_MW_BIND);
 		ck_assert_ptr_nonnull(mr);
 		__atomic_store_n(&region, mr->lkey, __ATOMIC_SEQ_CST);
-		registered++;
-		usleep(2000);
+		usleep(2000 << registered++ % 5);
 		/* while a window is bound to it it stays */
 		while (ibv_dereg_mr(mr))
 			;
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
-	pthread_join(threads[0], &bound);
-	pthread_join(threads[1], &written);
-	ck_assert_msg(bound && written && registered, "%lu regions, %lu windows, %lu writes", registered, (unsigned long)bound,
-		      (unsigned long)written);
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], &ended[i]);
+		ck_assert_msg(ended[i], "a thread could not go on");
+	}
+	ck_assert_msg(bound >= 10 && written >= 10, "%u regions, %u windows, %u writes", registered, bound, written);
 	for (i = 0; i < PAGE; i++)
 		ck_assert_msg(bytes[i] == 0x77 && bytes[PAGE + LENGTH + i] == 0x77, "byte 0x%zx beside the region was written", i);
 	munmap(bytes, LENGTH + 2 * PAGE);

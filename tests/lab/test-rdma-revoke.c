@@ -429,7 +429,8 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 	if (!can(how))
 		return;
 	ck_assert(places && targets && seen);
-	for (round = 0; round < 3; round++) {
+	/* once more is no news with a hundred of them, and takes ten seconds on the debug kernel */
+	for (round = 0; round < (n == 1 ? 3 : 2); round++) {
 		bool stop = false;
 
 		written = refused = 0;
@@ -483,11 +484,12 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			ck_assert_int_eq(pb_device_decoding(gpu, NULL), 1);
 		}
 		/* now nobody touches it any more */
-		for (i = 0; i < nr_buffers && i < 4; i++) {
+		for (i = 0; i < nr_buffers && i < 2; i++) {
 			unsigned int k;
 
+			/* the host's view of a MiB takes up to a second, with writers that never rest */
 			place_read(&places[i], 0, seen, SIZE);
-			for (k = 0; k < 5; k++) {
+			for (k = 0; k < 2; k++) {
 				usleep(20000);
 				ck_assert_msg(place_has(&places[i], 0, seen, SIZE),
 					      "%s: bytes of buffer %u changed after it had returned", how_names[how], i);
