@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "internal.h"
 
@@ -228,8 +229,10 @@ static int release_driver(const char *bdf)
 int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 {
 	char former[PB_NAME_LEN], override[PB_NAME_LEN];
+	const struct timespec pause = { .tv_nsec = 50000000 };
 	struct pb_pci_function f;
 	char path[SYSFS_PATH];
+	unsigned int tries;
 	int ret;
 
 	if (!driver)
@@ -255,11 +258,17 @@ int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 		set_override(f.bdf, override);
 		return pb_fail_errno(err, -ret, "cannot take %s from %s", f.bdf, f.driver);
 	}
-	ret = pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
-	if (!ret)
-		ret = pb_pci_get(f.bdf, &f, err);
-	if (!ret && !strcmp(f.driver, driver))
-		return 0;
+	/* one that was just plugged is in sysfs before the kernel lets drivers have it */
+	for (tries = 0; tries < 20; tries++) {
+		ret = pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
+		if (!ret)
+			ret = pb_pci_get(f.bdf, &f, err);
+		if (ret)
+			break;
+		if (!strcmp(f.driver, driver))
+			return 0;
+		nanosleep(&pause, NULL);
+	}
 
 	/* back to where it was: only the override makes sure that it is the former driver who takes it */
 	if (former[0]) {

@@ -120,7 +120,8 @@ PB_API int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err)
  *
  * The function is taken from the driver that has it. If the new driver does not take it, the former override is put back and
  * the former driver gets it back. Binding to the driver that it is bound to already succeeds and does nothing. If the former
- * driver is a VFIO driver, the call waits for as long as any process, this one included, has the device open.
+ * driver is a VFIO driver, the call waits for as long as any process, this one included, has the device open. A function that
+ * was just plugged is visible before the kernel lets drivers have it, so a driver is given a second to take it.
  *
  * Return: 0; -EINVAL if @bdf is no PCI address or @driver no name; -ENODEV if no such function is there, or the driver does
  * not take it; -ENOENT if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
