@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -286,6 +287,52 @@ static void print_stack(int tid)
 		close(fd);
 }
 
+/* who has a device open, or mapped, and what he does: an unbinding waits for him */
+static void print_holders(void)
+{
+	struct dirent *process, *entry;
+	char path[PATH_MAX], text[256];
+	DIR *all = opendir("/proc"), *fds;
+	unsigned int n, maps;
+	ssize_t length;
+	FILE *f;
+
+	while (all && (process = readdir(all))) {
+		if (process->d_name[0] < '1' || process->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/fd", process->d_name);
+		fds = opendir(path);
+		for (n = 0; fds && (entry = readdir(fds));) {
+			snprintf(path, sizeof(path), "/proc/%s/fd/%s", process->d_name, entry->d_name);
+			length = readlink(path, text, sizeof(text) - 1);
+			text[length < 0 ? 0 : length] = '\0';
+			if (!strstr(text, "vfio"))
+				continue;
+			fprintf(stderr, "lab-stress: %s is %s\n", path, text);
+			n++;
+		}
+		if (fds)
+			closedir(fds);
+		snprintf(path, sizeof(path), "/proc/%s/maps", process->d_name);
+		f = fopen(path, "re");
+		for (maps = 0; f && fgets(text, sizeof(text), f);)
+			maps += !!strstr(text, "[vfio");
+		if (f)
+			fclose(f);
+		if (!n && !maps)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/stat", process->d_name);
+		f = fopen(path, "re");
+		if (f && fgets(text, 40, f))
+			fprintf(stderr, "lab-stress: process %s: %u descriptors and %u mappings of devices; %s\n", process->d_name, n, maps, text);
+		if (f)
+			fclose(f);
+		print_stack(atoi(process->d_name));
+	}
+	if (all)
+		closedir(all);
+}
+
 static void print_listed(void *arg, const struct raw_buffer *b)
 {
 	(void)arg;
@@ -311,6 +358,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void hang(const char *fmt
 			print_stack(atomic_load(&shared->threads[i][t].tid));
 		}
 	}
+	print_holders();
 	/* in another process, because that may hang too */
 	if (!fork()) {
 		struct raw_genl g;
