@@ -264,6 +264,27 @@ static bool may_be_dead(const struct what *w)
 
 /* ---- tables ---- */
 
+static void forget_map(struct map *m)
+{
+	if (m->length && munmap(m->p, m->length))
+		wrong("munmap: %s", strerror(errno));
+	m->used = false;
+}
+
+/* mappings by the offsets of regions keep the device open; those of a device that is to be closed are unmapped */
+static void unmap_regions(unsigned int d)
+{
+	uint32_t drop = atomic_load(&shared->devices[d].drop);
+	unsigned int i;
+
+	for (i = 0; i < MAPS; i++) {
+		pthread_rwlock_wrlock(&maps[i].lock);
+		if (maps[i].used && maps[i].kind == OF_REGION && maps[i].what.device == d && maps[i].what.generation <= drop)
+			forget_map(&maps[i]);
+		pthread_rwlock_unlock(&maps[i].lock);
+	}
+}
+
 /* takes the place of another if there is no room */
 static void keep_buffer(int fd, const struct what *what)
 {
@@ -302,13 +323,6 @@ static struct map *pick_map(uint64_t r, bool write)
 	return NULL;
 }
 
-static void forget_map(struct map *m)
-{
-	if (m->length && munmap(m->p, m->length))
-		wrong("munmap: %s", strerror(errno));
-	m->used = false;
-}
-
 /* takes the place of another if there is no room, or is unmapped if all are in use */
 static void keep_map(const struct map *new)
 {
@@ -339,6 +353,9 @@ static void keep_map(const struct map *new)
 	m->what = new->what;
 	m->used = true;
 	pthread_rwlock_unlock(&m->lock);
+	/* whoever asked for such mappings to go may just have been obeyed, by the other thread */
+	if (new->kind == OF_REGION && new->what.generation <= atomic_load(&shared->devices[new->what.device].drop))
+		unmap_regions(new->what.device);
 }
 
 static bool hold(struct held *table, unsigned int n, uint64_t iova, uint64_t length)
@@ -714,20 +731,6 @@ static bool op_cookie(void)
 	return true;
 }
 
-/* mappings by the offsets of regions keep the device open; those of a device that is to be closed are unmapped */
-static void unmap_regions(unsigned int d)
-{
-	uint32_t drop = atomic_load(&shared->devices[d].drop);
-	unsigned int i;
-
-	for (i = 0; i < MAPS; i++) {
-		pthread_rwlock_wrlock(&maps[i].lock);
-		if (maps[i].used && maps[i].kind == OF_REGION && maps[i].what.device == d && maps[i].what.generation <= drop)
-			forget_map(&maps[i]);
-		pthread_rwlock_unlock(&maps[i].lock);
-	}
-}
-
 static bool op_region(void)
 {
 	struct raw_range range = choose_range(place.r[1]);
@@ -748,8 +751,6 @@ static bool op_region(void)
 	m.p = p;
 	m.what = one_range(d, slot_generation(slot), range.offset, range.length);
 	keep_map(&m);
-	if (slot_generation(slot) <= atomic_load(&shared->devices[d].drop))
-		unmap_regions(d);
 	return true;
 }
 
