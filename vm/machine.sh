@@ -101,7 +101,7 @@ make_disk() { # FILE SEED
 # Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_MODULES, LAB_LAYER, LAB_BUILD.
 guest_run() {
 	local kernel=$LAB_CACHE/$KNAME accel khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
-	local append='console=ttyS0 panic=-1 panic_on_oops=1 hung_task_panic=1 tsc=nowatchdog intel_iommu=on'
+	local append='console=ttyS0 panic=-1 panic_on_oops=1 hung_task_panic=1 tsc=nowatchdog no_timer_check intel_iommu=on'
 
 	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
 	[ ${#args[@]} -gt 0 ] || return 2
