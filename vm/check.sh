@@ -135,6 +135,29 @@ lab_rdma_check() {
 	return $rc
 }
 
+# lab_qemu_check: a virtual machine in the machine, with two of its devices; it boots the stock kernel, which is to report nothing either
+lab_qemu_check() {
+	local rc=0 log inner
+	LAB_LIMIT=${LAB_LIMIT:-$1}
+	inner=$(kernel_choose stock && kernel_ready >&2 && echo "$LAB_CACHE/$KNAME/vmlinuz") || return 2
+	mkdir -p "$LAB_RUN/share"
+	cp "$inner" "$LAB_RUN/share/vmlinuz"
+	guest /lab/vm-qemu || rc=$?
+	guest_reports || rc=1
+	for log in "$LAB_RUN"/share/qemu-*.log; do
+		[ -f "$log" ] || continue
+		cp "$log" "$LAB_LOGS/"
+		if ! awk -f "$LAB_VM/reports.awk" "$log" >"$LAB_RUN/reports"; then
+			warn 'the kernel in the virtual machine in the machine reported:'
+			sed 's/^/    /' "$LAB_RUN/reports" >&2
+			rc=1
+		fi
+	done
+	guest_faults
+	[ "$FAULTS" = 0 ] || { warn "the IOMMU reported $FAULTS faults where none was expected"; rc=1; }
+	return $rc
+}
+
 # lab_races_check: 100,000 operations of several processes on the same devices and buffers, by a seed that repeats the choices
 lab_races_check() {
 	local rc=0 seed=${LAB_SEED:-$(($(od -An -N4 -tu4 /dev/urandom) % 1000000))}
@@ -184,6 +207,11 @@ lab_check() {
 		elif [ -z "$LAB_ONLY" ]; then
 			say 'not on the debug kernel, unless asked for by name: pyverbs'
 		fi
+	fi
+	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = qemu ]; then
+		group qemu lab_qemu_check 3000
+	elif [ "$KFLAVOUR" = debug ] && [ -z "$LAB_ONLY" ]; then
+		say 'not on the debug kernel, unless asked for by name: qemu'
 	fi
 	# where a race is found: with KASAN and lockdep
 	if [ "$KFLAVOUR" = debug ]; then group races lab_races_check; fi
