@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lab.h"
@@ -111,14 +112,26 @@ bool lab_kernel_is(const char *flavour)
 
 /* ---- the host's view ---- */
 
+/* Kept open, because each file that is opened on the host takes five messages there and back. */
+static struct {
+	int gpu;
+	int faults;
+} host = { -1, -1 };
+
+static int keep_open(int *fd, const char *path)
+{
+	if (*fd < 0)
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		lab_die("cannot open %s: %s", path, strerror(errno));
+	return *fd;
+}
+
 void lab_host_read(uint64_t offset, void *data, size_t length)
 {
+	int fd = keep_open(&host.gpu, HOST_GPU);
 	char *p = data;
-	int fd;
 
-	fd = open(HOST_GPU, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		lab_die("cannot open " HOST_GPU ": %s", strerror(errno));
 	while (length) {
 		ssize_t n = pread(fd, p, length, (off_t)offset);
 
@@ -128,7 +141,6 @@ void lab_host_read(uint64_t offset, void *data, size_t length)
 		offset += (uint64_t)n;
 		length -= (size_t)n;
 	}
-	close(fd);
 }
 
 bool lab_host_sees(uint64_t offset, const void *data, size_t length)
@@ -148,23 +160,23 @@ bool lab_host_sees(uint64_t offset, const void *data, size_t length)
 
 /* what was read of the file so far: it only grows, and each read of it goes to the host */
 static struct {
+	pthread_mutex_t lock;
 	off_t at;
 	unsigned int n;
 	char last[256];
-} faults;
+} faults = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* the lock is held */
 static void scan_faults(void)
 {
+	int fd = keep_open(&host.faults, FAULTS);
 	char text[65536], *line, *end, *fault;
-	ssize_t n;
-	int fd;
+	struct stat st;
+	ssize_t n = 0;
 
-	fd = open(FAULTS, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		lab_die("cannot open " FAULTS ": %s", strerror(errno));
-	while ((n = pread(fd, text, sizeof(text) - 1, faults.at)) > 0) {
+	/* and so does the question how long it is, without which a read would not see what is new */
+	while (!fstat(fd, &st) && st.st_size > faults.at && (n = pread(fd, text, sizeof(text) - 1, faults.at)) > 0) {
 		text[n] = '\0';
-		/* the last line may not be whole yet */
 		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
 			*end = '\0';
 			fault = strstr(line, "vtd_dmar_fault");
@@ -174,24 +186,31 @@ static void scan_faults(void)
 			snprintf(faults.last, sizeof(faults.last), "%s", fault);
 		}
 		faults.at += line - text;
+		/* the last line is not whole yet */
 		if (line == text)
 			break;
 	}
 	if (n < 0)
 		lab_die("cannot read " FAULTS ": %s", strerror(errno));
-	close(fd);
 }
 
 unsigned int lab_faults(void)
 {
+	unsigned int n;
+
+	pthread_mutex_lock(&faults.lock);
 	scan_faults();
-	return faults.n;
+	n = faults.n;
+	pthread_mutex_unlock(&faults.lock);
+	return n;
 }
 
 void lab_last_fault(char *line, size_t size)
 {
+	pthread_mutex_lock(&faults.lock);
 	scan_faults();
 	snprintf(line, size, "%s", faults.last);
+	pthread_mutex_unlock(&faults.lock);
 }
 
 void lab_expect_faults(unsigned int n, const char *why)
