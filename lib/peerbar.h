@@ -207,6 +207,23 @@ struct pb_region {
  */
 PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err);
 
+/**
+ * pb_device_from_fd() - take a device that is open already, as a VMM has it
+ * @iommu: the context of the iommufd that it is bound to
+ * @fd: its VFIO descriptor, bound to that iommufd; it is duplicated, and stays the caller's
+ * @bdf: the function's address
+ * @device: receives the device
+ * @err: may be NULL
+ *
+ * Its life stays the caller's business: pb_device_close() neither detaches it, nor turns anything off, nor revokes; it only keeps the
+ * kernel's device open until then. What the caller writes to the descriptor without the library, mappings are not told of: see
+ * pb_mapping_state(), and &struct pb_guest for how a VMM does it.
+ *
+ * Return: 0; -EINVAL if @bdf is no PCI address, or @fd no VFIO device that is bound; -EBADF if @fd is not open; -ENODEV if no such
+ * function is there.
+ */
+PB_API int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb_device **device, struct pb_error *err);
+
 /** pb_device_bdf() - the device's address, valid as long as the device */
 PB_API const char *pb_device_bdf(const struct pb_device *device);
 
@@ -666,6 +683,20 @@ struct pb_mapping;
  * Return: 0.
  */
 PB_API int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err);
+
+/**
+ * pb_ioas_from_id() - take an address space that there is already, as a VMM has it
+ * @iommu: the context; it is kept alive
+ * @id: iommufd's number of the address space
+ * @ioas: receives the address space
+ * @err: may be NULL
+ *
+ * It stays the caller's: pb_ioas_destroy() takes out what was mapped through @ioas, and nothing else, and detaches nobody. What the
+ * caller maps there without the library is never replaced: a map at the same addresses fails with -EEXIST.
+ *
+ * Return: 0; -ENOENT if the iommufd has no such address space.
+ */
+PB_API int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, struct pb_error *err);
 
 /** pb_ioas_id() - iommufd's number of the address space */
 PB_API uint32_t pb_ioas_id(const struct pb_ioas *ioas);
