@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../sentence.h"
+#include "guest.h"
 #include "internal.h"
 #include "parse.h"
 
@@ -656,6 +657,124 @@ START_TEST(descriptors_that_are_no_iommufd)
 }
 END_TEST
 
+/* ---- where BARs lie in a guest ---- */
+
+START_TEST(what_a_bar_claims)
+{
+	struct pb_span claim;
+
+	ck_assert(pb_bar_claim(0x10000000, 0x10000, false, 4096, &claim));
+	ck_assert_uint_eq(claim.first, 0x10000000);
+	ck_assert_uint_eq(claim.last, 0x1000ffff);
+	/* one that is smaller than a page has the page */
+	ck_assert(pb_bar_claim(0x10000300, 0x100, false, 4096, &claim));
+	ck_assert_uint_eq(claim.first, 0x10000000);
+	ck_assert_uint_eq(claim.last, 0x10000fff);
+	ck_assert(!pb_bar_claim(PB_GUEST_NOWHERE, 0x10000, true, 4096, &claim));
+	ck_assert(!pb_bar_claim(0x10000000, 0, true, 4096, &claim));
+	/* sized: all address bits are ones */
+	ck_assert(!pb_bar_claim(0xffff0000, 0x10000, false, 4096, &claim));
+	ck_assert(!pb_bar_claim(0xffffffffffff0000, 0x10000, true, 4096, &claim));
+	ck_assert(!pb_bar_claim(0xffffffffffff0000, 0x10000, false, 4096, &claim));
+	/* of a 64-bit BAR the lower half alone says nothing */
+	ck_assert(pb_bar_claim(0xffff0000, 0x10000, true, 4096, &claim));
+	ck_assert_uint_eq(claim.last, 0xffffffff);
+	ck_assert(pb_bar_claim(0x1ffff0000, 0x10000, false, 4096, &claim));
+	/* what would wrap around is nowhere */
+	ck_assert(!pb_bar_claim(0xffffffffffff0000, 0x20000, true, 4096, &claim));
+	ck_assert(pb_bar_claim(0, 0x10000, true, 4096, &claim));
+	ck_assert_uint_eq(claim.first, 0);
+}
+END_TEST
+
+START_TEST(runs_of_spans)
+{
+	const struct pb_span spans[] = { { .first = 10, .last = 19 }, { .first = 15, .last = 39 }, { .first = 30, .last = UINT64_MAX } };
+	uint64_t end;
+
+	ck_assert_int_eq(pb_span_run(spans, 3, 0, 100, &end), -1);
+	ck_assert_uint_eq(end, 9);
+	ck_assert_int_eq(pb_span_run(spans, 3, 10, 100, &end), 0);
+	ck_assert_uint_eq(end, 19);
+	/* the earlier one comes first */
+	ck_assert_int_eq(pb_span_run(spans, 3, 17, 100, &end), 0);
+	ck_assert_uint_eq(end, 19);
+	ck_assert_int_eq(pb_span_run(spans, 3, 20, 100, &end), 1);
+	ck_assert_uint_eq(end, 39);
+	ck_assert_int_eq(pb_span_run(spans, 3, 40, UINT64_MAX, &end), 2);
+	ck_assert_uint_eq(end, UINT64_MAX);
+	/* no further than asked */
+	ck_assert_int_eq(pb_span_run(spans, 3, 11, 12, &end), 0);
+	ck_assert_uint_eq(end, 12);
+	ck_assert_int_eq(pb_span_run(spans, 3, 5, 5, &end), -1);
+	ck_assert_uint_eq(end, 5);
+	ck_assert_int_eq(pb_span_run(NULL, 0, 0, UINT64_MAX, &end), -1);
+	ck_assert_uint_eq(end, UINT64_MAX);
+	/* a later one that begins before an earlier one ends where that begins */
+	ck_assert_int_eq(pb_span_run((struct pb_span[]){ { .first = 5, .last = 6 }, { .first = 0, .last = 9 } }, 2, 0, 20, &end), 1);
+	ck_assert_uint_eq(end, 4);
+}
+END_TEST
+
+/* cut a line into runs, and compare each number with what a look at all spans says */
+START_TEST(runs_against_brute_force)
+{
+	unsigned int round, n, i;
+	struct pb_span spans[6];
+
+	srand(7);
+	for (round = 0; round < 20000; round++) {
+		uint64_t at, end, x;
+
+		n = (unsigned int)rand() % 7;
+		for (i = 0; i < n; i++) {
+			spans[i].first = (uint64_t)rand() % 40;
+			spans[i].last = spans[i].first + (uint64_t)rand() % 12;
+		}
+		for (at = 0;; at = end + 1) {
+			int found = pb_span_run(spans, n, at, 45, &end);
+
+			ck_assert(end >= at && end <= 45);
+			for (x = at; x <= end; x++) {
+				int first = -1;
+
+				for (i = 0; i < n && first < 0; i++)
+					if (x >= spans[i].first && x <= spans[i].last)
+						first = (int)i;
+				ck_assert_int_eq(first, found);
+			}
+			if (end == 45)
+				break;
+		}
+	}
+}
+END_TEST
+
+START_TEST(a_guest_without_devices)
+{
+	struct pb_guest_range report, *list = NULL;
+	struct pb_guest *guest;
+
+	ok(pb_guest_create(&guest, &err));
+	ck_assert_int_eq(pb_guest_sync(guest, PB_GUEST_RETRY | PB_GUEST_REMAKE, &err), 0);
+	refused(pb_guest_sync(guest, 64, &err), EINVAL, "0x40");
+	ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+	ck_assert_int_eq(pb_guest_next_report(guest, &report), 0);
+	ck_assert_int_eq(pb_guest_list(guest, &list, &err), 0);
+	ck_assert_int_ge(pb_guest_fd(guest), 0);
+	free(list);
+	pb_guest_destroy(guest);
+	pb_guest_destroy(NULL);
+	ck_assert_int_eq(pb_guest_remove_device(NULL, &err), 0);
+	ck_assert_str_eq(pb_guest_state_name(PB_GUEST_MAPPED), "MAPPED");
+	ck_assert_str_eq(pb_guest_state_name(PB_GUEST_OFF), "OFF");
+	ck_assert_str_eq(pb_guest_state_name(PB_GUEST_UNPLACED), "UNPLACED");
+	ck_assert_str_eq(pb_guest_state_name(PB_GUEST_TRAPPED), "TRAPPED");
+	ck_assert_str_eq(pb_guest_state_name(PB_GUEST_OVERLAP), "OVERLAP");
+	ck_assert_str_eq(pb_guest_state_name(PB_GUEST_REFUSED), "REFUSED");
+}
+END_TEST
+
 START_TEST(null_objects_can_be_freed)
 {
 	pb_buffer_close(NULL);
@@ -795,6 +914,10 @@ int main(void)
 	tcase_add_test(t, hole_aligned);
 	tcase_add_test(t, hole_in_a_torn_aperture);
 	tcase_add_test(t, hole_against_brute_force);
+	tcase_add_test(t, what_a_bar_claims);
+	tcase_add_test(t, runs_of_spans);
+	tcase_add_test(t, runs_against_brute_force);
+	tcase_add_test(t, a_guest_without_devices);
 	tcase_add_test(t, null_objects_can_be_freed);
 	tcase_add_test(t, version);
 	tcase_add_test(t, numbers_good);
