@@ -139,26 +139,39 @@ bool lab_host_sees(uint64_t offset, const void *data, size_t length)
 
 /* ---- faults ---- */
 
+/* what was read of the file so far, which only grows */
+static struct {
+	pthread_mutex_t lock;
+	long at;
+	unsigned int n;
+	char last[256];
+} faults = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
 static unsigned int scan_faults(char *last, size_t size)
 {
 	char line[256];
-	unsigned int n = 0;
+	unsigned int n;
 	FILE *f;
 
-	if (last)
-		last[0] = '\0';
 	f = fopen(FAULTS, "re");
 	if (!f)
 		lab_die("cannot open " FAULTS ": %s", strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
+	pthread_mutex_lock(&faults.lock);
+	if (fseek(f, faults.at, SEEK_SET))
+		lab_die("cannot read " FAULTS ": %s", strerror(errno));
+	/* a line that is not whole yet is left for the next time */
+	while (fgets(line, sizeof(line), f) && strchr(line, '\n')) {
+		faults.at = ftell(f);
 		if (!strstr(line, "vtd_dmar_fault"))
 			continue;
-		n++;
-		if (last) {
-			line[strcspn(line, "\n")] = '\0';
-			snprintf(last, size, "%s", strstr(line, "vtd_dmar_fault"));
-		}
+		faults.n++;
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(faults.last, sizeof(faults.last), "%s", strstr(line, "vtd_dmar_fault"));
 	}
+	n = faults.n;
+	if (last)
+		snprintf(last, size, "%s", faults.last);
+	pthread_mutex_unlock(&faults.lock);
 	fclose(f);
 	return n;
 }
