@@ -4,6 +4,7 @@
  *
  * Locks, in the order in which they are taken:
  *
+ *	pb_guest.lock		a guest's devices and address spaces, and what is mapped of the one in the other (iommufd/guest.h)
  *	pb_iommu.lock		which device is attached to which address space; held across attach and detach ioctls
  *	pb_ioas.lock		the address space's list of mappings, and how much of each is mapped; held across map and unmap ioctls
  *	pb_device.lock		read-modify-write of the device's command register, and its reset
