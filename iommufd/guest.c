@@ -282,7 +282,7 @@ static int map_range(struct guest_window *window, struct guest_range *range, str
 		if (!ret)
 			ret = pb_map_buffer_notify(window->space->ioas, bar->buffer, range->offset, range->last - range->first + 1,
 						   window->prot | PB_MAP_FIXED, window->iova + (range->first - window->first),
-						   guest->revoked_fd, &range->mapping, err);
+						   &guest->revoked_fd, &range->mapping, err);
 		/* a buffer of before may have been revoked for good */
 		if (ret != -ENODEV || !again)
 			break;

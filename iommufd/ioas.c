@@ -250,8 +250,8 @@ void pb_mapping_revoked(struct pb_mapping *mapping)
 
 	if (atomic_exchange(&mapping->state, PB_REVOKED) == PB_REVOKED)
 		return;
-	if (mapping->notify_fd >= 0) {
-		if (write(mapping->notify_fd, &one, sizeof(one)) < 0)
+	if (mapping->notify_fd) {
+		if (write(*mapping->notify_fd, &one, sizeof(one)) < 0)
 			(void)0; /* cannot fail either */
 		return;
 	}

@@ -325,8 +325,8 @@ static bool is_taken(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return false;
 }
 
-static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags, uint64_t iova, int notify_fd,
-		      struct pb_mapping **mapping, struct pb_error *err)
+static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags, uint64_t iova,
+		      const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err)
 {
 	bool fixed = flags & PB_MAP_FIXED;
 	struct pb_mapping *new;
@@ -400,11 +400,11 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 			       "size, 0x%llx, and the length not 0", (ull)length, (ull)src.offset, (ull)pb_page_size());
 	if (src.offset + length < src.offset)
 		return pb_fail(err, EFAULT, "cannot map 0x%llx bytes of memory at 0x%llx: they end beyond 2^64", (ull)length, (ull)src.offset);
-	return map_source(ioas, &src, flags, iova, -1, mapping, err);
+	return map_source(ioas, &src, flags, iova, NULL, mapping, err);
 }
 
 int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
-			 uint64_t iova, int notify_fd, struct pb_mapping **mapping, struct pb_error *err)
+			 uint64_t iova, const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	struct source src = { .dmabuf = dmabuf, .offset = offset };
@@ -430,7 +430,7 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
 		  uint64_t iova, struct pb_mapping **mapping, struct pb_error *err)
 {
-	return pb_map_buffer_notify(ioas, buffer, offset, length, flags, iova, -1, mapping, err);
+	return pb_map_buffer_notify(ioas, buffer, offset, length, flags, iova, NULL, mapping, err);
 }
 
 uint64_t pb_mapping_iova(const struct pb_mapping *mapping)

@@ -221,7 +221,7 @@ struct pb_mapping {
 	bool watched;
 	TAILQ_ENTRY(pb_mapping) in_revoked; /* under events_lock */
 	bool queued;
-	int notify_fd; /* an eventfd that is told instead of the address space's queue; -1 if none */
+	const int *notify_fd; /* an eventfd that is told instead of the address space's queue; NULL if none */
 };
 
 /* the mapping is found to be revoked: note it, and queue the event, once */
