@@ -1072,7 +1072,8 @@ PB_API int pb_guest_create(struct pb_guest **guest, struct pb_error *err);
 /**
  * pb_guest_destroy() - unmap all BARs, and forget; NULL is allowed
  *
- * Address spaces and devices stay as they are, and may be destroyed and closed from then on.
+ * Address spaces and devices stay as they are, and may be destroyed and closed from then on. Every &struct pb_guest_device of the
+ * guest becomes invalid. No other thread may use the guest any more.
  */
 PB_API void pb_guest_destroy(struct pb_guest *guest);
 

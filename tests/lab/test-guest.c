@@ -874,6 +874,15 @@ START_TEST(dma_while_it_moves)
 			      (!(uint32_t)value || (uint32_t)value == (uint32_t)stamp(owner, page)), "DMA finds 0x%llx at page 0x%llx of place %u",
 			      (unsigned long long)value, (unsigned long long)page, i % 5);
 		found += value != 0;
+		/* others look at it, and have it brought up to date, meanwhile */
+		if (i % 50 == 0) {
+			struct pb_guest_range *list;
+
+			ck_assert_int_gt(pb_guest_list(guest, &list, &err), 0);
+			free(list);
+			ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+			ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+		}
 	}
 	atomic_store(&moving, false);
 	pthread_join(thread, NULL);
