@@ -25,7 +25,8 @@ static int destroy_id(struct pb_iommu *iommu, uint32_t id)
 	return pb_ioctl(iommu->fd, IOMMU_DESTROY, &destroy);
 }
 
-int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err)
+/* an address space that has no number yet */
+static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err)
 {
 	struct pb_ioas *new;
 	int ret;
@@ -36,12 +37,8 @@ int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_erro
 	new->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (new->event_fd < 0) {
 		ret = pb_fail_errno(err, errno, "cannot create an address space (eventfd)");
-		goto err_free;
-	}
-	ret = pb_ioas_alloc_id(iommu, &new->id);
-	if (ret) {
-		ret = pb_fail_errno(err, -ret, "cannot create an address space (IOMMU_IOAS_ALLOC)");
-		goto err_close;
+		free(new);
+		return ret;
 	}
 	new->iommu = pb_iommu_get(iommu);
 	pthread_mutex_init(&new->lock, NULL);
@@ -51,12 +48,53 @@ int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_erro
 	TAILQ_INIT(&new->revoked);
 	*ioas = new;
 	return 0;
+}
 
-err_close:
-	close(new->event_fd);
-err_free:
-	free(new);
-	return ret;
+static void free_ioas(struct pb_ioas *ioas)
+{
+	close(ioas->event_fd);
+	pthread_mutex_destroy(&ioas->events_lock);
+	pthread_mutex_destroy(&ioas->lock);
+	pb_iommu_close(ioas->iommu);
+	free(ioas);
+}
+
+int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err)
+{
+	struct pb_ioas *new;
+	int ret;
+
+	ret = new_ioas(iommu, &new, err);
+	if (ret)
+		return ret;
+	ret = pb_ioas_alloc_id(iommu, &new->id);
+	if (ret) {
+		free_ioas(new);
+		return pb_fail_errno(err, -ret, "cannot create an address space (IOMMU_IOAS_ALLOC)");
+	}
+	*ioas = new;
+	return 0;
+}
+
+int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, struct pb_error *err)
+{
+	struct pb_ioas *new;
+	int ret;
+
+	ret = new_ioas(iommu, &new, err);
+	if (ret)
+		return ret;
+	new->id = id;
+	new->borrowed = true;
+	/* a request that only an address space answers */
+	ret = pb_ioas_aperture(new, NULL, 0, NULL, NULL);
+	if (ret < 0) {
+		free_ioas(new);
+		return pb_fail(err, ENOENT, "the iommufd has no address space %u; the number of one that IOMMU_IOAS_ALLOC made would be right",
+			       id);
+	}
+	*ioas = new;
+	return 0;
 }
 
 uint32_t pb_ioas_id(const struct pb_ioas *ioas)
@@ -73,29 +111,32 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 	if (!ioas)
 		return;
 	all.ioas_id = ioas->id;
-	while ((mapping = LIST_FIRST(&ioas->mappings)))
+	while ((mapping = LIST_FIRST(&ioas->mappings))) {
+		/* of somebody else's address space only what was mapped here is taken out */
+		if (ioas->borrowed && !pb_unmap(mapping, NULL))
+			continue;
 		pb_mapping_free(mapping);
+	}
 
 	pthread_mutex_lock(&ioas->iommu->lock);
 	while ((device = LIST_FIRST(&ioas->devices))) {
 		struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
 
-		pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+		if (!ioas->borrowed)
+			pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 		LIST_REMOVE(device, in_ioas);
 		device->ioas = NULL;
 	}
 	pthread_mutex_unlock(&ioas->iommu->lock);
 
 	/* first: if somebody else has put the address space to use, it will not be destroyed before he lets go */
-	pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &all);
-	destroy_id(ioas->iommu, ioas->id);
+	if (!ioas->borrowed) {
+		pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &all);
+		destroy_id(ioas->iommu, ioas->id);
+	}
 	if (ioas->scratch_id)
 		destroy_id(ioas->iommu, ioas->scratch_id);
-	close(ioas->event_fd);
-	pthread_mutex_destroy(&ioas->events_lock);
-	pthread_mutex_destroy(&ioas->lock);
-	pb_iommu_close(ioas->iommu);
-	free(ioas);
+	free_ioas(ioas);
 }
 
 /* ---- devices ---- */
@@ -209,6 +250,11 @@ void pb_mapping_revoked(struct pb_mapping *mapping)
 
 	if (atomic_exchange(&mapping->state, PB_REVOKED) == PB_REVOKED)
 		return;
+	if (mapping->notify_fd) {
+		if (write(*mapping->notify_fd, &one, sizeof(one)) < 0)
+			(void)0; /* cannot fail either */
+		return;
+	}
 	pthread_mutex_lock(&ioas->events_lock);
 	if (!mapping->queued) {
 		TAILQ_INSERT_TAIL(&ioas->revoked, mapping, in_revoked);

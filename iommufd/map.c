@@ -325,8 +325,8 @@ static bool is_taken(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return false;
 }
 
-static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags, uint64_t iova, struct pb_mapping **mapping,
-		      struct pb_error *err)
+static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags, uint64_t iova,
+		      const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err)
 {
 	bool fixed = flags & PB_MAP_FIXED;
 	struct pb_mapping *new;
@@ -347,6 +347,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	new->prot = src->prot;
 	new->offset = src->offset;
 	new->mapped = true;
+	new->notify_fd = notify_fd;
 	atomic_init(&new->state, PB_LIVE);
 
 	pthread_mutex_lock(&ioas->lock);
@@ -399,11 +400,11 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 			       "size, 0x%llx, and the length not 0", (ull)length, (ull)src.offset, (ull)pb_page_size());
 	if (src.offset + length < src.offset)
 		return pb_fail(err, EFAULT, "cannot map 0x%llx bytes of memory at 0x%llx: they end beyond 2^64", (ull)length, (ull)src.offset);
-	return map_source(ioas, &src, flags, iova, mapping, err);
+	return map_source(ioas, &src, flags, iova, NULL, mapping, err);
 }
 
-int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
-		  uint64_t iova, struct pb_mapping **mapping, struct pb_error *err)
+int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
+			 uint64_t iova, const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	struct source src = { .dmabuf = dmabuf, .offset = offset };
@@ -423,7 +424,13 @@ int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offse
 	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL, dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
-	return map_source(ioas, &src, flags, iova, mapping, err);
+	return map_source(ioas, &src, flags, iova, notify_fd, mapping, err);
+}
+
+int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
+		  uint64_t iova, struct pb_mapping **mapping, struct pb_error *err)
+{
+	return pb_map_buffer_notify(ioas, buffer, offset, length, flags, iova, NULL, mapping, err);
 }
 
 uint64_t pb_mapping_iova(const struct pb_mapping *mapping)
@@ -503,6 +510,32 @@ static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
 	ret = map_one(ioas, ioas->scratch_id, fd, start, n, IOMMU_IOAS_MAP_READABLE, false, &iova);
 	if (!ret)
 		ret = unmap_span(ioas, ioas->scratch_id, iova, n);
+	return ret;
+}
+
+/* copying is refused where not every address is mapped, and changes nothing in the address space that is copied from */
+static int probe_addresses(struct pb_ioas *ioas, struct pb_mapping *mapping)
+{
+	struct iommu_ioas_copy copy = { .size = sizeof(copy), .flags = IOMMU_IOAS_MAP_READABLE, .dst_ioas_id = ioas->scratch_id,
+					.src_ioas_id = ioas->id, .length = mapping->length, .src_iova = mapping->iova };
+	int ret;
+
+	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_COPY, &copy);
+	if (!ret)
+		ret = unmap_span(ioas, ioas->scratch_id, copy.dst_iova, mapping->length);
+	return ret;
+}
+
+int pb_mapping_ask(struct pb_mapping *mapping)
+{
+	struct pb_ioas *ioas = mapping->ioas;
+	int ret;
+
+	pthread_mutex_lock(&ioas->lock);
+	ret = probe_buffer(ioas, mapping);
+	if (!ret)
+		ret = probe_addresses(ioas, mapping);
+	pthread_mutex_unlock(&ioas->lock);
 	return ret;
 }
 

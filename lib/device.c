@@ -162,7 +162,7 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	return 0;
 }
 
-/* where the capabilities are that can revoke, in the device's configuration space as VFIO shows it */
+/* where the capabilities are that can revoke, and MSI-X, in the device's configuration space as VFIO shows it */
 static void find_capabilities(struct pb_device *device)
 {
 	unsigned int left = 48; /* more do not fit, so a list that is longer has a loop */
@@ -181,51 +181,102 @@ static void find_capabilities(struct pb_device *device)
 			device->cap_exp = at;
 		if (cap[0] == PCI_CAP_ID_AF)
 			device->cap_af = at;
+		if (cap[0] == PCI_CAP_ID_MSIX)
+			device->cap_msix = at;
 		at = cap[1] & 0xfc;
 	}
+}
+
+/* a device that is not open yet */
+static int new_device(struct pb_iommu *iommu, const struct pb_pci_function *f, struct pb_device **device, struct pb_error *err)
+{
+	struct pb_device *new;
+	int i;
+
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return pb_fail_errno(err, ENOMEM, "cannot open %s", f->bdf);
+	memcpy(new->bdf, f->bdf, sizeof(new->bdf));
+	new->iommu_group = f->iommu_group;
+	for (i = 0; i < PB_BARS; i++)
+		new->memory_bar[i] = f->bars[i].memory && f->bars[i].size;
+	new->origin = pb_origin_new(f->bdf);
+	if (!new->origin) {
+		free(new);
+		return pb_fail_errno(err, ENOMEM, "cannot open %s", f->bdf);
+	}
+	new->iommu = pb_iommu_get(iommu);
+	new->fd = -1;
+	pthread_mutex_init(&new->lock, NULL);
+	*device = new;
+	return 0;
+}
+
+static void free_device(struct pb_device *device)
+{
+	if (device->fd >= 0)
+		close(device->fd);
+	pb_origin_put(device->origin);
+	pb_iommu_close(device->iommu);
+	pthread_mutex_destroy(&device->lock);
+	free(device);
 }
 
 int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err)
 {
 	struct pb_pci_function f;
 	struct pb_device *new;
-	int i, ret;
+	int ret;
 
 	ret = pb_pci_get(bdf, &f, err);
 	if (ret)
 		return ret;
-	new = calloc(1, sizeof(*new));
-	if (!new)
-		return pb_fail_errno(err, ENOMEM, "cannot open %s", f.bdf);
-	memcpy(new->bdf, f.bdf, sizeof(new->bdf));
-	new->iommu_group = f.iommu_group;
-	for (i = 0; i < PB_BARS; i++)
-		new->memory_bar[i] = f.bars[i].memory && f.bars[i].size;
-	new->origin = pb_origin_new(f.bdf);
-	if (!new->origin) {
-		ret = pb_fail_errno(err, ENOMEM, "cannot open %s", f.bdf);
-		goto err_free;
-	}
-	new->iommu = pb_iommu_get(iommu);
+	ret = new_device(iommu, &f, &new, err);
+	if (ret)
+		return ret;
 	ret = open_cdev(new, &f, err);
-	if (ret)
-		goto err_put;
-	ret = read_regions(new, err);
-	if (ret)
-		goto err_close;
+	if (!ret)
+		ret = read_regions(new, err);
+	if (ret) {
+		free_device(new);
+		return ret;
+	}
 	find_capabilities(new);
-	pthread_mutex_init(&new->lock, NULL);
 	*device = new;
 	return 0;
+}
 
-err_close:
-	close(new->fd);
-err_put:
-	pb_iommu_close(new->iommu);
-	pb_origin_put(new->origin);
-err_free:
-	free(new);
-	return ret;
+int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb_device **device, struct pb_error *err)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	struct pb_pci_function f;
+	struct pb_device *new;
+	int ret;
+
+	ret = pb_pci_get(bdf, &f, err);
+	if (ret)
+		return ret;
+	ret = new_device(iommu, &f, &new, err);
+	if (ret)
+		return ret;
+	new->borrowed = true;
+	new->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (new->fd < 0)
+		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; %s opened and bound to an iommufd would be right", fd,
+					       f.bdf) :
+				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
+	else if (pb_ioctl(new->fd, VFIO_DEVICE_GET_INFO, &info) || !(info.flags & VFIO_DEVICE_FLAGS_PCI))
+		ret = pb_fail(err, EINVAL, "descriptor %d is no PCI device of VFIO that is bound to an iommufd; %s, so opened, would be right", fd,
+			      f.bdf);
+	else
+		ret = read_regions(new, err);
+	if (ret) {
+		free_device(new);
+		return ret;
+	}
+	find_capabilities(new);
+	*device = new;
+	return 0;
 }
 
 void pb_device_close(struct pb_device *device)
@@ -233,7 +284,9 @@ void pb_device_close(struct pb_device *device)
 	if (!device)
 		return;
 	pthread_mutex_lock(&device->iommu->lock);
-	if (device->ioas) {
+	if (device->ioas && device->borrowed) {
+		LIST_REMOVE(device, in_ioas);
+	} else if (device->ioas) {
 		struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
 
 		/*
@@ -244,14 +297,16 @@ void pb_device_close(struct pb_device *device)
 		LIST_REMOVE(device, in_ioas);
 	}
 	pthread_mutex_unlock(&device->iommu->lock);
+	if (device->borrowed) {
+		free_device(device);
+		return;
+	}
 	change_command(device, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, false, NULL);
 	close(device->fd);
+	device->fd = -1;
 	/* not before: what is mapped until then is revoked too */
 	pb_origin_revoke(device->origin);
-	pb_origin_put(device->origin);
-	pb_iommu_close(device->iommu);
-	pthread_mutex_destroy(&device->lock);
-	free(device);
+	free_device(device);
 }
 
 const char *pb_device_bdf(const struct pb_device *device)

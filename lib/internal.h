@@ -4,6 +4,7 @@
  *
  * Locks, in the order in which they are taken:
  *
+ *	pb_guest.lock		a guest's devices and address spaces, and what is mapped of the one in the other (iommufd/guest.h)
  *	pb_iommu.lock		which device is attached to which address space; held across attach and detach ioctls
  *	pb_ioas.lock		the address space's list of mappings, and how much of each is mapped; held across map and unmap ioctls
  *	pb_device.lock		read-modify-write of the device's command register, and its reset
@@ -109,6 +110,8 @@ struct pb_device {
 	int iommu_group; /* -1 if not known; what attaches one function of a group attaches all */
 	bool memory_bar[PB_BARS];
 	uint8_t cap_pm, cap_exp, cap_af; /* capabilities by which a guest resets or sleeps; 0 if not there */
+	uint8_t cap_msix;
+	bool borrowed; /* bound and attached by somebody else, whose business its end is */
 	char bdf[PB_BDF_LEN];
 };
 
@@ -193,6 +196,7 @@ TAILQ_HEAD(pb_mapping_queue, pb_mapping);
 struct pb_ioas {
 	struct pb_iommu *iommu;
 	uint32_t id;
+	bool borrowed; /* somebody else's, which only loses what was mapped here */
 	uint32_t scratch_id; /* an IOAS without devices, to ask whether a buffer can be mapped; 0 until needed */
 	LIST_HEAD(, pb_device) devices; /* that are attached; under pb_iommu.lock */
 	pthread_mutex_t lock;
@@ -217,6 +221,7 @@ struct pb_mapping {
 	bool watched;
 	TAILQ_ENTRY(pb_mapping) in_revoked; /* under events_lock */
 	bool queued;
+	const int *notify_fd; /* an eventfd that is told instead of the address space's queue; NULL if none */
 };
 
 /* the mapping is found to be revoked: note it, and queue the event, once */

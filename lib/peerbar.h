@@ -208,6 +208,23 @@ struct pb_region {
  */
 PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err);
 
+/**
+ * pb_device_from_fd() - take a device that is open already, as a VMM has it
+ * @iommu: the context of the iommufd that it is bound to
+ * @fd: its VFIO descriptor, bound to that iommufd; it is duplicated, and stays the caller's
+ * @bdf: the function's address
+ * @device: receives the device
+ * @err: may be NULL
+ *
+ * Its life stays the caller's business: pb_device_close() neither detaches it, nor turns anything off, nor revokes; it only keeps the
+ * kernel's device open until then. What the caller writes to the descriptor without the library, mappings are not told of: see
+ * pb_mapping_state(), and &struct pb_guest for how a VMM does it.
+ *
+ * Return: 0; -EINVAL if @bdf is no PCI address, or @fd no VFIO device that is bound; -EBADF if @fd is not open; -ENODEV if no such
+ * function is there.
+ */
+PB_API int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb_device **device, struct pb_error *err);
+
 /** pb_device_bdf() - the device's address, valid as long as the device */
 PB_API const char *pb_device_bdf(const struct pb_device *device);
 
@@ -668,6 +685,20 @@ struct pb_mapping;
  */
 PB_API int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err);
 
+/**
+ * pb_ioas_from_id() - take an address space that there is already, as a VMM has it
+ * @iommu: the context; it is kept alive
+ * @id: iommufd's number of the address space
+ * @ioas: receives the address space
+ * @err: may be NULL
+ *
+ * It stays the caller's: pb_ioas_destroy() takes out what was mapped through @ioas, and nothing else, and detaches nobody. What the
+ * caller maps there without the library is never replaced: a map at the same addresses fails with -EEXIST.
+ *
+ * Return: 0; -ENOENT if the iommufd has no such address space.
+ */
+PB_API int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, struct pb_error *err);
+
 /** pb_ioas_id() - iommufd's number of the address space */
 PB_API uint32_t pb_ioas_id(const struct pb_ioas *ioas);
 
@@ -1003,6 +1034,338 @@ PB_API int pb_watch_next(struct pb_watch *watch, struct pb_event *event, struct 
 
 /** pb_watch_close() - end a watch; NULL is allowed */
 PB_API void pb_watch_close(struct pb_watch *watch);
+
+/* ---- guests -------------------------------------------------------------------------------------------------------------- */
+
+/**
+ * DOC: guests - what a VMM needs so that an assigned device can DMA into another assigned device's BAR
+ *
+ * A &struct pb_guest keeps address spaces right: each page of a BAR of an assigned device is mapped where the guest has put it, for as
+ * long as the guest means it to be there. The VMM says what its guest did, when it traps the access; the rest follows:
+ *
+ * - A page is mapped if and only if exactly one BAR claims it, that BAR's device decodes (decoding on, D0, not in a reset), the page
+ *   is not trapped, and the kernel takes it. A page that two BARs claim reaches neither, until one of them moves on.
+ * - What is wrong is unmapped before anything new is mapped, in all address spaces. So no moment is there in which a DMA reaches
+ *   a page that the guest did not put there; at worst it faults.
+ * - Nothing that the kernel refuses makes a call fail: the pages stay out, with the reason, which is reported once and can be
+ *   listed. It is tried again with every later call.
+ * - The guest's RAM is the VMM's business, and mapped by the VMM. Where it is, or anything else of the VMM's, a BAR is kept out.
+ *
+ * Tell of what takes a BAR away (decoding off, D3, a reset, a new address) before it is done to the device, and of what brings it
+ * back (decoding on, D0, the end of a reset) after. The other way round nothing reaches a wrong place either, but there are reports
+ * of pages that could not be mapped.
+ *
+ * All functions may be called from any thread; one lock of the guest is held for the whole of each, and across its ioctls, before
+ * all other locks of the library. They call nobody back. A function that maps takes some hundred microseconds a BAR.
+ */
+struct pb_guest;
+struct pb_guest_device;
+
+/**
+ * pb_guest_create() - begin to manage a guest
+ * @guest: receives the guest
+ * @err: may be NULL
+ *
+ * Return: 0; -EMFILE without descriptors: it takes four, and one more for each BAR that is exported.
+ */
+PB_API int pb_guest_create(struct pb_guest **guest, struct pb_error *err);
+
+/**
+ * pb_guest_destroy() - unmap all BARs, and forget; NULL is allowed
+ *
+ * Address spaces and devices stay as they are, and may be destroyed and closed from then on. Every &struct pb_guest_device of the
+ * guest becomes invalid. No other thread may use the guest any more.
+ */
+PB_API void pb_guest_destroy(struct pb_guest *guest);
+
+/**
+ * enum pb_guest_ioas_flags - what the addresses of an address space are
+ * @PB_GUEST_WINDOWS: not the guest's physical addresses, but those of a virtual IOMMU: only what pb_guest_add_window() says is there
+ */
+enum pb_guest_ioas_flags {
+	PB_GUEST_WINDOWS = 1 << 0
+};
+
+/**
+ * pb_guest_add_ioas() - let BARs appear in an address space
+ * @guest: the guest
+ * @ioas: the address space; not destroyed before pb_guest_remove_ioas() or pb_guest_destroy()
+ * @flags: of &enum pb_guest_ioas_flags; 0 if its addresses are the guest's physical ones
+ * @err: may be NULL
+ *
+ * A guest without a virtual IOMMU has one; with a virtual IOMMU there is one for each of its domains, or a single one with guest-physical
+ * addresses below the guest's own page tables, where the IOMMU nests.
+ *
+ * Return: 0; -EINVAL if @flags are unknown; -EEXIST if it was added already.
+ */
+PB_API int pb_guest_add_ioas(struct pb_guest *guest, struct pb_ioas *ioas, unsigned int flags, struct pb_error *err);
+
+/**
+ * pb_guest_remove_ioas() - take all BARs out of an address space, and forget it
+ * @guest: the guest
+ * @ioas: the address space
+ * @err: may be NULL
+ *
+ * Return: 0; -ENOENT if it was not added; -EBUSY if the kernel did not unmap something: call again.
+ */
+PB_API int pb_guest_remove_ioas(struct pb_guest *guest, struct pb_ioas *ioas, struct pb_error *err);
+
+/**
+ * struct pb_guest_window - addresses of a virtual IOMMU's domain, and what is behind them
+ * @iova: the first address; page-aligned
+ * @address: the guest-physical address that it leads to; page-aligned
+ * @length: how much; a multiple of the page size, not 0
+ * @flags: PB_MAP_READ, PB_MAP_WRITE or both
+ */
+struct pb_guest_window {
+	uint64_t iova;
+	uint64_t address;
+	uint64_t length;
+	unsigned int flags;
+};
+
+/**
+ * pb_guest_add_window() - the guest mapped something in a domain of its virtual IOMMU
+ * @guest: the guest
+ * @ioas: the domain's address space, added with PB_GUEST_WINDOWS
+ * @window: what it mapped
+ * @err: may be NULL
+ *
+ * Only windows onto BARs are needed. BARs may come and go behind a window. What of it is the guest's RAM, the VMM maps.
+ *
+ * Return: 0; -EINVAL if @ioas was not added with PB_GUEST_WINDOWS, or @window is not aligned, empty, or wraps around, or allows no
+ * access; -EEXIST if another window of @ioas has some of the addresses.
+ */
+PB_API int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const struct pb_guest_window *window,
+			       struct pb_error *err);
+
+/**
+ * pb_guest_remove_window() - the guest unmapped it
+ * @guest: the guest
+ * @ioas: the domain's address space
+ * @iova: the window's first address
+ * @err: may be NULL
+ *
+ * When it returns 0, DMA to the window's BAR pages faults.
+ *
+ * Return: 0; -ENOENT if there is no such window; -EBUSY if the kernel did not unmap something: call again.
+ */
+PB_API int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_t iova, struct pb_error *err);
+
+/**
+ * struct pb_guest_trap - a part of a BAR that the VMM emulates, so that no peer may reach it
+ * @bar: the BAR, 0 to 5
+ * @offset: where it begins
+ * @length: its length; each page that it touches is trapped
+ */
+struct pb_guest_trap {
+	unsigned int bar;
+	uint64_t offset;
+	uint64_t length;
+};
+
+/**
+ * pb_guest_add_device() - a device is assigned to the guest
+ * @guest: the guest
+ * @device: the device; not closed before pb_guest_remove_device() or pb_guest_destroy()
+ * @traps: what the VMM traps, besides the pages of the MSI-X table and pending bits, which are found; may be NULL if @nr_traps is 0
+ * @nr_traps: how many
+ * @data: a pointer of the caller's, to recognise the device in &struct pb_guest_range
+ * @guest_device: receives the device as the guest has it
+ * @err: may be NULL
+ *
+ * It begins as after a reset: decoding off, in D0, its BARs nowhere. A BAR smaller than a page is trapped as a whole. A device whose
+ * BARs cannot be exported is no failure.
+ *
+ * Return: 0; -EEXIST if it was added already; -EINVAL if a trap is not inside a memory BAR of the device.
+ */
+PB_API int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const struct pb_guest_trap *traps,
+			       unsigned int nr_traps, void *data, struct pb_guest_device **guest_device, struct pb_error *err);
+
+/**
+ * pb_guest_remove_device() - a device is taken from the guest
+ * @device: the device, which is freed
+ * @err: may be NULL
+ *
+ * When it returns 0, nothing of the device is mapped any more, and it can be closed. Reports of it are dropped.
+ *
+ * Return: 0; -EBUSY if the kernel did not unmap something: the device is still there, and decodes no more; call again.
+ */
+PB_API int pb_guest_remove_device(struct pb_guest_device *device, struct pb_error *err);
+
+#define PB_GUEST_NOWHERE (~(uint64_t)0)
+
+/**
+ * pb_guest_set_bar() - the guest wrote a BAR register
+ * @device: the device
+ * @bar: the BAR, 0 to 5
+ * @address: the guest-physical address that the register, or both of a 64-bit BAR, hold now; a multiple of the page size, or of the
+ *	BAR's size if that is smaller. PB_GUEST_NOWHERE if the BAR is nowhere.
+ * @err: may be NULL
+ *
+ * Call it for each write, with whatever came of it: a BAR whose address bits are all ones is being sized, and is nowhere. Half-written
+ * addresses of 64-bit BARs are taken as they are, as the bus would.
+ *
+ * Return: 0, also if the kernel refuses to map it there; -EINVAL if there is no such memory BAR, or @address is not aligned.
+ */
+PB_API int pb_guest_set_bar(struct pb_guest_device *device, unsigned int bar, uint64_t address, struct pb_error *err);
+
+/**
+ * pb_guest_set_decoding() - the guest wrote the Memory Space bit of the command register
+ * @device: the device
+ * @on: the bit as it is now
+ * @err: may be NULL
+ *
+ * The device's own bit is the caller's to write: on before, off after this call.
+ *
+ * Return: 0, also if the kernel refuses to map something.
+ */
+PB_API int pb_guest_set_decoding(struct pb_guest_device *device, bool on, struct pb_error *err);
+
+/** pb_guest_set_power() - the guest moved the device to D0 (@on), or away from it; otherwise as pb_guest_set_decoding() */
+PB_API int pb_guest_set_power(struct pb_guest_device *device, bool on, struct pb_error *err);
+
+/**
+ * pb_guest_reset_begin() - the device is about to be reset, alone or with others
+ * @device: the device
+ * @err: may be NULL
+ *
+ * For a hot reset, call it for each device that is affected, then reset, then pb_guest_reset_done() for each.
+ *
+ * Return: 0. When it returns, nothing of the device is mapped.
+ */
+PB_API int pb_guest_reset_begin(struct pb_guest_device *device, struct pb_error *err);
+
+/**
+ * pb_guest_reset_done() - the device was reset, or not, and can be used again
+ * @device: the device
+ * @err: may be NULL
+ *
+ * Decoding is off from now on, as after a reset, and the device in D0. The addresses of its BARs are remembered: a VMM whose guest sees
+ * the registers cleared says so with pb_guest_set_bar(), and one that restored the command register with pb_guest_set_decoding().
+ *
+ * Return: 0.
+ */
+PB_API int pb_guest_reset_done(struct pb_guest_device *device, struct pb_error *err);
+
+/**
+ * enum pb_guest_sync_flags - how much is done anew
+ * @PB_GUEST_RETRY: also what the kernel refused for a reason that seldom goes away, as a BAR that cannot be exported
+ * @PB_GUEST_REMAKE: all mappings, also those that look right: for a VMM whose devices may have been revoked behind its back
+ */
+enum pb_guest_sync_flags {
+	PB_GUEST_RETRY = 1 << 0,
+	PB_GUEST_REMAKE = 1 << 1
+};
+
+/**
+ * pb_guest_sync() - hear of what happened, and try again what was refused
+ * @guest: the guest
+ * @flags: of &enum pb_guest_sync_flags
+ * @err: may be NULL
+ *
+ * To be called when pb_guest_fd() polls readable, and whenever the VMM freed addresses that a BAR may be waiting for.
+ *
+ * Return: the number of ranges that the guest means to be mapped and that are not, because they were refused; -EINVAL if @flags are
+ * unknown.
+ */
+PB_API int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *err);
+
+/**
+ * pb_guest_check() - compare with what the kernel has, and repair it
+ * @guest: the guest
+ * @err: may be NULL
+ *
+ * For each mapping the kernel is asked whether its addresses are mapped, and whether its buffer can be reached; on peerbar-vfio-pci also
+ * whether it was revoked since it was mapped. What differs is reported, and mapped again if it can be. The stock kernel does not tell
+ * of a buffer that was revoked and came back: somebody who resets a device without a word needs PB_GUEST_REMAKE.
+ *
+ * Return: the number of ranges that were not as they should have been, or a negative errno if the kernel could not be asked.
+ */
+PB_API int pb_guest_check(struct pb_guest *guest, struct pb_error *err);
+
+/**
+ * pb_guest_fd() - a descriptor that polls readable while there is something to do: call pb_guest_sync(), then pb_guest_next_report()
+ *
+ * That is when a mapping was revoked that should not have been, or a report waits. Revocations that this process causes by the library
+ * are told at once; those that others cause, or that are caused by the device's descriptor, only by peerbar-vfio-pci and where netlink
+ * events can be had, which shows when pb_guest_create() is called. It stays the guest's, and is not to be read from.
+ */
+PB_API int pb_guest_fd(const struct pb_guest *guest);
+
+/**
+ * enum pb_guest_state - what has become of a part of a BAR
+ * @PB_GUEST_MAPPED: peers reach it where the guest has put it
+ * @PB_GUEST_OFF: the device does not decode: decoding is off, it is not in D0, or it is being reset
+ * @PB_GUEST_UNPLACED: it is nowhere, or is being sized
+ * @PB_GUEST_TRAPPED: the VMM emulates it
+ * @PB_GUEST_OVERLAP: another BAR claims the same pages
+ * @PB_GUEST_REFUSED: it should be mapped, and could not be
+ */
+enum pb_guest_state {
+	PB_GUEST_MAPPED,
+	PB_GUEST_OFF,
+	PB_GUEST_UNPLACED,
+	PB_GUEST_TRAPPED,
+	PB_GUEST_OVERLAP,
+	PB_GUEST_REFUSED
+};
+
+/** pb_guest_state_name() - "MAPPED", "OFF", "UNPLACED", "TRAPPED", "OVERLAP" or "REFUSED"; a constant */
+PB_API const char *pb_guest_state_name(enum pb_guest_state state);
+
+/**
+ * struct pb_guest_range - a part of a BAR, and what has become of it
+ * @device: whose BAR
+ * @data: the pointer given to pb_guest_add_device()
+ * @bdf: the device's address on the host
+ * @bar: which BAR
+ * @offset: where in the BAR
+ * @length: how much
+ * @address: where in the guest; PB_GUEST_NOWHERE if @state is PB_GUEST_UNPLACED
+ * @ioas: the address space; NULL if @state is PB_GUEST_OFF or PB_GUEST_UNPLACED, which is so in all of them
+ * @iova: where in the address space
+ * @state: what has become of it
+ * @why: of PB_GUEST_REFUSED, the reason; in a report with PB_GUEST_MAPPED, what it was before; otherwise its code is 0
+ */
+struct pb_guest_range {
+	struct pb_guest_device *device;
+	void *data;
+	char bdf[PB_BDF_LEN];
+	unsigned int bar;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t address;
+	struct pb_ioas *ioas;
+	uint64_t iova;
+	enum pb_guest_state state;
+	struct pb_error why;
+};
+
+/**
+ * pb_guest_list() - what has become of every part of every BAR
+ * @guest: the guest
+ * @ranges: receives an array to be freed with free(): for each BAR, and each address space, the ranges that it falls into, in the
+ *	order of their addresses
+ * @err: may be NULL
+ *
+ * Return: the number of ranges, or a negative errno.
+ */
+PB_API int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **ranges, struct pb_error *err);
+
+/**
+ * pb_guest_next_report() - take the next thing that a person may want to know
+ * @guest: the guest
+ * @report: filled in if there is one
+ *
+ * PB_GUEST_REFUSED is reported when a range could not be mapped, or lost its mapping and did not get it back: once for each range and
+ * reason, and once in all for a BAR that cannot be exported. PB_GUEST_MAPPED is reported when it can be mapped after all, and when it
+ * lost its mapping without a word and got it back: then DMA may have faulted in between. If nobody takes them, the oldest of more than
+ * 256 are dropped.
+ *
+ * Return: 1 if there was a report, 0 if there is none.
+ */
+PB_API int pb_guest_next_report(struct pb_guest *guest, struct pb_guest_range *report);
 
 /* ---- what this system can do ---------------------------------------------------------------------------------------------- */
 

@@ -169,12 +169,23 @@ lab_races_check() {
 	return $rc
 }
 
+# lab_guest_check: a guest that does 10,000 things to its devices, against a model, by a seed that repeats them
+lab_guest_check() {
+	local rc=0 seed=${LAB_SEED:-$(($(od -An -N4 -tu4 /dev/urandom) % 1000000))}
+	LAB_LIMIT=3600
+	guest env CK_FORK=yes CK_TIMEOUT_MULTIPLIER=4 LAB_SEED="$seed" LAB_STEPS=10000 /build/tests/lab/lab-check guest-random || rc=$?
+	guest_reports || rc=1
+	guest_faults
+	[ "$FAULTS" = "$EXPECTED" ] || { warn "the IOMMU reported $FAULTS faults where $EXPECTED were expected"; rc=1; }
+	return $rc
+}
+
 lab_check() {
 	local suite=''
 	prepare || return
 	case $LAB_ONLY in
-	device | export | map | dma | revoke | stress | plug | tool | mmap | kill | late | model | events | inject | fuzz | nop2p | rdma | \
-		rdma-memory | rdma-revoke | rdma-race | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
+	device | export | map | dma | revoke | stress | plug | guest | guest-random | tool | mmap | kill | late | model | events | inject | \
+		fuzz | nop2p | rdma | rdma-memory | rdma-revoke | rdma-race | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
 	esac
 	# once is enough for what needs no machine
 	if [ "$KFLAVOUR" = stock ] && [[ unit == *$LAB_ONLY* || sanitizers == *$LAB_ONLY* || valgrind == *$LAB_ONLY* || install == *$LAB_ONLY* ||
@@ -204,17 +215,20 @@ lab_check() {
 			group pyverbs lab_rdma_check pyverbs 1800
 		elif [ "$LAB_ONLY" = pyverbs ]; then
 			group pyverbs lab_rdma_check pyverbs 2400 pb0
-		elif [ -z "$LAB_ONLY" ]; then
-			say 'not on the debug kernel, unless asked for by name: pyverbs'
 		fi
 	fi
 	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = qemu ]; then
 		group qemu lab_qemu_check 3000
-	elif [ "$KFLAVOUR" = debug ] && [ -z "$LAB_ONLY" ]; then
-		say 'not on the debug kernel, unless asked for by name: qemu'
+	fi
+	if [ "$KFLAVOUR" = debug ] && [ -z "$LAB_ONLY" ]; then
+		say 'not on the debug kernel, unless asked for by name: pyverbs, qemu, guest-steps'
 	fi
 	# where a race is found: with KASAN and lockdep
-	if [ "$KFLAVOUR" = debug ]; then group races lab_races_check; fi
+	if [ "$KFLAVOUR" = debug ]; then
+		group races lab_races_check
+		# ten minutes and more
+		[ "$LAB_ONLY" != guest-steps ] || group guest-steps lab_guest_check
+	fi
 	if [ ${#GROUPS_FAILED[@]} != 0 ]; then warn "failed: ${GROUPS_FAILED[*]}"; fi
 	[ $((PASSED + FAILED)) -gt 0 ] || { warn "--only '$LAB_ONLY' left nothing to check"; return 2; }
 	say "checked with Linux $(cat "$LAB_CACHE/$KNAME/release"), in $(($(date +%s) - LAB_START)) s"

@@ -150,6 +150,16 @@ void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t lengt
 	lab_expect_faults(n, why);
 }
 
+unsigned int faults_since(unsigned int before, const char *why)
+{
+	unsigned int n = lab_faults() - before;
+
+	announced += n;
+	if (n)
+		lab_expect_faults(n, why);
+	return n;
+}
+
 void dma_faults(uint64_t iova, uint64_t offset)
 {
 	uint8_t before[LEN];

@@ -50,6 +50,9 @@ void dma_read_from_nowhere(uint64_t iova);
 /* faults happened since @before, by the function @bdf, writing or reading in [iova, iova + length); they are announced */
 void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t length, bool write, const char *why);
 
+/* whatever faults happened since @before were to be expected: they are announced; how many */
+unsigned int faults_since(unsigned int before, const char *why);
+
 /* map memory in ioas, and unmap, as a program would that does not use the library */
 void stranger_maps(void *p, uint64_t length, uint64_t iova);
 void stranger_unmaps(uint64_t iova, uint64_t length);
@@ -74,6 +77,8 @@ Suite *dma_suite(void);
 Suite *revoke_suite(void);
 Suite *stress_suite(void);
 Suite *plug_suite(void);
+Suite *guest_suite(void);
+Suite *guest_random_suite(void);
 Suite *tool_suite(void);
 /* of our modules */
 Suite *mmap_suite(void);

@@ -120,6 +120,14 @@ void nvme_stop(struct nvme *nvme);
  */
 int nvme_read(struct nvme *nvme, uint64_t at, uint64_t iova, size_t length);
 int nvme_write(struct nvme *nvme, uint64_t at, uint64_t iova, size_t length);
+/*
+ * Eight bytes by one DMA read of @iova, or one DMA write, quickly: by way of the controller's timestamp, which has 48 bits and grows by
+ * one each millisecond. So of @value only the bits from 20 to 47 are told, and matter; where nothing can be read, 0. 0; the NVMe
+ * status; -ETIMEDOUT.
+ */
+int nvme_peek(struct nvme *nvme, uint64_t iova, uint64_t *value);
+int nvme_poke(struct nvme *nvme, uint64_t iova, uint64_t value);
+#define NVME_PEEK_MASK 0xfffffff00000ULL
 /* what the lab put at byte @at of disk 0 or 1, in the first 2 MiB */
 void lab_disk_bytes(unsigned int disk, uint64_t at, void *data, size_t length);
 

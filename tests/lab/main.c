@@ -20,7 +20,8 @@ int main(int argc, char **argv)
 		Suite *(*make)(void);
 	} suites[] = {
 		{ "device", device_suite }, { "export", export_suite }, { "tool", tool_suite }, { "map", map_suite },
-		{ "dma", dma_suite }, { "revoke", revoke_suite }, { "stress", stress_suite }, { "plug", plug_suite },
+		{ "dma", dma_suite }, { "revoke", revoke_suite }, { "stress", stress_suite }, { "plug", plug_suite }, { "guest", guest_suite },
+		{ "guest-random", guest_random_suite },
 		{ "mmap", mmap_suite }, { "kill", kill_suite }, { "late", late_suite }, { "model", model_suite },
 		{ "events", events_suite }, { "fuzz", fuzz_suite }, { "inject", inject_suite }, { "nop2p", nop2p_suite },
 		{ "rdma", rdma_suite }, { "rdma-memory", rdma_memory_suite },

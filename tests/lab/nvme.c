@@ -22,6 +22,9 @@
 #define ADMIN_CREATE_SQ 0x01
 #define ADMIN_CREATE_CQ 0x05
 #define ADMIN_IDENTIFY 0x06
+#define ADMIN_SET_FEATURES 0x09
+#define ADMIN_GET_FEATURES 0x0a
+#define FEATURE_TIMESTAMP 0x0e
 #define IO_WRITE 0x01
 #define IO_READ 0x02
 
@@ -220,4 +223,35 @@ int nvme_read(struct nvme *nvme, uint64_t at, uint64_t iova, size_t length)
 int nvme_write(struct nvme *nvme, uint64_t at, uint64_t iova, size_t length)
 {
 	return transfer(nvme, IO_WRITE, at, iova, length);
+}
+
+static int timestamp(struct nvme *nvme, uint8_t opcode, uint64_t iova)
+{
+	struct command c = { .opcode = opcode, .prp1 = iova, .dw10 = FEATURE_TIMESTAMP };
+
+	return submit(nvme, 0, &c);
+}
+
+int nvme_peek(struct nvme *nvme, uint64_t iova, uint64_t *value)
+{
+	uint64_t *data = (uint64_t *)page(nvme, DATA);
+	int ret;
+
+	*value = 0;
+	ret = timestamp(nvme, ADMIN_SET_FEATURES, iova);
+	if (!ret)
+		ret = timestamp(nvme, ADMIN_GET_FEATURES, page_iova(nvme, DATA));
+	if (!ret)
+		*value = *data & NVME_PEEK_MASK;
+	return ret;
+}
+
+int nvme_poke(struct nvme *nvme, uint64_t iova, uint64_t value)
+{
+	uint64_t *data = (uint64_t *)page(nvme, DATA);
+	int ret;
+
+	*data = value & NVME_PEEK_MASK;
+	ret = timestamp(nvme, ADMIN_SET_FEATURES, page_iova(nvme, DATA));
+	return ret ? ret : timestamp(nvme, ADMIN_GET_FEATURES, iova);
 }

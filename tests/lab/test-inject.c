@@ -432,6 +432,72 @@ START_TEST(revokes)
 }
 END_TEST
 
+/* whether a guest's BAR is mapped at its address, by the guest's own list; not, if memory ran out */
+static bool guest_has_it(struct pb_guest *guest, uint64_t address)
+{
+	struct pb_guest_range *list;
+	bool there = false;
+	int i, n;
+
+	n = pb_guest_list(guest, &list, &err);
+	ck_assert_int_gt(n, 0);
+	for (i = 0; i < n; i++) {
+		if (list[i].bar != GPU_BAR)
+			continue;
+		ck_assert_uint_eq(list[i].address, address);
+		there = list[i].state == PB_GUEST_MAPPED;
+		ck_assert_msg(there || (list[i].state == PB_GUEST_REFUSED && list[i].why.code == ENOMEM), "%s: %s",
+			      pb_guest_state_name(list[i].state), list[i].why.text);
+	}
+	free(list);
+	return there;
+}
+
+/* a BAR is moved while memory runs out: it is never where it was, and where it ought to be, or nowhere, until there is memory again */
+START_TEST(a_guest)
+{
+	const uint64_t places[] = { 0x1000000000, 0x1100000000 };
+	struct pb_guest_device *device;
+	struct pb_guest *guest;
+	unsigned int n;
+
+	ok(pb_guest_create(&guest, &err));
+	ok(pb_guest_add_ioas(guest, ioas, 0, &err));
+	ok(pb_guest_add_device(guest, gpu, NULL, 0, NULL, &device, &err));
+	ok(pb_guest_set_bar(device, GPU_BAR, places[0], &err));
+	ok(pb_guest_set_decoding(device, true, &err));
+	for (n = 1;; n++) {
+		uint64_t to = places[n % 2], from = places[!(n % 2)];
+		char text[32];
+		bool there;
+		ssize_t got;
+
+		snprintf(text, sizeof(text), "%u", n);
+		ck_assert_int_gt(pwrite(nth_fd, text, strlen(text), 0), 0);
+		ok(pb_guest_set_bar(device, GPU_BAR, to, &err));
+		got = pread(nth_fd, text, sizeof(text) - 1, 0);
+		ck_assert_int_eq(pwrite(nth_fd, "0", 1, 0), 1);
+		ck_assert_int_gt(got, 0);
+		text[got] = 0;
+		there = guest_has_it(guest, to);
+		dma_faults(from, 0);
+		if (!there) {
+			dma_faults(to, 0);
+			ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+			ck_assert(guest_has_it(guest, to));
+		}
+		dma_lands(to, 0);
+		if (atoi(text)) {
+			ck_assert(there);
+			break;
+		}
+		ck_assert_uint_lt(n, 500);
+	}
+	sites += n - 1;
+	pb_guest_destroy(guest);
+}
+END_TEST
+
 START_TEST(not_on_this_kernel)
 {
 	puts("inject: skipped, this kernel has no failure injection (./lab check --kernel debug has)");
@@ -459,5 +525,6 @@ Suite *inject_suite(void)
 	tcase_add_test(t, iommufd);
 	tcase_add_test(t, other_exporters);
 	tcase_add_test(t, revokes);
+	tcase_add_test(t, a_guest);
 	return s;
 }

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Where BARs lie in a guest, by arithmetic alone. */
+#include "guest.h"
+
+bool pb_bar_claim(uint64_t address, uint64_t size, bool wide, uint64_t page, struct pb_span *claim)
+{
+	uint64_t last;
+
+	if (address == PB_GUEST_NOWHERE || !size || address > UINT64_MAX - (size - 1))
+		return false;
+	last = address + (size - 1);
+	/* all of the register's address bits are ones: it is being sized */
+	if (last == UINT64_MAX || (!wide && last == UINT32_MAX))
+		return false;
+	claim->first = address & ~(page - 1);
+	claim->last = last | (page - 1);
+	return true;
+}
+
+int pb_span_run(const struct pb_span *spans, unsigned int n, uint64_t at, uint64_t last, uint64_t *end)
+{
+	unsigned int i;
+
+	*end = last;
+	for (i = 0; i < n; i++) {
+		if (spans[i].last < at || spans[i].first > *end)
+			continue;
+		if (spans[i].first > at) {
+			*end = spans[i].first - 1;
+			continue;
+		}
+		if (spans[i].last < *end)
+			*end = spans[i].last;
+		return (int)i;
+	}
+	return -1;
+}

@@ -1,0 +1,1026 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* What a guest does to its devices, one thing at a time, and which of its addresses reach which page of a BAR after it. */
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest.h"
+#include "ours.h"
+#include "plug.h"
+
+#define GIB (1024 * MIB)
+
+struct pb_guest *guest;
+struct assigned vga = { .role = LAB_GPU, .number = 1, .bar = GPU_BAR };
+struct assigned cmb = { .role = LAB_NVME_CMB, .number = 2, .bar = CMB_BAR };
+struct nvme engine;
+
+static struct pb_device *engine_device;
+
+/* ---- the bench ---- */
+
+uint64_t stamp(const struct assigned *a, uint64_t page)
+{
+	return (0xaULL << 24 | (uint64_t)a->number << 20 | page) << 20;
+}
+
+void write_stamps(struct assigned *a)
+{
+	uint64_t page;
+	uint8_t *p;
+	void *at;
+
+	ok(pb_device_set_decoding(a->device, true, &err));
+	ok(pb_device_mmap(a->device, a->bar, 0, a->size, true, &at, &err));
+	p = at;
+	for (page = 0; page < a->size / PAGE; page++)
+		*(volatile uint64_t *)(p + page * PAGE) = stamp(a, page);
+	munmap(at, a->size);
+	ok(pb_device_set_decoding(a->device, false, &err));
+}
+
+void assign(struct assigned *a)
+{
+	struct pb_region region;
+
+	if (!a->device)
+		a->device = lab_open(iommu, a->role);
+	ok(pb_device_region(a->device, a->bar, &region, &err));
+	a->size = region.size;
+	ok(pb_guest_add_device(guest, a->device, NULL, 0, a, &a->guest_device, &err));
+}
+
+void unassign(struct assigned *a)
+{
+	ok(pb_guest_remove_device(a->guest_device, &err));
+	a->guest_device = NULL;
+}
+
+void guest_up(void)
+{
+	bench_up();
+	engine_device = lab_open(iommu, LAB_NVME);
+	ok(pb_ioas_attach(ioas, engine_device, &err));
+	ok(nvme_start(&engine, engine_device, ioas, &err));
+	ok(pb_guest_create(&guest, &err));
+	ok(pb_guest_add_ioas(guest, ioas, 0, &err));
+	vga.device = gpu;
+	assign(&vga);
+	assign(&cmb);
+	write_stamps(&vga);
+	write_stamps(&cmb);
+}
+
+void guest_down(void)
+{
+	pb_guest_destroy(guest);
+	nvme_stop(&engine);
+	pb_device_close(engine_device);
+	pb_device_close(cmb.device);
+	bench_down();
+}
+
+void guest_ours_up(void)
+{
+	module_load("peerbar-vfio-pci");
+	module_load("peerbar-iommufd");
+	ck_assert_int_eq(setenv("LAB_DRIVER", "peerbar-vfio-pci", 1), 0);
+	guest_up();
+}
+
+void guest_ours_down(void)
+{
+	guest_down();
+}
+
+uint64_t peek(uint64_t iova)
+{
+	uint64_t value;
+
+	ck_assert_int_ge(nvme_peek(&engine, iova, &value), 0);
+	return value;
+}
+
+void reaches(uint64_t iova, const struct assigned *a, uint64_t page)
+{
+	unsigned int faults = lab_faults();
+	uint64_t found = peek(iova);
+
+	ck_assert_msg(found == stamp(a, page), "DMA at 0x%llx finds 0x%llx, and not 0x%llx, the stamp of page 0x%llx of device %u",
+		      (unsigned long long)iova, (unsigned long long)found, (unsigned long long)stamp(a, page), (unsigned long long)page,
+		      a->number);
+	ck_assert_uint_eq(lab_faults(), faults);
+}
+
+void faults_at(uint64_t iova)
+{
+	unsigned int faults = lab_faults();
+	uint64_t found = peek(iova);
+
+	ck_assert_msg(!found, "DMA at 0x%llx finds 0x%llx, and ought to fault", (unsigned long long)iova, (unsigned long long)found);
+	ck_assert_uint_gt(faults_since(faults, "guest: DMA to where no BAR is"), 0);
+}
+
+void guest_bar(struct assigned *a, uint64_t address)
+{
+	ok(pb_guest_set_bar(a->guest_device, a->bar, address, &err));
+}
+
+void guest_decoding(struct assigned *a, bool on)
+{
+	if (on)
+		ok(pb_device_set_decoding(a->device, true, &err));
+	ok(pb_guest_set_decoding(a->guest_device, on, &err));
+	if (!on)
+		ok(pb_device_set_decoding(a->device, false, &err));
+}
+
+void guest_reset(struct assigned *a)
+{
+	ok(pb_guest_reset_begin(a->guest_device, &err));
+	ok(pb_device_reset(a->device, &err));
+	ok(pb_device_set_decoding(a->device, false, &err));
+	ok(pb_guest_reset_done(a->guest_device, &err));
+}
+
+/* put a BAR somewhere, with decoding on */
+static void place(struct assigned *a, uint64_t address)
+{
+	guest_bar(a, address);
+	guest_decoding(a, true);
+}
+
+static bool something_to_do(int timeout)
+{
+	struct pollfd p = { .fd = pb_guest_fd(guest), .events = POLLIN };
+
+	return poll(&p, 1, timeout) == 1;
+}
+
+static void nothing_to_report(void)
+{
+	struct pb_guest_range report;
+
+	/* events of the kernel's, if it sends any, of what is known already */
+	if (something_to_do(0))
+		ck_assert_int_ge(pb_guest_sync(guest, 0, &err), 0);
+	if (pb_guest_next_report(guest, &report))
+		ck_abort_msg("a report: BAR %u of %s at 0x%llx is %s: %s", report.bar, report.bdf, (unsigned long long)report.address,
+			     pb_guest_state_name(report.state), report.why.text);
+	ck_assert(!something_to_do(0));
+}
+
+/* the next report is of this kind, and says this */
+static void reported(const struct assigned *a, enum pb_guest_state state, int code, const char *words)
+{
+	struct pb_guest_range report;
+
+	ck_assert(something_to_do(0));
+	ck_assert_int_eq(pb_guest_next_report(guest, &report), 1);
+	ck_assert_msg(report.state == state && report.why.code == code && strstr(report.why.text, words), "%s, %d: %s",
+		      pb_guest_state_name(report.state), report.why.code, report.why.text);
+	ck_assert_ptr_eq(report.data, a);
+	ck_assert_ptr_eq(report.device, a->guest_device);
+	ck_assert_str_eq(report.bdf, pb_device_bdf(a->device));
+	ck_assert_uint_eq(report.bar, a->bar);
+}
+
+/* how much of the stamped BAR is in this state, by the list; it must all be there */
+static uint64_t listed(const struct assigned *a, enum pb_guest_state state)
+{
+	struct pb_guest_range *list;
+	uint64_t all = 0, sum = 0;
+	int i, n;
+
+	n = pb_guest_list(guest, &list, &err);
+	ck_assert_int_gt(n, 0);
+	for (i = 0; i < n; i++) {
+		if (list[i].data != a || list[i].bar != a->bar)
+			continue;
+		ck_assert_uint_eq(list[i].offset, all);
+		all += list[i].length;
+		if (list[i].state == state)
+			sum += list[i].length;
+	}
+	free(list);
+	ck_assert_uint_eq(all, a->size);
+	return sum;
+}
+
+/* ---- what guests do ---- */
+
+START_TEST(placed_and_moved)
+{
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_UNPLACED), vga.size);
+	/* neither an address nor decoding alone does anything */
+	guest_bar(&vga, SPACE);
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_OFF), vga.size);
+	faults_at(SPACE);
+	guest_decoding(&vga, true);
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_MAPPED), vga.size);
+	reaches(SPACE, &vga, 0);
+	reaches(SPACE + vga.size - PAGE, &vga, vga.size / PAGE - 1);
+	faults_at(SPACE + vga.size);
+	faults_at(SPACE - PAGE);
+	/* and by the other engine, which writes */
+	dma_lands(SPACE + 5 * MIB + 64, 5 * MIB + 64);
+	/* moved with decoding on, by less than its size too, as no hardware would */
+	guest_bar(&vga, SPACE + 16 * MIB);
+	faults_at(SPACE);
+	faults_at(SPACE + 16 * MIB - PAGE);
+	reaches(SPACE + 16 * MIB, &vga, 0);
+	reaches(SPACE + vga.size, &vga, (vga.size - 16 * MIB) / PAGE);
+	/* and with decoding off, as guests do */
+	guest_decoding(&vga, false);
+	faults_at(SPACE + 16 * MIB);
+	guest_bar(&vga, SPACE + 512 * MIB);
+	faults_at(SPACE + 512 * MIB);
+	guest_decoding(&vga, true);
+	faults_at(SPACE + 16 * MIB);
+	reaches(SPACE + 512 * MIB + PAGE, &vga, 1);
+	guest_bar(&vga, PB_GUEST_NOWHERE);
+	faults_at(SPACE + 512 * MIB);
+	nothing_to_report();
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+}
+END_TEST
+
+START_TEST(decoding_toggled)
+{
+	int round;
+
+	guest_bar(&vga, SPACE);
+	for (round = 0; round < 5; round++) {
+		guest_decoding(&vga, true);
+		reaches(SPACE + 3 * PAGE, &vga, 3);
+		/* twice is nothing */
+		guest_decoding(&vga, true);
+		reaches(SPACE + 3 * PAGE, &vga, 3);
+		guest_decoding(&vga, false);
+		guest_decoding(&vga, false);
+		faults_at(SPACE + 3 * PAGE);
+	}
+	nothing_to_report();
+}
+END_TEST
+
+/* as firmware does it: all ones into one half and then the other, and the old value back; with decoding on */
+START_TEST(sized_while_it_decodes)
+{
+	uint64_t ones = ~(cmb.size - 1);
+
+	place(&vga, SPACE);
+	place(&cmb, SPACE + vga.size);
+	guest_bar(&cmb, (SPACE & ~0xffffffffULL) | (ones & 0xffffffff));
+	faults_at(SPACE + vga.size);
+	guest_bar(&cmb, ones);
+	ck_assert_uint_eq(listed(&cmb, PB_GUEST_UNPLACED), cmb.size);
+	faults_at(SPACE + vga.size);
+	/* the neighbour has nothing to do with it */
+	reaches(SPACE + vga.size - PAGE, &vga, vga.size / PAGE - 1);
+	guest_bar(&cmb, (ones & ~0xffffffffULL) | ((SPACE + vga.size) & 0xffffffff));
+	faults_at(SPACE + vga.size);
+	while (pb_guest_next_report(guest, &(struct pb_guest_range){ 0 }))
+		; /* that one is beyond the aperture */
+	guest_bar(&cmb, SPACE + vga.size);
+	reaches(SPACE + vga.size, &cmb, 0);
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+}
+END_TEST
+
+/* two BARs at the same addresses: neither is reached there, and the rest of both is */
+START_TEST(two_at_one_place)
+{
+	uint64_t middle = SPACE + 64 * MIB;
+
+	place(&vga, SPACE);
+	place(&cmb, middle);
+	reaches(SPACE, &vga, 0);
+	reaches(middle - PAGE, &vga, 64 * MIB / PAGE - 1);
+	faults_at(middle);
+	faults_at(middle + cmb.size - PAGE);
+	reaches(middle + cmb.size, &vga, (64 * MIB + cmb.size) / PAGE);
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_OVERLAP), cmb.size);
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_MAPPED), vga.size - cmb.size);
+	ck_assert_uint_eq(listed(&cmb, PB_GUEST_OVERLAP), cmb.size);
+	/* half of it, at the end */
+	guest_bar(&cmb, SPACE + vga.size - 8 * MIB);
+	reaches(middle, &vga, 64 * MIB / PAGE);
+	faults_at(SPACE + vga.size - 8 * MIB);
+	reaches(SPACE + vga.size, &cmb, 8 * MIB / PAGE);
+	/* gone on: whole again */
+	guest_bar(&cmb, SPACE + vga.size);
+	reaches(SPACE + vga.size, &cmb, 0);
+	reaches(SPACE + vga.size - 8 * MIB, &vga, (vga.size - 8 * MIB) / PAGE);
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_MAPPED), vga.size);
+	/* one that does not decode claims nothing */
+	guest_bar(&cmb, middle);
+	faults_at(middle);
+	guest_decoding(&cmb, false);
+	reaches(middle, &vga, 64 * MIB / PAGE);
+	guest_decoding(&cmb, true);
+	faults_at(middle);
+	nothing_to_report();
+}
+END_TEST
+
+START_TEST(places_swapped)
+{
+	uint64_t a = SPACE, b = SPACE + GIB;
+	int round;
+
+	place(&vga, a);
+	place(&cmb, b);
+	for (round = 0; round < 4; round++) {
+		uint64_t t = a;
+
+		/* the one is on top of the other for a moment */
+		guest_bar(round % 2 ? &cmb : &vga, round % 2 ? a : b);
+		faults_at(round % 2 ? a : b);
+		guest_bar(round % 2 ? &vga : &cmb, round % 2 ? b : a);
+		a = b;
+		b = t;
+		reaches(a, &vga, 0);
+		reaches(b, &cmb, 0);
+		faults_at(b + cmb.size);
+	}
+	nothing_to_report();
+}
+END_TEST
+
+/* ---- resets, and power ---- */
+
+static int hot_reset(struct pb_device *device)
+{
+	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
+
+	return ioctl(pb_device_fd(device), VFIO_DEVICE_PCI_HOT_RESET, &reset) ? -errno : 0;
+}
+
+START_TEST(resets)
+{
+	int ret;
+
+	place(&vga, SPACE);
+	place(&cmb, SPACE + GIB);
+	if (!lab_has_no_reset()) {
+		guest_reset(&vga);
+		faults_at(SPACE);
+		reaches(SPACE + GIB, &cmb, 0);
+		guest_decoding(&vga, true);
+		reaches(SPACE, &vga, 0);
+	}
+	guest_reset(&cmb);
+	faults_at(SPACE + GIB);
+	guest_decoding(&cmb, true);
+	reaches(SPACE + GIB + 7 * PAGE, &cmb, 7);
+	/* of all that the slot has, announced for both, as a VMM does that does not look who is affected */
+	ok(pb_guest_reset_begin(vga.guest_device, &err));
+	ok(pb_guest_reset_begin(cmb.guest_device, &err));
+	faults_at(SPACE);
+	ret = hot_reset(vga.device);
+	ck_assert_msg(!ret || lab_has_no_reset(), "hot reset: %s", strerror(-ret));
+	ok(pb_guest_reset_done(vga.guest_device, &err));
+	faults_at(SPACE);
+	guest_decoding(&vga, true);
+	reaches(SPACE, &vga, 0);
+	faults_at(SPACE + GIB);
+	ok(pb_guest_reset_done(cmb.guest_device, &err));
+	ok(pb_guest_set_decoding(cmb.guest_device, true, &err));
+	reaches(SPACE + GIB, &cmb, 0);
+	nothing_to_report();
+}
+END_TEST
+
+static unsigned int find_capability(struct pb_device *device, uint8_t id)
+{
+	uint8_t at, cap[2];
+
+	ok(pb_device_read(device, PB_REGION_CONFIG, PCI_CAPABILITY_LIST, &at, 1, &err));
+	while (at) {
+		ok(pb_device_read(device, PB_REGION_CONFIG, at, cap, 2, &err));
+		if (cap[0] == id)
+			return at;
+		at = cap[1];
+	}
+	return 0;
+}
+
+START_TEST(asleep)
+{
+	unsigned int pm = find_capability(cmb.device, PCI_CAP_ID_PM);
+	uint8_t d3 = 3, d0 = 0;
+
+	ck_assert_uint_gt(pm, 0);
+	place(&cmb, SPACE);
+	reaches(SPACE, &cmb, 0);
+	ok(pb_guest_set_power(cmb.guest_device, false, &err));
+	faults_at(SPACE);
+	ok(pb_device_write(cmb.device, PB_REGION_CONFIG, pm + PCI_PM_CTRL, &d3, 1, &err));
+	faults_at(SPACE);
+	/* the guest may write to it in its sleep */
+	ok(pb_guest_set_bar(cmb.guest_device, cmb.bar, SPACE + GIB, &err));
+	faults_at(SPACE + GIB);
+	ok(pb_device_write(cmb.device, PB_REGION_CONFIG, pm + PCI_PM_CTRL, &d0, 1, &err));
+	ok(pb_device_set_decoding(cmb.device, true, &err));
+	ok(pb_guest_set_power(cmb.guest_device, true, &err));
+	reaches(SPACE + GIB, &cmb, 0);
+	faults_at(SPACE);
+	nothing_to_report();
+}
+END_TEST
+
+/* ---- what stays out ---- */
+
+START_TEST(trapped_pages)
+{
+	const struct pb_guest_trap traps[] = { { GPU_BAR, 3 * PAGE + 8, PAGE }, { GPU_BAR, MIB, 4 } };
+	unsigned int msix = find_capability(cmb.device, PCI_CAP_ID_MSIX);
+	struct pb_guest_range *list;
+	uint64_t mapped = 0;
+	uint32_t table;
+	int i, n, trapped = 0;
+
+	unassign(&vga);
+	refused(pb_guest_add_device(guest, gpu, &(struct pb_guest_trap){ GPU_BAR, vga.size, 1 }, 1, NULL, &vga.guest_device, &err), EINVAL,
+		"not inside");
+	ok(pb_guest_add_device(guest, gpu, traps, 2, &vga, &vga.guest_device, &err));
+	refused(pb_guest_add_device(guest, gpu, NULL, 0, NULL, &cmb.guest_device, &err), EEXIST, "already");
+	place(&vga, SPACE);
+	reaches(SPACE + 2 * PAGE, &vga, 2);
+	faults_at(SPACE + 3 * PAGE);
+	faults_at(SPACE + 4 * PAGE);
+	reaches(SPACE + 5 * PAGE, &vga, 5);
+	reaches(SPACE + MIB - PAGE, &vga, MIB / PAGE - 1);
+	faults_at(SPACE + MIB);
+	reaches(SPACE + MIB + PAGE, &vga, MIB / PAGE + 1);
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_TRAPPED), 3 * PAGE);
+	/* a BAR that is smaller than a page: at an address that is no page's, and nothing of the page is reached */
+	ok(pb_guest_set_bar(vga.guest_device, 0, SPACE + GIB + 0x300, &err));
+	faults_at(SPACE + GIB);
+	/* the MSI-X table is found */
+	ck_assert_uint_gt(msix, 0);
+	ok(pb_device_read(cmb.device, PB_REGION_CONFIG, msix + PCI_MSIX_TABLE, &table, 4, &err));
+	ok(pb_guest_set_bar(cmb.guest_device, table & PCI_MSIX_TABLE_BIR, SPACE + 2 * GIB, &err));
+	guest_decoding(&cmb, true);
+	faults_at(SPACE + 2 * GIB + ((table & PCI_MSIX_TABLE_OFFSET) & ~(PAGE - 1)));
+	n = pb_guest_list(guest, &list, &err);
+	for (i = 0; i < n; i++) {
+		if (list[i].data == &vga && !list[i].bar)
+			ck_assert_int_eq(list[i].state, PB_GUEST_TRAPPED);
+		if (list[i].data != &cmb || list[i].bar != (table & PCI_MSIX_TABLE_BIR))
+			continue;
+		if (list[i].state == PB_GUEST_TRAPPED)
+			trapped++;
+		else
+			mapped += list[i].state == PB_GUEST_MAPPED ? list[i].length : 0;
+	}
+	free(list);
+	ck_assert_int_gt(trapped, 0);
+	ck_assert_uint_gt(mapped, 0);
+	nothing_to_report();
+}
+END_TEST
+
+/* where the VMM has something, a BAR is kept out, and let in when it is gone */
+START_TEST(in_the_way_of_the_vmm)
+{
+	struct lab_memory ram;
+
+	lab_memory(ioas, SPACE + MIB, PAGE, &ram);
+	place(&vga, SPACE);
+	reported(&vga, PB_GUEST_REFUSED, EEXIST, "something is mapped there");
+	nothing_to_report();
+	ck_assert_uint_eq(listed(&vga, PB_GUEST_REFUSED), vga.size);
+	faults_at(SPACE);
+	/* the VMM's own is as it was */
+	lab_pattern(ram.p, LEN, 3);
+	edu_copy(&edu, SPACE + MIB, memory.iova, LEN);
+	ck_assert_mem_eq(memory.p, ram.p, LEN);
+	/* tried again with every call, and not reported again */
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 1);
+	guest_decoding(&cmb, true);
+	nothing_to_report();
+	lab_memory_free(&ram);
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	reported(&vga, PB_GUEST_MAPPED, EEXIST, "something is mapped there");
+	reaches(SPACE, &vga, 0);
+	/* what is not known to the library either */
+	guest_bar(&vga, SPACE + GIB);
+	stranger_maps(memory.p, PAGE, SPACE);
+	guest_bar(&vga, SPACE);
+	reported(&vga, PB_GUEST_REFUSED, EEXIST, "something is mapped there");
+	faults_at(SPACE + PAGE);
+	faults_at(SPACE + GIB);
+	stranger_unmaps(SPACE, PAGE);
+	guest_bar(&vga, SPACE);
+	reported(&vga, PB_GUEST_MAPPED, EEXIST, "");
+	reaches(SPACE + PAGE, &vga, 1);
+	nothing_to_report();
+}
+END_TEST
+
+START_TEST(beyond_what_can_be_mapped)
+{
+	place(&vga, 1ULL << 62);
+	reported(&vga, PB_GUEST_REFUSED, ERANGE, "aperture");
+	nothing_to_report();
+	guest_bar(&vga, SPACE);
+	reaches(SPACE, &vga, 0);
+	refused(pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE + 1, &err), EINVAL, "multiple of 0x1000");
+	refused(pb_guest_set_bar(vga.guest_device, 5, SPACE, &err), EINVAL, "no BAR 5");
+	refused(pb_guest_set_bar(vga.guest_device, 6, SPACE, &err), EINVAL, "no BAR 6");
+	refused(pb_guest_add_ioas(guest, ioas, 0, &err), EEXIST, "already");
+	refused(pb_guest_add_ioas(guest, ioas, 2, &err), EINVAL, "0x2");
+	refused(pb_guest_sync(guest, 4, &err), EINVAL, "0x4");
+	reaches(SPACE, &vga, 0);
+}
+END_TEST
+
+/* a failure is a report, and never more: here there are no descriptors, and later there are */
+START_TEST(cannot_be_exported_now)
+{
+	struct rlimit limit, none;
+
+	guest_bar(&vga, SPACE);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 3;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ok(pb_guest_set_decoding(vga.guest_device, true, &err));
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	reported(&vga, PB_GUEST_REFUSED, EMFILE, "export");
+	faults_at(SPACE);
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	reported(&vga, PB_GUEST_MAPPED, EMFILE, "export");
+	reaches(SPACE, &vga, 0);
+	nothing_to_report();
+}
+END_TEST
+
+/* ---- without a word ---- */
+
+/* the VMM, or another thread of it, does something to the device by the library, and says nothing */
+START_TEST(revoked_by_the_library)
+{
+	place(&vga, SPACE);
+	place(&cmb, SPACE + GIB);
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ck_assert(something_to_do(0));
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 1);
+	reported(&vga, PB_GUEST_REFUSED, ENODEV, "revoked");
+	nothing_to_report();
+	faults_at(SPACE);
+	reaches(SPACE + GIB, &cmb, 0);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	reported(&vga, PB_GUEST_MAPPED, ENODEV, "revoked");
+	reaches(SPACE, &vga, 0);
+	/* off and on before anybody looks */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	faults_at(SPACE);
+	ck_assert(something_to_do(0));
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	reported(&vga, PB_GUEST_MAPPED, ESTALE, "without a word");
+	reaches(SPACE, &vga, 0);
+	nothing_to_report();
+	/* the wrong way round: off, and told afterwards */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_guest_set_decoding(vga.guest_device, false, &err));
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	nothing_to_report();
+	faults_at(SPACE);
+}
+END_TEST
+
+/* as a VMM has it: an iommufd, an address space and devices of its own, and its own writes to the device's descriptor */
+START_TEST(with_descriptors_of_the_vmm)
+{
+	struct pb_device *own, *other = NULL;
+	struct pb_guest_device *assigned;
+	struct pb_ioas *space, *none = NULL;
+	unsigned int fds = count_fds();
+	struct pb_guest *g;
+
+	refused(pb_ioas_from_id(iommu, 12345, &none, &err), ENOENT, "no address space 12345");
+	refused(pb_device_from_fd(iommu, 12345, pb_device_bdf(gpu), &other, &err), EBADF, "not open");
+	refused(pb_device_from_fd(iommu, pb_iommu_fd(iommu), pb_device_bdf(gpu), &other, &err), EINVAL, "no PCI device");
+	ck_assert_uint_eq(count_fds(), fds);
+	ok(pb_ioas_from_id(iommu, pb_ioas_id(ioas), &space, &err));
+	ok(pb_device_from_fd(iommu, pb_device_fd(gpu), pb_device_bdf(gpu), &own, &err));
+	ok(pb_guest_create(&g, &err));
+	ok(pb_guest_add_ioas(g, space, 0, &err));
+	ok(pb_guest_add_device(g, own, NULL, 0, NULL, &assigned, &err));
+	ok(pb_guest_set_bar(assigned, GPU_BAR, SPACE, &err));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_guest_set_decoding(assigned, true, &err));
+	reaches(SPACE, &vga, 0);
+	ck_assert_int_eq(pb_guest_check(g, &err), 0);
+	/* it writes to the descriptor, and tells: first, or last */
+	ok(pb_guest_set_decoding(assigned, false, &err));
+	ok(pb_device_set_decoding(gpu, false, &err));
+	faults_at(SPACE);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_guest_set_decoding(assigned, true, &err));
+	reaches(SPACE, &vga, 0);
+	/* and forgets to tell: the kernel can be asked while it is so */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	faults_at(SPACE);
+	ck_assert_int_eq(pb_guest_check(g, &err), 1);
+	ck_assert_int_eq(pb_guest_check(g, &err), 0);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert_int_eq(pb_guest_sync(g, 0, &err), 0);
+	reaches(SPACE, &vga, 0);
+	/* and not when it is over, with stock vfio-pci: for that there is a way too */
+	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	if (!lab_driver_is_ours())
+		faults_at(SPACE);
+	ck_assert_int_eq(pb_guest_sync(g, PB_GUEST_REMAKE, &err), 0);
+	reaches(SPACE, &vga, 0);
+	/* somebody unmaps what is not his */
+	stranger_unmaps(SPACE, vga.size);
+	faults_at(SPACE);
+	ck_assert_int_eq(pb_guest_check(g, &err), 1);
+	reaches(SPACE, &vga, 0);
+	/* the end of the library's objects is not the end of the VMM's */
+	pb_guest_destroy(g);
+	faults_at(SPACE);
+	pb_device_close(own);
+	pb_ioas_destroy(space);
+	ck_assert_int_eq(pb_device_decoding(gpu, &err), 1);
+	ok(pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE, &err));
+	ok(pb_guest_set_decoding(vga.guest_device, true, &err));
+	reaches(SPACE, &vga, 0);
+}
+END_TEST
+
+/* our driver tells: without a word and without the library, off and on */
+START_TEST(revoked_behind_its_back)
+{
+	struct pb_device *own;
+	struct pb_guest_device *assigned;
+	int round;
+
+	unassign(&vga);
+	/* the guest's object is not the one that the decoding is written by */
+	ok(pb_device_from_fd(iommu, pb_device_fd(gpu), pb_device_bdf(gpu), &own, &err));
+	ok(pb_guest_add_device(guest, own, NULL, 0, NULL, &assigned, &err));
+	ok(pb_guest_set_bar(assigned, GPU_BAR, SPACE, &err));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_guest_set_decoding(assigned, true, &err));
+	reaches(SPACE, &vga, 0);
+	while (something_to_do(0) && !pb_guest_sync(guest, 0, &err))
+		; /* that it was exported is an event as well */
+	for (round = 0; round < 3; round++) {
+		struct pb_guest_range report;
+
+		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(gpu, true, &err));
+		faults_at(SPACE);
+		if (round < 2) {
+			ck_assert(something_to_do(1000));
+			ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+		} else {
+			ck_assert_int_eq(pb_guest_check(guest, &err), 1);
+		}
+		reaches(SPACE, &vga, 0);
+		ck_assert_int_eq(pb_guest_next_report(guest, &report), 1);
+		ck_assert_int_eq(report.state, PB_GUEST_MAPPED);
+		ck_assert_int_eq(report.why.code, ESTALE);
+	}
+	ok(pb_guest_remove_device(assigned, &err));
+	faults_at(SPACE);
+	pb_device_close(own);
+	assign(&vga);
+}
+END_TEST
+
+/* one that cannot be mapped at all is reported once, however often the guest tries */
+START_TEST(not_without_the_shim)
+{
+	int i;
+
+	ck_assert_int_eq(module_unload("peerbar_iommufd"), 0);
+	guest_bar(&vga, SPACE);
+	for (i = 0; i < 3; i++) {
+		guest_decoding(&vga, true);
+		guest_decoding(&vga, false);
+	}
+	guest_decoding(&vga, true);
+	reported(&vga, PB_GUEST_REFUSED, EOPNOTSUPP, "modprobe peerbar-iommufd");
+	nothing_to_report();
+	faults_at(SPACE);
+	module_load("peerbar-iommufd");
+	/* it is not tried again by itself */
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 1);
+	ck_assert_int_eq(pb_guest_sync(guest, PB_GUEST_RETRY, &err), 0);
+	reported(&vga, PB_GUEST_MAPPED, EOPNOTSUPP, "modprobe peerbar-iommufd");
+	reaches(SPACE, &vga, 0);
+}
+END_TEST
+
+/* ---- address spaces, and virtual IOMMUs ---- */
+
+START_TEST(behind_a_virtual_iommu)
+{
+	struct pb_guest_window window = { .iova = 0x200000000, .address = SPACE + 2 * PAGE, .length = 4 * PAGE, .flags = RW };
+	struct pb_ioas *domain;
+	uint8_t bytes[8];
+
+	place(&vga, SPACE);
+	ok(pb_ioas_create(iommu, &domain, &err));
+	refused(pb_guest_add_window(guest, domain, &window, &err), EINVAL, "PB_GUEST_WINDOWS");
+	refused(pb_guest_add_window(guest, ioas, &window, &err), EINVAL, "PB_GUEST_WINDOWS");
+	ok(pb_guest_add_ioas(guest, domain, PB_GUEST_WINDOWS, &err));
+	/* the guest attaches the engine to a domain of its own */
+	edu_stop(&edu);
+	ok(pb_ioas_attach(domain, edu_device, &err));
+	edu_start(&edu, edu_device);
+	ok(pb_guest_add_window(guest, domain, &window, &err));
+	refused(pb_guest_add_window(guest, domain, &window, &err), EEXIST, "overlaps");
+	lab_memory_free(&memory);
+	lab_memory(domain, MEMORY_IOVA, 4 * PAGE, &memory);
+	dma_lands(0x200000000 + PAGE + 64, 3 * PAGE + 64);
+	dma_faults(0x200000000 + 4 * PAGE, 6 * PAGE + 64);
+	dma_faults(SPACE + 2 * PAGE, 2 * PAGE + 64);
+	/* the BAR moves away from under the window, and another way under it */
+	guest_bar(&vga, SPACE + GIB);
+	dma_faults(0x200000000 + PAGE, 3 * PAGE + 64);
+	guest_bar(&vga, SPACE + 4 * PAGE);
+	dma_faults(0x200000000 + PAGE, 3 * PAGE + 64);
+	dma_lands(0x200000000 + 2 * PAGE + 64, 64);
+	/* a window for reading only */
+	ok(pb_guest_remove_window(guest, domain, 0x200000000, &err));
+	refused(pb_guest_remove_window(guest, domain, 0x200000000, &err), ENOENT, "no window");
+	dma_faults(0x200000000 + 2 * PAGE, 64);
+	window.flags = PB_MAP_READ;
+	ok(pb_guest_add_window(guest, domain, &window, &err));
+	edu_load(&edu, 0x200000000 + 2 * PAGE, 8);
+	edu_store(&edu, memory.iova, 8);
+	lab_host_read(0, bytes, 8);
+	ck_assert_mem_eq(memory.p, bytes, 8);
+	/* the engine of the identity sees none of it */
+	reaches(SPACE + 4 * PAGE, &vga, 0);
+	faults_at(0x200000000 + 2 * PAGE);
+	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, 7, RW }, &err), EINVAL, "multiples");
+	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, PAGE, 8 }, &err), EINVAL, "0x8");
+	ok(pb_guest_remove_ioas(guest, domain, &err));
+	refused(pb_guest_remove_ioas(guest, domain, &err), ENOENT, "none of this guest's");
+	dma_read_faults(0x200000000 + 2 * PAGE);
+	lab_memory_free(&memory);
+	edu_stop(&edu);
+	ok(pb_ioas_attach(ioas, edu_device, &err));
+	edu_start(&edu, edu_device);
+	pb_ioas_destroy(domain);
+	nothing_to_report();
+}
+END_TEST
+
+/* ---- devices that come and go ---- */
+
+START_TEST(taken_from_the_guest)
+{
+	place(&vga, SPACE);
+	place(&cmb, SPACE + GIB);
+	unassign(&cmb);
+	faults_at(SPACE + GIB);
+	reaches(SPACE, &vga, 0);
+	pb_device_close(cmb.device);
+	cmb.device = NULL;
+	assign(&cmb);
+	faults_at(SPACE + GIB);
+	place(&cmb, SPACE + GIB);
+	reaches(SPACE + GIB, &cmb, 0);
+	nothing_to_report();
+}
+END_TEST
+
+START_TEST(plugged_and_pulled)
+{
+	struct assigned hot = { .number = 3, .bar = GPU_BAR };
+	char bdf[PB_BDF_LEN];
+
+	place(&vga, SPACE);
+	gpu_plug(bdf, 16 * MIB);
+	ok(pb_pci_bind(bdf, lab_driver(), &err));
+	ok(pb_device_open(iommu, bdf, &hot.device, &err));
+	assign(&hot);
+	write_stamps(&hot);
+	place(&hot, SPACE + GIB);
+	reaches(SPACE + GIB + 9 * PAGE, &hot, 9);
+	reaches(SPACE, &vga, 0);
+	gpu_pull();
+	unassign(&hot);
+	faults_at(SPACE + GIB + 9 * PAGE);
+	pb_device_close(hot.device);
+	gpu_wait(bdf, 16 * MIB, false);
+	reaches(SPACE, &vga, 0);
+	ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+	nothing_to_report();
+	gpu_forget_memory(16 * MIB);
+}
+END_TEST
+
+/* ---- at the same time ---- */
+
+static atomic_bool moving;
+static unsigned int moves;
+
+static void *move_about(void *arg)
+{
+	(void)arg;
+	for (moves = 0; atomic_load(&moving); moves++) {
+		struct pb_error e;
+
+		/* each has places of its own, so whatever is found at one must be its owner's, and the right page */
+		if (pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE + moves % 3 * GIB, &e) ||
+		    pb_guest_set_bar(cmb.guest_device, CMB_BAR, SPACE + (3 + moves % 2) * GIB, &e) ||
+		    pb_guest_set_decoding(vga.guest_device, moves % 7 != 0, &e))
+			lab_die("%s", e.text);
+		if (moves % 16 == 0)
+			usleep(1000);
+	}
+	return NULL;
+}
+
+START_TEST(dma_while_it_moves)
+{
+	unsigned int found = 0, i, faults;
+	pthread_t thread;
+
+	place(&vga, SPACE);
+	place(&cmb, SPACE + 3 * GIB);
+	atomic_store(&moving, true);
+	faults = lab_faults();
+	ck_assert_int_eq(pthread_create(&thread, NULL, move_about, NULL), 0);
+	for (i = 0; i < 2000; i++) {
+		uint64_t page = i % 4096;
+		const struct assigned *owner = i % 5 < 3 ? &vga : &cmb;
+		uint64_t value = peek(SPACE + i % 5 * GIB + page * PAGE);
+
+		/* the two halves of it are read one after the other, and it may have come or gone in between */
+		ck_assert_msg((!(value >> 32) || value >> 32 == stamp(owner, page) >> 32) &&
+			      (!(uint32_t)value || (uint32_t)value == (uint32_t)stamp(owner, page)), "DMA finds 0x%llx at page 0x%llx of place %u",
+			      (unsigned long long)value, (unsigned long long)page, i % 5);
+		found += value != 0;
+		/* others look at it, and have it brought up to date, meanwhile */
+		if (i % 50 == 0) {
+			struct pb_guest_range *list;
+
+			ck_assert_int_gt(pb_guest_list(guest, &list, &err), 0);
+			free(list);
+			ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+			ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+		}
+	}
+	atomic_store(&moving, false);
+	pthread_join(thread, NULL);
+	faults_since(faults, "guest: DMA while BARs move");
+	printf("guest: %u DMA reads while two BARs moved %u times: %u found the right page, the others faulted\n", i, moves, found);
+	ck_assert_uint_gt(found, 0);
+	nothing_to_report();
+}
+END_TEST
+
+/* ---- what it costs ---- */
+
+static double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void cost(struct assigned *a, const char *what)
+{
+	double move = 0, off = 0, on = 0;
+	int i, rounds = 10;
+
+	for (i = 0; i < rounds; i++) {
+		double t[4];
+
+		t[0] = now_ms();
+		ok(pb_guest_set_bar(a->guest_device, a->bar, SPACE + (i % 2 ? 0 : GIB), &err));
+		t[1] = now_ms();
+		ok(pb_guest_set_decoding(a->guest_device, false, &err));
+		t[2] = now_ms();
+		ok(pb_guest_set_decoding(a->guest_device, true, &err));
+		t[3] = now_ms();
+		move += t[1] - t[0];
+		off += t[2] - t[1];
+		on += t[3] - t[2];
+	}
+	printf("guest: cost, %s: moved %.2f ms, decoding off %.2f ms, on %.2f ms (mean of %d)\n", what, move / rounds, off / rounds,
+	       on / rounds, rounds);
+}
+
+/* a BAR of 1 GiB, which is what the machine has room for; and 64 windows onto it, so that 64 GiB are mapped */
+START_TEST(costs)
+{
+	struct assigned hot = { .number = 3, .bar = GPU_BAR };
+	struct pb_ioas *domain;
+	char bdf[PB_BDF_LEN];
+	int i;
+
+	place(&vga, SPACE + 8 * GIB);
+	cost(&vga, "a BAR of 256 MiB");
+	guest_decoding(&vga, false);
+	gpu_plug(bdf, GIB);
+	ok(pb_pci_bind(bdf, lab_driver(), &err));
+	ok(pb_device_open(iommu, bdf, &hot.device, &err));
+	assign(&hot);
+	place(&hot, SPACE);
+	cost(&hot, "a BAR of 1 GiB");
+	ok(pb_ioas_create(iommu, &domain, &err));
+	edu_stop(&edu);
+	ok(pb_ioas_attach(domain, edu_device, &err));
+	ok(pb_guest_add_ioas(guest, domain, PB_GUEST_WINDOWS, &err));
+	for (i = 0; i < 128; i++) {
+		struct pb_guest_window window = { SPACE + (uint64_t)i * GIB, SPACE + (uint64_t)(i % 2) * GIB, GIB, RW };
+
+		ok(pb_guest_add_window(guest, domain, &window, &err));
+	}
+	ok(pb_guest_remove_ioas(guest, ioas, &err));
+	cost(&hot, "64 ranges of 1 GiB");
+	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	ok(pb_guest_remove_ioas(guest, domain, &err));
+	ok(pb_ioas_attach(ioas, edu_device, &err));
+	pb_ioas_destroy(domain);
+	unassign(&hot);
+	pb_device_close(hot.device);
+	gpu_pull();
+	gpu_wait(bdf, GIB, false);
+	gpu_forget_memory(GIB);
+}
+END_TEST
+
+/* ---- the example ---- */
+
+START_TEST(the_example)
+{
+	char path[300];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 40);
+	int status;
+
+	/* beside the directory of the tests */
+	ck_assert_int_gt(n, 0);
+	path[n] = '\0';
+	strcpy(strstr(path, "/tests/lab/"), "/examples/vmm");
+	status = system(path);
+	ck_assert_msg(!status, "%s: status 0x%x", path, status);
+}
+END_TEST
+
+Suite *guest_suite(void)
+{
+	Suite *s = suite_create("guest");
+	TCase *t = tcase_create("all");
+
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, guest_up, guest_down);
+	tcase_add_test(t, placed_and_moved);
+	tcase_add_test(t, decoding_toggled);
+	tcase_add_test(t, sized_while_it_decodes);
+	tcase_add_test(t, two_at_one_place);
+	tcase_add_test(t, places_swapped);
+	tcase_add_test(t, resets);
+	tcase_add_test(t, asleep);
+	tcase_add_test(t, trapped_pages);
+	tcase_add_test(t, in_the_way_of_the_vmm);
+	tcase_add_test(t, beyond_what_can_be_mapped);
+	tcase_add_test(t, cannot_be_exported_now);
+	tcase_add_test(t, revoked_by_the_library);
+	tcase_add_test(t, with_descriptors_of_the_vmm);
+	tcase_add_test(t, behind_a_virtual_iommu);
+	tcase_add_test(t, taken_from_the_guest);
+	tcase_add_test(t, dma_while_it_moves);
+	tcase_add_test(t, plugged_and_pulled);
+	tcase_add_test(t, costs);
+	suite_add_tcase(s, t);
+	t = tcase_create("ours");
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, guest_ours_up, guest_ours_down);
+	tcase_add_test(t, placed_and_moved);
+	tcase_add_test(t, resets);
+	tcase_add_test(t, with_descriptors_of_the_vmm);
+	tcase_add_test(t, revoked_behind_its_back);
+	tcase_add_test(t, not_without_the_shim);
+	suite_add_tcase(s, t);
+	t = tcase_create("example");
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, the_example);
+	suite_add_tcase(s, t);
+	return s;
+}
