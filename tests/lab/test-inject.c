@@ -525,6 +525,11 @@ Suite *inject_suite(void)
 	tcase_add_test(t, iommufd);
 	tcase_add_test(t, other_exporters);
 	tcase_add_test(t, revokes);
+	/* edu is slow */
+	t = tcase_create("guest");
+	tcase_set_timeout(t, 300);
+	tcase_add_checked_fixture(t, inject_up, inject_down);
 	tcase_add_test(t, a_guest);
+	suite_add_tcase(s, t);
 	return s;
 }
