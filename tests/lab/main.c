@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (debug && !*only)
-		puts("not on the debug kernel, unless asked for by name: device, export, tool, verbs");
+		puts("not on the debug kernel, unless asked for by name: device, export, tool, guest, verbs");
 	/* a time that a test takes when the host is busy and the kernel is the debug one */
 	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
 		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 
 		if (!strcmp(suites[i].name, "nop2p") != nop2p)
 			continue;
-		if (debug && !*only && is_one_of(suites[i].name, "device export tool verbs"))
+		if (debug && !*only && is_one_of(suites[i].name, "device export tool guest verbs"))
 			continue;
 		if (exact ? strcmp(suites[i].name, only) != 0 : !strstr(suites[i].name, only))
 			continue;
