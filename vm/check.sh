@@ -135,6 +135,12 @@ lab_rdma_check() {
 	return $rc
 }
 
+# lab_perftest_check SECONDS: perftest with buffers in a BAR, by our backend and by 'peerbar run'
+lab_perftest_check() {
+	perftest_ready || return 2
+	lab_rdma_check perftest "$1"
+}
+
 # lab_qemu_check: a virtual machine in the machine, with two of its devices; it boots the stock kernel, which is to report nothing either
 lab_qemu_check() {
 	local rc=0 log inner
@@ -201,11 +207,14 @@ lab_check() {
 		group rdma-tools lab_rdma_check rdma-tools 900
 		# the debug kernel is slow, and what it has to say about the kernel's own device is not asked
 		if [ "$KFLAVOUR" = stock ]; then
+			group perftest lab_perftest_check 1200
 			group pyverbs lab_rdma_check pyverbs 1800
+		elif [ "$LAB_ONLY" = perftest ]; then
+			group perftest lab_perftest_check 2400
 		elif [ "$LAB_ONLY" = pyverbs ]; then
 			group pyverbs lab_rdma_check pyverbs 2400 pb0
 		elif [ -z "$LAB_ONLY" ]; then
-			say 'not on the debug kernel, unless asked for by name: pyverbs'
+			say 'not on the debug kernel, unless asked for by name: perftest, pyverbs'
 		fi
 	fi
 	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = qemu ]; then

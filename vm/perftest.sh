@@ -23,14 +23,14 @@ unpack_perftest() {
 
 # build_perftest: inside the root, with TMP in /perftest and what the tree installed in /stage
 build_perftest() {
-	local sdk=/perftest/source/sdk/usr bin=/perftest/fs/usr/lib/peerbar/perftest
+	local sdk=/perftest/source/sdk/usr multiarch=x86_64-linux-gnu bin=/perftest/fs/usr/lib/peerbar/perftest
 	cp /src/rdma/perftest/peerbar_memory.[ch] /perftest/source/perftest/src && cd /perftest/source/perftest || return 1
 	patch -p1 </src/rdma/perftest/hooks-25.01.diff && ./autogen.sh || return 1
 	# the headers of the package are of the library that is installed, but it has the link to it
-	ln -sf /usr/lib/x86_64-linux-gnu/libibumad.so.3 $sdk/lib/x86_64-linux-gnu/libibumad.so
-	ln -sf /usr/lib/x86_64-linux-gnu/libpci.so.3 $sdk/lib/x86_64-linux-gnu/libpci.so
-	./configure --prefix=/usr CPPFLAGS="-I$sdk/include -I/stage/usr/include" \
-		LDFLAGS="-L$sdk/lib/x86_64-linux-gnu -L/stage/usr/lib" || return 1
+	ln -sf /usr/lib/$multiarch/libibumad.so.3 $sdk/lib/$multiarch/libibumad.so
+	ln -sf /usr/lib/$multiarch/libpci.so.3 $sdk/lib/$multiarch/libpci.so
+	./configure --prefix=/usr CPPFLAGS="-I$sdk/include -I$sdk/include/$multiarch -I/stage/usr/include" \
+		LDFLAGS="-L$sdk/lib/$multiarch -L/stage/usr/lib" || return 1
 	# our file, as strictly as the rest of ours; perftest's headers are not ours to mend
 	gcc -std=gnu11 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wvla -Werror \
 		-I/stage/usr/include -I$sdk/include -isystem . -isystem src -x c - <src/peerbar_memory.c || return 1
