@@ -78,7 +78,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct span *spans;
 static struct region *regions;
 static unsigned int nr_spans, nr_regions;
-static uint64_t anchor; /* the address that would be at the room's beginning; 0 before there is a first */
+static uint64_t anchor; /* the address that would be in the room's middle; 0 before there is a first */
 static int fork_pipe[2] = { -1, -1 };
 static struct vma *fork_vmas; /* what the child moves out */
 static unsigned int nr_fork_vmas;
@@ -233,23 +233,26 @@ static bool take_room(uint64_t offset, uint64_t length, uint64_t *next)
 }
 
 /*
- * Room for the pages from @start on. Where it can be, neighbours among addresses are neighbours in the dma-buf, so that a region
- * that overlaps one that is there already is in one piece.
+ * Room for the pages from @start on. Regions that share their first or last page with others have to be in one piece with these:
+ * so that they can be, neighbours among their addresses are neighbours in the dma-buf, where that is free, from its middle on in both
+ * directions. A region of @whole pages comes where the first room is.
  */
-static bool find_room(uint64_t start, uint64_t length, uint64_t *offset)
+static bool find_room(uint64_t start, uint64_t length, bool whole, uint64_t *offset)
 {
-	uint64_t distance, next = 0;
+	uint64_t page = page_size(), middle = room.length / 2 & ~(page - 1), pages = room.length & ~(page - 1), next = 0;
 
-	if (length > room.length)
+	if (length > pages)
 		return false;
-	if (!anchor)
-		anchor = start;
-	/* the room, as often as it fits, before or behind the anchor */
-	distance = start >= anchor ? (start - anchor) % room.length : room.length - 1 - (anchor - start - 1) % room.length;
-	*offset = room.offset + distance;
-	if (take_room(*offset, length, &next))
-		return true;
-	for (*offset = room.offset; *offset - room.offset <= room.length - length; *offset = next)
+	if (!whole) {
+		if (!anchor)
+			anchor = start;
+		/* the room, as often as it fits, before or behind the anchor */
+		*offset = start >= anchor ? (start - anchor) % pages : pages - page - (anchor - start - page) % pages;
+		*offset = room.offset + (*offset + middle) % pages;
+		if (take_room(*offset, length, &next))
+			return true;
+	}
+	for (*offset = room.offset; *offset - room.offset <= pages - length; *offset = next)
 		if (take_room(*offset, length, &next))
 			return true;
 	return false;
@@ -460,7 +463,7 @@ static enum answer look(uint64_t start, uint64_t end, unsigned int access, const
 }
 
 /* make fresh spans where there are none, in one piece with those that there are; *@offset receives where @start is */
-static enum answer make_spans(uint64_t start, uint64_t end, uint64_t *offset)
+static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t *offset)
 {
 	uint64_t address, border, next;
 	bool known = false;
@@ -482,7 +485,7 @@ static enum answer make_spans(uint64_t start, uint64_t end, uint64_t *offset)
 		known = true;
 	}
 	if (!known) {
-		if (!find_room(start, end - start, offset)) {
+		if (!find_room(start, end - start, whole, offset)) {
 			say("cannot register 0x%llx bytes at 0x%llx: there is no room for 0x%llx in one piece in the device's memory, of "
 			    "which there are 0x%llx", (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
 			return refuse(ENOMEM);
@@ -572,7 +575,7 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 	answer = look(start, end, access, *vmas, n);
 	if (answer != ANSWER_MOVED)
 		return answer;
-	answer = make_spans(start, end, offset);
+	answer = make_spans(start, end, address == start && address + length == end, offset);
 	if (answer != ANSWER_MOVED)
 		return answer;
 	*offset += address - start;
