@@ -606,12 +606,12 @@ static int choose_part(const struct args *args, struct pb_buffer *buffer, uint64
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), size = pb_buffer_size(buffer);
 
 	*offset = args->fd ? args->offset : 0;
-	if (*offset % page || (args->length % page))
-		return fail(EINVAL, "cannot use 0x%llx bytes at 0x%llx of a buffer: offset and length must be multiples of the page size, "
-			    "0x%llx", (ull)args->length, (ull)*offset, (ull)page);
+	if (*offset % page || args->length % page)
+		return fail(EINVAL, "cannot use 0x%llx bytes at 0x%llx of a buffer: offset and length must be multiples of the page "
+			    "size, 0x%llx", (ull)args->length, (ull)*offset, (ull)page);
 	if (*offset >= size || args->length > size - *offset)
-		return fail(ERANGE, "cannot use 0x%llx bytes at 0x%llx of a buffer: its size is 0x%llx", (ull)args->length, (ull)*offset,
-			    (ull)size);
+		return fail(ERANGE, "cannot use 0x%llx bytes at 0x%llx of a buffer: its size is 0x%llx", (ull)args->length,
+			    (ull)*offset, (ull)size);
 	*length = args->length ? args->length : size - *offset;
 	return STATUS_OK;
 }
@@ -625,7 +625,8 @@ static int preload(const char *library)
 	int ret;
 
 	if (access(library, R_OK))
-		return fail(errno, "cannot preload %s: %s; it is installed where peerbar was built with libibverbs", library, strerror(errno));
+		return fail(errno, "cannot preload %s: %s; it is installed where peerbar was built with libibverbs", library,
+			    strerror(errno));
 	list = allocate(size, 1);
 	snprintf(list, size, "%s%s%s", library, others && *others ? ":" : "", others && *others ? others : "");
 	ret = setenv("LD_PRELOAD", list, 1);

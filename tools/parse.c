@@ -107,7 +107,8 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 
 int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why, size_t n)
 {
-	const char *plus = strchr(text, '+'), *end = plus ? plus : text + strlen(text), *colon = memrchr(text, ':', (size_t)(end - text));
+	const char *plus = strchr(text, '+'), *end = plus ? plus : text + strlen(text);
+	const char *colon = memrchr(text, ':', (size_t)(end - text));
 	uint64_t number = 0, from = 0;
 
 	/* only an address of a function has a dot, and without one, the colon is the address's own */
@@ -115,7 +116,8 @@ int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offs
 		snprintf(why, n, "'%.40s' is no BAR: BDF:BAR is right, as in 0000:01:00.0:2, or BDF:BAR+OFFSET", text);
 		return -EINVAL;
 	}
-	if (parse_span(colon + 1, (size_t)(end - colon - 1), &number, why, n) || (plus && parse_span(plus + 1, strlen(plus + 1), &from, why, n)))
+	if (parse_span(colon + 1, (size_t)(end - colon - 1), &number, why, n) ||
+	    (plus && parse_span(plus + 1, strlen(plus + 1), &from, why, n)))
 		return -EINVAL;
 	if (number >= PB_BARS) {
 		snprintf(why, n, "'%.40s' is no BAR: a PCI function has BARs 0 to %d", text, PB_BARS - 1);

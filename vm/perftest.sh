@@ -51,5 +51,6 @@ perftest_ready() {
 	name=perftest-$(key "$LAB_ROOT" "$(cat "$LAB_TOP"/rdma/perftest/{hooks-25.01.diff,peerbar_memory.[ch]} "$LAB_TOP/lib/peerbar.h")" \
 		"$(declare -f make_perftest build_perftest unpack_perftest)")
 	cached "$name" make_perftest || return 1
+	# shellcheck disable=SC2034 # of guest_run
 	LAB_LAYER=$LAB_CACHE/$name/fs
 }

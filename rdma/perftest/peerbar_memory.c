@@ -210,8 +210,8 @@ static int peerbar_allocate(struct memory_ctx *ctx, int alignment, uint64_t size
 	(void)ctx;
 	(void)alignment;
 	if (!size || whole < size || next > total || whole > total - next) {
-		fprintf(stderr, " --use_peerbar=%s: a test buffer takes 0x%llx bytes, and there are 0x%llx left\n", place.text, (ull)size,
-			(ull)(next < total ? total - next : 0));
+		fprintf(stderr, " --use_peerbar=%s: a test buffer takes 0x%llx bytes, and there are 0x%llx left\n", place.text,
+			(ull)size, (ull)(next < total ? total - next : 0));
 		return FAILURE;
 	}
 	/* perftest closes it after the registration, and takes 0 for none */
@@ -261,8 +261,8 @@ int peerbar_memory_option(struct perftest_parameters *params, const char *text)
 	}
 	place.text = text;
 	if (!take_place(text)) {
-		fprintf(stderr, " --use_peerbar=%s: BDF:BAR[+OFFSET], FD[+OFFSET] or PID:FD[+OFFSET] is right, and the offset a multiple "
-			"of 0x%llx\n", text, (ull)page_size());
+		fprintf(stderr, " --use_peerbar=%s: BDF:BAR[+OFFSET], FD[+OFFSET] or PID:FD[+OFFSET] is right, and the offset a "
+			"multiple of 0x%llx\n", text, (ull)page_size());
 		return FAILURE;
 	}
 	params->memory_create = peerbar_memory_create;

@@ -234,8 +234,8 @@ static bool take_room(uint64_t offset, uint64_t length, uint64_t *next)
 
 /*
  * Room for the pages from @start on. Regions that share their first or last page with others have to be in one piece with these:
- * so that they can be, neighbours among their addresses are neighbours in the dma-buf, where that is free, from its middle on in both
- * directions. A region of @whole pages comes where the first room is.
+ * so that they can be, neighbours among their addresses are neighbours in the dma-buf, where that is free, from its middle on in
+ * both directions. A region of @whole pages comes where the first room is.
  */
 static bool find_room(uint64_t start, uint64_t length, bool whole, uint64_t *offset)
 {
@@ -268,7 +268,8 @@ static bool copy(uint64_t to, uint64_t from, uint64_t length, bool from_device)
 	while (length) {
 		struct iovec there = { at(to), length }, here = { at(from), length };
 
-		n = from_device ? process_vm_writev(getpid(), &here, 1, &there, 1, 0) : process_vm_readv(getpid(), &there, 1, &here, 1, 0);
+		n = from_device ? process_vm_writev(getpid(), &here, 1, &there, 1, 0) :
+				  process_vm_readv(getpid(), &there, 1, &here, 1, 0);
 		if (n <= 0)
 			return false;
 		to += (uint64_t)n;
@@ -477,8 +478,8 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		/* may be before the room's beginning; then there is no room, either */
 		next = s->offset + (address - s->start) - (address - start);
 		if (known && next != *offset) {
-			say("cannot register 0x%llx bytes at 0x%llx: parts of it were registered before, and are not in one piece in the "
-			    "device's memory", (ull)(end - start), (ull)start);
+			say("cannot register 0x%llx bytes at 0x%llx: parts of it were registered before, and are not in one piece in "
+			    "the device's memory", (ull)(end - start), (ull)start);
 			return refuse(EOPNOTSUPP);
 		}
 		*offset = next;
@@ -486,8 +487,8 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 	}
 	if (!known) {
 		if (!find_room(start, end - start, whole, offset)) {
-			say("cannot register 0x%llx bytes at 0x%llx: there is no room for 0x%llx in one piece in the device's memory, of "
-			    "which there are 0x%llx", (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
+			say("cannot register 0x%llx bytes at 0x%llx: there is no room for 0x%llx in one piece in the device's memory, "
+			    "of which there are 0x%llx", (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ start, end, *offset, 1, true };
@@ -498,8 +499,8 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		if (span_at(address))
 			continue;
 		if (!take_room(*offset + (address - start), border - address, &next)) {
-			say("cannot register 0x%llx bytes at 0x%llx: a part of it was registered before, and what is beside that in the "
-			    "device's memory is taken", (ull)(end - start), (ull)start);
+			say("cannot register 0x%llx bytes at 0x%llx: a part of it was registered before, and what is beside that in "
+			    "the device's memory is taken", (ull)(end - start), (ull)start);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ address, border, *offset + (address - start), 1, true };
@@ -569,7 +570,8 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 		return refuse(ENOMEM);
 	n = find_vmas(start, end, vmas);
 	if (n < 0) {
-		say("cannot register 0x%zx bytes at 0x%llx: cannot read /proc/self/maps: %s", length, (ull)address, strerror(errno));
+		say("cannot register 0x%zx bytes at 0x%llx: cannot read /proc/self/maps: %s", length, (ull)address,
+		    strerror(errno));
 		return ANSWER_REFUSE;
 	}
 	answer = look(start, end, access, *vmas, n);
@@ -611,8 +613,8 @@ static struct ibv_mr *register_region(struct ibv_pd *pd, void *addr, size_t leng
 	case ANSWER_MOVED:
 		mr = real.reg_dmabuf_mr(pd, offset, length, iova, room.fd, (int)(access & ACCESS_KNOWN));
 		if (!mr)
-			say("cannot register the dma-buf in place of 0x%zx bytes at 0x%llx, with access 0x%x (ibv_reg_dmabuf_mr): %s",
-			    length, (ull)address, access, strerror(errno));
+			say("cannot register the dma-buf in place of 0x%zx bytes at 0x%llx, with access 0x%x "
+			    "(ibv_reg_dmabuf_mr): %s", length, (ull)address, access, strerror(errno));
 		break;
 	}
 	if (!mr) {
