@@ -105,6 +105,31 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 	return ret;
 }
 
+int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why, size_t n)
+{
+	const char *plus = strchr(text, '+'), *end = plus ? plus : text + strlen(text);
+	const char *colon = memrchr(text, ':', (size_t)(end - text));
+	uint64_t number = 0, from = 0;
+
+	/* only an address of a function has a dot, and without one, the colon is the address's own */
+	if (!colon || !memchr(text, '.', (size_t)(colon - text))) {
+		snprintf(why, n, "'%.40s' is no BAR: BDF:BAR is right, as in 0000:01:00.0:2, or BDF:BAR+OFFSET", text);
+		return -EINVAL;
+	}
+	if (parse_span(colon + 1, (size_t)(end - colon - 1), &number, why, n) ||
+	    (plus && parse_span(plus + 1, strlen(plus + 1), &from, why, n)))
+		return -EINVAL;
+	if (number >= PB_BARS) {
+		snprintf(why, n, "'%.40s' is no BAR: a PCI function has BARs 0 to %d", text, PB_BARS - 1);
+		return -ERANGE;
+	}
+	memcpy(bdf, text, (size_t)(colon - text));
+	bdf[colon - text] = '\0';
+	*bar = (unsigned int)number;
+	*offset = from;
+	return 0;
+}
+
 int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room, unsigned int *count, char *why, size_t n)
 {
 	static const enum pb_memattr named[] = { PB_NC, PB_WC, PB_WB };

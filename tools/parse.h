@@ -24,4 +24,7 @@ int pbt_parse_bytes(const char *text, uint8_t *bytes, size_t *count, char *why, 
 /* OFFSET:LENGTH, both of them numbers; whether they are aligned and inside a BAR is for the library to say */
 int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t n);
 
+/* BDF:BAR, and optionally +OFFSET; whether there is such a device is for the library to say. @bdf has room for all of @text. */
+int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why, size_t n);
+
 #endif

@@ -22,6 +22,7 @@ enum option_value {
 	OPT_MEMATTR,
 	OPT_COUNT,
 	OPT_TIMEOUT,
+	OPT_BAR,
 	/* those from here on belong to no command in particular */
 	OPT_JSON,
 	OPT_HELP,
@@ -43,6 +44,7 @@ static const struct option options[] = {
 	{ "memattr", required_argument, NULL, OPT_MEMATTR },
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "bar", required_argument, NULL, OPT_BAR },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -115,6 +117,18 @@ static const struct command {
 	  "  --hold           keep the mapping until SIGINT or SIGTERM; tell when it is revoked,\n"
 	  "                   and restore it when that is possible\n"
 	  "  -- CMD           run CMD, with PEERBAR_IOVA, PEERBAR_LENGTH and PEERBAR_FD set\n" },
+	{ "run", cmd_run, BIT(OPT_BAR) | BIT(OPT_FD) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) | BIT(OPT_MEMATTR), true,
+	  "Usage: peerbar run --bar BDF:BAR[+OFFSET] [--length N] [--memattr LIST] -- CMD...\n"
+	  "       peerbar run --fd FD|PID:FD [--offset N] [--length N] -- CMD...\n"
+	  "\n"
+	  "Run CMD, unmodified, with the memory that it registers for RDMA in a BAR. It takes\n"
+	  "a device that is bound to peerbar-vfio-pci. peerbar(1) tells what cannot work.\n"
+	  "\n"
+	  "  --bar BDF:BAR[+OFFSET]  the BAR, from OFFSET on\n"
+	  "  --fd FD|PID:FD          a dma-buf, and no BAR\n"
+	  "  --offset N              begin at this offset of the dma-buf\n"
+	  "  --length N              use so much of it; all that follows unless given\n"
+	  "  --memattr LIST          as for 'export'\n" },
 	{ "list", cmd_list, 0, false,
 	  "Usage: peerbar [--json] list\n"
 	  "\n"
@@ -146,6 +160,7 @@ static const char general_help[] =
 	"  query FD|PID:FD...            describe dma-bufs\n"
 	"  map BDF BAR [RANGE...] --into BDF...\n"
 	"                                export, and map for other devices\n"
+	"  run --bar BDF:BAR -- CMD...   run CMD with what it registers for RDMA in a BAR\n"
 	"  peek FD|PID:FD OFFSET LENGTH  print bytes of a dma-buf\n"
 	"  poke FD|PID:FD OFFSET BYTES   write bytes into a dma-buf\n"
 	"  list                          list buffers of peerbar's kernel modules\n"
@@ -212,6 +227,9 @@ static int take_option(struct args *args, int option)
 		return STATUS_OK;
 	case OPT_FD:
 		args->fd = optarg;
+		return STATUS_OK;
+	case OPT_BAR:
+		args->bar = optarg;
 		return STATUS_OK;
 	case OPT_INTO:
 		args->into[args->nr_into++] = optarg;

@@ -28,6 +28,7 @@ struct args {
 	char **command; /* what follows "--"; NULL if there is no "--" */
 	const char *driver;
 	const char *fd;
+	const char *bar;
 	enum pb_memattr memattrs[8]; /* in order of preference */
 	unsigned int nr_memattrs;
 	unsigned int map_flags; /* of enum pb_map_flags */
@@ -49,6 +50,7 @@ int cmd_unbind(const struct args *args);
 int cmd_export(const struct args *args);
 int cmd_query(const struct args *args);
 int cmd_map(const struct args *args);
+int cmd_run(const struct args *args);
 int cmd_peek(const struct args *args);
 int cmd_poke(const struct args *args);
 int cmd_list(const struct args *args);

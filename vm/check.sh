@@ -70,7 +70,7 @@ run_install() {
 	for f in bin/peerbar include/peerbar.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 \
 		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
 		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3 \
-		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h; do
+		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h lib/peerbar/libpeerbar-run.so; do
 		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
 	done
 	# what libibverbs is told to load: the path, with the suffix of its version
@@ -133,6 +133,12 @@ lab_rdma_check() {
 	guest_faults
 	[ "$FAULTS" = 0 ] || { warn "the IOMMU reported $FAULTS faults where none was expected"; rc=1; }
 	return $rc
+}
+
+# lab_perftest_check SECONDS: perftest with buffers in a BAR, by our backend and by 'peerbar run'
+lab_perftest_check() {
+	perftest_ready || return 2
+	lab_rdma_check perftest "$1"
 }
 
 # lab_qemu_check: a virtual machine in the machine, with two of its devices; it boots the stock kernel, which is to report nothing either
@@ -212,7 +218,10 @@ lab_check() {
 		group rdma-tools lab_rdma_check rdma-tools 900
 		# the debug kernel is slow, and what it has to say about the kernel's own device is not asked
 		if [ "$KFLAVOUR" = stock ]; then
+			group perftest lab_perftest_check 1200
 			group pyverbs lab_rdma_check pyverbs 1800
+		elif [ "$LAB_ONLY" = perftest ]; then
+			group perftest lab_perftest_check 2400
 		elif [ "$LAB_ONLY" = pyverbs ]; then
 			group pyverbs lab_rdma_check pyverbs 2400 pb0
 		fi
@@ -221,7 +230,7 @@ lab_check() {
 		group qemu lab_qemu_check 3000
 	fi
 	if [ "$KFLAVOUR" = debug ] && [ -z "$LAB_ONLY" ]; then
-		say 'not on the debug kernel, unless asked for by name: pyverbs, qemu, guest-steps'
+		say 'not on the debug kernel, unless asked for by name: perftest, pyverbs, qemu, guest-steps'
 	fi
 	# where a race is found: with KASAN and lockdep
 	if [ "$KFLAVOUR" = debug ]; then

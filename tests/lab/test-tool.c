@@ -174,6 +174,28 @@ START_TEST(query_an_inherited_buffer)
 }
 END_TEST
 
+/* what 'run' wants; what it does is in vm/perftest */
+START_TEST(run_wants)
+{
+	bind_all();
+	ck_assert_int_eq(run("peerbar run -- true 2>&1"), 2);
+	says("one of them is needed");
+	ck_assert_int_eq(run("peerbar run --bar %s:2 2>&1", lab_bdf(LAB_GPU)), 2);
+	says("needs a command to run");
+	ck_assert_int_eq(run("peerbar run --bar %s -- true 2>&1", lab_bdf(LAB_GPU)), 2);
+	says("is no BAR");
+	ck_assert_int_eq(run("peerbar run --bar %s:2+1 -- true 2>&1", lab_bdf(LAB_GPU)), 1);
+	says("cannot export range 0");
+	ck_assert_int_eq(run("peerbar run --bar %s:2+512M -- true 2>&1", lab_bdf(LAB_GPU)), 1);
+	says("cannot export range 0");
+	ck_assert_int_eq(run("peerbar run --bar %s:2 --offset 4K -- true 2>&1", lab_bdf(LAB_GPU)), 2);
+	says("--offset is for --fd");
+	/* stock vfio-pci has no mmap of dma-bufs */
+	ck_assert_int_eq(run("peerbar run --bar %s:2 -- true 2>&1", lab_bdf(LAB_GPU)), 1);
+	says("peerbar-vfio-pci");
+}
+END_TEST
+
 /* one process holds an exported buffer, others ask about it and map it by PID:FD */
 START_TEST(another_process)
 {
@@ -331,6 +353,7 @@ Suite *tool_suite(void)
 	tcase_add_test(t, bind_and_unbind);
 	tcase_add_test(t, export);
 	tcase_add_test(t, query_an_inherited_buffer);
+	tcase_add_test(t, run_wants);
 	tcase_add_test(t, another_process);
 	tcase_add_test(t, map);
 	tcase_add_test(t, map_is_told_of_a_revocation);

@@ -1120,6 +1120,28 @@ START_TEST(ranges)
 }
 END_TEST
 
+START_TEST(bars)
+{
+	static const char *const bad[] = { "", ":", "0000:01:00.0", "01:00.0", "0000:01:00.0:", "0000:01:00.0:6", "0000:01:00.0:-1",
+					   "0000:01:00.0:2+", "0000:01:00.0:2+x", "0000:01:00.0:2:1M", "5:2", "+1M" };
+	unsigned int bar = 0;
+	uint64_t offset = 1;
+	char bdf[40], why[200];
+	size_t i;
+
+	ck_assert(!pbt_parse_bar("0000:01:00.0:2", bdf, &bar, &offset, why, sizeof(why)));
+	ck_assert_str_eq(bdf, "0000:01:00.0");
+	ck_assert_uint_eq(bar, 2);
+	ck_assert_uint_eq(offset, 0);
+	ck_assert(!pbt_parse_bar("01:00.0:5+16M", bdf, &bar, &offset, why, sizeof(why)));
+	ck_assert_str_eq(bdf, "01:00.0");
+	ck_assert_uint_eq(bar, 5);
+	ck_assert_uint_eq(offset, 16 << 20);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(pbt_parse_bar(bad[i], bdf, &bar, &offset, why, sizeof(why)) < 0, "'%s' was taken for a BAR", bad[i]);
+}
+END_TEST
+
 START_TEST(memattrs)
 {
 	static const char *const bad[] = { "", ",", "wc,", ",wc", "wx", "wc nc", "0x100000000", "-1", "wcnc" };
@@ -1203,6 +1225,7 @@ int main(void)
 	tcase_add_test(t, numbers_good);
 	tcase_add_test(t, numbers_bad);
 	tcase_add_test(t, ranges);
+	tcase_add_test(t, bars);
 	tcase_add_test(t, memattrs);
 	tcase_add_test(t, bytes);
 	tcase_add_test(t, link_names);
