@@ -218,20 +218,22 @@ lab_check() {
 		group rdma-tools lab_rdma_check rdma-tools 900
 		# the debug kernel is slow, and what it has to say about the kernel's own device is not asked
 		if [ "$KFLAVOUR" = stock ]; then
-			group perftest lab_perftest_check 1200
 			group pyverbs lab_rdma_check pyverbs 1800
-		elif [ "$LAB_ONLY" = perftest ]; then
-			group perftest lab_perftest_check 2400
 		elif [ "$LAB_ONLY" = pyverbs ]; then
 			group pyverbs lab_rdma_check pyverbs 2400 pb0
+		fi
+		# the library's and perftest's business more than the kernel's, and five minutes
+		if [ "$LAB_ONLY" = perftest ]; then
+			group perftest lab_perftest_check 2400
 		fi
 	fi
 	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = qemu ]; then
 		group qemu lab_qemu_check 3000
 	fi
-	if [ "$KFLAVOUR" = debug ] && [ -z "$LAB_ONLY" ]; then
-		say 'not on the debug kernel, unless asked for by name: perftest, pyverbs, qemu, guest-steps'
-	fi
+	case $KFLAVOUR,$LAB_ONLY in
+	stock,) say 'not in the check, unless asked for by name: perftest' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, pyverbs, qemu, guest-steps' ;;
+	esac
 	# where a race is found: with KASAN and lockdep
 	if [ "$KFLAVOUR" = debug ]; then
 		group races lab_races_check
