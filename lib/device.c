@@ -187,12 +187,15 @@ static void find_capabilities(struct pb_device *device)
 	}
 }
 
-/* a device that is not open yet */
-static int new_device(struct pb_iommu *iommu, const struct pb_pci_function *f, struct pb_device **device, struct pb_error *err)
+/* a device that is not open yet, and what sysfs says of the function */
+static int new_device(struct pb_iommu *iommu, const char *bdf, struct pb_pci_function *f, struct pb_device **device, struct pb_error *err)
 {
 	struct pb_device *new;
-	int i;
+	int i, ret;
 
+	ret = pb_pci_get(bdf, f, err);
+	if (ret)
+		return ret;
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return pb_fail_errno(err, ENOMEM, "cannot open %s", f->bdf);
@@ -228,10 +231,7 @@ int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **d
 	struct pb_device *new;
 	int ret;
 
-	ret = pb_pci_get(bdf, &f, err);
-	if (ret)
-		return ret;
-	ret = new_device(iommu, &f, &new, err);
+	ret = new_device(iommu, bdf, &f, &new, err);
 	if (ret)
 		return ret;
 	ret = open_cdev(new, &f, err);
@@ -253,10 +253,7 @@ int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb
 	struct pb_device *new;
 	int ret;
 
-	ret = pb_pci_get(bdf, &f, err);
-	if (ret)
-		return ret;
-	ret = new_device(iommu, &f, &new, err);
+	ret = new_device(iommu, bdf, &f, &new, err);
 	if (ret)
 		return ret;
 	new->borrowed = true;

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/iommufd.h>
+#include <linux/pci_regs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -278,4 +279,18 @@ int count_attachments(struct pb_buffer *buffer)
 	}
 	fclose(f);
 	return n;
+}
+
+uint8_t find_capability(struct pb_device *device, uint8_t id)
+{
+	uint8_t at, cap[2];
+
+	ok(pb_device_read(device, PB_REGION_CONFIG, PCI_CAPABILITY_LIST, &at, 1, &err));
+	while (at) {
+		ok(pb_device_read(device, PB_REGION_CONFIG, at, cap, 2, &err));
+		if (cap[0] == id)
+			return at;
+		at = cap[1];
+	}
+	ck_abort_msg("the device has no capability 0x%x", id);
 }

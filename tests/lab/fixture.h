@@ -57,6 +57,9 @@ unsigned int faults_since(unsigned int before, const char *why);
 void stranger_maps(void *p, uint64_t length, uint64_t iova);
 void stranger_unmaps(uint64_t iova, uint64_t length);
 
+/* where a capability is in configuration space; it is there */
+uint8_t find_capability(struct pb_device *device, uint8_t id);
+
 /* descriptors to another process */
 int socketpair_cloexec(int sockets[2]);
 void send_fd(int socket, int fd);

@@ -400,26 +400,11 @@ START_TEST(resets)
 }
 END_TEST
 
-static unsigned int find_capability(struct pb_device *device, uint8_t id)
-{
-	uint8_t at, cap[2];
-
-	ok(pb_device_read(device, PB_REGION_CONFIG, PCI_CAPABILITY_LIST, &at, 1, &err));
-	while (at) {
-		ok(pb_device_read(device, PB_REGION_CONFIG, at, cap, 2, &err));
-		if (cap[0] == id)
-			return at;
-		at = cap[1];
-	}
-	return 0;
-}
-
 START_TEST(asleep)
 {
 	unsigned int pm = find_capability(cmb.device, PCI_CAP_ID_PM);
 	uint8_t d3 = 3, d0 = 0;
 
-	ck_assert_uint_gt(pm, 0);
 	place(&cmb, SPACE);
 	reaches(SPACE, &cmb, 0);
 	ok(pb_guest_set_power(cmb.guest_device, false, &err));
@@ -467,7 +452,6 @@ START_TEST(trapped_pages)
 	ok(pb_guest_set_bar(vga.guest_device, 0, SPACE + GIB + 0x300, &err));
 	faults_at(SPACE + GIB);
 	/* the MSI-X table is found */
-	ck_assert_uint_gt(msix, 0);
 	ok(pb_device_read(cmb.device, PB_REGION_CONFIG, msix + PCI_MSIX_TABLE, &table, 4, &err));
 	ok(pb_guest_set_bar(cmb.guest_device, table & PCI_MSIX_TABLE_BIR, SPACE + 2 * GIB, &err));
 	guest_decoding(&cmb, true);

@@ -197,21 +197,6 @@ START_TEST(hot_reset)
 }
 END_TEST
 
-/* offset of a capability in configuration space */
-static uint8_t find_capability(struct pb_device *device, uint8_t id)
-{
-	uint8_t at, cap[2];
-
-	ok(pb_device_read(device, PB_REGION_CONFIG, PCI_CAPABILITY_LIST, &at, 1, &err));
-	while (at) {
-		ok(pb_device_read(device, PB_REGION_CONFIG, at, cap, 2, &err));
-		if (cap[0] == id)
-			return at;
-		at = cap[1];
-	}
-	ck_abort_msg("the device has no capability 0x%x", id);
-}
-
 /* the memory of an NVMe, which can be put to sleep */
 START_TEST(d3hot)
 {
