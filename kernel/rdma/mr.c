@@ -336,10 +336,47 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 	return offset ? pb_mr_add_segment(mr, start, begin, next - begin) : -EINVAL;
 }
 
-static int pb_mr_map(struct pb_mr *mr)
+/* A piece for every range that the exporter names, from @offset on; it holds for as long as the DMA addresses do. */
+static int pb_mr_map_chunks(struct pb_mr *mr, const struct peerbar_chunk *chunks, size_t nr_chunks, u64 offset)
 {
-	int ret = pb_mr_map_runs(mr);
+	u64 left = PAGE_ALIGN(mr->first + mr->length), at = 0, len;
+	const struct phys_vec *addr, *end;
+	size_t i;
+	int ret;
 
+	for (i = 0; i < nr_chunks; i++) {
+		end = chunks[i].addrs + chunks[i].nr_addrs;
+		for (addr = chunks[i].addrs; addr < end && left; addr++) {
+			if (offset >= addr->len) {
+				offset -= addr->len;
+				continue;
+			}
+			len = min(addr->len - offset, left);
+			ret = pb_mr_add_segment(mr, at, addr->paddr + offset, len);
+			if (ret)
+				return ret;
+			at += len;
+			left -= len;
+			offset = 0;
+		}
+	}
+	return left || !at ? -EINVAL : 0;
+}
+
+/* @offset: where the first page is in the dma-buf. Who exports with peerbar names the ranges; of others, the IOMMU is asked. */
+static int pb_mr_map(struct pb_mr *mr, struct dma_buf_attachment *attach, u64 offset)
+{
+	struct peerbar_chunk *chunks;
+	size_t nr_chunks;
+	int ret;
+
+	ret = peerbar_dma_buf_get_chunks(attach, &chunks, &nr_chunks);
+	if (!ret) {
+		ret = pb_mr_map_chunks(mr, chunks, nr_chunks, offset);
+		peerbar_chunks_free(chunks, nr_chunks);
+	} else if (ret == -EOPNOTSUPP) {
+		ret = pb_mr_map_runs(mr);
+	}
 	if (ret)
 		pb_mr_unmap(mr);
 	return ret;
@@ -421,7 +458,7 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 	mr->umem = &umem->umem;
 	mr->first = offset_in_page(offset);
 	/* the descriptor may stand for another dma-buf by now, which was not looked at */
-	ret = umem->attach->dmabuf == dmabuf ? pb_mr_map(mr) : -EBADF;
+	ret = umem->attach->dmabuf == dmabuf ? pb_mr_map(mr, umem->attach, offset - mr->first) : -EBADF;
 	if (ret)
 		goto err_umem;
 	ib_umem_dmabuf_set_revoke_locked(umem, pb_mr_revoked, mr);
