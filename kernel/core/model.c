@@ -196,6 +196,22 @@ void peerbar_chunks_free(struct peerbar_chunk *chunks, size_t nr_chunks)
 }
 EXPORT_SYMBOL_GPL(peerbar_chunks_free);
 
+void __iomem *peerbar_dma_buf_iomem(struct dma_buf_attachment *attach, u64 offset)
+{
+	struct peerbar_buffer *buf = peerbar_attached_buffer(attach);
+	const struct peerbar_range *range;
+	void __iomem *io;
+
+	if (IS_ERR(buf) || !buf->info.mmio || !buf->info.ops->iomem)
+		return NULL;
+	range = peerbar_range_at(buf, offset);
+	if (!range)
+		return NULL;
+	io = buf->info.ops->iomem(buf, range - buf->ranges);
+	return io ? io + (offset - range->offset) : NULL;
+}
+EXPORT_SYMBOL_GPL(peerbar_dma_buf_iomem);
+
 int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsigned int max_order, unsigned long *pfn,
 			    unsigned int *order)
 {

@@ -46,6 +46,8 @@ struct peerbar_range {
  * @map: reservation lock held, entered. As map_dma_buf of &struct dma_buf_ops; without it the core maps the ranges.
  * @unmap: reservation lock held. The other end of @map.
  * @release: no lock held. The last reference to the buffer is gone; nothing of ours is called any more.
+ * @iomem: reservation lock held, entered. For device memory: where the kernel reaches the range of that number, if the exporter
+ *	keeps it mapped for as long as the buffer is not revoked; NULL if it does not.
  * @memattr_supported: whether mmap with this attribute is possible; without it only the default is.
  */
 struct peerbar_backing_ops {
@@ -58,6 +60,7 @@ struct peerbar_backing_ops {
 	void (*unmap)(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
 		      enum dma_data_direction dir);
 	void (*release)(struct peerbar_buffer *buf);
+	void __iomem *(*iomem)(struct peerbar_buffer *buf, unsigned int range);
 	bool (*memattr_supported)(struct peerbar_buffer *buf, u32 memattr);
 };
 
@@ -311,6 +314,16 @@ struct peerbar_chunk {
  */
 int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks, size_t *nr_chunks);
 void peerbar_chunks_free(struct peerbar_chunk *chunks, size_t nr_chunks);
+
+/**
+ * peerbar_dma_buf_iomem() - where the kernel reaches device memory, for importers that copy
+ * @attach: as above
+ * @offset: bytes
+ *
+ * Return: the address of the byte at @offset, with what follows it in its range, for as long as what the chunks say; NULL if the
+ * exporter does not keep it mapped, or there is no such byte: whoever needs it maps the physical range.
+ */
+void __iomem *peerbar_dma_buf_iomem(struct dma_buf_attachment *attach, u64 offset);
 
 /**
  * peerbar_dma_buf_get_pfn() - the page frame at an offset, with as many neighbours as fit

@@ -269,15 +269,15 @@ static void pb_mr_unmap(struct pb_mr *mr)
 	unsigned int i;
 
 	for (i = 0; i < mr->nr; i++)
-		if (mr->segments[i].mmio)
+		if (mr->segments[i].mapped)
 			iounmap(mr->segments[i].io);
 	kvfree(mr->segments);
 	mr->segments = NULL;
 	mr->nr = 0;
 }
 
-/* physically contiguous memory, as a piece that the CPU can address */
-static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, size_t len)
+/* physically contiguous memory, as a piece that the CPU can address; @io: where it is mapped already, or NULL */
+static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, size_t len, void __iomem *io)
 {
 	struct pb_segment *seg = mr->segments;
 
@@ -291,9 +291,10 @@ static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, siz
 	seg += mr->nr;
 	seg->offset = offset;
 	seg->len = len;
-	seg->mmio = !pfn_valid(PHYS_PFN(phys)) || !page_is_ram(PHYS_PFN(phys));
+	seg->mmio = io || !pfn_valid(PHYS_PFN(phys)) || !page_is_ram(PHYS_PFN(phys));
+	seg->mapped = seg->mmio && !io;
 	if (seg->mmio)
-		seg->io = ioremap(phys, len);
+		seg->io = io ?: ioremap(phys, len);
 	else
 		seg->va = phys_to_virt(phys);
 	if (!seg->va)
@@ -325,7 +326,7 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 				next += PAGE_SIZE;
 				continue;
 			}
-			ret = offset ? pb_mr_add_segment(mr, start, begin, next - begin) : 0;
+			ret = offset ? pb_mr_add_segment(mr, start, begin, next - begin, NULL) : 0;
 			if (ret)
 				return ret;
 			start = offset;
@@ -333,13 +334,14 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 			next = phys + PAGE_SIZE;
 		}
 	}
-	return offset ? pb_mr_add_segment(mr, start, begin, next - begin) : -EINVAL;
+	return offset ? pb_mr_add_segment(mr, start, begin, next - begin, NULL) : -EINVAL;
 }
 
 /* A piece for every range that the exporter names, from @offset on; it holds for as long as the DMA addresses do. */
-static int pb_mr_map_chunks(struct pb_mr *mr, const struct peerbar_chunk *chunks, size_t nr_chunks, u64 offset)
+static int pb_mr_map_chunks(struct pb_mr *mr, struct dma_buf_attachment *attach, const struct peerbar_chunk *chunks,
+			    size_t nr_chunks, u64 offset)
 {
-	u64 left = PAGE_ALIGN(mr->first + mr->length), at = 0, len;
+	u64 left = PAGE_ALIGN(mr->first + mr->length), begin = offset, at = 0, len;
 	const struct phys_vec *addr, *end;
 	size_t i;
 	int ret;
@@ -352,7 +354,7 @@ static int pb_mr_map_chunks(struct pb_mr *mr, const struct peerbar_chunk *chunks
 				continue;
 			}
 			len = min(addr->len - offset, left);
-			ret = pb_mr_add_segment(mr, at, addr->paddr + offset, len);
+			ret = pb_mr_add_segment(mr, at, addr->paddr + offset, len, peerbar_dma_buf_iomem(attach, begin + at));
 			if (ret)
 				return ret;
 			at += len;
@@ -372,7 +374,7 @@ static int pb_mr_map(struct pb_mr *mr, struct dma_buf_attachment *attach, u64 of
 
 	ret = peerbar_dma_buf_get_chunks(attach, &chunks, &nr_chunks);
 	if (!ret) {
-		ret = pb_mr_map_chunks(mr, chunks, nr_chunks, offset);
+		ret = pb_mr_map_chunks(mr, attach, chunks, nr_chunks, offset);
 		peerbar_chunks_free(chunks, nr_chunks);
 	} else if (ret == -EOPNOTSUPP) {
 		ret = pb_mr_map_runs(mr);

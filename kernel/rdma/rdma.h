@@ -151,6 +151,7 @@ struct pb_segment {
 		void __iomem *io;
 	};
 	bool mmio;
+	bool mapped; /* by us */
 };
 
 /**

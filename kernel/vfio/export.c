@@ -177,6 +177,17 @@ static void peerbar_vfio_release(struct peerbar_buffer *buf)
 	peerbar_vfio_free(vbuf);
 }
 
+/* The core has all BARs mapped while the device is open, and when it is closed, buffers are dead before these mappings go. */
+static void __iomem *peerbar_vfio_iomem(struct peerbar_buffer *buf, unsigned int range)
+{
+	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+	void __iomem *bar = vbuf->device->core.barmap[vbuf->bar];
+
+	if (IS_ERR_OR_NULL((__force void *)bar))
+		return NULL;
+	return bar + (buf->ranges[range].paddr - pci_resource_start(vbuf->pdev, vbuf->bar));
+}
+
 static const struct peerbar_backing_ops peerbar_vfio_overlay_ops = {
 	.prepare = peerbar_vfio_prepare,
 	.enter = peerbar_vfio_enter,
@@ -185,6 +196,7 @@ static const struct peerbar_backing_ops peerbar_vfio_overlay_ops = {
 	.map = peerbar_vfio_map,
 	.unmap = peerbar_vfio_unmap,
 	.release = peerbar_vfio_release,
+	.iomem = peerbar_vfio_iomem,
 	.memattr_supported = peerbar_vfio_memattr_supported,
 };
 
@@ -332,7 +344,8 @@ struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const
 	};
 	struct peerbar_buffer *buf;
 
-	snprintf(name, sizeof(name), "%s/BAR%u", pci_name(vbuf->pdev), ranges->region);
+	vbuf->bar = ranges->region;
+	snprintf(name, sizeof(name), "%s/BAR%u", pci_name(vbuf->pdev), vbuf->bar);
 	buf = peerbar_buffer_create(&info);
 	if (IS_ERR(buf))
 		return buf;

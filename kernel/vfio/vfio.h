@@ -66,6 +66,7 @@ struct peerbar_vfio_device {
  *	read it
  * @node: in @device->buffers
  * @pdev: its PCI function, held
+ * @bar: of which it is a part
  * @core: in local.c, the core's device, whose registration is held; otherwise NULL
  * @inner: the core's dma-buf below ours, whose reservation object ours shares; NULL in local.c
  * @attach_lock: makes @attach
@@ -80,6 +81,7 @@ struct peerbar_vfio_buffer {
 	struct peerbar_vfio_device *device;
 	struct list_head node;
 	struct pci_dev *pdev;
+	unsigned int bar;
 	struct vfio_pci_core_device *core;
 	struct dma_buf *inner;
 	struct mutex attach_lock; /* makes @attach */
