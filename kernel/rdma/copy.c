@@ -190,6 +190,8 @@ static void pb_copy_piece(struct pb_piece *dst, struct pb_piece *src, size_t len
 		pb_to_mmio(dst->io, src->va, len);
 	else if (src->mmio)
 		pb_from_mmio(dst->va, src->io, len);
+	else if (dst->va >= src->va + len || src->va >= dst->va + len)
+		memcpy(dst->va, src->va, len);
 	else if (dst->va != src->va)
 		memmove(dst->va, src->va, len);
 }
