@@ -5,9 +5,11 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/dma-resv.h>
+#include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "core.h"
@@ -62,6 +64,11 @@ static int peerbar_fill_query(struct dma_buf *dmabuf, struct peerbar_query *quer
 	query->model = peerbar_dma_buf_model(dmabuf, &declared);
 	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) | (dmabuf->ops->mmap ? PEERBAR_QUERY_MMAP : 0);
 	query->length = dmabuf->size;
+	query->inode = file_inode(dmabuf->file)->i_ino;
+	strscpy(query->exporter, dmabuf->exp_name);
+	scoped_guard(spinlock, &dmabuf->name_lock)
+		if (dmabuf->name)
+			strscpy(query->name, dmabuf->name);
 	if (buf) {
 		query->flags |= PEERBAR_QUERY_OURS;
 		query->id = buf->id;

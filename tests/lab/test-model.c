@@ -57,6 +57,9 @@ START_TEST(of_our_buffers)
 	ck_assert(q.flags & PEERBAR_QUERY_MMAP);
 	ck_assert_uint_eq(q.length, PAGE);
 	ck_assert_uint_ne(q.id, 0);
+	ck_assert_uint_eq(q.inode, pb_buffer_id(buffer));
+	ck_assert_str_eq(q.exporter, "peerbar_vfio_pci");
+	ck_assert_msg(strstr(q.name, lab_bdf(LAB_GPU)) && strstr(q.name, "BAR2"), "its name is '%s'", q.name);
 	/* revoked or dead, it is what it was */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, true);

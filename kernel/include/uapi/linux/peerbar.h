@@ -86,6 +86,9 @@ struct peerbar_info {
  * @faults: how many page faults its mappings took, by the size of the entry: a page, 2 MiB (PMD), 1 GiB (PUD).
  *	A fault of a write-combining mapping makes all pages of its 2 MiB, and counts as one of the first
  * @revocations: how often its memory was taken away; 0 without PEERBAR_QUERY_OURS
+ * @inode: the dma-buf's number, as fstat() tells it
+ * @exporter: the name of its exporter, with a 0 at the end, as /proc/PID/fdinfo tells it
+ * @name: the name that somebody gave it with DMA_BUF_SET_NAME, any bytes, with a 0 at the end
  */
 struct peerbar_query {
 	__u32 size;
@@ -100,6 +103,9 @@ struct peerbar_query {
 	__aligned_u64 id;
 	__aligned_u64 faults[3];
 	__aligned_u64 revocations;
+	__aligned_u64 inode;
+	char exporter[64];
+	char name[32];
 };
 
 #define PEERBAR_QUERY_OURS	0x1	/* exported through peerbar */
