@@ -278,6 +278,9 @@ void pb_mapping_forget_event(struct pb_mapping *mapping)
 {
 	struct pb_ioas *ioas = mapping->ioas;
 
+	/* whoever calls this sees to it that nobody queues it */
+	if (!mapping->queued)
+		return;
 	pthread_mutex_lock(&ioas->events_lock);
 	if (mapping->queued) {
 		TAILQ_REMOVE(&ioas->revoked, mapping, in_revoked);

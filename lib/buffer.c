@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "internal.h"
 #include "uapi.h"
@@ -28,9 +29,19 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 	if (dmabuf->fd >= 0)
 		close(dmabuf->fd);
 	pb_origin_put(dmabuf->origin);
-	free(dmabuf->ranges);
-	free(dmabuf->pieces);
+	if (dmabuf->ranges != &dmabuf->only_range)
+		free(dmabuf->ranges);
+	if (dmabuf->pieces != &dmabuf->only_piece)
+		free(dmabuf->pieces);
 	free(dmabuf);
+}
+
+/* a buffer that iommufd maps as it is */
+static void only_piece(struct pb_dmabuf *dmabuf)
+{
+	dmabuf->only_piece = (struct pb_piece){ .fd = dmabuf->fd, .size = dmabuf->info.size };
+	dmabuf->pieces = &dmabuf->only_piece;
+	dmabuf->nr_pieces = 1;
 }
 
 /* ---- export ---- */
@@ -83,12 +94,14 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 	struct vfio_device_feature_dma_buf *request;
 	struct vfio_device_feature *feature;
 	size_t size = sizeof(*feature) + sizeof(*request) + (size_t)nr_ranges * sizeof(request->dma_ranges[0]);
+	uint64_t room[16]; /* for a few ranges */
 	unsigned int i;
 	int fd;
 
-	feature = calloc(1, size);
+	feature = size <= sizeof(room) ? (void *)room : malloc(size);
 	if (!feature)
 		return pb_fail_errno(err, ENOMEM, "cannot export BAR %u of %s", bar, device->bdf);
+	memset(feature, 0, size);
 	feature->argsz = (uint32_t)size;
 	feature->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
 	request = (void *)feature->data;
@@ -100,7 +113,8 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 		request->dma_ranges[i].length = ranges[i].length;
 	}
 	fd = pb_ioctl(device->fd, VFIO_DEVICE_FEATURE, feature);
-	free(feature);
+	if (feature != (void *)room)
+		free(feature);
 	switch (fd) {
 	case -ENOTTY:
 	case -EOPNOTSUPP:
@@ -122,15 +136,13 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 {
 	unsigned int i;
 
+	if (dmabuf->nr_ranges == 1) {
+		only_piece(dmabuf);
+		return 0;
+	}
 	dmabuf->pieces = calloc(dmabuf->nr_ranges, sizeof(*dmabuf->pieces));
 	if (!dmabuf->pieces)
 		return pb_fail_errno(err, ENOMEM, "cannot export BAR %d of %s", dmabuf->info.bar, device->bdf);
-	if (dmabuf->nr_ranges == 1) {
-		dmabuf->pieces[0].fd = dmabuf->fd;
-		dmabuf->pieces[0].size = dmabuf->ranges[0].length;
-		dmabuf->nr_pieces = 1;
-		return 0;
-	}
 	for (i = 0; i < dmabuf->nr_ranges; i++) {
 		int fd = export_fd(device, (unsigned int)dmabuf->info.bar, &dmabuf->ranges[i], 1, err);
 
@@ -145,6 +157,26 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 		dmabuf->pieces[i].size = dmabuf->ranges[i].length;
 	}
 	dmabuf->nr_pieces = dmabuf->nr_ranges;
+	return 0;
+}
+
+/* The first one of a device is asked about; those that follow differ in size and number. */
+static int identify_export(struct pb_dmabuf *dmabuf, struct pb_device *device, struct pb_error *err)
+{
+	struct pb_buffer_info *info = &dmabuf->info;
+	uint64_t size = 0;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < dmabuf->nr_ranges; i++)
+		size += dmabuf->ranges[i].length;
+	if (pb_origin_kind(device->origin, size, info))
+		return 0;
+	ret = pb_identify(device->origin, dmabuf->fd, dmabuf->fd, info, err);
+	if (ret)
+		return ret;
+	atomic_store(&dmabuf->id, info->id);
+	pb_origin_learn(device->origin, info);
 	return 0;
 }
 
@@ -179,7 +211,7 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 	atomic_init(&dmabuf->refs, 1);
 	dmabuf->origin = pb_origin_get(device->origin);
 	dmabuf->fd = -1;
-	dmabuf->ranges = reallocarray(NULL, nr_ranges, sizeof(*ranges));
+	dmabuf->ranges = nr_ranges == 1 ? &dmabuf->only_range : reallocarray(NULL, nr_ranges, sizeof(*ranges));
 	if (!dmabuf->ranges) {
 		ret = pb_fail_errno(err, ENOMEM, "cannot export BAR %u of %s", bar, device->bdf);
 		goto err_put;
@@ -191,15 +223,16 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 	if (ret < 0)
 		goto err_put;
 	dmabuf->fd = ret;
-	ret = pb_identify(dmabuf->fd, dmabuf->fd, &dmabuf->info, err);
+	ret = identify_export(dmabuf, device, err);
 	if (ret)
 		goto err_put;
 	dmabuf->info.bar = (int)bar;
 	memcpy(dmabuf->info.bdf, device->bdf, sizeof(dmabuf->info.bdf));
-	/* for people who look at /proc or debugfs, unless the driver thought of them; nothing depends on it */
-	snprintf(name, sizeof(name), "%s BAR %u", device->bdf, bar);
-	if (!dmabuf->info.name[0])
+	/* for people who look at /proc or debugfs, which peerbar's driver thinks of; nothing depends on it */
+	if (!dmabuf->info.managed) {
+		snprintf(name, sizeof(name), "%s BAR %u", device->bdf, bar);
 		pb_ioctl(dmabuf->fd, DMA_BUF_SET_NAME_B, name);
+	}
 	ret = export_pieces(dmabuf, device, err);
 	if (ret)
 		goto err_put;
@@ -228,18 +261,16 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 		goto err_put;
 	}
-	ret = pb_identify(dmabuf->fd, fd, &dmabuf->info, err);
-	if (ret)
-		goto err_put;
 	dmabuf->origin = pb_origin_new("");
-	dmabuf->pieces = calloc(1, sizeof(*dmabuf->pieces));
-	if (!dmabuf->origin || !dmabuf->pieces) {
+	if (!dmabuf->origin) {
 		ret = pb_fail_errno(err, ENOMEM, "cannot take descriptor %d as a buffer", fd);
 		goto err_put;
 	}
-	dmabuf->nr_pieces = 1;
-	dmabuf->pieces[0].fd = dmabuf->fd;
-	dmabuf->pieces[0].size = dmabuf->info.size;
+	ret = pb_identify(dmabuf->origin, dmabuf->fd, fd, &dmabuf->info, err);
+	if (ret)
+		goto err_put;
+	atomic_store(&dmabuf->id, dmabuf->info.id);
+	only_piece(dmabuf);
 	ret = new_buffer(dmabuf, buffer, err);
 	if (ret)
 		goto err_put;
@@ -263,7 +294,7 @@ int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struc
 	int ret;
 
 	/* much may have changed since it was made */
-	ret = pb_identify(dmabuf->fd, dmabuf->fd, info, err);
+	ret = pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, info, err);
 	if (ret)
 		return ret;
 	info->bar = dmabuf->info.bar;
@@ -285,7 +316,15 @@ unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *r
 
 uint64_t pb_buffer_id(const struct pb_buffer *buffer)
 {
-	return buffer->dmabuf->info.id;
+	struct pb_dmabuf *dmabuf = buffer->dmabuf;
+	uint64_t id = atomic_load(&dmabuf->id);
+	struct stat st;
+
+	if (!id && !fstat(dmabuf->fd, &st)) {
+		id = st.st_ino;
+		atomic_store(&dmabuf->id, id);
+	}
+	return id;
 }
 
 uint64_t pb_buffer_size(const struct pb_buffer *buffer)

@@ -16,6 +16,7 @@ struct pb_origin *pb_origin_new(const char *bdf)
 	if (!origin)
 		return NULL;
 	atomic_init(&origin->refs, 1);
+	atomic_init(&origin->peerbar, -1);
 	pthread_mutex_init(&origin->lock, NULL);
 	LIST_INIT(&origin->mappings);
 	snprintf(origin->bdf, sizeof(origin->bdf), "%s", bdf);
@@ -32,18 +33,39 @@ void pb_origin_put(struct pb_origin *origin)
 {
 	if (!origin || atomic_fetch_sub(&origin->refs, 1) > 1)
 		return;
+	if (atomic_load(&origin->peerbar) >= 0)
+		close(atomic_load(&origin->peerbar));
 	pthread_mutex_destroy(&origin->lock);
 	free(origin);
 }
 
-uint64_t pb_origin_revocations(struct pb_origin *origin)
+bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info)
 {
-	uint64_t n;
+	bool known;
 
 	pthread_mutex_lock(&origin->lock);
-	n = origin->revocations;
+	known = origin->known;
+	if (known)
+		*info = origin->kind;
 	pthread_mutex_unlock(&origin->lock);
-	return n;
+	info->size = size;
+	return known;
+}
+
+void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info)
+{
+	pthread_mutex_lock(&origin->lock);
+	/* not what is only this one's */
+	origin->kind = (struct pb_buffer_info){ .model = info->model, .basis = info->basis, .asked = info->asked, .mappable = info->mappable,
+						.managed = info->managed, .counted = info->counted, .bar = -1 };
+	memcpy(origin->kind.exporter, info->exporter, sizeof(info->exporter));
+	origin->known = true;
+	pthread_mutex_unlock(&origin->lock);
+}
+
+uint64_t pb_origin_revocations(struct pb_origin *origin)
+{
+	return atomic_load(&origin->revocations);
 }
 
 void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint64_t seen)
@@ -471,7 +493,7 @@ int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offse
 	if (!(device->regions[region].flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return pb_fail(err, EOPNOTSUPP, "region %u of %s cannot be mapped; pb_device_read() and pb_device_write() reach it", region,
 			       device->bdf);
-	ret = pb_mmap(device->fd, device->regions[region].offset + offset, length, writable, address);
+	ret = pb_mmap(device->fd, device->regions[region].offset + offset, length, writable, offset, address);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at 0x%llx of region %u of %s", length,
 				     (unsigned long long)offset, region, device->bdf);

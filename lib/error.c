@@ -69,7 +69,7 @@ int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...)
 
 uint64_t pb_page_size(void)
 {
-	return (uint64_t)sysconf(_SC_PAGESIZE);
+	return (uint64_t)getpagesize();
 }
 
 int pb_read_file(const char *path, char *text, size_t size)
@@ -135,11 +135,34 @@ void pb_read_link_name(const char *path, char *name, size_t size)
 		strcpy(name, last);
 }
 
-int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, void **address)
+/* of the kernel's large pages, the largest that fits */
+static size_t large_page(size_t length)
+{
+	if (length >= 1ULL << 30)
+		return 1ULL << 30;
+	return length >= 2ULL << 20 ? 2ULL << 20 : 0;
+}
+
+/* a free address as far behind a boundary of large pages as @place; only a hint, since others may take it. NULL if it does not matter */
+static void *large_page_hint(size_t length, uint64_t place)
+{
+	size_t large = large_page(length);
+	char *room;
+
+	if (!large || length > SIZE_MAX - large)
+		return NULL;
+	room = mmap(NULL, length + large, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return NULL;
+	munmap(room, length + large);
+	return room + ((size_t)(place - (uintptr_t)room) & (large - 1));
+}
+
+int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t place, void **address)
 {
 	void *p;
 
-	p = mmap(NULL, length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, (off_t)offset);
+	p = mmap(large_page_hint(length, place), length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, (off_t)offset);
 	if (p == MAP_FAILED)
 		return -errno;
 	*address = p;

@@ -65,15 +65,17 @@ int pb_write_file(const char *path, const char *text);
 void pb_read_link_name(const char *path, char *name, size_t size);
 /* "0000:01:00.0" from what a person writes; -EINVAL */
 int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err);
-/* mmap(), shared, for reading and perhaps for writing: -errno */
-int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, void **address);
+/*
+ * mmap(), shared, for reading and perhaps for writing: -errno. @place: where that begins in its BAR; the address is as far behind a
+ * boundary of large pages, or the kernel could map small ones only
+ */
+int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t place, void **address);
 
 /* ---- /dev/peerbar; -errno, -ENOENT if it is not there ---- */
 
 #define PB_DRIVER "peerbar-vfio-pci"
 
 int pb_ask_info(struct peerbar_info *info);
-int pb_ask_about(int fd, struct peerbar_query *query);
 
 /* ---- the iommufd context ---- */
 
@@ -122,13 +124,19 @@ struct pb_device {
  */
 struct pb_origin {
 	atomic_uint refs;
+	atomic_int peerbar; /* /dev/peerbar, open from the first question on; -1 before, and where there is none */
 	pthread_mutex_t lock;
-	uint64_t revocations;
+	_Atomic uint64_t revocations; /* changed under @lock */
 	LIST_HEAD(, pb_mapping) mappings;
+	bool known; /* @kind is; both under @lock */
+	struct pb_buffer_info kind; /* of the first buffer that was exported here: its driver makes them all alike */
 	char bdf[PB_BDF_LEN];
 };
 
 struct pb_origin *pb_origin_new(const char *bdf);
+/* what a new buffer of @size bytes is, if another told: false if none has */
+bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info);
+void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info);
 struct pb_origin *pb_origin_get(struct pb_origin *origin);
 void pb_origin_put(struct pb_origin *origin);
 /* the count before a map ioctl, for pb_origin_watch() after it */
@@ -164,7 +172,8 @@ void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info);
 struct pb_dmabuf {
 	atomic_uint refs;
 	int fd;
-	struct pb_buffer_info info; /* as it was when this was made */
+	struct pb_buffer_info info; /* as it was when this was made, but for the number */
+	_Atomic uint64_t id; /* 0 until it is asked for */
 	struct pb_origin *origin;
 	atomic_bool dead; /* revoked for good, by pb_buffer_revoke(); set under pb_origin.lock */
 	unsigned int nr_ranges; /* that are in @ranges; 0 if they are not known */
@@ -174,6 +183,8 @@ struct pb_dmabuf {
 		int fd;
 		uint64_t size;
 	} *pieces;
+	struct pb_range only_range; /* most have one of each, which are here */
+	struct pb_piece only_piece;
 };
 
 struct pb_buffer {
@@ -183,8 +194,8 @@ struct pb_buffer {
 struct pb_dmabuf *pb_dmabuf_get(struct pb_dmabuf *dmabuf);
 void pb_dmabuf_put(struct pb_dmabuf *dmabuf);
 
-/* the answer of /proc, and of /dev/peerbar if there is one; @shown is the number the caller knows the descriptor by */
-int pb_identify(int fd, int shown, struct pb_buffer_info *info, struct pb_error *err);
+/* the answer of /dev/peerbar, or of /proc if there is none; @shown is the number the caller knows the descriptor by */
+int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info, struct pb_error *err);
 
 /* whether an importer that cannot follow moves may take a buffer of this model */
 int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter, struct pb_error *err);
@@ -220,7 +231,7 @@ struct pb_mapping {
 	LIST_ENTRY(pb_mapping) in_origin;
 	bool watched;
 	TAILQ_ENTRY(pb_mapping) in_revoked; /* under events_lock */
-	bool queued;
+	atomic_bool queued; /* changed under events_lock */
 	const int *notify_fd; /* an eventfd that is told instead of the address space's queue; NULL if none */
 };
 

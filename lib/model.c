@@ -160,43 +160,71 @@ void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info)
 /* ---- the kernel module peerbar ---- */
 
 /* the kernel's numbers are handed on as they are */
+_Static_assert(sizeof(((struct peerbar_query *)0)->exporter) <= PB_NAME_LEN &&
+	       sizeof(((struct peerbar_query *)0)->name) <= PB_NAME_LEN, "names");
 _Static_assert((int)PB_DYNAMIC == PEERBAR_MODEL_DYNAMIC && (int)PB_REVOCABLE == PEERBAR_MODEL_REVOCABLE &&
 	       (int)PB_PINNED == PEERBAR_MODEL_PINNED, "models");
 _Static_assert((int)PB_BUFFER_LIVE == PEERBAR_STATE_LIVE && (int)PB_BUFFER_REVOKED == PEERBAR_STATE_REVOKED &&
 	       (int)PB_BUFFER_DEAD == PEERBAR_STATE_DEAD, "states");
 _Static_assert((int)PB_NC == PEERBAR_MEMATTR_NC && (int)PB_WC == PEERBAR_MEMATTR_WC && (int)PB_WB == PEERBAR_MEMATTR_WB, "attributes");
 
-static int ask(unsigned long request, void *arg)
+static int open_peerbar(void)
 {
-	int fd, ret;
+	int fd = open("/dev/peerbar", O_RDONLY | O_CLOEXEC);
 
-	fd = open("/dev/peerbar", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = pb_ioctl(fd, request, arg);
-	close(fd);
-	return ret;
+	return fd < 0 ? -errno : fd;
 }
 
 int pb_ask_info(struct peerbar_info *info)
 {
+	int fd = open_peerbar(), ret;
+
+	if (fd < 0)
+		return fd;
 	*info = (struct peerbar_info){ .size = sizeof(*info) };
-	return ask(PEERBAR_INFO, info);
+	ret = pb_ioctl(fd, PEERBAR_INFO, info);
+	close(fd);
+	return ret;
 }
 
-int pb_ask_about(int fd, struct peerbar_query *query)
+static int ask_about(struct pb_origin *origin, int fd, struct peerbar_query *query)
 {
+	int kept = atomic_load(&origin->peerbar), none = -1;
+	int peerbar = kept >= 0 ? kept : open_peerbar(), ret;
+
+	if (peerbar < 0)
+		return peerbar;
 	*query = (struct peerbar_query){ .size = sizeof(*query), .fd = fd };
-	return ask(PEERBAR_QUERY, query);
+	ret = pb_ioctl(peerbar, PEERBAR_QUERY, query);
+	if (kept >= 0)
+		return ret;
+	if (!atomic_compare_exchange_strong(&origin->peerbar, &none, peerbar))
+		close(peerbar);
+	return ret;
 }
 
-/* what the module says; if it cannot be asked, whatever the reason, there is still the table */
-static void identify_by_module(int fd, struct pb_buffer_info *info)
+/* up to the first line's end, as /proc has it */
+static void copy_line(char *to, const char *from, size_t size)
+{
+	size_t n = strnlen(from, size - 1);
+	const char *end = memchr(from, '\n', n);
+
+	if (end)
+		n = (size_t)(end - from);
+	memcpy(to, from, n);
+	to[n] = '\0';
+}
+
+/*
+ * What the module says. False if /proc must be asked too: if there is no module, or one of before, which does not tell everything,
+ * or it cannot be asked, whatever the reason.
+ */
+static bool identify_by_module(struct pb_origin *origin, int fd, struct pb_buffer_info *info)
 {
 	struct peerbar_query query;
 
-	if (pb_ask_about(fd, &query))
-		return;
+	if (ask_about(origin, fd, &query))
+		return false;
 	info->asked = true;
 	info->importers = query.importers;
 	info->mappable = query.flags & PEERBAR_QUERY_MMAP;
@@ -204,20 +232,26 @@ static void identify_by_module(int fd, struct pb_buffer_info *info)
 		info->model = (enum pb_model)query.model;
 		info->basis = query.flags & PEERBAR_QUERY_DECLARED ? PB_BASIS_DECLARED : PB_BASIS_DERIVED;
 	}
-	if (!(query.flags & PEERBAR_QUERY_OURS))
-		return;
-	info->managed = true;
-	info->state = (enum pb_buffer_state)query.state;
-	info->memattr = (enum pb_memattr)query.memattr;
-	info->nr_ranges = query.nr_ranges;
-	info->list_id = query.id;
-	memcpy(info->faults, query.faults, sizeof(info->faults));
-	/* a module of before knows less, and says so */
-	info->counted = query.size >= offsetof(struct peerbar_query, revocations) + sizeof(query.revocations);
-	info->revocations = query.revocations;
+	if (query.flags & PEERBAR_QUERY_OURS) {
+		info->managed = true;
+		info->state = (enum pb_buffer_state)query.state;
+		info->memattr = (enum pb_memattr)query.memattr;
+		info->nr_ranges = query.nr_ranges;
+		info->list_id = query.id;
+		memcpy(info->faults, query.faults, sizeof(info->faults));
+		info->counted = query.size >= offsetof(struct peerbar_query, revocations) + sizeof(query.revocations);
+		info->revocations = query.revocations;
+	}
+	if (query.size < offsetof(struct peerbar_query, name) + sizeof(query.name))
+		return false;
+	info->size = query.length;
+	info->id = query.inode;
+	copy_line(info->exporter, query.exporter, sizeof(query.exporter));
+	copy_line(info->name, query.name, sizeof(query.name));
+	return true;
 }
 
-int pb_identify(int fd, int shown, struct pb_buffer_info *info, struct pb_error *err)
+static int identify_by_proc(int fd, int shown, struct pb_buffer_info *info, struct pb_error *err)
 {
 	struct pb_fdinfo fdinfo;
 	char text[1024];
@@ -234,10 +268,21 @@ int pb_identify(int fd, int shown, struct pb_buffer_info *info, struct pb_error 
 		return pb_fail(err, EINVAL, "descriptor %d is no dma-buf", shown);
 	if (fstat(fd, &st))
 		return pb_fail_errno(err, errno, "cannot stat the dma-buf in descriptor %d", shown);
-	*info = (struct pb_buffer_info){ .size = fdinfo.size, .id = st.st_ino, .bar = -1 };
+	info->size = fdinfo.size;
+	info->id = st.st_ino;
 	memcpy(info->exporter, fdinfo.exporter, sizeof(info->exporter));
 	memcpy(info->name, fdinfo.name, sizeof(info->name));
-	identify_by_module(fd, info);
+	return 0;
+}
+
+int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info, struct pb_error *err)
+{
+	int ret;
+
+	*info = (struct pb_buffer_info){ .bar = -1 };
+	ret = identify_by_module(origin, fd, info) ? 0 : identify_by_proc(fd, shown, info, err);
+	if (ret)
+		return ret;
 	if (info->model == PB_UNKNOWN)
 		info->model = pb_exporter_model(info->exporter);
 	if (info->model != PB_UNKNOWN && info->basis == PB_BASIS_NONE)

@@ -291,8 +291,9 @@ PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64
  * @address: receives the address; to be unmapped with munmap()
  * @err: may be NULL
  *
- * The mapping outlives the device object, and keeps the kernel's device open until it is unmapped. While memory decoding is
- * off, as after pb_device_close(), an access raises SIGBUS.
+ * From 2 MiB on, an address is taken, if it is free, at which the kernel can map large pages, see pb_buffer_mmap(). The mapping
+ * outlives the device object, and keeps the kernel's device open until it is unmapped. While memory decoding is off, as after
+ * pb_device_close(), an access raises SIGBUS.
  *
  * Return: 0; -EINVAL if there is no such region, or @offset is unaligned, or @length is 0; -ERANGE if the part is not all
  * inside the region; -EOPNOTSUPP if the region cannot be mapped.
@@ -535,7 +536,7 @@ PB_API int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info
  */
 PB_API unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges, unsigned int nr_ranges);
 
-/** pb_buffer_id() - &struct pb_buffer_info.id, without a system call */
+/** pb_buffer_id() - &struct pb_buffer_info.id, without a system call but for the first time */
 PB_API uint64_t pb_buffer_id(const struct pb_buffer *buffer);
 
 /** pb_buffer_size() - &struct pb_buffer_info.size, without a system call */
@@ -567,9 +568,11 @@ PB_API void pb_buffer_close(struct pb_buffer *buffer);
  * @address: receives the address; to be unmapped with munmap()
  * @err: may be NULL
  *
- * The ranges of a buffer lie behind one another. The mapping has the memory attribute that the buffer has now, see
- * pb_buffer_set_memattr(). Whenever the buffer is revoked, an access raises SIGBUS; after a revocation that was not for good,
- * as decoding off or a reset, the same mapping works again. It does not keep the device open.
+ * The ranges of a buffer lie behind one another. From 2 MiB on, an address is taken, if it is free, at which the kernel can map
+ * large pages: as far behind a multiple of 2 MiB (1 GiB, from there on) as the part lies in its BAR, or for a buffer that was
+ * not exported here, in the buffer. The mapping has the memory attribute that the buffer has now, see pb_buffer_set_memattr().
+ * Whenever the buffer is revoked, an access raises SIGBUS; after a revocation that was not for good, as decoding off or a reset,
+ * the same mapping works again. It does not keep the device open.
  *
  * Other exporters may offer mmap as well, as udmabuf and the heaps do; then the descriptor may need DMA_BUF_IOCTL_SYNC
  * around accesses, and nothing is revoked.

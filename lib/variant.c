@@ -54,6 +54,19 @@ static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, stru
 	return pb_fail_errno(err, -ret, "cannot map %s into this process (mmap)", what);
 }
 
+/* where the byte at @offset is in its BAR; of a buffer that was not exported here, as if it began at a large page's beginning */
+static uint64_t place_in_bar(const struct pb_dmabuf *dmabuf, uint64_t offset)
+{
+	unsigned int i;
+
+	for (i = 0; i < dmabuf->nr_ranges; i++) {
+		if (offset < dmabuf->ranges[i].length)
+			return dmabuf->ranges[i].offset + offset;
+		offset -= dmabuf->ranges[i].length;
+	}
+	return offset;
+}
+
 int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable, void **address, struct pb_error *err)
 {
 	uint64_t size = buffer->dmabuf->info.size;
@@ -66,7 +79,7 @@ int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, boo
 			       "length not 0", what, (ull)pb_page_size());
 	if (offset > size || length > size - offset)
 		return pb_fail(err, ERANGE, "cannot map %s into this process: its size is 0x%llx", what, (ull)size);
-	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable, address);
+	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable, place_in_bar(buffer->dmabuf, offset), address);
 	return ret ? mmap_failed(buffer, what, ret, err) : 0;
 }
 
@@ -205,7 +218,8 @@ int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t len
 	if (!length)
 		return pb_fail(err, EINVAL, "cannot map 0 bytes at the cookie 0x%llx of %s: the length must not be 0", (ull)mmap_offset,
 			       device->bdf);
-	ret = pb_mmap(device->fd, mmap_offset, length, writable, address);
+	/* most begin where large pages do; what a cookie stands for is not kept */
+	ret = pb_mmap(device->fd, mmap_offset, length, writable, 0, address);
 	if (ret == -EINVAL)
 		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it is no cookie of this device, or stands for "
 			       "less", length, (ull)mmap_offset, device->bdf);

@@ -267,7 +267,7 @@ static void setup(void)
 	for (i = 0; i < 4; i++) {
 		atomic_init(&dmabufs[i].refs, 1);
 		dmabufs[i].fd = 0;
-		dmabufs[i].info.id = 100 + i;
+		atomic_init(&dmabufs[i].id, 100 + i);
 		dmabufs[i].info.size = 64 * PAGE;
 		buffers[i].dmabuf = &dmabufs[i];
 		infos[i] = (struct pb_buffer_info){ .size = 64 * PAGE, .id = 100 + i, .model = PB_REVOCABLE, .exporter = "mock",
