@@ -124,7 +124,7 @@ struct pb_device {
  */
 struct pb_origin {
 	atomic_uint refs;
-	atomic_int peerbar; /* /dev/peerbar, open from the first question on; -1 before, and where there is none */
+	atomic_int peerbar; /* of a device: /dev/peerbar, open from the first question on; -1 before, and where there is none */
 	pthread_mutex_t lock;
 	_Atomic uint64_t revocations; /* changed under @lock */
 	LIST_HEAD(, pb_mapping) mappings;

@@ -198,7 +198,8 @@ static int ask_about(struct pb_origin *origin, int fd, struct peerbar_query *que
 	ret = pb_ioctl(peerbar, PEERBAR_QUERY, query);
 	if (kept >= 0)
 		return ret;
-	if (!atomic_compare_exchange_strong(&origin->peerbar, &none, peerbar))
+	/* one more for a device is no burden; one more for each descriptor that somebody passed on is */
+	if (!origin->bdf[0] || !atomic_compare_exchange_strong(&origin->peerbar, &none, peerbar))
 		close(peerbar);
 	return ret;
 }

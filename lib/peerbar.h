@@ -520,7 +520,8 @@ PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
  * @err: may be NULL
  *
  * The kernel module peerbar is asked, through /dev/peerbar, where that can be opened; anybody may. Otherwise, and where the
- * module does not know the model either, the model is that of the exporter's name.
+ * module does not know the model either, the model is that of the exporter's name. For a buffer that was exported here,
+ * /dev/peerbar then stays open, and the module loaded, until the device and all its buffers are closed.
  *
  * Return: 0.
  */

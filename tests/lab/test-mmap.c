@@ -254,6 +254,39 @@ START_TEST(a_read_only_descriptor)
 }
 END_TEST
 
+/* the library chooses addresses at which as much as possible is mapped with large pages */
+START_TEST(addresses_for_huge_pages)
+{
+	struct pb_range parts[] = { { 2 * MIB + PAGE, 6 * MIB - PAGE }, { 0, PAGE } };
+	struct pb_buffer *odd = export_ranges(parts, 2), *whole = export_one(0, 256 * MIB), *stranger;
+	struct peerbar_query q;
+	void *p;
+	uint64_t at;
+
+	/* of 6 MiB less a page, what is before the first boundary are pages: in the middle of them it begins */
+	ok(pb_buffer_mmap(odd, MIB, 5 * MIB - PAGE, true, &p, &err));
+	ck_assert_uint_eq((uintptr_t)p % (2 * MIB), MIB + PAGE);
+	for (at = 0; at < 5 * MIB - PAGE; at += PAGE)
+		((volatile uint8_t *)p)[at] = 1;
+	q = query(pb_buffer_fd(odd));
+	ck_assert_uint_eq(q.faults[0], MIB / PAGE - 1);
+	ck_assert_uint_eq(q.faults[1], 2);
+	munmap(p, 5 * MIB - PAGE);
+	/* who has only a descriptor goes by the offset in the buffer */
+	ok(pb_buffer_from_fd(pb_buffer_fd(whole), &stranger, &err));
+	ok(pb_buffer_mmap(stranger, 3 * MIB, 4 * MIB, true, &p, &err));
+	ck_assert_uint_eq((uintptr_t)p % (2 * MIB), MIB);
+	munmap(p, 4 * MIB);
+	pb_buffer_close(stranger);
+	/* and so with the device itself */
+	ok(pb_device_mmap(gpu, GPU_BAR, PAGE, 8 * MIB, true, &p, &err));
+	ck_assert_uint_eq((uintptr_t)p % (2 * MIB), PAGE);
+	munmap(p, 8 * MIB);
+	pb_buffer_close(odd);
+	pb_buffer_close(whole);
+}
+END_TEST
+
 START_TEST(huge_pages)
 {
 	struct pb_buffer *buffer = export_one(0, 256 * MIB), *odd = export_one(PAGE, 4 * MIB);
@@ -530,6 +563,7 @@ Suite *mmap_suite(void)
 	tcase_add_test(t, a_forked_child);
 	tcase_add_test(t, a_process_with_only_the_fd);
 	tcase_add_test(t, a_read_only_descriptor);
+	tcase_add_test(t, addresses_for_huge_pages);
 	tcase_add_test(t, huge_pages);
 	tcase_add_test(t, attributes);
 	tcase_add_test(t, features_can_be_probed);
