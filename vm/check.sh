@@ -38,13 +38,13 @@ group() {
 
 # the functions below run inside the root
 run_unit() {
-	make -s -C /build check TESTS='tests/header-c++ tests/symbols' || { cat /build/test-suite.log; return 1; }
+	make -s -C /build check TESTS='tests/header-c++ tests/symbols bench/test-report' || { cat /build/test-suite.log; return 1; }
 	/build/tests/unit/unit && /build/tests/unit/unit-verbs
 }
 
 run_sanitized() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs
+	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs && builddir=/sanitize /src/bench/test-report
 }
 
 run_valgrind() {
@@ -99,7 +99,7 @@ run_style() {
 	cd /src || return 1
 	for f in man/*.[13]; do mandoc -T lint -W warning "$f" || bad=1; done
 	while read -r f; do
-		case $f in LICENSES/* | *.supp | files) continue ;; esac
+		case $f in LICENSES/* | *.supp | *.png | *.json | files) continue ;; esac
 		[ -s "$f" ] || continue
 		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
 	done < <(tr '\0' '\n' </files)
@@ -229,6 +229,9 @@ lab_check() {
 	fi
 	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = qemu ]; then
 		group qemu lab_qemu_check 3000
+	fi
+	if [ "$KFLAVOUR" = stock ]; then
+		group bench lab_bench_check
 	fi
 	case $KFLAVOUR,$LAB_ONLY in
 	stock,) say 'not in the check, unless asked for by name: perftest' ;;
