@@ -769,8 +769,13 @@ static void check_state(const struct what *w, uint32_t state, bool dead, uint32_
 		return;
 	if ((before & PHASE_MASK) == PHASE_OFF && state == PEERBAR_STATE_LIVE)
 		wrong("a buffer is live although the decoding of device %u is off", w->device);
-	if ((before & PHASE_MASK) == PHASE_ON && !may_be_dead(w) && state != PEERBAR_STATE_LIVE)
-		wrong("a buffer is in state %u although nobody revoked (id %llu)", state, (unsigned long long)w->id);
+	if ((before & PHASE_MASK) == PHASE_ON && !may_be_dead(w) && state != PEERBAR_STATE_LIVE) {
+		/* whose doing it is may not have written it down yet */
+		pause_us(200000);
+		if (phase_of(w) == before && !may_be_dead(w))
+			wrong("a buffer is in state %u although nobody revoked (id %llu, device %u, generation %u, phase 0x%x)", state,
+			      (unsigned long long)w->id, w->device, w->generation, before);
+	}
 }
 
 static bool op_export(void)
