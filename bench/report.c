@@ -731,11 +731,15 @@ static const struct plot {
 static const struct title {
 	const char *what, *side, *title;
 } titles[] = {
-	{ "map", "bar", "BAR" },
+	{ "map", "bar", "BAR of vfio-pci" },
+	{ "map", "bar-peerbar", "BAR of peerbar-vfio-pci" },
 	{ "map", "memory", "memory" },
+	{ "map", "memory-4k", "memory in small pages" },
 	{ "register", "pb-bar", "BAR, peerbar" },
 	{ "register", "pb-memory", "memory, peerbar" },
+	{ "register", "pb-bar-vfio-pci", "BAR of stock vfio-pci, peerbar" },
 	{ "register", "rxe-memory", "memory, rxe" },
+	{ "register", "rxe-memory-4k", "memory in small pages, rxe" },
 	{ "bandwidth", "pb", "to memory, peerbar" },
 	{ "bandwidth", "pb-bar", "to a BAR, peerbar" },
 	{ "bandwidth", "rxe", "to memory, rxe" },
