@@ -7,7 +7,6 @@
 # is complete, so that what bears the final name can be trusted. The key is a hash of all that went into it.
 
 LAB_CACHE=${LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/peerbar}
-LAB_LOGS=$LAB_CACHE/log
 LAB_START=${LAB_START:-$(date +%s)}
 
 say() { printf '[%4ds] %s\n' $(($(date +%s) - LAB_START)) "$*" >&2; }
@@ -22,6 +21,9 @@ key() {
 		if [ -f "$a" ]; then cat "$a"; else printf '%s\n' "$a"; fi
 	done | sha256sum | cut -c1-12
 }
+
+# Each checkout has a log of its own, so that two labs at a time do not overwrite each other's; "log" is a link to the last one's.
+LAB_LOGS=$LAB_CACHE/log-$(key "$LAB_TOP")
 
 # step WHAT COMMAND...: run a long command with its output in a log, show that it is alive and what it does, and if it fails,
 # show the end of the log. The last line of the log is what it "waits for".
