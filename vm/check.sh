@@ -44,7 +44,7 @@ run_unit() {
 
 run_sanitized() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs && builddir=/sanitize /src/bench/test-report
+	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs
 }
 
 run_valgrind() {
