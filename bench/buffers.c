@@ -29,7 +29,7 @@ static void with(struct bench *b, unsigned int n)
 	struct pb_listed *list;
 	unsigned int i, which;
 	uint64_t t0;
-	int listed;
+	unsigned int listed;
 
 	/* ten of them, from the first to the last: as many as there are when there are few */
 	for (i = 0; i < TIMES; i++) {
@@ -49,10 +49,10 @@ static void with(struct bench *b, unsigned int n)
 	}
 	for (i = 0; i < LISTS; i++) {
 		t0 = now_ns();
-		listed = pb_list_buffers(&list, &err);
+		must(pb_list_buffers(&list, &listed, &err));
 		sample(b, "list", "peerbar", n, "us", us_since(t0));
-		if (listed != (int)n)
-			lab_die("%d buffers are listed where there are %u", listed, n);
+		if (listed != n)
+			lab_die("%u buffers are listed where there are %u", listed, n);
 		free(list);
 	}
 }

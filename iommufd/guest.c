@@ -821,11 +821,11 @@ int pb_guest_reset_done(struct pb_guest_device *dev, struct pb_error *err)
 /* ---- what the kernel does ---- */
 
 /* our driver counts revocations, so that one that is over is seen as well; how many mappings are dead that were not known to be */
-static int count_revocations(struct guest_window *window)
+static unsigned int count_revocations(struct guest_window *window)
 {
 	struct pb_buffer_info info;
 	struct guest_range *range;
-	int found = 0;
+	unsigned int found = 0;
 
 	LIST_FOREACH(range, &window->ranges, in_window) {
 		if (!range->mapping || !range->counted || range->lost)
@@ -848,7 +848,7 @@ static void hear(struct pb_guest *guest)
 
 	if (read(guest->revoked_fd, &count, sizeof(count)) < 0)
 		(void)0; /* EAGAIN: there was nothing; the mappings themselves say what was revoked */
-	while (guest->watch && pb_watch_next(guest->watch, &event, NULL) == 1)
+	while (guest->watch && !pb_watch_next(guest->watch, &event, NULL) && event.type != PB_EVENT_NONE)
 		heard = heard || event.type == PB_EVENT_REVOKED || event.type == PB_EVENT_RESTORED || event.type == PB_EVENT_LOST;
 	if (!heard)
 		return;
@@ -861,11 +861,7 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 {
 	const unsigned int known = PB_GUEST_RETRY | PB_GUEST_REMAKE;
 	struct pb_guest_device *dev;
-	struct guest_window *window;
-	struct guest_space *space;
-	struct guest_range *range;
 	struct guest_bar *bar;
-	int refused = 0;
 
 	if (flags & ~known)
 		return pb_fail(err, EINVAL, "cannot bring a guest up to date with flags 0x%x: 0x%x is not known here", flags, flags & ~known);
@@ -880,6 +876,18 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 	if (flags & PB_GUEST_REMAKE)
 		drop_wrong(guest, true);
 	settle(guest);
+	pthread_mutex_unlock(&guest->lock);
+	return 0;
+}
+
+unsigned int pb_guest_nr_refused(struct pb_guest *guest)
+{
+	struct guest_window *window;
+	struct guest_space *space;
+	struct guest_range *range;
+	unsigned int refused = 0;
+
+	pthread_mutex_lock(&guest->lock);
 	LIST_FOREACH(space, &guest->spaces, in_guest)
 		LIST_FOREACH(window, &space->windows, in_space)
 			LIST_FOREACH(range, &window->ranges, in_window)
@@ -888,12 +896,13 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 	return refused;
 }
 
-int pb_guest_check(struct pb_guest *guest, struct pb_error *err)
+int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct pb_error *err)
 {
 	struct guest_window *window;
 	struct guest_space *space;
 	struct guest_range *range;
-	int found = 0, failed = 0;
+	unsigned int found = 0;
+	int failed = 0;
 
 	pthread_mutex_lock(&guest->lock);
 	LIST_FOREACH(space, &guest->spaces, in_guest)
@@ -915,9 +924,11 @@ int pb_guest_check(struct pb_guest *guest, struct pb_error *err)
 		}
 	settle(guest);
 	pthread_mutex_unlock(&guest->lock);
+	if (nr_found)
+		*nr_found = found;
 	if (failed)
 		return pb_fail_errno(err, -failed, "cannot ask what the kernel has of a guest's BARs (IOMMU_IOAS_COPY, IOMMU_IOAS_MAP_FILE)");
-	return found;
+	return 0;
 }
 
 int pb_guest_fd(const struct pb_guest *guest)
@@ -925,18 +936,18 @@ int pb_guest_fd(const struct pb_guest *guest)
 	return guest->poll_fd;
 }
 
-int pb_guest_next_report(struct pb_guest *guest, struct pb_guest_range *out)
+bool pb_guest_next_report_sized(struct pb_guest *guest, struct pb_guest_range *out, size_t size)
 {
 	struct guest_report *first;
 
 	pthread_mutex_lock(&guest->lock);
 	first = TAILQ_FIRST(&guest->reports);
 	if (first) {
-		*out = first->range;
+		pb_fill_sized(out, size, &first->range, sizeof(first->range));
 		free_report(guest, first);
 	}
 	pthread_mutex_unlock(&guest->lock);
-	return !!first;
+	return first;
 }
 
 /* ---- the list ---- */
@@ -1038,7 +1049,8 @@ static int list_bar(struct pb_guest *guest, struct guest_bar *bar, struct listin
 	return 0;
 }
 
-int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **ranges, struct pb_error *err)
+int pb_guest_list_sized(struct pb_guest *guest, struct pb_guest_range **ranges, size_t size, unsigned int *nr_ranges,
+			struct pb_error *err)
 {
 	struct listing list = { 0 };
 	struct pb_guest_device *dev;
@@ -1051,10 +1063,14 @@ int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **ranges, struct
 			if (!ret)
 				ret = list_bar(guest, bar, &list);
 	pthread_mutex_unlock(&guest->lock);
-	if (ret) {
-		free(list.ranges);
-		return pb_fail_errno(err, -ret, "cannot list a guest's BARs");
+	if (!ret) {
+		*ranges = pb_array_sized(list.ranges, sizeof(*list.ranges), list.n, size);
+		if (!*ranges)
+			ret = -ENOMEM;
 	}
-	*ranges = list.ranges;
-	return (int)list.n;
+	free(list.ranges);
+	if (ret)
+		return pb_fail_errno(err, -ret, "cannot list a guest's BARs");
+	*nr_ranges = (unsigned int)list.n;
+	return 0;
 }

@@ -87,8 +87,8 @@ int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, 
 	new->id = id;
 	new->borrowed = true;
 	/* a request that only an address space answers */
-	ret = pb_ioas_aperture(new, NULL, 0, NULL, NULL);
-	if (ret < 0) {
+	ret = pb_ioas_aperture(new, NULL, 0, NULL, NULL, NULL);
+	if (ret) {
 		free_ioas(new);
 		return pb_fail(err, ENOENT, "the iommufd has no address space %u; the number of one that IOMMU_IOAS_ALLOC made would be right",
 			       id);
@@ -212,15 +212,15 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 
 /* ---- the aperture ---- */
 
-int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int nr_ranges, uint64_t *alignment,
-		     struct pb_error *err)
+int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room, unsigned int *nr_ranges,
+		     uint64_t *alignment, struct pb_error *err)
 {
-	struct iommu_ioas_iova_ranges request = { .size = sizeof(request), .ioas_id = ioas->id, .num_iovas = nr_ranges };
+	struct iommu_ioas_iova_ranges request = { .size = sizeof(request), .ioas_id = ioas->id, .num_iovas = room };
 	struct iommu_iova_range *list;
 	unsigned int i;
 	int ret;
 
-	list = calloc(nr_ranges ? nr_ranges : 1, sizeof(*list));
+	list = calloc(room ? room : 1, sizeof(*list));
 	if (!list)
 		return pb_fail_errno(err, ENOMEM, "cannot read the aperture of address space %u", ioas->id);
 	request.allowed_iovas = (uintptr_t)list;
@@ -230,7 +230,7 @@ int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigne
 		free(list);
 		return pb_fail_errno(err, -ret, "cannot read the aperture of address space %u (IOMMU_IOAS_IOVA_RANGES)", ioas->id);
 	}
-	for (i = 0; i < nr_ranges && i < request.num_iovas; i++) {
+	for (i = 0; i < room && i < request.num_iovas; i++) {
 		ranges[i].first = list[i].start;
 		ranges[i].last = list[i].last;
 	}
@@ -238,7 +238,9 @@ int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigne
 	if (alignment)
 		/* before a device is attached the kernel has none, but pages are what is mapped */
 		*alignment = request.out_iova_alignment > pb_page_size() ? request.out_iova_alignment : pb_page_size();
-	return (int)request.num_iovas;
+	if (nr_ranges)
+		*nr_ranges = request.num_iovas;
+	return 0;
 }
 
 /* ---- events ---- */

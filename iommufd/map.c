@@ -154,12 +154,12 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	struct pb_iova_range *taken;
 	struct pb_mapping *m;
 	uint64_t alignment, page, from, step, where = 0;
-	unsigned int n = 0, tries;
-	int nr_aperture, ret;
+	unsigned int n = 0, tries, nr_aperture;
+	int ret;
 
-	nr_aperture = pb_ioas_aperture(ioas, aperture, MAX_APERTURE, &page, NULL);
-	if (nr_aperture < 0)
-		return nr_aperture;
+	ret = pb_ioas_aperture(ioas, aperture, MAX_APERTURE, &nr_aperture, &page, NULL);
+	if (ret)
+		return ret;
 	if (nr_aperture > MAX_APERTURE)
 		nr_aperture = MAX_APERTURE;
 	LIST_FOREACH(m, &ioas->mappings, in_ioas)
@@ -179,13 +179,13 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	from = page;
 	step = src->length;
 	for (tries = 0; tries < 64; tries++) {
-		ret = pb_find_hole(aperture, (unsigned int)nr_aperture, taken, n, from, src->length, alignment, iova);
+		ret = pb_find_hole(aperture, nr_aperture, taken, n, from, src->length, alignment, iova);
 		if (ret && (alignment > page || from > page)) {
 			/* once more, with less comfort, and slowly */
 			alignment = page;
 			from = tries ? where + page : page;
 			step = page;
-			ret = pb_find_hole(aperture, (unsigned int)nr_aperture, taken, n, from, src->length, alignment, iova);
+			ret = pb_find_hole(aperture, nr_aperture, taken, n, from, src->length, alignment, iova);
 		}
 		if (ret)
 			break;
@@ -245,8 +245,8 @@ static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struc
 static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova, int ret, struct pb_error *err)
 {
 	struct pb_iova_range aperture[MAX_APERTURE];
+	unsigned int i, n;
 	char what[80];
-	int i, n;
 
 	if (src->dmabuf)
 		snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)src->length, (ull)src->offset);
@@ -284,13 +284,14 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 			return pb_fail(err, ENOSPC, "cannot map %s: no address space has so much room", what);
 		if (!fixed)
 			break;
-		n = pb_ioas_aperture(ioas, aperture, MAX_APERTURE, NULL, NULL);
+		if (pb_ioas_aperture(ioas, aperture, MAX_APERTURE, &n, NULL, NULL))
+			break;
 		for (i = 0; i < n && i < MAX_APERTURE; i++)
 			if (iova >= aperture[i].first && iova <= aperture[i].last && src->length - 1 <= aperture[i].last - iova)
 				break;
-		if (n > 0 && i == n)
+		if (n && i == n)
 			return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx: that is not inside the aperture of address space %u, whose "
-				       "%d ranges end at 0x%llx", what, (ull)iova, ioas->id, n,
+				       "%u ranges end at 0x%llx", what, (ull)iova, ioas->id, n,
 				       (ull)aperture[n <= MAX_APERTURE ? n - 1 : MAX_APERTURE - 1].last);
 		break;
 	}
@@ -569,10 +570,10 @@ out:
 	return ret ? map_failed(ioas, &src, true, iova, ret, err) : 0;
 }
 
-int pb_ioas_check(struct pb_ioas *ioas, struct pb_error *err)
+int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error *err)
 {
 	struct pb_mapping *mapping;
-	int found = 0;
+	unsigned int found = 0;
 	int ret = 0;
 
 	pthread_mutex_lock(&ioas->lock);
@@ -588,7 +589,9 @@ int pb_ioas_check(struct pb_ioas *ioas, struct pb_error *err)
 		}
 	}
 	pthread_mutex_unlock(&ioas->lock);
+	if (nr_found)
+		*nr_found = found;
 	if (ret && ret != -ENODEV)
 		return pb_fail_errno(err, -ret, "cannot ask which mappings of address space %u are revoked (IOMMU_IOAS_MAP_FILE)", ioas->id);
-	return found;
+	return 0;
 }

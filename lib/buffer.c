@@ -288,19 +288,21 @@ int pb_buffer_fd(const struct pb_buffer *buffer)
 	return buffer->dmabuf->fd;
 }
 
-int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struct pb_error *err)
+int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size, struct pb_error *err)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
+	struct pb_buffer_info found;
 	int ret;
 
 	/* much may have changed since it was made */
-	ret = pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, info, err);
+	ret = pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, &found, err);
 	if (ret)
 		return ret;
-	info->bar = dmabuf->info.bar;
-	memcpy(info->bdf, dmabuf->info.bdf, sizeof(info->bdf));
+	found.bar = dmabuf->info.bar;
+	memcpy(found.bdf, dmabuf->info.bdf, sizeof(found.bdf));
 	if (dmabuf->nr_ranges)
-		info->nr_ranges = dmabuf->nr_ranges;
+		found.nr_ranges = dmabuf->nr_ranges;
+	pb_fill_sized(info, size, &found, sizeof(found));
 	return 0;
 }
 

@@ -10,10 +10,12 @@
 
 #include "internal.h"
 
+#define NR_KNOWN (PB_CAP_FTRACE + 1)
+
 static const struct {
 	const char *name;
 	const char *purpose;
-} known[PB_NR_CAPABILITIES] = {
+} known[NR_KNOWN] = {
 	[PB_CAP_IOMMU] = { "iommu", "devices reach what was mapped for them, and nothing else" },
 	[PB_CAP_IOMMUFD] = { "iommufd", "open devices, and map for them" },
 	[PB_CAP_VFIO_CDEV] = { "vfio-cdev", "open devices" },
@@ -206,27 +208,35 @@ static void ask_modules(struct pb_capability *list, const struct peerbar_info *i
 		missing(&list[PB_CAP_IOMMUFD_SHIM], "the kernel module peerbar-iommufd");
 }
 
-int pb_capabilities(struct pb_capabilities *capabilities, struct pb_error *err)
+unsigned int pb_module_abi(void)
 {
-	struct pb_capability *list = capabilities->list;
+	struct peerbar_info info;
+
+	return pb_ask_info(&info) ? 0 : info.abi;
+}
+
+int pb_capabilities_sized(struct pb_capability **capabilities, size_t size, unsigned int *nr_capabilities, struct pb_error *err)
+{
+	struct pb_capability list[NR_KNOWN] = { 0 };
 	struct peerbar_info answer, *info = NULL;
 	unsigned int i;
 
-	memset(capabilities, 0, sizeof(*capabilities));
-	for (i = 0; i < PB_NR_CAPABILITIES; i++) {
+	for (i = 0; i < NR_KNOWN; i++) {
 		list[i].name = known[i].name;
 		list[i].purpose = known[i].purpose;
 	}
 	ask_iommu(&list[PB_CAP_IOMMU]);
 	ask_iommufd(&list[PB_CAP_IOMMUFD]);
 	ask_vfio_cdev(&list[PB_CAP_VFIO_CDEV]);
-	if (ask_peerbar(&list[PB_CAP_PEERBAR], &answer)) {
+	if (ask_peerbar(&list[PB_CAP_PEERBAR], &answer))
 		info = &answer;
-		capabilities->abi = answer.abi;
-	}
 	ask_symbols(list, info);
 	ask_modules(list, info);
 	if (ask_netlink(&list[PB_CAP_NETLINK]))
 		return pb_fail_errno(err, ENOMEM, "cannot ask for the netlink family '" PEERBAR_GENL_NAME "'");
+	*capabilities = pb_array_sized(list, sizeof(list[0]), NR_KNOWN, size);
+	if (!*capabilities)
+		return pb_fail_errno(err, ENOMEM, "cannot list what this system can do");
+	*nr_capabilities = NR_KNOWN;
 	return 0;
 }

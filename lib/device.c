@@ -352,8 +352,9 @@ static int check_region(struct pb_device *device, unsigned int index, struct pb_
 	return 0;
 }
 
-int pb_device_region(struct pb_device *device, unsigned int index, struct pb_region *region, struct pb_error *err)
+int pb_device_region_sized(struct pb_device *device, unsigned int index, struct pb_region *region, size_t size, struct pb_error *err)
 {
+	struct pb_region found = { .index = index };
 	uint32_t flags;
 	int ret;
 
@@ -361,11 +362,11 @@ int pb_device_region(struct pb_device *device, unsigned int index, struct pb_reg
 	if (ret)
 		return ret;
 	flags = device->regions[index].flags;
-	region->index = index;
-	region->size = device->regions[index].size;
-	region->readable = flags & VFIO_REGION_INFO_FLAG_READ;
-	region->writable = flags & VFIO_REGION_INFO_FLAG_WRITE;
-	region->mappable = flags & VFIO_REGION_INFO_FLAG_MMAP;
+	found.size = device->regions[index].size;
+	found.readable = flags & VFIO_REGION_INFO_FLAG_READ;
+	found.writable = flags & VFIO_REGION_INFO_FLAG_WRITE;
+	found.mappable = flags & VFIO_REGION_INFO_FLAG_MMAP;
+	pb_fill_sized(region, size, &found, sizeof(found));
 	return 0;
 }
 
@@ -540,13 +541,15 @@ int pb_device_set_decoding(struct pb_device *device, bool on, struct pb_error *e
 	return change_command(device, PCI_COMMAND_MEMORY, on, err);
 }
 
-int pb_device_decoding(struct pb_device *device, struct pb_error *err)
+int pb_device_decoding(struct pb_device *device, bool *on, struct pb_error *err)
 {
 	uint16_t command = 0;
 	int ret;
 
 	ret = get_command(device, &command, err);
-	return ret ? ret : !!(command & PCI_COMMAND_MEMORY);
+	if (!ret)
+		*on = command & PCI_COMMAND_MEMORY;
+	return ret;
 }
 
 int pb_device_set_bus_master(struct pb_device *device, bool on, struct pb_error *err)

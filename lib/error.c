@@ -169,6 +169,16 @@ int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t plac
 	return 0;
 }
 
+void *pb_array_sized(const void *from, size_t ours, size_t n, size_t size)
+{
+	char *to = calloc(n ? n : 1, size ? size : 1);
+	size_t i;
+
+	for (i = 0; to && i < n; i++)
+		pb_fill_sized(to + i * size, size, (const char *)from + i * ours, ours);
+	return to;
+}
+
 const char *pb_version(void)
 {
 	return PACKAGE_VERSION;

@@ -47,6 +47,17 @@ static inline bool pb_aligned(uint64_t value, uint64_t to)
 	return !(value & (to - 1));
 }
 
+/* fill in the caller's structure, which may be an older one than ours, or a newer one; see "structures that may grow" in peerbar.h */
+static inline void pb_fill_sized(void *to, size_t size, const void *from, size_t ours)
+{
+	memcpy(to, from, size < ours ? size : ours);
+	if (size > ours)
+		memset((char *)to + ours, 0, size - ours);
+}
+
+/* the same of an array; a block to be freed with free(), never NULL but without memory */
+void *pb_array_sized(const void *from, size_t ours, size_t n, size_t size);
+
 /* ioctl() that is begun again after a signal, and says -errno */
 static inline int pb_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -242,8 +253,8 @@ void pb_mapping_revoked(struct pb_mapping *mapping);
 
 /* from the attributes of a netlink message; what @listed points to is to be freed. -ENOMEM, or -EBADMSG if there is no number */
 int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *listed);
-/* one block that holds the elements and all they point to, which is freed; NULL without memory */
-struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n);
+/* one block that holds the elements, of @size bytes each, and all they point to, which is freed; NULL without memory */
+struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t size);
 
 /* where to put @length bytes, given the aperture and what is taken; pure, for unit tests. 0, or -ENOSPC */
 int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,

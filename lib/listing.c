@@ -146,27 +146,30 @@ static void free_listed(struct pb_listed *list, size_t n)
 	free(list);
 }
 
-struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n)
+struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t element)
 {
 	struct pb_extent *extents;
-	struct pb_listed *packed;
 	size_t size, i, e = 0, names = 0;
 	char (*name)[PB_NAME_LEN];
+	char *packed;
 
 	for (i = 0; i < n; i++) {
 		e += list[i].nr_extents;
 		names += list[i].nr_importer_names;
 	}
-	size = n * sizeof(*list) + e * sizeof(*extents) + names * sizeof(*name);
-	packed = malloc(size ? size : 1);
+	/* the extents behind the elements, whatever their size, are aligned */
+	size = (n * element + _Alignof(struct pb_extent) - 1) & ~(_Alignof(struct pb_extent) - 1);
+	packed = malloc(size + e * sizeof(*extents) + names * sizeof(*name) + 1);
 	if (!packed)
 		goto out;
-	extents = (struct pb_extent *)(packed + n);
+	extents = (struct pb_extent *)(packed + size);
 	name = (char (*)[PB_NAME_LEN])(extents + e);
 	for (i = 0; i < n; i++) {
-		packed[i] = list[i];
-		packed[i].extents = list[i].nr_extents ? extents : NULL;
-		packed[i].importer_names = list[i].nr_importer_names ? name : NULL;
+		struct pb_listed one = list[i];
+
+		one.extents = list[i].nr_extents ? extents : NULL;
+		one.importer_names = list[i].nr_importer_names ? name : NULL;
+		pb_fill_sized(packed + i * element, element, &one, sizeof(one));
 		if (list[i].nr_extents)
 			memcpy(extents, list[i].extents, list[i].nr_extents * sizeof(*extents));
 		if (list[i].nr_importer_names)
@@ -176,7 +179,7 @@ struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n)
 	}
 out:
 	free_listed(list, n);
-	return packed;
+	return (struct pb_listed *)packed;
 }
 
 /* ---- the socket ---- */
@@ -296,7 +299,7 @@ static int dump(struct nl_sock *sk, int family, struct collection *c)
 	return ret < 0 ? ret : 0;
 }
 
-int pb_list_buffers(struct pb_listed **buffers, struct pb_error *err)
+int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int *nr_buffers, struct pb_error *err)
 {
 	static const char what[] = "list buffers";
 	struct collection c = { 0 };
@@ -312,9 +315,11 @@ int pb_list_buffers(struct pb_listed **buffers, struct pb_error *err)
 		free_listed(c.list, c.n);
 		return nl_failed(ret, what, err);
 	}
-	ret = (int)c.n;
-	*buffers = pb_pack_listed(c.list, c.n);
-	return *buffers ? ret : pb_fail_errno(err, ENOMEM, "cannot %s", what);
+	*buffers = pb_pack_listed(c.list, c.n, size);
+	if (!*buffers)
+		return pb_fail_errno(err, ENOMEM, "cannot %s", what);
+	*nr_buffers = (unsigned int)c.n;
+	return 0;
 }
 
 /* ---- events ---- */
@@ -340,6 +345,8 @@ const char *pb_event_name(enum pb_event_type type)
 		return "moved";
 	case PB_EVENT_RELEASED:
 		return "released";
+	case PB_EVENT_NONE:
+		return "none";
 	default:
 		return "lost";
 	}
@@ -451,19 +458,21 @@ static int receive(struct pb_watch *watch)
 	return 1;
 }
 
-int pb_watch_next(struct pb_watch *watch, struct pb_event *event, struct pb_error *err)
+int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size, struct pb_error *err)
 {
+	struct pb_event next;
 	int ret = 1;
 
 	pthread_mutex_lock(&watch->lock);
-	while (ret == 1 && !next_received(watch, event))
+	while (ret == 1 && !next_received(watch, &next))
 		ret = receive(watch);
 	pthread_mutex_unlock(&watch->lock);
-	if (ret == -ENOBUFS) {
-		*event = (struct pb_event){ .type = PB_EVENT_LOST };
-		return 1;
-	}
-	return ret < 0 ? pb_fail_errno(err, -ret, "cannot take an event from netlink") : ret;
+	if (ret < 0 && ret != -ENOBUFS)
+		return pb_fail_errno(err, -ret, "cannot take an event from netlink");
+	if (ret != 1)
+		next = (struct pb_event){ .type = ret ? PB_EVENT_LOST : PB_EVENT_NONE };
+	pb_fill_sized(event, size, &next, sizeof(next));
+	return 0;
 }
 
 void pb_watch_close(struct pb_watch *watch)

@@ -103,7 +103,7 @@ static void read_cdev(const char *bdf, char *cdev, size_t size)
 	closedir(dir);
 }
 
-int pb_pci_get(const char *bdf, struct pb_pci_function *function, struct pb_error *err)
+int pb_pci_get_sized(const char *bdf, struct pb_pci_function *function, size_t size, struct pb_error *err)
 {
 	struct pb_pci_function f = { .iommu_group = -1 };
 	char path[SYSFS_PATH];
@@ -132,7 +132,7 @@ int pb_pci_get(const char *bdf, struct pb_pci_function *function, struct pb_erro
 		f.iommu_group = atoi(group);
 	read_cdev(f.bdf, f.cdev, sizeof(f.cdev));
 	read_bars(f.bdf, f.bars);
-	*function = f;
+	pb_fill_sized(function, size, &f, sizeof(f));
 	return 0;
 }
 
@@ -145,7 +145,7 @@ static int by_bdf(const void *a, const void *b)
 	return la != lb ? (la < lb ? -1 : 1) : strcmp(fa->bdf, fb->bdf);
 }
 
-int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err)
+int pb_pci_list_sized(struct pb_pci_function **functions, size_t size, unsigned int *nr_functions, struct pb_error *err)
 {
 	struct pb_pci_function *list = NULL;
 	size_t n = 0, room = 0;
@@ -189,8 +189,12 @@ int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err)
 	closedir(dir);
 	if (n)
 		qsort(list, n, sizeof(*list), by_bdf);
-	*functions = list;
-	return (int)n;
+	*functions = pb_array_sized(list, sizeof(*list), n, size);
+	free(list);
+	if (!*functions)
+		return pb_fail_errno(err, ENOMEM, "cannot list " PCI_DEVICES);
+	*nr_functions = (unsigned int)n;
+	return 0;
 }
 
 static int set_override(const char *bdf, const char *driver)

@@ -11,8 +11,9 @@
  *
  * Conventions, for every function unless its description says otherwise:
  *
- * - A function that returns int returns 0 (or a file descriptor) on success and a negative errno on failure. A failing
- *   function changes nothing: what it had begun is undone.
+ * - A function that returns int returns 0 on success and a negative errno on failure. A failing function changes nothing: what
+ *   it had begun is undone. Counts and answers come through a pointer, so that "if (a() || b())" finds failures and nothing else.
+ *   The exceptions cannot fail: the functions whose names end in _fd return a descriptor.
  * - @err may be NULL. On failure it receives the errno and one sentence that says what was asked, what is wrong with it, and
  *   what would be right. On success it is left alone.
  * - Besides the errnos that are listed, -ENOMEM is possible wherever memory is allocated, and so is any errno of the system
@@ -40,6 +41,33 @@ extern "C" {
 #else
 #define PB_API
 #endif
+
+/* ---- versions ------------------------------------------------------------------------------------------------------------ */
+
+/*
+ * The version of this header: major, minor and micro in a byte each, as 0x000100 for 0.1.0. pb_version() is that of the running
+ * library, which may be newer or older. docs/abi.md says what may differ between versions.
+ */
+#define PB_VERSION_MAJOR 0
+#define PB_VERSION_MINOR 1
+#define PB_VERSION_MICRO 0
+#define PB_VERSION 0x000100
+
+/**
+ * DOC: structures that may grow
+ *
+ * Some structures that the library fills in get more fields in newer versions, always at the end: &struct pb_pci_function,
+ * &struct pb_region, &struct pb_buffer_info, &struct pb_listed, &struct pb_event, &struct pb_guest_range, &struct pb_capability. The
+ * function that fills one in takes its size as the caller was compiled with, and its name ends in _sized. It writes that many bytes
+ * and no more: fields that the caller does not know are left out, and fields that the library does not know are 0. Of an array, the
+ * size is that of an element. The function of the same name without _sized is inline, and passes sizeof; bindings for other
+ * languages call the one with _sized.
+ *
+ * No other structure of this header ever changes.
+ */
+
+/** pb_version() - the version of the library that is running, as "0.1.0" */
+PB_API const char *pb_version(void);
 
 /* ---- errors -------------------------------------------------------------------------------------------------------------- */
 
@@ -94,23 +122,38 @@ struct pb_pci_function {
 };
 
 /**
- * pb_pci_get() - look a PCI function up
+ * pb_pci_get_sized() - look a PCI function up
  * @bdf: its address, "0000:01:00.0" or, in domain 0, "01:00.0"
  * @function: filled in
+ * @size: sizeof(*@function)
  * @err: may be NULL
  *
  * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there.
  */
-PB_API int pb_pci_get(const char *bdf, struct pb_pci_function *function, struct pb_error *err);
+PB_API int pb_pci_get_sized(const char *bdf, struct pb_pci_function *function, size_t size, struct pb_error *err);
+
+/** pb_pci_get() - pb_pci_get_sized() with the size that this header knows */
+static inline int pb_pci_get(const char *bdf, struct pb_pci_function *function, struct pb_error *err)
+{
+	return pb_pci_get_sized(bdf, function, sizeof(*function), err);
+}
 
 /**
- * pb_pci_list() - all PCI functions, in the order of their addresses
+ * pb_pci_list_sized() - all PCI functions, in the order of their addresses
  * @functions: receives an array to be freed with free()
+ * @size: sizeof(**@functions)
+ * @nr_functions: receives how many elements it has
  * @err: may be NULL
  *
- * Return: the number of functions, or a negative errno.
+ * Return: 0.
  */
-PB_API int pb_pci_list(struct pb_pci_function **functions, struct pb_error *err);
+PB_API int pb_pci_list_sized(struct pb_pci_function **functions, size_t size, unsigned int *nr_functions, struct pb_error *err);
+
+/** pb_pci_list() - pb_pci_list_sized() with the size that this header knows */
+static inline int pb_pci_list(struct pb_pci_function **functions, unsigned int *nr_functions, struct pb_error *err)
+{
+	return pb_pci_list_sized(functions, sizeof(**functions), nr_functions, err);
+}
 
 /**
  * pb_pci_bind() - bind a function to a driver, by driver_override
@@ -248,15 +291,23 @@ PB_API void pb_device_close(struct pb_device *device);
 PB_API unsigned int pb_device_regions(const struct pb_device *device);
 
 /**
- * pb_device_region() - ask for one region
+ * pb_device_region_sized() - ask for one region
  * @device: the device
  * @index: its index, below pb_device_regions()
  * @region: filled in; a region that the device does not have has size 0
+ * @size: sizeof(*@region)
  * @err: may be NULL
  *
  * Return: 0; -EINVAL if @index is out of range.
  */
-PB_API int pb_device_region(struct pb_device *device, unsigned int index, struct pb_region *region, struct pb_error *err);
+PB_API int pb_device_region_sized(struct pb_device *device, unsigned int index, struct pb_region *region, size_t size,
+				  struct pb_error *err);
+
+/** pb_device_region() - pb_device_region_sized() with the size that this header knows */
+static inline int pb_device_region(struct pb_device *device, unsigned int index, struct pb_region *region, struct pb_error *err)
+{
+	return pb_device_region_sized(device, index, region, sizeof(*region), err);
+}
 
 /**
  * pb_device_read() - read from a region, through the kernel
@@ -316,8 +367,15 @@ PB_API int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_
  */
 PB_API int pb_device_set_decoding(struct pb_device *device, bool on, struct pb_error *err);
 
-/** pb_device_decoding() - Return: 1 if memory decoding is on, 0 if off, or a negative errno */
-PB_API int pb_device_decoding(struct pb_device *device, struct pb_error *err);
+/**
+ * pb_device_decoding() - ask whether memory decoding is on
+ * @device: the device
+ * @on: receives the answer
+ * @err: may be NULL
+ *
+ * Return: 0.
+ */
+PB_API int pb_device_decoding(struct pb_device *device, bool *on, struct pb_error *err);
 
 /** pb_device_set_bus_master() - let the device start DMA, or not (the Bus Master bit). Return: 0. */
 PB_API int pb_device_set_bus_master(struct pb_device *device, bool on, struct pb_error *err);
@@ -514,9 +572,10 @@ PB_API int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error 
 PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
 
 /**
- * pb_buffer_query() - what is known of a buffer
+ * pb_buffer_query_sized() - what is known of a buffer
  * @buffer: the buffer
  * @info: filled in
+ * @size: sizeof(*@info)
  * @err: may be NULL
  *
  * The kernel module peerbar is asked, through /dev/peerbar, where that can be opened; anybody may. Otherwise, and where the
@@ -525,7 +584,13 @@ PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
  *
  * Return: 0.
  */
-PB_API int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struct pb_error *err);
+PB_API int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size, struct pb_error *err);
+
+/** pb_buffer_query() - pb_buffer_query_sized() with the size that this header knows */
+static inline int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struct pb_error *err)
+{
+	return pb_buffer_query_sized(buffer, info, sizeof(*info), err);
+}
 
 /**
  * pb_buffer_ranges() - the ranges that the buffer was exported from
@@ -748,17 +813,18 @@ struct pb_iova_range {
 /**
  * pb_ioas_aperture() - which addresses can be mapped
  * @ioas: the address space
- * @ranges: receives the ranges, ascending; may be NULL if @nr_ranges is 0
- * @nr_ranges: the room in @ranges
+ * @ranges: receives the ranges, ascending; may be NULL if @room is 0
+ * @room: how many elements @ranges has
+ * @nr_ranges: receives how many ranges there are, which may be more than were filled in; may be NULL
  * @alignment: receives the alignment that addresses and lengths need; may be NULL
  * @err: may be NULL
  *
  * Attaching a device may take ranges away.
  *
- * Return: the number of ranges there are, which may be more than were filled in, or a negative errno.
+ * Return: 0.
  */
-PB_API int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int nr_ranges, uint64_t *alignment,
-			    struct pb_error *err);
+PB_API int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room, unsigned int *nr_ranges,
+			    uint64_t *alignment, struct pb_error *err);
 
 /**
  * enum pb_map_flags - how to map
@@ -898,6 +964,7 @@ PB_API struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas);
 /**
  * pb_ioas_check() - ask the kernel which mappings have been revoked
  * @ioas: the address space
+ * @nr_found: receives how many were found revoked and were not known to be; may be NULL
  * @err: may be NULL
  *
  * The stock kernel tells nobody in user space that it revoked a mapping. What this process did to a device through this
@@ -906,10 +973,9 @@ PB_API struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas);
  * live although the mapping is dead: a program whose peers reset devices must hear it from them, or, if they are bound to
  * peerbar-vfio-pci, from pb_watch_next().
  *
- * Return: the number of mappings that were found revoked and were not known to be, or a negative errno; events may wait even
- * then.
+ * Return: 0. After a failure too, events may wait.
  */
-PB_API int pb_ioas_check(struct pb_ioas *ioas, struct pb_error *err);
+PB_API int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error *err);
 
 /* ---- listing, and events -------------------------------------------------------------------------------------------------- */
 
@@ -964,16 +1030,23 @@ struct pb_listed {
 };
 
 /**
- * pb_list_buffers() - the buffers that were exported through peerbar's modules
+ * pb_list_buffers_sized() - the buffers that were exported through peerbar's modules
  * @buffers: receives an array, by ascending number, to be freed with free(), which frees what it points to as well
+ * @size: sizeof(**@buffers)
+ * @nr_buffers: receives how many elements it has
  * @err: may be NULL
  *
  * A process sees the buffers of its network namespace; one in the initial namespace sees all.
  *
- * Return: the number of buffers; -ENOENT if the kernel module peerbar is not loaded; -EPERM or -EACCES if a security module
- * forbids to ask.
+ * Return: 0; -ENOENT if the kernel module peerbar is not loaded; -EPERM or -EACCES if a security module forbids to ask.
  */
-PB_API int pb_list_buffers(struct pb_listed **buffers, struct pb_error *err);
+PB_API int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int *nr_buffers, struct pb_error *err);
+
+/** pb_list_buffers() - pb_list_buffers_sized() with the size that this header knows */
+static inline int pb_list_buffers(struct pb_listed **buffers, unsigned int *nr_buffers, struct pb_error *err)
+{
+	return pb_list_buffers_sized(buffers, sizeof(**buffers), nr_buffers, err);
+}
 
 struct pb_watch;
 
@@ -985,6 +1058,7 @@ struct pb_watch;
  * @PB_EVENT_MOVED: it is PB_DYNAMIC, and moved
  * @PB_EVENT_RELEASED: the last reference to it is gone
  * @PB_EVENT_LOST: events were lost, because they came faster than they were taken: pb_list_buffers() tells what there is
+ * @PB_EVENT_NONE: nothing: no event waits
  */
 enum pb_event_type {
 	PB_EVENT_CREATED,
@@ -992,17 +1066,18 @@ enum pb_event_type {
 	PB_EVENT_RESTORED,
 	PB_EVENT_MOVED,
 	PB_EVENT_RELEASED,
-	PB_EVENT_LOST
+	PB_EVENT_LOST,
+	PB_EVENT_NONE
 };
 
-/** pb_event_name() - "created", "revoked", "restored", "moved", "released" or "lost"; a constant */
+/** pb_event_name() - "created", "revoked", "restored", "moved", "released", "lost" or "none"; a constant */
 PB_API const char *pb_event_name(enum pb_event_type type);
 
 /**
  * struct pb_event - something that happened to a buffer
  * @type: what
  * @buffer: which, as it was then; without importers, mmaps, and what is told to the privileged. All zero if @type is
- *	PB_EVENT_LOST.
+ *	PB_EVENT_LOST or PB_EVENT_NONE. It stays the last field.
  */
 struct pb_event {
 	enum pb_event_type type;
@@ -1025,16 +1100,23 @@ PB_API int pb_watch_open(struct pb_watch **watch, struct pb_error *err);
 PB_API int pb_watch_fd(const struct pb_watch *watch);
 
 /**
- * pb_watch_next() - take the next event; it does not wait for one
+ * pb_watch_next_sized() - take the next event; it does not wait for one
  * @watch: the watch
- * @event: filled in if there is one
+ * @event: filled in; its type is PB_EVENT_NONE if no event waits
+ * @size: sizeof(*@event)
  * @err: may be NULL
  *
  * After the descriptor polled readable, take events until there is none.
  *
- * Return: 1 if there was an event, 0 if there is none.
+ * Return: 0.
  */
-PB_API int pb_watch_next(struct pb_watch *watch, struct pb_event *event, struct pb_error *err);
+PB_API int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size, struct pb_error *err);
+
+/** pb_watch_next() - pb_watch_next_sized() with the size that this header knows */
+static inline int pb_watch_next(struct pb_watch *watch, struct pb_event *event, struct pb_error *err)
+{
+	return pb_watch_next_sized(watch, event, sizeof(*event), err);
+}
 
 /** pb_watch_close() - end a watch; NULL is allowed */
 PB_API void pb_watch_close(struct pb_watch *watch);
@@ -1197,7 +1279,7 @@ PB_API int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device,
  */
 PB_API int pb_guest_remove_device(struct pb_guest_device *device, struct pb_error *err);
 
-#define PB_GUEST_NOWHERE (~(uint64_t)0)
+#define PB_GUEST_NOWHERE 0xffffffffffffffffULL
 
 /**
  * pb_guest_set_bar() - the guest wrote a BAR register
@@ -1270,23 +1352,26 @@ enum pb_guest_sync_flags {
  *
  * To be called when pb_guest_fd() polls readable, and whenever the VMM freed addresses that a BAR may be waiting for.
  *
- * Return: the number of ranges that the guest means to be mapped and that are not, because they were refused; -EINVAL if @flags are
- * unknown.
+ * Return: 0, also if ranges are refused, see pb_guest_nr_refused(); -EINVAL if @flags are unknown.
  */
 PB_API int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *err);
+
+/** pb_guest_nr_refused() - how many ranges the guest means to be mapped now that are not, because they were refused */
+PB_API unsigned int pb_guest_nr_refused(struct pb_guest *guest);
 
 /**
  * pb_guest_check() - compare with what the kernel has, and repair it
  * @guest: the guest
+ * @nr_found: receives how many ranges were not as they should have been; may be NULL
  * @err: may be NULL
  *
  * For each mapping the kernel is asked whether its addresses are mapped, and whether its buffer can be reached; on peerbar-vfio-pci also
  * whether it was revoked since it was mapped. What differs is reported, and mapped again if it can be. The stock kernel does not tell
  * of a buffer that was revoked and came back: somebody who resets a device without a word needs PB_GUEST_REMAKE.
  *
- * Return: the number of ranges that were not as they should have been, or a negative errno if the kernel could not be asked.
+ * Return: 0; a negative errno if the kernel could not be asked of all.
  */
-PB_API int pb_guest_check(struct pb_guest *guest, struct pb_error *err);
+PB_API int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct pb_error *err);
 
 /**
  * pb_guest_fd() - a descriptor that polls readable while there is something to do: call pb_guest_sync(), then pb_guest_next_report()
@@ -1347,34 +1432,50 @@ struct pb_guest_range {
 };
 
 /**
- * pb_guest_list() - what has become of every part of every BAR
+ * pb_guest_list_sized() - what has become of every part of every BAR
  * @guest: the guest
  * @ranges: receives an array to be freed with free(): for each BAR, and each address space, the ranges that it falls into, in the
  *	order of their addresses
+ * @size: sizeof(**@ranges)
+ * @nr_ranges: receives how many elements it has
  * @err: may be NULL
  *
- * Return: the number of ranges, or a negative errno.
+ * Return: 0.
  */
-PB_API int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **ranges, struct pb_error *err);
+PB_API int pb_guest_list_sized(struct pb_guest *guest, struct pb_guest_range **ranges, size_t size, unsigned int *nr_ranges,
+			       struct pb_error *err);
+
+/** pb_guest_list() - pb_guest_list_sized() with the size that this header knows */
+static inline int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **ranges, unsigned int *nr_ranges, struct pb_error *err)
+{
+	return pb_guest_list_sized(guest, ranges, sizeof(**ranges), nr_ranges, err);
+}
 
 /**
- * pb_guest_next_report() - take the next thing that a person may want to know
+ * pb_guest_next_report_sized() - take the next thing that a person may want to know
  * @guest: the guest
  * @report: filled in if there is one
+ * @size: sizeof(*@report)
  *
  * PB_GUEST_REFUSED is reported when a range could not be mapped, or lost its mapping and did not get it back: once for each range and
  * reason, and once in all for a BAR that cannot be exported. PB_GUEST_MAPPED is reported when it can be mapped after all, and when it
  * lost its mapping without a word and got it back: then DMA may have faulted in between. If nobody takes them, the oldest of more than
  * 256 are dropped.
  *
- * Return: 1 if there was a report, 0 if there is none.
+ * Return: true if there was a report, false if there is none.
  */
-PB_API int pb_guest_next_report(struct pb_guest *guest, struct pb_guest_range *report);
+PB_API bool pb_guest_next_report_sized(struct pb_guest *guest, struct pb_guest_range *report, size_t size);
+
+/** pb_guest_next_report() - pb_guest_next_report_sized() with the size that this header knows */
+static inline bool pb_guest_next_report(struct pb_guest *guest, struct pb_guest_range *report)
+{
+	return pb_guest_next_report_sized(guest, report, sizeof(*report));
+}
 
 /* ---- what this system can do ---------------------------------------------------------------------------------------------- */
 
 /**
- * enum pb_capability_index - the elements of &struct pb_capabilities.list
+ * enum pb_capability_index - the elements of the array of pb_capabilities()
  * @PB_CAP_IOMMU: an IOMMU is on
  * @PB_CAP_IOMMUFD: /dev/iommu is there, and this process may open it
  * @PB_CAP_VFIO_CDEV: VFIO has character devices for devices
@@ -1385,7 +1486,8 @@ PB_API int pb_guest_next_report(struct pb_guest *guest, struct pb_guest_range *r
  * @PB_CAP_VFIO_PCI: the driver peerbar-vfio-pci is loaded: mmap, memory attributes, revocation for good, cookies
  * @PB_CAP_IOMMUFD_SHIM: the module peerbar-iommufd is loaded: iommufd maps buffers of peerbar-vfio-pci
  * @PB_CAP_FTRACE: the kernel has what peerbar-iommufd needs
- * @PB_NR_CAPABILITIES: how many there are
+ *
+ * A library older than this header may know fewer of them.
  */
 enum pb_capability_index {
 	PB_CAP_IOMMU,
@@ -1397,8 +1499,7 @@ enum pb_capability_index {
 	PB_CAP_NETLINK,
 	PB_CAP_VFIO_PCI,
 	PB_CAP_IOMMUFD_SHIM,
-	PB_CAP_FTRACE,
-	PB_NR_CAPABILITIES
+	PB_CAP_FTRACE
 };
 
 /**
@@ -1416,25 +1517,27 @@ struct pb_capability {
 };
 
 /**
- * struct pb_capabilities - what this system can do, for this process, now
- * @abi: the version of the interface of the module peerbar; 0 if that cannot be asked
- * @list: see &enum pb_capability_index
- */
-struct pb_capabilities {
-	unsigned int abi;
-	struct pb_capability list[PB_NR_CAPABILITIES];
-};
-
-/**
- * pb_capabilities() - what this system can do, and what it lacks
- * @capabilities: filled in
+ * pb_capabilities_sized() - what this system can do, for this process, now, and what it lacks
+ * @capabilities: receives an array, by &enum pb_capability_index, to be freed with free()
+ * @size: sizeof(**@capabilities)
+ * @nr_capabilities: receives how many elements it has: as many as the running library knows
  * @err: may be NULL
  *
  * It looks at the symbols of the kernel, which takes some hundredths of a second.
  *
  * Return: 0. That something is missing is no failure.
  */
-PB_API int pb_capabilities(struct pb_capabilities *capabilities, struct pb_error *err);
+PB_API int pb_capabilities_sized(struct pb_capability **capabilities, size_t size, unsigned int *nr_capabilities,
+				 struct pb_error *err);
+
+/** pb_capabilities() - pb_capabilities_sized() with the size that this header knows */
+static inline int pb_capabilities(struct pb_capability **capabilities, unsigned int *nr_capabilities, struct pb_error *err)
+{
+	return pb_capabilities_sized(capabilities, sizeof(**capabilities), nr_capabilities, err);
+}
+
+/** pb_module_abi() - the version of the interface of the kernel module peerbar; 0 if the module cannot be asked */
+PB_API unsigned int pb_module_abi(void);
 
 /**
  * pb_rdma_link_add() - make an RDMA device of peerbar's own
@@ -1462,9 +1565,6 @@ PB_API int pb_rdma_link_add(const char *name, const char *netdev, struct pb_erro
  * CAP_NET_ADMIN; otherwise as above.
  */
 PB_API int pb_rdma_link_delete(const char *name, struct pb_error *err);
-
-/** pb_version() - the version of the library that is running, as "0.1.0" */
-PB_API const char *pb_version(void);
 
 #ifdef __cplusplus
 }

@@ -448,7 +448,7 @@ static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 	int ret, status;
 
 	while (!wait_for_signal(0, 1)) {
-		if (pb_ioas_check(ioas, &err) < 0)
+		if (pb_ioas_check(ioas, NULL, &err))
 			return report(&err);
 		/* there is but one mapping, and its state is asked for below */
 		while (pb_ioas_next_revoked(ioas))

@@ -92,16 +92,15 @@ static int find_functions(const struct args *args, struct pb_pci_function **func
 {
 	struct pb_pci_function *list;
 	struct pb_error err;
-	unsigned int i;
-	int ret, n;
+	unsigned int i, n;
+	int ret;
 
 	*nr = 0;
 	if (!args->nr_operands) {
-		n = pb_pci_list(functions, &err);
-		if (n < 0)
+		if (pb_pci_list(functions, &n, &err))
 			return report(&err);
 		list = *functions;
-		for (i = 0; i < (unsigned int)n; i++)
+		for (i = 0; i < n; i++)
 			if (has_memory(&list[i]))
 				list[(*nr)++] = list[i];
 		return STATUS_OK;

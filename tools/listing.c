@@ -97,12 +97,11 @@ int cmd_list(const struct args *args)
 	struct json_object *array;
 	struct pb_listed *list;
 	struct pb_error err;
-	int i, n;
+	unsigned int i, n;
 
 	if (args->nr_operands)
 		return misuse("'list' takes no operand, and '%.40s' was given", args->operands[0]);
-	n = pb_list_buffers(&list, &err);
-	if (n < 0)
+	if (pb_list_buffers(&list, &n, &err))
 		return report(&err);
 	for (i = 0; i < n; i++)
 		make_listed_printable(&list[i]);
@@ -112,7 +111,7 @@ int cmd_list(const struct args *args)
 			json_append(array, listed_json(&list[i]));
 		print_result(array);
 	} else {
-		print_table(list, (unsigned int)n);
+		print_table(list, n);
 	}
 	free(list);
 	return STATUS_OK;
@@ -168,12 +167,13 @@ static int print_events(struct pb_watch *watch, bool limited, uint64_t *left)
 {
 	struct pb_event event;
 	struct pb_error err;
-	int ret, status;
+	int status;
 
 	while (!limited || *left) {
-		ret = pb_watch_next(watch, &event, &err);
-		if (ret <= 0)
-			return ret ? report(&err) : STATUS_OK;
+		if (pb_watch_next(watch, &event, &err))
+			return report(&err);
+		if (event.type == PB_EVENT_NONE)
+			return STATUS_OK;
 		status = print_event(&event);
 		if (status)
 			return status;
@@ -241,40 +241,44 @@ int cmd_watch(const struct args *args)
 
 int cmd_capabilities(const struct args *args)
 {
-	struct pb_capabilities caps;
+	struct pb_capability *list;
 	struct pb_error err;
-	int i, name = 0;
+	unsigned int abi, i, n;
+	int name = 0;
 
 	if (args->nr_operands)
 		return misuse("'capabilities' takes no operand, and '%.40s' was given", args->operands[0]);
-	if (pb_capabilities(&caps, &err))
+	if (pb_capabilities(&list, &n, &err))
 		return report(&err);
 	if (json_output) {
 		struct json_object *object = json_new(false), *array = json_new(true);
 
-		if (caps.abi)
-			json_put_number(object, "abi", caps.abi);
+		abi = pb_module_abi();
+		if (abi)
+			json_put_number(object, "abi", abi);
 		else
 			json_put(object, "abi", NULL);
-		for (i = 0; i < PB_NR_CAPABILITIES; i++) {
+		for (i = 0; i < n; i++) {
 			struct json_object *c = json_new(false);
 
-			json_put_string(c, "name", caps.list[i].name);
-			json_put_bool(c, "there", caps.list[i].there);
-			json_put_string(c, "purpose", caps.list[i].purpose);
-			json_put_string(c, "missing", caps.list[i].missing);
+			json_put_string(c, "name", list[i].name);
+			json_put_bool(c, "there", list[i].there);
+			json_put_string(c, "purpose", list[i].purpose);
+			json_put_string(c, "missing", list[i].missing);
 			json_append(array, c);
 		}
 		json_put(object, "capabilities", array);
+		free(list);
 		print_result(object);
 		return STATUS_OK;
 	}
-	for (i = 0; i < PB_NR_CAPABILITIES; i++)
-		name = width(name, caps.list[i].name);
-	for (i = 0; i < PB_NR_CAPABILITIES; i++) {
-		printf("%-*s  %-3s  %s\n", name, caps.list[i].name, caps.list[i].there ? "yes" : "no", caps.list[i].purpose);
-		if (!caps.list[i].there)
-			printf("%-*s       missing: %s\n", name, "", caps.list[i].missing);
+	for (i = 0; i < n; i++)
+		name = width(name, list[i].name);
+	for (i = 0; i < n; i++) {
+		printf("%-*s  %-3s  %s\n", name, list[i].name, list[i].there ? "yes" : "no", list[i].purpose);
+		if (!list[i].there)
+			printf("%-*s       missing: %s\n", name, "", list[i].missing);
 	}
+	free(list);
 	return STATUS_OK;
 }

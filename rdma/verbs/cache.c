@@ -339,11 +339,16 @@ void pbv_cache_forget(struct pbv_cache *cache, struct pb_buffer *buffer)
 	end(cache, &doomed, NULL);
 }
 
-void pbv_cache_stats(struct pbv_cache *cache, struct pbv_cache_stats *stats)
+void pbv_cache_stats_sized(struct pbv_cache *cache, struct pbv_cache_stats *stats, size_t size)
 {
+	struct pbv_cache_stats now;
+
 	pthread_mutex_lock(&cache->lock);
-	*stats = cache->stats;
+	now = cache->stats;
 	pthread_mutex_unlock(&cache->lock);
+	memcpy(stats, &now, size < sizeof(now) ? size : sizeof(now));
+	if (size > sizeof(now))
+		memset((char *)stats + sizeof(now), 0, size - sizeof(now));
 }
 
 int pbv_cache_destroy(struct pbv_cache *cache, struct pb_error *err)

@@ -352,15 +352,12 @@ int pbv_lookup(struct pbv_space *space, const void *address, size_t length, stru
 	int ret;
 
 	ret = look_up(space, address, length, &place, err);
-	if (ret <= 0)
+	if (ret < 0)
 		return ret;
-	if (buffer)
-		*buffer = place.buffer;
-	else
-		pb_buffer_close(place.buffer);
-	if (offset)
+	*buffer = ret ? place.buffer : NULL;
+	if (ret && offset)
 		*offset = place.offset;
-	return 1;
+	return 0;
 }
 
 int pbv_reg_address(struct pbv_space *space, struct ibv_pd *pd, void *address, size_t length, int access, unsigned int flags,

@@ -26,9 +26,25 @@ struct ibv_pd;
 
 /* ---- what a device can take ----------------------------------------------------------------------------------------------- */
 
-/*
- * The bits of pbv_models(), for an &enum pb_model: the device takes such buffers; or it may, which only registering one tells.
+/**
+ * enum pbv_model_bits - the bits of pbv_models()
+ * @PBV_TAKES_PINNED: the device takes PB_PINNED buffers
+ * @PBV_TAKES_REVOCABLE: it takes PB_REVOCABLE ones
+ * @PBV_TAKES_DYNAMIC: it takes PB_DYNAMIC ones
+ * @PBV_MAY_TAKE_PINNED: it may take PB_PINNED ones, which only registering one tells
+ * @PBV_MAY_TAKE_REVOCABLE: likewise
+ * @PBV_MAY_TAKE_DYNAMIC: likewise
  */
+enum pbv_model_bits {
+	PBV_TAKES_PINNED = 1 << 1,
+	PBV_TAKES_REVOCABLE = 1 << 2,
+	PBV_TAKES_DYNAMIC = 1 << 3,
+	PBV_MAY_TAKE_PINNED = 1 << 9,
+	PBV_MAY_TAKE_REVOCABLE = 1 << 10,
+	PBV_MAY_TAKE_DYNAMIC = 1 << 11
+};
+
+/* the same, for a model that is a variable */
 #define PBV_TAKES(model) (1u << (model))
 #define PBV_MAY_TAKE(model) (1u << ((model) + 8))
 
@@ -176,14 +192,14 @@ PB_API int pbv_watch_fd(const struct pbv_watch *watch);
 /**
  * pbv_next_revoked() - take the next region that was revoked; it does not wait for one
  * @watch: the watch
- * @mr: receives the region
+ * @mr: receives the region; NULL if none was revoked
  * @err: may be NULL
  *
  * Each region is told once. After the descriptor polled readable, take regions until there is none. It is the caller's business
  * that no other thread ends the one that is returned. If so many were revoked that peerbar's own device could not tell which,
  * every region that nobody knows to be good is told: pbv_mr_state() then says PBV_UNKNOWN, and it is best replaced.
  *
- * Return: 1 if there was one, 0 if there is none.
+ * Return: 0.
  */
 PB_API int pbv_next_revoked(struct pbv_watch *watch, struct pbv_mr **mr, struct pb_error *err);
 
@@ -286,8 +302,19 @@ struct pbv_cache_stats {
 	uint64_t evicted;
 };
 
-/** pbv_cache_stats() - what a cache did so far */
-PB_API void pbv_cache_stats(struct pbv_cache *cache, struct pbv_cache_stats *stats);
+/**
+ * pbv_cache_stats_sized() - what a cache did so far
+ * @cache: the cache
+ * @stats: filled in
+ * @size: sizeof(*@stats), as the caller was compiled with: &struct pbv_cache_stats may grow, see <peerbar.h>
+ */
+PB_API void pbv_cache_stats_sized(struct pbv_cache *cache, struct pbv_cache_stats *stats, size_t size);
+
+/** pbv_cache_stats() - pbv_cache_stats_sized() with the size that this header knows */
+static inline void pbv_cache_stats(struct pbv_cache *cache, struct pbv_cache_stats *stats)
+{
+	pbv_cache_stats_sized(cache, stats, sizeof(*stats));
+}
 
 /**
  * pbv_cache_destroy() - end a cache and deregister all it has; NULL is allowed
@@ -348,7 +375,7 @@ PB_API void pbv_space_destroy(struct pbv_space *space);
  * @space: a register to look in first; NULL if there is none
  * @address: the address; any byte
  * @length: how much must be of the buffer, at least; not 0
- * @buffer: receives the buffer, to be closed with pb_buffer_close(); NULL if only the answer matters
+ * @buffer: receives the buffer, to be closed with pb_buffer_close(); NULL if there is none: ordinary memory, or nothing
  * @offset: receives where in the buffer the address is; may be NULL
  * @err: may be NULL
  *
@@ -356,9 +383,8 @@ PB_API void pbv_space_destroy(struct pbv_space *space);
  * one it is, and then a descriptor of it is looked for among those that this process has open: one must be. That takes some
  * tenths of a millisecond, and longer in a process with many mappings and descriptors.
  *
- * Return: 1 if it is a buffer's; 0 if it is not: ordinary memory, or none; -EINVAL if @length is 0; -ERANGE if it begins in a
- * mapping of a buffer, and ends elsewhere; -ENOENT if a dma-buf is mapped there, but this process has no descriptor of it any
- * more, or never had, as with a cookie of a device.
+ * Return: 0; -EINVAL if @length is 0; -ERANGE if it begins in a mapping of a buffer, and ends elsewhere; -ENOENT if a dma-buf is
+ * mapped there, but this process has no descriptor of it any more, or never had, as with a cookie of a device.
  */
 PB_API int pbv_lookup(struct pbv_space *space, const void *address, size_t length, struct pb_buffer **buffer, uint64_t *offset,
 		      struct pb_error *err);

@@ -86,7 +86,7 @@ static int collect_events(struct pbv_watch *watch, struct pb_error *err)
 	struct pb_event event;
 	int ret;
 
-	while ((ret = pb_watch_next(watch->events, &event, err)) > 0) {
+	while (!(ret = pb_watch_next(watch->events, &event, err)) && event.type != PB_EVENT_NONE) {
 		if (event.type == PB_EVENT_REVOKED)
 			look(watch, false, event.buffer.id);
 		else if (event.type == PB_EVENT_LOST)
@@ -250,10 +250,10 @@ int pbv_next_revoked(struct pbv_watch *watch, struct pbv_mr **mr, struct pb_erro
 	if (first)
 		dequeue(watch, first);
 	pthread_mutex_unlock(&watch->lock);
-	if (!first)
-		return ret < 0 ? ret : ret_keys;
+	if (!first && (ret || ret_keys))
+		return ret ? ret : ret_keys;
 	*mr = first;
-	return 1;
+	return 0;
 }
 
 void pbv_watch_close(struct pbv_watch *watch)

@@ -99,6 +99,14 @@ uint8_t *bar_mmap(uint64_t offset, size_t length)
 	return p;
 }
 
+bool decodes(struct pb_device *device)
+{
+	bool on;
+
+	ok(pb_device_decoding(device, &on, &err));
+	return on;
+}
+
 struct pb_buffer *export_ranges(const struct pb_range *ranges, unsigned int n)
 {
 	struct pb_buffer *buffer;

@@ -33,6 +33,9 @@ void context_down(void);
 /* the GPU's BAR as the CPU sees it */
 uint8_t *bar_mmap(uint64_t offset, size_t length);
 
+/* whether memory decoding of the device is on */
+bool decodes(struct pb_device *device);
+
 struct pb_buffer *export_ranges(const struct pb_range *ranges, unsigned int n);
 struct pb_buffer *export_one(uint64_t offset, uint64_t length);
 struct pb_mapping *map_rw(struct pb_buffer *buffer);

@@ -47,12 +47,11 @@ const char *lab_bdf(enum lab_role role)
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct pb_pci_function *list;
 	struct pb_error err;
-	int i, n;
+	unsigned int i, n;
 
 	pthread_mutex_lock(&lock);
 	if (!found[role][0]) {
-		n = pb_pci_list(&list, &err);
-		if (n < 0)
+		if (pb_pci_list(&list, &n, &err))
 			lab_die("%s", err.text);
 		for (i = 0; i < n; i++) {
 			if (list[i].vendor != ids[role].vendor || list[i].device != ids[role].device)

@@ -17,10 +17,10 @@ bool gpu_plugged(char bdf[PB_BDF_LEN], uint64_t size)
 {
 	struct pb_pci_function *list;
 	bool found = false;
-	int i, n;
+	unsigned int i, n;
 
-	n = pb_pci_list(&list, &err);
-	ck_assert_int_gt(n, 0);
+	ok(pb_pci_list(&list, &n, &err));
+	ck_assert_uint_gt(n, 0);
 	for (i = 0; i < n; i++) {
 		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 && list[i].bars[GPU_BAR].size == size) {
 			strcpy(bdf, list[i].bdf);

@@ -151,10 +151,9 @@ static bool find_plugged(char bdf[PB_BDF_LEN])
 	struct pb_pci_function *list;
 	struct pb_error err;
 	bool found = false;
-	int i, n;
+	unsigned int i, n;
 
-	n = pb_pci_list(&list, &err);
-	if (n < 0)
+	if (pb_pci_list(&list, &n, &err))
 		failed("%s", err.text);
 	for (i = 0; i < n; i++) {
 		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 && list[i].bars[GPU_BAR].size == NUMBERED) {

@@ -157,6 +157,21 @@ static void place(struct assigned *a, uint64_t address)
 	guest_decoding(a, true);
 }
 
+/* the guest is brought up to date, and @refused ranges are refused then */
+static void synced(struct pb_guest *g, unsigned int flags, unsigned int refused)
+{
+	ok(pb_guest_sync(g, flags, &err));
+	ck_assert_uint_eq(pb_guest_nr_refused(g), refused);
+}
+
+static void check_finds(struct pb_guest *g, unsigned int n)
+{
+	unsigned int found;
+
+	ok(pb_guest_check(g, &found, &err));
+	ck_assert_uint_eq(found, n);
+}
+
 static bool something_to_do(int timeout)
 {
 	struct pollfd p = { .fd = pb_guest_fd(guest), .events = POLLIN };
@@ -170,7 +185,7 @@ static void nothing_to_report(void)
 
 	/* events of the kernel's, if it sends any, of what is known already */
 	if (something_to_do(0))
-		ck_assert_int_ge(pb_guest_sync(guest, 0, &err), 0);
+		ok(pb_guest_sync(guest, 0, &err));
 	if (pb_guest_next_report(guest, &report))
 		ck_abort_msg("a report: BAR %u of %s at 0x%llx is %s: %s", report.bar, report.bdf, (unsigned long long)report.address,
 			     pb_guest_state_name(report.state), report.why.text);
@@ -183,7 +198,7 @@ static void reported(const struct assigned *a, enum pb_guest_state state, int co
 	struct pb_guest_range report;
 
 	ck_assert(something_to_do(0));
-	ck_assert_int_eq(pb_guest_next_report(guest, &report), 1);
+	ck_assert(pb_guest_next_report(guest, &report));
 	ck_assert_msg(report.state == state && report.why.code == code && strstr(report.why.text, words), "%s, %d: %s",
 		      pb_guest_state_name(report.state), report.why.code, report.why.text);
 	ck_assert_ptr_eq(report.data, a);
@@ -197,10 +212,10 @@ static uint64_t listed(const struct assigned *a, enum pb_guest_state state)
 {
 	struct pb_guest_range *list;
 	uint64_t all = 0, sum = 0;
-	int i, n;
+	unsigned int i, n;
 
-	n = pb_guest_list(guest, &list, &err);
-	ck_assert_int_gt(n, 0);
+	ok(pb_guest_list(guest, &list, &n, &err));
+	ck_assert_uint_gt(n, 0);
 	for (i = 0; i < n; i++) {
 		if (list[i].data != a || list[i].bar != a->bar)
 			continue;
@@ -248,8 +263,8 @@ START_TEST(placed_and_moved)
 	guest_bar(&vga, PB_GUEST_NOWHERE);
 	faults_at(SPACE + 512 * MIB);
 	nothing_to_report();
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
-	ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+	synced(guest, 0, 0);
+	check_finds(guest, 0);
 }
 END_TEST
 
@@ -292,7 +307,7 @@ START_TEST(sized_while_it_decodes)
 		; /* that one is beyond the aperture */
 	guest_bar(&cmb, SPACE + vga.size);
 	reaches(SPACE + vga.size, &cmb, 0);
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	synced(guest, 0, 0);
 }
 END_TEST
 
@@ -432,7 +447,7 @@ START_TEST(trapped_pages)
 	struct pb_guest_range *list;
 	uint64_t mapped = 0;
 	uint32_t table;
-	int i, n, trapped = 0;
+	unsigned int i, n, trapped = 0;
 
 	unassign(&vga);
 	refused(pb_guest_add_device(guest, gpu, &(struct pb_guest_trap){ GPU_BAR, vga.size, 1 }, 1, NULL, &vga.guest_device, &err), EINVAL,
@@ -456,7 +471,7 @@ START_TEST(trapped_pages)
 	ok(pb_guest_set_bar(cmb.guest_device, table & PCI_MSIX_TABLE_BIR, SPACE + 2 * GIB, &err));
 	guest_decoding(&cmb, true);
 	faults_at(SPACE + 2 * GIB + ((table & PCI_MSIX_TABLE_OFFSET) & ~(PAGE - 1)));
-	n = pb_guest_list(guest, &list, &err);
+	ok(pb_guest_list(guest, &list, &n, &err));
 	for (i = 0; i < n; i++) {
 		if (list[i].data == &vga && !list[i].bar)
 			ck_assert_int_eq(list[i].state, PB_GUEST_TRAPPED);
@@ -468,7 +483,7 @@ START_TEST(trapped_pages)
 			mapped += list[i].state == PB_GUEST_MAPPED ? list[i].length : 0;
 	}
 	free(list);
-	ck_assert_int_gt(trapped, 0);
+	ck_assert_uint_gt(trapped, 0);
 	ck_assert_uint_gt(mapped, 0);
 	nothing_to_report();
 }
@@ -490,11 +505,11 @@ START_TEST(in_the_way_of_the_vmm)
 	edu_copy(&edu, SPACE + MIB, memory.iova, LEN);
 	ck_assert_mem_eq(memory.p, ram.p, LEN);
 	/* tried again with every call, and not reported again */
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 1);
+	synced(guest, 0, 1);
 	guest_decoding(&cmb, true);
 	nothing_to_report();
 	lab_memory_free(&ram);
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	synced(guest, 0, 0);
 	reported(&vga, PB_GUEST_MAPPED, EEXIST, "something is mapped there");
 	reaches(SPACE, &vga, 0);
 	/* what is not known to the library either */
@@ -544,7 +559,7 @@ START_TEST(cannot_be_exported_now)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	reported(&vga, PB_GUEST_REFUSED, EMFILE, "export");
 	faults_at(SPACE);
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	synced(guest, 0, 0);
 	reported(&vga, PB_GUEST_MAPPED, EMFILE, "export");
 	reaches(SPACE, &vga, 0);
 	nothing_to_report();
@@ -560,13 +575,13 @@ START_TEST(revoked_by_the_library)
 	place(&cmb, SPACE + GIB);
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(something_to_do(0));
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 1);
+	synced(guest, 0, 1);
 	reported(&vga, PB_GUEST_REFUSED, ENODEV, "revoked");
 	nothing_to_report();
 	faults_at(SPACE);
 	reaches(SPACE + GIB, &cmb, 0);
 	ok(pb_device_set_decoding(gpu, true, &err));
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	synced(guest, 0, 0);
 	reported(&vga, PB_GUEST_MAPPED, ENODEV, "revoked");
 	reaches(SPACE, &vga, 0);
 	/* off and on before anybody looks */
@@ -574,14 +589,14 @@ START_TEST(revoked_by_the_library)
 	ok(pb_device_set_decoding(gpu, true, &err));
 	faults_at(SPACE);
 	ck_assert(something_to_do(0));
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	synced(guest, 0, 0);
 	reported(&vga, PB_GUEST_MAPPED, ESTALE, "without a word");
 	reaches(SPACE, &vga, 0);
 	nothing_to_report();
 	/* the wrong way round: off, and told afterwards */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ok(pb_guest_set_decoding(vga.guest_device, false, &err));
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	synced(guest, 0, 0);
 	nothing_to_report();
 	faults_at(SPACE);
 }
@@ -609,7 +624,7 @@ START_TEST(with_descriptors_of_the_vmm)
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
-	ck_assert_int_eq(pb_guest_check(g, &err), 0);
+	check_finds(g, 0);
 	/* it writes to the descriptor, and tells: first, or last */
 	ok(pb_guest_set_decoding(assigned, false, &err));
 	ok(pb_device_set_decoding(gpu, false, &err));
@@ -620,29 +635,29 @@ START_TEST(with_descriptors_of_the_vmm)
 	/* and forgets to tell: the kernel can be asked while it is so */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	faults_at(SPACE);
-	ck_assert_int_eq(pb_guest_check(g, &err), 1);
-	ck_assert_int_eq(pb_guest_check(g, &err), 0);
+	check_finds(g, 1);
+	check_finds(g, 0);
 	ok(pb_device_set_decoding(gpu, true, &err));
-	ck_assert_int_eq(pb_guest_sync(g, 0, &err), 0);
+	synced(g, 0, 0);
 	reaches(SPACE, &vga, 0);
 	/* and not when it is over, with stock vfio-pci: for that there is a way too */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ok(pb_device_set_decoding(gpu, true, &err));
 	if (!lab_driver_is_ours())
 		faults_at(SPACE);
-	ck_assert_int_eq(pb_guest_sync(g, PB_GUEST_REMAKE, &err), 0);
+	synced(g, PB_GUEST_REMAKE, 0);
 	reaches(SPACE, &vga, 0);
 	/* somebody unmaps what is not his */
 	stranger_unmaps(SPACE, vga.size);
 	faults_at(SPACE);
-	ck_assert_int_eq(pb_guest_check(g, &err), 1);
+	check_finds(g, 1);
 	reaches(SPACE, &vga, 0);
 	/* the end of the library's objects is not the end of the VMM's */
 	pb_guest_destroy(g);
 	faults_at(SPACE);
 	pb_device_close(own);
 	pb_ioas_destroy(space);
-	ck_assert_int_eq(pb_device_decoding(gpu, &err), 1);
+	ck_assert(decodes(gpu));
 	ok(pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE, &err));
 	ok(pb_guest_set_decoding(vga.guest_device, true, &err));
 	reaches(SPACE, &vga, 0);
@@ -664,8 +679,8 @@ START_TEST(revoked_behind_its_back)
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
-	while (something_to_do(0) && !pb_guest_sync(guest, 0, &err))
-		; /* that it was exported is an event as well */
+	while (something_to_do(0))
+		synced(guest, 0, 0); /* that it was exported is an event as well */
 	for (round = 0; round < 3; round++) {
 		struct pb_guest_range report;
 
@@ -674,12 +689,12 @@ START_TEST(revoked_behind_its_back)
 		faults_at(SPACE);
 		if (round < 2) {
 			ck_assert(something_to_do(1000));
-			ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+			synced(guest, 0, 0);
 		} else {
-			ck_assert_int_eq(pb_guest_check(guest, &err), 1);
+			check_finds(guest, 1);
 		}
 		reaches(SPACE, &vga, 0);
-		ck_assert_int_eq(pb_guest_next_report(guest, &report), 1);
+		ck_assert(pb_guest_next_report(guest, &report));
 		ck_assert_int_eq(report.state, PB_GUEST_MAPPED);
 		ck_assert_int_eq(report.why.code, ESTALE);
 	}
@@ -707,8 +722,8 @@ START_TEST(not_without_the_shim)
 	faults_at(SPACE);
 	module_load("peerbar-iommufd");
 	/* it is not tried again by itself */
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 1);
-	ck_assert_int_eq(pb_guest_sync(guest, PB_GUEST_RETRY, &err), 0);
+	synced(guest, 0, 1);
+	synced(guest, PB_GUEST_RETRY, 0);
 	reported(&vga, PB_GUEST_MAPPED, EOPNOTSUPP, "modprobe peerbar-iommufd");
 	reaches(SPACE, &vga, 0);
 }
@@ -810,7 +825,7 @@ START_TEST(plugged_and_pulled)
 	pb_device_close(hot.device);
 	gpu_wait(bdf, 16 * MIB, false);
 	reaches(SPACE, &vga, 0);
-	ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+	check_finds(guest, 0);
 	nothing_to_report();
 	gpu_forget_memory(16 * MIB);
 }
@@ -861,11 +876,13 @@ START_TEST(dma_while_it_moves)
 		/* others look at it, and have it brought up to date, meanwhile */
 		if (i % 50 == 0) {
 			struct pb_guest_range *list;
+			unsigned int n;
 
-			ck_assert_int_gt(pb_guest_list(guest, &list, &err), 0);
+			ok(pb_guest_list(guest, &list, &n, &err));
+			ck_assert_uint_gt(n, 0);
 			free(list);
-			ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
-			ck_assert_int_eq(pb_guest_check(guest, &err), 0);
+			synced(guest, 0, 0);
+			check_finds(guest, 0);
 		}
 	}
 	atomic_store(&moving, false);
@@ -938,7 +955,7 @@ START_TEST(costs)
 	}
 	ok(pb_guest_remove_ioas(guest, ioas, &err));
 	cost(&hot, "64 ranges of 1 GiB");
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
+	synced(guest, 0, 0);
 	ok(pb_guest_remove_ioas(guest, domain, &err));
 	ok(pb_ioas_attach(ioas, edu_device, &err));
 	pb_ioas_destroy(domain);

@@ -481,7 +481,7 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 		}
 		if (how == RESET) {
 			/* the memory is there, but not for those who were told that it goes */
-			ck_assert_int_eq(pb_device_decoding(gpu, NULL), 1);
+			ck_assert(decodes(gpu));
 		}
 		/* now nobody touches it any more */
 		for (i = 0; i < nr_buffers && i < 2; i++) {

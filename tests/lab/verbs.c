@@ -36,12 +36,10 @@ const char *nic_bdf(unsigned int n)
 {
 	static char found[2][PB_BDF_LEN];
 	struct pb_pci_function *list;
-	unsigned int seen = 0;
-	int i, count;
+	unsigned int seen = 0, i, count;
 
 	if (!found[0][0]) {
-		count = pb_pci_list(&list, &err);
-		if (count < 0)
+		if (pb_pci_list(&list, &count, &err))
 			lab_die("%s", err.text);
 		for (i = 0; i < count; i++)
 			if (list[i].vendor == 0x8086 && list[i].device == 0x10d3 && seen < 2)

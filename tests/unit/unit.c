@@ -399,7 +399,7 @@ START_TEST(lists_are_one_block)
 	list[1].nr_importer_names = 1;
 	list[1].importer_names = calloc(1, sizeof(*list[1].importer_names));
 	strcpy(list[1].importer_names[0], "iommu");
-	packed = pb_pack_listed(list, 2);
+	packed = pb_pack_listed(list, 2, sizeof(*list));
 	ck_assert_ptr_nonnull(packed);
 	ck_assert_uint_eq(packed[0].id, 1);
 	ck_assert_ptr_null(packed[0].extents);
@@ -409,7 +409,7 @@ START_TEST(lists_are_one_block)
 	ck_assert_str_eq(packed[1].importer_names[0], "iommu");
 	free(packed);
 	/* none is a list too */
-	packed = pb_pack_listed(NULL, 0);
+	packed = pb_pack_listed(NULL, 0, sizeof(*list));
 	ck_assert_ptr_nonnull(packed);
 	free(packed);
 }
@@ -417,15 +417,77 @@ END_TEST
 
 /* ---- without the modules ---- */
 
+START_TEST(versions)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d.%d.%d", PB_VERSION_MAJOR, PB_VERSION_MINOR, PB_VERSION_MICRO);
+	ck_assert_str_eq(text, pb_version());
+	ck_assert_int_eq(PB_VERSION, PB_VERSION_MAJOR << 16 | PB_VERSION_MINOR << 8 | PB_VERSION_MICRO);
+	ck_assert(PB_GUEST_NOWHERE == UINT64_MAX);
+}
+END_TEST
+
+/* a program that was compiled with an older header, or a newer one */
+START_TEST(structures_that_grow)
+{
+	struct { struct pb_capability known; char more[40]; } *newer;
+	struct pb_capability *whole;
+	struct pb_listed list[2] = { { .id = 1 }, { .id = 2, .nr_extents = 1 } }, *packed;
+	const size_t older_size = offsetof(struct pb_capability, there), odd = offsetof(struct pb_listed, importer_names) + 1;
+	struct { char bytes[64]; } copy, canary;
+	unsigned int i, k, n;
+	char *older;
+
+	ok(pb_capabilities(&whole, &n, &err));
+	ok(pb_capabilities_sized((struct pb_capability **)&older, older_size, &k, &err));
+	ck_assert_uint_eq(k, n);
+	for (i = 0; i < n; i++)
+		ck_assert_mem_eq(older + i * older_size, &whole[i], older_size);
+	free(older);
+	ok(pb_capabilities_sized((struct pb_capability **)&newer, sizeof(*newer), &k, &err));
+	ck_assert_uint_eq(k, n);
+	for (i = 0; i < n; i++) {
+		ck_assert_str_eq(newer[i].known.name, whole[i].name);
+		for (k = 0; k < sizeof(newer[i].more); k++)
+			ck_assert_int_eq(newer[i].more[k], 0);
+	}
+	free(newer);
+	free(whole);
+	/* not a byte more than the caller has, and none that is not written */
+	memset(&copy, 0x55, sizeof(copy));
+	memset(&canary, 0x55, sizeof(canary));
+	pb_fill_sized(&copy, 10, &(struct { char c[20]; }){ "0123456789abcdef" }, 20);
+	ck_assert_mem_eq(&copy, "0123456789", 10);
+	ck_assert_mem_eq(copy.bytes + 10, canary.bytes, sizeof(copy) - 10);
+	pb_fill_sized(&copy, 30, &(struct { char c[20]; }){ "0123456789abcdef" }, 20);
+	ck_assert_mem_eq(&copy, "0123456789abcdef\0\0\0\0\0\0\0\0\0\0\0\0\0", 30);
+	ck_assert_mem_eq(copy.bytes + 30, canary.bytes, sizeof(copy) - 30);
+	/* what the elements point to is behind them, and aligned, whatever their size */
+	list[1].extents = calloc(1, sizeof(struct pb_extent));
+	list[1].extents[0].length = 0x1000;
+	packed = calloc(2, sizeof(list[0]));
+	memcpy(packed, list, sizeof(list));
+	packed = pb_pack_listed(packed, 2, odd);
+	ck_assert_ptr_nonnull(packed);
+	memcpy(&list[1], (char *)packed + odd, odd);
+	ck_assert_uint_eq(list[1].id, 2);
+	ck_assert_uint_eq((uintptr_t)list[1].extents % _Alignof(struct pb_extent), 0);
+	ck_assert_uint_eq(list[1].extents[0].length, 0x1000);
+	free(packed);
+}
+END_TEST
+
 START_TEST(what_the_module_peerbar_is_for)
 {
 	struct pb_listed *list = NULL;
 	struct pb_watch *watch = NULL;
+	unsigned int n;
 
 	/* the host may have it */
 	if (!access("/dev/peerbar", F_OK))
 		return;
-	refused(pb_list_buffers(&list, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
+	refused(pb_list_buffers(&list, &n, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
 	refused(pb_watch_open(&watch, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
 	ck_assert_ptr_null(list);
 	ck_assert_ptr_null(watch);
@@ -434,24 +496,26 @@ END_TEST
 
 START_TEST(capabilities)
 {
-	struct pb_capabilities caps;
-	unsigned int i;
+	struct pb_capability *list;
+	unsigned int i, n;
 
-	ok(pb_capabilities(&caps, &err));
-	for (i = 0; i < PB_NR_CAPABILITIES; i++) {
-		ck_assert(caps.list[i].name && caps.list[i].name[0]);
-		ck_assert(caps.list[i].purpose && caps.list[i].purpose[0]);
-		ck_assert_msg(caps.list[i].there == !caps.list[i].missing[0], "%s: there %d, missing '%s'", caps.list[i].name,
-			      caps.list[i].there, caps.list[i].missing);
+	ok(pb_capabilities(&list, &n, &err));
+	ck_assert_uint_eq(n, PB_CAP_FTRACE + 1);
+	for (i = 0; i < n; i++) {
+		ck_assert(list[i].name && list[i].name[0]);
+		ck_assert(list[i].purpose && list[i].purpose[0]);
+		ck_assert_msg(list[i].there == !list[i].missing[0], "%s: there %d, missing '%s'", list[i].name,
+			      list[i].there, list[i].missing);
 	}
-	ck_assert(caps.list[PB_CAP_PEERBAR].there == (caps.abi == 1));
+	ck_assert(list[PB_CAP_PEERBAR].there == (pb_module_abi() == 1));
 	if (access("/dev/peerbar", F_OK)) {
-		ck_assert_str_eq(caps.list[PB_CAP_PEERBAR].missing, "the kernel module peerbar");
-		ck_assert_str_eq(caps.list[PB_CAP_IOMMUFD_SHIM].missing, "the kernel module peerbar-iommufd");
-		ck_assert(!caps.list[PB_CAP_NETLINK].there);
+		ck_assert_str_eq(list[PB_CAP_PEERBAR].missing, "the kernel module peerbar");
+		ck_assert_str_eq(list[PB_CAP_IOMMUFD_SHIM].missing, "the kernel module peerbar-iommufd");
+		ck_assert(!list[PB_CAP_NETLINK].there);
 	}
 	if (access("/dev/iommu", F_OK))
-		ck_assert(strstr(caps.list[PB_CAP_IOMMUFD].missing, "CONFIG_IOMMUFD"));
+		ck_assert(strstr(list[PB_CAP_IOMMUFD].missing, "CONFIG_IOMMUFD"));
+	free(list);
 }
 END_TEST
 
@@ -754,13 +818,19 @@ START_TEST(a_guest_without_devices)
 {
 	struct pb_guest_range report, *list = NULL;
 	struct pb_guest *guest;
+	unsigned int n;
 
 	ok(pb_guest_create(&guest, &err));
-	ck_assert_int_eq(pb_guest_sync(guest, PB_GUEST_RETRY | PB_GUEST_REMAKE, &err), 0);
+	ok(pb_guest_sync(guest, PB_GUEST_RETRY | PB_GUEST_REMAKE, &err));
+	ck_assert_uint_eq(pb_guest_nr_refused(guest), 0);
 	refused(pb_guest_sync(guest, 64, &err), EINVAL, "0x40");
-	ck_assert_int_eq(pb_guest_check(guest, &err), 0);
-	ck_assert_int_eq(pb_guest_next_report(guest, &report), 0);
-	ck_assert_int_eq(pb_guest_list(guest, &list, &err), 0);
+	n = 1;
+	ok(pb_guest_check(guest, &n, &err));
+	ck_assert_uint_eq(n, 0);
+	ck_assert(!pb_guest_next_report(guest, &report));
+	n = 1;
+	ok(pb_guest_list(guest, &list, &n, &err));
+	ck_assert_uint_eq(n, 0);
 	ck_assert_int_ge(pb_guest_fd(guest), 0);
 	free(list);
 	pb_guest_destroy(guest);
@@ -827,9 +897,10 @@ static struct pb_ioas no_ioas = { .iommu = &no_iommu, .id = 7, .lock = PTHREAD_M
 static struct pb_guest_range only_range(struct pb_guest *guest, const struct fake *fake, unsigned int bar)
 {
 	struct pb_guest_range *list, found = { 0 };
-	int i, n, times = 0;
+	unsigned int i, n;
+	int times = 0;
 
-	n = pb_guest_list(guest, &list, &err);
+	ok(pb_guest_list(guest, &list, &n, &err));
 	for (i = 0; i < n; i++) {
 		if (list[i].device != fake->guest_device || list[i].bar != bar)
 			continue;
@@ -872,13 +943,14 @@ START_TEST(a_device_that_cannot_be_exported)
 		ck_assert_int_eq(range.state, PB_GUEST_REFUSED);
 		ck_assert_int_eq(range.why.code, EOPNOTSUPP);
 		ck_assert(range.address == 0x100000 && range.iova == 0x100000 && range.ioas == &no_ioas && !range.offset);
-		ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 1);
+		ok(pb_guest_sync(guest, 0, &err));
+		ck_assert_uint_eq(pb_guest_nr_refused(guest), 1);
 		ok(pb_guest_set_decoding(fake.guest_device, false, &err));
 	}
-	ck_assert_int_eq(pb_guest_next_report(guest, &range), 1);
+	ck_assert(pb_guest_next_report(guest, &range));
 	ck_assert_int_eq(range.state, PB_GUEST_REFUSED);
 	ck_assert_ptr_nonnull(strstr(range.why.text, "cannot export BAR 2 of 0000:77:00.0"));
-	ck_assert_int_eq(pb_guest_next_report(guest, &range), 0);
+	ck_assert(!pb_guest_next_report(guest, &range));
 	/* not while it sleeps, nor while it is reset */
 	ok(pb_guest_set_decoding(fake.guest_device, true, &err));
 	ok(pb_guest_set_power(fake.guest_device, false, &err));
@@ -894,9 +966,10 @@ START_TEST(a_device_that_cannot_be_exported)
 	ck_assert_int_eq(only_range(guest, &fake, 2).state, PB_GUEST_UNPLACED);
 	/* reports of a device go with it */
 	ok(pb_guest_set_bar(fake.guest_device, 2, 0x100000, &err));
-	ok(pb_guest_sync(guest, PB_GUEST_RETRY, &err) == 1 ? 0 : -1);
+	ok(pb_guest_sync(guest, PB_GUEST_RETRY, &err));
+	ck_assert_uint_eq(pb_guest_nr_refused(guest), 1);
 	ok(pb_guest_remove_device(fake.guest_device, &err));
-	ck_assert_int_eq(pb_guest_next_report(guest, &range), 0);
+	ck_assert(!pb_guest_next_report(guest, &range));
 	pb_guest_destroy(guest);
 	fake_down(&fake);
 }
@@ -935,11 +1008,11 @@ START_TEST(what_the_kernel_does_not_unmap)
 	LIST_INSERT_HEAD(&no_ioas.mappings, mapping, in_ioas);
 	LIST_INSERT_HEAD(&window->ranges, range, in_window);
 	/* decoding is off, so it ought to go */
-	ck_assert_int_eq(pb_guest_sync(guest, 0, &err), 0);
-	ck_assert_int_eq(pb_guest_next_report(guest, &report), 1);
+	ok(pb_guest_sync(guest, 0, &err));
+	ck_assert(pb_guest_next_report(guest, &report));
 	ck_assert_int_eq(report.state, PB_GUEST_REFUSED);
 	ck_assert_ptr_nonnull(strstr(report.why.text, "cannot unmap"));
-	ck_assert_int_eq(pb_guest_next_report(guest, &report), 0);
+	ck_assert(!pb_guest_next_report(guest, &report));
 	refused(pb_guest_remove_ioas(guest, &no_ioas, &err), EBUSY, "call again");
 	refused(pb_guest_remove_device(fake.guest_device, &err), EBUSY, "call again");
 	/* another BAR that comes there keeps away */
@@ -985,7 +1058,8 @@ START_TEST(guests_against_brute_force)
 	bool on[2] = { false, false };
 	struct pb_guest *guest;
 	struct fake fakes[2];
-	int round, i, n, d;
+	unsigned int k, n;
+	int round, i, d;
 
 	srand(11);
 	ok(pb_guest_create(&guest, &err));
@@ -1011,21 +1085,21 @@ START_TEST(guests_against_brute_force)
 			on[d] = rand() % 4;
 			ok(pb_guest_set_decoding(fakes[d].guest_device, on[d], &err));
 		}
-		n = pb_guest_list(guest, &list, &err);
-		ck_assert_int_gt(n, 0);
-		for (i = 0; i < n; i++) {
-			int which = list[i].data == &fakes[1];
+		ok(pb_guest_list(guest, &list, &n, &err));
+		ck_assert_uint_gt(n, 0);
+		for (k = 0; k < n; k++) {
+			int which = list[k].data == &fakes[1];
 			uint64_t page;
 
-			if (!list[i].ioas) {
-				ck_assert_int_eq(list[i].state, at[which][list[i].bar] == PB_GUEST_NOWHERE ? PB_GUEST_UNPLACED : PB_GUEST_OFF);
-				ck_assert(!on[which] || list[i].state == PB_GUEST_UNPLACED);
+			if (!list[k].ioas) {
+				ck_assert_int_eq(list[k].state, at[which][list[k].bar] == PB_GUEST_NOWHERE ? PB_GUEST_UNPLACED : PB_GUEST_OFF);
+				ck_assert(!on[which] || list[k].state == PB_GUEST_UNPLACED);
 				continue;
 			}
-			covered[list[i].ioas == &other] += list[i].length;
-			ck_assert_uint_eq(list[i].iova, list[i].ioas == &other ? list[i].address - 0x10000 + 0x5000000 : list[i].address);
-			for (page = list[i].address / 4096; page < (list[i].address + list[i].length) / 4096; page++)
-				ck_assert_int_eq(list[i].state, state_of(at, on, which, list[i].bar, page));
+			covered[list[k].ioas == &other] += list[k].length;
+			ck_assert_uint_eq(list[k].iova, list[k].ioas == &other ? list[k].address - 0x10000 + 0x5000000 : list[k].address);
+			for (page = list[k].address / 4096; page < (list[k].address + list[k].length) / 4096; page++)
+				ck_assert_int_eq(list[k].state, state_of(at, on, which, list[k].bar, page));
 		}
 		free(list);
 		/* nothing is missing */
@@ -1202,6 +1276,8 @@ int main(void)
 	tcase_add_test(t, messages_that_are_wrong);
 	tcase_add_test(t, messages_of_noise);
 	tcase_add_test(t, lists_are_one_block);
+	tcase_add_test(t, versions);
+	tcase_add_test(t, structures_that_grow);
 	tcase_add_test(t, what_the_module_peerbar_is_for);
 	tcase_add_test(t, capabilities);
 	tcase_add_test(t, fdinfo_of_a_dmabuf);
