@@ -38,7 +38,7 @@ group() {
 
 # the functions below run inside the root
 run_unit() {
-	make -s -C /build check TESTS='tests/header-c++ tests/symbols bench/test-report' || { cat /build/test-suite.log; return 1; }
+	make -s -C /build check TESTS='tests/header-c++ tests/symbols tests/abi bench/test-report' || { cat /build/test-suite.log; return 1; }
 	/build/tests/unit/unit && /build/tests/unit/unit-verbs
 }
 
@@ -76,14 +76,22 @@ run_install() {
 	# what libibverbs is told to load: the path, with the suffix of its version
 	[ -e $d"$(sed -n 's/^driver //p' $d/etc/libibverbs.d/peerbar.driver)-rdmav$(sed -n 's/^set(IBVERBS_PABI_VERSION "\(.*\)").*/\1/p' \
 		/usr/src/rdma-core/CMakeLists.txt).so" ] || { echo 'libibverbs is told to load a provider that is not there'; return 1; }
-	# a program that finds the library by pkg-config, as its users do
+	# every function by its own name
+	for f in $(sed -n 's/^\t\(pbv\?_[a-z_0-9]*\);$/\1/p' /src/lib/libpeerbar.map /src/rdma/verbs/libpeerbar-verbs.map) pb_pci_get pbv_cache_stats; do
+		[ -s $d/usr/share/man/man3/$f.3 ] || { echo "make install installs no page $f(3)"; return 1; }
+		[ -s $d/usr/share/man/"$(sed -n 's/^\.so //p' $d/usr/share/man/man3/$f.3 | grep . || echo man3/$f.3)" ] ||
+			{ echo "the page $f(3) leads to none"; return 1; }
+	done
+	# a program that finds the library by pkg-config, as its users do: nothing else's development files are needed
 	printf '#include <peerbar.h>\n#include <stdio.h>\nint main(void) { puts(pb_version()); return 0; }\n' >/tmp/user.c
-	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_PATH=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
+	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		pkg-config --cflags --libs libpeerbar) || return 1
 	[ "$(LD_LIBRARY_PATH=$d/usr/lib /tmp/user)" = "$(sed -n 's/^AC_INIT(\[peerbar\], \[\(.*\)\])/\1/p' /src/configure.ac)" ] ||
 		{ echo 'the installed library does not run'; return 1; }
+	PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig pkg-config --static --libs libpeerbar-verbs | grep -q -e '-libverbs.*-lnl-genl-3' ||
+		{ echo 'pkg-config --static does not say what a static program is linked with'; return 1; }
 	printf '#include <peerbar-verbs.h>\nint main(void) { return pbv_cache_destroy(0, 0); }\n' >/tmp/user.c
-	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_PATH=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
+	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		pkg-config --cflags --libs libpeerbar-verbs) -Wl,-rpath-link,$d/usr/lib && LD_LIBRARY_PATH=$d/usr/lib /tmp/user ||
 		{ echo 'the installed verbs library does not run'; return 1; }
 	bash -n $d/usr/share/bash-completion/completions/peerbar || return 1
