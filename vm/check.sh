@@ -221,6 +221,7 @@ lab_check() {
 		group modules check_modules
 		group selftests check_selftests
 	fi
+	[ "$KFLAVOUR" = nop2p ] || group lab check_lab
 	group machine lab_machine_check "$suite"
 	if [ "$KFLAVOUR" != nop2p ]; then
 		group rdma-tools lab_rdma_check rdma-tools 900

@@ -7,7 +7,8 @@
 need_root() {
 	[ "$(id -u)" != 0 ] || return 0
 	have sudo || die 'this needs root (it mounts, and installs packages), and there is no sudo here; run it as root'
-	exec sudo --preserve-env=TERM,CI env LAB_CACHE="$LAB_CACHE" HOME="$HOME" "$LAB_TOP/lab" "${ARGS[@]}"
+	exec sudo --preserve-env=TERM,CI env LAB_CACHE="$LAB_CACHE" ${LAB_MIRROR:+LAB_MIRROR="$LAB_MIRROR"} HOME="$HOME" "$LAB_TOP/lab" \
+		"${ARGS[@]}"
 }
 
 # what the host itself must have, as "COMMAND PACKAGE"; everything else is in the root file system
@@ -26,23 +27,35 @@ host_needs() {
 	END
 }
 
+# the same for files, as "FILE PACKAGE"
+host_needs_files() {
+	cat <<-'END'
+	/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+	/etc/ssl/certs/ca-certificates.crt ca-certificates
+	END
+}
+
 missing_packages() {
-	host_needs | while read -r c p; do have "$c" || echo "$p"; done | sort -u
-	[ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
-	[ -f /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+	{
+		host_needs | while read -r c p; do have "$c" || echo "$p"; done
+		host_needs_files | while read -r f p; do [ -f "$f" ] || echo "$p"; done
+	} | sort -u
 }
 
 lab_prepare_host() {
 	local missing
-	have apt-get || { warn 'this host has no apt; the lab needs Debian 12 or newer'; return 1; }
+	have apt-get || { warn 'this host has no apt; the lab needs Debian 12 or newer, or a distribution made from it'; return 1; }
 	# apt tells its mirror only when it has lists; these are the host's own, from its own sources
-	if ! mirror >/dev/null 2>&1; then step 'host: apt-get update' apt-get update || return 1; fi
+	if ! mirror >/dev/null 2>&1; then step 'host: apt-get update' apt-get update && mirror >/dev/null || return 1; fi
 	missing=$(missing_packages | paste -sd' ')
-	[ -n "$missing" ] || return 0
-	# shellcheck disable=SC2086
-	step "host: installing $missing" env DEBIAN_FRONTEND=noninteractive sh -c '
-		apt-get install -y --no-install-recommends "$@" ||
-			{ apt-get update && apt-get install -y --no-install-recommends "$@"; }' apt $missing
+	if [ -n "$missing" ]; then
+		# shellcheck disable=SC2086
+		step "host: installing $missing" env DEBIAN_FRONTEND=noninteractive sh -c '
+			apt-get install -y --no-install-recommends "$@" ||
+				{ apt-get update && apt-get install -y --no-install-recommends "$@"; }' apt $missing || return 1
+	fi
+	# before a long download ends with "404"
+	[ -d "$LAB_CACHE/$LAB_ROOT" ] || try_archive
 }
 
 # run_parent: where the run directory goes; in memory if there is room (the GPU's memory and the disks are in it)
@@ -70,7 +83,7 @@ lab_sweep() {
 lab_clean() {
 	local busy
 	# whoever makes or uses a cache entry has a descriptor below it
-	for busy in "$LAB_CACHE"/lock.* "$LAB_CACHE"/tree-*/lock; do
+	for busy in "$LAB_CACHE"/lock.* "$LAB_CACHE"/{tree,log}-*/lock; do
 		[ -e "$busy" ] || continue
 		flock -n "$busy" true || die "another lab is at work ($busy is locked); nothing was removed"
 	done
@@ -83,10 +96,10 @@ no() { printf '  MISSING  %s\n           %s\n' "$1" "$2"; DOCTOR=1; }
 so() { printf '  note     %s\n' "$*"; }
 
 lab_doctor() {
-	local c p free mem uri
+	local c p free mem uri said
 	DOCTOR=0
-	if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then ok 'Debian on amd64'; else
-		no 'Debian on amd64' 'the lab runs an x86 machine with packages of Debian for amd64'
+	if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then ok "$(os_release PRETTY_NAME), on amd64"; else
+		no 'Debian, or what is made from it, on amd64' 'the lab runs an x86 machine with packages of Debian for amd64'
 	fi
 	if [ "$(id -u)" = 0 ]; then ok 'root'; elif have sudo; then ok 'sudo'; else
 		no 'root or sudo' 'run ./lab as root'
@@ -94,9 +107,17 @@ lab_doctor() {
 	while read -r c p; do
 		if have "$c"; then ok "$c"; else no "$c" "'./lab build' installs the package $p, or: apt-get install $p"; fi
 	done < <(host_needs)
+	while read -r c p; do
+		if [ -f "$c" ]; then ok "$c"; else no "$c" "'./lab build' installs the package $p, or: apt-get install $p"; fi
+	done < <(host_needs_files)
 	if have apt-get; then
-		uri=$(mirror 2>/dev/null) && ok "a Debian mirror in apt's configuration: $uri" ||
-			no 'a Debian mirror' "./lab runs apt-get update; if that is not it, add Debian's main archive to the host's apt sources"
+		if ! said=$(mirror 2>&1); then
+			no 'a Debian archive' "${said#lab: }"
+		elif uri=$said && said=$(try_archive 2>&1); then
+			ok "a Debian archive with $LAB_SUITE: $uri"
+		else
+			no "a Debian archive with $LAB_SUITE" "${said#lab: }"
+		fi
 	fi
 	if [ "$(id -u)" = 0 ]; then
 		if unshare --mount --pid --fork true 2>/dev/null; then ok 'mount and PID namespaces'; else

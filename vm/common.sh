@@ -22,8 +22,24 @@ key() {
 	done | sha256sum | cut -c1-12
 }
 
-# Each checkout has a log of its own, so that two labs at a time do not overwrite each other's; "log" is a link to the last one's.
-LAB_LOGS=$LAB_CACHE/log-$(key "$LAB_TOP")
+# take_logs: set LAB_LOGS, a log folder that no other lab writes to, and lock it until this lab ends (descriptor 6). A checkout has
+# log-KEY; labs of one checkout that run at the same time take log-KEY.2, log-KEY.3, ... "log" is a link to the last one taken.
+take_logs() {
+	local n=1
+	LAB_LOGS=$LAB_CACHE/log-$(key "$LAB_TOP")
+	while :; do
+		mkdir -p "$LAB_LOGS" && exec 6>"$LAB_LOGS/lock" || return 1
+		if flock -n 6; then break; fi
+		n=$((n + 1))
+		LAB_LOGS=$LAB_CACHE/log-$(key "$LAB_TOP").$n
+	done
+	# lab_sweep() looks at this time
+	touch "$LAB_LOGS"
+	export LAB_LOGS
+	# a folder of that name is from before each checkout had its own
+	[ -L "$LAB_CACHE/log" ] || rm -rf "$LAB_CACHE/log"
+	ln -sfn "${LAB_LOGS##*/}" "$LAB_CACHE/log"
+}
 
 # step WHAT COMMAND...: run a long command with its output in a log, show that it is alive and what it does, and if it fails,
 # show the end of the log. The last line of the log is what it "waits for".

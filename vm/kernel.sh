@@ -98,11 +98,14 @@ kernel_choose() {
 	KINITRD=initrd-$(key "$KNAME" "$LAB_VM/init" "$(declare -f pack_initrd)")
 }
 
-# fetch_debs DIR PACKAGE=VERSION...
+# fetch_debs DIR PACKAGE=VERSION...; kernel_index() of another lab must not replace the lists meanwhile
 fetch_debs() {
 	local dir=$1
 	shift
-	(cd "$dir" && private_apt apt-get download "$@")
+	(
+		flock -s 8
+		cd "$dir" && private_apt apt-get download "$@"
+	) 8>"$LAB_CACHE/lock.kernels"
 }
 
 unpack_source() { # DIR [PATH...]: the kernel's source, or some paths of it

@@ -100,8 +100,8 @@ make_disk() { # FILE SEED
 # guest_run: boot, run $LAB_RUN/command, wait. The status is the command's, or 125 when the machine did not come to its end.
 # Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_MODULES, LAB_LAYER, LAB_BUILD.
 guest_run() {
-	local kernel=$LAB_CACHE/$KNAME accel khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved=''
-	local append='console=ttyS0 panic=-1 panic_on_oops=1 hung_task_panic=1 tsc=nowatchdog no_timer_check intel_iommu=on'
+	local kernel=$LAB_CACHE/$KNAME accel khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved='' panic
+	local append='console=ttyS0 panic=-1 oops=panic hung_task_panic=1 tsc=nowatchdog no_timer_check intel_iommu=on'
 
 	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
 	[ ${#args[@]} -gt 0 ] || return 2
@@ -180,8 +180,11 @@ guest_run() {
 	if [ -s "$LAB_RUN/share/status" ]; then
 		return "$(cat "$LAB_RUN/share/status")"
 	fi
+	panic=$(sed -n 's/\r$//; s/.*Kernel panic - //p' "$LAB_RUN/share/kernel.log" | head -n 1)
 	if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
 		warn "the machine was killed: it had not finished after $limit s (--limit). Its last lines:"
+	elif [ -n "$panic" ]; then
+		warn "the machine's kernel panicked after $GUEST_SECONDS s: $panic. Its last lines:"
 	else
 		warn "the machine ended by itself, with QEMU's status $rc. Its last lines:"
 	fi

@@ -2,20 +2,30 @@
 # shellcheck shell=bash
 #
 # The root file system that everything is built and run in: Debian trixie with trixie-backports, made by mmdebstrap from the
-# mirror that the host's own apt uses. The host's apt sources and package lists are only read.
+# mirror that the host's own apt uses, or that LAB_MIRROR names. The host's apt sources and package lists are only read.
 
 LAB_SUITE=trixie
 
-# mirror: the URI of the Debian archive in the host's apt configuration
+# os_release NAME: a field of the host's os-release
+os_release() { (. /etc/os-release && printf '%s' "${!1:-}"); }
+
+# mirror: the URI of the Debian archive: LAB_MIRROR, or the one in the host's apt configuration. A Debian host's may be a mirror that
+# signs its own lists, and then its name for the host's release must do; on another host it has to say that it is Debian.
 mirror() {
-	local codename uri
-	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-	uri=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-		awk -v c="$codename" '$2 == "main" && ($1 == c || $1 == "stable" || $1 == "testing" || $1 == "sid") \
-			{ print $3; exit }')
+	local uri=${LAB_MIRROR:-} targets codename
+	if [ -z "$uri" ]; then
+		targets=$(apt-get indextargets --format '$(COMPONENT)|$(ORIGIN)|$(LABEL)|$(RELEASE)|$(REPO_URI)' 'Created-By: Packages')
+		uri=$(awk -F'|' '$1 == "main" && $2 == "Debian" && $3 == "Debian" { print $5; exit }' <<<"$targets")
+		if [ -z "$uri" ] && [ "$(os_release ID)" = debian ]; then
+			codename=$(os_release VERSION_CODENAME)
+			uri=$(awk -F'|' -v c="$codename" '$1 == "main" && ($4 == c || $4 == "stable" || $4 == "testing" || $4 == "sid") \
+				{ print $5; exit }' <<<"$targets")
+		fi
+	fi
 	[ -n "$uri" ] || {
-		warn "found no 'main' of $codename in the host's apt sources, which the mirror is taken from;" \
-			"'apt-get indextargets' should list one"
+		[ -n "$targets" ] || { warn "apt has no package lists, which the lab takes Debian's archive from; run apt-get update"; return 1; }
+		warn "this host is $(os_release PRETTY_NAME), and no apt source of it is a Debian archive, which the lab takes $LAB_SUITE from." \
+			'Set LAB_MIRROR to the URI of one (LAB_MIRROR=URI ./lab ...), or add one to the apt sources and run apt-get update'
 		return 1
 	}
 	echo "$uri"
@@ -45,6 +55,24 @@ source_apt() {
 	apt-get -o Dir::State="$dir/state" -o Dir::State::status="$dir/state/status" -o Dir::Cache="$dir/cache" \
 		-o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferences=/dev/null \
 		-o Dir::Etc::preferencesparts=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
+}
+
+# try_archive: whether the mirror has the suites that the lab takes, signed with a key that the host has; says why not
+try_archive() {
+	local dir rc=0
+	dir=$(mktemp -d)
+	mkdir -p "$dir"/{state/lists/partial,cache/archives/partial}
+	: >"$dir/state/status"
+	apt_sources >"$dir/sources.list" || { rm -r "$dir"; return 1; }
+	# the suites' Release files only
+	source_apt "$dir" -o Acquire::IndexTargets::deb::Packages::DefaultEnabled=false \
+		-o Acquire::IndexTargets::deb::Translations::DefaultEnabled=false -o APT::Update::Error-Mode=any update >"$dir/out" 2>&1 || {
+		rc=1
+		warn "the archive $(mirror) does not have $LAB_SUITE and $LAB_SUITE-backports as Debian signs them:" \
+			"$(grep -E '^(E|W): ' "$dir/out" | head -n 1). Set LAB_MIRROR to the URI of a Debian archive (LAB_MIRROR=URI ./lab ...)"
+	}
+	rm -r "$dir"
+	return $rc
 }
 
 # unpack_rdma_core TMP: what a provider is built with, and rdma-core's own tests, from the source of the very version that is

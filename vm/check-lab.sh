@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# The lab's own tests: which hosts it accepts, where its logs go, and how a run ends whose kernel oopses.
+
+# make_archive DIR ORIGIN SUITE...: an empty archive of Debian's layout in DIR, and a line for it in the fake host's apt sources
+make_archive() {
+	local dir=$1 origin=$2 suite
+	shift 2
+	for suite; do
+		mkdir -p "$dir/dists/$suite/main/binary-amd64"
+		# apt ignores an index without a package
+		printf 'Package: %s\nVersion: 1\nArchitecture: amd64\nFilename: none\nSize: 0\n' "$suite" >"$dir/dists/$suite/main/binary-amd64/Packages"
+		printf 'Origin: %s\nLabel: %s\nSuite: %s\nCodename: %s\nDate: %s\nArchitectures: amd64\nComponents: main\nSHA256:\n %s %s %s\n' \
+			"$origin" "$origin" "$suite" "$suite" "$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S +0000')" \
+			"$(sha256sum <"$dir/dists/$suite/main/binary-amd64/Packages" | cut -d' ' -f1)" \
+			"$(wc -c <"$dir/dists/$suite/main/binary-amd64/Packages")" main/binary-amd64/Packages >"$dir/dists/$suite/Release"
+		echo "deb [trusted=yes] file:$dir $suite main" >>"$FAKE/sources.list"
+	done
+}
+
+# fake_host ID NAME CODENAME: a host with that os-release, without apt sources
+fake_host() {
+	FAKE=$(mktemp -d "$LAB_RUN/host.XXXXXX")
+	mkdir -p "$FAKE"/{state/lists/partial,cache/archives/partial,xdg}
+	: >"$FAKE/sources.list"
+	printf 'ID=%s\nPRETTY_NAME="%s"\nVERSION_CODENAME=%s\n' "$1" "$2" "$3" >"$FAKE/os-release"
+	cat >"$FAKE/apt.conf" <<-END
+	Dir::State "$FAKE/state";
+	Dir::Cache "$FAKE/cache";
+	Dir::Etc::sourcelist "$FAKE/sources.list";
+	Dir::Etc::sourceparts "/dev/null";
+	APT::Sandbox::User "root";
+	APT::Architecture "amd64";
+	END
+}
+
+# on_fake_host COMMAND...: a lab of its own there, with caches of its own; what it says is in $FAKE/out
+on_fake_host() {
+	# shellcheck disable=SC2016
+	env -u LAB_INSIDE -u LAB_CACHE -u LAB_LOGS -u LAB_RUN -u LAB_ID -u LAB_START APT_CONFIG="$FAKE/apt.conf" XDG_CACHE_HOME="$FAKE/xdg" \
+		unshare --mount bash -c 'mount --bind "$1/os-release" "$(readlink -f /etc/os-release)" && shift && exec "$@"' \
+		host "$FAKE" "$@" >"$FAKE/out" 2>&1 6>&- 7>&- 9>&-
+}
+
+# says TEXT...: whether all of it is in what the last lab on a fake host said
+says() {
+	local text
+	for text; do
+		grep -qF -- "$text" "$FAKE/out" || { echo "what the lab said has no '$text':"; sed 's/^/    /' "$FAKE/out"; return 1; }
+	done
+}
+
+# nothing_fetched: whether the last lab on a fake host left the root alone
+nothing_fetched() { ! compgen -G "$FAKE/xdg/peerbar/root-*"; }
+
+# a host whose apt knows no Debian archive is refused, by doctor and by everything that would fetch from it
+test_other_host() {
+	fake_host ubuntu 'Ubuntu 24.04.2 LTS' noble
+	make_archive "$FAKE/ubuntu" Ubuntu noble noble-updates
+	on_fake_host apt-get update || { cat "$FAKE/out"; return 1; }
+	! on_fake_host "$LAB_TOP/lab" doctor && says 'MISSING  a Debian archive' 'this host is Ubuntu 24.04.2 LTS' 'LAB_MIRROR' || return 1
+	on_fake_host "$LAB_TOP/lab" build
+	[ $? = 2 ] && says 'this host is Ubuntu 24.04.2 LTS' 'LAB_MIRROR' && nothing_fetched
+}
+
+# ... and one that has Debian's beside its own takes that; as it takes LAB_MIRROR
+test_other_host_with_debian() {
+	local uri
+	uri=$(mirror) || return 1
+	fake_host ubuntu 'Ubuntu 24.04.2 LTS' noble
+	make_archive "$FAKE/ubuntu" Ubuntu noble noble-updates
+	on_fake_host env LAB_MIRROR="$uri" "$LAB_TOP/lab" doctor
+	says "ok       a Debian archive with trixie: $uri" || return 1
+	make_archive "$FAKE/debian" Debian trixie trixie-backports
+	on_fake_host apt-get update || { cat "$FAKE/out"; return 1; }
+	# this one is not signed
+	! on_fake_host "$LAB_TOP/lab" doctor && says "MISSING  a Debian archive with trixie" "$FAKE/debian" 'not signed'
+}
+
+# a mirror without the lab's suite is refused before anything is fetched
+test_mirror_without_suite() {
+	fake_host debian 'Debian GNU/Linux 12 (bookworm)' bookworm
+	make_archive "$FAKE/debian" Debian bookworm
+	on_fake_host apt-get update || { cat "$FAKE/out"; return 1; }
+	! on_fake_host "$LAB_TOP/lab" doctor && says "MISSING  a Debian archive with trixie" 'trixie Release' || return 1
+	on_fake_host "$LAB_TOP/lab" build
+	[ $? = 2 ] && says 'does not have trixie' && nothing_fetched
+}
+
+# labs of one checkout that run at the same time have a log folder each; one after the other they have the same
+test_log_folders() {
+	local cache first second third
+	cache=$(mktemp -d "$LAB_RUN/cache.XXXXXX")
+	# shellcheck disable=SC2016
+	first=$(LAB_CACHE=$cache; take_logs; echo "$LAB_LOGS")
+	exec 5< <(LAB_CACHE=$cache; take_logs; echo "$LAB_LOGS"; exec sleep 60)
+	read -r second <&5
+	third=$(LAB_CACHE=$cache; take_logs; echo "$LAB_LOGS")
+	kill $!
+	exec 5<&-
+	[ "$first" = "$second" ] && [ "$third" = "$second.2" ] && [ "$(readlink "$cache/log")" = "${third##*/}" ] ||
+		{ echo "the folders were $first, then $second and at the same time $third"; return 1; }
+}
+
+# An oops ends the machine soon, with its report. The command goes on for four minutes if the kernel does.
+test_oops() {
+	local rc=0 panicked
+	LAB_LIMIT=400 LAB_KMEMLEAK=0 guest sh -c 'modprobe peerbar-test-oops; sleep 240' >"$LAB_RUN/oops" 2>&1 || rc=$?
+	panicked=$(grep -c 'kernel panicked after .*: Fatal exception' "$LAB_RUN/oops")
+	guest_reports >"$LAB_RUN/oops-report" 2>&1 && rc=0
+	echo "lab: an oops ended the machine after $GUEST_SECONDS s"
+	[ $rc = 125 ] && [ "$panicked" = 1 ] && [ "$GUEST_SECONDS" -lt 200 ] && grep -q 'pb_test_oops_init' "$LAB_RUN/oops-report" ||
+		{ cat "$LAB_RUN/oops" "$LAB_RUN/oops-report"; return 1; }
+}
+
+check_lab() {
+	local t good=0 bad=0
+	for t in test_other_host test_other_host_with_debian test_mirror_without_suite test_log_folders test_oops; do
+		if (LAB_LOGS=$LAB_LOGS/lab; mkdir -p "$LAB_LOGS"; $t); then
+			echo "lab: ${t#test_}: ok"
+			good=$((good + 1))
+		else
+			echo "lab: ${t#test_}: FAILED"
+			bad=$((bad + 1))
+		fi
+	done
+	printf '# PASS: %d\n# FAIL: %d\n' $good $bad
+	return $((bad != 0))
+}
