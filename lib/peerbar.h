@@ -1130,7 +1130,8 @@ PB_API void pb_watch_close(struct pb_watch *watch);
  * long as the guest means it to be there. The VMM says what its guest did, when it traps the access; the rest follows:
  *
  * - A page is mapped if and only if exactly one BAR claims it, that BAR's device decodes (decoding on, D0, not in a reset), the page
- *   is not trapped, and the kernel takes it. A page that two BARs claim reaches neither, until one of them moves on.
+ *   is not trapped, and the kernel takes it. Pages that cannot be mapped, because the IOMMU reserves their addresses or the VMM has
+ *   mapped something there, do not keep the others of the BAR out. A page that two BARs claim reaches neither, until one of them moves on.
  * - What is wrong is unmapped before anything new is mapped, in all address spaces. So no moment is there in which a DMA reaches
  *   a page that the guest did not put there; at worst it faults.
  * - Nothing that the kernel refuses makes a call fail: the pages stay out, with the reason, which is reported once and can be
@@ -1336,7 +1337,8 @@ PB_API int pb_guest_reset_done(struct pb_guest_device *device, struct pb_error *
 
 /**
  * enum pb_guest_sync_flags - how much is done anew
- * @PB_GUEST_RETRY: also what the kernel refused for a reason that seldom goes away, as a BAR that cannot be exported
+ * @PB_GUEST_RETRY: also what the kernel refused for a reason that seldom goes away, as a BAR that cannot be exported; with another
+ *	buffer, if the BAR is not mapped anywhere
  * @PB_GUEST_REMAKE: all mappings, also those that look right: for a VMM whose devices may have been revoked behind its back
  */
 enum pb_guest_sync_flags {
@@ -1350,7 +1352,8 @@ enum pb_guest_sync_flags {
  * @flags: of &enum pb_guest_sync_flags
  * @err: may be NULL
  *
- * To be called when pb_guest_fd() polls readable, and whenever the VMM freed addresses that a BAR may be waiting for.
+ * To be called when pb_guest_fd() polls readable, and whenever the VMM freed addresses without the library that a BAR may be waiting
+ * for.
  *
  * Return: 0, also if ranges are refused, see pb_guest_nr_refused(); -EINVAL if @flags are unknown.
  */
@@ -1376,9 +1379,14 @@ PB_API int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct
 /**
  * pb_guest_fd() - a descriptor that polls readable while there is something to do: call pb_guest_sync(), then pb_guest_next_report()
  *
- * That is when a mapping was revoked that should not have been, or a report waits. Revocations that this process causes by the library
- * are told at once; those that others cause, or that are caused by the device's descriptor, only by peerbar-vfio-pci and where netlink
- * events can be had, which shows when pb_guest_create() is called. It stays the guest's, and is not to be read from.
+ * That is when a mapping was revoked that should not have been, when something that was refused may be possible now, or when a report
+ * waits. What this process does by the library (to the device, or to mappings of the address space) is told at once; what others do, or
+ * what is done by the device's descriptor, only by peerbar-vfio-pci and where netlink events can be had, which shows when
+ * pb_guest_create() is called. What happens to buffers of other processes, or of this one that are not the guest's, makes it
+ * readable never, nor does what the guest does and the VMM tells of in the right order.
+ *
+ * After pb_guest_sync() and pb_guest_next_report() until there is none, it is not readable until something else happens, and becomes so
+ * anew for each thing: it can be polled edge-triggered (EPOLLET) as well. It stays the guest's, and is not to be read from.
  */
 PB_API int pb_guest_fd(const struct pb_guest *guest);
 
@@ -1415,7 +1423,8 @@ PB_API const char *pb_guest_state_name(enum pb_guest_state state);
  * @ioas: the address space; NULL if @state is PB_GUEST_OFF or PB_GUEST_UNPLACED, which is so in all of them
  * @iova: where in the address space
  * @state: what has become of it
- * @why: of PB_GUEST_REFUSED, the reason; in a report with PB_GUEST_MAPPED, what it was before; otherwise its code is 0
+ * @why: of PB_GUEST_REFUSED, the reason; in a report with PB_GUEST_MAPPED, ESTALE if it had lost its mapping without a word; otherwise
+ *	its code is 0, and its text empty
  */
 struct pb_guest_range {
 	struct pb_guest_device *device;

@@ -814,6 +814,35 @@ START_TEST(runs_against_brute_force)
 }
 END_TEST
 
+START_TEST(gaps_of_an_aperture)
+{
+	const struct pb_iova_range two[] = { { 0x1000, 0xfedfffff }, { 0xfef00000, 0x7fffffffff } };
+	struct pb_iova_range gap;
+
+	ck_assert(!pb_find_gap(two, 2, 0x1000, 0xfedfffff, &gap));
+	ck_assert(!pb_find_gap(two, 2, 0x5000, 0x5fff, &gap));
+	ck_assert(!pb_find_gap(two, 2, 0xfef00000, 0x7fffffffff, &gap));
+	ck_assert(pb_find_gap(two, 2, 0, 0, &gap));
+	ck_assert_uint_eq(gap.first, 0);
+	ck_assert_uint_eq(gap.last, 0xfff);
+	ck_assert(pb_find_gap(two, 2, 0x1000, UINT64_MAX, &gap));
+	ck_assert_uint_eq(gap.first, 0xfee00000);
+	ck_assert_uint_eq(gap.last, 0xfeefffff);
+	ck_assert(pb_find_gap(two, 2, 0xfee00000, 0xfee00000, &gap));
+	ck_assert_uint_eq(gap.first, 0xfee00000);
+	ck_assert(pb_find_gap(two, 2, 0xfef00000, 0x8000000000, &gap));
+	ck_assert_uint_eq(gap.first, 0x8000000000);
+	ck_assert_uint_eq(gap.last, UINT64_MAX);
+	ck_assert(pb_find_gap(two, 2, 1ULL << 62, 1ULL << 63, &gap));
+	ck_assert_uint_eq(gap.first, 0x8000000000);
+	/* an aperture that has everything, one that has nothing, and ranges that touch */
+	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, UINT64_MAX } }, 1, 0, UINT64_MAX, &gap));
+	ck_assert(pb_find_gap(NULL, 0, 5, 5, &gap));
+	ck_assert(!gap.first && gap.last == UINT64_MAX);
+	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, 9 }, { 10, 20 } }, 2, 5, 15, &gap));
+}
+END_TEST
+
 START_TEST(a_guest_without_devices)
 {
 	struct pb_guest_range report, *list = NULL;
@@ -1292,6 +1321,7 @@ int main(void)
 	tcase_add_test(t, what_a_bar_claims);
 	tcase_add_test(t, runs_of_spans);
 	tcase_add_test(t, runs_against_brute_force);
+	tcase_add_test(t, gaps_of_an_aperture);
 	tcase_add_test(t, a_guest_without_devices);
 	tcase_add_test(t, a_device_that_cannot_be_exported);
 	tcase_add_test(t, what_the_kernel_does_not_unmap);
