@@ -298,6 +298,9 @@ int pb_watch_open_silent(struct pb_watch **watch, struct pb_error *err);
 /* from now on hear that these buffers were revoked or restored, by their numbers in the list, and nothing else; -errno */
 int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n);
 
+/* the filter of that, for any socket whose datagrams are such messages */
+int pb_filter_events(int fd, const uint64_t *ids, unsigned int n);
+
 /* where to put @length bytes, given the aperture and what is taken; pure, for unit tests. 0, or -ENOSPC */
 int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
 		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova);

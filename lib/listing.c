@@ -357,7 +357,7 @@ const char *pb_event_name(enum pb_event_type type)
 /* how many buffers a filter can have; the kernel takes 4,096 instructions */
 #define MAX_FILTERED 512
 
-int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n)
+int pb_filter_events(int fd, const uint64_t *ids, unsigned int n)
 {
 	/* accept what fits the command and the number, by classic BPF; words are loaded as big-endian ones */
 	const struct sock_filter head[] = {
@@ -401,15 +401,20 @@ int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n)
 	/* too many to tell apart are all heard of */
 	code[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, n <= MAX_FILTERED ? 0 : UINT32_MAX);
 	program = (struct sock_fprog){ .len = (unsigned short)len, .filter = code };
-	ret = setsockopt(nl_socket_get_fd(watch->sk), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+	ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
 	/* a long program may be more than the socket may have */
 	if (ret && len > nr_head + 1) {
 		code[nr_head] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
 		program.len = (unsigned short)(nr_head + 1);
-		ret = setsockopt(nl_socket_get_fd(watch->sk), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+		ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
 	}
 	free(code);
 	return ret;
+}
+
+int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n)
+{
+	return pb_filter_events(nl_socket_get_fd(watch->sk), ids, n);
 }
 
 static int open_watch(struct pb_watch **watch, bool silent, struct pb_error *err)

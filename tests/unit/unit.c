@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* What can be tested without a machine: parsing, searching, refusing, and the errors of calls that need no device. */
 #include <fcntl.h>
+#include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../sentence.h"
@@ -284,6 +286,68 @@ static void put_range(uint64_t start, uint64_t length)
 	head.nla_len = (uint16_t)(message.n - at);
 	memcpy(message.bytes + at, &head, sizeof(head));
 }
+
+/* an event as the kernel sends it; whether the other end of the socket hears it */
+static bool heard(const int sockets[2], uint8_t cmd, uint64_t id)
+{
+	struct nlmsghdr head = { .nlmsg_type = 0x17 };
+	struct genlmsghdr genl = { .cmd = cmd, .version = PEERBAR_GENL_VERSION };
+	char packet[512];
+	size_t size = NLMSG_HDRLEN + GENL_HDRLEN;
+	ssize_t n;
+
+	message.n = 0;
+	put_text(PEERBAR_A_NAME, "0000:01:00.0/BAR2");
+	put_number(PEERBAR_A_ID, id, 8);
+	put_number(PEERBAR_A_SIZE, 0x300000000ULL, 8);
+	head.nlmsg_len = (uint32_t)(size + message.n);
+	memcpy(packet, &head, sizeof(head));
+	memcpy(packet + NLMSG_HDRLEN, &genl, sizeof(genl));
+	memcpy(packet + size, message.bytes, message.n);
+	ck_assert_int_eq(send(sockets[0], packet, size + message.n, MSG_DONTWAIT), (ssize_t)(size + message.n));
+	n = recv(sockets[1], packet, sizeof(packet), MSG_DONTWAIT);
+	ck_assert(n == (ssize_t)(size + message.n) || (n < 0 && errno == EAGAIN));
+	return n > 0;
+}
+
+/* of which events a guest is woken; another socket has the same filters */
+START_TEST(events_of_some_buffers)
+{
+	const uint64_t ids[] = { 7, 0x100000007ULL, 0xfedcba9876543210ULL };
+	uint64_t many[600];
+	int sockets[2];
+	unsigned int i;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets), 0);
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_CREATED, 7));
+	ck_assert_int_eq(pb_filter_events(sockets[1], NULL, 0), 0);
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, 7));
+	ck_assert_int_eq(pb_filter_events(sockets[1], ids, 3), 0);
+	for (i = 0; i < 3; i++) {
+		ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[i]));
+		ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_RESTORED, ids[i]));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_CREATED, ids[i]));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_RELEASED, ids[i]));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[i] + 1));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[i] ^ 1ULL << 35));
+	}
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, 0x700000001ULL));
+	ck_assert_int_eq(pb_filter_events(sockets[1], ids, 1), 0);
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[1]));
+	/* as many as can be told apart, if the system lets a socket have so long a filter; and more */
+	for (i = 0; i < 600; i++)
+		many[i] = 1000 + i;
+	ck_assert_int_eq(pb_filter_events(sockets[1], many, 512), 0);
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_RESTORED, 1000));
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_RESTORED, 1511));
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_MOVED, 1511));
+	ck_assert_int_eq(pb_filter_events(sockets[1], many, 600), 0);
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, 1599));
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_CREATED, 1599));
+	close(sockets[0]);
+	close(sockets[1]);
+}
+END_TEST
 
 START_TEST(a_listed_buffer)
 {
@@ -1301,6 +1365,7 @@ int main(void)
 	tcase_add_test(t, refusals_name_the_driver);
 	tcase_add_test(t, wrong_arguments_for_mmap);
 	tcase_add_test(t, the_end_of_a_buffer);
+	tcase_add_test(t, events_of_some_buffers);
 	tcase_add_test(t, a_listed_buffer);
 	tcase_add_test(t, messages_that_are_wrong);
 	tcase_add_test(t, messages_of_noise);
