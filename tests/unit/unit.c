@@ -1150,7 +1150,7 @@ START_TEST(numbers_good)
 	static const struct {
 		const char *text;
 		uint64_t value;
-	} good[] = { { "0", 0 }, { "4096", 4096 }, { "0x1000", 4096 }, { "4K", 4096 }, { "2M", 2 << 20 }, { "1G", 1 << 30 },
+	} good[] = { { "0", 0 }, { "4096", 4096 }, { "0x1000", 4096 }, { "4K", 4096 }, { "2M", 2 << 20 }, { "1G", 1 << 30 }, { "1T", 1ULL << 40 }, { "3t", 3ULL << 40 },
 		     { "0xffffffffffffffff", UINT64_MAX }, { "18446744073709551615", UINT64_MAX } };
 	char why[200];
 	uint64_t v;
@@ -1165,7 +1165,7 @@ END_TEST
 
 START_TEST(numbers_bad)
 {
-	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "x", "0x", "1Q", "1KK", "18446744073709551616", "17179869184G",
+	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "x", "0x", "1Q", "1KK", "18446744073709551616", "17179869184G", "16777216T", "1P",
 					   "0x10000000000000000", "1e3", "1.5M" };
 	char why[200];
 	uint64_t v;
