@@ -163,21 +163,21 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	device->fd = open(f->cdev, O_RDWR | O_CLOEXEC);
 	if (device->fd < 0) {
 		if (errno == EBUSY)
-			return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use", f->bdf,
-				       f->iommu_group);
+			return pb_fail_in_use(err, f, "");
 		return pb_fail_errno(err, errno, "cannot open %s of %s", f->cdev, f->bdf);
 	}
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
 	if (ret) {
+		/* not one of the processes that are looked for */
+		close(device->fd);
+		device->fd = -1;
 		if (ret == -EBUSY || ret == -EINVAL)
-			ret = pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s", f->bdf,
-				      f->iommu_group, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
+			ret = pb_fail_in_use(err, f, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
 		else if (ret == -EPERM)
 			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not keep its interrupts apart from others'; turn interrupt "
 				      "remapping on, or set iommufd's parameter allow_unsafe_interrupts", f->bdf);
 		else
 			ret = pb_fail_errno(err, -ret, "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)", f->bdf);
-		close(device->fd);
 		return ret;
 	}
 	device->iommufd_id = bind.out_devid;

@@ -82,6 +82,22 @@ int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err);
  */
 int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t place, void **address);
 
+/* ---- processes that have a device ---- */
+
+/* whether /proc says so of a descriptor's target, of its fdinfo, of a line of maps; pure, for unit tests */
+bool pb_link_is_buffer_of(const char *target, const char *bdf);
+bool pb_fdinfo_is_device(const char *fdinfo, const char *bdf);
+bool pb_map_is_device(const char *line, const char *cdev, const char *bdf);
+/*
+ * "process 1234 (qemu-system-x86), process 99 (vmm) and 2 more": those that have the device open or mapped, with @groups also those that have
+ * its group open. False, and "", if there are none. Those of one process must be neighbours.
+ */
+bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, char *text, size_t size);
+/* fail to open a function with -EBUSY, and name the processes; @otherwise is added if none is known */
+int pb_fail_in_use(struct pb_error *err, const struct pb_pci_function *f, const char *otherwise);
+/* 0, or -EBUSY if a process holds the function, so that taking it from its VFIO driver would wait */
+int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err);
+
 /* ---- /dev/peerbar; -errno, -ENOENT if it is not there ---- */
 
 #define PB_DRIVER "peerbar-vfio-pci"

@@ -156,31 +156,98 @@ static inline int pb_pci_list(struct pb_pci_function **functions, unsigned int *
 }
 
 /**
- * pb_pci_bind() - bind a function to a driver, by driver_override
+ * enum pb_bind_flags - how pb_pci_bind_flags() binds
+ * @PB_BIND_FORCE: make the driver take a device that it is not for
+ */
+enum pb_bind_flags {
+	PB_BIND_FORCE = 1 << 0
+};
+
+/**
+ * pb_pci_bind() - bind a function to a driver
  * @bdf: the function's address
  * @driver: the driver's name; NULL for "vfio-pci"
  * @err: may be NULL
  *
- * The function is taken from the driver that has it. If the new driver does not take it, the former override is put back and
- * the former driver gets it back. Binding to the driver that it is bound to already succeeds and does nothing. If the former
- * driver is a VFIO driver, the call waits for as long as any process, this one included, has the device open. A function that
- * was just plugged is visible before the kernel lets drivers have it, so a driver is given a second to take it.
+ * The function is taken from the driver that has it. VFIO drivers take any device, by driver_override. Other drivers take only
+ * devices that they are for, as the kernel decides: one that runs a device it does not know can crash the kernel. If the new driver
+ * does not take the function, the former override is put back and the former driver gets it back. Binding to the driver that the
+ * function is bound to already succeeds and does nothing. A function that was just plugged is visible before the kernel lets drivers
+ * have it, so a driver is given a second to take it.
+ *
+ * If the former driver is a VFIO driver, the kernel waits for as long as any process, this one included, has the device open or
+ * mapped, and nothing interrupts it. So the function fails with -EBUSY while one has, and @err names it; pb_pci_holders() lists
+ * all. A process that opens the device between this check and the kernel's own is waited for.
  *
  * Return: 0; -EINVAL if @bdf is no PCI address or @driver no name; -ENODEV if no such function is there, or the driver does
- * not take it; -ENOENT if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
+ * not take it; -EPERM if the driver is not for the device, see pb_pci_bind_flags(); -EBUSY if a process has the device open or
+ * mapped; -ENOENT if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
  */
 PB_API int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err);
+
+/**
+ * pb_pci_bind_flags() - as pb_pci_bind(), with flags of &enum pb_bind_flags
+ *
+ * Return: as pb_pci_bind(); -EINVAL too if a flag is unknown.
+ */
+PB_API int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, struct pb_error *err);
 
 /**
  * pb_pci_unbind() - take a function from its driver, forget the override, and let the kernel find it its ordinary driver
  * @bdf: the function's address
  * @err: may be NULL
  *
- * It waits for as long as any process, this one included, has the device open.
+ * Fails with -EBUSY while a process has the device open or mapped, as pb_pci_bind() does.
  *
  * Return: 0, also if it was bound to nothing; otherwise as pb_pci_bind().
  */
 PB_API int pb_pci_unbind(const char *bdf, struct pb_error *err);
+
+/**
+ * enum pb_holder_kind - what a process has of a VFIO device
+ * @PB_HOLDER_DEVICE: a descriptor of the device, by its character device or its group. The device stays in use until it is closed
+ * @PB_HOLDER_MAPPING: a mapping of a region. The device stays in use until it is unmapped
+ * @PB_HOLDER_GROUP: a descriptor of its VFIO group. The character device cannot be bound to an iommufd
+ * @PB_HOLDER_BUFFER: a descriptor of a dma-buf that, by its name, was exported from it. The device can be closed and unbound
+ * @PB_HOLDER_UNKNOWN: not known: the caller may not look at this process
+ */
+enum pb_holder_kind {
+	PB_HOLDER_DEVICE,
+	PB_HOLDER_MAPPING,
+	PB_HOLDER_GROUP,
+	PB_HOLDER_BUFFER,
+	PB_HOLDER_UNKNOWN
+};
+
+/**
+ * struct pb_holder - a process that has something of a VFIO device
+ * @pid: the process
+ * @fd: the descriptor's number there; -1 for a mapping, and if it is not known
+ * @kind: what it has
+ * @command: the process's name, as /proc/PID/comm shows it, any bytes
+ */
+struct pb_holder {
+	int pid;
+	int fd;
+	enum pb_holder_kind kind;
+	char command[PB_NAME_LEN];
+};
+
+/**
+ * pb_pci_holders() - which processes have a function's VFIO device open or mapped, its group open, or a dma-buf of it
+ * @bdf: the function's address
+ * @holders: receives an array, one element for each descriptor and one for all mappings of a process, those of a process side by side;
+ *	to be freed with free(). NULL if there are none
+ * @nr_holders: receives how many elements it has
+ * @err: may be NULL
+ *
+ * It looks at /proc/PID/fd and /proc/PID/maps of all processes in this PID namespace. To look at another user's process takes
+ * CAP_SYS_PTRACE. Descriptors that wait in a socket or that only io_uring has are not found; pb_pci_bind() and pb_pci_unbind()
+ * notice these by trying to open the device.
+ *
+ * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there; -ENOENT if /proc is not mounted.
+ */
+PB_API int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr_holders, struct pb_error *err);
 
 /* ---- the iommufd context ------------------------------------------------------------------------------------------------- */
 
@@ -246,7 +313,7 @@ struct pb_region {
  *
  * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there; -ENXIO if it is bound to no VFIO
  * driver, or the kernel has no VFIO character devices; -EBUSY if it, or another function of its IOMMU group, is in use, by
- * this process too; -EPERM if the machine does not remap interrupts; -EACCES if the character device may not be opened, or
+ * this process too, and then @err names the process; -EPERM if the machine does not remap interrupts; -EACCES if the character device may not be opened, or
  * needs a VF token.
  */
 PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err);
