@@ -8,12 +8,10 @@
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/nsproxy.h>
 #include <linux/overflow.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
-#include <net/net_namespace.h>
 
 #include "core.h"
 
@@ -449,7 +447,7 @@ static void peerbar_unpin(struct dma_buf_attachment *attach)
 
 static void peerbar_free(struct peerbar_buffer *buf)
 {
-	put_net(buf->net);
+	peerbar_ns_put(buf->ns);
 	kvfree(buf->ranges);
 	kfree(buf);
 }
@@ -543,7 +541,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 		return ERR_PTR(-ENOMEM);
 	buf->info = *info;
 	buf->info.ranges = NULL;
-	buf->net = get_net(current->nsproxy ? current->nsproxy->net_ns : &init_net);
+	buf->ns = peerbar_ns_get_current();
 	buf->creator = task_tgid_nr(current);
 	buf->memattr = info->first_memattr;
 	buf->state = info->revoked ? PEERBAR_STATE_REVOKED : PEERBAR_STATE_LIVE;

@@ -21,7 +21,9 @@ bool peerbar_pfn_at(struct peerbar_buffer *buf, u64 offset, unsigned int order, 
 /* main.c: the device that the model question attaches with */
 struct device *peerbar_probe_device(void);
 
-/* netlink.c */
+/* netlink.c: the network namespace of buffers that the current process makes, with a reference; NULL may be put */
+struct peerbar_ns *peerbar_ns_get_current(void);
+void peerbar_ns_put(struct peerbar_ns *ns);
 void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd);
 int peerbar_netlink_init(void);
 void peerbar_netlink_exit(void);

@@ -15,9 +15,9 @@
 #include <uapi/linux/dma-buf.h>
 #include <uapi/linux/peerbar.h>
 
-struct net;
 struct p2pdma_provider;
 struct peerbar_buffer;
+struct peerbar_ns;
 struct vm_area_struct;
 
 /**
@@ -140,7 +140,7 @@ struct peerbar_buffer_info {
  * @mmaps: number of VMAs
  * @faults: page faults that mapped a page, a PMD, a PUD
  * @id: never 0, never used twice
- * @net: the network namespace it was created in
+ * @ns: the network namespace it was created in, and which it does not keep alive
  * @creator: the process that made it
  */
 struct peerbar_buffer {
@@ -161,7 +161,7 @@ struct peerbar_buffer {
 	atomic_t mmaps;
 	atomic64_t faults[3];
 	u64 id;
-	struct net *net;
+	struct peerbar_ns *ns;
 	pid_t creator;
 };
 
