@@ -448,6 +448,7 @@ static void peerbar_unpin(struct dma_buf_attachment *attach)
 static void peerbar_free(struct peerbar_buffer *buf)
 {
 	peerbar_ns_put(buf->ns);
+	peerbar_user_uncharge(buf->user, buf->info.nr_ranges);
 	kvfree(buf->ranges);
 	kfree(buf);
 }
@@ -508,7 +509,7 @@ static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec
 
 	if (!nr)
 		return -EINVAL;
-	buf->ranges = kvzalloc_objs(*buf->ranges, nr);
+	buf->ranges = kvzalloc_objs(*buf->ranges, nr, GFP_KERNEL_ACCOUNT);
 	if (!buf->ranges)
 		return -ENOMEM;
 	*size = 0;
@@ -536,9 +537,15 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	char *name;
 	int ret;
 
-	buf = kzalloc_obj(*buf);
+	buf = kzalloc_obj(*buf, GFP_KERNEL_ACCOUNT);
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
+	buf->user = peerbar_user_charge(info->nr_ranges);
+	if (IS_ERR(buf->user)) {
+		ret = PTR_ERR(buf->user);
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
 	buf->info = *info;
 	buf->info.ranges = NULL;
 	buf->ns = peerbar_ns_get_current();
@@ -551,7 +558,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	if (ret)
 		goto err_free;
 	strscpy(buf->label, info->name);
-	name = kstrdup(buf->label, GFP_KERNEL);
+	name = kstrdup(buf->label, GFP_KERNEL_ACCOUNT);
 	if (!name) {
 		ret = -ENOMEM;
 		goto err_free;

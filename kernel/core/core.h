@@ -11,6 +11,10 @@ struct device;
 struct peerbar_buffer *peerbar_buffer_find(u64 id);
 struct peerbar_buffer *peerbar_buffer_next(u64 after);
 
+/* account.c: what the user of the current process may have */
+struct peerbar_user *peerbar_user_charge(unsigned int nr_ranges);
+void peerbar_user_uncharge(struct peerbar_user *user, unsigned int nr_ranges);
+
 /* mmap.c */
 int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
 

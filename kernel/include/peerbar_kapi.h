@@ -18,6 +18,7 @@
 struct p2pdma_provider;
 struct peerbar_buffer;
 struct peerbar_ns;
+struct peerbar_user;
 struct vm_area_struct;
 
 /**
@@ -141,6 +142,7 @@ struct peerbar_buffer_info {
  * @faults: page faults that mapped a page, a PMD, a PUD
  * @id: never 0, never used twice
  * @ns: the network namespace it was created in, and which it does not keep alive
+ * @user: the user who made it, whose limits it counts for
  * @creator: the process that made it
  */
 struct peerbar_buffer {
@@ -162,6 +164,7 @@ struct peerbar_buffer {
 	atomic64_t faults[3];
 	u64 id;
 	struct peerbar_ns *ns;
+	struct peerbar_user *user;
 	pid_t creator;
 };
 
@@ -175,7 +178,7 @@ struct peerbar_buffer {
  * held that @info->ops take.
  *
  * Return: the buffer, or ERR_PTR: -EINVAL for ranges that are none, unaligned or overflow, or for system memory of 4 GiB and more
- * in one; -ENOMEM; what dma_buf_export() says.
+ * in one; -EDQUOT if the user of the current process has too many buffers or ranges; -ENOMEM; what dma_buf_export() says.
  */
 struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *info);
 

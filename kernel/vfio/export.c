@@ -10,8 +10,11 @@
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
 #include <linux/kthread.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -201,23 +204,54 @@ static const struct peerbar_backing_ops peerbar_vfio_overlay_ops = {
 };
 
 /*
- * The core exports only for a user's request, and leaves the result in the table of file descriptors of whoever calls it. From
- * the user's own process, another thread could take it from there, and would have a buffer that cannot be revoked for good. So a
- * kernel thread calls it, with the user's memory but its own descriptors. It must not fault that memory in, because whoever
- * serves the fault may be the user's process, which could then not even be killed: that is for the caller to do.
+ * The core exports only for a user's request, and leaves the result in the table of file descriptors of the task that calls it. A
+ * process that took it from there would have a buffer that cannot be revoked for good. So a worker makes the call, with the
+ * user's memory and a table of its own: neither the threads of the user see that one, nor do usermode helpers, which inherit the
+ * table that kernel threads share. The worker must not fault the user's memory in, because the fault may be served by the user's
+ * process (userfaultfd, FUSE), which could then not even be killed: that is for the caller to do. What the core allocates is
+ * charged to the caller's memory cgroup.
  */
 struct peerbar_inner {
 	struct work_struct work;
 	struct mm_struct *mm;
+	struct mem_cgroup *memcg;
 	struct peerbar_vfio_device *device;
 	void __user *arg;
 	size_t argsz;
 	struct dma_buf *dmabuf;
+	struct files_struct files;
 };
+
+/* An empty table, of which nothing is allocated. */
+static void peerbar_files_init(struct files_struct *files)
+{
+	atomic_set(&files->count, 1);
+	spin_lock_init(&files->file_lock);
+	init_waitqueue_head(&files->resize_wait);
+	files->fdtab.max_fds = NR_OPEN_DEFAULT;
+	files->fdtab.close_on_exec = files->close_on_exec_init;
+	files->fdtab.open_fds = files->open_fds_init;
+	files->fdtab.full_fds_bits = files->full_fds_bits_init;
+	files->fdtab.fd = files->fd_array;
+	rcu_assign_pointer(files->fdt, &files->fdtab);
+}
+
+/* Others reach a task's table under this lock only. */
+static struct files_struct *peerbar_files_use(struct files_struct *files)
+{
+	struct files_struct *old = current->files;
+
+	task_lock(current);
+	current->files = files;
+	task_unlock(current);
+	return old;
+}
 
 static void peerbar_vfio_export_inner(struct work_struct *work)
 {
 	struct peerbar_inner *inner = container_of(work, struct peerbar_inner, work);
+	struct mem_cgroup *old_memcg = set_active_memcg(inner->memcg);
+	struct files_struct *old_files = peerbar_files_use(&inner->files);
 	int fd;
 
 	kthread_use_mm(inner->mm);
@@ -228,10 +262,12 @@ static void peerbar_vfio_export_inner(struct work_struct *work)
 	kthread_unuse_mm(inner->mm);
 	if (fd < 0) {
 		inner->dmabuf = ERR_PTR(fd);
-		return;
+	} else {
+		inner->dmabuf = dma_buf_get(fd);
+		close_fd(fd);
 	}
-	inner->dmabuf = dma_buf_get(fd);
-	close_fd(fd);
+	peerbar_files_use(old_files);
+	set_active_memcg(old_memcg);
 }
 
 /* All of a request, with as many ranges as it says it has now. */
@@ -251,28 +287,40 @@ static int peerbar_fault_in(struct vfio_device_feature_dma_buf __user *arg)
 static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
 					      size_t argsz, struct peerbar_ranges *ranges)
 {
-	struct peerbar_inner inner = { .mm = current->mm, .device = device, .arg = arg, .argsz = argsz };
+	struct peerbar_inner *inner;
+	struct dma_buf *dmabuf;
 	int ret, tries = 100;
 
-	INIT_WORK_ONSTACK(&inner.work, peerbar_vfio_export_inner);
+	inner = kzalloc_obj(*inner, GFP_KERNEL_ACCOUNT);
+	if (!inner)
+		return ERR_PTR(-ENOMEM);
+	inner->mm = current->mm;
+	inner->memcg = get_mem_cgroup_from_mm(current->mm);
+	inner->device = device;
+	inner->arg = arg;
+	inner->argsz = argsz;
+	peerbar_files_init(&inner->files);
+	INIT_WORK(&inner->work, peerbar_vfio_export_inner);
 	do {
 		/* of a round before, in which memory went away again */
 		kvfree(ranges->vec);
 		ranges->vec = NULL;
 		ret = fatal_signal_pending(current) ? -EINTR : peerbar_fault_in(arg);
 		if (ret) {
-			inner.dmabuf = ERR_PTR(ret);
+			inner->dmabuf = ERR_PTR(ret);
 			break;
 		}
 		mutex_lock(&device->export_lock);
 		device->wanted = ranges;
-		queue_work(system_dfl_wq, &inner.work);
-		flush_work(&inner.work);
+		queue_work(system_dfl_wq, &inner->work);
+		flush_work(&inner->work);
 		device->wanted = NULL;
 		mutex_unlock(&device->export_lock);
-	} while (inner.dmabuf == ERR_PTR(-EFAULT) && --tries);
-	destroy_work_on_stack(&inner.work);
-	return inner.dmabuf;
+	} while (inner->dmabuf == ERR_PTR(-EFAULT) && --tries);
+	dmabuf = inner->dmabuf;
+	mem_cgroup_put(inner->memcg);
+	kfree(inner);
+	return dmabuf;
 }
 
 /* Asleep, the device still counts as having its memory; nobody may rely on that. */
@@ -301,7 +349,7 @@ struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *devic
 {
 	struct peerbar_vfio_buffer *vbuf;
 
-	vbuf = kzalloc_obj(*vbuf);
+	vbuf = kzalloc_obj(*vbuf, GFP_KERNEL_ACCOUNT);
 	if (!vbuf)
 		return NULL;
 	vbuf->device = device;
