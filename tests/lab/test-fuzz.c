@@ -595,7 +595,7 @@ static int fd_result(uint32_t number, uint32_t flags, const union payload *paylo
 	if (error)
 		return error;
 	if (number == VFIO_DEVICE_FEATURE_PEERBAR_REVOKE)
-		return 0;
+		return kind == DEAD ? -EBADFD : 0;
 	if (flags & VFIO_DEVICE_FEATURE_GET)
 		return writable ? 0 : -EFAULT;
 	if (payload->memattr.memattr > PEERBAR_MEMATTR_WC)
