@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * peerbar-vfio-pci: vfio-pci whose dma-bufs can be mapped by processes and revoked for good. It binds to whatever driver_override
- * names it for, and does what vfio-pci does with its default parameters; what is different is in the other files.
+ * names it for, and has vfio-pci's parameters; what is different is in the other files.
+ *
+ * Of vfio-pci it lacks the regions of Intel's integrated graphics, whose code is not exported. And it has no device table: a
+ * table of all devices, as vfio-pci's, would let programs that look for the driver of a device by its alias (libvirt) find it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -11,6 +14,36 @@
 #include <linux/pci.h>
 
 #include "vfio.h"
+
+/* ---- parameters, as those of vfio-pci ---- */
+
+static char ids[1024] __initdata;
+module_param_string(ids, ids, sizeof(ids), 0);
+MODULE_PARM_DESC(ids, "Devices to bind to, \"vendor:device[:subvendor[:subdevice[:class[:class_mask]]]]\", separated by commas");
+
+static bool nointxmask;
+module_param(nointxmask, bool, 0644);
+MODULE_PARM_DESC(nointxmask, "Disable support for PCI 2.3 style INTx masking, for devices that get it wrong");
+
+static bool disable_vga;
+#ifdef CONFIG_VFIO_PCI_VGA
+module_param(disable_vga, bool, 0444);
+MODULE_PARM_DESC(disable_vga, "Disable access to VGA resources");
+#endif
+
+static bool disable_idle_d3;
+module_param(disable_idle_d3, bool, 0644);
+MODULE_PARM_DESC(disable_idle_d3, "Disable using the D3 low power state for idle, unused devices");
+
+static bool enable_sriov;
+#ifdef CONFIG_PCI_IOV
+module_param(enable_sriov, bool, 0644);
+MODULE_PARM_DESC(enable_sriov, "Let sriov_numvfs create virtual functions, which may need support by the user of the physical one");
+#endif
+
+static bool disable_denylist;
+module_param(disable_denylist, bool, 0444);
+MODULE_PARM_DESC(disable_denylist, "Bind to devices with errata that untrusted users can exploit");
 
 /* ---- all buffers of a device ---- */
 
@@ -217,6 +250,10 @@ static int peerbar_vfio_init_dev(struct vfio_device *vdev)
 {
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
 
+	/* for this device, whatever becomes of the parameters */
+	device->core.nointxmask = nointxmask;
+	device->core.disable_idle_d3 = disable_idle_d3;
+	device->core.disable_vga = disable_vga;
 	mutex_init(&device->export_lock);
 	INIT_LIST_HEAD(&device->buffers);
 	INIT_WORK(&device->restore, peerbar_vfio_restore);
@@ -269,8 +306,11 @@ static int peerbar_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *
 	int ret;
 
 	if (pci_match_id(peerbar_vfio_denied, pdev)) {
-		pci_warn(pdev, "this device has errata, and is not for untrusted users: use vfio-pci with disable_denylist\n");
-		return -EINVAL;
+		if (!disable_denylist) {
+			pci_warn(pdev, "this device has errata that untrusted users can exploit: needs disable_denylist=1\n");
+			return -EINVAL;
+		}
+		pci_warn(pdev, "this device has errata that untrusted users can exploit: bound by disable_denylist=1\n");
 	}
 	device = vfio_alloc_device(peerbar_vfio_device, core.vdev, &pdev->dev, &peerbar_vfio_ops);
 	if (IS_ERR(device))
@@ -299,28 +339,61 @@ static void peerbar_vfio_remove(struct pci_dev *pdev)
 	vfio_put_device(&core->vdev);
 }
 
+static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
+{
+	if (!enable_sriov)
+		return -ENOENT;
+	return vfio_pci_core_sriov_configure(dev_get_drvdata(&pdev->dev), nr_virtfn);
+}
+
+/* No MODULE_DEVICE_TABLE(): whoever wants this driver for a device names it. */
 static const struct pci_device_id peerbar_vfio_ids[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
 	{}
 };
-MODULE_DEVICE_TABLE(pci, peerbar_vfio_ids);
 
 static struct pci_driver peerbar_vfio_driver = {
 	.name = "peerbar-vfio-pci",
 	.id_table = peerbar_vfio_ids,
 	.probe = peerbar_vfio_probe,
 	.remove = peerbar_vfio_remove,
+	.sriov_configure = peerbar_vfio_sriov_configure,
 	.err_handler = &vfio_pci_core_err_handlers,
 	.driver_managed_dma = true,
 };
+
+static void __init peerbar_vfio_add_ids(void)
+{
+	unsigned int vendor, device, subvendor, subdevice, class, class_mask;
+	char *list = ids, *id;
+	int ret;
+
+	while ((id = strsep(&list, ","))) {
+		if (!*id)
+			continue;
+		subvendor = PCI_ANY_ID;
+		subdevice = PCI_ANY_ID;
+		class = 0;
+		class_mask = 0;
+		if (sscanf(id, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor, &subdevice, &class, &class_mask) < 2) {
+			pr_warn("ids: '%s' is not vendor:device, in hexadecimal digits: ignored\n", id);
+			continue;
+		}
+		ret = pci_add_dynid(&peerbar_vfio_driver, vendor, device, subvendor, subdevice, class, class_mask, 0);
+		if (ret)
+			pr_warn("ids: '%s' cannot be added: %d\n", id, ret);
+	}
+}
 
 static int __init peerbar_vfio_init(void)
 {
 	int ret = pci_register_driver(&peerbar_vfio_driver);
 
-	if (!ret)
-		peerbar_set_cap(PEERBAR_CAP_VFIO, true);
-	return ret;
+	if (ret)
+		return ret;
+	peerbar_vfio_add_ids();
+	peerbar_set_cap(PEERBAR_CAP_VFIO, true);
+	return 0;
 }
 
 static void __exit peerbar_vfio_exit(void)
