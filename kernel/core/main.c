@@ -11,6 +11,7 @@
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
 
 #include "core.h"
 
@@ -161,10 +162,36 @@ struct device *peerbar_probe_device(void)
 	return peerbar_misc.this_device;
 }
 
+/*
+ * What these modules rely on in dma-buf and vfio-pci-core is more than the compiler checks. All of them need this one, so here is
+ * the place to refuse a kernel that was not tested.
+ */
+static char newest_kernel[16] = "7.3";
+module_param_string(newest_kernel, newest_kernel, sizeof(newest_kernel), 0444);
+MODULE_PARM_DESC(newest_kernel, "Refuse to load on a newer kernel than this (default: 7.3, the newest that was tested)");
+
+static int __init peerbar_check_kernel(void)
+{
+	unsigned int major, minor;
+
+	if (sscanf(newest_kernel, "%u.%u", &major, &minor) != 2) {
+		pr_err("newest_kernel: '%s' is no version such as 7.3\n", newest_kernel);
+		return -EINVAL;
+	}
+	if (major > LINUX_VERSION_MAJOR || (major == LINUX_VERSION_MAJOR && minor >= LINUX_VERSION_PATCHLEVEL))
+		return 0;
+	pr_err("this kernel, %u.%u, is newer than %u.%u, and peerbar was not tested with it: newest_kernel=%u.%u insists\n",
+	       LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL, major, minor, LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL);
+	return -EOPNOTSUPP;
+}
+
 static int __init peerbar_init(void)
 {
 	int ret;
 
+	ret = peerbar_check_kernel();
+	if (ret)
+		return ret;
 	peerbar_page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	if (!peerbar_page)
 		return -ENOMEM;

@@ -148,8 +148,8 @@ static const struct file_operations peerbar_bar_fops = {
 };
 
 /*
- * The name in /proc/PID/maps is that of the file. So the VMA gets a file of its own, which keeps the device's open, and is in the
- * device's address space, so that the core zaps it as ever.
+ * The name in /proc/PID/maps is that of the file. So the VMA gets a file of its own, which keeps the core's open, and is in that
+ * one's address space, so that the core zaps it as ever.
  */
 static int peerbar_name_vma(struct vfio_device *vdev, struct vm_area_struct *vma)
 {
@@ -162,7 +162,7 @@ static int peerbar_name_vma(struct vfio_device *vdev, struct vm_area_struct *vma
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	get_file(vma->vm_file);
-	file->f_mapping = vdev->inode->i_mapping;
+	file->f_mapping = vma->vm_file->f_mapping;
 	vma_set_file(vma, file);
 	fput(file);
 	return 0;

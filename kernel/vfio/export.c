@@ -71,11 +71,28 @@ static int peerbar_vfio_prepare(struct peerbar_buffer *buf)
 static int peerbar_vfio_enter(struct peerbar_buffer *buf)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+	const struct dma_buf_ops *ops = vbuf->inner->ops;
+	struct dma_buf_attachment probe;
+	int ret;
 
 	if (!vbuf->attach)
 		return -ENODEV;
-	/* what the core answers to who attaches is whether the memory is there, and that changes only under this lock */
-	return vbuf->inner->ops->attach(vbuf->inner, vbuf->attach);
+	/*
+	 * What the core answers to a new importer is whether the memory is there, and that changes only under this lock. Ask with
+	 * an attachment of its own, and detach it, so that whatever the core keeps for an importer is given back.
+	 */
+	probe = (struct dma_buf_attachment){
+		.dmabuf = vbuf->inner,
+		.dev = vbuf->attach->dev,
+		.node = LIST_HEAD_INIT(probe.node),
+		.peer2peer = vbuf->attach->peer2peer,
+		.importer_ops = vbuf->attach->importer_ops,
+		.importer_priv = vbuf,
+	};
+	ret = ops->attach(vbuf->inner, &probe);
+	if (!ret && ops->detach)
+		ops->detach(vbuf->inner, &probe);
+	return ret;
 }
 
 static void peerbar_vfio_told_already(struct dma_buf_attachment *attach)

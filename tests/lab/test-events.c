@@ -535,6 +535,13 @@ START_TEST(unloading)
 			}
 			ck_assert_msg(!ret || ret == -ENOENT, "%s cannot be unloaded: %s", modules[i], strerror(-ret));
 		}
+		if (!round) {
+			/* a kernel that was not tested is refused, with a sentence, unless somebody insists */
+			ck_assert_int_ne(system("modprobe peerbar newest_kernel=7.1 2>/dev/null"), 0);
+			ck_assert(log_says("is newer than 7.1, and peerbar was not tested with it"));
+			ck_assert_int_ne(system("modprobe peerbar newest_kernel=next 2>/dev/null"), 0);
+			ck_assert_int_eq(system("modprobe peerbar newest_kernel=99.0"), 0);
+		}
 		module_load("peerbar-vfio-pci");
 		module_load("peerbar-iommufd");
 		module_load("peerbar-test-exporter");
