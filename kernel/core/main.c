@@ -63,7 +63,8 @@ static int peerbar_fill_query(struct dma_buf *dmabuf, struct peerbar_query *quer
 	unsigned int i;
 
 	query->model = peerbar_dma_buf_model(dmabuf, &declared);
-	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) | (dmabuf->ops->mmap ? PEERBAR_QUERY_MMAP : 0);
+	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) |
+		       (dmabuf->ops->mmap && !(buf && buf->info.unmappable) ? PEERBAR_QUERY_MMAP : 0);
 	query->length = dmabuf->size;
 	query->inode = file_inode(dmabuf->file)->i_ino;
 	strscpy(query->exporter, dmabuf->exp_name);

@@ -208,6 +208,8 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	unsigned long pages = buf->dmabuf->size >> PAGE_SHIFT;
 	u32 memattr = READ_ONCE(buf->memattr);
 
+	if (buf->info.unmappable)
+		return -EINVAL;
 	/* of a descriptor that is only for reading, a shared mapping has no VM_SHARED */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
@@ -218,6 +220,9 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
 		return -ENODEV;
 
+	/* the exporter may have changed its mind since it was set */
+	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported && !buf->info.ops->memattr_supported(buf, memattr))
+		return -EOPNOTSUPP;
 	switch (memattr) {
 	case PEERBAR_MEMATTR_NC:
 		vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
@@ -232,7 +237,9 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	}
 	if (buf->info.mmio)
 		vma->vm_page_prot = pgprot_decrypted(vma->vm_page_prot);
-	vm_flags_set(vma, VM_ALLOW_ANY_UNCACHED | VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	if (buf->info.any_uncached)
+		vm_flags_set(vma, VM_ALLOW_ANY_UNCACHED);
 	vma->vm_private_data = buf;
 	vma->vm_ops = memattr == PEERBAR_MEMATTR_WC ? &peerbar_vm_ops_wc : &peerbar_vm_ops;
 	peerbar_vma_open(vma);

@@ -81,6 +81,9 @@ struct peerbar_backing_ops {
  * @mapping: the address space that mmaps belong to, which must outlive the buffer; NULL for one of its own
  * @provider: the P2P provider of MMIO ranges; NULL if peers cannot reach them
  * @mmio: the ranges are a device's memory, not the system's
+ * @any_uncached: a guest may map it with any uncached type (VM_ALLOW_ANY_UNCACHED): the exporter knows that no access to the
+ *	memory can do harm, whatever the type
+ * @unmappable: processes cannot map it
  * @revoked: it begins its life revoked, not live
  * @ranges: where it is; copied
  * @nr_ranges: at least 1
@@ -99,6 +102,8 @@ struct peerbar_buffer_info {
 	struct address_space *mapping;
 	struct p2pdma_provider *provider;
 	bool mmio;
+	bool any_uncached;
+	bool unmappable;
 	bool revoked;
 	const struct phys_vec *ranges;
 	unsigned int nr_ranges;

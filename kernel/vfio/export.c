@@ -349,9 +349,13 @@ static bool peerbar_vfio_asleep(struct peerbar_vfio_device *device)
 
 /* ---- the buffer ---- */
 
+static bool disable_wc;
+module_param(disable_wc, bool, 0644);
+MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings, beside which the kernel has an uncached one of the same pages");
+
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
 {
-	return memattr == PEERBAR_MEMATTR_NC || memattr == PEERBAR_MEMATTR_WC;
+	return memattr == PEERBAR_MEMATTR_NC || (memattr == PEERBAR_MEMATTR_WC && !READ_ONCE(disable_wc));
 }
 
 /* Whether it is one of this device's. */
@@ -403,6 +407,8 @@ struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const
 		.mapping = vbuf->inner ? NULL : device->core.vdev.inode->i_mapping,
 		.provider = ranges->provider,
 		.mmio = true,
+		.any_uncached = true,
+		.unmappable = !device->core.bar_mmap_supported[ranges->region],
 		.revoked = vbuf->inner && !vbuf->attach,
 		.ranges = ranges->vec,
 		.nr_ranges = ranges->nr,

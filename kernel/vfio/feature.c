@@ -129,7 +129,7 @@ static int peerbar_feature_mmap_cookie(struct peerbar_vfio_device *device, u32 f
 	buf = peerbar_vfio_export(device, (struct vfio_device_feature_dma_buf __user *)arg, argsz, O_RDWR, cookie.memattr);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	ret = peerbar_cookie_add(&device->cookies, buf, &offset);
+	ret = buf->info.unmappable ? -EINVAL : peerbar_cookie_add(&device->cookies, buf, &offset);
 	if (ret)
 		goto err_put;
 	if (put_user(offset, &arg->mmap_offset)) {

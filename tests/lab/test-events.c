@@ -566,10 +566,10 @@ Suite *events_suite(void)
 	tcase_add_test(t, a_long_list);
 	tcase_add_test(t, without_privilege);
 	tcase_add_test(t, another_namespace);
+	tcase_add_test(t, many_listeners);
+	tcase_add_test(t, lost_events);
+	tcase_add_test(t, namespace_goes);
 	tcase_add_test(t, unloading);
 	suite_add_tcase(s, t);
 	return s;
 }
-	tcase_add_test(t, many_listeners);
-	tcase_add_test(t, lost_events);
-	tcase_add_test(t, namespace_goes);

@@ -48,7 +48,7 @@ enum peerbar_state {
 
 /* ---- /dev/peerbar ---- */
 
-#define PEERBAR_IOC	0xB5
+#define PEERBAR_IOC	0xD5	/* not in the list of the kernel, Documentation/userspace-api/ioctl/ioctl-number.rst */
 
 /*
  * PEERBAR_INFO - what these modules can do on this kernel
