@@ -11,6 +11,7 @@
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/workqueue.h>
 
 #include "core.h"
 
@@ -20,6 +21,7 @@
 
 static unsigned long caps = PEERBAR_CAP_PAGE | (IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0);
 static struct page *peerbar_page; /* holds a struct peerbar_page */
+struct workqueue_struct *peerbar_wq;
 
 void peerbar_set_cap(u32 cap, bool there)
 {
@@ -168,9 +170,14 @@ static int __init peerbar_init(void)
 	peerbar_page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	if (!peerbar_page)
 		return -ENOMEM;
+	peerbar_wq = alloc_workqueue("peerbar", WQ_UNBOUND, 0);
+	if (!peerbar_wq) {
+		ret = -ENOMEM;
+		goto err_page;
+	}
 	ret = peerbar_netlink_init();
 	if (ret)
-		goto err_page;
+		goto err_wq;
 	ret = misc_register(&peerbar_misc);
 	if (ret)
 		goto err_netlink;
@@ -178,6 +185,8 @@ static int __init peerbar_init(void)
 
 err_netlink:
 	peerbar_netlink_exit();
+err_wq:
+	destroy_workqueue(peerbar_wq);
 err_page:
 	__free_page(peerbar_page);
 	return ret;
@@ -186,6 +195,8 @@ err_page:
 static void __exit peerbar_exit(void)
 {
 	misc_deregister(&peerbar_misc);
+	/* buffers and their exporters are gone, but the worker that put the last of them may not be */
+	destroy_workqueue(peerbar_wq);
 	peerbar_netlink_exit();
 	__free_page(peerbar_page);
 }
