@@ -9,96 +9,202 @@
 #include <linux/iommufd.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "vfio.h"
 
 /* ---- all buffers of a device ---- */
 
-static DEFINE_MUTEX(peerbar_vfio_lock);
-
-void peerbar_vfio_track(struct peerbar_vfio_device *device, struct peerbar_vfio_buffer *vbuf)
+void peerbar_vfio_tracker_put(struct peerbar_vfio_tracker *tracker)
 {
-	struct peerbar_vfio_buffer *before;
+	if (!refcount_dec_and_test(&tracker->refs))
+		return;
+	mutex_destroy(&tracker->stop_lock);
+	mutex_destroy(&tracker->lock);
+	kfree(tracker);
+}
 
-	guard(mutex)(&peerbar_vfio_lock);
-	/* by ascending number, which is how they come but for those that are made at the same time */
-	list_for_each_entry_reverse(before, &device->buffers, node)
-		if (before->buf->id < vbuf->buf->id)
-			break;
-	list_add(&vbuf->node, &before->node);
+void peerbar_vfio_track(struct peerbar_vfio_buffer *vbuf)
+{
+	struct peerbar_vfio_tracker *tracker = vbuf->tracker;
+
+	guard(mutex)(&tracker->lock);
+	list_add_tail(&vbuf->node, &tracker->buffers);
+	if (vbuf->inner && !READ_ONCE(vbuf->attach))
+		list_add_tail(&vbuf->unattached, &tracker->unattached);
 }
 
 void peerbar_vfio_untrack(struct peerbar_vfio_buffer *vbuf)
 {
-	guard(mutex)(&peerbar_vfio_lock);
+	guard(mutex)(&vbuf->tracker->lock);
 	list_del_init(&vbuf->node);
+	list_del_init(&vbuf->unattached);
+	list_del_init(&vbuf->returning);
 }
 
-/* The next buffer after @id in one of two states, with a reference. */
-static struct peerbar_buffer *peerbar_vfio_next(struct peerbar_vfio_device *device, u64 id, enum peerbar_state a,
-						enum peerbar_state b)
+/*
+ * Stop all buffers. All are DEAD before the first importer is told, and no buffer waits for the reservation lock of another.
+ * Don't wait for importers to unmap: peerbar_vfio_drain_all() does.
+ *
+ * Not killable: close and unbind can neither fail nor leave a buffer behind.
+ */
+static void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf, *next;
+	LIST_HEAD(stopping);
+
+	mutex_lock(&tracker->stop_lock);
+	scoped_guard(mutex, &tracker->lock) {
+		list_for_each_entry(vbuf, &tracker->buffers, node) {
+			peerbar_buffer_mark_dead(vbuf->buf);
+			/* without a reference left, it has no importer and no VMA */
+			if (peerbar_buffer_tryget(vbuf->buf))
+				list_add_tail(&vbuf->stopping, &stopping);
+		}
+	}
+	list_for_each_entry(vbuf, &stopping, stopping)
+		peerbar_buffer_try_stop(vbuf->buf);
+	list_for_each_entry(vbuf, &stopping, stopping)
+		peerbar_buffer_stop(vbuf->buf, false);
+	/* after all is stopped, because a release may wait for locks */
+	list_for_each_entry_safe(vbuf, next, &stopping, stopping) {
+		list_del(&vbuf->stopping);
+		peerbar_buffer_put(vbuf->buf);
+	}
+	mutex_unlock(&tracker->stop_lock);
+}
+
+/* The buffer after @prev, whose reference is put, with a reference; NULL at the end. */
+static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker *tracker, struct peerbar_vfio_buffer *prev)
+{
+	struct peerbar_vfio_buffer *vbuf;
+	bool found = false;
+
+	scoped_guard(mutex, &tracker->lock) {
+		vbuf = prev ?: list_entry(&tracker->buffers, struct peerbar_vfio_buffer, node);
+		list_for_each_entry_continue(vbuf, &tracker->buffers, node) {
+			found = peerbar_buffer_tryget(vbuf->buf);
+			if (found)
+				break;
+		}
+	}
+	if (prev)
+		peerbar_buffer_put(prev->buf);
+	return found ? vbuf : NULL;
+}
+
+/*
+ * Wait until nothing reaches the memory of any buffer, after peerbar_vfio_stop_all(). That includes buffers that an interrupted
+ * REVOKE has left DEAD but not drained.
+ *
+ * Not killable: the device is being closed. After that it is reset and may go to another owner, so no importer may have DMA under
+ * way. The core waits for its own dma-bufs in the same way, but with its memory_lock held.
+ */
+static void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf = NULL;
+
+	while ((vbuf = peerbar_vfio_next(tracker, vbuf)))
+		peerbar_buffer_drain(vbuf->buf, false);
+}
+
+/* The first unattached buffer, with a reference. */
+static struct peerbar_vfio_buffer *peerbar_vfio_first_unattached(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf;
 
-	guard(mutex)(&peerbar_vfio_lock);
-	list_for_each_entry(vbuf, &device->buffers, node) {
-		enum peerbar_state state = READ_ONCE(vbuf->buf->state);
+	guard(mutex)(&tracker->lock);
+	list_for_each_entry(vbuf, &tracker->unattached, unattached)
+		if (peerbar_buffer_tryget(vbuf->buf))
+			return vbuf;
+	return NULL;
+}
 
-		if (vbuf->buf->id > id && (state == a || state == b) && peerbar_buffer_tryget(vbuf->buf))
-			return vbuf->buf;
+/*
+ * The memory may be back: see for buffers that were exported without it. Each leaves the list when it has been attached. If one
+ * cannot be, the memory is away again, or there is no memory to attach with: leave the rest for the next time.
+ */
+static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf;
+	bool done;
+
+	/* a hint: the task that turns decoding on comes here after it has done so */
+	if (list_empty(&tracker->unattached) || !__vfio_pci_memory_enabled(&tracker->device->core))
+		return;
+	do {
+		vbuf = peerbar_vfio_first_unattached(tracker);
+		if (!vbuf)
+			break;
+		done = peerbar_buffer_settle(vbuf->buf) == PEERBAR_STATE_DEAD || READ_ONCE(vbuf->attach);
+		if (done) {
+			scoped_guard(mutex, &tracker->lock)
+				list_del_init(&vbuf->unattached);
+			/* a signal ended it too early; the worker gets none */
+			if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
+				peerbar_vfio_memory_returns(vbuf);
+		}
+		peerbar_buffer_put(vbuf->buf);
+	} while (done && !fatal_signal_pending(current));
+}
+
+/* The core has told a buffer, whose reservation lock may be held, that its memory is about to be back. */
+void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf)
+{
+	struct peerbar_vfio_tracker *tracker = vbuf->tracker;
+
+	scoped_guard(mutex, &tracker->lock)
+		if (list_empty(&vbuf->returning))
+			list_add_tail(&vbuf->returning, &tracker->returning);
+	queue_work(system_dfl_wq, &tracker->restore);
+}
+
+/* The first of @returning, which is taken off it, with a reference. */
+static struct peerbar_vfio_buffer *peerbar_vfio_pop_returning(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf, *next;
+
+	guard(mutex)(&tracker->lock);
+	list_for_each_entry_safe(vbuf, next, &tracker->returning, returning) {
+		list_del_init(&vbuf->returning);
+		if (peerbar_buffer_tryget(vbuf->buf))
+			return vbuf;
 	}
 	return NULL;
 }
 
-/* Importers may take their time to let go, and are waited for without a lock. */
-static void peerbar_vfio_kill_all(struct peerbar_vfio_device *device)
-{
-	struct peerbar_buffer *buf;
-
-	while ((buf = peerbar_vfio_next(device, 0, PEERBAR_STATE_LIVE, PEERBAR_STATE_REVOKED))) {
-		peerbar_buffer_kill(buf, false);
-		peerbar_buffer_put(buf);
-	}
-}
-
-/* The memory may be back: see for whom. */
-void peerbar_vfio_settle_all(struct peerbar_vfio_device *device)
-{
-	struct peerbar_vfio_buffer *vbuf;
-	struct peerbar_buffer *buf;
-	u64 id = 0;
-
-	WRITE_ONCE(device->unattached, false);
-	while ((buf = peerbar_vfio_next(device, id, PEERBAR_STATE_REVOKED, PEERBAR_STATE_REVOKED))) {
-		id = buf->id;
-		peerbar_buffer_settle(buf);
-		vbuf = buf->info.priv;
-		if (!READ_ONCE(vbuf->attach))
-			WRITE_ONCE(device->unattached, true);
-		peerbar_buffer_put(buf);
-	}
-}
-
 static void peerbar_vfio_restore(struct work_struct *work)
 {
-	struct peerbar_vfio_device *device = container_of(work, struct peerbar_vfio_device, restore);
+	struct peerbar_vfio_tracker *tracker = container_of(work, struct peerbar_vfio_tracker, restore);
+	struct peerbar_vfio_buffer *vbuf;
 
 	/* the core says so before it lets anybody map, but has its lock until it does */
-	down_read(&device->core.memory_lock);
-	up_read(&device->core.memory_lock);
-	peerbar_vfio_settle_all(device);
+	down_read(&tracker->device->core.memory_lock);
+	up_read(&tracker->device->core.memory_lock);
+	while ((vbuf = peerbar_vfio_pop_returning(tracker))) {
+		peerbar_buffer_settle(vbuf->buf);
+		peerbar_buffer_put(vbuf->buf);
+	}
+	/* if it was not the device's own user that brought the memory back, nobody else looks */
+	peerbar_vfio_settle_unattached(tracker);
 }
 
-/* No buffer knows the device any more. */
-static void peerbar_vfio_forget_all(struct peerbar_vfio_device *device)
+static struct peerbar_vfio_tracker *peerbar_vfio_tracker_alloc(struct peerbar_vfio_device *device)
 {
-	struct peerbar_vfio_buffer *vbuf, *next;
+	struct peerbar_vfio_tracker *tracker = kzalloc_obj(*tracker, GFP_KERNEL_ACCOUNT);
 
-	guard(mutex)(&peerbar_vfio_lock);
-	list_for_each_entry_safe(vbuf, next, &device->buffers, node) {
-		list_del_init(&vbuf->node);
-		WRITE_ONCE(vbuf->device, NULL);
-	}
+	if (!tracker)
+		return NULL;
+	refcount_set(&tracker->refs, 1);
+	tracker->device = device;
+	mutex_init(&tracker->lock);
+	mutex_init(&tracker->stop_lock);
+	INIT_LIST_HEAD(&tracker->buffers);
+	INIT_LIST_HEAD(&tracker->unattached);
+	INIT_LIST_HEAD(&tracker->returning);
+	INIT_WORK(&tracker->restore, peerbar_vfio_restore);
+	return tracker;
 }
 
 /* ---- mappings of BARs by the offsets that VFIO gives ---- */
@@ -159,11 +265,19 @@ static int peerbar_vfio_mmap(struct vfio_device *vdev, struct vm_area_struct *vm
 static int peerbar_vfio_open(struct vfio_device *vdev)
 {
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_tracker *tracker;
 	int ret;
 
+	tracker = peerbar_vfio_tracker_alloc(device);
+	if (!tracker)
+		return -ENOMEM;
 	ret = vfio_pci_core_enable(&device->core);
-	if (ret)
+	if (ret) {
+		peerbar_vfio_tracker_put(tracker);
 		return ret;
+	}
+	scoped_guard(mutex, &device->tracker_lock)
+		device->tracker = tracker;
 	peerbar_cookies_init(&device->cookies, PEERBAR_COOKIE_FIRST, PEERBAR_COOKIE_LAST);
 	vfio_pci_core_finish_enable(&device->core);
 	return 0;
@@ -172,21 +286,23 @@ static int peerbar_vfio_open(struct vfio_device *vdev)
 static void peerbar_vfio_close(struct vfio_device *vdev)
 {
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_tracker *tracker = device->tracker;
 
-	peerbar_vfio_kill_all(device);
+	peerbar_vfio_stop_all(tracker);
+	peerbar_vfio_drain_all(tracker);
 	peerbar_cookies_destroy(&device->cookies);
 	vfio_pci_core_close_device(vdev);
-	cancel_work_sync(&device->restore);
-	peerbar_vfio_forget_all(device);
+	/* nobody queues it any more: all buffers are dead */
+	cancel_work_sync(&tracker->restore);
+	scoped_guard(mutex, &device->tracker_lock)
+		device->tracker = NULL;
+	peerbar_vfio_tracker_put(tracker);
 }
 
 /* What may bring the memory back: buffers that were exported without it are not told by the core. */
 static void peerbar_vfio_look(struct vfio_device *vdev)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
-
-	if (READ_ONCE(device->unattached))
-		peerbar_vfio_settle_all(device);
+	peerbar_vfio_settle_unattached(peerbar_vfio(vdev)->tracker);
 }
 
 static ssize_t peerbar_vfio_write(struct vfio_device *vdev, const char __user *from, size_t count, loff_t *pos)
@@ -218,8 +334,7 @@ static int peerbar_vfio_init_dev(struct vfio_device *vdev)
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
 
 	mutex_init(&device->export_lock);
-	INIT_LIST_HEAD(&device->buffers);
-	INIT_WORK(&device->restore, peerbar_vfio_restore);
+	mutex_init(&device->tracker_lock);
 	return vfio_pci_core_init_dev(vdev);
 }
 
@@ -291,10 +406,22 @@ static void peerbar_vfio_remove(struct pci_dev *pdev)
 {
 	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
 	struct peerbar_vfio_device *device = peerbar_vfio(&core->vdev);
+	struct peerbar_vfio_tracker *tracker;
 
-	/* at once, and not only when the user has been talked into closing the device */
+	/*
+	 * Stop the buffers at once, and not only when the user closes the device. Don't drain them: the close does, and
+	 * vfio_unregister_group_dev() waits for the close. That wait is VFIO's, and not killable, since remove cannot fail.
+	 */
 	WRITE_ONCE(device->gone, true);
-	peerbar_vfio_kill_all(device);
+	scoped_guard(mutex, &device->tracker_lock) {
+		tracker = device->tracker;
+		if (tracker)
+			refcount_inc(&tracker->refs);
+	}
+	if (tracker) {
+		peerbar_vfio_stop_all(tracker);
+		peerbar_vfio_tracker_put(tracker);
+	}
 	vfio_pci_core_unregister_device(core);
 	vfio_put_device(&core->vdev);
 }

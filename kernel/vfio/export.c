@@ -30,8 +30,8 @@ static void peerbar_vfio_invalidate(struct dma_buf_attachment *attach)
 	/* one that is being made looks for itself when it is there */
 	if (!vbuf->buf)
 		return;
-	if (vbuf->buf->state == PEERBAR_STATE_REVOKED)
-		queue_work(system_dfl_wq, &vbuf->device->restore);
+	if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
+		peerbar_vfio_memory_returns(vbuf);
 	else
 		peerbar_buffer_revoke_locked(vbuf->buf);
 }
@@ -275,11 +275,19 @@ static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device
 	return inner.dmabuf;
 }
 
-/* Asleep, the device still counts as having its memory; nobody may rely on that. */
-static bool peerbar_vfio_asleep(struct peerbar_vfio_device *device)
+/*
+ * Asleep, the device still counts as having its memory; nobody may rely on that. The core may have its lock for as long as an
+ * importer takes to unmap.
+ */
+static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 {
-	guard(rwsem_read)(&device->core.memory_lock);
-	return device->core.pm_runtime_engaged;
+	int ret;
+
+	if (down_read_killable(&device->core.memory_lock))
+		return -EINTR;
+	ret = device->core.pm_runtime_engaged ? -EBUSY : 0;
+	up_read(&device->core.memory_lock);
+	return ret;
 }
 
 /* ---- the buffer ---- */
@@ -294,7 +302,7 @@ bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
-	return buf->info.owner == THIS_MODULE && READ_ONCE(vbuf->device) == device;
+	return buf->info.owner == THIS_MODULE && vbuf->tracker == device->tracker;
 }
 
 struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *device)
@@ -305,9 +313,13 @@ struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *devic
 	if (!vbuf)
 		return NULL;
 	vbuf->device = device;
+	vbuf->tracker = device->tracker;
+	refcount_inc(&vbuf->tracker->refs);
 	/* buffers may outlive the function, though not as more than a name */
 	vbuf->pdev = pci_dev_get(device->core.pdev);
 	INIT_LIST_HEAD(&vbuf->node);
+	INIT_LIST_HEAD(&vbuf->unattached);
+	INIT_LIST_HEAD(&vbuf->returning);
 	mutex_init(&vbuf->attach_lock);
 	return vbuf;
 }
@@ -315,6 +327,7 @@ struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *devic
 void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf)
 {
 	mutex_destroy(&vbuf->attach_lock);
+	peerbar_vfio_tracker_put(vbuf->tracker);
 	pci_dev_put(vbuf->pdev);
 	kfree(vbuf);
 }
@@ -355,8 +368,8 @@ struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const
 	if (!peerbar_buffer_enter(buf))
 		peerbar_buffer_leave(buf);
 	dma_resv_unlock(buf->dmabuf->resv);
-	peerbar_vfio_track(device, vbuf);
-	/* whoever set it may have looked for buffers just before */
+	peerbar_vfio_track(vbuf);
+	/* the task that set it may have stopped all buffers just before; this one has no importers to wait for */
 	if (READ_ONCE(device->gone))
 		peerbar_buffer_kill(buf, false);
 	return buf;
@@ -374,6 +387,10 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 		return ERR_PTR(-ENODEV);
 	if (!PEERBAR_OVERLAY)
 		return peerbar_vfio_export_local(device, arg, argsz, open_flags, memattr);
+	/* If the core has its lock for long, wait here, where a fatal signal ends it, and not for the worker. */
+	ret = peerbar_vfio_check_awake(device);
+	if (ret == -EINTR)
+		return ERR_PTR(ret);
 	vbuf = peerbar_vfio_alloc(device);
 	if (!vbuf)
 		return ERR_PTR(-ENOMEM);
@@ -382,7 +399,7 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 		buf = ERR_CAST(vbuf->inner);
 		goto err_free;
 	}
-	ret = peerbar_vfio_asleep(device) ? -EBUSY : peerbar_vfio_attach_inner(vbuf);
+	ret = peerbar_vfio_check_awake(device) ?: peerbar_vfio_attach_inner(vbuf);
 	/* -ENODEV: the memory is away, and the buffer begins revoked */
 	if (ret && ret != -ENODEV) {
 		buf = ERR_PTR(ret);
@@ -391,8 +408,6 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 	buf = peerbar_vfio_make(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
 	if (IS_ERR(buf))
 		goto err_inner;
-	if (ret)
-		WRITE_ONCE(device->unattached, true);
 	kvfree(ranges.vec);
 	return buf;
 
