@@ -161,11 +161,16 @@ static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attach
 	vbuf->held = NULL;
 }
 
+/*
+ * The inner dma-buf is gone when this returns, unless the core has a reference of its own for the moment. With dma_buf_put(), its
+ * release would be work for the current task to do before it returns to user space. But the task may be one that unbinds the
+ * driver, and first waits for the device's registration, of which the inner dma-buf has a share: for ever.
+ */
 static void peerbar_vfio_put_inner(struct peerbar_vfio_buffer *vbuf)
 {
 	if (vbuf->attach)
 		dma_buf_detach(vbuf->inner, vbuf->attach);
-	dma_buf_put(vbuf->inner);
+	__fput_sync(vbuf->inner->file);
 }
 
 static void peerbar_vfio_release(struct peerbar_buffer *buf)
