@@ -198,7 +198,7 @@ lab_check() {
 	local suite=''
 	prepare || return
 	case $LAB_ONLY in
-	device | export | map | dma | revoke | stress | plug | guest | guest-random | tool | mmap | kill | late | model | events | inject | \
+	device | export | map | dma | revoke | stress | plug | guest | guest-random | tool | mmap | kill | late | teardown | model | events | inject | \
 		fuzz | nop2p | rdma | rdma-memory | rdma-revoke | rdma-race | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
 	esac
 	# once is enough for what needs no machine

@@ -90,6 +90,7 @@ Suite *tool_suite(void);
 Suite *mmap_suite(void);
 Suite *kill_suite(void);
 Suite *late_suite(void);
+Suite *teardown_suite(void);
 Suite *model_suite(void);
 Suite *events_suite(void);
 Suite *fuzz_suite(void);
