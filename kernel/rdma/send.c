@@ -18,6 +18,8 @@
 #define PB_WC_WITH_INV BIT(3)
 /* instead of a status: not now */
 #define PB_AGAIN 1000
+/* instead of a status: over UC, the message is lost. The sender's request succeeds, and the receiver sees nothing. */
+#define PB_LOST 1001
 
 /* the largest datagram; nothing here cuts messages into packets */
 #define PB_UD_MAX 4096
@@ -181,9 +183,8 @@ static u32 pb_no_answer(struct pb_qp *qp)
 {
 	u64 timeout = (4096ULL << qp->attr.timeout) * (qp->attr.retry_cnt + 1);
 
-	/* nobody waits for an answer */
 	if (qp->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+		return PB_LOST;
 	if (!qp->retrying) {
 		qp->retrying = true;
 		qp->deadline = jiffies + nsecs_to_jiffies(timeout) + 1;
@@ -212,7 +213,7 @@ static const u32 pb_rnr_timer[32] = {
 static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 {
 	if (qp->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+		return PB_LOST;
 	if (!qp->rnr_left)
 		return IB_WC_RNR_RETRY_EXC_ERR;
 	/* 7 is for ever */
@@ -221,24 +222,28 @@ static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 	return pb_wait(qp, usecs_to_jiffies(10 * pb_rnr_timer[peer->attr.min_rnr_timer & 31]));
 }
 
-/* ---- connections; over an unreliable one, what does not arrive is lost, and the sender does not hear of it ---- */
+/* ---- connections ---- */
 
-/* The responder refuses: both ends are in error. */
+/* The responder refuses the request: both queue pairs go to the error state. UC drops the message instead. */
 static u32 pb_refuse(struct pb_qp *peer, u32 status)
 {
 	if (peer->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+		return PB_LOST;
 	pb_qp_error(peer, status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
 	return status;
 }
 
-/* The responder's receive is at fault; rq_lock held. */
+/* The responder's receive is at fault; the caller holds rq_lock. UC drops what is too long, and keeps the receive. */
 static u32 pb_bad_receive(struct pb_qp *peer, struct pb_qp *qp, u32 status)
 {
+	bool lossy = peer->ib.qp_type == IB_QPT_UC;
+
+	if (lossy && status == IB_WC_LOC_LEN_ERR)
+		return PB_LOST;
 	pb_complete_recv(peer, qp, status, 0);
 	pb_qp_error(peer, 0);
-	if (peer->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+	if (lossy)
+		return PB_LOST;
 	return status == IB_WC_LOC_LEN_ERR ? IB_WC_REM_INV_REQ_ERR : IB_WC_REM_OP_ERR;
 }
 
@@ -258,10 +263,13 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	/* it may have waited for the lock */
 	if (!pb_connected(qp, peer))
 		return pb_no_answer(qp);
-	if (!pb_rq_take(peer))
-		return pb_not_ready(qp, peer);
+	/* Check the sender's keys first: a request that fails must not take a receive, which others may share. */
 	if (pb_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
+	if (!pb_rq_take(peer)) {
+		pb_refs_put(qp->src);
+		return pb_not_ready(qp, peer);
+	}
 	status = pb_recv_refs(peer, qp->dst, qp->src->total);
 	if (status) {
 		pb_refs_put(qp->src);
@@ -281,6 +289,8 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
 	    pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
 		pb_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
+		/* a receive that completes in error takes the queue pair with it, also over UC */
+		pb_qp_error(peer, IB_EVENT_QP_REQ_ERR);
 		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	}
 	pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
@@ -313,6 +323,12 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_refuse(peer, status);
 	}
+	/* Must be last: a request that fails must not take a receive. */
+	if (qp->sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM && !pb_rq_take(peer)) {
+		pb_refs_put(qp->dst);
+		pb_refs_put(qp->src);
+		return pb_not_ready(qp, peer);
+	}
 	ret = pb_copy(qp->dst, 0, qp->src, qp->src->total, &who);
 	if (ret == -EINTR)
 		return pb_stopped(qp);
@@ -332,8 +348,6 @@ static u32 pb_write(struct pb_qp *qp, struct pb_qp *peer)
 	guard(mutex)(&peer->rq_lock);
 	if (!pb_connected(qp, peer))
 		return pb_no_answer(qp);
-	if (!pb_rq_take(peer))
-		return pb_not_ready(qp, peer);
 	status = pb_write_locked(qp, peer);
 	if (!status)
 		pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
@@ -468,7 +482,7 @@ static u32 pb_do_connection(struct pb_qp *qp)
 	}
 	if (peer)
 		pb_qp_put(peer);
-	return status;
+	return status == PB_LOST ? IB_WC_SUCCESS : status;
 }
 
 /* ---- datagrams ---- */
