@@ -331,7 +331,7 @@ int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
  * copy @len bytes from @src to @dst, both entered; may leave them and enter again. -EFAULT and *@who if a region was revoked;
  * -EINTR if a queue pair left its state, or the caller is to die; after both, neither is entered
  */
-int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struct pb_refs **who);
+int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 len, struct pb_refs **who);
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
 

@@ -275,7 +275,7 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_bad_receive(peer, qp, status);
 	}
-	ret = pb_copy(qp->dst, 0, qp->src, qp->src->total, &who);
+	ret = pb_copy(qp->dst, qp->src, qp->src->total, &who);
 	if (ret == -EINTR)
 		return pb_stopped(qp);
 	if (ret)
@@ -329,7 +329,7 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_not_ready(qp, peer);
 	}
-	ret = pb_copy(qp->dst, 0, qp->src, qp->src->total, &who);
+	ret = pb_copy(qp->dst, qp->src, qp->src->total, &who);
 	if (ret == -EINTR)
 		return pb_stopped(qp);
 	if (ret)
@@ -370,7 +370,7 @@ static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->dst);
 		return pb_refuse(peer, status);
 	}
-	ret = pb_copy(qp->dst, 0, qp->src, qp->dst->total, &who);
+	ret = pb_copy(qp->dst, qp->src, qp->dst->total, &who);
 	if (ret == -EINTR)
 		return pb_stopped(qp);
 	if (ret)
@@ -397,7 +397,7 @@ static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
 		return pb_refuse(peer, status);
 	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pb_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
-	return pb_copy(qp->dst, 0, qp->src, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	return pb_copy(qp->dst, qp->src, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
 }
 
 static u32 pb_do_atomic(struct pb_qp *qp, struct pb_qp *peer)
@@ -540,7 +540,7 @@ static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 	/* what is too long is dropped, and the receive waits for the next */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
-	if (!status && pb_copy(qp->dst, 0, qp->src, len, &who)) {
+	if (!status && pb_copy(qp->dst, qp->src, len, &who)) {
 		pb_refs_put(qp->dst);
 		if (who == qp->src)
 			return IB_WC_LOC_PROT_ERR;
