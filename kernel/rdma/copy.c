@@ -379,40 +379,45 @@ static bool pb_is_over(const struct pb_refs *refs)
 	return state == IB_QPS_ERR || state == IB_QPS_RESET;
 }
 
-int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 len, struct pb_refs **who)
+int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct pb_refs **who)
 {
-	u64 at = 0, pause = PB_COPY_PIECE;
+	u64 end = *at + PB_COPY_PASS, pause = *at + PB_COPY_PIECE;
 	bool mmio = false;
 	ssize_t n;
 	int ret;
 
-	while (at < len) {
-		n = pb_copy_some(dst, src, at, len, &mmio, who);
-		if (n < 0)
-			return n;
-		at += n;
-		if (at < pause || at == len)
+	while (*at < len) {
+		n = pb_copy_some(dst, src, *at, len, &mmio, who);
+		if (n < 0) {
+			ret = n;
+			goto out;
+		}
+		*at += n;
+		if (*at < pause || *at == len)
 			continue;
 		/* a revocation may come in between, or the end of a queue pair */
-		pause = at + PB_COPY_PIECE;
+		pause = *at + PB_COPY_PIECE;
 		pb_refs_put(dst);
 		pb_refs_put(src);
-		if (pb_is_over(dst) || pb_is_over(src) || fatal_signal_pending(current))
-			return -EINTR;
+		ret = pb_is_over(dst) || pb_is_over(src) ? -ESHUTDOWN : *at >= end || signal_pending(current) ? -EAGAIN : 0;
+		if (ret)
+			goto out;
 		cond_resched();
 		*who = src;
 		ret = pb_refs_get(src);
 		if (ret)
-			return ret;
+			goto out;
 		*who = dst;
 		ret = pb_refs_get(dst);
 		if (ret)
-			return ret;
+			goto out;
 	}
-	/* Writes to devices must arrive before the completion does. */
+	ret = 0;
+out:
+	/* Writes to devices must arrive before the completion does, and before what the next pass writes last. */
 	if (mmio)
 		wmb();
-	return 0;
+	return ret;
 }
 
 /* An atomic on 8 aligned bytes. Where the memory has no atomics, no other atomic of this device comes in between. */

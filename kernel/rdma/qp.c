@@ -9,6 +9,7 @@
 static DEFINE_XARRAY_ALLOC(pb_qps);
 static u32 pb_next_qpn;
 static atomic_t pb_last_srqn;
+static atomic_t pb_last_epoch;
 
 /* ---- receive queues ---- */
 
@@ -351,6 +352,7 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	qp->srq = init->srq ? to_pb_srq(init->srq) : NULL;
 	qp->sig_all = init->sq_sig_type == IB_SIGNAL_ALL_WR;
 	qp->state = IB_QPS_RESET;
+	qp->epoch = atomic_inc_return(&pb_last_epoch);
 	refcount_set(&qp->refs, 1);
 	init_completion(&qp->free);
 	mutex_init(&qp->modify_lock);
@@ -459,8 +461,11 @@ static void pb_qp_reset(struct pb_qp *qp)
 		qp->rq.queue.next = READ_ONCE(qp->rq.queue.ring->producer);
 		WRITE_ONCE(qp->rq.queue.ring->consumer, qp->rq.queue.next);
 	}
+	qp->begun = false;
+	qp->progress = 0;
 	qp->waiting = false;
 	qp->retrying = false;
+	qp->epoch = atomic_inc_return(&pb_last_epoch);
 	qp->established = false;
 	qp->last_told = false;
 	/* of a shared queue: it cannot be given back, and must not get lost */
@@ -632,10 +637,8 @@ static int pb_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const str
 	unsigned long flags;
 	int ret = 0;
 
-	if (qp->user) {
-		pb_run_sq(qp);
-		return 0;
-	}
+	if (qp->user)
+		return pb_run_posted(qp);
 	spin_lock_irqsave(&qp->post_lock, flags);
 	for (; wr; wr = wr->next) {
 		sqe = pb_queue_room(&qp->sq);

@@ -31,6 +31,8 @@
 #define PB_DMA_LKEY		0xffffff00
 /* memory is copied in pieces of this size, and after each a revocation may come in between */
 #define PB_COPY_PIECE		SZ_64K
+/* and after so much of a message, whoever copies releases the locks of both queue pairs */
+#define PB_COPY_PASS		SZ_1M
 
 struct pb_device {
 	struct ib_device ib;
@@ -241,6 +243,9 @@ struct pb_refs {
  * Memory regions are entered under @sq_lock and @rq_lock, and left before any of them is released.
  *
  * @refs: who looked it up by its number, and it itself; destroying waits for the others, and so do resets and errors on request
+ * @begun: @sqe was taken from the queue and is not done: it waits, or is copied in several passes
+ * @progress: how much of it was copied; @peer_epoch: to which life of the peer
+ * @epoch: differs for each life of a queue pair, which a reset ends. Stable while the queue pair is referenced
  * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. Nobody looks it up who may not reach it
  */
 struct pb_qp {
@@ -267,6 +272,10 @@ struct pb_qp {
 	union rdma_network_hdr grh;
 	u8 sl;
 	u64 value;
+	bool begun;
+	u64 progress;
+	u32 peer_epoch;
+	u32 epoch;
 	unsigned long wait_until;
 	unsigned long deadline;
 	bool waiting;
@@ -328,10 +337,11 @@ int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
 /* copy.c */
 /*
- * copy @len bytes from @src to @dst, both entered; may leave them and enter again. -EFAULT and *@who if a region was revoked;
- * -EINTR if a queue pair left its state, or the caller is to die; after both, neither is entered
+ * Copy bytes *@at to @len from @src to @dst, both entered; may leave them and enter again. *@at follows. The caller puts both in
+ * any case. Returns -EFAULT and *@who if a region was revoked, -ESHUTDOWN if a queue pair left its state, -EAGAIN if it is
+ * to be called again for the rest: a pass is over, or a signal is pending.
  */
-int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 len, struct pb_refs **who);
+int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct pb_refs **who);
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
 
@@ -373,6 +383,8 @@ struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after);
 
 /* send.c */
 void pb_run_sq(struct pb_qp *qp);
+/* for the system call that posts: 0, or an error that makes it start again, with the rest */
+int pb_run_posted(struct pb_qp *qp);
 void pb_flush(struct pb_qp *qp);
 /* rq_lock held */
 void pb_flush_held(struct pb_qp *qp);

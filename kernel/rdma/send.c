@@ -194,14 +194,16 @@ static u32 pb_no_answer(struct pb_qp *qp)
 	return pb_wait(qp, HZ / 100);
 }
 
-/* A copy was stopped: one of the two left its state, or the caller is to die, and a worker does it again. */
-static u32 pb_stopped(struct pb_qp *qp)
+/* What a copy that returned @ret means for the request; @refused if a region was revoked. */
+static u32 pb_copy_status(struct pb_qp *qp, int ret, u32 refused)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
-	if (state == IB_QPS_ERR || state == IB_QPS_RESET)
-		return IB_WC_WR_FLUSH_ERR;
-	return fatal_signal_pending(current) ? pb_wait(qp, 1) : pb_no_answer(qp);
+	if (ret == -EAGAIN)
+		return PB_AGAIN;
+	if (ret != -ESHUTDOWN)
+		return ret ? refused : IB_WC_SUCCESS;
+	return state == IB_QPS_ERR || state == IB_QPS_RESET ? IB_WC_WR_FLUSH_ERR : pb_no_answer(qp);
 }
 
 /* in units of 10 us */
@@ -275,13 +277,10 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_bad_receive(peer, qp, status);
 	}
-	ret = pb_copy(qp->dst, qp->src, qp->src->total, &who);
-	if (ret == -EINTR)
-		return pb_stopped(qp);
-	if (ret)
-		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR;
+	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
 	pb_refs_put(qp->dst);
 	pb_refs_put(qp->src);
+	status = pb_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR);
 	if (status == IB_WC_REM_OP_ERR)
 		return pb_bad_receive(peer, qp, IB_WC_LOC_PROT_ERR);
 	if (status)
@@ -329,13 +328,10 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_not_ready(qp, peer);
 	}
-	ret = pb_copy(qp->dst, qp->src, qp->src->total, &who);
-	if (ret == -EINTR)
-		return pb_stopped(qp);
-	if (ret)
-		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
+	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
 	pb_refs_put(qp->dst);
 	pb_refs_put(qp->src);
+	status = pb_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
 }
 
@@ -370,13 +366,10 @@ static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->dst);
 		return pb_refuse(peer, status);
 	}
-	ret = pb_copy(qp->dst, qp->src, qp->dst->total, &who);
-	if (ret == -EINTR)
-		return pb_stopped(qp);
-	if (ret)
-		status = who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
+	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->dst->total, &who);
 	pb_refs_put(qp->src);
 	pb_refs_put(qp->dst);
+	status = pb_copy_status(qp, ret, who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
 }
 
@@ -386,6 +379,7 @@ static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
 	const struct peerbar_sqe *sqe = qp->sqe;
 	struct pb_refs *who;
 	u32 status;
+	u64 at = 0;
 
 	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_ATOMIC, sqe->atomic.remote_addr, sizeof(u64), sqe->atomic.rkey);
 	if (status)
@@ -397,7 +391,7 @@ static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
 		return pb_refuse(peer, status);
 	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pb_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
-	return pb_copy(qp->dst, qp->src, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	return pb_copy(qp->dst, qp->src, &at, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
 }
 
 static u32 pb_do_atomic(struct pb_qp *qp, struct pb_qp *peer)
@@ -476,6 +470,10 @@ static u32 pb_do_connection(struct pb_qp *qp)
 	peer = pb_peer_get(qp->target, qp->attr.dest_qp_num);
 	if (peer && pb_connected(qp, peer)) {
 		qp->retrying = false;
+		/* the rest of a message is not for a queue pair that was reset meanwhile */
+		if (qp->peer_epoch != peer->epoch)
+			qp->progress = 0;
+		qp->peer_epoch = peer->epoch;
 		status = pb_do_connected(qp, peer);
 	} else {
 		status = pb_no_answer(qp);
@@ -532,6 +530,7 @@ static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 {
 	struct pb_refs *who;
 	u32 status;
+	u64 at = 0;
 
 	guard(mutex)(&peer->rq_lock);
 	if (!pb_takes_datagram(peer, qp) || !pb_rq_take(peer))
@@ -540,7 +539,7 @@ static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 	/* what is too long is dropped, and the receive waits for the next */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
-	if (!status && pb_copy(qp->dst, qp->src, len, &who)) {
+	if (!status && pb_copy(qp->dst, qp->src, &at, len, &who)) {
 		pb_refs_put(qp->dst);
 		if (who == qp->src)
 			return IB_WC_LOC_PROT_ERR;
@@ -622,50 +621,77 @@ static bool pb_has_work(struct pb_qp *qp)
 	return (state == IB_QPS_RTS || state == IB_QPS_ERR) && pb_queue_pending(&qp->sq);
 }
 
-/* as much is done in one go: a ring that somebody fills as fast as it is emptied keeps nobody for ever */
+/*
+ * Bound the work per pass: between two, others get the locks, signals are handled, an unplug or a CPU limit takes effect, and a
+ * ring that is filled as fast as it is emptied holds up no thread for ever.
+ */
 #define PB_BUDGET 4096
-#define PB_BUDGET_BYTES SZ_64M
+#define PB_BUDGET_BYTES SZ_16M
+/* instead of a delay: there is more to do now */
+#define PB_MORE ULONG_MAX
 
-/* Do what there is; sq_lock held. Returns how long to wait before going on, or 0. */
+/* The request in @qp->sqe, from the beginning or from where it was stopped. */
+static u32 pb_do_request(struct pb_qp *qp, u64 *bytes)
+{
+	u64 before = qp->progress;
+	u32 status;
+
+	if (!qp->begun) {
+		qp->begun = true;
+		qp->rnr_left = qp->attr.rnr_retry;
+	}
+	qp->waiting = false;
+	status = pb_is_datagram(qp) ? pb_do_ud(qp) : pb_do_connection(qp);
+	if (pb_is_datagram(qp))
+		*bytes += qp->src->total;
+	else if (qp->progress > before)
+		*bytes += qp->progress - before;
+	return status;
+}
+
+static void pb_end_request(struct pb_qp *qp, u32 status)
+{
+	qp->begun = false;
+	qp->waiting = false;
+	qp->retrying = false;
+	qp->progress = 0;
+	/* later work is flushed: it must not overtake the completion */
+	if (status)
+		pb_qp_error(qp, 0);
+	pb_complete_send(qp, status);
+}
+
+/* Do what there is; the caller holds sq_lock. Returns how long to wait before going on, 0 if there is nothing, or PB_MORE. */
 static unsigned long pb_run_locked(struct pb_qp *qp)
 {
 	u32 status, budget = PB_BUDGET;
 	u64 bytes = 0;
 
 	while (pb_has_work(qp)) {
-		if (!budget-- || bytes > PB_BUDGET_BYTES)
-			return 1;
+		if (!budget-- || bytes >= PB_BUDGET_BYTES)
+			return PB_MORE;
+		if (!qp->begun && !pb_queue_peek(&qp->sq, qp->sqe))
+			return 0;
 		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
-			if (!pb_queue_peek(&qp->sq, qp->sqe))
-				return 0;
-			pb_complete_send(qp, IB_WC_WR_FLUSH_ERR);
+			pb_end_request(qp, IB_WC_WR_FLUSH_ERR);
 			continue;
 		}
 		if (qp->waiting && time_before(jiffies, qp->wait_until))
 			return qp->wait_until - jiffies;
-		/* whoever is to die does not do this first */
-		if (fatal_signal_pending(current))
-			return 1;
-		if (!pb_queue_peek(&qp->sq, qp->sqe))
-			return 0;
-		if (!qp->waiting)
-			qp->rnr_left = qp->attr.rnr_retry;
-		qp->waiting = false;
-		status = pb_is_datagram(qp) ? pb_do_ud(qp) : pb_do_connection(qp);
+		/* Don't go on with a signal pending. */
+		if (bytes && signal_pending(current))
+			return PB_MORE;
+		status = pb_do_request(qp, &bytes);
 		if (status == PB_AGAIN)
 			continue;
-		qp->retrying = false;
-		bytes += max(qp->src->total, qp->dst->total);
-		/* later work is flushed: it must not overtake the completion */
-		if (status)
-			pb_qp_error(qp, 0);
-		pb_complete_send(qp, status);
+		pb_end_request(qp, status);
 		cond_resched();
 	}
 	return 0;
 }
 
-void pb_run_sq(struct pb_qp *qp)
+/* As pb_run_locked(), without the lock; if another thread holds it, that thread does the work. */
+static unsigned long pb_run(struct pb_qp *qp)
 {
 	unsigned long delay;
 	int turns = 0;
@@ -674,18 +700,44 @@ void pb_run_sq(struct pb_qp *qp)
 		/* what was posted, before the lock: whoever holds it looks again after releasing it */
 		smp_mb();
 		if (!mutex_trylock(&qp->sq_lock))
-			return;
+			return 0;
 		delay = pb_run_locked(qp);
 		mutex_unlock(&qp->sq_lock);
-		/* the rest is for a worker */
-		if (!delay && turns++ > 16)
-			delay = 1;
 		/* pairs with the barrier above */
 		smp_mb();
-	} while (!delay && pb_has_work(qp));
+		if (delay || !pb_has_work(qp))
+			return delay;
+	} while (turns++ < 16);
+	return PB_MORE;
+}
+
+static void pb_defer(struct pb_qp *qp, unsigned long delay)
+{
 	/* a kick that came meanwhile is not put off */
 	if (delay)
-		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay);
+		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay == PB_MORE ? 0 : delay);
+}
+
+void pb_run_sq(struct pb_qp *qp)
+{
+	pb_defer(qp, pb_run(qp));
+}
+
+/*
+ * What is posted is done by the thread that posts it, however long it takes. After each pass the system call starts again: on the
+ * way signals are delivered, the CPU controller may throttle the thread, and a device that is being removed is left. Only what
+ * waits, and what other threads post meanwhile, is deferred.
+ */
+int pb_run_posted(struct pb_qp *qp)
+{
+	u32 posted = READ_ONCE(qp->sq.ring->producer);
+	unsigned long delay;
+
+	delay = pb_run(qp);
+	if (delay == PB_MORE && READ_ONCE(qp->sq.ring->producer) == posted && !fatal_signal_pending(current))
+		return restart_syscall();
+	pb_defer(qp, delay);
+	return 0;
 }
 
 static void pb_complete_flushed(struct pb_qp *qp)
@@ -741,14 +793,13 @@ void pb_flush(struct pb_qp *qp)
 	mutex_lock(&qp->sq_lock);
 	delay = pb_run_locked(qp);
 	mutex_unlock(&qp->sq_lock);
-	/* as in pb_run_sq() */
+	/* as in pb_run() */
 	smp_mb();
 	if (!delay && pb_has_work(qp))
-		delay = 1;
+		delay = PB_MORE;
 	mutex_lock(&qp->rq_lock);
 	if (!pb_flush_receives(qp))
-		delay = 1;
+		delay = PB_MORE;
 	mutex_unlock(&qp->rq_lock);
-	if (delay)
-		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay);
+	pb_defer(qp, delay);
 }

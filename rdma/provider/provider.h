@@ -105,6 +105,8 @@ struct pv_qp {
 	struct pv_memory memory;
 	struct pv_sq sq;
 	struct pv_rq rq;
+	/* threads in the kernel, doing what they posted */
+	atomic_uint doorbells;
 };
 
 static inline struct pv_context *to_context(struct ibv_context *context)

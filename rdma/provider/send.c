@@ -53,15 +53,18 @@ static struct peerbar_sqe *entry_of(const struct pv_sq *sq, uint32_t index)
 	return (void *)((char *)sq->first + (size_t)(index & (sq->entries - 1)) * sq->stride);
 }
 
-/* has the kernel do what is in the ring */
-static int ring_doorbell(struct ibv_qp *qp)
+/* has the kernel do what is in the ring; pv_destroy_qp() waits for the call to end */
+static int ring_doorbell(struct ibv_qp *ibv_qp)
 {
+	struct pv_qp *qp = to_qp(ibv_qp);
 	struct ibv_send_wr *none;
 	int ret;
 
+	atomic_fetch_add(&qp->doorbells, 1);
 	do
-		ret = ibv_cmd_post_send(qp, NULL, &none);
+		ret = ibv_cmd_post_send(ibv_qp, NULL, &none);
 	while (ret == EINTR);
+	atomic_fetch_sub(&qp->doorbells, 1);
 	return ret;
 }
 
