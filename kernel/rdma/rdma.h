@@ -27,6 +27,8 @@
 #define PB_MAX_AH		65536
 #define PB_MAX_MR		0xfffffe
 #define PB_MAX_RD_ATOM		128
+/* memberships in multicast groups, of one device */
+#define PB_MAX_MCAST		8192
 /* a key that stands for all memory, at DMA addresses; only the kernel's own queue pairs may use it */
 #define PB_DMA_LKEY		0xffffff00
 /* memory is copied in pieces of this size, and after each a revocation may come in between */
@@ -45,6 +47,7 @@ struct pb_device {
 	struct xarray avs;
 	u32 next_av;
 	struct pb_qp __rcu *gsi;
+	u32 nr_members; /* memberships in multicast groups, under the lock of those */
 	spinlock_t atomic_lock; /* atomics on memory that has none of its own; a leaf */
 };
 
@@ -244,7 +247,7 @@ struct pb_refs {
  *
  * @refs: who looked it up by its number, and it itself; destroying waits for the others, and so do resets and errors on request
  * @begun: @sqe was taken from the queue and is not done: it waits, or is copied in several passes
- * @progress: how much of it was copied; @peer_epoch: to which life of the peer
+ * @progress: how much of it was copied; @peer_epoch: to which life of the peer. Of a multicast, @after: the last member served
  * @epoch: differs for each life of a queue pair, which a reset ends. Stable while the queue pair is referenced
  * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. Nobody looks it up who may not reach it
  */
@@ -275,6 +278,7 @@ struct pb_qp {
 	bool begun;
 	u64 progress;
 	u32 peer_epoch;
+	u32 after;
 	u32 epoch;
 	unsigned long wait_until;
 	unsigned long deadline;
@@ -378,8 +382,11 @@ void pb_srq_check_limit(struct pb_srq *srq);
 
 /* mcast.c */
 extern const struct ib_device_ops pb_mcast_ops;
-/* the next queue pair after the one of that number which is attached to the group, to be given back; NULL if there is none */
-struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after);
+/*
+ * The next queue pair after the one of that number which is attached to the group in the network namespace of @from, to be given
+ * back; NULL if there is none.
+ */
+struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after);
 
 /* send.c */
 void pb_run_sq(struct pb_qp *qp);

@@ -528,54 +528,75 @@ static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
 /* It arrives, or gets lost: only what is wrong with the sender's memory is the sender's business. */
 static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
 	u64 at = 0;
 
 	guard(mutex)(&peer->rq_lock);
-	if (!pb_takes_datagram(peer, qp) || !pb_rq_take(peer))
+	/* Enter the source for one receiver at a time: a revoke must not wait for a whole group. */
+	if (pb_refs_get(qp->src))
+		return IB_WC_LOC_PROT_ERR;
+	if (!pb_takes_datagram(peer, qp) || !pb_rq_take(peer)) {
+		pb_refs_put(qp->src);
 		return IB_WC_SUCCESS;
+	}
 	status = pb_recv_refs(peer, qp->dst, len);
+	if (!status) {
+		if (pb_copy(qp->dst, qp->src, &at, len, &who))
+			status = IB_WC_LOC_PROT_ERR;
+		pb_refs_put(qp->dst);
+	}
+	pb_refs_put(qp->src);
+	if (status == IB_WC_LOC_PROT_ERR && who == qp->src)
+		return status;
 	/* what is too long is dropped, and the receive waits for the next */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
-	if (!status && pb_copy(qp->dst, qp->src, &at, len, &who)) {
-		pb_refs_put(qp->dst);
-		if (who == qp->src)
-			return IB_WC_LOC_PROT_ERR;
-		status = IB_WC_LOC_PROT_ERR;
-	} else if (!status) {
-		pb_refs_put(qp->dst);
-	}
 	pb_complete_recv(peer, qp, status, status ? 0 : len);
 	if (status)
 		pb_qp_error(peer, 0);
 	return IB_WC_SUCCESS;
 }
 
+/* Without a receiver, only the sender's keys are checked. */
 static u32 pb_deliver_to(struct pb_qp *qp, struct pb_qp *peer)
 {
 	u32 status;
 
-	if (!peer)
+	if (!peer) {
+		if (pb_refs_get(qp->src))
+			return IB_WC_LOC_PROT_ERR;
+		pb_refs_put(qp->src);
 		return IB_WC_SUCCESS;
+	}
 	status = pb_deliver(qp, peer, qp->src->total);
 	pb_qp_put(peer);
 	return status;
 }
 
+/* so many members are served in one pass */
+#define PB_MCAST_PASS 256
+
 /* to everybody in the group but the sender */
 static u32 pb_do_multicast(struct pb_qp *qp, const union ib_gid *gid)
 {
-	u32 status = IB_WC_SUCCESS, qpn = 0;
+	u32 status = IB_WC_SUCCESS, members = 0;
 	struct pb_qp *peer;
 
-	while (!status && (peer = pb_mcast_next(gid, qpn))) {
-		qpn = peer->ib.qp_num;
+	if (!qp->progress) {
+		qp->after = 0;
+		status = pb_deliver_to(qp, NULL);
+	}
+	while (!status && (peer = pb_mcast_next(qp, gid, qp->after))) {
+		qp->after = peer->ib.qp_num;
+		qp->progress += qp->src->total;
 		if (peer == qp)
 			pb_qp_put(peer);
 		else
 			status = pb_deliver_to(qp, peer);
+		cond_resched();
+		if (!status && ++members == PB_MCAST_PASS)
+			return PB_AGAIN;
 	}
 	return status;
 }
@@ -599,8 +620,6 @@ static u32 pb_do_ud(struct pb_qp *qp)
 		return status;
 	if (qp->src->total > PB_UD_MAX + PB_GRH_BYTES)
 		return IB_WC_LOC_LEN_ERR;
-	if (pb_refs_get(qp->src))
-		return IB_WC_LOC_PROT_ERR;
 	qp->sl = av.sl;
 	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
 	/* who was not there when the address was made may be now */
@@ -608,7 +627,6 @@ static u32 pb_do_ud(struct pb_qp *qp)
 		status = pb_do_multicast(qp, &av.dgid);
 	else
 		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(qp->dev, &av.dgid), sqe->ud.remote_qpn));
-	pb_refs_put(qp->src);
 	return status;
 }
 
@@ -642,10 +660,10 @@ static u32 pb_do_request(struct pb_qp *qp, u64 *bytes)
 	}
 	qp->waiting = false;
 	status = pb_is_datagram(qp) ? pb_do_ud(qp) : pb_do_connection(qp);
-	if (pb_is_datagram(qp))
-		*bytes += qp->src->total;
-	else if (qp->progress > before)
+	if (qp->progress > before)
 		*bytes += qp->progress - before;
+	else if (pb_is_datagram(qp))
+		*bytes += qp->src->total;
 	return status;
 }
 
