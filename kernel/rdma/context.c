@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Contexts, the memory that rings are in, protection domains and address handles. */
+#include <linux/etherdevice.h>
 #include <linux/eventfd.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -228,7 +229,8 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	av->hop_limit = grh->hop_limit;
 	av->traffic_class = grh->traffic_class;
 	/* who is not there yet may be when something is sent; datagrams may get lost */
-	av->target = pb_find_device(dev, &av->dgid);
+	ether_addr_copy(av->dmac, init->ah_attr->roce.dmac);
+	av->target = pb_find_device(dev, &av->dgid, av->dmac);
 	ah->attr = *init->ah_attr;
 	ah->attr.grh.sgid_attr = NULL;
 	ah->av = av;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The module, and its devices: made on a network device by "rdma link add NAME type peerbar netdev IF". */
 #include <linux/dma-mapping.h>
+#include <linux/etherdevice.h>
 #include <linux/if_arp.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -40,11 +41,24 @@ static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
 	return !IS_ERR(attr);
 }
 
+/* whether @dmac is the address of the device's network device */
+static bool pb_has_mac(struct pb_device *dev, const u8 *dmac)
+{
+	struct net_device *ndev = ib_device_get_netdev(&dev->ib, 1);
+	bool same;
+
+	if (!ndev)
+		return false;
+	same = ether_addr_equal(ndev->dev_addr, dmac);
+	dev_put(ndev);
+	return same;
+}
+
 /*
- * The sender's own device first, then those of its network namespace: addresses are somebody's in there. Of other namespaces,
- * only an address that but one of them has.
+ * The sender's own device first, then those of its network namespace, where an address belongs to one device. A device of another
+ * namespace is reached only if the network leads there: the sender's namespace resolved the address to that network device.
  */
-u32 pb_find_device(struct pb_device *from, const union ib_gid *gid)
+u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dmac)
 {
 	struct pb_device *dev;
 	u32 foreign = 0;
@@ -58,6 +72,8 @@ u32 pb_find_device(struct pb_device *from, const union ib_gid *gid)
 			continue;
 		if (dev->net == from->net)
 			return dev->id;
+		if (!pb_has_mac(dev, dmac))
+			continue;
 		several = foreign;
 		foreign = dev->id;
 	}
@@ -133,9 +149,8 @@ static int pb_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *at
 	else
 		attr->phys_state = IB_PORT_PHYS_STATE_DISABLED;
 	dev_put(ndev);
-	/* messages are not cut, but who asks wants to know what fits into one datagram */
 	attr->max_mtu = IB_MTU_4096;
-	attr->active_mtu = IB_MTU_4096;
+	attr->active_mtu = READ_ONCE(to_pb(ib)->active_mtu);
 	attr->gid_tbl_len = 256;
 	attr->port_cap_flags = IB_PORT_CM_SUP;
 	attr->ip_gids = true;
@@ -219,6 +234,22 @@ static struct pci_dev *pb_function_of(struct net_device *ndev)
 	return NULL;
 }
 
+/* What fits into one datagram; other messages are not cut. */
+static void pb_set_mtu(struct pb_device *dev, struct net_device *ndev)
+{
+	WRITE_ONCE(dev->active_mtu, iboe_get_mtu(READ_ONCE(ndev->mtu)) ?: IB_MTU_256);
+}
+
+static void pb_set_mtu_of(struct net_device *ndev)
+{
+	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+
+	if (!ib)
+		return;
+	pb_set_mtu(to_pb(ib), ndev);
+	ib_device_put(ib);
+}
+
 static void pb_unregister_of(struct net_device *ndev)
 {
 	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
@@ -259,6 +290,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		dma_set_max_seg_size(&pdev->dev, SZ_2G);
 	dev->id = ++pb_last_id;
 	dev->net = dev_net(ndev);
+	pb_set_mtu(dev, ndev);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
 	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1);
 	spin_lock_init(&dev->atomic_lock);
@@ -286,7 +318,8 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ret = ib_register_device(&dev->ib, name, &pdev->dev);
 	if (ret)
 		goto err_dealloc;
-	/* it may have gone before the notifier could find us */
+	/* the notifier could not find us before: the MTU may have changed, and the network device may be gone */
+	pb_set_mtu_of(ndev);
 	if (READ_ONCE(ndev->reg_state) != NETREG_REGISTERED)
 		pb_unregister_of(ndev);
 	return 0;
@@ -313,8 +346,12 @@ static struct rdma_link_ops pb_link_ops = {
  */
 static int pb_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
 {
+	struct net_device *ndev = netdev_notifier_info_to_dev(arg);
+
 	if (event == NETDEV_UNREGISTER)
-		pb_unregister_of(netdev_notifier_info_to_dev(arg));
+		pb_unregister_of(ndev);
+	else if (event == NETDEV_CHANGEMTU)
+		pb_set_mtu_of(ndev);
 	return NOTIFY_DONE;
 }
 

@@ -462,6 +462,7 @@ static void pb_qp_reset(struct pb_qp *qp)
 		WRITE_ONCE(qp->rq.queue.ring->consumer, qp->rq.queue.next);
 	}
 	qp->begun = false;
+	qp->drain_event = false;
 	qp->progress = 0;
 	qp->waiting = false;
 	qp->retrying = false;
@@ -493,11 +494,11 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 		pb_qp_drain(qp);
 		pb_qp_reset(qp);
 	} else if (to == IB_QPS_SQD && from != IB_QPS_SQD) {
-		/* what is being sent is sent when the lock is free */
+		/* what is being sent is sent when the lock is free, unless it waits */
 		mutex_lock(&qp->sq_lock);
+		qp->drain_event = mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify;
+		pb_check_drained(qp);
 		mutex_unlock(&qp->sq_lock);
-		if (mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify)
-			pb_qp_event(qp, IB_EVENT_SQ_DRAINED);
 	} else if (to == IB_QPS_RTS) {
 		pb_qp_kick(qp);
 	}
@@ -513,6 +514,9 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 
 	if (mask & ~IB_QP_ATTR_STANDARD_BITS)
 		return -EOPNOTSUPP;
+	/* there is no path migration */
+	if (mask & IB_QP_ALT_PATH || (mask & IB_QP_PATH_MIG_STATE && attr->path_mig_state != IB_MIG_MIGRATED))
+		return -EOPNOTSUPP;
 	guard(mutex)(&qp->modify_lock);
 	from = READ_ONCE(qp->state);
 	if (mask & IB_QP_CUR_STATE && attr->cur_qp_state != from)
@@ -524,12 +528,13 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 	    (mask & IB_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > PB_MAX_RD_ATOM) ||
 	    (mask & IB_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > PB_MAX_RD_ATOM) ||
 	    (mask & IB_QP_TIMEOUT && attr->timeout > 31) || (mask & IB_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31) ||
+	    (mask & IB_QP_PATH_MTU && (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096)) ||
 	    (mask & IB_QP_RETRY_CNT && attr->retry_cnt > 7) || (mask & IB_QP_RNR_RETRY && attr->rnr_retry > 7))
 		return -EINVAL;
 	if (mask & IB_QP_AV) {
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
-		target = pb_find_device(qp->dev, dgid);
+		target = pb_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
 		if (!target) {
 			dev_notice_ratelimited(&ib->device->dev, "a queue pair cannot be connected to %pI6c: no peerbar device of this host has that address, and there is no transport to others\n",
 					       dgid->raw);
@@ -552,7 +557,7 @@ static int pb_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, stru
 	attr->qp_state = READ_ONCE(qp->state);
 	attr->cur_qp_state = attr->qp_state;
 	attr->cap = qp->cap;
-	attr->sq_draining = 0;
+	attr->sq_draining = attr->qp_state == IB_QPS_SQD && READ_ONCE(qp->begun);
 	init->event_handler = ib->event_handler;
 	init->qp_context = ib->qp_context;
 	init->send_cq = ib->send_cq;

@@ -10,6 +10,7 @@
 #ifndef _PEERBAR_RDMA_H
 #define _PEERBAR_RDMA_H
 
+#include <linux/if_ether.h>
 #include <linux/pci.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
@@ -47,6 +48,7 @@ struct pb_device {
 	struct xarray avs;
 	u32 next_av;
 	struct pb_qp __rcu *gsi;
+	enum ib_mtu active_mtu;
 	u32 nr_members; /* memberships in multicast groups, under the lock of those */
 	spinlock_t atomic_lock; /* atomics on memory that has none of its own; a leaf */
 };
@@ -99,6 +101,7 @@ struct pb_av {
 	u8 sl;
 	u8 hop_limit;
 	u8 traffic_class;
+	u8 dmac[ETH_ALEN];
 };
 
 struct pb_ah {
@@ -276,6 +279,7 @@ struct pb_qp {
 	u8 sl;
 	u64 value;
 	bool begun;
+	bool drain_event; /* is to be sent when a request that was begun is done */
 	u64 progress;
 	u32 peer_epoch;
 	u32 after;
@@ -307,8 +311,8 @@ static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { retur
 /* main.c */
 extern struct workqueue_struct *pb_wq;
 extern struct workqueue_struct *pb_gsi_wq;
-/* the device that has @gid, as @from sees it: its id, or 0 */
-u32 pb_find_device(struct pb_device *from, const union ib_gid *gid);
+/* the device that has @gid, as @from sees it, for which the network found @dmac: its id, or 0 */
+u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dmac);
 /* GSI's queue pair of the device with that id; under RCU, may be NULL */
 struct pb_qp *pb_find_gsi(u32 id);
 
@@ -393,6 +397,8 @@ void pb_run_sq(struct pb_qp *qp);
 /* for the system call that posts: 0, or an error that makes it start again, with the rest */
 int pb_run_posted(struct pb_qp *qp);
 void pb_flush(struct pb_qp *qp);
+/* send the event that the send queue is drained, if it is and one was asked for; sq_lock held */
+void pb_check_drained(struct pb_qp *qp);
 /* rq_lock held */
 void pb_flush_held(struct pb_qp *qp);
 

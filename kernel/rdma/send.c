@@ -21,8 +21,12 @@
 /* instead of a status: over UC, the message is lost. The sender's request succeeds, and the receiver sees nothing. */
 #define PB_LOST 1001
 
-/* the largest datagram; nothing here cuts messages into packets */
-#define PB_UD_MAX 4096
+/*
+ * A received datagram's packet type, where NICs put it for RoCE: in the service level. Bit 3: there is a UDP header (RoCE v2);
+ * bits 0 to 2: 1 for IPv6, 2 for IPv4. UCX reads it to find the GID in the header.
+ */
+#define PB_SL_IPV6 0x9
+#define PB_SL_IPV4 0xa
 
 /* ---- completions ---- */
 
@@ -94,8 +98,12 @@ static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u
 	}
 	if (pb_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
-		cqe.sl = qp->sl;
 		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
+		/* the kernel answers with the service level that it finds here */
+		if (!peer->user)
+			cqe.sl = qp->sl;
+		else
+			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PB_SL_IPV4 : PB_SL_IPV6;
 	}
 	if (!pb_complete(peer->ib.recv_cq, peer, &cqe, sqe->flags & IB_SEND_SOLICITED))
 		pb_qp_error(peer, IB_EVENT_QP_FATAL);
@@ -618,7 +626,8 @@ static u32 pb_do_ud(struct pb_qp *qp)
 	status = pb_local_refs(qp, qp->src, 0);
 	if (status)
 		return status;
-	if (qp->src->total > PB_UD_MAX + PB_GRH_BYTES)
+	/* nothing here cuts messages into packets */
+	if (qp->src->total > ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)) + PB_GRH_BYTES)
 		return IB_WC_LOC_LEN_ERR;
 	qp->sl = av.sl;
 	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
@@ -626,7 +635,7 @@ static u32 pb_do_ud(struct pb_qp *qp)
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
 		status = pb_do_multicast(qp, &av.dgid);
 	else
-		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(qp->dev, &av.dgid), sqe->ud.remote_qpn));
+		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(qp->dev, &av.dgid, av.dmac), sqe->ud.remote_qpn));
 	return status;
 }
 
@@ -636,6 +645,9 @@ static bool pb_has_work(struct pb_qp *qp)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
+	/* what was begun is finished before the queue is drained */
+	if (state == IB_QPS_SQD)
+		return READ_ONCE(qp->begun) && pb_queue_pending(&qp->sq);
 	return (state == IB_QPS_RTS || state == IB_QPS_ERR) && pb_queue_pending(&qp->sq);
 }
 
@@ -655,7 +667,7 @@ static u32 pb_do_request(struct pb_qp *qp, u64 *bytes)
 	u32 status;
 
 	if (!qp->begun) {
-		qp->begun = true;
+		WRITE_ONCE(qp->begun, true);
 		qp->rnr_left = qp->attr.rnr_retry;
 	}
 	qp->waiting = false;
@@ -667,9 +679,17 @@ static u32 pb_do_request(struct pb_qp *qp, u64 *bytes)
 	return status;
 }
 
+void pb_check_drained(struct pb_qp *qp)
+{
+	if (!qp->drain_event || qp->begun || READ_ONCE(qp->state) != IB_QPS_SQD)
+		return;
+	qp->drain_event = false;
+	pb_qp_event(qp, IB_EVENT_SQ_DRAINED);
+}
+
 static void pb_end_request(struct pb_qp *qp, u32 status)
 {
-	qp->begun = false;
+	WRITE_ONCE(qp->begun, false);
 	qp->waiting = false;
 	qp->retrying = false;
 	qp->progress = 0;
@@ -677,6 +697,7 @@ static void pb_end_request(struct pb_qp *qp, u32 status)
 	if (status)
 		pb_qp_error(qp, 0);
 	pb_complete_send(qp, status);
+	pb_check_drained(qp);
 }
 
 /* Do what there is; the caller holds sq_lock. Returns how long to wait before going on, 0 if there is nothing, or PB_MORE. */
