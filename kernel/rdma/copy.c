@@ -361,11 +361,11 @@ static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u6
 	last = pb_last_unit(&to, n);
 	if (n > last)
 		pb_copy_piece(&to, &from, n - last);
-	/* pairs with the reader's: who sees the last unit sees the others. A device may combine writes. */
+	/* Pairs with the reader's: a program that sees the last unit sees the others. */
 	if (*mmio)
-		wmb();
+		wmb(); /* writes to a device may be combined */
 	else
-		smp_wmb();
+		smp_wmb(); /* as above */
 	to.va += n - last;
 	from.va += n - last;
 	pb_copy_piece(&to, &from, last);
@@ -414,9 +414,8 @@ int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct p
 	}
 	ret = 0;
 out:
-	/* Writes to devices must arrive before the completion does, and before what the next pass writes last. */
 	if (mmio)
-		wmb();
+		wmb(); /* Writes to devices must arrive before the completion, and before the end of a later pass. */
 	return ret;
 }
 

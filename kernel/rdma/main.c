@@ -14,6 +14,7 @@
 
 #include "rdma.h"
 
+/* for the kernel's own queue pairs */
 struct workqueue_struct *pb_wq;
 struct workqueue_struct *pb_gsi_wq;
 

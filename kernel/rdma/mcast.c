@@ -70,7 +70,7 @@ static int pb_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 
 	if (ib->qp_type != IB_QPT_UD)
 		return -EINVAL;
-	member = kmalloc(sizeof(*member), GFP_KERNEL_ACCOUNT);
+	member = kmalloc_obj(*member, GFP_KERNEL_ACCOUNT);
 	if (!member)
 		return -ENOMEM;
 	*member = pb_member_of(qp, gid);

@@ -222,11 +222,6 @@ void pb_qp_event(struct pb_qp *qp, enum ib_event_type type)
 		qp->ib.event_handler(&event, qp->ib.qp_context);
 }
 
-static void pb_qp_kick(struct pb_qp *qp)
-{
-	mod_delayed_work(pb_qp_wq(qp), &qp->work, 0);
-}
-
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
 {
 	enum ib_qp_state old = READ_ONCE(qp->state);
@@ -239,16 +234,6 @@ void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
 	if (event)
 		pb_qp_event(qp, event);
 	pb_qp_kick(qp);
-}
-
-static void pb_qp_work(struct work_struct *work)
-{
-	struct pb_qp *qp = container_of(work, struct pb_qp, work.work);
-
-	if (READ_ONCE(qp->state) == IB_QPS_ERR)
-		pb_flush(qp);
-	else
-		pb_run_sq(qp);
 }
 
 /* ---- making ---- */
@@ -318,6 +303,8 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 
 static void pb_qp_free(struct pb_qp *qp)
 {
+	if (qp->worker)
+		pb_worker_put(qp->worker);
 	if (qp->buf)
 		pb_buf_free(qp->buf);
 	kfree(qp->dst);
@@ -359,7 +346,12 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	mutex_init(&qp->sq_lock);
 	mutex_init(&qp->rq_lock);
 	spin_lock_init(&qp->post_lock);
-	INIT_DELAYED_WORK(&qp->work, pb_qp_work);
+	pb_qp_init_work(qp);
+	if (qp->user) {
+		qp->worker = pb_worker_get();
+		if (IS_ERR(qp->worker))
+			return PTR_ERR(qp->worker);
+	}
 	ret = pb_qp_alloc(qp, ctx, &offset, &resp);
 	if (ret)
 		goto err_free;
@@ -398,7 +390,7 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	wait_for_completion(&qp->free);
 	/* who found it before may still look at its count */
 	synchronize_rcu();
-	disable_delayed_work_sync(&qp->work);
+	pb_qp_stop_work(qp);
 	pb_qp_free(qp);
 	return 0;
 }

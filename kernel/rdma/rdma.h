@@ -11,6 +11,7 @@
 #define _PEERBAR_RDMA_H
 
 #include <linux/if_ether.h>
+#include <linux/kthread.h>
 #include <linux/pci.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
@@ -36,6 +37,8 @@
 #define PB_COPY_PIECE		SZ_64K
 /* and after so much of a message, whoever copies releases the locks of both queue pairs */
 #define PB_COPY_PASS		SZ_1M
+
+struct pb_worker;
 
 struct pb_device {
 	struct ib_device ib;
@@ -289,7 +292,9 @@ struct pb_qp {
 	bool waiting;
 	bool retrying;
 	u8 rnr_left;
-	struct delayed_work work;
+	struct delayed_work work; /* of the kernel's queue pairs; the user's have the next two */
+	struct kthread_delayed_work deferred;
+	struct pb_worker *worker;
 
 	struct mutex rq_lock; /* see above */
 	struct pb_rq rq;
@@ -366,12 +371,6 @@ static inline bool pb_is_datagram(const struct pb_qp *qp)
 	return qp->ib.qp_type == IB_QPT_UD || qp->ib.qp_type == IB_QPT_GSI;
 }
 
-/* the connection manager's messages do not wait behind others' work */
-static inline struct workqueue_struct *pb_qp_wq(const struct pb_qp *qp)
-{
-	return qp->ib.qp_type == IB_QPT_GSI ? pb_gsi_wq : pb_wq;
-}
-
 /* whether it takes what others send, looked at under RCU or a lock of its own before a reference is taken */
 static inline bool pb_answers(const struct pb_qp *qp)
 {
@@ -384,6 +383,15 @@ bool pb_rq_take(struct pb_qp *qp);
 void pb_rq_done(struct pb_qp *qp);
 void pb_srq_check_limit(struct pb_srq *srq);
 
+/* worker.c */
+struct pb_worker *pb_worker_get(void);
+void pb_worker_put(struct pb_worker *worker);
+void pb_qp_init_work(struct pb_qp *qp);
+/* have what remains done after @delay jiffies, or at once */
+void pb_qp_defer(struct pb_qp *qp, unsigned long delay);
+void pb_qp_kick(struct pb_qp *qp);
+void pb_qp_stop_work(struct pb_qp *qp);
+
 /* mcast.c */
 extern const struct ib_device_ops pb_mcast_ops;
 /*
@@ -393,7 +401,7 @@ extern const struct ib_device_ops pb_mcast_ops;
 struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after);
 
 /* send.c */
-void pb_run_sq(struct pb_qp *qp);
+void pb_run_deferred(struct pb_qp *qp);
 /* for the system call that posts: 0, or an error that makes it start again, with the rest */
 int pb_run_posted(struct pb_qp *qp);
 void pb_flush(struct pb_qp *qp);

@@ -613,7 +613,7 @@ static u32 pb_do_ud(struct pb_qp *qp)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
 	struct pb_av av;
-	u32 status;
+	u32 status, target;
 
 	if (sqe->opcode != IB_WR_SEND && sqe->opcode != IB_WR_SEND_WITH_IMM)
 		return IB_WC_LOC_QP_OP_ERR;
@@ -631,12 +631,11 @@ static u32 pb_do_ud(struct pb_qp *qp)
 		return IB_WC_LOC_LEN_ERR;
 	qp->sl = av.sl;
 	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
-	/* who was not there when the address was made may be now */
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
-		status = pb_do_multicast(qp, &av.dgid);
-	else
-		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(qp->dev, &av.dgid, av.dmac), sqe->ud.remote_qpn));
-	return status;
+		return pb_do_multicast(qp, &av.dgid);
+	/* who was not there when the address was made may be now */
+	target = av.target ?: pb_find_device(qp->dev, &av.dgid, av.dmac);
+	return pb_deliver_to(qp, pb_peer_get(target, sqe->ud.remote_qpn));
 }
 
 /* ---- the queue ---- */
@@ -754,12 +753,7 @@ static void pb_defer(struct pb_qp *qp, unsigned long delay)
 {
 	/* a kick that came meanwhile is not put off */
 	if (delay)
-		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay == PB_MORE ? 0 : delay);
-}
-
-void pb_run_sq(struct pb_qp *qp)
-{
-	pb_defer(qp, pb_run(qp));
+		pb_qp_defer(qp, delay == PB_MORE ? 0 : delay);
 }
 
 /*
@@ -841,4 +835,13 @@ void pb_flush(struct pb_qp *qp)
 		delay = PB_MORE;
 	mutex_unlock(&qp->rq_lock);
 	pb_defer(qp, delay);
+}
+
+/* For the thread, or the worker, that does what was deferred. */
+void pb_run_deferred(struct pb_qp *qp)
+{
+	if (READ_ONCE(qp->state) == IB_QPS_ERR)
+		pb_flush(qp);
+	else
+		pb_defer(qp, pb_run(qp));
 }
