@@ -131,11 +131,11 @@ static __always_inline u64 pb_load(const u8 *src, unsigned int size, bool device
 
 	switch (size) {
 	case 8:
-		return device ? __raw_readq(io) : get_unaligned((const u64 *)src);
+		return device ? __raw_readq(io) : get_unaligned((u64 *)src);
 	case 4:
-		return device ? __raw_readl(io) : get_unaligned((const u32 *)src);
+		return device ? __raw_readl(io) : get_unaligned((u32 *)src);
 	case 2:
-		return device ? __raw_readw(io) : get_unaligned((const u16 *)src);
+		return device ? __raw_readw(io) : get_unaligned((u16 *)src);
 	default:
 		return device ? __raw_readb(io) : *src;
 	}
