@@ -52,15 +52,16 @@ bool pb_rq_take(struct pb_qp *qp)
 		return false;
 	qp->held = qp->srq;
 	qp->rqe->num_sge = min(qp->rqe->num_sge, rq->max_sge + 1);
-	if (qp->srq)
-		pb_srq_check_limit(qp->srq);
 	return true;
 }
 
 void pb_rq_done(struct pb_qp *qp)
 {
 	qp->held = false;
-	if (!qp->srq)
+	/* the event of the limit is not sent where the receive is taken: a region may be entered there */
+	if (qp->srq)
+		pb_srq_check_limit(qp->srq);
+	else
 		pb_queue_done(&qp->rq.queue);
 }
 

@@ -35,7 +35,7 @@
 #define PB_DMA_LKEY		0xffffff00
 /* memory is copied in pieces of this size, and after each a revocation may come in between */
 #define PB_COPY_PIECE		SZ_64K
-/* and after so much of a message, whoever copies releases the locks of both queue pairs */
+/* and after so much of a message the receiver's lock is released */
 #define PB_COPY_PASS		SZ_1M
 
 struct pb_worker;

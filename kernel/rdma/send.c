@@ -265,7 +265,7 @@ static bool pb_connected(struct pb_qp *qp, struct pb_qp *peer)
 
 static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
 	int ret;
 
@@ -318,7 +318,7 @@ static u32 pb_remote_refs(struct pb_qp *peer, struct pb_refs *refs, int access, 
 
 static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
 	int ret;
 
@@ -360,7 +360,7 @@ static u32 pb_write(struct pb_qp *qp, struct pb_qp *peer)
 
 static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
 	int ret;
 
