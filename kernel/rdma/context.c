@@ -164,6 +164,8 @@ static void pb_dealloc_ucontext(struct ib_ucontext *ib)
 {
 	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
 
+	if (ctx->worker)
+		pb_worker_put(ctx->worker);
 	pb_buf_free(ctx->buf);
 	if (ctx->event)
 		eventfd_ctx_put(ctx->event);

@@ -349,7 +349,7 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	spin_lock_init(&qp->post_lock);
 	pb_qp_init_work(qp);
 	if (qp->user) {
-		qp->worker = pb_worker_get();
+		qp->worker = pb_worker_get(to_pb_ucontext(ctx));
 		if (IS_ERR(qp->worker))
 			return PTR_ERR(qp->worker);
 	}

@@ -87,6 +87,7 @@ struct pb_ucontext {
 	spinlock_t revoked_lock; /* the ring of revoked keys; a leaf */
 	u32 revoked_producer;
 	struct eventfd_ctx *event;
+	struct pb_worker *worker; /* from the first queue pair on, so that it does not end with each */
 };
 
 struct pb_pd {
@@ -384,7 +385,7 @@ void pb_rq_done(struct pb_qp *qp);
 void pb_srq_check_limit(struct pb_srq *srq);
 
 /* worker.c */
-struct pb_worker *pb_worker_get(void);
+struct pb_worker *pb_worker_get(struct pb_ucontext *ctx);
 void pb_worker_put(struct pb_worker *worker);
 void pb_qp_init_work(struct pb_qp *qp);
 /* have what remains done after @delay jiffies, or at once */

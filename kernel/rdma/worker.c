@@ -15,7 +15,7 @@
 /**
  * struct pb_worker - the thread of a process
  * @tgid: the process; a queue pair that a child makes on an inherited context is the child's
- * @users: its queue pairs
+ * @users: its queue pairs, and contexts that had one
  * @join: has the thread join the cgroups of @owner, which is NULL when it has
  */
 struct pb_worker {
@@ -60,7 +60,7 @@ static void pb_worker_follow(struct pb_worker *worker)
 {
 	struct task_struct *old;
 
-	if (pb_worker_has_joined(worker))
+	if (pb_worker_has_joined(worker) && task_nice(worker->thread->task) == task_nice(current))
 		return;
 	old = xchg(&worker->owner, get_task_struct(current));
 	if (old)
@@ -88,8 +88,8 @@ static struct pb_worker *pb_worker_create(struct pid *tgid)
 	return worker;
 }
 
-/* For a queue pair that the current process makes; follows the process if it was moved to other cgroups. */
-struct pb_worker *pb_worker_get(void)
+/* For a queue pair that the current process makes on @ctx; follows the process if it was moved to other cgroups. */
+struct pb_worker *pb_worker_get(struct pb_ucontext *ctx)
 {
 	struct pid *tgid = task_tgid(current);
 	struct pb_worker *worker;
@@ -103,6 +103,10 @@ struct pb_worker *pb_worker_get(void)
 		return worker;
 found:
 	worker->users++;
+	if (!ctx->worker) {
+		worker->users++;
+		ctx->worker = worker;
+	}
 	pb_worker_follow(worker);
 	return worker;
 }
