@@ -111,7 +111,8 @@ static void *polls(void *arg)
 /* where the messages come from and go to: offsets at which memcpy() went up, and at which it went down */
 static const struct {
 	size_t from, to, length;
-} order[] = { { 0, 128, 256 }, { 64, 0, 1024 }, { 3, 128, 256 }, { 128, 64, 8 }, { 4096 - 4, 64, 64 }, { 0, 4, 4 }, { 1, 0, 4096 } };
+} order[] = { { 0, 128, 256 },	 { 64, 0, 1024 }, { 3, 128, 256 }, { 128, 64, 8 },
+	      { 4096 - 4, 64, 64 }, { 0, 4, 4 },	  { 1, 0, 4096 } };
 
 static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode opcode, unsigned int n)
 {
@@ -136,8 +137,8 @@ static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode
 	stop = true;
 	pthread_join(thread, NULL);
 	ck_assert_msg(!poller.early && !poller.torn,
-		      "%zu bytes from offset %zu to %zu, opcode %d: of %lu that were seen by their last byte, %lu were not there, and of "
-		      "%lu a word was in parts",
+		      "%zu bytes from offset %zu to %zu, opcode %d: of %lu that were seen by their last byte, %lu were not there, "
+		      "and of %lu a word was in parts",
 		      order[n].length, order[n].from, order[n].to, opcode, poller.seen, poller.early, poller.torn);
 	ck_assert_msg(poller.seen > 10, "%lu were seen", poller.seen);
 }
@@ -757,12 +758,12 @@ START_TEST(work_is_the_posters)
 	void (*sends)(uint64_t *bytes) = _i ? sends_before_receives : sends_many;
 	uint64_t free_of_limits, limited;
 
-	ck_assert_int_eq(shell("mkdir -p " CGROUPS " && mount -t cgroup2 none " CGROUPS " && echo +cpu >" CGROUPS "/cgroup.subtree_control && "
-			       "mkdir " CGROUPS "/lab"), 0);
+	ck_assert_int_eq(shell("mkdir -p " CGROUPS " && mount -t cgroup2 none " CGROUPS), 0);
+	ck_assert_int_eq(shell("echo +cpu >" CGROUPS "/cgroup.subtree_control && mkdir " CGROUPS "/lab"), 0);
 	free_of_limits = moved(sends, "max");
 	limited = moved(sends, "5000 100000");
-	printf("rdma-data: %llu MiB without a limit, %llu MiB with 5%% of a processor\n", (unsigned long long)(free_of_limits / MIB),
-	       (unsigned long long)(limited / MIB));
+	printf("rdma-data: %llu MiB without a limit, %llu MiB with 5%% of a processor\n",
+	       (unsigned long long)(free_of_limits / MIB), (unsigned long long)(limited / MIB));
 	ck_assert_int_eq(shell("rmdir " CGROUPS "/lab && umount " CGROUPS), 0);
 	ck_assert_msg(limited < free_of_limits / 4, "%llu MiB, and with 5%% of a processor %llu MiB",
 		      (unsigned long long)(free_of_limits / MIB), (unsigned long long)(limited / MIB));
