@@ -64,7 +64,7 @@ u32 pb_find_device(struct pb_device *from, const union ib_gid *gid)
 	return several ? 0 : foreign;
 }
 
-struct pb_qp *pb_find_gsi(u32 id)
+struct pb_qp_handle *pb_find_gsi(u32 id)
 {
 	struct pb_device *dev;
 

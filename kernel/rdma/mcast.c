@@ -68,7 +68,7 @@ struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after)
 		    (!next || member->qp->ib.qp_num < next->ib.qp_num))
 			next = member->qp;
 	/* one that is being destroyed is as good as the last: who has left is not missed */
-	return next && refcount_inc_not_zero(&next->refs) ? next : NULL;
+	return next && pb_qp_get(next) ? next : NULL;
 }
 
 const struct ib_device_ops pb_mcast_ops = {

@@ -570,14 +570,19 @@ static struct ib_mr *pb_get_dma_mr(struct ib_pd *pd, int access)
 
 static int pb_alloc_mw(struct ib_mw *ib, struct ib_udata *udata)
 {
-	struct pb_mr *mr = container_of(ib, struct pb_mr, mw);
+	struct pb_mr *mr;
 	int ret;
 
-	mr->kind = PB_MR_WINDOW;
-	mr->pd = ib->pd;
+	mr = pb_mr_alloc(ib->pd, PB_MR_WINDOW, 0, 0, 0);
+	if (!mr)
+		return -ENOMEM;
+	mr->mw_type = ib->type;
 	ret = pb_mr_publish(to_pb(ib->device), mr);
-	if (ret)
+	if (ret) {
+		kfree(mr);
 		return ret;
+	}
+	to_pb_mw(ib)->mr = mr;
 	ib->rkey = mr->key;
 	return 0;
 }
@@ -594,13 +599,12 @@ static void pb_mw_unbind(struct pb_mr *mw)
 
 static int pb_dealloc_mw(struct ib_mw *ib)
 {
-	struct pb_mr *mr = container_of(ib, struct pb_mr, mw);
+	struct pb_mr *mr = to_pb_mw(ib)->mr;
 
 	pb_mr_unpublish(to_pb(ib->device), mr);
 	pb_mr_block(mr);
 	pb_mw_unbind(mr);
-	/* the memory is the core's, which knows nothing of who may still look */
-	synchronize_rcu();
+	kfree_rcu(mr, rcu);
 	return 0;
 }
 
@@ -638,7 +642,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 	if (!mw)
 		return -EINVAL;
 	/* of type 2, only one that is not bound, and with a new key of the same window */
-	if (mw->mw.type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
+	if (mw->mw_type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
 		goto out;
 	if (sqe->mw.length) {
 		mr = pb_mr_enter(dev, sqe->mw.mr_lkey);
@@ -651,7 +655,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		    (sqe->mw.access & PB_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
 			goto out;
 		/* addresses from 0 on are for windows of type 2, and not twice */
-		if (sqe->mw.access & IB_ZERO_BASED && (mw->mw.type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
+		if (sqe->mw.access & IB_ZERO_BASED && (mw->mw_type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
 			goto out;
 		if (!atomic_inc_unless_negative(&mr->windows))
 			goto out;
@@ -664,7 +668,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		mw->length = sqe->mw.length;
 		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC);
 	}
-	if (mw->mw.type == IB_MW_TYPE_2)
+	if (mw->mw_type == IB_MW_TYPE_2)
 		mw->qpn = qp->ib.qp_num;
 	mw->key = (mw->key & ~0xffU) | (sqe->mw.new_rkey & 0xff);
 	ret = 0;
@@ -683,7 +687,7 @@ int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key)
 
 	if (!mw)
 		return -EINVAL;
-	if (mw->mw.type == IB_MW_TYPE_2 && mw->parent && mw->qpn == qpn) {
+	if (mw->mw_type == IB_MW_TYPE_2 && mw->parent && mw->qpn == qpn) {
 		pb_mw_unbind(mw);
 		ret = 0;
 	}
@@ -700,5 +704,5 @@ const struct ib_device_ops pb_mr_ops = {
 	.reg_user_mr_dmabuf = pb_reg_user_mr_dmabuf,
 	.rereg_user_mr = pb_rereg_user_mr,
 
-	INIT_RDMA_OBJ_SIZE(ib_mw, pb_mr, mw),
+	INIT_RDMA_OBJ_SIZE(ib_mw, pb_mw, ib),
 };

@@ -186,29 +186,57 @@ static int pb_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, cons
 /* The queue pair @qpn of the device @target, to be given back. */
 struct pb_qp *pb_peer_get(u32 target, u32 qpn)
 {
+	struct pb_qp_handle *handle;
 	struct pb_qp *qp;
 
 	guard(rcu)();
-	qp = qpn == 1 ? pb_find_gsi(target) : xa_load(&pb_qps, qpn);
-	if (!qp || qp->dev->id != target || !pb_answers(qp) || !refcount_inc_not_zero(&qp->refs))
+	handle = qpn == 1 ? pb_find_gsi(target) : xa_load(&pb_qps, qpn);
+	if (!handle || !atomic_inc_unless_negative(&handle->users))
 		return NULL;
-	return qp;
+	qp = handle->qp;
+	if (qp->dev->id == target && pb_answers(qp))
+		return qp;
+	pb_qp_put(qp);
+	return NULL;
+}
+
+bool pb_qp_get(struct pb_qp *qp)
+{
+	return atomic_inc_unless_negative(&qp->handle->users);
 }
 
 void pb_qp_put(struct pb_qp *qp)
 {
-	if (refcount_dec_and_test(&qp->refs))
-		complete(&qp->free);
-	else
-		/* the address is all that is needed */
-		wake_up_var(&qp->refs);
+	struct pb_qp_handle *handle = qp->handle;
+
+	/*
+	 * The decrement is a full barrier, as wake_up_var() needs one before it. Whoever waits may free both as soon as it sees
+	 * the count; the address is all that is needed then.
+	 */
+	if (atomic_dec_return(&handle->users) == INT_MIN)
+		wake_up_var(&handle->users);
 }
 
-/* It left the states in which others may reach it: wait until those who had found it before are done. */
-static void pb_qp_drain(struct pb_qp *qp)
+/*
+ * Let no lookup succeed any more, and wait until those that did are done; modify_lock held, or the queue pair is being destroyed.
+ * The wait cannot be interrupted: a copy ends at its next piece, since the state has changed before.
+ */
+static void pb_qp_block(struct pb_qp *qp)
 {
-	synchronize_rcu_expedited();
-	wait_var_event(&qp->refs, refcount_read(&qp->refs) == 1);
+	atomic_t *users = &qp->handle->users;
+
+	if (atomic_read(users) >= 0)
+		atomic_add(INT_MIN, users);
+	wait_var_event(users, atomic_read(users) == INT_MIN);
+	/* what the lookups did comes before what the caller does; pairs with pb_qp_put() */
+	smp_acquire__after_ctrl_dep();
+}
+
+/* modify_lock held */
+static void pb_qp_unblock(struct pb_qp *qp)
+{
+	if (atomic_read(&qp->handle->users) < 0)
+		atomic_sub(INT_MIN, &qp->handle->users);
 }
 
 /* ---- events ---- */
@@ -281,12 +309,15 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 	size_t rq_at = sq_at + (size_t)sq_nr * sq_stride;
 	struct peerbar_qp_ring *ring;
 
+	qp->handle = kzalloc_obj(*qp->handle);
 	qp->sqe = kzalloc(sq_stride, GFP_KERNEL);
 	qp->rqe = kzalloc(rq_stride, GFP_KERNEL);
 	qp->src = kzalloc_obj(*qp->src);
 	qp->dst = kzalloc_obj(*qp->dst);
-	if (!qp->sqe || !qp->rqe || !qp->src || !qp->dst)
+	if (!qp->handle || !qp->sqe || !qp->rqe || !qp->src || !qp->dst)
 		return -ENOMEM;
+	qp->handle->qp = qp;
+	atomic_set(&qp->handle->users, INT_MIN);
 	qp->buf = pb_buf_alloc(ctx, rq_at + (size_t)rq_nr * rq_stride, offset);
 	if (IS_ERR(qp->buf)) {
 		int ret = PTR_ERR(qp->buf);
@@ -323,6 +354,7 @@ static void pb_qp_free(struct pb_qp *qp)
 	kfree(qp->src);
 	kfree(qp->rqe);
 	kfree(qp->sqe);
+	kfree_rcu(qp->handle, rcu);
 }
 
 static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata *udata)
@@ -351,8 +383,6 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	qp->srq = init->srq ? to_pb_srq(init->srq) : NULL;
 	qp->sig_all = init->sq_sig_type == IB_SIGNAL_ALL_WR;
 	qp->state = IB_QPS_RESET;
-	refcount_set(&qp->refs, 1);
-	init_completion(&qp->free);
 	mutex_init(&qp->modify_lock);
 	mutex_init(&qp->sq_lock);
 	mutex_init(&qp->rq_lock);
@@ -364,7 +394,7 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	init->cap = qp->cap;
 	if (init->qp_type == IB_QPT_GSI) {
 		ib->qp_num = 1;
-		rcu_assign_pointer(dev->gsi, qp);
+		rcu_assign_pointer(dev->gsi, qp->handle);
 		return 0;
 	}
 	resp.offset = offset;
@@ -372,7 +402,7 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	if (ret)
 		goto err_free;
 	/* the last: from now on it is found */
-	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp, XA_LIMIT(16, 16 + PB_MAX_QP - 1), &pb_next_qpn, GFP_KERNEL);
+	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp->handle, XA_LIMIT(16, 16 + PB_MAX_QP - 1), &pb_next_qpn, GFP_KERNEL);
 	if (ret < 0)
 		goto err_free;
 	return 0;
@@ -392,10 +422,7 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 		xa_erase(&pb_qps, ib->qp_num);
 	/* whoever is copying for it sees that, and stops */
 	xchg(&qp->state, IB_QPS_ERR);
-	pb_qp_put(qp);
-	wait_for_completion(&qp->free);
-	/* who found it before may still look at its count */
-	synchronize_rcu();
+	pb_qp_block(qp);
 	disable_delayed_work_sync(&qp->work);
 	pb_qp_free(qp);
 	return 0;
@@ -476,7 +503,7 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 	if (to == IB_QPS_ERR) {
 		xchg(&qp->state, IB_QPS_ERR);
 		/* when this returns nobody writes to its memory any more, and what was posted before is flushed */
-		pb_qp_drain(qp);
+		pb_qp_block(qp);
 		pb_flush(qp);
 		return 0;
 	}
@@ -485,8 +512,10 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 		return -EINVAL;
 	if (to == IB_QPS_RESET) {
 		xchg(&qp->state, to);
-		pb_qp_drain(qp);
+		pb_qp_block(qp);
 		pb_qp_reset(qp);
+	} else if (to == IB_QPS_RTR) {
+		pb_qp_unblock(qp);
 	} else if (to == IB_QPS_SQD && from != IB_QPS_SQD) {
 		/* what is being sent is sent when the lock is free */
 		mutex_lock(&qp->sq_lock);

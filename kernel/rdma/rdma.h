@@ -42,7 +42,7 @@ struct pb_device {
 	u32 next_mr;
 	struct xarray avs;
 	u32 next_av;
-	struct pb_qp __rcu *gsi;
+	struct pb_qp_handle __rcu *gsi;
 	spinlock_t atomic_lock; /* atomics on memory that has none of its own; a leaf */
 };
 
@@ -167,14 +167,12 @@ struct pb_segment {
  * @first: offset of @iova in the first page, or in the first segment; of a window, the address in @parent where it begins
  * @gone: deregistered, not revoked: nobody needs to be told
  * @windows: bound to it; a region with windows cannot be deregistered. Negative when none may be bound any more
+ * @mw_type: of a window
  * @parent: of a window that is bound
  * @qp: the queue pair that a window of type 2 is bound to, by number
  */
 struct pb_mr {
-	union {
-		struct ib_mr ib;
-		struct ib_mw mw;
-	};
+	struct ib_mr ib;
 	struct rcu_head rcu;
 	enum pb_mr_kind kind;
 	u32 key;
@@ -194,8 +192,15 @@ struct pb_mr {
 	bool gone;
 	bool revoked;
 	atomic_t windows;
+	enum ib_mw_type mw_type;
 	struct pb_mr *parent;
 	u32 qpn;
+};
+
+/* the core frees this at once, lookups need @mr for a grace period more */
+struct pb_mw {
+	struct ib_mw ib;
+	struct pb_mr *mr;
 };
 
 /* one scatter/gather element whose memory was entered */
@@ -229,6 +234,21 @@ struct pb_refs {
 };
 
 /**
+ * struct pb_qp_handle - what a lookup by number finds, under RCU
+ *
+ * The core frees a queue pair as soon as it is destroyed. The handle is freed a grace period later, so that no caller of
+ * destroy or modify has to wait for one.
+ *
+ * @users: lookups that hold the queue pair; negative while none may. Blocking adds INT_MIN and waits until that is what
+ *	   remains, as with regions; changed so under @modify_lock, and when the queue pair is destroyed
+ */
+struct pb_qp_handle {
+	struct rcu_head rcu;
+	atomic_t users;
+	struct pb_qp *qp;
+};
+
+/**
  * struct pb_qp - a queue pair
  *
  * Locks, outermost first:
@@ -240,14 +260,13 @@ struct pb_refs {
  *
  * Memory regions are entered under @sq_lock and @rq_lock, and left before any of them is released.
  *
- * @refs: who looked it up by its number, and it itself; destroying waits for the others, and so do resets and errors on request
- * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. Nobody looks it up who may not reach it
+ * @handle: blocked while @state is RESET or INIT, and after an error or a reset on request, which wait for the lookups before
+ * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. A lookup fails unless pb_answers()
  */
 struct pb_qp {
 	struct ib_qp ib;
 	struct pb_device *dev;
-	refcount_t refs;
-	struct completion free;
+	struct pb_qp_handle *handle;
 	enum ib_qp_state state;
 	struct mutex modify_lock; /* see above */
 	struct ib_qp_attr attr;
@@ -289,6 +308,7 @@ static inline struct pb_cq *to_pb_cq(struct ib_cq *ib) { return container_of(ib,
 static inline struct pb_srq *to_pb_srq(struct ib_srq *ib) { return container_of(ib, struct pb_srq, ib); }
 static inline struct pb_ah *to_pb_ah(struct ib_ah *ib) { return container_of(ib, struct pb_ah, ib); }
 static inline struct pb_mr *to_pb_mr(struct ib_mr *ib) { return container_of(ib, struct pb_mr, ib); }
+static inline struct pb_mw *to_pb_mw(struct ib_mw *ib) { return container_of(ib, struct pb_mw, ib); }
 static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { return container_of(ib, struct pb_ucontext, ib); }
 
 /* main.c */
@@ -297,7 +317,7 @@ extern struct workqueue_struct *pb_gsi_wq;
 /* the device that has @gid, as @from sees it: its id, or 0 */
 u32 pb_find_device(struct pb_device *from, const union ib_gid *gid);
 /* GSI's queue pair of the device with that id; under RCU, may be NULL */
-struct pb_qp *pb_find_gsi(u32 id);
+struct pb_qp_handle *pb_find_gsi(u32 id);
 
 /* context.c */
 extern const struct ib_device_ops pb_context_ops;
@@ -339,6 +359,8 @@ int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
 extern const struct ib_device_ops pb_qp_ops;
 void pb_qps_exit(void);
 struct pb_qp *pb_peer_get(u32 target, u32 qpn);
+/* false if the queue pair is blocked; the caller makes sure that it exists */
+bool pb_qp_get(struct pb_qp *qp);
 void pb_qp_put(struct pb_qp *qp);
 /* the queue pair goes to the error state; what is queued is flushed by its worker */
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event);
