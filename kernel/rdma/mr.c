@@ -32,7 +32,10 @@ static struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
 
 static void pb_mr_leave(struct pb_mr *mr)
 {
-	/* who waits may free it as soon as it sees this; the address is all that is needed then */
+	/*
+	 * Who waits may free it as soon as it sees this; the address is all that is needed then. The decrement is a full barrier,
+	 * as wake_up_var() needs one before it.
+	 */
 	if (atomic_dec_return(&mr->users) == INT_MIN)
 		wake_up_var(&mr->users);
 }
@@ -53,6 +56,8 @@ static bool pb_mr_try_block(struct pb_mr *mr)
 static void pb_mr_drain(struct pb_mr *mr)
 {
 	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
+	/* what they did inside comes before what the caller does; pairs with pb_mr_leave() */
+	smp_acquire__after_ctrl_dep();
 }
 
 static void pb_mr_block(struct pb_mr *mr)
@@ -64,6 +69,8 @@ static void pb_mr_block(struct pb_mr *mr)
 static void pb_mr_unblock(struct pb_mr *mr)
 {
 	atomic_sub(INT_MIN, &mr->users);
+	/* pairs with the barrier between queueing and looking in wait_var_event(); wake_up_var() has none */
+	smp_mb__after_atomic();
 	/* the address is all that is needed */
 	wake_up_var(&mr->users);
 }
