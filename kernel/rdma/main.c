@@ -178,16 +178,57 @@ static void pb_get_fw_str(struct ib_device *ib, char *str)
 	snprintf(str, IB_FW_VERSION_NAME_MAX, "%d", PEERBAR_RDMA_ABI_VERSION);
 }
 
+/* pb_devices_lock held */
+static bool pb_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_size)
+{
+	struct pb_device *dev;
+
+	list_for_each_entry(dev, &pb_devices, node) {
+		if (dev->pdev != pdev)
+			continue;
+		*max_seg_size = dev->max_seg_size;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices only if it
+ * maps scatterlists, of which the IOMMU may then join more; with the last device of the function its limit comes back.
+ */
+static void pb_device_list(struct pb_device *dev)
+{
+	struct device *function = &dev->pdev->dev;
+
+	spin_lock(&pb_devices_lock);
+	if (!pb_function_has_device(dev->pdev, &dev->max_seg_size))
+		dev->max_seg_size = dma_get_max_seg_size(function);
+	if (dma_get_max_seg_size(function) < SZ_2G)
+		dma_set_max_seg_size(function, SZ_2G);
+	list_add_rcu(&dev->node, &pb_devices);
+	spin_unlock(&pb_devices_lock);
+}
+
+static void pb_device_unlist(struct pb_device *dev)
+{
+	struct device *function = &dev->pdev->dev;
+	unsigned int unused;
+
+	spin_lock(&pb_devices_lock);
+	list_del_rcu(&dev->node);
+	/* unless the driver has set another limit itself */
+	if (!pb_function_has_device(dev->pdev, &unused) && dma_get_max_seg_size(function) == SZ_2G)
+		dma_set_max_seg_size(function, dev->max_seg_size);
+	spin_unlock(&pb_devices_lock);
+}
+
 /* The last call; what remains is the memory of the device itself, which goes after a grace period. */
 static void pb_dealloc_driver(struct ib_device *ib)
 {
 	struct pb_device *dev = to_pb(ib);
 
-	if (dev->node.next) {
-		spin_lock(&pb_devices_lock);
-		list_del_rcu(&dev->node);
-		spin_unlock(&pb_devices_lock);
-	}
+	if (dev->node.next)
+		pb_device_unlist(dev);
 	xa_destroy(&dev->mrs);
 	xa_destroy(&dev->avs);
 }
@@ -251,12 +292,6 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
-	/*
-	 * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices
-	 * only if it maps scatterlists, of which the IOMMU may then join more.
-	 */
-	if (dma_get_max_seg_size(&pdev->dev) < SZ_2G)
-		dma_set_max_seg_size(&pdev->dev, SZ_2G);
 	dev->id = ++pb_last_id;
 	dev->net = dev_net(ndev);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
@@ -280,9 +315,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
 	if (ret)
 		goto err_dealloc;
-	spin_lock(&pb_devices_lock);
-	list_add_rcu(&dev->node, &pb_devices);
-	spin_unlock(&pb_devices_lock);
+	pb_device_list(dev);
 	ret = ib_register_device(&dev->ib, name, &pdev->dev);
 	if (ret)
 		goto err_dealloc;

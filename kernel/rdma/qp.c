@@ -424,6 +424,9 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	xchg(&qp->state, IB_QPS_ERR);
 	pb_qp_block(qp);
 	disable_delayed_work_sync(&qp->work);
+	/* a completion names the queue pair by its address */
+	pb_cq_forget(ib->recv_cq, qp);
+	pb_cq_forget(ib->send_cq, qp);
 	pb_qp_free(qp);
 	return 0;
 }

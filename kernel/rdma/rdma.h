@@ -38,6 +38,7 @@ struct pb_device {
 	const struct net *net; /* to compare; the network device does not change it while this device exists */
 	u32 id;
 	struct list_head node;
+	unsigned int max_seg_size; /* of the function, before there was a device on it */
 	struct xarray mrs;
 	u32 next_mr;
 	struct xarray avs;
@@ -104,10 +105,12 @@ struct pb_ah {
 
 /**
  * struct pb_cq - completions
+ * @resize_mutex: one resize at a time; taken before @lock
  * @lock: everything below; taken with irqs off, a leaf
  */
 struct pb_cq {
 	struct ib_cq ib;
+	struct mutex resize_mutex; /* see above */
 	spinlock_t lock; /* see above */
 	struct pb_buf *buf;
 	struct peerbar_ring *ring;
@@ -337,6 +340,8 @@ int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av
 extern const struct ib_device_ops pb_cq_ops;
 /* false if it found no room */
 bool pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
+/* drop the completions of a kernel user's queue pair that is being destroyed; the provider does that for user space */
+void pb_cq_forget(struct ib_cq *cq, struct pb_qp *qp);
 
 /* mr.c */
 extern const struct ib_device_ops pb_mr_ops;
