@@ -78,7 +78,7 @@ sparse_says() {
 	local said file line
 	grep -E '^[^ :]+\.[ch]:[0-9]+:[0-9]+: (warning|error)' | grep -v '^/usr/src/' | while IFS= read -r said; do
 		IFS=: read -r file line _ <<<"$said"
-		[[ $said == *': error: bad constant expression'* && $(sed -n "${line}p" "$file") == MODULE_* ]] || echo "$said"
+		[[ $said == *': error: bad constant expression'* && $(sed -n "${line}p" "$file") =~ ^(MODULE_|module_param) ]] || echo "$said"
 	done
 }
 

@@ -89,9 +89,14 @@ static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, st
 		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
 	mutex_init(&cq->resize_mutex);
 	spin_lock_init(&cq->lock);
+	ret = pb_object_add(ctx, PB_CQ);
+	if (ret)
+		return ret;
 	buf = pb_cq_alloc(ctx, attr->cqe, &nr, &offset);
-	if (IS_ERR(buf))
+	if (IS_ERR(buf)) {
+		pb_object_remove(ctx, PB_CQ);
 		return PTR_ERR(buf);
+	}
 	pb_cq_set(cq, buf, nr);
 	if (!udata)
 		return 0;
@@ -100,14 +105,19 @@ static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, st
 	resp.entries = nr;
 	resp.cqn = atomic_inc_return(&pb_last_cqn);
 	ret = ib_respond_udata(udata, resp);
-	if (ret)
+	if (ret) {
 		pb_buf_free(buf);
+		pb_object_remove(ctx, PB_CQ);
+	}
 	return ret;
 }
 
 static int pb_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
 {
-	pb_buf_free(to_pb_cq(ib)->buf);
+	struct pb_buf *buf = to_pb_cq(ib)->buf;
+
+	pb_object_remove(pb_buf_context(buf), PB_CQ);
+	pb_buf_free(buf);
 	return 0;
 }
 

@@ -16,6 +16,27 @@
 struct workqueue_struct *pb_wq;
 struct workqueue_struct *pb_gsi_wq;
 
+/* limits for each context, of devices that are made later; the number spaces bound them */
+static unsigned int pb_max[PB_NR_OBJECTS] = {
+	[PB_QP] = PB_MAX_QP, [PB_CQ] = PB_MAX_CQ, [PB_SRQ] = PB_MAX_SRQ, [PB_PD] = PB_MAX_PD, [PB_AH] = PB_MAX_AH,
+	[PB_MR] = PB_MAX_MR, [PB_MW] = PB_MAX_MW,
+};
+
+module_param_named(max_qp, pb_max[PB_QP], uint, 0644);
+MODULE_PARM_DESC(max_qp, "queue pairs that a context may have, on devices that are made later");
+module_param_named(max_cq, pb_max[PB_CQ], uint, 0644);
+MODULE_PARM_DESC(max_cq, "completion queues that a context may have");
+module_param_named(max_srq, pb_max[PB_SRQ], uint, 0644);
+MODULE_PARM_DESC(max_srq, "shared receive queues that a context may have");
+module_param_named(max_pd, pb_max[PB_PD], uint, 0644);
+MODULE_PARM_DESC(max_pd, "protection domains that a context may have");
+module_param_named(max_ah, pb_max[PB_AH], uint, 0644);
+MODULE_PARM_DESC(max_ah, "address handles that a context may have");
+module_param_named(max_mr, pb_max[PB_MR], uint, 0644);
+MODULE_PARM_DESC(max_mr, "memory regions that a context may have");
+module_param_named(max_mw, pb_max[PB_MW], uint, 0644);
+MODULE_PARM_DESC(max_mw, "memory windows that a context may have");
+
 /* all devices; changed under the lock, read under RCU */
 static LIST_HEAD(pb_devices);
 static DEFINE_SPINLOCK(pb_devices_lock);
@@ -78,6 +99,8 @@ struct pb_qp_handle *pb_find_gsi(u32 id)
 
 static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, struct ib_udata *udata)
 {
+	const struct pb_device *dev = to_pb(ib);
+
 	*attr = (struct ib_device_attr){
 		.sys_image_guid = ib->node_guid,
 		.fw_ver = PEERBAR_RDMA_ABI_VERSION,
@@ -86,7 +109,7 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		/* nobody's */
 		.vendor_id = 0xffffff,
 		.vendor_part_id = PEERBAR_RDMA_DRIVER_ID,
-		.max_qp = PB_MAX_QP,
+		.max_qp = dev->max[PB_QP],
 		.max_qp_wr = PB_MAX_WR,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2B |
 				    IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
@@ -94,17 +117,17 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		.max_send_sge = PB_MAX_SGE,
 		.max_recv_sge = PB_MAX_SGE,
 		.max_sge_rd = PB_MAX_SGE,
-		.max_cq = PB_MAX_QP,
+		.max_cq = dev->max[PB_CQ],
 		.max_cqe = PB_MAX_CQE,
-		.max_mr = PB_MAX_MR,
-		.max_mw = PB_MAX_MR,
-		.max_pd = PB_MAX_QP,
+		.max_mr = dev->max[PB_MR],
+		.max_mw = dev->max[PB_MW],
+		.max_pd = dev->max[PB_PD],
 		.max_qp_rd_atom = PB_MAX_RD_ATOM,
 		.max_res_rd_atom = PB_MAX_RD_ATOM * PB_MAX_QP,
 		.max_qp_init_rd_atom = PB_MAX_RD_ATOM,
 		.atomic_cap = IB_ATOMIC_HCA,
-		.max_ah = PB_MAX_AH,
-		.max_srq = PB_MAX_QP,
+		.max_ah = dev->max[PB_AH],
+		.max_srq = dev->max[PB_SRQ],
 		.max_srq_wr = PB_MAX_WR,
 		.max_srq_sge = PB_MAX_SGE,
 		.max_mcast_grp = PB_MAX_QP,
@@ -275,6 +298,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	struct pci_dev *pdev = pb_function_of(ndev);
 	struct ib_device *there;
 	struct pb_device *dev;
+	unsigned int i;
 	int ret;
 
 	if (ndev->type != ARPHRD_ETHER || !pdev) {
@@ -292,10 +316,12 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
+	for (i = 0; i < PB_NR_OBJECTS; i++)
+		dev->max[i] = min_t(unsigned int, READ_ONCE(pb_max[i]), PB_MAX_OBJECTS);
 	dev->id = ++pb_last_id;
 	dev->net = dev_net(ndev);
-	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
-	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1);
+	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	spin_lock_init(&dev->atomic_lock);
 	dev->ib.node_type = RDMA_NODE_IB_CA;
 	dev->ib.phys_port_cnt = 1;

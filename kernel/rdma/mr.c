@@ -154,13 +154,19 @@ void pb_refs_put(struct pb_refs *refs)
 
 static int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
 {
+	enum pb_object kind = mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR;
 	u32 index;
 	int ret;
 
 	/* what is found has its key already: its index is reserved first */
-	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PB_MAX_MR), &dev->next_mr, GFP_KERNEL);
-	if (ret < 0)
+	ret = pb_object_add(mr->ctx, kind);
+	if (ret)
 		return ret;
+	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PB_LAST_KEY), &dev->next_mr, pb_gfp(mr->ctx));
+	if (ret < 0) {
+		pb_object_remove(mr->ctx, kind);
+		return ret;
+	}
 	mr->key = index << 8 | get_random_u8();
 	xa_store(&dev->mrs, index, mr, GFP_KERNEL);
 	return 0;
@@ -169,13 +175,14 @@ static int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
 static void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr)
 {
 	xa_erase(&dev->mrs, mr->key >> 8);
+	pb_object_remove(mr->ctx, mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR);
 }
 
 static struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
 {
 	struct pb_mr *mr;
 
-	mr = kzalloc_obj(*mr);
+	mr = kzalloc_obj(*mr, pb_gfp(pd->uobject));
 	if (!mr)
 		return NULL;
 	mr->kind = kind;
@@ -211,7 +218,7 @@ static int pb_mr_list_pages(struct pb_mr *mr)
 	unsigned int i = 0;
 
 	mr->nr = ib_umem_num_pages(mr->umem);
-	mr->pages = kvmalloc_array(mr->nr, sizeof(*mr->pages), GFP_KERNEL | __GFP_NOWARN);
+	mr->pages = kvmalloc_array(mr->nr, sizeof(*mr->pages), pb_gfp(true));
 	if (!mr->pages)
 		return -ENOMEM;
 	mr->first = ib_umem_offset(mr->umem);
@@ -290,7 +297,7 @@ static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, siz
 
 	/* most have one; room for a power of two */
 	if (!(mr->nr & (mr->nr - 1))) {
-		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), GFP_KERNEL);
+		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), pb_gfp(true));
 		if (!seg)
 			return -ENOMEM;
 		mr->segments = seg;

@@ -6,7 +6,7 @@
 #include "rdma.h"
 
 /* all queue pairs of all devices, by number; GSI's are found by device */
-static DEFINE_XARRAY_ALLOC(pb_qps);
+static DEFINE_XARRAY_FLAGS(pb_qps, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
 static u32 pb_next_qpn;
 static atomic_t pb_last_srqn;
 
@@ -107,9 +107,14 @@ static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struc
 		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
 	nr = roundup_pow_of_two(init->attr.max_wr);
 	stride = pb_rq_stride(init->attr.max_sge);
+	ret = pb_object_add(ctx, PB_SRQ);
+	if (ret)
+		return ret;
 	srq->buf = pb_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
-	if (IS_ERR(srq->buf))
+	if (IS_ERR(srq->buf)) {
+		pb_object_remove(ctx, PB_SRQ);
 		return PTR_ERR(srq->buf);
+	}
 	pb_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags, udata);
 	pb_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring), nr, stride);
 	srq->limit = init->attr.srq_limit;
@@ -122,8 +127,10 @@ static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struc
 	resp.stride = stride;
 	resp.srqn = atomic_inc_return(&pb_last_srqn);
 	ret = ib_respond_udata(udata, resp);
-	if (ret)
+	if (ret) {
 		pb_buf_free(srq->buf);
+		pb_object_remove(ctx, PB_SRQ);
+	}
 	return ret;
 }
 
@@ -154,7 +161,10 @@ static int pb_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
 
 static int pb_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 {
-	pb_buf_free(to_pb_srq(ib)->buf);
+	struct pb_buf *buf = to_pb_srq(ib)->buf;
+
+	pb_object_remove(pb_buf_context(buf), PB_SRQ);
+	pb_buf_free(buf);
 	return 0;
 }
 
@@ -308,12 +318,13 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 	size_t sq_at = sizeof(struct peerbar_qp_ring);
 	size_t rq_at = sq_at + (size_t)sq_nr * sq_stride;
 	struct peerbar_qp_ring *ring;
+	gfp_t gfp = pb_gfp(ctx);
 
-	qp->handle = kzalloc_obj(*qp->handle);
-	qp->sqe = kzalloc(sq_stride, GFP_KERNEL);
-	qp->rqe = kzalloc(rq_stride, GFP_KERNEL);
-	qp->src = kzalloc_obj(*qp->src);
-	qp->dst = kzalloc_obj(*qp->dst);
+	qp->handle = kzalloc_obj(*qp->handle, gfp);
+	qp->sqe = kzalloc(sq_stride, gfp);
+	qp->rqe = kzalloc(rq_stride, gfp);
+	qp->src = kzalloc_obj(*qp->src, gfp);
+	qp->dst = kzalloc_obj(*qp->dst, gfp);
 	if (!qp->handle || !qp->sqe || !qp->rqe || !qp->src || !qp->dst)
 		return -ENOMEM;
 	qp->handle->qp = qp;
@@ -388,6 +399,9 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	mutex_init(&qp->rq_lock);
 	spin_lock_init(&qp->post_lock);
 	INIT_DELAYED_WORK(&qp->work, pb_qp_work);
+	ret = pb_object_add(ctx, PB_QP);
+	if (ret)
+		return ret;
 	ret = pb_qp_alloc(qp, ctx, &offset, &resp);
 	if (ret)
 		goto err_free;
@@ -402,13 +416,15 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	if (ret)
 		goto err_free;
 	/* the last: from now on it is found */
-	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp->handle, XA_LIMIT(16, 16 + PB_MAX_QP - 1), &pb_next_qpn, GFP_KERNEL);
+	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp->handle, XA_LIMIT(PB_FIRST_QPN, PB_LAST_QPN), &pb_next_qpn,
+			      pb_gfp(ctx));
 	if (ret < 0)
 		goto err_free;
 	return 0;
 
 err_free:
 	pb_qp_free(qp);
+	pb_object_remove(ctx, PB_QP);
 	return ret;
 }
 
@@ -427,6 +443,7 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	/* a completion names the queue pair by its address */
 	pb_cq_forget(ib->recv_cq, qp);
 	pb_cq_forget(ib->send_cq, qp);
+	pb_object_remove(pb_buf_context(qp->buf), PB_QP);
 	pb_qp_free(qp);
 	return 0;
 }

@@ -23,14 +23,28 @@
 #define PB_MAX_WR		32768
 #define PB_MAX_CQE		SZ_1M
 #define PB_MAX_MSG		SZ_2G
+/*
+ * What one context may have of each, unless a module parameter of that name says otherwise: no context can use up a device, whose
+ * own limits are numbers of 24 bits, and memory.
+ */
 #define PB_MAX_QP		65536
+#define PB_MAX_CQ		65536
+#define PB_MAX_SRQ		65536
+#define PB_MAX_PD		65536
 #define PB_MAX_AH		65536
-#define PB_MAX_MR		0xfffffe
+#define PB_MAX_MR		SZ_1M
+#define PB_MAX_MW		SZ_1M
+#define PB_MAX_OBJECTS		0xfffffe
+#define PB_LAST_KEY		PB_MAX_OBJECTS
+#define PB_FIRST_QPN		16
+#define PB_LAST_QPN		PB_MAX_OBJECTS
 #define PB_MAX_RD_ATOM		128
 /* a key that stands for all memory, at DMA addresses; only the kernel's own queue pairs may use it */
 #define PB_DMA_LKEY		0xffffff00
 /* memory is copied in pieces of this size, and after each a revocation may come in between */
 #define PB_COPY_PIECE		SZ_64K
+
+enum pb_object { PB_QP, PB_CQ, PB_SRQ, PB_PD, PB_AH, PB_MR, PB_MW, PB_NR_OBJECTS };
 
 struct pb_device {
 	struct ib_device ib;
@@ -38,6 +52,7 @@ struct pb_device {
 	const struct net *net; /* to compare; the network device does not change it while this device exists */
 	u32 id;
 	struct list_head node;
+	int max[PB_NR_OBJECTS]; /* of a context, as the device reports them */
 	unsigned int max_seg_size; /* of the function, before there was a device on it */
 	struct xarray mrs;
 	u32 next_mr;
@@ -72,21 +87,32 @@ struct pb_queue {
 	u32 next;
 };
 
+/**
+ * struct pb_ucontext - a context
+ * @objects: how many of each it has; see pb_object_add()
+ */
 struct pb_ucontext {
 	struct ib_ucontext ib;
+	atomic_t objects[PB_NR_OBJECTS];
 	struct pb_buf *buf;
 	spinlock_t revoked_lock; /* the ring of revoked keys; a leaf */
 	u32 revoked_producer;
 	struct eventfd_ctx *event;
 };
 
+/**
+ * struct pb_pd - a protection domain
+ * @charge: memory for nothing, charged to the user as the core's own, of that size, is not
+ */
 struct pb_pd {
 	struct ib_pd ib;
+	void *charge;
 };
 
-/* where a message goes; read under RCU */
+/* where a message goes; read under RCU, but for @attr */
 struct pb_av {
 	struct rcu_head rcu;
+	struct rdma_ah_attr attr;
 	struct ib_pd *pd;
 	union ib_gid sgid;
 	union ib_gid dgid;
@@ -99,7 +125,6 @@ struct pb_av {
 
 struct pb_ah {
 	struct ib_ah ib;
-	struct rdma_ah_attr attr;
 	struct pb_av *av;
 };
 
@@ -324,6 +349,22 @@ struct pb_qp_handle *pb_find_gsi(u32 id);
 
 /* context.c */
 extern const struct ib_device_ops pb_context_ops;
+/*
+ * One more object of @ctx, which is NULL for a kernel user and then does nothing: 0, or -ENOMEM if it has as many as it may.
+ * Removed where the object is freed.
+ */
+int pb_object_add(struct ib_ucontext *ctx, enum pb_object kind);
+void pb_object_remove(struct ib_ucontext *ctx, enum pb_object kind);
+/* the context that @uobject is of, NULL for a kernel user */
+static inline struct ib_ucontext *pb_context_of(const struct ib_uobject *uobject) { return uobject ? uobject->context : NULL; }
+/* the context whose user mmaps @buf; NULL for a kernel user */
+static inline struct ib_ucontext *pb_buf_context(const struct pb_buf *buf) { return buf->user ? buf->entry.ucontext : NULL; }
+/* how to allocate what a user causes: charged to the user, and -ENOMEM rather than the OOM killer when the user's limit is hit */
+static inline gfp_t pb_gfp(bool user)
+{
+	return user ? GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN : GFP_KERNEL;
+}
+
 struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset);
 void pb_buf_free(struct pb_buf *buf);
 void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride);
