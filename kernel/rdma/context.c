@@ -131,7 +131,8 @@ static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 	if (!entry)
 		return -EINVAL;
 	buf = container_of(entry, struct pb_buf, entry);
-	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	/* a child would post and poll behind the back of whom the queues are */
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	/* the mapping has the size of the entry */
 	for (at = 0; !ret && at < buf->size; at += PAGE_SIZE)
 		ret = vm_insert_page(vma, vma->vm_start + at, vmalloc_to_page(buf->va + at));

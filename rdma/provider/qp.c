@@ -147,10 +147,13 @@ int pv_destroy_qp(struct ibv_qp *ibv_qp)
 	struct pv_qp *qp = to_qp(ibv_qp);
 	int ret;
 
-	/* completions that are in a CQ already stay there: an entry says all that there is to know about it */
 	ret = ibv_cmd_destroy_qp(ibv_qp);
 	if (ret)
 		return ret;
+	/* no program expects completions of a queue pair that it has destroyed, and may have freed what their wr_id means */
+	pv_cq_forget(ibv_qp->recv_cq, ibv_qp->qp_num);
+	if (ibv_qp->send_cq != ibv_qp->recv_cq)
+		pv_cq_forget(ibv_qp->send_cq, ibv_qp->qp_num);
 	pv_unmap(&qp->memory);
 	pthread_spin_destroy(&qp->sq.lock);
 	pthread_spin_destroy(&qp->rq.lock);
