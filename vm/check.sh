@@ -199,7 +199,7 @@ lab_check() {
 	prepare || return
 	case $LAB_ONLY in
 	device | export | map | dma | revoke | stress | plug | guest | guest-random | tool | mmap | kill | late | model | events | inject | \
-		fuzz | nop2p | rdma | rdma-memory | rdma-revoke | rdma-race | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
+		fuzz | nop2p | rdma | rdma-memory | rdma-revoke | rdma-race | rdma-objects | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
 	esac
 	# once is enough for what needs no machine
 	if [ "$KFLAVOUR" = stock ] && [[ unit == *$LAB_ONLY* || sanitizers == *$LAB_ONLY* || valgrind == *$LAB_ONLY* || install == *$LAB_ONLY* ||

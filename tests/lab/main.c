@@ -26,6 +26,7 @@ int main(int argc, char **argv)
 		{ "events", events_suite }, { "fuzz", fuzz_suite }, { "inject", inject_suite }, { "nop2p", nop2p_suite },
 		{ "rdma", rdma_suite }, { "rdma-memory", rdma_memory_suite },
 		{ "rdma-revoke", rdma_revoke_suite }, { "rdma-race", rdma_race_suite },
+		{ "rdma-objects", rdma_objects_suite },
 #ifdef HAVE_VERBS
 		{ "verbs", verbs_suite },
 #endif
