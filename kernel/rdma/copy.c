@@ -3,6 +3,7 @@
 #include <linux/dma-direct.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
+#include <linux/memremap.h>
 #include <linux/sched/signal.h>
 #include <linux/unaligned.h>
 
@@ -85,10 +86,43 @@ static int pb_piece_of_dma(struct pb_device *dev, u64 dma, struct pb_piece *piec
 		return ret;
 	if (!pfn_valid(PHYS_PFN(phys)))
 		return -EFAULT;
-	piece->va = phys_to_virt(phys);
+	/* a device's memory has pages too, if its driver gives it away for peer-to-peer DMA */
+	piece->mmio = is_pci_p2pdma_page(pfn_to_page(PHYS_PFN(phys)));
+	if (piece->mmio)
+		piece->io = (void __iomem *)phys_to_virt(phys);
+	else
+		piece->va = phys_to_virt(phys);
 	piece->len = PAGE_SIZE - offset_in_page(phys);
-	piece->mmio = false;
 	return 0;
+}
+
+/* the same, of a fast registration */
+static int pb_piece_of_fast(struct pb_device *dev, const struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+{
+	size_t len;
+	int ret;
+
+	ret = pb_piece_of_dma(dev, pb_fast_dma(mr, offset, &len), piece);
+	if (ret)
+		return ret;
+	piece->len = min(piece->len, len);
+	return 0;
+}
+
+static int pb_piece_of_mr(struct pb_device *dev, struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+{
+	switch (mr->kind) {
+	case PB_MR_PAGES:
+		return pb_piece_of_pages(mr, offset, piece);
+	case PB_MR_SEGMENTS:
+		return pb_piece_of_segments(mr, offset, piece);
+	case PB_MR_FAST:
+		return pb_piece_of_fast(dev, mr, offset, piece);
+	case PB_MR_DMA:
+		return pb_piece_of_dma(dev, offset, piece);
+	default:
+		return -EFAULT;
+	}
 }
 
 /* Where byte @at of the message is, and how many follow it. */
@@ -110,8 +144,7 @@ static int pb_piece(struct pb_refs *refs, u64 at, struct pb_piece *piece)
 		if (ref->mr != ref->region)
 			offset += ref->mr->first - ref->region->iova;
 		offset += ref->region->first + at;
-		ret = ref->region->kind == PB_MR_PAGES ? pb_piece_of_pages(ref->region, offset, piece) :
-							 pb_piece_of_segments(ref->region, offset, piece);
+		ret = pb_piece_of_mr(refs->dev, ref->region, offset, piece);
 	}
 	piece->len = min_t(u64, piece->len, ref->len - at);
 	return ret;

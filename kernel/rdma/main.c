@@ -89,7 +89,7 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		.max_qp = PB_MAX_QP,
 		.max_qp_wr = PB_MAX_WR,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2B |
-				    IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
+				    IB_DEVICE_MEM_MGT_EXTENSIONS | IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
 		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG,
 		.max_send_sge = PB_MAX_SGE,
 		.max_recv_sge = PB_MAX_SGE,
@@ -98,6 +98,7 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		.max_cqe = PB_MAX_CQE,
 		.max_mr = PB_MAX_MR,
 		.max_mw = PB_MAX_MR,
+		.max_fast_reg_page_list_len = PB_MAX_FAST_PAGES,
 		.max_pd = PB_MAX_QP,
 		.max_qp_rd_atom = PB_MAX_RD_ATOM,
 		.max_res_rd_atom = PB_MAX_RD_ATOM * PB_MAX_QP,
@@ -251,6 +252,8 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
+	/* peer-to-peer memory is matched with the parent; and programs find the function and its NUMA node by it */
+	dev->ib.dev.parent = &pdev->dev;
 	/*
 	 * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices
 	 * only if it maps scatterlists, of which the IOMMU may then join more.
@@ -275,6 +278,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pb_context_ops);
 	ib_set_device_ops(&dev->ib, &pb_cq_ops);
 	ib_set_device_ops(&dev->ib, &pb_mr_ops);
+	ib_set_device_ops(&dev->ib, &pb_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pb_qp_ops);
 	ib_set_device_ops(&dev->ib, &pb_mcast_ops);
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);

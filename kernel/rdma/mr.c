@@ -61,7 +61,7 @@ static void pb_mr_block(struct pb_mr *mr)
 	pb_mr_drain(mr);
 }
 
-static void pb_mr_unblock(struct pb_mr *mr)
+void pb_mr_unblock(struct pb_mr *mr)
 {
 	atomic_sub(INT_MIN, &mr->users);
 	/* the address is all that is needed */
@@ -145,7 +145,7 @@ void pb_refs_put(struct pb_refs *refs)
 
 /* ---- keys ---- */
 
-static int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
+int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
 {
 	u32 index;
 	int ret;
@@ -164,7 +164,7 @@ static void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr)
 	xa_erase(&dev->mrs, mr->key >> 8);
 }
 
-static struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
+struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
 {
 	struct pb_mr *mr;
 
@@ -181,7 +181,7 @@ static struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iov
 	return mr;
 }
 
-static struct ib_mr *pb_mr_done(struct pb_mr *mr)
+struct ib_mr *pb_mr_done(struct pb_mr *mr)
 {
 	mr->ib.lkey = mr->key;
 	mr->ib.rkey = mr->key;
@@ -540,30 +540,18 @@ static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	if (!pb_mr_keep_windows_out(mr))
 		return -EBUSY;
 	WRITE_ONCE(mr->gone, true);
-	if (mr->kind == PB_MR_PAGES) {
-		pb_mr_block(mr);
-		pb_mr_unpin(mr);
-	} else {
+	if (mr->kind == PB_MR_SEGMENTS) {
 		/* this blocks it, unless it was revoked */
 		ib_umem_release(mr->umem);
+	} else {
+		pb_mr_block(mr);
+		pb_mr_unpin(mr);
+		pb_fast_free(mr);
 	}
 	/* until here, the key was not for others */
 	pb_mr_unpublish(to_pb(ib->device), mr);
 	kfree_rcu(mr, rcu);
 	return 0;
-}
-
-/* for kernel users: all memory, at DMA addresses */
-static struct ib_mr *pb_get_dma_mr(struct ib_pd *pd, int access)
-{
-	struct pb_mr *mr;
-
-	mr = pb_mr_alloc(pd, PB_MR_PAGES, 0, 0, access);
-	if (!mr)
-		return ERR_PTR(-ENOMEM);
-	mr->ib.lkey = PB_DMA_LKEY;
-	mr->ib.rkey = PB_DMA_LKEY;
-	return &mr->ib;
 }
 
 /* ---- windows ---- */
@@ -604,27 +592,26 @@ static int pb_dealloc_mw(struct ib_mw *ib)
 	return 0;
 }
 
-/* A window whose key is @key, for somebody to change it: blocked. NULL if there is none, or another changes it. */
-static struct pb_mr *pb_mw_lock(struct pb_device *dev, struct ib_pd *pd, u32 key)
+struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask)
 {
-	struct pb_mr *mw = pb_mr_enter(dev, key);
+	struct pb_mr *mr = pb_mr_enter(dev, key);
 
-	if (!mw)
+	if (!mr)
 		return NULL;
-	if (mw->kind != PB_MR_WINDOW || mw->key != key || mw->pd != pd) {
-		pb_mr_leave(mw);
-		return NULL;
-	}
-	if (!pb_mr_try_block(mw)) {
-		pb_mr_leave(mw);
+	if ((mr->kind != PB_MR_WINDOW && mr->kind != PB_MR_FAST) || (mr->key ^ key) & mask || mr->pd != pd) {
+		pb_mr_leave(mr);
 		return NULL;
 	}
-	pb_mr_leave(mw);
-	pb_mr_drain(mw);
+	if (!pb_mr_try_block(mr)) {
+		pb_mr_leave(mr);
+		return NULL;
+	}
+	pb_mr_leave(mr);
+	pb_mr_drain(mr);
 	/* somebody may have changed it before it was blocked */
-	if (mw->key == key)
-		return mw;
-	pb_mr_unblock(mw);
+	if (!((mr->key ^ key) & mask))
+		return mr;
+	pb_mr_unblock(mr);
 	return NULL;
 }
 
@@ -634,9 +621,11 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 	struct pb_mr *mw, *mr = NULL;
 	int ret = -EINVAL;
 
-	mw = pb_mw_lock(dev, qp->ib.pd, sqe->mw.mw_rkey);
+	mw = pb_mr_lock(dev, qp->ib.pd, sqe->mw.mw_rkey, ~0U);
 	if (!mw)
 		return -EINVAL;
+	if (mw->kind != PB_MR_WINDOW)
+		goto out;
 	/* of type 2, only one that is not bound, and with a new key of the same window */
 	if (mw->mw.type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
 		goto out;
@@ -644,7 +633,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		mr = pb_mr_enter(dev, sqe->mw.mr_lkey);
 		if (!mr)
 			goto out;
-		if (mr->key != sqe->mw.mr_lkey || mr->kind == PB_MR_WINDOW || mr->pd != mw->pd ||
+		if (mr->key != sqe->mw.mr_lkey || (mr->kind != PB_MR_PAGES && mr->kind != PB_MR_SEGMENTS) || mr->pd != mw->pd ||
 		    !pb_mr_covers(mr, sqe->mw.addr, sqe->mw.length))
 			goto out;
 		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PB_ACCESS ||
@@ -675,19 +664,22 @@ out:
 	return ret;
 }
 
-/* a window of type 2 that is bound is taken back by its key */
+/* a window of type 2 that is bound, or a region for fast registration, is taken back by its key */
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key)
 {
-	struct pb_mr *mw = pb_mw_lock(dev, pd, key);
+	struct pb_mr *mr = pb_mr_lock(dev, pd, key, ~0U);
 	int ret = -EINVAL;
 
-	if (!mw)
+	if (!mr)
 		return -EINVAL;
-	if (mw->mw.type == IB_MW_TYPE_2 && mw->parent && mw->qpn == qpn) {
-		pb_mw_unbind(mw);
+	if (mr->kind == PB_MR_FAST) {
+		pb_fast_invalidate(mr);
+		ret = 0;
+	} else if (mr->mw.type == IB_MW_TYPE_2 && mr->parent && mr->qpn == qpn) {
+		pb_mw_unbind(mr);
 		ret = 0;
 	}
-	pb_mr_unblock(mw);
+	pb_mr_unblock(mr);
 	return ret;
 }
 
@@ -695,7 +687,6 @@ const struct ib_device_ops pb_mr_ops = {
 	.alloc_mw = pb_alloc_mw,
 	.dealloc_mw = pb_dealloc_mw,
 	.dereg_mr = pb_dereg_mr,
-	.get_dma_mr = pb_get_dma_mr,
 	.reg_user_mr = pb_reg_user_mr,
 	.reg_user_mr_dmabuf = pb_reg_user_mr_dmabuf,
 	.rereg_user_mr = pb_rereg_user_mr,

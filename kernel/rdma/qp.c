@@ -616,8 +616,13 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 		sqe->atomic.swap = atomic_wr(wr)->swap;
 		sqe->atomic.rkey = atomic_wr(wr)->rkey;
 		return 0;
+	case IB_WR_REG_MR:
+		pb_fast_post(reg_wr(wr), sqe);
+		return 0;
 	case IB_WR_SEND:
 	case IB_WR_SEND_WITH_IMM:
+	case IB_WR_SEND_WITH_INV:
+	case IB_WR_LOCAL_INV:
 		return 0;
 	default:
 		return -EOPNOTSUPP;

@@ -27,6 +27,8 @@
 #define PB_MAX_AH		65536
 #define PB_MAX_MR		0xfffffe
 #define PB_MAX_RD_ATOM		128
+/* in one fast registration */
+#define PB_MAX_FAST_PAGES	512
 /* a key that stands for all memory, at DMA addresses; only the kernel's own queue pairs may use it */
 #define PB_DMA_LKEY		0xffffff00
 /* memory is copied in pieces of this size, and after each a revocation may come in between */
@@ -140,6 +142,8 @@ enum pb_mr_kind {
 	PB_MR_PAGES,	/* the user's memory: pages */
 	PB_MR_SEGMENTS,	/* a dma-buf: pieces that the CPU can address */
 	PB_MR_WINDOW,	/* a memory window */
+	PB_MR_FAST,	/* of a kernel user: pages by their DMA addresses, for fast registration */
+	PB_MR_DMA,	/* of a kernel user: all memory, at DMA addresses */
 };
 
 /* a piece of a dma-buf */
@@ -163,8 +167,10 @@ struct pb_segment {
  *
  * @key: both lkey and rkey
  * @ctx: who is told of a revocation
- * @umem: NULL for windows
+ * @umem: of user memory and dma-bufs
  * @first: offset of @iova in the first page, or in the first segment; of a window, the address in @parent where it begins
+ * @registered: the pages of a fast registration; changed with the region blocked
+ * @mapped: the pages that the next one registers; its user's
  * @gone: deregistered, not revoked: nobody needs to be told
  * @windows: bound to it; a region with windows cannot be deregistered. Negative when none may be bound any more
  * @parent: of a window that is bound
@@ -191,6 +197,8 @@ struct pb_mr {
 		struct pb_segment *segments;
 	};
 	unsigned int nr;
+	struct pb_page_list *registered;
+	struct pb_page_list *mapped;
 	bool gone;
 	bool revoked;
 	atomic_t windows;
@@ -323,8 +331,27 @@ extern const struct ib_device_ops pb_mr_ops;
 /* 0, or -EFAULT if the key does not give that access to all of it; all of them are entered, or none */
 int pb_refs_get(struct pb_refs *refs);
 void pb_refs_put(struct pb_refs *refs);
+/* For frmr.c: a region with its key and fields, found by nobody yet; then by everybody; and as its user sees it. */
+struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access);
+int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr);
+struct ib_mr *pb_mr_done(struct pb_mr *mr);
+/*
+ * Find a window, or a region for fast registration, by those bits of @key that are in @mask, and block it until pb_mr_unblock().
+ * NULL if there is none, or if another changes it.
+ */
+struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask);
+void pb_mr_unblock(struct pb_mr *mr);
 int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
+
+/* frmr.c */
+extern const struct ib_device_ops pb_frmr_ops;
+/* the DMA address of byte @offset of the registered pages, and how many bytes of its page follow in @len */
+u64 pb_fast_dma(const struct pb_mr *mr, u64 offset, size_t *len);
+void pb_fast_free(struct pb_mr *mr);
+void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe);
+int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe);
+void pb_fast_invalidate(struct pb_mr *mr);
 
 /* copy.c */
 /*

@@ -40,6 +40,8 @@ static u32 pb_wc_opcode(u32 opcode)
 		return IB_WC_BIND_MW;
 	case IB_WR_LOCAL_INV:
 		return IB_WC_LOCAL_INV;
+	case IB_WR_REG_MR:
+		return IB_WC_REG_MR;
 	default:
 		return IB_WC_SEND;
 	}
@@ -430,6 +432,11 @@ static u32 pb_local_work(struct pb_qp *qp)
 		return pb_mw_bind(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_LOCAL_INV:
 		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
+	case IB_WR_REG_MR:
+		/* names memory by its DMA address */
+		if (qp->user)
+			return IB_WC_LOC_QP_OP_ERR;
+		return pb_fast_register(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
