@@ -978,6 +978,7 @@ START_TEST(what_it_says)
 	ck_assert_int_ge(dev.max_mr, 256);
 	ck_assert_int_ge(dev.max_srq, 1);
 	ck_assert_int_ne(dev.atomic_cap, IBV_ATOMIC_NONE);
+	ck_assert(dev.device_cap_flags & IBV_DEVICE_MEM_MGT_EXTENSIONS);
 	ck_assert_int_eq(ibv_query_port(a.ctx, 1, &port), 0);
 	ck_assert_int_eq(port.state, IBV_PORT_ACTIVE);
 	ck_assert_int_eq(port.link_layer, IBV_LINK_LAYER_ETHERNET);
@@ -1689,6 +1690,77 @@ START_TEST(too_much)
 END_TEST
 
 /* memory that may be read only can be registered for reading only */
+/* ---- what only the kernel's own users may do ---- */
+
+/* the kernel's IB_WR_REG_MR, and its key for all memory at DMA addresses */
+#define KERNEL_REG_MR 0x20
+#define KERNEL_DMA_LKEY 0xffffff00u
+
+/* the request of that identification in a ring of this process; the opcode follows it */
+static uint32_t *opcode_in_ring(uint64_t id)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	uint32_t *found = NULL;
+	uint64_t *p, *end;
+	char line[512];
+
+	ck_assert_ptr_nonnull(maps);
+	while (!found && fgets(line, sizeof(line), maps)) {
+		unsigned long from, to;
+
+		if (!strstr(line, "/uverbs") || sscanf(line, "%lx-%lx rw", &from, &to) != 2)
+			continue;
+		end = (uint64_t *)to;
+		for (p = (uint64_t *)from; p < end && !found; p++)
+			if (*p == id)
+				found = (uint32_t *)(p + 1);
+	}
+	fclose(maps);
+	return found;
+}
+
+START_TEST(requests_of_the_kernel)
+{
+	const uint64_t id = 0x6b65726e656c0001;
+	struct ibv_sge from = sge(&at_a, 0, 64), to = sge(&at_b, 0, 64);
+	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
+	uint32_t *opcode;
+
+	if (rdma_is_rxe())
+		return;
+	/* the first waits for a receive, and the second behind it */
+	ck_assert_int_eq(post(&a, &wr), 0);
+	wr = work(id, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
+	ck_assert_int_eq(post(&a, &wr), 0);
+	opcode = opcode_in_ring(id);
+	ck_assert_msg(opcode && *opcode == IBV_WR_RDMA_WRITE, "the request is in no ring");
+	*opcode = KERNEL_REG_MR;
+	ck_assert_int_eq(post_receive(&b, 2, &to, 1), 0);
+	completes(&a, 1, IBV_WC_SUCCESS);
+	completes(&a, id, IBV_WC_LOC_QP_OP_ERR);
+	completes(&b, 2, IBV_WC_SUCCESS);
+	end_state_is(&a, IBV_QPS_ERR);
+}
+END_TEST
+
+START_TEST(keys_of_the_kernel)
+{
+	struct ibv_sge from = sge(&at_a, 0, 64), dma = { .length = 64, .lkey = KERNEL_DMA_LKEY };
+	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &dma, 1, &at_b, 0);
+
+	if (rdma_is_rxe())
+		return;
+	/* an address that is surely memory */
+	dma.addr = 0x100000;
+	fails(&a, &wr, IBV_WC_LOC_PROT_ERR);
+	ends_anew(&a, &b);
+	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
+	wr.wr.rdma.remote_addr = dma.addr;
+	wr.wr.rdma.rkey = KERNEL_DMA_LKEY;
+	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
+}
+END_TEST
+
 START_TEST(memory_of_others)
 {
 	void *p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -2434,6 +2506,8 @@ Suite *rdma_suite(void)
 	tcase_add_test(t, not_my_peer);
 	tcase_add_test(t, flushed);
 	tcase_add_test(t, too_much);
+	tcase_add_test(t, requests_of_the_kernel);
+	tcase_add_test(t, keys_of_the_kernel);
 	tcase_add_test(t, memory_of_others);
 	tcase_add_test(t, windows);
 	t = add_case(s, "states", unconnected_up, pair_down);
