@@ -225,6 +225,7 @@ lab_check() {
 	group machine lab_machine_check "$suite"
 	if [ "$KFLAVOUR" != nop2p ]; then
 		group rdma-tools lab_rdma_check rdma-tools 900
+		group nvme-rdma lab_rdma_check nvme-rdma 1200
 		# the debug kernel is slow, and what it has to say about the kernel's own device is not asked
 		if [ "$KFLAVOUR" = stock ]; then
 			group pyverbs lab_rdma_check pyverbs 1800
