@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
-#include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -19,6 +18,7 @@
 
 #include "foreign.h"
 #include "ours.h"
+#include "uapi.h"
 
 #define IOCTLS 2000
 #define FEATURES 2500

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* mmap of buffers: which bytes, by whom, with what attribute, by which offset, and under what name. */
 #include <fcntl.h>
-#include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "foreign.h"
 #include "ours.h"
 #include "testmod.h"
+#include "uapi.h"
 
 #define RANGES 3
 static const struct pb_range scattered[RANGES] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB, 3 * PAGE } };

@@ -4,7 +4,6 @@
  * moves; and where memory is, as importers in the kernel are told.
  */
 #include <fcntl.h>
-#include <linux/iommufd.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -13,6 +12,7 @@
 #include "foreign.h"
 #include "ours.h"
 #include "testmod.h"
+#include "uapi.h"
 
 static int importer, exporter;
 
