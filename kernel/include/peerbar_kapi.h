@@ -288,6 +288,17 @@ void peerbar_exporter_unregister(struct peerbar_exporter *exporter);
  */
 enum peerbar_model peerbar_dma_buf_model(struct dma_buf *dmabuf, bool *declared);
 
+/**
+ * peerbar_dma_buf_revoked() - whether a dma-buf of any exporter is revoked, or was revoked for good
+ * @dmabuf: the caller holds a reference; no lock held
+ *
+ * Distinguishes a buffer whose model is UNKNOWN because its exporter lets no importer attach now from one whose exporter never
+ * tells. Attaches briefly, unless the buffer is one of peerbar's. The answer may change at once.
+ *
+ * Return: true if attaching fails with -ENODEV.
+ */
+bool peerbar_dma_buf_revoked(struct dma_buf *dmabuf);
+
 /* ---- the memory itself, for importers that need no scatterlist ---- */
 
 /**

@@ -415,7 +415,11 @@ static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	default:
-		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: nothing tells its memory model, or it is revoked\n",
+		if (peerbar_dma_buf_revoked(dmabuf)) {
+			dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: it is revoked\n", dmabuf->exp_name);
+			return -ENODEV;
+		}
+		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: nothing tells its memory model\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	}
