@@ -220,6 +220,7 @@ lab_check() {
 	if [ "$KFLAVOUR" = stock ]; then
 		group modules check_modules
 		group selftests check_selftests
+		group readme check_readme
 	fi
 	[ "$KFLAVOUR" = nop2p ] || group lab check_lab
 	group machine lab_machine_check "$suite"
