@@ -12,7 +12,7 @@ typedef unsigned long long ull;
 
 #define MAX_REPORTS 256
 
-enum { SPAN_CLAIM, SPAN_TRAP, SPAN_RANGE };
+enum { SPAN_CLAIM, SPAN_TRAP, SPAN_RANGE, SPAN_RESERVED, SPAN_TAKEN };
 
 #define for_each_bar(bar, dev) for ((bar) = (dev)->bars; (bar) < (dev)->bars + PB_BARS; (bar)++)
 
@@ -98,7 +98,8 @@ static void report(struct guest_window *window, struct guest_range *range, enum 
 	if (!new)
 		return;
 	describe_placed(&new->range, range->bar, window, range->first, range->last, range->offset, state);
-	new->range.why = *why;
+	if (why)
+		new->range.why = *why;
 	TAILQ_INSERT_TAIL(&guest->reports, new, in_guest);
 	guest->nr_reports++;
 	if (write(guest->report_fd, &one, sizeof(one)) < 0)
@@ -124,12 +125,19 @@ static bool unmap_range(struct guest_window *window, struct guest_range *range)
 	return true;
 }
 
+/* it has no mapping */
+static void free_range(struct guest_range *range)
+{
+	pb_wait_end(&range->waiter);
+	LIST_REMOVE(range, in_window);
+	free(range);
+}
+
 static bool drop_range(struct guest_window *window, struct guest_range *range)
 {
 	if (!unmap_range(window, range))
 		return false;
-	LIST_REMOVE(range, in_window);
-	free(range);
+	free_range(range);
 	return true;
 }
 
@@ -143,8 +151,12 @@ static void drop_wrong(struct pb_guest *guest, bool all)
 		LIST_FOREACH(window, &space->windows, in_space)
 			for (range = LIST_FIRST(&window->ranges); range; range = next) {
 				next = LIST_NEXT(range, in_window);
-				if (all || !right_place(guest, range)) {
+				if (!right_place(guest, range)) {
 					drop_range(window, range);
+					continue;
+				}
+				if (all) {
+					unmap_range(window, range);
 					continue;
 				}
 				if (range->mapping && pb_mapping_state(range->mapping) == PB_REVOKED)
@@ -157,14 +169,26 @@ static void drop_wrong(struct pb_guest *guest, bool all)
 
 /* ---- then: in with what is missing ---- */
 
-/* room for all that can be in the way of one BAR */
-static int make_room(struct pb_guest *guest, struct guest_window *window)
+static unsigned int count_mappings(struct pb_ioas *ioas)
+{
+	struct pb_mapping *m;
+	unsigned int n = 0;
+
+	pthread_mutex_lock(&ioas->lock);
+	LIST_FOREACH(m, &ioas->mappings, in_ioas)
+		n++;
+	pthread_mutex_unlock(&ioas->lock);
+	return n;
+}
+
+/* room for all that can be in the way of one BAR, and for @more */
+static int make_room(struct pb_guest *guest, struct guest_window *window, unsigned int more)
 {
 	struct pb_guest_device *dev;
 	struct guest_range *range;
 	struct guest_bar *bar;
 	struct pb_span *spans;
-	unsigned int n = 0;
+	unsigned int n = more;
 
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
@@ -207,6 +231,44 @@ static unsigned int spans_of(struct pb_guest *guest, struct guest_window *window
 	return n;
 }
 
+/* whole pages of the window that have the addresses from @first to @last of its address space; none if there are none */
+static void add_iovas(struct pb_guest *guest, unsigned int *n, const struct guest_window *window, uint64_t first, uint64_t last, int kind)
+{
+	uint64_t page = pb_page_size(), end = window->iova + (window->last - window->first);
+
+	first &= ~(page - 1);
+	last |= page - 1;
+	if (first > end || last < window->iova || *n == guest->room)
+		return;
+	if (first < window->iova)
+		first = window->iova;
+	if (last > end)
+		last = end;
+	add_span(guest, n, window->first + (first - window->iova), window->first + (last - window->iova), kind, NULL);
+}
+
+/* what is in the way in the address space: what it does not have, and what is mapped there that is not the guest's */
+static unsigned int add_obstacles(struct pb_guest *guest, struct guest_window *window, unsigned int n)
+{
+	struct pb_ioas *ioas = window->space->ioas;
+	struct pb_iova_range gap;
+	struct pb_mapping *m;
+	uint64_t from = 0;
+
+	while (guest->nr_aperture && pb_find_gap(guest->aperture, guest->nr_aperture, from, UINT64_MAX, &gap)) {
+		add_iovas(guest, &n, window, gap.first, gap.last, SPAN_RESERVED);
+		if (gap.last == UINT64_MAX)
+			break;
+		from = gap.last + 1;
+	}
+	/* those of the guest are covered by their ranges, which come first */
+	pthread_mutex_lock(&ioas->lock);
+	LIST_FOREACH(m, &ioas->mappings, in_ioas)
+		add_iovas(guest, &n, window, m->iova, m->iova + (m->length - 1), SPAN_TAKEN);
+	pthread_mutex_unlock(&ioas->lock);
+	return n;
+}
+
 static bool in_window(const struct guest_window *window, const struct pb_span *claim, uint64_t *first, uint64_t *last)
 {
 	if (!overlap(claim, window->first, window->last))
@@ -216,32 +278,101 @@ static bool in_window(const struct guest_window *window, const struct pb_span *c
 	return true;
 }
 
+/* a range of the BAR, which begins at @base; the former one if it is the same. False without memory. */
+static bool add_range(struct guest_window *window, struct guest_bar *bar, uint64_t base, uint64_t first, uint64_t last, int in_the_way)
+{
+	struct guest_range *range;
+
+	LIST_FOREACH(range, &window->former, in_window)
+		if (range->bar == bar && range->first == first && range->last == last && range->offset == first - base)
+			break;
+	if (range) {
+		LIST_REMOVE(range, in_window);
+	} else {
+		range = calloc(1, sizeof(*range));
+		if (!range)
+			return false;
+	}
+	range->bar = bar;
+	range->first = first;
+	range->last = last;
+	range->offset = first - base;
+	range->in_the_way = in_the_way;
+	range->tried = false;
+	LIST_INSERT_HEAD(&window->ranges, range, in_window);
+	return true;
+}
+
+/* whether one of the first @n spans has each of these addresses */
+static bool is_covered(const struct pb_guest *guest, unsigned int n, uint64_t at, uint64_t last)
+{
+	uint64_t end;
+
+	for (;; at = end + 1) {
+		if (pb_span_run(guest->spans, n, at, last, &end) < 0)
+			return false;
+		if (end == last)
+			return true;
+	}
+}
+
 /* ranges for the pages of the BAR that have none; without memory the rest stays without, and unmapped */
 static void add_ranges(struct pb_guest *guest, struct guest_window *window, struct guest_bar *bar)
 {
-	uint64_t at, end, last;
+	uint64_t at, end, further, last;
 	struct pb_span claim;
 	unsigned int n;
+	int kind, i;
 
-	if (!claims(bar, &claim) || !in_window(window, &claim, &at, &last) || make_room(guest, window))
+	if (!claims(bar, &claim) || !in_window(window, &claim, &at, &last) || make_room(guest, window, 0))
+		return;
+	n = spans_of(guest, window, bar, &claim);
+	if (is_covered(guest, n, at, last))
+		return;
+	/* more than is counted now is mapped by other threads, and found when it is in the way */
+	if (make_room(guest, window, guest->nr_aperture + 1 + count_mappings(window->space->ioas)))
 		return;
 	/* the ranges that are added do not get in each other's way */
-	n = spans_of(guest, window, bar, &claim);
+	n = add_obstacles(guest, window, n);
 	for (;; at = end + 1) {
-		if (pb_span_run(guest->spans, n, at, last, &end) < 0) {
-			struct guest_range *range = calloc(1, sizeof(*range));
-
-			if (!range)
-				return;
-			range->bar = bar;
-			range->first = at;
-			range->last = end;
-			range->offset = at - claim.first;
-			LIST_INSERT_HEAD(&window->ranges, range, in_window);
+		i = pb_span_run(guest->spans, n, at, last, &end);
+		kind = i < 0 ? -1 : guest->spans[i].kind;
+		/* what is in the way for one reason is one range */
+		while ((kind == SPAN_RESERVED || kind == SPAN_TAKEN) && end < last) {
+			i = pb_span_run(guest->spans, n, end + 1, last, &further);
+			if (i < 0 || guest->spans[i].kind != kind)
+				break;
+			end = further;
 		}
+		if ((kind == -1 || kind == SPAN_RESERVED || kind == SPAN_TAKEN) && !add_range(window, bar, claim.first, at, end, kind))
+			return;
 		if (end == last)
 			break;
 	}
+}
+
+/* hear of what happens to the buffers that are in use, and of nothing else */
+static void update_watch(struct pb_guest *guest)
+{
+	struct pb_guest_device *dev;
+	struct guest_bar *bar;
+	unsigned int n = 0;
+	uint64_t *ids;
+
+	LIST_FOREACH(dev, &guest->devices, in_guest)
+		for_each_bar(bar, dev)
+			n += !!bar->heard;
+	ids = calloc(n ? n : 1, sizeof(*ids));
+	if (!ids)
+		return;
+	n = 0;
+	LIST_FOREACH(dev, &guest->devices, in_guest)
+		for_each_bar(bar, dev)
+			if (bar->heard)
+				ids[n++] = bar->heard;
+	/* if it fails too much is heard, or, of buffers that are new, too little, which pb_guest_check() finds */
+	pb_watch_only(guest->watch, ids, n);
+	free(ids);
 }
 
 /* the BAR as a buffer, and how often it was revoked so far if that can be known */
@@ -257,6 +388,11 @@ static int get_buffer(struct guest_bar *bar, struct guest_range *range, struct p
 			return ret;
 	}
 	range->counted = false;
+	/* before it is counted, so that whatever comes later is either counted or heard of */
+	if (bar->device->guest->watch && !bar->heard && bar->buffer->dmabuf->info.managed && !pb_buffer_query(bar->buffer, &info, NULL)) {
+		bar->heard = info.list_id;
+		update_watch(bar->device->guest);
+	}
 	if (bar->buffer->dmabuf->info.managed && !pb_buffer_query(bar->buffer, &info, NULL)) {
 		range->counted = info.counted;
 		range->revocations = info.revocations;
@@ -268,6 +404,16 @@ static void forget_buffer(struct guest_bar *bar)
 {
 	pb_buffer_close(bar->buffer);
 	bar->buffer = NULL;
+	bar->heard = 0;
+}
+
+/* whether the buffer is revoked for good, so that another must be exported. One that is only revoked for now comes back by itself. */
+static bool is_dead(struct pb_buffer *buffer)
+{
+	struct pb_buffer_info info;
+
+	return atomic_load(&buffer->dmabuf->dead) ||
+	       (buffer->dmabuf->info.managed && !pb_buffer_query(buffer, &info, NULL) && info.state == PB_BUFFER_DEAD);
 }
 
 static int map_range(struct guest_window *window, struct guest_range *range, struct pb_error *err)
@@ -283,59 +429,282 @@ static int map_range(struct guest_window *window, struct guest_range *range, str
 			ret = pb_map_buffer_notify(window->space->ioas, bar->buffer, range->offset, range->last - range->first + 1,
 						   window->prot | PB_MAP_FIXED, window->iova + (range->first - window->first),
 						   &guest->revoked_fd, &range->mapping, err);
-		/* a buffer of before may have been revoked for good */
-		if (ret != -ENODEV || !again)
+		if (ret != -ENODEV || !again || !is_dead(bar->buffer))
 			break;
 		forget_buffer(bar);
 	}
 	return ret;
 }
 
-static void try_range(struct guest_window *window, struct guest_range *range)
+/* what the ranges were whose pages are in this one */
+static void inherit(struct guest_window *window, struct guest_range *range, bool *was_refused)
+{
+	struct guest_range *former;
+
+	*was_refused = range->why.code;
+	LIST_FOREACH(former, &window->former, in_window) {
+		if (former->bar != range->bar || former->first - former->offset != range->first - range->offset ||
+		    former->first > range->last || range->first > former->last)
+			continue;
+		range->lost |= former->lost;
+		*was_refused |= former->why.code != 0;
+		/* a part of what was reported is reported already */
+		if (!range->why.code && former->first <= range->first && range->last <= former->last)
+			range->why = former->why;
+	}
+}
+
+static void mapped(struct guest_window *window, struct guest_range *range, bool was_refused)
 {
 	static const struct pb_error silently = { .code = ESTALE, .text = "the kernel revoked it, or it was unmapped, without a word to the "
 						  "guest's manager; it is mapped again, and DMA to it may have faulted in between" };
-	struct pb_error why = range->bar->refused;
-	struct guest_bar *bar = range->bar;
-	bool known = why.code;
 
-	if (!known && !map_range(window, range, &why)) {
-		if (range->lost)
-			report(window, range, PB_GUEST_MAPPED, &silently);
-		else if (range->why.code)
-			report(window, range, PB_GUEST_MAPPED, &range->why);
-		range->lost = false;
-		memset(&range->why, 0, sizeof(range->why));
-		return;
-	}
-	if (why.code == EOPNOTSUPP)
-		bar->refused = why;
-	if (bar->refused.code ? !bar->told : range->why.code != why.code)
-		report(window, range, PB_GUEST_REFUSED, &why);
-	if (bar->refused.code)
-		bar->told = true;
-	range->why = why;
+	if (range->lost)
+		report(window, range, PB_GUEST_MAPPED, &silently);
+	else if (was_refused)
+		report(window, range, PB_GUEST_MAPPED, NULL);
 	range->lost = false;
+	memset(&range->why, 0, sizeof(range->why));
 }
 
-static void settle(struct pb_guest *guest)
+/* @changes: of the device and of the address space, before it was tried */
+static void refused(struct guest_window *window, struct guest_range *range, const struct pb_error *why, const uint64_t changes[2])
+{
+	struct guest_bar *bar = range->bar;
+
+	if (why->code == EOPNOTSUPP)
+		bar->refused = *why;
+	if (bar->refused.code ? !bar->told : range->why.code != why->code)
+		report(window, range, PB_GUEST_REFUSED, why);
+	if (bar->refused.code)
+		bar->told = true;
+	range->why = *why;
+	range->lost = false;
+	range->waiter.notify_fd = &bar->device->guest->revoked_fd;
+	range->waiter.first = window->iova + (range->first - window->first);
+	range->waiter.last = range->waiter.first + (range->last - range->first);
+	if (why->code == ENODEV)
+		pb_wait_begin(&bar->device->device->origin->restored, &range->waiter, changes[0]);
+	else if (why->code == EEXIST || why->code == ERANGE)
+		pb_wait_begin(&window->space->ioas->room, &range->waiter, changes[1]);
+}
+
+/* the sentence for what is in the way */
+static void obstacle(struct guest_window *window, const struct guest_range *range, int kind, struct pb_error *why)
+{
+	uint64_t iova = window->iova + (range->first - window->first), last = iova + (range->last - range->first);
+	const struct guest_bar *bar = range->bar;
+	char what[80];
+
+	snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of BAR %u of %s", (ull)(range->last - range->first + 1), (ull)range->offset,
+		 bar->index, bar->device->device->bdf);
+	if (kind == SPAN_RESERVED)
+		pb_fail_aperture(window->space->ioas, what, iova, last, why);
+	else
+		pb_fail(why, EEXIST, "cannot map %s at IOVA 0x%llx to 0x%llx: something is mapped there in address space %u; unmap it, or move the "
+			"BAR", what, (ull)iova, (ull)last, window->space->ioas->id);
+}
+
+static void add_taken(struct pb_guest *guest, uint64_t first, uint64_t last)
+{
+	struct pb_span *taken;
+	unsigned int room;
+
+	if (guest->nr_taken && guest->taken[guest->nr_taken - 1].last + 1 == first) {
+		guest->taken[guest->nr_taken - 1].last = last;
+		return;
+	}
+	if (guest->nr_taken == guest->taken_room) {
+		room = guest->taken_room ? 2 * guest->taken_room : 16;
+		taken = reallocarray(guest->taken, room, sizeof(*taken));
+		if (!taken) {
+			/* what is in between is given up */
+			if (guest->nr_taken)
+				guest->taken[guest->nr_taken - 1].last = last;
+			return;
+		}
+		guest->taken = taken;
+		guest->taken_room = room;
+	}
+	guest->taken[guest->nr_taken++] = (struct pb_span){ .first = first, .last = last, .kind = SPAN_TAKEN };
+}
+
+#define MAX_PROBES 1024
+
+/*
+ * Where in the range from @first to @last something is mapped that the library does not know: by trying. The kernel says whether all of
+ * some addresses is mapped, and whether some is; halves are looked at until they are one or the other.
+ */
+static void find_taken(struct guest_window *window, const struct guest_range *range, uint64_t first, uint64_t last, unsigned int *probes)
+{
+	struct guest_bar *bar = range->bar;
+	uint64_t page = pb_page_size(), length = last - first + 1, iova = window->iova + (first - window->first), middle;
+
+	if (*probes) {
+		(*probes)--;
+		if (pb_ioas_try(window->space->ioas, bar->buffer, range->offset + (first - range->first), length, window->prot, iova) !=
+		    -EEXIST)
+			return;
+	}
+	if (!*probes || length <= page || pb_ioas_is_mapped(window->space->ioas, iova, length)) {
+		add_taken(bar->device->guest, first, last);
+		return;
+	}
+	middle = first + (length / 2 & ~(page - 1));
+	find_taken(window, range, first, middle - 1, probes);
+	find_taken(window, range, middle, last, probes);
+}
+
+/* something is in the way of a part of the range: cut that out, and let the rest be tried again */
+static bool cut_range(struct guest_window *window, struct guest_range *range)
+{
+	struct pb_guest *guest = range->bar->device->guest;
+	uint64_t base = range->first - range->offset, at = range->first, last = range->last, end;
+	unsigned int probes = MAX_PROBES;
+	struct guest_range *part = range;
+	bool first = true;
+
+	guest->nr_taken = 0;
+	find_taken(window, range, at, last, &probes);
+	if (!guest->nr_taken || (guest->taken[0].first == at && guest->taken[0].last == last))
+		return false;
+	for (;; at = end + 1) {
+		int i = pb_span_run(guest->taken, guest->nr_taken, at, last, &end);
+
+		if (!first) {
+			part = calloc(1, sizeof(*part));
+			if (!part)
+				return true;
+			part->bar = range->bar;
+			part->why = range->why;
+			part->lost = range->lost;
+			LIST_INSERT_AFTER(range, part, in_window);
+		}
+		first = false;
+		part->first = at;
+		part->last = end;
+		part->offset = at - base;
+		part->in_the_way = i < 0 ? -1 : SPAN_TAKEN;
+		part->tried = false;
+		if (end == last)
+			return true;
+	}
+}
+
+static void try_range(struct guest_window *window, struct guest_range *range)
+{
+	struct guest_bar *bar = range->bar;
+	const uint64_t changes[] = { pb_wait_changes(&bar->device->device->origin->restored), pb_wait_changes(&window->space->ioas->room) };
+	struct pb_error why = bar->refused;
+	bool was_refused;
+
+	inherit(window, range, &was_refused);
+	range->tried = true;
+	if (!why.code && range->in_the_way >= 0) {
+		obstacle(window, range, range->in_the_way, &why);
+	} else if (!why.code && !map_range(window, range, &why)) {
+		mapped(window, range, was_refused);
+		return;
+	} else if (!bar->refused.code && why.code == EEXIST) {
+		/* its parts are tried after it */
+		if (cut_range(window, range)) {
+			range->tried = range->in_the_way >= 0;
+			if (!range->tried) {
+				try_range(window, range);
+				return;
+			}
+		}
+		obstacle(window, range, SPAN_TAKEN, &why);
+	}
+	refused(window, range, &why, changes);
+}
+
+/* those without a mapping are cut anew */
+static void set_aside(struct guest_window *window)
+{
+	struct guest_range *range, *next;
+
+	for (range = LIST_FIRST(&window->ranges); range; range = next) {
+		next = LIST_NEXT(range, in_window);
+		if (range->mapping)
+			continue;
+		LIST_REMOVE(range, in_window);
+		LIST_INSERT_HEAD(&window->former, range, in_window);
+	}
+}
+
+static void settle_window(struct pb_guest *guest, struct guest_window *window)
+{
+	struct pb_guest_device *dev;
+	struct guest_range *range;
+	struct guest_bar *bar;
+
+	set_aside(window);
+	LIST_FOREACH(dev, &guest->devices, in_guest)
+		for_each_bar(bar, dev)
+			add_ranges(guest, window, bar);
+	LIST_FOREACH(range, &window->ranges, in_window)
+		if (!range->mapping && !range->tried)
+			try_range(window, range);
+	while ((range = LIST_FIRST(&window->former)))
+		free_range(range);
+}
+
+/* buffers without a range are not heard of: what happens to them is what the guest does, and the VMM tells of that */
+static void hear_of_those_in_use(struct pb_guest *guest)
 {
 	struct pb_guest_device *dev;
 	struct guest_window *window;
 	struct guest_space *space;
 	struct guest_range *range;
 	struct guest_bar *bar;
+	bool changed = false;
 
-	drop_wrong(guest, false);
+	LIST_FOREACH(dev, &guest->devices, in_guest)
+		for_each_bar(bar, dev)
+			bar->in_use = false;
 	LIST_FOREACH(space, &guest->spaces, in_guest)
-		LIST_FOREACH(window, &space->windows, in_space) {
-			LIST_FOREACH(dev, &guest->devices, in_guest)
-				for_each_bar(bar, dev)
-					add_ranges(guest, window, bar);
+		LIST_FOREACH(window, &space->windows, in_space)
 			LIST_FOREACH(range, &window->ranges, in_window)
-				if (!range->mapping && right_place(guest, range))
-					try_range(window, range);
-		}
+				range->bar->in_use = true;
+	LIST_FOREACH(dev, &guest->devices, in_guest)
+		for_each_bar(bar, dev)
+			if (bar->heard && !bar->in_use) {
+				bar->heard = 0;
+				changed = true;
+			}
+	if (changed)
+		update_watch(guest);
+}
+
+static void hear(struct pb_guest *guest);
+
+static void settle(struct pb_guest *guest)
+{
+	struct guest_window *window;
+	struct guest_space *space;
+	struct guest_range *range;
+	int ret;
+
+	hear(guest);
+	/* what is unmapped below is tried again below, so it is no news */
+	LIST_FOREACH(space, &guest->spaces, in_guest)
+		LIST_FOREACH(window, &space->windows, in_space)
+			LIST_FOREACH(range, &window->ranges, in_window)
+				pb_wait_end(&range->waiter);
+	drop_wrong(guest, false);
+	LIST_FOREACH(space, &guest->spaces, in_guest) {
+		guest->aperture = pb_ioas_ranges(space->ioas, &guest->nr_aperture, &ret);
+		if (!guest->aperture)
+			guest->nr_aperture = 0;
+		LIST_FOREACH(window, &space->windows, in_space)
+			settle_window(guest, window);
+		free(guest->aperture);
+		guest->aperture = NULL;
+		guest->nr_aperture = 0;
+	}
+	if (guest->watch)
+		hear_of_those_in_use(guest);
 }
 
 /* ---- the guest ---- */
@@ -358,6 +727,7 @@ static void free_guest(struct pb_guest *guest)
 		close(guest->report_fd);
 	pthread_mutex_destroy(&guest->lock);
 	free(guest->spans);
+	free(guest->taken);
 	free(guest);
 }
 
@@ -383,7 +753,7 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 		return ret;
 	}
 	/* without events it has to be told, or asked */
-	if (!pb_watch_open(&new->watch, NULL) && poll_also(new, pb_watch_fd(new->watch))) {
+	if (!pb_watch_open_silent(&new->watch, NULL) && poll_also(new, pb_watch_fd(new->watch))) {
 		pb_watch_close(new->watch);
 		new->watch = NULL;
 	}
@@ -408,10 +778,8 @@ static void free_space(struct guest_space *space)
 	struct guest_range *range;
 
 	while ((window = LIST_FIRST(&space->windows))) {
-		while ((range = LIST_FIRST(&window->ranges))) {
-			LIST_REMOVE(range, in_window);
-			free(range);
-		}
+		while ((range = LIST_FIRST(&window->ranges)))
+			free_range(range);
 		LIST_REMOVE(window, in_space);
 		free(window);
 	}
@@ -465,6 +833,7 @@ static struct guest_window *new_window(struct guest_space *space, uint64_t iova,
 	window->last = last;
 	window->prot = prot;
 	LIST_INIT(&window->ranges);
+	LIST_INIT(&window->former);
 	LIST_INSERT_HEAD(&space->windows, window, in_space);
 	return window;
 }
@@ -857,6 +1226,20 @@ static void hear(struct pb_guest *guest)
 			count_revocations(window);
 }
 
+static bool bar_is_mapped(const struct pb_guest *guest, const struct guest_bar *bar)
+{
+	struct guest_window *window;
+	struct guest_space *space;
+	struct guest_range *range;
+
+	LIST_FOREACH(space, &guest->spaces, in_guest)
+		LIST_FOREACH(window, &space->windows, in_space)
+			LIST_FOREACH(range, &window->ranges, in_window)
+				if (range->bar == bar && range->mapping)
+					return true;
+	return false;
+}
+
 int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *err)
 {
 	const unsigned int known = PB_GUEST_RETRY | PB_GUEST_REMAKE;
@@ -866,15 +1249,18 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 	if (flags & ~known)
 		return pb_fail(err, EINVAL, "cannot bring a guest up to date with flags 0x%x: 0x%x is not known here", flags, flags & ~known);
 	pthread_mutex_lock(&guest->lock);
+	hear(guest);
+	if (flags & PB_GUEST_REMAKE)
+		drop_wrong(guest, true);
 	if (flags & PB_GUEST_RETRY)
 		LIST_FOREACH(dev, &guest->devices, in_guest)
 			for_each_bar(bar, dev) {
 				memset(&bar->refused, 0, sizeof(bar->refused));
 				bar->told = false;
+				/* stock vfio-pci does not say whether a buffer is revoked for good */
+				if (!bar_is_mapped(guest, bar))
+					forget_buffer(bar);
 			}
-	hear(guest);
-	if (flags & PB_GUEST_REMAKE)
-		drop_wrong(guest, true);
 	settle(guest);
 	pthread_mutex_unlock(&guest->lock);
 	return 0;
@@ -1001,7 +1387,7 @@ static int list_placed(struct pb_guest *guest, struct guest_window *window, stru
 
 	if (!in_window(window, claim, &at, &last))
 		return 0;
-	if (make_room(guest, window))
+	if (make_room(guest, window, 0))
 		return -ENOMEM;
 	n = spans_of(guest, window, bar, claim);
 	for (;; at = end + 1) {

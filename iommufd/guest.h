@@ -6,6 +6,12 @@
  * ranges that are mapped. settle() makes the second like the first, in two steps: what is mapped and ought not to be is unmapped, for
  * which no memory is needed and nothing can be in the way; then what ought to be mapped and is not is mapped. It is the same after
  * every event, so nothing depends on the order in which the guest does things.
+ *
+ * What cannot be mapped is cut out, and the rest is mapped: pages that another BAR claims or that are trapped, addresses that the IOMMU
+ * reserves, and those where the VMM has mapped something. Ranges without a mapping are cut anew each time, as that may have changed.
+ *
+ * The descriptor that the VMM polls becomes readable only when there is something to do: a mapping was revoked, what was refused may be
+ * possible now (pb_waitlist), a report waits. Of the kernel's events it hears those of buffers that have a range.
  */
 #ifndef PB_GUEST_H
 #define PB_GUEST_H
@@ -42,6 +48,8 @@ struct guest_bar {
 	unsigned int nr_traps;
 	struct pb_span *traps; /* in the BAR, whole pages */
 	struct pb_buffer *buffer; /* all of the BAR; NULL until it is needed */
+	uint64_t heard; /* its number in events, if those of it are heard; otherwise 0 */
+	bool in_use; /* it has a range; for hear_of_those_in_use() */
 	struct pb_error refused; /* why it cannot be had at all, until somebody asks for another try */
 	bool told;
 };
@@ -64,6 +72,9 @@ struct guest_range {
 	struct pb_mapping *mapping; /* NULL if it was refused */
 	struct pb_error why; /* it was, or why the mapping could not be taken out */
 	bool lost; /* it had a mapping, which was revoked without a word */
+	bool tried; /* it was, since it was cut */
+	int in_the_way; /* SPAN_RESERVED or SPAN_TAKEN, if it cannot be mapped for that; otherwise -1 */
+	struct pb_waiter waiter; /* for what it was refused for */
 	bool counted; /* @revocations of the buffer is what it was before the mapping was made */
 	uint64_t revocations;
 };
@@ -76,6 +87,7 @@ struct guest_window {
 	uint64_t iova;
 	unsigned int prot; /* of enum pb_map_flags */
 	LIST_HEAD(, guest_range) ranges;
+	LIST_HEAD(, guest_range) former; /* while new ones are cut: those without a mapping that there were */
 };
 
 struct guest_space {
@@ -98,8 +110,12 @@ struct pb_guest {
 	unsigned int nr_reports;
 	struct pb_span *spans; /* room for spans_of() */
 	unsigned int room;
+	struct pb_iova_range *aperture; /* of the address space that is being settled */
+	unsigned int nr_aperture;
+	struct pb_span *taken; /* of find_taken() */
+	unsigned int nr_taken, taken_room;
 	int poll_fd; /* an epoll of the three below */
-	int revoked_fd; /* an eventfd: a mapping was revoked */
+	int revoked_fd; /* an eventfd: a mapping was revoked, or something that was refused may be possible */
 	int report_fd; /* an eventfd: a report waits */
 	struct pb_watch *watch; /* NULL if the kernel sends no events */
 };

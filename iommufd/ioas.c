@@ -46,6 +46,7 @@ static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_err
 	LIST_INIT(&new->mappings);
 	LIST_INIT(&new->devices);
 	TAILQ_INIT(&new->revoked);
+	pb_waitlist_init(&new->room);
 	*ioas = new;
 	return 0;
 }
@@ -53,6 +54,7 @@ static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_err
 static void free_ioas(struct pb_ioas *ioas)
 {
 	close(ioas->event_fd);
+	pb_waitlist_destroy(&ioas->room);
 	pthread_mutex_destroy(&ioas->events_lock);
 	pthread_mutex_destroy(&ioas->lock);
 	pb_iommu_close(ioas->iommu);
@@ -149,6 +151,9 @@ static void move_device(struct pb_ioas *ioas, struct pb_device *device)
 
 	if (from == ioas)
 		return;
+	/* what the device reserved there may be free now */
+	if (from)
+		pb_wait_wake(&from->room, 0, UINT64_MAX);
 	for (d = from ? LIST_FIRST(&from->devices) : NULL; d; d = next) {
 		next = LIST_NEXT(d, in_ioas);
 		if (d != device && (d->iommu_group < 0 || d->iommu_group != device->iommu_group))
@@ -201,6 +206,7 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 		ret = pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 		if (!ret) {
 			LIST_REMOVE(device, in_ioas);
+			pb_wait_wake(&device->ioas->room, 0, UINT64_MAX);
 			device->ioas = NULL;
 		}
 	}

@@ -18,6 +18,18 @@ void pb_mapping_forget_event(struct pb_mapping *mapping);
 int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
 			 uint64_t iova, const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err);
 
+/* whether all of a part of a buffer could be mapped at @iova: it is mapped there, and unmapped; -EEXIST if something is in the way */
+int pb_ioas_try(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags, uint64_t iova);
+
+/* whether all of these addresses are mapped */
+bool pb_ioas_is_mapped(struct pb_ioas *ioas, uint64_t iova, uint64_t length);
+
+/* fail with -ERANGE: @what cannot be mapped there, because of addresses that are not in the aperture, which the sentence names */
+int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uint64_t last, struct pb_error *err);
+
+/* all ranges of the aperture, to be freed; NULL, and -errno, on failure */
+struct pb_iova_range *pb_ioas_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret);
+
 /* ask the kernel of a mapping: 0; -ENODEV if its buffer is revoked now; -ENOENT if its addresses are not all mapped */
 int pb_mapping_ask(struct pb_mapping *mapping);
 

@@ -142,7 +142,65 @@ int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture,
 	return -ENOSPC;
 }
 
-#define MAX_APERTURE 64
+bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap)
+{
+	unsigned int i;
+
+	gap->first = 0;
+	for (i = 0; i < n; i++) {
+		if (aperture[i].first > gap->first && aperture[i].first > first && gap->first <= last) {
+			gap->last = aperture[i].first - 1;
+			return true;
+		}
+		if (aperture[i].last >= last)
+			return false;
+		gap->first = aperture[i].last + 1;
+	}
+	gap->last = UINT64_MAX;
+	return true;
+}
+
+struct pb_iova_range *pb_ioas_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret)
+{
+	struct pb_iova_range *ranges = NULL, *more;
+	unsigned int room = 16;
+
+	for (;; room = *n) {
+		more = reallocarray(ranges, room, sizeof(*ranges));
+		*ret = more ? pb_ioas_aperture(ioas, more, room, n, NULL, NULL) : -ENOMEM;
+		if (more)
+			ranges = more;
+		if (*ret) {
+			free(ranges);
+			return NULL;
+		}
+		if (*n <= room)
+			return ranges;
+	}
+}
+
+int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uint64_t last, struct pb_error *err)
+{
+	struct pb_iova_range *aperture, gap;
+	unsigned int n;
+	bool found;
+	int ret;
+
+	aperture = pb_ioas_ranges(ioas, &n, &ret);
+	if (!aperture)
+		return pb_fail_errno(err, ERANGE, "cannot map %s at IOVA 0x%llx into address space %u", what, (ull)first, ioas->id);
+	found = pb_find_gap(aperture, n, first, last, &gap);
+	free(aperture);
+	if (found && gap.last == UINT64_MAX)
+		return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx to 0x%llx: addresses from 0x%llx on are not inside the aperture of "
+			       "address space %u, which ends there", what, (ull)first, (ull)last, (ull)gap.first, ioas->id);
+	if (found)
+		return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx to 0x%llx: the addresses 0x%llx to 0x%llx are not inside the aperture "
+			       "of address space %u; the IOMMU, or a device, reserves them, as for interrupts", what, (ull)first, (ull)last,
+			       (ull)gap.first, (ull)gap.last, ioas->id);
+	/* not any more */
+	return pb_fail_errno(err, ERANGE, "cannot map %s at IOVA 0x%llx into address space %u", what, (ull)first, ioas->id);
+}
 
 /*
  * Look for room in user space, and map there. What others mapped in this IOAS without the library is not known, but found out by
@@ -150,23 +208,27 @@ int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture,
  */
 static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_t *iova)
 {
-	struct pb_iova_range aperture[MAX_APERTURE];
-	struct pb_iova_range *taken;
+	struct pb_iova_range *taken, *aperture;
 	struct pb_mapping *m;
 	uint64_t alignment, page, from, step, where = 0;
 	unsigned int n = 0, tries, nr_aperture;
 	int ret;
 
-	ret = pb_ioas_aperture(ioas, aperture, MAX_APERTURE, &nr_aperture, &page, NULL);
-	if (ret)
+	aperture = pb_ioas_ranges(ioas, &nr_aperture, &ret);
+	if (!aperture)
 		return ret;
-	if (nr_aperture > MAX_APERTURE)
-		nr_aperture = MAX_APERTURE;
+	ret = pb_ioas_aperture(ioas, NULL, 0, NULL, &page, NULL);
+	if (ret) {
+		free(aperture);
+		return ret;
+	}
 	LIST_FOREACH(m, &ioas->mappings, in_ioas)
 		n++;
 	taken = reallocarray(NULL, n ? n : 1, sizeof(*taken));
-	if (!taken)
+	if (!taken) {
+		free(aperture);
 		return -ENOMEM;
+	}
 	n = 0;
 	LIST_FOREACH(m, &ioas->mappings, in_ioas) {
 		taken[n].first = m->iova;
@@ -201,6 +263,7 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 			step *= 2;
 	}
 	free(taken);
+	free(aperture);
 	return ret == -EEXIST ? -ENOSPC : ret;
 }
 
@@ -244,9 +307,11 @@ static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struc
 
 static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova, int ret, struct pb_error *err)
 {
-	struct pb_iova_range aperture[MAX_APERTURE];
-	unsigned int i, n;
+	struct pb_iova_range *aperture, gap;
+	unsigned int n;
 	char what[80];
+	bool outside;
+	int failed;
 
 	if (src->dmabuf)
 		snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)src->length, (ull)src->offset);
@@ -284,15 +349,13 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 			return pb_fail(err, ENOSPC, "cannot map %s: no address space has so much room", what);
 		if (!fixed)
 			break;
-		if (pb_ioas_aperture(ioas, aperture, MAX_APERTURE, &n, NULL, NULL))
+		aperture = pb_ioas_ranges(ioas, &n, &failed);
+		if (!aperture)
 			break;
-		for (i = 0; i < n && i < MAX_APERTURE; i++)
-			if (iova >= aperture[i].first && iova <= aperture[i].last && src->length - 1 <= aperture[i].last - iova)
-				break;
-		if (n && i == n)
-			return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx: that is not inside the aperture of address space %u, whose "
-				       "%u ranges end at 0x%llx", what, (ull)iova, ioas->id, n,
-				       (ull)aperture[n <= MAX_APERTURE ? n - 1 : MAX_APERTURE - 1].last);
+		outside = pb_find_gap(aperture, n, iova, iova + (src->length - 1), &gap);
+		free(aperture);
+		if (outside)
+			return pb_fail_aperture(ioas, what, iova, iova + (src->length - 1), err);
 		break;
 	}
 	return pb_fail_errno(err, -ret, "cannot map %s into address space %u (%s)", what, ioas->id,
@@ -473,12 +536,15 @@ void pb_mapping_free(struct pb_mapping *mapping)
 int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 {
 	struct pb_ioas *ioas;
+	uint64_t iova, length;
 	int ret = 0;
 
 	if (!mapping)
 		return 0;
 	ioas = mapping->ioas;
 	pthread_mutex_lock(&ioas->lock);
+	iova = mapping->iova;
+	length = mapping->length;
 	if (mapping->mapped)
 		ret = unmap_span(ioas, ioas->id, mapping->iova, mapping->length);
 	if (ret)
@@ -487,6 +553,8 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 	else
 		pb_mapping_free(mapping);
 	pthread_mutex_unlock(&ioas->lock);
+	if (!ret)
+		pb_wait_wake(&ioas->room, iova, iova + (length - 1));
 	return ret;
 }
 
@@ -515,16 +583,46 @@ static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
 }
 
 /* copying is refused where not every address is mapped, and changes nothing in the address space that is copied from */
-static int probe_addresses(struct pb_ioas *ioas, struct pb_mapping *mapping)
+static int probe_addresses(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_copy copy = { .size = sizeof(copy), .flags = IOMMU_IOAS_MAP_READABLE, .dst_ioas_id = ioas->scratch_id,
-					.src_ioas_id = ioas->id, .length = mapping->length, .src_iova = mapping->iova };
+					.src_ioas_id = ioas->id, .length = length, .src_iova = iova };
 	int ret;
 
 	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_COPY, &copy);
 	if (!ret)
-		ret = unmap_span(ioas, ioas->scratch_id, copy.dst_iova, mapping->length);
+		ret = unmap_span(ioas, ioas->scratch_id, copy.dst_iova, length);
 	return ret;
+}
+
+int pb_ioas_try(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags, uint64_t iova)
+{
+	struct source src = { .dmabuf = buffer->dmabuf, .offset = offset, .length = length };
+	uint64_t where;
+	int ret;
+
+	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE, &src.prot, NULL);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&ioas->lock);
+	ret = is_taken(ioas, iova, length) ? -EEXIST : map_pieces(ioas, &src, true, &iova, &where);
+	if (!ret)
+		ret = unmap_span(ioas, ioas->id, iova, length);
+	pthread_mutex_unlock(&ioas->lock);
+	return ret;
+}
+
+bool pb_ioas_is_mapped(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&ioas->lock);
+	if (!ioas->scratch_id)
+		ret = pb_ioas_alloc_id(ioas->iommu, &ioas->scratch_id);
+	if (!ret)
+		ret = probe_addresses(ioas, iova, length);
+	pthread_mutex_unlock(&ioas->lock);
+	return !ret;
 }
 
 int pb_mapping_ask(struct pb_mapping *mapping)
@@ -535,7 +633,7 @@ int pb_mapping_ask(struct pb_mapping *mapping)
 	pthread_mutex_lock(&ioas->lock);
 	ret = probe_buffer(ioas, mapping);
 	if (!ret)
-		ret = probe_addresses(ioas, mapping);
+		ret = probe_addresses(ioas, mapping->iova, mapping->length);
 	pthread_mutex_unlock(&ioas->lock);
 	return ret;
 }

@@ -126,6 +126,9 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 	case -EINVAL:
 		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: the kernel does not offer this BAR to peers", bar,
 			       device->bdf);
+	case -EDQUOT:
+		return pb_fail(err, EDQUOT, "cannot export BAR %u of %s: this user has as many buffers, or ranges of buffers, as the parameters "
+			       "max_buffers and max_ranges of the module peerbar allow", bar, device->bdf);
 	}
 	if (fd < 0)
 		return pb_fail_errno(err, -fd, "cannot export BAR %u of %s (VFIO_DEVICE_FEATURE_DMA_BUF)", bar, device->bdf);

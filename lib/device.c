@@ -19,6 +19,7 @@ struct pb_origin *pb_origin_new(const char *bdf)
 	atomic_init(&origin->peerbar, -1);
 	pthread_mutex_init(&origin->lock, NULL);
 	LIST_INIT(&origin->mappings);
+	pb_waitlist_init(&origin->restored);
 	snprintf(origin->bdf, sizeof(origin->bdf), "%s", bdf);
 	return origin;
 }
@@ -35,6 +36,7 @@ void pb_origin_put(struct pb_origin *origin)
 		return;
 	if (atomic_load(&origin->peerbar) >= 0)
 		close(atomic_load(&origin->peerbar));
+	pb_waitlist_destroy(&origin->restored);
 	pthread_mutex_destroy(&origin->lock);
 	free(origin);
 }
@@ -163,21 +165,21 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	device->fd = open(f->cdev, O_RDWR | O_CLOEXEC);
 	if (device->fd < 0) {
 		if (errno == EBUSY)
-			return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use", f->bdf,
-				       f->iommu_group);
+			return pb_fail_in_use(err, f, "");
 		return pb_fail_errno(err, errno, "cannot open %s of %s", f->cdev, f->bdf);
 	}
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
 	if (ret) {
+		/* not one of the processes that are looked for */
+		close(device->fd);
+		device->fd = -1;
 		if (ret == -EBUSY || ret == -EINVAL)
-			ret = pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s", f->bdf,
-				      f->iommu_group, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
+			ret = pb_fail_in_use(err, f, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
 		else if (ret == -EPERM)
 			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not keep its interrupts apart from others'; turn interrupt "
 				      "remapping on, or set iommufd's parameter allow_unsafe_interrupts", f->bdf);
 		else
 			ret = pb_fail_errno(err, -ret, "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)", f->bdf);
-		close(device->fd);
 		return ret;
 	}
 	device->iommufd_id = bind.out_devid;
@@ -454,6 +456,20 @@ static bool write_revokes(const struct pb_device *device, uint64_t offset, const
 	return byte >= 0 && (byte & PCI_AF_CTRL_FLR);
 }
 
+/* whether buffers may be usable after such a write that were not before: decoding on, D0, and whatever revokes and restores */
+static bool write_restores(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
+{
+	int byte;
+
+	byte = written(PCI_COMMAND, offset, data, length);
+	if (byte >= 0)
+		return byte & PCI_COMMAND_MEMORY;
+	byte = device->cap_pm ? written(device->cap_pm + PCI_PM_CTRL, offset, data, length) : -1;
+	if (byte >= 0)
+		return (byte & PCI_PM_CTRL_STATE_MASK) != 3;
+	return write_revokes(device, offset, data, length);
+}
+
 /* with the device's lock held: nobody changes the registers in between, and nobody hears of the revocation late */
 static int write_config(struct pb_device *device, uint64_t offset, const void *data, size_t length, struct pb_error *err)
 {
@@ -462,6 +478,8 @@ static int write_config(struct pb_device *device, uint64_t offset, const void *d
 	ret = write_region(device, VFIO_PCI_CONFIG_REGION_INDEX, offset, data, length, err);
 	if (!ret && write_revokes(device, offset, data, length))
 		pb_origin_revoke(device->origin);
+	if (!ret && write_restores(device, offset, data, length))
+		pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
 	return ret;
 }
 
@@ -567,6 +585,7 @@ int pb_device_reset(struct pb_device *device, struct pb_error *err)
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
 	/* whatever came of it, the kernel revoked first */
 	pb_origin_revoke(device->origin);
+	pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
 	pthread_mutex_unlock(&device->lock);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot reset %s (VFIO_DEVICE_RESET)", device->bdf);

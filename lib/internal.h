@@ -10,6 +10,7 @@
  *	pb_device.lock		read-modify-write of the device's command register, and its reset
  *	pb_origin.lock		who is to be told when the device's buffers are revoked; nothing is called with it held but
  *	pb_ioas.events_lock	the queue of revoked mappings (a leaf)
+ *	pb_waitlist.lock	what was refused and may be possible soon (a leaf)
  *
  * Lifetimes are reference counts: a device holds its context, an address space holds its context, buffers and mappings hold the
  * origin of the device they came from, which is all that is left of a device once it is closed.
@@ -82,11 +83,55 @@ int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err);
  */
 int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t place, void **address);
 
+/* ---- processes that have a device ---- */
+
+/* whether /proc says so of a descriptor's target, of its fdinfo, of a line of maps; pure, for unit tests */
+bool pb_link_is_buffer_of(const char *target, const char *bdf);
+bool pb_fdinfo_is_device(const char *fdinfo, const char *bdf);
+bool pb_map_is_device(const char *line, const char *cdev, const char *bdf);
+/*
+ * "process 1234 (qemu-system-x86), process 99 (vmm) and 2 more": those that have the device open or mapped, with @groups also those that have
+ * its group open. False, and "", if there are none. Those of one process must be neighbours.
+ */
+bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, char *text, size_t size);
+/* fail to open a function with -EBUSY, and name the processes; @otherwise is added if none is known */
+int pb_fail_in_use(struct pb_error *err, const struct pb_pci_function *f, const char *otherwise);
+/* 0, or -EBUSY if a process holds the function, so that taking it from its VFIO driver would wait */
+int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err);
+
 /* ---- /dev/peerbar; -errno, -ENOENT if it is not there ---- */
 
 #define PB_DRIVER "peerbar-vfio-pci"
 
 int pb_ask_info(struct peerbar_info *info);
+
+/* ---- waiting for what was refused (wait.c) ---- */
+
+/* tells, by an eventfd and once, that something may be possible that was refused */
+struct pb_waiter {
+	LIST_ENTRY(pb_waiter) in_list;
+	struct pb_waitlist *list; /* the last it was put into, or NULL; the waiter's owner changes it */
+	bool waiting; /* under the list's lock */
+	const int *notify_fd;
+	uint64_t first, last; /* what it waits for, as addresses */
+};
+
+struct pb_waitlist {
+	pthread_mutex_t lock;
+	LIST_HEAD(, pb_waiter) waiters;
+	_Atomic uint64_t changes; /* changed under @lock */
+};
+
+void pb_waitlist_init(struct pb_waitlist *list);
+void pb_waitlist_destroy(struct pb_waitlist *list);
+/* the count before the attempt that was refused, for pb_wait_begin() after it */
+uint64_t pb_wait_changes(const struct pb_waitlist *list);
+/* wait, unless something has changed since @seen: then tell at once */
+void pb_wait_begin(struct pb_waitlist *list, struct pb_waiter *waiter, uint64_t seen);
+/* harmless if it does not wait */
+void pb_wait_end(struct pb_waiter *waiter);
+/* something became possible at these addresses: tell all that wait for one of them */
+void pb_wait_wake(struct pb_waitlist *list, uint64_t first, uint64_t last);
 
 /* ---- the iommufd context ---- */
 
@@ -141,6 +186,7 @@ struct pb_origin {
 	LIST_HEAD(, pb_mapping) mappings;
 	bool known; /* @kind is; both under @lock */
 	struct pb_buffer_info kind; /* of the first buffer that was exported here: its driver makes them all alike */
+	struct pb_waitlist restored; /* for the device's memory to decode again */
 	char bdf[PB_BDF_LEN];
 };
 
@@ -226,6 +272,7 @@ struct pb_ioas {
 	pthread_mutex_t events_lock;
 	struct pb_mapping_queue revoked;
 	int event_fd;
+	struct pb_waitlist room; /* for addresses that are taken or reserved */
 };
 
 struct pb_mapping {
@@ -255,6 +302,20 @@ void pb_mapping_revoked(struct pb_mapping *mapping);
 int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *listed);
 /* one block that holds the elements, of @size bytes each, and all they point to, which is freed; NULL without memory */
 struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t size);
+
+/*
+ * The first part of @first to @last that the aperture, ascending, does not have: false if it has all of it. *@gap is as large as it
+ * gets, beyond the two as well. Pure, for unit tests.
+ */
+bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap);
+
+/* a watch that hears nothing until pb_watch_only() says of what */
+int pb_watch_open_silent(struct pb_watch **watch, struct pb_error *err);
+/* from now on hear that these buffers were revoked or restored, by their numbers in the list, and nothing else; -errno */
+int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n);
+
+/* the filter of that, for any socket whose datagrams are such messages */
+int pb_filter_events(int fd, const uint64_t *ids, unsigned int n);
 
 /* where to put @length bytes, given the aperture and what is taken; pure, for unit tests. 0, or -ENOSPC */
 int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,

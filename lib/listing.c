@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The generic netlink family "peerbar": which buffers there are, and what happens to them. */
+#include <arpa/inet.h>
+#include <linux/filter.h>
 #include <linux/genetlink.h>
 #include <netlink/attr.h>
 #include <netlink/genl/ctrl.h>
@@ -352,7 +354,70 @@ const char *pb_event_name(enum pb_event_type type)
 	}
 }
 
-int pb_watch_open(struct pb_watch **watch, struct pb_error *err)
+/* how many buffers a filter can have; the kernel takes 4,096 instructions */
+#define MAX_FILTERED 512
+
+int pb_filter_events(int fd, const uint64_t *ids, unsigned int n)
+{
+	/* accept what fits the command and the number, by classic BPF; words are loaded as big-endian ones */
+	const struct sock_filter head[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(struct genlmsghdr, cmd)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PEERBAR_CMD_BUFFER_REVOKED, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PEERBAR_CMD_BUFFER_RESTORED, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_LD | BPF_IMM, NLMSG_HDRLEN + GENL_HDRLEN),
+		BPF_STMT(BPF_LDX | BPF_IMM, PEERBAR_A_ID),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_AD_OFF + SKF_AD_NLATTR),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+	};
+	const unsigned int nr_head = sizeof(head) / sizeof(head[0]);
+	struct sock_filter *code;
+	struct sock_fprog program;
+	unsigned int i, len = nr_head;
+	int ret;
+
+	code = calloc(nr_head + 5 * MAX_FILTERED + 1, sizeof(*code));
+	if (!code)
+		return -ENOMEM;
+	memcpy(code, head, sizeof(head));
+	for (i = 0; n <= MAX_FILTERED && i < n; i++) {
+		uint32_t words[2];
+		const struct sock_filter same[] = {
+			BPF_STMT(BPF_LD | BPF_W | BPF_IND, NLA_HDRLEN),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
+			BPF_STMT(BPF_LD | BPF_W | BPF_IND, NLA_HDRLEN + 4),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+			BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		};
+
+		memcpy(words, &ids[i], sizeof(words));
+		memcpy(code + len, same, sizeof(same));
+		code[len + 1].k = ntohl(words[0]);
+		code[len + 3].k = ntohl(words[1]);
+		len += sizeof(same) / sizeof(same[0]);
+	}
+	/* too many to tell apart are all heard of */
+	code[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, n <= MAX_FILTERED ? 0 : UINT32_MAX);
+	program = (struct sock_fprog){ .len = (unsigned short)len, .filter = code };
+	ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+	/* a long program may be more than the socket may have */
+	if (ret && len > nr_head + 1) {
+		code[nr_head] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+		program.len = (unsigned short)(nr_head + 1);
+		ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+	}
+	free(code);
+	return ret;
+}
+
+int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n)
+{
+	return pb_filter_events(nl_socket_get_fd(watch->sk), ids, n);
+}
+
+static int open_watch(struct pb_watch **watch, bool silent, struct pb_error *err)
 {
 	static const char what[] = "watch buffers";
 	struct pb_watch *new;
@@ -367,6 +432,13 @@ int pb_watch_open(struct pb_watch **watch, struct pb_error *err)
 	/* room for bursts, as far as the system allows; libnl's own is small */
 	nl_socket_set_buffer_size(new->sk, 4 << 20, 0);
 	ret = group = genl_ctrl_resolve_grp(new->sk, PEERBAR_GENL_NAME, PEERBAR_GENL_EVENTS);
+	if (group >= 0 && silent) {
+		ret = pb_watch_only(new, NULL, 0);
+		if (ret) {
+			ret = pb_fail_errno(err, -ret, "cannot %s (SO_ATTACH_FILTER)", what);
+			goto err_socket;
+		}
+	}
 	if (group >= 0)
 		ret = nl_socket_add_membership(new->sk, group);
 	if (ret < 0) {
@@ -382,6 +454,16 @@ err_socket:
 err_free:
 	free(new);
 	return ret;
+}
+
+int pb_watch_open(struct pb_watch **watch, struct pb_error *err)
+{
+	return open_watch(watch, false, err);
+}
+
+int pb_watch_open_silent(struct pb_watch **watch, struct pb_error *err)
+{
+	return open_watch(watch, true, err);
 }
 
 int pb_watch_fd(const struct pb_watch *watch)

@@ -230,12 +230,46 @@ static int release_driver(const char *bdf)
 	return ret == -ENOENT || ret == -ENODEV ? 0 : ret;
 }
 
-int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
+/* by name, or because the module is one of those that use vfio_pci_core */
+static bool is_vfio_driver(const char *driver)
+{
+	char path[SYSFS_PATH], module[PB_NAME_LEN];
+
+	if (strstr(driver, "vfio"))
+		return true;
+	snprintf(path, sizeof(path), PCI_DRIVERS "/%s/module", driver);
+	pb_read_link_name(path, module, sizeof(module));
+	snprintf(path, sizeof(path), "/sys/module/vfio_pci_core/holders/%s", module);
+	return module[0] && !access(path, F_OK);
+}
+
+/* whether the driver lets the function go at once: a VFIO driver would wait for its users, in a system call that nothing ends */
+static int check_unused(const struct pb_pci_function *f, struct pb_error *err)
+{
+	return is_vfio_driver(f->driver) ? pb_check_unused(f, err) : 0;
+}
+
+/*
+ * Give the function to a driver. @override: it takes any device, as VFIO drivers do, because driver_override says so. Otherwise the
+ * kernel compares the device with the list of those that the driver is for, and refuses any other with -ENODEV.
+ */
+static int give_to_driver(const char *bdf, const char *driver, bool override)
+{
+	char path[SYSFS_PATH];
+
+	if (override)
+		return pb_write_file("/sys/bus/pci/drivers_probe", bdf);
+	snprintf(path, sizeof(path), PCI_DRIVERS "/%s/bind", driver);
+	return pb_write_file(path, bdf);
+}
+
+int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, struct pb_error *err)
 {
 	char former[PB_NAME_LEN], override[PB_NAME_LEN];
 	const struct timespec pause = { .tv_nsec = 50000000 };
 	struct pb_pci_function f;
 	char path[SYSFS_PATH];
+	bool any_device, unknown = false;
 	unsigned int tries;
 	int ret;
 
@@ -243,6 +277,9 @@ int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 		driver = "vfio-pci";
 	if (!driver[0] || strlen(driver) >= PB_NAME_LEN || strpbrk(driver, "/\n") || driver[0] == '.')
 		return pb_fail(err, EINVAL, "'%.40s' is no name of a driver; vfio-pci is one", driver);
+	if (flags & ~(unsigned int)PB_BIND_FORCE)
+		return pb_fail(err, EINVAL, "cannot bind %.40s with flags 0x%x: PB_BIND_FORCE, 0x%x, is the only one", bdf ? bdf : "", flags,
+			       PB_BIND_FORCE);
 	ret = pb_pci_get(bdf, &f, err);
 	if (ret)
 		return ret;
@@ -251,10 +288,14 @@ int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 	snprintf(path, sizeof(path), PCI_DRIVERS "/%s", driver);
 	if (access(path, F_OK))
 		return pb_fail(err, ENOENT, "cannot bind %s to %s: no driver of that name is loaded; modprobe loads it", f.bdf, driver);
+	any_device = (flags & PB_BIND_FORCE) || is_vfio_driver(driver);
 
 	get_override(f.bdf, override, sizeof(override));
 	memcpy(former, f.driver, sizeof(former));
-	ret = set_override(f.bdf, driver);
+	ret = check_unused(&f, err);
+	if (ret)
+		return ret;
+	ret = set_override(f.bdf, any_device ? driver : "");
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot write driver_override of %s", f.bdf);
 	ret = release_driver(f.bdf);
@@ -264,8 +305,9 @@ int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 	}
 	/* one that was just plugged is in sysfs before the kernel lets drivers have it */
 	for (tries = 0; tries < 20; tries++) {
-		ret = pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
-		if (!ret)
+		ret = give_to_driver(f.bdf, driver, any_device);
+		unknown = !any_device && ret == -ENODEV;
+		if (!ret || unknown)
 			ret = pb_pci_get(f.bdf, &f, err);
 		if (ret)
 			break;
@@ -280,7 +322,16 @@ int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
 		pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
 	}
 	set_override(f.bdf, override);
+	if (unknown)
+		return pb_fail(err, EPERM, "cannot bind %s to %s: the driver is not for this device, %04x:%04x, or refused it; a driver that runs a "
+			       "device it does not know can crash the kernel, so that takes PB_BIND_FORCE (peerbar bind --force)", f.bdf, driver, f.vendor,
+			       f.device);
 	return pb_fail(err, ENODEV, "cannot bind %s to %s: the driver does not take it; the kernel log may say why", f.bdf, driver);
+}
+
+int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
+{
+	return pb_pci_bind_flags(bdf, driver, 0, err);
 }
 
 int pb_pci_unbind(const char *bdf, struct pb_error *err)
@@ -289,6 +340,9 @@ int pb_pci_unbind(const char *bdf, struct pb_error *err)
 	int ret;
 
 	ret = pb_pci_get(bdf, &f, err);
+	if (ret)
+		return ret;
+	ret = check_unused(&f, err);
 	if (ret)
 		return ret;
 	ret = release_driver(f.bdf);

@@ -156,31 +156,98 @@ static inline int pb_pci_list(struct pb_pci_function **functions, unsigned int *
 }
 
 /**
- * pb_pci_bind() - bind a function to a driver, by driver_override
+ * enum pb_bind_flags - how pb_pci_bind_flags() binds
+ * @PB_BIND_FORCE: make the driver take a device that it is not for
+ */
+enum pb_bind_flags {
+	PB_BIND_FORCE = 1 << 0
+};
+
+/**
+ * pb_pci_bind() - bind a function to a driver
  * @bdf: the function's address
  * @driver: the driver's name; NULL for "vfio-pci"
  * @err: may be NULL
  *
- * The function is taken from the driver that has it. If the new driver does not take it, the former override is put back and
- * the former driver gets it back. Binding to the driver that it is bound to already succeeds and does nothing. If the former
- * driver is a VFIO driver, the call waits for as long as any process, this one included, has the device open. A function that
- * was just plugged is visible before the kernel lets drivers have it, so a driver is given a second to take it.
+ * The function is taken from the driver that has it. VFIO drivers take any device, by driver_override. Other drivers take only
+ * devices that they are for, as the kernel decides: one that runs a device it does not know can crash the kernel. If the new driver
+ * does not take the function, the former override is put back and the former driver gets it back. Binding to the driver that the
+ * function is bound to already succeeds and does nothing. A function that was just plugged is visible before the kernel lets drivers
+ * have it, so a driver is given a second to take it.
+ *
+ * If the former driver is a VFIO driver, the kernel waits for as long as any process, this one included, has the device open or
+ * mapped, and nothing interrupts it. So the function fails with -EBUSY while one has, and @err names it; pb_pci_holders() lists
+ * all. A process that opens the device between this check and the kernel's own is waited for.
  *
  * Return: 0; -EINVAL if @bdf is no PCI address or @driver no name; -ENODEV if no such function is there, or the driver does
- * not take it; -ENOENT if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
+ * not take it; -EPERM if the driver is not for the device, see pb_pci_bind_flags(); -EBUSY if a process has the device open or
+ * mapped; -ENOENT if no driver of that name is loaded; -EACCES without the privilege to write sysfs.
  */
 PB_API int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err);
+
+/**
+ * pb_pci_bind_flags() - as pb_pci_bind(), with flags of &enum pb_bind_flags
+ *
+ * Return: as pb_pci_bind(); -EINVAL too if a flag is unknown.
+ */
+PB_API int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, struct pb_error *err);
 
 /**
  * pb_pci_unbind() - take a function from its driver, forget the override, and let the kernel find it its ordinary driver
  * @bdf: the function's address
  * @err: may be NULL
  *
- * It waits for as long as any process, this one included, has the device open.
+ * Fails with -EBUSY while a process has the device open or mapped, as pb_pci_bind() does.
  *
  * Return: 0, also if it was bound to nothing; otherwise as pb_pci_bind().
  */
 PB_API int pb_pci_unbind(const char *bdf, struct pb_error *err);
+
+/**
+ * enum pb_holder_kind - what a process has of a VFIO device
+ * @PB_HOLDER_DEVICE: a descriptor of the device, by its character device or its group. The device stays in use until it is closed
+ * @PB_HOLDER_MAPPING: a mapping of a region. The device stays in use until it is unmapped
+ * @PB_HOLDER_GROUP: a descriptor of its VFIO group. The character device cannot be bound to an iommufd
+ * @PB_HOLDER_BUFFER: a descriptor of a dma-buf that, by its name, was exported from it. The device can be closed and unbound
+ * @PB_HOLDER_UNKNOWN: not known: the caller may not look at this process
+ */
+enum pb_holder_kind {
+	PB_HOLDER_DEVICE,
+	PB_HOLDER_MAPPING,
+	PB_HOLDER_GROUP,
+	PB_HOLDER_BUFFER,
+	PB_HOLDER_UNKNOWN
+};
+
+/**
+ * struct pb_holder - a process that has something of a VFIO device
+ * @pid: the process
+ * @fd: the descriptor's number there; -1 for a mapping, and if it is not known
+ * @kind: what it has
+ * @command: the process's name, as /proc/PID/comm shows it, any bytes
+ */
+struct pb_holder {
+	int pid;
+	int fd;
+	enum pb_holder_kind kind;
+	char command[PB_NAME_LEN];
+};
+
+/**
+ * pb_pci_holders() - which processes have a function's VFIO device open or mapped, its group open, or a dma-buf of it
+ * @bdf: the function's address
+ * @holders: receives an array, one element for each descriptor and one for all mappings of a process, those of a process side by side;
+ *	to be freed with free(). NULL if there are none
+ * @nr_holders: receives how many elements it has
+ * @err: may be NULL
+ *
+ * It looks at /proc/PID/fd and /proc/PID/maps of all processes in this PID namespace. To look at another user's process takes
+ * CAP_SYS_PTRACE. Descriptors that wait in a socket or that only io_uring has are not found; pb_pci_bind() and pb_pci_unbind()
+ * notice these by trying to open the device.
+ *
+ * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there; -ENOENT if /proc is not mounted.
+ */
+PB_API int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr_holders, struct pb_error *err);
 
 /* ---- the iommufd context ------------------------------------------------------------------------------------------------- */
 
@@ -246,7 +313,7 @@ struct pb_region {
  *
  * Return: 0; -EINVAL if @bdf is no PCI address; -ENODEV if no such function is there; -ENXIO if it is bound to no VFIO
  * driver, or the kernel has no VFIO character devices; -EBUSY if it, or another function of its IOMMU group, is in use, by
- * this process too; -EPERM if the machine does not remap interrupts; -EACCES if the character device may not be opened, or
+ * this process too, and then @err names the process; -EPERM if the machine does not remap interrupts; -EACCES if the character device may not be opened, or
  * needs a VF token.
  */
 PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err);
@@ -1130,7 +1197,8 @@ PB_API void pb_watch_close(struct pb_watch *watch);
  * long as the guest means it to be there. The VMM says what its guest did, when it traps the access; the rest follows:
  *
  * - A page is mapped if and only if exactly one BAR claims it, that BAR's device decodes (decoding on, D0, not in a reset), the page
- *   is not trapped, and the kernel takes it. A page that two BARs claim reaches neither, until one of them moves on.
+ *   is not trapped, and the kernel takes it. Pages that cannot be mapped, because the IOMMU reserves their addresses or the VMM has
+ *   mapped something there, do not keep the others of the BAR out. A page that two BARs claim reaches neither, until one of them moves on.
  * - What is wrong is unmapped before anything new is mapped, in all address spaces. So no moment is there in which a DMA reaches
  *   a page that the guest did not put there; at worst it faults.
  * - Nothing that the kernel refuses makes a call fail: the pages stay out, with the reason, which is reported once and can be
@@ -1336,7 +1404,8 @@ PB_API int pb_guest_reset_done(struct pb_guest_device *device, struct pb_error *
 
 /**
  * enum pb_guest_sync_flags - how much is done anew
- * @PB_GUEST_RETRY: also what the kernel refused for a reason that seldom goes away, as a BAR that cannot be exported
+ * @PB_GUEST_RETRY: also what the kernel refused for a reason that seldom goes away, as a BAR that cannot be exported; with another
+ *	buffer, if the BAR is not mapped anywhere
  * @PB_GUEST_REMAKE: all mappings, also those that look right: for a VMM whose devices may have been revoked behind its back
  */
 enum pb_guest_sync_flags {
@@ -1350,7 +1419,8 @@ enum pb_guest_sync_flags {
  * @flags: of &enum pb_guest_sync_flags
  * @err: may be NULL
  *
- * To be called when pb_guest_fd() polls readable, and whenever the VMM freed addresses that a BAR may be waiting for.
+ * To be called when pb_guest_fd() polls readable, and whenever the VMM freed addresses without the library that a BAR may be waiting
+ * for.
  *
  * Return: 0, also if ranges are refused, see pb_guest_nr_refused(); -EINVAL if @flags are unknown.
  */
@@ -1376,9 +1446,14 @@ PB_API int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct
 /**
  * pb_guest_fd() - a descriptor that polls readable while there is something to do: call pb_guest_sync(), then pb_guest_next_report()
  *
- * That is when a mapping was revoked that should not have been, or a report waits. Revocations that this process causes by the library
- * are told at once; those that others cause, or that are caused by the device's descriptor, only by peerbar-vfio-pci and where netlink
- * events can be had, which shows when pb_guest_create() is called. It stays the guest's, and is not to be read from.
+ * That is when a mapping was revoked that should not have been, when something that was refused may be possible now, or when a report
+ * waits. What this process does by the library (to the device, or to mappings of the address space) is told at once; what others do, or
+ * what is done by the device's descriptor, only by peerbar-vfio-pci and where netlink events can be had, which shows when
+ * pb_guest_create() is called. What happens to buffers of other processes, or of this one that are not the guest's, makes it
+ * readable never, nor does what the guest does and the VMM tells of in the right order.
+ *
+ * After pb_guest_sync() and pb_guest_next_report() until there is none, it is not readable until something else happens, and becomes so
+ * anew for each thing: it can be polled edge-triggered (EPOLLET) as well. It stays the guest's, and is not to be read from.
  */
 PB_API int pb_guest_fd(const struct pb_guest *guest);
 
@@ -1415,7 +1490,8 @@ PB_API const char *pb_guest_state_name(enum pb_guest_state state);
  * @ioas: the address space; NULL if @state is PB_GUEST_OFF or PB_GUEST_UNPLACED, which is so in all of them
  * @iova: where in the address space
  * @state: what has become of it
- * @why: of PB_GUEST_REFUSED, the reason; in a report with PB_GUEST_MAPPED, what it was before; otherwise its code is 0
+ * @why: of PB_GUEST_REFUSED, the reason; in a report with PB_GUEST_MAPPED, ESTALE if it had lost its mapping without a word; otherwise
+ *	its code is 0, and its text empty
  */
 struct pb_guest_range {
 	struct pb_guest_device *device;

@@ -136,8 +136,11 @@ int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum p
 static int revoke_fd(struct pb_device *device, int fd)
 {
 	struct peerbar_vfio_revoke payload = { .dmabuf_fd = fd };
+	int ret;
 
-	return feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &payload, sizeof(payload));
+	ret = feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &payload, sizeof(payload));
+	/* it was revoked for good before, and importers are done */
+	return ret == -EBADFD ? 0 : ret;
 }
 
 /*

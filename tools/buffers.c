@@ -280,24 +280,45 @@ static int set_variable(const char *name, bool hex, uint64_t number)
 	return STATUS_OK;
 }
 
-static int run_with_buffer(char *const command[], struct pb_buffer *buffer)
+/* a buffer that SIGUSR1 revokes */
+struct revocable {
+	struct pb_device *device;
+	struct pb_buffer *buffer;
+};
+
+/* standard output is the command's; whether it works or not, the command goes on */
+static void revoke_under_command(void *arg)
 {
+	struct revocable *r = arg;
+	struct pb_error err;
+
+	if (pb_buffer_revoke(r->device, r->buffer, &err))
+		fprintf(stderr, "peerbar: %s\n", err.text);
+	else
+		fputs("peerbar: revoked\n", stderr);
+}
+
+/* @device is the buffer's, NULL if another process exported it: then SIGUSR1 is the command's */
+static int run_with_buffer(char *const command[], struct pb_device *device, struct pb_buffer *buffer)
+{
+	struct revocable r = { device, buffer };
 	int fd = pb_buffer_fd(buffer);
 	int status;
 
 	/* decimal, as shells want it: <&$PEERBAR_FD */
 	status = set_variable("PEERBAR_FD", false, (uint64_t)fd);
-	return status ? status : run_command(command, fd);
+	return status ? status : run_command(command, fd, device ? revoke_under_command : NULL, &r);
 }
 
 /* ---- export ---- */
 
-/* until a signal ends it; another one revokes the buffer, and whether that works or not, it is kept */
+/* until a signal ends it, or nobody reads what is printed; SIGUSR1 revokes the buffer, and whether that works or not, it is kept */
 static int hold(struct pb_device *device, struct pb_buffer *buffer)
 {
 	struct pb_error err;
+	char text[32];
 
-	while (wait_for_signal(SIGUSR1, -1) == SIGUSR1) {
+	while (wait_while_read(SIGUSR1, -1) == SIGUSR1) {
 		if (pb_buffer_revoke(device, buffer, &err)) {
 			report(&err);
 			flush_output();
@@ -306,10 +327,11 @@ static int hold(struct pb_device *device, struct pb_buffer *buffer)
 		if (json_output) {
 			struct json_object *object = json_new(false);
 
+			json_put_string(object, "time", time_text(text));
 			json_put_string(object, "event", "revoked");
 			print_result(object);
 		} else {
-			puts("revoked");
+			printf("%s  revoked\n", time_text(text));
 		}
 		if (flush_output())
 			return STATUS_FAILED;
@@ -339,7 +361,7 @@ int cmd_export(const struct args *args)
 	if (status)
 		goto out;
 	if (args->command) {
-		status = run_with_buffer(args->command, buffer);
+		status = run_with_buffer(args->command, device, buffer);
 		goto out;
 	}
 	fd = pb_buffer_fd(buffer);
@@ -426,28 +448,31 @@ static void print_mapping(const struct pb_mapping *mapping, const struct pb_ioas
 static int print_event(const char *what, const struct pb_mapping *mapping)
 {
 	ull iova = pb_mapping_iova(mapping), length = pb_mapping_length(mapping);
+	char text[32];
 
+	time_text(text);
 	if (json_output) {
 		struct json_object *object = json_new(false);
 
+		json_put_string(object, "time", text);
 		json_put_string(object, "event", what);
 		json_put_number(object, "iova", iova);
 		json_put_number(object, "length", length);
 		print_result(object);
 	} else {
-		printf("%s 0x%llx, 0x%llx bytes\n", what, iova, length);
+		printf("%s  %s 0x%llx, 0x%llx bytes\n", text, what, iova, length);
 	}
 	return flush_output();
 }
 
-/* until a signal ends it: tell when the mapping is revoked, and restore it as soon as that is possible */
+/* until a signal ends it, or nobody reads what is printed: tell when the mapping is revoked, and restore it as soon as that is possible */
 static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 {
 	bool told = false;
 	struct pb_error err;
 	int ret, status;
 
-	while (!wait_for_signal(0, 1)) {
+	while (!wait_while_read(0, 1)) {
 		if (pb_ioas_check(ioas, NULL, &err))
 			return report(&err);
 		/* there is but one mapping, and its state is asked for below */
@@ -497,7 +522,7 @@ static int attach(struct opened *s, const struct args *args, struct pb_ioas *ioa
 
 int cmd_map(const struct args *args)
 {
-	struct pb_device **into = NULL, *device;
+	struct pb_device **into = NULL, *device = NULL;
 	struct pb_mapping *mapping = NULL;
 	struct pb_buffer *buffer = NULL;
 	struct pb_ioas *ioas = NULL;
@@ -547,7 +572,7 @@ int cmd_map(const struct args *args)
 		if (!status)
 			status = set_variable("PEERBAR_LENGTH", true, pb_mapping_length(mapping));
 		if (!status)
-			status = run_with_buffer(args->command, buffer);
+			status = run_with_buffer(args->command, device, buffer);
 		goto out;
 	}
 	if (args->hold)
@@ -646,8 +671,11 @@ int cmd_run(const struct args *args)
 	void *window;
 	int status;
 
-	if (!args->bar == !args->fd)
+	if (!args->bar && !args->fd)
 		return misuse("'run' takes a BAR, --bar BDF:BAR, or a dma-buf, --fd FD or PID:FD: one of them is needed");
+	if (args->bar && args->fd)
+		return misuse("'run' takes a BAR, --bar BDF:BAR, or a dma-buf, --fd FD or PID:FD, and both were given ('%.40s' and '%.40s')",
+			      args->bar, args->fd);
 	if (args->nr_operands)
 		return misuse("'run' takes no operand '%.40s'; the command to run comes after '--'", args->operands[0]);
 	if (!args->command)
@@ -685,7 +713,7 @@ int cmd_run(const struct args *args)
 	if (!status)
 		status = set_variable("PEERBAR_LENGTH", true, length);
 	if (!status)
-		status = run_with_buffer(args->command, buffer);
+		status = run_with_buffer(args->command, device, buffer);
 	pb_buffer_close(buffer);
 	close_all(&s);
 	free(x.ranges);

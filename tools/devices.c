@@ -146,9 +146,71 @@ int cmd_devices(const struct args *args)
 	return STATUS_OK;
 }
 
+static int change_driver(const char *bdf, const char *driver, bool force, struct pb_error *err)
+{
+	int ret;
+
+	if (!driver)
+		return pb_pci_unbind(bdf, err);
+	ret = pb_pci_bind(bdf, driver, err);
+	if (ret != -EPERM || !force)
+		return ret;
+	fprintf(stderr, "peerbar: warning: %.40s is not for %s, and is made to take it all the same: it may crash the kernel\n", driver, bdf);
+	return pb_pci_bind_flags(bdf, driver, PB_BIND_FORCE, err);
+}
+
+/*
+ * Ask again until no process has the device open. What the kernel itself would wait in cannot be interrupted; this can, and tells each
+ * time who is waited for, or every ten seconds.
+ */
+static int change_unused(const char *bdf, const char *driver, bool force, struct pb_error *err)
+{
+	struct pb_error told = { 0 };
+	unsigned int seconds;
+	int ret, sig = 0;
+
+	block_signals(0);
+	for (seconds = 0;; seconds++) {
+		ret = change_driver(bdf, driver, force, err);
+		if (ret != -EBUSY)
+			return ret;
+		make_printable(err->text);
+		if (strcmp(told.text, err->text))
+			fprintf(stderr, "peerbar: waiting: %s\n", err->text);
+		else if (seconds % 10 == 0)
+			fprintf(stderr, "peerbar: waiting for %u s\n", seconds);
+		told = *err;
+		sig = wait_for_signal(0, 1);
+		if (sig)
+			break;
+	}
+	err->code = EINTR;
+	snprintf(err->text, sizeof(err->text), "waiting for %s was ended by signal %d (%s); its driver is the one that it had", bdf, sig,
+		 strsignal(sig));
+	return -EINTR;
+}
+
+/* before a function is taken from our driver, take its memory from those who have it; an exit status */
+static int revoke_first(const struct pb_pci_function *f)
+{
+	unsigned int revoked, left;
+	int status;
+
+	if (!f->cdev[0])
+		return STATUS_OK;
+	status = revoke_function(f->bdf, &revoked, &left);
+	if (!status && left)
+		status = stop_function(f->bdf);
+	if (!status)
+		fprintf(stderr, "peerbar: %u buffers of %s were revoked for good%s\n", revoked, f->bdf,
+			left ? ", and the others by turning its memory decoding off" : "");
+	return status;
+}
+
 /* change the driver of each function, and say which it has then; @driver is NULL to unbind */
 static int change_drivers(const struct args *args, const char *driver)
 {
+	int (*change)(const char *bdf, const char *driver, bool force, struct pb_error *err) = args->wait ? change_unused : change_driver;
 	struct pb_pci_function *list;
 	bool tried_module = false;
 	struct pb_error err;
@@ -157,25 +219,31 @@ static int change_drivers(const struct args *args, const char *driver)
 
 	if (!args->nr_operands)
 		return misuse("'%s' needs a PCI function; BDF is one, as 0000:01:00.0", driver ? "bind" : "unbind");
+	if (driver && !driver[0])
+		return misuse("cannot take --driver '': it names no driver; vfio-pci is one");
 	status = find_functions(args, &list, &n);
 	if (status)
 		return status;
 	for (i = 0; i < n; i++) {
-		const char *bdf = args->operands[i];
+		const char *bdf = list[i].bdf;
 
-		if (driver)
-			ret = pb_pci_bind(bdf, driver, &err);
-		else
-			ret = pb_pci_unbind(bdf, &err);
+		if (args->revoke && (!driver || strcmp(list[i].driver, driver))) {
+			status = revoke_first(&list[i]);
+			if (status)
+				break;
+		}
+		ret = change(bdf, driver, args->force, &err);
 		if (ret == -ENOENT && driver && !tried_module) {
 			tried_module = true;
 			if (load_module(driver))
-				ret = pb_pci_bind(bdf, driver, &err);
+				ret = change(bdf, driver, args->force, &err);
 		}
 		if (!ret)
-			ret = pb_pci_get(bdf, &list[i], &err);
+			ret = pb_pci_get(args->operands[i], &list[i], &err);
 		if (ret) {
-			status = report(&err);
+			report(&err);
+			/* the functions are there, so it is the driver's name */
+			status = ret == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 			break;
 		}
 		if (json_output)

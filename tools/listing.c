@@ -123,20 +123,22 @@ static int print_event(struct pb_event *event)
 {
 	const char *what = pb_event_name(event->type);
 	struct pb_listed *b = &event->buffer;
-	char text[32];
+	char text[32], now[32];
 
+	time_text(now);
 	make_listed_printable(b);
 	if (json_output) {
 		struct json_object *object = json_new(false);
 
+		json_put_string(object, "time", now);
 		json_put_string(object, "event", what);
 		if (event->type != PB_EVENT_LOST)
 			put_listed(object, b);
 		print_result(object);
 	} else if (event->type == PB_EVENT_LOST) {
-		printf("%s\n", what);
+		printf("%s  %s\n", now, what);
 	} else {
-		printf("%-8s  %4llu  %s  %s  %s  %s\n", what, (ull)b->id, or_dash(b->name), human_size(b->size, text),
+		printf("%s  %-8s  %4llu  %s  %s  %s  %s\n", now, what, (ull)b->id, or_dash(b->name), human_size(b->size, text),
 		       pb_model_name(b->model), pb_buffer_state_name(b->state));
 	}
 	return flush_output();
@@ -184,7 +186,9 @@ static int print_events(struct pb_watch *watch, bool limited, uint64_t *left)
 
 static int watch_until(struct pb_watch *watch, int signals, const struct args *args)
 {
-	struct pollfd p[] = { { .fd = pb_watch_fd(watch), .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+	struct pollfd p[] = {
+		{ .fd = pb_watch_fd(watch), .events = POLLIN }, { .fd = signals, .events = POLLIN }, { .fd = reader_fd() },
+	};
 	uint64_t end = now_ms() + args->timeout * 1000, left = args->count;
 	int n, status;
 
@@ -193,11 +197,12 @@ static int watch_until(struct pb_watch *watch, int signals, const struct args *a
 		if (status || (args->has_count && !left))
 			return status;
 		do {
-			n = poll(p, 2, left_ms(args->has_timeout, end));
+			n = poll(p, 3, left_ms(args->has_timeout, end));
 		} while (n < 0 && errno == EINTR);
 		if (n < 0)
 			return fail(errno, "cannot wait for events: %s", strerror(errno));
-		if (p[1].revents)
+		/* a signal, or nobody reads what is printed */
+		if (p[1].revents || (p[2].revents & (POLLERR | POLLHUP)))
 			return STATUS_OK;
 		if (p[0].revents || !args->has_timeout || now_ms() < end)
 			continue;

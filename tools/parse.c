@@ -30,6 +30,9 @@ static unsigned int suffix_shift(char c)
 	case 'G':
 	case 'g':
 		return 30;
+	case 'T':
+	case 't':
+		return 40;
 	default:
 		return 0;
 	}
@@ -68,7 +71,7 @@ static int parse_span(const char *text, size_t len, uint64_t *value, char *why, 
 			reason = "something follows the number";
 	}
 	if (reason) {
-		snprintf(why, n, "'%.*s' is no number: %s; one is decimal, or hexadecimal after 0x, and may end in K, M or G",
+		snprintf(why, n, "'%.*s' is no number: %s; one is decimal, or hexadecimal after 0x, and may end in K, M, G or T",
 			 shown, text, reason);
 		return -EINVAL;
 	}

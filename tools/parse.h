@@ -12,7 +12,7 @@
 
 #include "peerbar.h"
 
-/* decimal, or hexadecimal after 0x, then optionally K, M or G (2^10, 2^20, 2^30; lower case too); no sign, no blanks */
+/* decimal, or hexadecimal after 0x, then optionally K, M, G or T (2^10, 2^20, 2^30, 2^40; lower case too); no sign, no blanks */
 int pbt_parse_number(const char *text, uint64_t *value, char *why, size_t n);
 
 /* names or numbers, separated by commas, as "wc,nc"; at most @room of them; *@count is how many */

@@ -23,6 +23,9 @@ enum option_value {
 	OPT_COUNT,
 	OPT_TIMEOUT,
 	OPT_BAR,
+	OPT_FORCE,
+	OPT_WAIT,
+	OPT_REVOKE,
 	/* those from here on belong to no command in particular */
 	OPT_JSON,
 	OPT_HELP,
@@ -45,6 +48,9 @@ static const struct option options[] = {
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "bar", required_argument, NULL, OPT_BAR },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "wait", no_argument, NULL, OPT_WAIT },
+	{ "revoke", no_argument, NULL, OPT_REVOKE },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -63,18 +69,39 @@ static const struct command {
 	  "\n"
 	  "List the PCI functions that have memory BARs, or the functions BDF, with driver,\n"
 	  "VFIO character device, IOMMU group and BARs.\n" },
-	{ "bind", cmd_bind, BIT(OPT_DRIVER), false,
-	  "Usage: peerbar [--json] bind BDF... [--driver NAME]\n"
+	{ "bind", cmd_bind, BIT(OPT_DRIVER) | BIT(OPT_FORCE) | BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
+	  "Usage: peerbar [--json] bind BDF... [--driver NAME] [--force] [--revoke] [--wait]\n"
 	  "\n"
-	  "Take PCI functions from their drivers and bind them to another one.\n"
+	  "Take PCI functions from their drivers and bind them to another one. A function that a\n"
+	  "process has open by a VFIO driver is refused, and the process named.\n"
 	  "\n"
 	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if need be.\n"
 	  "                 With peerbar-vfio-pci, buffers can be mapped by processes, and\n"
-	  "                 revoked for good\n" },
-	{ "unbind", cmd_unbind, 0, false,
-	  "Usage: peerbar [--json] unbind BDF...\n"
+	  "                 revoked for good\n"
+	  "  --force        bind to a driver that is not for the device, which can crash the\n"
+	  "                 kernel; VFIO's drivers are for any\n"
+	  "  --revoke       as for 'unbind'\n"
+	  "  --wait         as for 'unbind'\n" },
+	{ "unbind", cmd_unbind, BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
+	  "Usage: peerbar [--json] unbind BDF... [--revoke] [--wait]\n"
 	  "\n"
-	  "Take PCI functions from their drivers and let the kernel find their ordinary ones.\n" },
+	  "Take PCI functions from their drivers and let the kernel find their ordinary ones. A\n"
+	  "function that a process has open by a VFIO driver is refused, and the process named.\n"
+	  "\n"
+	  "  --revoke  first revoke all buffers of the device for good, as 'revoke' does\n"
+	  "  --wait    wait until no process has the device open; SIGINT or SIGTERM ends that\n" },
+	{ "revoke", cmd_revoke, 0, false,
+	  "Usage: peerbar [--json] revoke FD|PID:FD|BDF...\n"
+	  "\n"
+	  "Revoke dma-bufs for good, or all those of a device BDF, which is bound to\n"
+	  "peerbar-vfio-pci. It takes the right to trace the process that has the device open.\n" },
+	{ "reset", cmd_reset, BIT(OPT_FORCE), false,
+	  "Usage: peerbar [--json] reset BDF... [--force]\n"
+	  "\n"
+	  "Reset PCI functions that are bound to a VFIO driver. Their buffers are revoked, and come\n"
+	  "back with memory decoding.\n"
+	  "\n"
+	  "  --force  also a function that another process has open, through its descriptor\n" },
 	{ "export", cmd_export, BIT(OPT_HOLD) | BIT(OPT_MEMATTR), true,
 	  "Usage: peerbar [--json] export BDF BAR [OFFSET:LENGTH...] [--memattr LIST]\n"
 	  "                               [--hold | -- CMD...]\n"
@@ -86,7 +113,7 @@ static const struct command {
 	  "                  is supported, as in wc,nc. Needs peerbar-vfio-pci\n"
 	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
 	  "                  SIGUSR1 revokes it for good, which needs peerbar-vfio-pci\n"
-	  "  -- CMD          run CMD with the dma-buf in descriptor $PEERBAR_FD\n" },
+	  "  -- CMD          run CMD with the dma-buf in descriptor $PEERBAR_FD; SIGUSR1 as above\n" },
 	{ "query", cmd_query, 0, false,
 	  "Usage: peerbar [--json] query FD|PID:FD...\n"
 	  "\n"
@@ -156,6 +183,7 @@ static const char general_help[] =
 	"  devices [BDF...]              list PCI functions with memory BARs\n"
 	"  bind BDF...                   bind functions to vfio-pci\n"
 	"  unbind BDF...                 give functions back to their ordinary drivers\n"
+	"  reset BDF...                  reset functions\n"
 	"  export BDF BAR [RANGE...]     export ranges of a BAR as a dma-buf\n"
 	"  query FD|PID:FD...            describe dma-bufs\n"
 	"  map BDF BAR [RANGE...] --into BDF...\n"
@@ -163,16 +191,18 @@ static const char general_help[] =
 	"  run --bar BDF:BAR -- CMD...   run CMD with what it registers for RDMA in a BAR\n"
 	"  peek FD|PID:FD OFFSET LENGTH  print bytes of a dma-buf\n"
 	"  poke FD|PID:FD OFFSET BYTES   write bytes into a dma-buf\n"
+	"  revoke FD|PID:FD|BDF...       take dma-bufs back for good, or all of a device\n"
 	"  list                          list buffers of peerbar's kernel modules\n"
 	"  watch                         tell what happens to them\n"
 	"  capabilities                  tell what this system can do, and what it lacks\n"
+	"  help [COMMAND]                print this help, or that of a command\n"
 	"\n"
-	"  --json     print results and errors as JSON\n"
-	"  --help     print this help, or that of a command\n"
-	"  --version  print the version\n"
+	"  --json         print results and errors as JSON\n"
+	"  -h, --help     print this help, or that of a command\n"
+	"  -V, --version  print the version\n"
 	"\n"
 	"BDF is 0000:01:00.0 or 01:00.0, RANGE is OFFSET:LENGTH. Numbers are decimal or, after\n"
-	"0x, hexadecimal, and may end in K, M or G. See peerbar(1).\n";
+	"0x, hexadecimal, and may end in K, M, G or T. See peerbar(1).\n";
 
 /* of parse(), and no exit statuses */
 #define HELP_WANTED 1000
@@ -261,6 +291,15 @@ static int take_option(struct args *args, int option)
 	case OPT_TIMEOUT:
 		args->has_timeout = true;
 		return option_number(option, &args->timeout);
+	case OPT_FORCE:
+		args->force = true;
+		return STATUS_OK;
+	case OPT_WAIT:
+		args->wait = true;
+		return STATUS_OK;
+	case OPT_REVOKE:
+		args->revoke = true;
+		return STATUS_OK;
 	case OPT_JSON:
 		json_output = true;
 		return STATUS_OK;
@@ -279,7 +318,7 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 	*command = NULL;
 	opterr = 0;
 	/* '-': operands come in their places too, as the argument of option 1, and POSIXLY_CORRECT makes no difference */
-	while ((option = getopt_long(argc, argv, "-:", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "-:hV", options, NULL)) != -1) {
 		if (option == ':')
 			return misuse("the option '%.40s' needs an argument", argv[optind - 1]);
 		if (option == '?' && optopt >= OPT_DRIVER)
@@ -289,13 +328,17 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 		if (option == '?')
 			return misuse("there is no option '%.40s', or it is short for several; 'peerbar --help' tells the "
 				      "options", argv[optind - 1]);
-		help = help || option == OPT_HELP;
-		version = version || option == OPT_VERSION;
-		if (option != 1) {
+		if (option == 'h' || option == OPT_HELP) {
+			help = true;
+		} else if (option == 'V' || option == OPT_VERSION) {
+			version = true;
+		} else if (option != 1) {
 			given |= BIT(option);
 			status = take_option(args, option);
 			if (status)
 				return status;
+		} else if (!*command && !strcmp(optarg, "help")) {
+			help = true;
 		} else if (*command) {
 			args->operands[args->nr_operands++] = optarg;
 		} else {

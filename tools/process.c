@@ -2,9 +2,12 @@
 /* Signals, and other processes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -49,6 +52,38 @@ int wait_for_signal(int also, int seconds)
 	return sig > 0 ? sig : 0;
 }
 
+int reader_fd(void)
+{
+	struct stat st;
+
+	/* of a terminal that hangs up, SIGHUP tells */
+	return !fstat(STDOUT_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) ? STDOUT_FILENO : -1;
+}
+
+int wait_while_read(int also, int seconds)
+{
+	struct pollfd p[] = { { .fd = reader_fd() }, { .events = POLLIN } };
+	struct signalfd_siginfo info;
+	sigset_t set;
+	int n, sig = 0;
+
+	end_signals(&set);
+	if (also)
+		sigaddset(&set, also);
+	p[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (p[1].fd < 0)
+		return wait_for_signal(also, seconds);
+	do {
+		n = poll(p, 2, seconds < 0 ? -1 : seconds * 1000);
+	} while (n < 0 && errno == EINTR && seconds < 0);
+	if (n > 0 && (p[1].revents & POLLIN) && read(p[1].fd, &info, sizeof(info)) == sizeof(info))
+		sig = (int)info.ssi_signo;
+	else if (n > 0 && (p[0].revents & (POLLERR | POLLHUP)))
+		sig = READER_GONE;
+	close(p[1].fd);
+	return sig;
+}
+
 /* ---- running programs ---- */
 
 /* @fd, unless negative, is inherited; @quiet sends stdout where stderr goes; an errno */
@@ -86,17 +121,25 @@ static int exit_status(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int run_command(char *const command[], int fd)
+/* whatever would end us, and leave the command without the buffer: all but faults of our own, and job control */
+static void command_signals(sigset_t *set)
+{
+	static const int others[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
+	size_t i;
+
+	sigfillset(set);
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		sigdelset(set, others[i]);
+}
+
+int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void *arg)
 {
 	sigset_t set, before;
 	int status, code;
 	siginfo_t info;
 	pid_t pid, ret;
 
-	end_signals(&set);
-	sigaddset(&set, SIGQUIT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
+	command_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &before);
 	code = spawn(&pid, command, fd, false, &before);
 	if (code) {
@@ -107,8 +150,15 @@ int run_command(char *const command[], int fd)
 	while (!(ret = waitpid(pid, &status, WNOHANG))) {
 		int sig = sigwaitinfo(&set, &info);
 
-		/* what the terminal sends, the command gets too; what a process sent to us only, it gets from us */
-		if (sig > 0 && sig != SIGCHLD && info.si_code <= 0)
+		if (sig <= 0 || sig == SIGCHLD)
+			continue;
+		if (sig == SIGUSR1 && on_usr1)
+			on_usr1(arg);
+		/*
+		 * What the terminal sends, the command gets too. What a process sent to us only, the command gets from us; but not a
+		 * SIGPIPE for what we wrote.
+		 */
+		else if (info.si_code <= 0 && info.si_pid != getpid())
 			kill(pid, sig);
 	}
 	code = errno;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tool.h"
 
@@ -131,11 +132,11 @@ void json_append(struct json_object *array, struct json_object *value)
 
 const char *human_size(uint64_t size, char text[32])
 {
-	static const char units[] = "GMK";
+	static const char units[] = "TGMK";
 	int i;
 
 	for (i = 0; units[i]; i++) {
-		unsigned int shift = 30 - 10 * i;
+		unsigned int shift = 40 - 10 * i;
 
 		if (size >> shift && !(size & ((1ULL << shift) - 1))) {
 			snprintf(text, 32, "%llu%c", (unsigned long long)(size >> shift), units[i]);
@@ -153,6 +154,19 @@ const char *memattr_text(enum pb_memattr memattr, char text[32])
 	if (strcmp(name, "OTHER"))
 		return name;
 	snprintf(text, 32, "0x%08x", (unsigned int)memattr);
+	return text;
+}
+
+const char *time_text(char text[32])
+{
+	struct timespec now;
+	struct tm tm;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	n = strftime(text, 20, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + n, 32 - n, ".%06uZ", (unsigned int)(now.tv_nsec / 1000) % 1000000);
 	return text;
 }
 

@@ -40,6 +40,9 @@ struct args {
 	bool has_count;
 	bool has_timeout;
 	bool hold;
+	bool force;
+	bool wait;
+	bool revoke;
 };
 
 /* ---- the commands; each returns an exit status ---- */
@@ -47,6 +50,8 @@ struct args {
 int cmd_devices(const struct args *args);
 int cmd_bind(const struct args *args);
 int cmd_unbind(const struct args *args);
+int cmd_revoke(const struct args *args);
+int cmd_reset(const struct args *args);
 int cmd_export(const struct args *args);
 int cmd_query(const struct args *args);
 int cmd_map(const struct args *args);
@@ -59,6 +64,14 @@ int cmd_capabilities(const struct args *args);
 
 /* buffers.c: the buffer of @text, which is FD, a descriptor of ours, or PID:FD, another process's; an exit status */
 int take_buffer(const char *text, struct pb_buffer **buffer);
+
+/*
+ * holders.c: revoke all buffers of a function for good, through the descriptors of the processes that have them; an exit status.
+ * *@revoked is how many, and *@left is how many have no descriptor in any process.
+ */
+int revoke_function(const char *bdf, unsigned int *revoked, unsigned int *left);
+/* turn memory decoding of the function off, which revokes all buffers until its user turns it on */
+int stop_function(const char *bdf);
 
 /* ---- report.c: results and errors, as text or JSON ---- */
 
@@ -90,6 +103,8 @@ void print_result(struct json_object *result);
 const char *human_size(uint64_t size, char text[32]);
 /* "WC"; a number for what has no name */
 const char *memattr_text(enum pb_memattr memattr, char text[32]);
+/* the time in UTC, "2026-11-28T12:34:56.123456Z" */
+const char *time_text(char text[32]);
 /* the larger of @at_least and the length of @text, for the columns of tables */
 int width(int at_least, const char *text);
 const char *or_dash(const char *text);
@@ -104,8 +119,16 @@ void end_signals(sigset_t *set);
 void block_signals(int also);
 /* wait for one of them, at most @seconds unless that is negative; 0 if none came */
 int wait_for_signal(int also, int seconds);
-/* run @command with the descriptor @fd inherited; its exit status, or 128 and its signal's number */
-int run_command(char *const command[], int fd);
+/* the same, and READER_GONE as soon as nobody can read from stdout any more, which is a pipe or a socket then */
+#define READER_GONE (-1)
+int wait_while_read(int also, int seconds);
+/* for poll(): stdout if it is a pipe or a socket, otherwise -1; POLLERR and POLLHUP tell that nobody reads from it any more */
+int reader_fd(void);
+/*
+ * Run @command with the descriptor @fd inherited; its exit status, or 128 and its signal's number. Signals that are sent to us meanwhile are passed on
+ * to it, but for SIGUSR1 if there is @on_usr1, which is called with @arg.
+ */
+int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void *arg);
 /* true if modprobe loaded the module @name */
 bool load_module(const char *name);
 /* a copy of descriptor @fd of the process @pid; -1 after a report */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# ./lab bench: vm/bench measures in the machine, bench-report computes, and gnuplot draws. What it takes beside the root is fetched
+# ./lab bench: vm/bench measures in the machine, bench/report.py computes, and gnuplot draws. What it takes beside the root is fetched
 # once, and laid over it: gnuplot is run here, perf in the machine.
 #
 #	bench-KEY/fs		what is laid over
@@ -74,7 +74,7 @@ bench_measure() {
 
 # bench_report: inside the root, with the run directory in /lab; the tables, bench.json and the data of the plots
 bench_report() {
-	mkdir -p /lab/report && /build/bench/bench-report "$@" /lab /lab/report >/lab/report/tables
+	mkdir -p /lab/report && /src/bench/report.py "$@" /lab /lab/report >/lab/report/tables
 }
 
 # bench_plots: inside the root; what there is data for is drawn
@@ -126,7 +126,7 @@ lab_bench_check() {
 	local rc=0
 	LAB_ONLY=direct LAB_ROUNDS=1 LAB_PROFILE='' LAB_LIMIT=${LAB_LIMIT:-900}
 	bench_measure || return
-	root_mount && root_bind "$LAB_BUILD" /build && root_bind "$LAB_RUN/share" /lab || return 1
+	tree_mount && root_bind "$LAB_RUN/share" /lab || return 1
 	root_call bench_report --partial || rc=1
 	root_umount
 	cat "$LAB_RUN/share/report/tables"

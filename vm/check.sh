@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# ./lab check: what needs no machine first, then the machine. Every group says how many checks passed and failed; the last line adds
-# them up.
+# ./lab check. Each group says how many checks passed and failed; the last line adds them up. Groups that share something (the build
+# directory, say) form a chain and run one after the other; --jobs chains run at a time, because a machine leaves a processor idle for
+# much of its time. A group has a run directory and a log folder of its own.
 
-PASSED=0 FAILED=0 GROUPS_FAILED=()
-
-# group NAME COMMAND...: run it, show its output, and read the runner's totals from it
-group() {
-	local name=$1 out=$LAB_RUN/group.out rc=0 counts
-	shift
-	[[ $name == *$LAB_ONLY* ]] || return 0
-	say "check: $name"
-	"$@" 2>&1 | tee "$out"
-	rc=${PIPESTATUS[0]}
+# counts_of FILE STATUS: "PASSED FAILED" of a group, from the totals of the runners in its output
+counts_of() {
+	local counts
 	counts=$(awk '
 		# Check: "95%: Checks: 20, Failures: 1, Errors: 0"
 		/^[0-9]+%: Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+/ {
@@ -22,18 +16,79 @@ group() {
 		# automake: "# PASS:  3"
 		/^# PASS: / { checks += $3; n++ }
 		/^# (FAIL|ERROR|XPASS): / { checks += $3; bad += $3 }
-		END { if (n) print checks - bad, bad + 0 }' "$out")
+		END { if (n) print checks - bad, bad + 0 }' "$1")
 	if [ -z "$counts" ]; then
 		# a group without a test runner counts as one check
-		if [ "$rc" = 0 ]; then counts='1 0'; else counts='0 1'; fi
-	elif [ "$rc" != 0 ] && [ "${counts#* }" = 0 ]; then
-		# the runner was content, something around it was not
+		if [ "$2" = 0 ]; then counts='1 0'; else counts='0 1'; fi
+	elif [ "$2" != 0 ] && [ "${counts#* }" = 0 ]; then
+		# all of the runner's checks passed, something around them failed
 		counts="${counts% *} 1"
 	fi
-	PASSED=$((PASSED + ${counts% *}))
-	FAILED=$((FAILED + ${counts#* }))
-	[ "$rc" = 0 ] && [ "${counts#* }" = 0 ] || GROUPS_FAILED+=("$name")
-	say "check: $name: ${counts% *} passed, ${counts#* } failed"
+	echo "$counts"
+}
+
+# selected NAME...: whether --only selects one of these groups
+selected() {
+	local name
+	for name; do [[ $name != *$LAB_ONLY* ]] || return 0; done
+	return 1
+}
+
+# group NAME COMMAND...: run it, show its output, and leave its totals in $CHECK/NAME. Beside another group, the output is shown when
+# the group has ended.
+group() {
+	local name=$1 out=$CHECK/$1.out rc=0 t0 counts
+	selected "$name" || return 0
+	shift
+	t0=$(date +%s)
+	say "check: $name"
+	if [ "$CHECK_JOBS" = 1 ]; then
+		run_group "$name" "$@" 2>&1 | tee "$out"
+		rc=${PIPESTATUS[0]}
+	else
+		run_group "$name" "$@" >"$out" 2>&1 || rc=$?
+	fi
+	counts=$(counts_of "$out" "$rc")
+	echo "$counts $rc $(($(date +%s) - t0))" >"$CHECK/$name"
+	(
+		flock 6
+		[ "$CHECK_JOBS" = 1 ] || { say "check: the output of $name:" && cat "$out"; }
+		say "check: $name: ${counts% *} passed, ${counts#* } failed, in $(($(date +%s) - t0)) s"
+	) 6>"$CHECK/print.lock"
+}
+
+# run_group NAME COMMAND...: in a subshell of its own
+run_group() (
+	LAB_RUN=$LAB_RUN/$1 LAB_LOGS=$LAB_LOGS/$1
+	rm -rf "$LAB_LOGS"
+	mkdir -p "$LAB_RUN" "$LAB_LOGS"
+	"${@:2}"
+)
+
+# run_chains CHAIN...: at most $CHECK_JOBS at a time; once a minute show what they do
+run_chains() {
+	local chain
+	for chain; do
+		if [ "$CHECK_JOBS" = 1 ]; then run_chain "$chain"; continue; fi
+		while [ "$(jobs -rp | wc -l)" -ge "$CHECK_JOBS" ]; do chains_alive; done
+		run_chain "$chain" &
+	done
+	while [ -n "$(jobs -rp)" ]; do chains_alive; done
+	wait
+}
+
+# run_chain CHAIN: one that cannot even begin has failed
+run_chain() { "$1" || echo '0 1 1 0' >"$CHECK/$1"; }
+
+chains_alive() {
+	local out name
+	sleep 1
+	[ $(($(date +%s) - CHECK_SHOWN)) -ge 60 ] || return 0
+	CHECK_SHOWN=$(date +%s)
+	for out in "$CHECK"/*.out; do
+		name=$(basename "$out" .out)
+		[ -f "$CHECK/$name" ] || say "  … $name: $(tail -n 1 "$out" | tr -d '\000-\037' | cut -c1-100)"
+	done
 }
 
 # the functions below run inside the root
@@ -44,7 +99,7 @@ run_unit() {
 
 run_sanitized() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs && builddir=/sanitize /src/bench/test-report
+	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs
 }
 
 run_valgrind() {
@@ -194,67 +249,107 @@ lab_guest_check() {
 	return $rc
 }
 
-lab_check() {
-	local suite=''
-	prepare || return
-	case $LAB_ONLY in
-	device | export | map | dma | revoke | stress | plug | guest | guest-random | tool | mmap | kill | late | model | events | inject | \
-		fuzz | nop2p | rdma | rdma-memory | rdma-revoke | rdma-race | verbs) suite=$LAB_ONLY LAB_ONLY=machine ;;
-	esac
-	# once is enough for what needs no machine
-	if [ "$KFLAVOUR" = stock ] && [[ unit == *$LAB_ONLY* || sanitizers == *$LAB_ONLY* || valgrind == *$LAB_ONLY* || install == *$LAB_ONLY* ||
-		distcheck == *$LAB_ONLY* || style == *$LAB_ONLY* ]]; then
-		tree_mount || return 2
+# the chains of lab_check
+
+# without a machine; once, with the stock kernel, is enough
+chain_tree() {
+	selected style unit sanitizers valgrind install distcheck || return 0
+	tree_mount || return 2
+	if selected sanitizers; then
 		step 'building the tree with ASan and UBSan' root_call build_tree /sanitize --disable-shared --enable-static \
-			CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' || return 2
-		cp "$LAB_CACHE/$(tree_name)/files" "$LAB_MNT/files"
-		group style root_call run_style
-		group unit root_call run_unit
-		group sanitizers root_call run_sanitized
-		group valgrind root_call run_valgrind
-		group install root_call run_install
-		group distcheck root_call run_distcheck
-		root_umount
+			CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' ||
+			echo '0 1 1 0' >"$CHECK/sanitizers"
 	fi
-	# the kernel's source, that these need, is with the stock kernel
+	cp "$LAB_CACHE/$(tree_name)/files" "$LAB_MNT/files"
+	group style root_call run_style
+	group unit root_call run_unit
+	[ -f "$CHECK/sanitizers" ] || group sanitizers root_call run_sanitized
+	group valgrind root_call run_valgrind
+	group install root_call run_install
+	group distcheck root_call run_distcheck
+	root_umount
+}
+
+# these need the kernel's source, which comes with the stock kernel
+chain_modules() {
+	group modules check_modules
+	group selftests check_selftests
+}
+
+chain_machine() { group machine lab_machine_check "$CHECK_SUITE"; }
+
+chain_rdma() {
+	group rdma-tools lab_rdma_check rdma-tools 900
+	group nvme-rdma lab_rdma_check nvme-rdma 1200
+	# the debug kernel is slow, and its reports about rxe are not ours
 	if [ "$KFLAVOUR" = stock ]; then
-		group modules check_modules
-		group selftests check_selftests
+		group pyverbs lab_rdma_check pyverbs 1800
+	elif [ "$LAB_ONLY" = pyverbs ]; then
+		group pyverbs lab_rdma_check pyverbs 2400 pb0
 	fi
-	[ "$KFLAVOUR" = nop2p ] || group lab check_lab
-	group machine lab_machine_check "$suite"
-	if [ "$KFLAVOUR" != nop2p ]; then
-		group rdma-tools lab_rdma_check rdma-tools 900
-		# the debug kernel is slow, and what it has to say about the kernel's own device is not asked
-		if [ "$KFLAVOUR" = stock ]; then
-			group pyverbs lab_rdma_check pyverbs 1800
-		elif [ "$LAB_ONLY" = pyverbs ]; then
-			group pyverbs lab_rdma_check pyverbs 2400 pb0
-		fi
-		# the library's and perftest's business more than the kernel's, and five minutes
-		if [ "$LAB_ONLY" = perftest ]; then
-			group perftest lab_perftest_check 2400
-		fi
-	fi
-	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = qemu ]; then
-		group qemu lab_qemu_check 3000
-	fi
-	if [ "$KFLAVOUR" = stock ]; then
-		group bench lab_bench_check
-	fi
+	# it tests the library and perftest more than the kernel, and takes five minutes
+	[ "$LAB_ONLY" != perftest ] || group perftest lab_perftest_check 2400
+}
+
+chain_qemu() { group qemu lab_qemu_check 3000; }
+chain_bench() { group bench lab_bench_check; }
+chain_lab() { group lab check_lab; }
+chain_readme() { group readme check_readme; }
+
+# with KASAN and lockdep, which find races
+chain_races() {
+	group races lab_races_check
+	# ten minutes and more
+	[ "$LAB_ONLY" != guest-steps ] || group guest-steps lab_guest_check
+}
+
+# check_results: check.tap and check.xml (JUnit) in the log folder
+check_results() {
+	root_mount && root_bind "$CHECK" /check && root_bind "$LAB_LOGS" /logs && root_exec /peerbar/vm/results /check /logs && root_umount ||
+		warn 'the results could not be written as TAP and JUnit'
+}
+
+# check_total: a line for each group, then all of them in one
+check_total() {
+	local result name passed failed rc seconds all_passed=0 all_failed=0 bad=()
+	for result in "$CHECK"/*; do
+		case $result in *.out | *.lock | *'*') continue ;; esac
+		name=${result##*/}
+		read -r passed failed rc seconds <"$result"
+		printf '%-12s %4d passed %4d failed %5d s\n' "$name" "$passed" "$failed" "$seconds" >&2
+		all_passed=$((all_passed + passed)) all_failed=$((all_failed + failed))
+		[ "$rc" = 0 ] && [ "$failed" = 0 ] || bad+=("$name")
+	done
+	if [ ${#bad[@]} != 0 ]; then warn "failed: ${bad[*]}"; fi
+	[ $((all_passed + all_failed)) -gt 0 ] || { warn "--only '$LAB_ONLY' left nothing to check"; return 2; }
+	say "checked with Linux $(cat "$LAB_CACHE/$KNAME/release"), in $(($(date +%s) - LAB_START)) s"
+	echo "$all_passed passed, $all_failed failed"
+	[ "$all_failed" = 0 ]
+}
+
+# suites: the names of the suites in the machine
+suites() { grep -o '{ "[a-z0-9-]*", [a-z0-9_]*_suite }' "$LAB_TOP/tests/lab/main.c" | cut -d'"' -f2; }
+
+lab_check() {
+	local chains=()
+	prepare || return
+	CHECK=$LAB_RUN/check CHECK_SUITE='' CHECK_JOBS=$LAB_JOBS CHECK_SHOWN=$(date +%s)
+	mkdir -p "$CHECK"
+	if suites | grep -qxF -e "$LAB_ONLY"; then CHECK_SUITE=$LAB_ONLY LAB_ONLY=machine; fi
+	# one after the other, and shown as it comes
+	[ -z "$LAB_ONLY" ] || CHECK_JOBS=1
+	# the longest first
+	case $KFLAVOUR in
+	stock) chains=(machine qemu rdma tree modules readme lab bench) ;;
+	debug) chains=(machine races rdma lab) ;;
+	nop2p) chains=(machine) ;;
+	esac
+	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
 	case $KFLAVOUR,$LAB_ONLY in
 	stock,) say 'not in the check, unless asked for by name: perftest' ;;
 	debug,) say 'not on the debug kernel, unless asked for by name: perftest, pyverbs, qemu, guest-steps' ;;
 	esac
-	# where a race is found: with KASAN and lockdep
-	if [ "$KFLAVOUR" = debug ]; then
-		group races lab_races_check
-		# ten minutes and more
-		[ "$LAB_ONLY" != guest-steps ] || group guest-steps lab_guest_check
-	fi
-	if [ ${#GROUPS_FAILED[@]} != 0 ]; then warn "failed: ${GROUPS_FAILED[*]}"; fi
-	[ $((PASSED + FAILED)) -gt 0 ] || { warn "--only '$LAB_ONLY' left nothing to check"; return 2; }
-	say "checked with Linux $(cat "$LAB_CACHE/$KNAME/release"), in $(($(date +%s) - LAB_START)) s"
-	echo "$PASSED passed, $FAILED failed"
-	[ "$FAILED" = 0 ]
+	run_chains "${chains[@]/#/chain_}"
+	check_results
+	check_total
 }

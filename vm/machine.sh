@@ -107,7 +107,9 @@ guest_run() {
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
-	for part in selftests rdma rdma-pairs rdma-tools perftest pyverbs qemu bench; do cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"; done
+	for part in selftests rdma rdma-pairs rdma-tools nvme-rdma perftest pyverbs qemu bench readme reader doc-commands; do
+		cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"
+	done
 	: >"$LAB_RUN/share/iommu-faults"
 	: >"$LAB_RUN/share/expected-faults"
 	: >"$LAB_RUN/share/stdout"

@@ -8,12 +8,10 @@
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/nsproxy.h>
 #include <linux/overflow.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
-#include <net/net_namespace.h>
 
 #include "core.h"
 
@@ -60,27 +58,64 @@ struct peerbar_buffer *peerbar_buffer_next(u64 after)
 
 /* ---- reaching for the memory, and losing it ---- */
 
+/* Zap the buffer's own VMAs only: the address space may be a device's, with mappings of other buffers in it. */
+void peerbar_buffer_zap(struct peerbar_buffer *buf)
+{
+	/* a VMA is counted before its first fault, which finds the state that led here */
+	if (atomic_read(&buf->mmaps))
+		unmap_mapping_range(buf->mapping, (loff_t)buf->pgoff_base << PAGE_SHIFT, buf->dmabuf->size, true);
+}
+
 /* Everybody who has the memory is told to let go, and processes lose their mappings at once. */
 static void peerbar_stop(struct peerbar_buffer *buf)
 {
 	buf->revocations++;
 	dma_buf_invalidate_mappings(buf->dmabuf);
-	unmap_mapping_range(buf->mapping, 0, 0, true);
+	peerbar_buffer_zap(buf);
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED);
 	/* the last: who sees it asks about the rest */
 	peerbar_note_revocation();
 }
 
-void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)
+/* Once for a DEAD buffer, by the first task that has the reservation lock after it died. */
+static void peerbar_stop_dead_locked(struct peerbar_buffer *buf)
 {
 	dma_resv_assert_held(buf->dmabuf->resv);
 
-	if (buf->state != PEERBAR_STATE_LIVE)
+	if (buf->stopped)
 		return;
-	buf->state = PEERBAR_STATE_REVOKED;
 	peerbar_stop(buf);
+	/* Must be last: pairs with the acquire in peerbar_is_stopped(), whose callers rely on all of the above. */
+	smp_store_release(&buf->stopped, true);
+}
+
+static bool peerbar_is_stopped(struct peerbar_buffer *buf)
+{
+	/* pairs with the release in peerbar_stop_dead_locked() */
+	return smp_load_acquire(&buf->stopped);
+}
+
+void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)
+{
+	enum peerbar_state was;
+
+	dma_resv_assert_held(buf->dmabuf->resv);
+
+	was = cmpxchg(&buf->state, PEERBAR_STATE_LIVE, PEERBAR_STATE_REVOKED);
+	if (was == PEERBAR_STATE_LIVE)
+		peerbar_stop(buf);
+	else if (was == PEERBAR_STATE_DEAD)
+		/* its killer may still wait for the lock, but the memory goes away now */
+		peerbar_stop_dead_locked(buf);
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_revoke_locked);
+
+static int peerbar_resv_lock(struct peerbar_buffer *buf, bool interruptible)
+{
+	if (!interruptible)
+		return dma_resv_lock(buf->dmabuf->resv, NULL);
+	return dma_resv_lock_interruptible(buf->dmabuf->resv, NULL) ? -ERESTARTSYS : 0;
+}
 
 /*
  * What importers have under way now, as one fence. Those that come later are no importers' who have the memory, and must not hold
@@ -95,48 +130,123 @@ static struct dma_fence *peerbar_fence_locked(struct peerbar_buffer *buf)
 	return fence;
 }
 
-/* Wait, without a lock, until importers are done: first their fences, then their mappings. */
-static int peerbar_drain(struct peerbar_buffer *buf, struct dma_fence *fence, bool interruptible)
+int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible)
 {
-	long ret = fence ? dma_fence_wait(fence, interruptible) : 0;
+	struct dma_fence *fence;
+	bool unwilling;
+	long ret;
 
+	if (peerbar_buffer_drained(buf))
+		return 0;
+	ret = peerbar_resv_lock(buf, interruptible);
+	if (ret)
+		return ret;
+	fence = peerbar_fence_locked(buf);
+	unwilling = buf->unwilling;
+	dma_resv_unlock(buf->dmabuf->resv);
+
+	/* Wait without a lock: first for the fences, then for the mappings. */
+	ret = fence ? dma_fence_wait(fence, interruptible) : 0;
 	dma_fence_put(fence);
 	if (ret)
 		return ret;
+	/* An importer that pinned the memory and cannot be told keeps it for as long as it likes. */
+	if (unwilling)
+		return READ_ONCE(buf->dma_maps) ? -EBUSY : 0;
 	if (interruptible)
 		return wait_event_interruptible(buf->drained, !READ_ONCE(buf->dma_maps));
 	wait_event(buf->drained, !READ_ONCE(buf->dma_maps));
 	return 0;
 }
+EXPORT_SYMBOL_GPL(peerbar_buffer_drain);
+
+bool peerbar_buffer_drained(struct peerbar_buffer *buf)
+{
+	/* An importer that was let in before is counted by now: stopping takes the lock that mapping is done under. */
+	return peerbar_is_stopped(buf) && !READ_ONCE(buf->dma_maps) &&
+	       dma_resv_test_signaled(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_drained);
 
 int peerbar_buffer_revoke(struct peerbar_buffer *buf, bool interruptible)
 {
-	struct dma_fence *fence;
+	int ret;
 
 	if (buf->info.model == PEERBAR_MODEL_PINNED)
 		return -EOPNOTSUPP;
-	dma_resv_lock(buf->dmabuf->resv, NULL);
+	ret = peerbar_resv_lock(buf, interruptible);
+	if (ret)
+		return ret;
 	peerbar_buffer_revoke_locked(buf);
-	fence = peerbar_fence_locked(buf);
 	dma_resv_unlock(buf->dmabuf->resv);
-	return peerbar_drain(buf, fence, interruptible);
+	return peerbar_buffer_drain(buf, interruptible);
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_revoke);
 
+void peerbar_buffer_mark_dead(struct peerbar_buffer *buf)
+{
+	/* fully ordered: pairs with the barrier in peerbar_fault_order() */
+	xchg(&buf->state, PEERBAR_STATE_DEAD);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_mark_dead);
+
+bool peerbar_buffer_try_stop(struct peerbar_buffer *buf)
+{
+	if (peerbar_is_stopped(buf))
+		return true;
+	peerbar_buffer_zap(buf);
+	if (!dma_resv_trylock(buf->dmabuf->resv))
+		return false;
+	peerbar_stop_dead_locked(buf);
+	dma_resv_unlock(buf->dmabuf->resv);
+	return true;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_try_stop);
+
+int peerbar_buffer_stop(struct peerbar_buffer *buf, bool interruptible)
+{
+	int ret;
+
+	if (peerbar_buffer_try_stop(buf))
+		return 0;
+	ret = peerbar_resv_lock(buf, interruptible);
+	if (ret)
+		return ret;
+	peerbar_stop_dead_locked(buf);
+	dma_resv_unlock(buf->dmabuf->resv);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_stop);
+
+#define PEERBAR_STOP_INTERVAL	msecs_to_jiffies(20)
+
+/* For a killer that was interrupted while another task had the lock. Polls, so that a lock that is kept costs no worker. */
+static void peerbar_stop_later(struct work_struct *work)
+{
+	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer, stop_later);
+
+	if (!peerbar_buffer_try_stop(buf)) {
+		queue_delayed_work(peerbar_wq, &buf->stop_later, PEERBAR_STOP_INTERVAL);
+		return;
+	}
+	clear_bit_unlock(PEERBAR_STOP_QUEUED, &buf->flags);
+	peerbar_buffer_put(buf);
+}
+
 int peerbar_buffer_kill(struct peerbar_buffer *buf, bool interruptible)
 {
-	struct dma_fence *fence;
+	int ret;
 
 	if (buf->info.model == PEERBAR_MODEL_PINNED)
 		return -EOPNOTSUPP;
-	dma_resv_lock(buf->dmabuf->resv, NULL);
-	if (buf->state != PEERBAR_STATE_DEAD) {
-		buf->state = PEERBAR_STATE_DEAD;
-		peerbar_stop(buf);
-	}
-	fence = peerbar_fence_locked(buf);
-	dma_resv_unlock(buf->dmabuf->resv);
-	return peerbar_drain(buf, fence, interruptible);
+	peerbar_buffer_mark_dead(buf);
+	ret = peerbar_buffer_stop(buf, interruptible);
+	if (!ret)
+		return peerbar_buffer_drain(buf, interruptible);
+	/* Interrupted, but importers must be told all the same. The caller has a reference, so the worker gets its own. */
+	if (!test_and_set_bit_lock(PEERBAR_STOP_QUEUED, &buf->flags) && peerbar_buffer_tryget(buf))
+		queue_delayed_work(peerbar_wq, &buf->stop_later, PEERBAR_STOP_INTERVAL);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_kill);
 
@@ -147,7 +257,7 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 
 	dma_resv_assert_held(buf->dmabuf->resv);
 
-	if (buf->state == PEERBAR_STATE_DEAD)
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
 		return -ENODEV;
 	if (ops->enter) {
 		ret = ops->enter(buf);
@@ -156,13 +266,17 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 			peerbar_buffer_revoke_locked(buf);
 		if (ret)
 			return ret;
-	} else if (buf->state != PEERBAR_STATE_LIVE) {
+	} else if (READ_ONCE(buf->state) != PEERBAR_STATE_LIVE) {
 		return -ENODEV;
 	}
-	if (buf->state == PEERBAR_STATE_REVOKED) {
-		buf->state = PEERBAR_STATE_LIVE;
-		peerbar_event(buf, PEERBAR_CMD_BUFFER_RESTORED);
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_LIVE)
+		return 0;
+	/* it may die meanwhile, which takes no lock */
+	if (cmpxchg(&buf->state, PEERBAR_STATE_REVOKED, PEERBAR_STATE_LIVE) != PEERBAR_STATE_REVOKED) {
+		peerbar_buffer_leave(buf);
+		return -ENODEV;
 	}
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_RESTORED);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_enter);
@@ -186,12 +300,12 @@ enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf)
 		if (dma_resv_lock_interruptible(buf->dmabuf->resv, NULL))
 			return READ_ONCE(buf->state);
 		/* who has something to leave is not told of revocations, and has to look */
-		if (!ret && (buf->state == PEERBAR_STATE_REVOKED || ops->leave)) {
+		if (!ret && (READ_ONCE(buf->state) == PEERBAR_STATE_REVOKED || ops->leave)) {
 			ret = peerbar_buffer_enter(buf);
 			if (!ret)
 				peerbar_buffer_leave(buf);
 		}
-		state = buf->state;
+		state = READ_ONCE(buf->state);
 		dma_resv_unlock(buf->dmabuf->resv);
 	} while (ret == -EAGAIN && !schedule_timeout_interruptible(1));
 	return state;
@@ -214,7 +328,7 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 	ret = dma_resv_lock_interruptible(resv, NULL);
 	if (ret)
 		return -ERESTARTSYS;
-	if (buf->state != PEERBAR_STATE_LIVE) {
+	if (READ_ONCE(buf->state) != PEERBAR_STATE_LIVE) {
 		ret = -ENODEV;
 		goto unlock;
 	}
@@ -224,7 +338,7 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 	}
 	/* importers may read on, and forget what they read, until they unmap; that is theirs to know */
 	dma_buf_invalidate_mappings(buf->dmabuf);
-	unmap_mapping_range(buf->mapping, 0, 0, true);
+	peerbar_buffer_zap(buf);
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, true, MAX_SCHEDULE_TIMEOUT);
 	if (ret < 0)
 		goto unlock;
@@ -436,7 +550,11 @@ static int peerbar_pin(struct dma_buf_attachment *attach)
 {
 	struct peerbar_buffer *buf = attach->dmabuf->priv;
 
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
+		return -ENODEV;
 	buf->pins++;
+	if (!dma_buf_attach_revocable(attach))
+		buf->unwilling++;
 	return 0;
 }
 
@@ -445,11 +563,14 @@ static void peerbar_unpin(struct dma_buf_attachment *attach)
 	struct peerbar_buffer *buf = attach->dmabuf->priv;
 
 	buf->pins--;
+	if (!dma_buf_attach_revocable(attach))
+		buf->unwilling--;
 }
 
 static void peerbar_free(struct peerbar_buffer *buf)
 {
-	put_net(buf->net);
+	peerbar_ns_put(buf->ns);
+	peerbar_user_uncharge(buf->user, buf->info.nr_ranges);
 	kvfree(buf->ranges);
 	kfree(buf);
 }
@@ -462,9 +583,13 @@ static void peerbar_release(struct dma_buf *dmabuf)
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_RELEASED);
 	scoped_guard(mutex, &registry_lock)
 		xa_erase(&registry, buf->id);
-	/* who still has a pointer, as the exporter's work may, finds nothing to enter */
+	/*
+	 * The exporter's callbacks, which may still have a pointer, find nothing to enter. Not killable, though another task may
+	 * keep the lock while it waits for a fence: dma_buf_detach() in the exporter's release needs the lock as well.
+	 */
 	dma_resv_lock(dmabuf->resv, NULL);
-	buf->state = PEERBAR_STATE_DEAD;
+	peerbar_buffer_mark_dead(buf);
+	buf->stopped = true;
 	dma_resv_unlock(dmabuf->resv);
 	if (buf->info.ops->release)
 		buf->info.ops->release(buf);
@@ -510,7 +635,7 @@ static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec
 
 	if (!nr)
 		return -EINVAL;
-	buf->ranges = kvzalloc_objs(*buf->ranges, nr);
+	buf->ranges = kvzalloc_objs(*buf->ranges, nr, GFP_KERNEL_ACCOUNT);
 	if (!buf->ranges)
 		return -ENOMEM;
 	*size = 0;
@@ -538,22 +663,29 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	char *name;
 	int ret;
 
-	buf = kzalloc_obj(*buf);
+	buf = kzalloc_obj(*buf, GFP_KERNEL_ACCOUNT);
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
+	buf->user = peerbar_user_charge(info->nr_ranges);
+	if (IS_ERR(buf->user)) {
+		ret = PTR_ERR(buf->user);
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
 	buf->info = *info;
 	buf->info.ranges = NULL;
-	buf->net = get_net(current->nsproxy ? current->nsproxy->net_ns : &init_net);
+	buf->ns = peerbar_ns_get_current();
 	buf->creator = task_tgid_nr(current);
 	buf->memattr = info->first_memattr;
 	buf->state = info->revoked ? PEERBAR_STATE_REVOKED : PEERBAR_STATE_LIVE;
 	buf->id = atomic64_inc_return(&last_id);
 	init_waitqueue_head(&buf->drained);
+	INIT_DELAYED_WORK(&buf->stop_later, peerbar_stop_later);
 	ret = peerbar_copy_ranges(buf, info->ranges, info->nr_ranges, &exp_info.size);
 	if (ret)
 		goto err_free;
 	strscpy(buf->label, info->name);
-	name = kstrdup(buf->label, GFP_KERNEL);
+	name = kstrdup(buf->label, GFP_KERNEL_ACCOUNT);
 	if (!name) {
 		ret = -ENOMEM;
 		goto err_free;

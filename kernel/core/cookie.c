@@ -29,9 +29,10 @@ int peerbar_cookie_add(struct peerbar_cookies *cookies, struct peerbar_buffer *b
 		return -EBUSY;
 	/* anywhere, so that nobody comes to rely on where; from the start if there is no room behind that */
 	from = cookies->first + (unsigned long)get_random_u64() % (cookies->last - cookies->first - pages + 1);
-	ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, from, cookies->last, GFP_KERNEL);
+	ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, from, cookies->last, GFP_KERNEL_ACCOUNT);
 	if (ret == -EBUSY)
-		ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, cookies->first, cookies->last, GFP_KERNEL);
+		ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, cookies->first, cookies->last,
+					GFP_KERNEL_ACCOUNT);
 	if (ret)
 		return ret;
 	buf->pgoff_base = pgoff;

@@ -11,6 +11,8 @@
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
+#include <linux/workqueue.h>
 
 #include "core.h"
 
@@ -20,6 +22,7 @@
 
 static unsigned long caps = PEERBAR_CAP_PAGE | (IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0);
 static struct page *peerbar_page; /* holds a struct peerbar_page */
+struct workqueue_struct *peerbar_wq;
 
 void peerbar_set_cap(u32 cap, bool there)
 {
@@ -62,7 +65,8 @@ static int peerbar_fill_query(struct dma_buf *dmabuf, struct peerbar_query *quer
 	unsigned int i;
 
 	query->model = peerbar_dma_buf_model(dmabuf, &declared);
-	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) | (dmabuf->ops->mmap ? PEERBAR_QUERY_MMAP : 0);
+	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) |
+		       (dmabuf->ops->mmap && !(buf && buf->info.unmappable) ? PEERBAR_QUERY_MMAP : 0);
 	query->length = dmabuf->size;
 	query->inode = file_inode(dmabuf->file)->i_ino;
 	strscpy(query->exporter, dmabuf->exp_name);
@@ -161,16 +165,47 @@ struct device *peerbar_probe_device(void)
 	return peerbar_misc.this_device;
 }
 
+/*
+ * What these modules rely on in dma-buf and vfio-pci-core is more than the compiler checks. All of them need this one, so here is
+ * the place to refuse a kernel that was not tested.
+ */
+static char newest_kernel[16] = "7.3";
+module_param_string(newest_kernel, newest_kernel, sizeof(newest_kernel), 0444);
+MODULE_PARM_DESC(newest_kernel, "Refuse to load on a newer kernel than this (default: 7.3, the newest that was tested)");
+
+static int __init peerbar_check_kernel(void)
+{
+	unsigned int major, minor;
+
+	if (sscanf(newest_kernel, "%u.%u", &major, &minor) != 2) {
+		pr_err("newest_kernel: '%s' is no version such as 7.3\n", newest_kernel);
+		return -EINVAL;
+	}
+	if (major > LINUX_VERSION_MAJOR || (major == LINUX_VERSION_MAJOR && minor >= LINUX_VERSION_PATCHLEVEL))
+		return 0;
+	pr_err("this kernel, %u.%u, is newer than %u.%u, and peerbar was not tested with it: newest_kernel=%u.%u insists\n",
+	       LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL, major, minor, LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL);
+	return -EOPNOTSUPP;
+}
+
 static int __init peerbar_init(void)
 {
 	int ret;
 
+	ret = peerbar_check_kernel();
+	if (ret)
+		return ret;
 	peerbar_page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	if (!peerbar_page)
 		return -ENOMEM;
+	peerbar_wq = alloc_workqueue("peerbar", WQ_UNBOUND, 0);
+	if (!peerbar_wq) {
+		ret = -ENOMEM;
+		goto err_page;
+	}
 	ret = peerbar_netlink_init();
 	if (ret)
-		goto err_page;
+		goto err_wq;
 	ret = misc_register(&peerbar_misc);
 	if (ret)
 		goto err_netlink;
@@ -178,6 +213,8 @@ static int __init peerbar_init(void)
 
 err_netlink:
 	peerbar_netlink_exit();
+err_wq:
+	destroy_workqueue(peerbar_wq);
 err_page:
 	__free_page(peerbar_page);
 	return ret;
@@ -186,6 +223,8 @@ err_page:
 static void __exit peerbar_exit(void)
 {
 	misc_deregister(&peerbar_misc);
+	/* buffers and their exporters are gone, but the worker that put the last of them may not be */
+	destroy_workqueue(peerbar_wq);
 	peerbar_netlink_exit();
 	__free_page(peerbar_page);
 }

@@ -85,6 +85,20 @@ static bool peerbar_may_wait(struct vm_fault *vmf)
 }
 
 /*
+ * The exporter is busy, with a reset for example, or another task keeps the reservation lock, and this fault cannot wait for it:
+ * come again. A fatal signal ends the sleep, and then the process, on its way out of this fault or at the start of the next.
+ */
+static vm_fault_t peerbar_again(struct vm_fault *vmf)
+{
+	bool wait = peerbar_may_wait(vmf);
+
+	if (wait)
+		release_fault_lock(vmf);
+	schedule_timeout_killable(1);
+	return wait ? VM_FAULT_RETRY : VM_FAULT_NOPAGE;
+}
+
+/*
  * 0 with the reservation lock held. Who faults on behalf of others, as KVM does, must see that there is no entry yet: hence
  * RETRY.
  */
@@ -94,10 +108,18 @@ static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 
 	if (dma_resv_trylock(dmabuf->resv))
 		return 0;
-	if (!fault_flag_allow_retry_first(vmf->flags)) {
-		dma_resv_lock(dmabuf->resv, NULL);
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		/* The caller expects an entry, and cannot come again. */
+		while (!dma_resv_trylock(dmabuf->resv)) {
+			if (fatal_signal_pending(current))
+				return VM_FAULT_SIGBUS;
+			schedule_timeout_killable(1);
+		}
 		return 0;
 	}
+	/* Don't wait with mmap_lock held, which this fault may not release a second time. */
+	if (!fault_flag_allow_retry_first(vmf->flags))
+		return peerbar_again(vmf);
 	if (!peerbar_may_wait(vmf))
 		return VM_FAULT_RETRY;
 	get_dma_buf(dmabuf);
@@ -106,17 +128,6 @@ static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 		dma_resv_unlock(dmabuf->resv);
 	dma_buf_put(dmabuf);
 	return VM_FAULT_RETRY;
-}
-
-/* The exporter is busy, with a reset for example, and cannot be waited for: come again. */
-static vm_fault_t peerbar_again(struct vm_fault *vmf)
-{
-	bool wait = peerbar_may_wait(vmf);
-
-	if (wait)
-		release_fault_lock(vmf);
-	schedule_timeout_interruptible(1);
-	return wait ? VM_FAULT_RETRY : VM_FAULT_NOPAGE;
 }
 
 static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, bool wc)
@@ -151,6 +162,12 @@ static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, 
 	else
 		fault = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
 	peerbar_buffer_leave(buf);
+	/* Pairs with the exchange in peerbar_buffer_mark_dead(): either its caller zaps the new entry, or it is seen here. */
+	smp_mb();
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
+		peerbar_buffer_zap(buf);
+		fault = VM_FAULT_SIGBUS;
+	}
 	dma_resv_unlock(buf->dmabuf->resv);
 	if (fault == VM_FAULT_NOPAGE)
 		atomic64_inc(&buf->faults[!order ? 0 : order == PMD_ORDER ? 1 : 2]);
@@ -208,6 +225,8 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	unsigned long pages = buf->dmabuf->size >> PAGE_SHIFT;
 	u32 memattr = READ_ONCE(buf->memattr);
 
+	if (buf->info.unmappable)
+		return -EINVAL;
 	/* of a descriptor that is only for reading, a shared mapping has no VM_SHARED */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
@@ -218,6 +237,9 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
 		return -ENODEV;
 
+	/* the exporter may have changed its mind since it was set */
+	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported && !buf->info.ops->memattr_supported(buf, memattr))
+		return -EOPNOTSUPP;
 	switch (memattr) {
 	case PEERBAR_MEMATTR_NC:
 		vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
@@ -232,7 +254,9 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	}
 	if (buf->info.mmio)
 		vma->vm_page_prot = pgprot_decrypted(vma->vm_page_prot);
-	vm_flags_set(vma, VM_ALLOW_ANY_UNCACHED | VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	if (buf->info.any_uncached)
+		vm_flags_set(vma, VM_ALLOW_ANY_UNCACHED);
 	vma->vm_private_data = buf;
 	vma->vm_ops = memattr == PEERBAR_MEMATTR_WC ? &peerbar_vm_ops_wc : &peerbar_vm_ops;
 	peerbar_vma_open(vma);

@@ -112,6 +112,16 @@ enum peerbar_model peerbar_dma_buf_model(struct dma_buf *dmabuf, bool *declared)
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_model);
 
+bool peerbar_dma_buf_revoked(struct dma_buf *dmabuf)
+{
+	struct peerbar_buffer *buf = peerbar_buffer_of(dmabuf);
+
+	if (buf)
+		return READ_ONCE(buf->state) != PEERBAR_STATE_LIVE;
+	return peerbar_probe(dmabuf, &peerbar_probe_lets_go) == -ENODEV;
+}
+EXPORT_SYMBOL_GPL(peerbar_dma_buf_revoked);
+
 /* ---- the memory ---- */
 
 const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 offset)

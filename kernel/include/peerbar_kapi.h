@@ -12,12 +12,14 @@
 #include <linux/maple_tree.h>
 #include <linux/types.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/dma-buf.h>
 #include <uapi/linux/peerbar.h>
 
-struct net;
 struct p2pdma_provider;
 struct peerbar_buffer;
+struct peerbar_ns;
+struct peerbar_user;
 struct vm_area_struct;
 
 /**
@@ -80,6 +82,9 @@ struct peerbar_backing_ops {
  * @mapping: the address space that mmaps belong to, which must outlive the buffer; NULL for one of its own
  * @provider: the P2P provider of MMIO ranges; NULL if peers cannot reach them
  * @mmio: the ranges are a device's memory, not the system's
+ * @any_uncached: a guest may map it with any uncached type (VM_ALLOW_ANY_UNCACHED): the exporter knows that no access to the
+ *	memory can do harm, whatever the type
+ * @unmappable: processes cannot map it
  * @revoked: it begins its life revoked, not live
  * @ranges: where it is; copied
  * @nr_ranges: at least 1
@@ -98,6 +103,8 @@ struct peerbar_buffer_info {
 	struct address_space *mapping;
 	struct p2pdma_provider *provider;
 	bool mmio;
+	bool any_uncached;
+	bool unmappable;
 	bool revoked;
 	const struct phys_vec *ranges;
 	unsigned int nr_ranges;
@@ -108,15 +115,21 @@ struct peerbar_buffer_info {
  *
  * States and who moves a buffer between them:
  *
- *	LIVE -> REVOKED		the exporter, peerbar_buffer_revoke_locked()
- *	REVOKED -> LIVE		whoever reaches for the memory and finds that @enter succeeds, peerbar_buffer_enter()
- *	any -> DEAD		peerbar_buffer_kill(); nothing leads out of it
+ *	LIVE -> REVOKED		the exporter, peerbar_buffer_revoke_locked(); reservation lock
+ *	REVOKED -> LIVE		any task for which @enter succeeds, peerbar_buffer_enter(); reservation lock
+ *	any -> DEAD		peerbar_buffer_mark_dead(); no lock, so also under another task's; nothing leads out of it
+ *
+ * A buffer is killed in three steps, so that neither a late importer nor a task that keeps a reservation lock saves others:
+ *
+ *	DEAD		faults, attachments and DMA mappings are refused
+ *	stopped		importers have been told, and the mappings of processes are gone; needs the reservation lock
+ *	drained		the fences of importers have signalled, and they have unmapped: nothing reaches the memory
  *
  * Locks, outermost first:
  *
  *	mmap_lock, or the lock of a VMA		(faults)
  *	locks that @ops->prepare takes
- *	dmabuf->resv				@state, @dma_maps, @ranges, the attachments, whether PTEs may be made
+ *	dmabuf->resv				LIVE or REVOKED, @stopped, @dma_maps, @pins, @ranges, the attachments, making PTEs
  *	locks that @ops->enter takes
  *	i_mmap_rwsem, page table locks		(zapping, making PTEs)
  *
@@ -131,16 +144,21 @@ struct peerbar_buffer_info {
  * @ranges: where it is. Changes only for DYNAMIC, under the reservation lock
  * @pgoff_base: subtracted from vm_pgoff to get the page in the buffer: 0 but for cookies
  * @state: enum peerbar_state
+ * @stopped: importers have been told that it is DEAD, and processes have lost it
+ * @flags: PEERBAR_STOP_QUEUED: @stop_later is queued, with a reference of its own
+ * @stop_later: stops it for a killer that was interrupted before it had the lock
  * @revocations: how often the memory was taken away, under the reservation lock
  * @dma_maps: number of DMA mappings (map_dma_buf) that exist
  * @pins: pins of a DYNAMIC buffer
+ * @unwilling: those of importers that have no invalidate_mappings(), and so keep what they have
  * @memattr: the attribute of the next mmap; a single word, read and written without a lock
  * @label: what it is called; unlike the dma-buf's name, which any holder may change, this is the exporter's
  * @drained: woken when @dma_maps reaches 0
  * @mmaps: number of VMAs
  * @faults: page faults that mapped a page, a PMD, a PUD
  * @id: never 0, never used twice
- * @net: the network namespace it was created in
+ * @ns: the network namespace it was created in, and which it does not keep alive
+ * @user: the user who made it, whose limits it counts for
  * @creator: the process that made it
  */
 struct peerbar_buffer {
@@ -152,18 +170,25 @@ struct peerbar_buffer {
 	struct peerbar_range *ranges;
 	unsigned long pgoff_base;
 	enum peerbar_state state;
+	bool stopped;
+	unsigned long flags;
+	struct delayed_work stop_later;
 	u64 revocations;
 	unsigned int dma_maps;
 	unsigned int pins;
+	unsigned int unwilling;
 	u32 memattr;
 	char label[DMA_BUF_NAME_LEN];
 	wait_queue_head_t drained;
 	atomic_t mmaps;
 	atomic64_t faults[3];
 	u64 id;
-	struct net *net;
+	struct peerbar_ns *ns;
+	struct peerbar_user *user;
 	pid_t creator;
 };
+
+#define PEERBAR_STOP_QUEUED	0 /* a bit of @flags */
 
 /* ---- for exporters ---- */
 
@@ -175,7 +200,7 @@ struct peerbar_buffer {
  * held that @info->ops take.
  *
  * Return: the buffer, or ERR_PTR: -EINVAL for ranges that are none, unaligned or overflow, or for system memory of 4 GiB and more
- * in one; -ENOMEM; what dma_buf_export() says.
+ * in one; -EDQUOT if the user of the current process has too many buffers or ranges; -ENOMEM; what dma_buf_export() says.
  */
 struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *info);
 
@@ -202,7 +227,11 @@ void peerbar_buffer_put(struct peerbar_buffer *buf);
  */
 void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf);
 
-/** peerbar_buffer_revoke() - the same for a caller without the lock, and wait until importers have let go. Returns as kill(). */
+/**
+ * peerbar_buffer_revoke() - the same for a caller without the lock, and wait until importers have unmapped
+ *
+ * Return: as peerbar_buffer_kill(). After -ERESTARTSYS the buffer may not be revoked yet.
+ */
 int peerbar_buffer_revoke(struct peerbar_buffer *buf, bool interruptible);
 
 /**
@@ -223,15 +252,51 @@ void peerbar_buffer_leave(struct peerbar_buffer *buf);
 enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_kill() - revoke for good
- * @buf: no lock held; not PINNED
- * @interruptible: give up waiting for importers on a signal
+ * peerbar_buffer_kill() - revoke for good: mark dead, stop, drain
+ * @buf: no lock held, a reference; not PINNED
+ * @interruptible: give up waiting on a signal
  *
- * Return: 0 when nothing reaches the memory any more; -EOPNOTSUPP for a PINNED buffer, which is left alone; -ERESTARTSYS if
- * interrupted: the buffer is dead, new accesses are refused, processes' mappings are gone, but an importer may still have DMA
- * under way. Calling again waits again. Killing twice is harmless.
+ * Return: 0 when nothing reaches the memory any more; -EOPNOTSUPP for a PINNED buffer, which is left alone; -EBUSY if an
+ * importer without invalidate_mappings() has pinned a DYNAMIC buffer: it is dead for all others; -ERESTARTSYS if interrupted: the
+ * buffer is dead, new accesses are refused, processes' mappings are gone, but an importer may still have DMA under way. If
+ * another task kept the reservation lock, a worker tells importers when the lock is free. Calling again waits again. Killing
+ * twice is harmless.
  */
 int peerbar_buffer_kill(struct peerbar_buffer *buf, bool interruptible);
+
+/**
+ * peerbar_buffer_mark_dead() - the first step of peerbar_buffer_kill(): from now on, the buffer is DEAD
+ * @buf: in any context
+ *
+ * Importers and processes keep what they have until the buffer is stopped, which the caller must do.
+ */
+void peerbar_buffer_mark_dead(struct peerbar_buffer *buf);
+
+/**
+ * peerbar_buffer_stop() - the second step: tell importers, zap processes' mappings
+ * @buf: no lock held; DEAD
+ * @interruptible: give up waiting for the reservation lock on a signal
+ *
+ * Processes lose the memory even while another task keeps the reservation lock.
+ *
+ * Return: 0 when both are done; -ERESTARTSYS.
+ */
+int peerbar_buffer_stop(struct peerbar_buffer *buf, bool interruptible);
+
+/** peerbar_buffer_try_stop() - the same without waiting. Return: false if another task has the reservation lock. */
+bool peerbar_buffer_try_stop(struct peerbar_buffer *buf);
+
+/**
+ * peerbar_buffer_drain() - the last step: wait for importers' fences, then until they have unmapped
+ * @buf: no lock held; REVOKED, or stopped
+ * @interruptible: give up waiting on a signal
+ *
+ * Return: 0, -EBUSY or -ERESTARTSYS, as peerbar_buffer_kill().
+ */
+int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible);
+
+/** peerbar_buffer_drained() - whether a buffer is dead, and nothing reaches its memory any more; no lock needed */
+bool peerbar_buffer_drained(struct peerbar_buffer *buf);
 
 /**
  * peerbar_buffer_move() - put a DYNAMIC buffer elsewhere
@@ -287,6 +352,17 @@ void peerbar_exporter_unregister(struct peerbar_exporter *exporter);
  * Return: the model; PEERBAR_MODEL_UNKNOWN where neither tells. May be called before attaching; attaches briefly itself.
  */
 enum peerbar_model peerbar_dma_buf_model(struct dma_buf *dmabuf, bool *declared);
+
+/**
+ * peerbar_dma_buf_revoked() - whether a dma-buf of any exporter is revoked, or was revoked for good
+ * @dmabuf: the caller holds a reference; no lock held
+ *
+ * Distinguishes a buffer whose model is UNKNOWN because its exporter lets no importer attach now from one whose exporter never
+ * tells. Attaches briefly, unless the buffer is one of peerbar's. The answer may change at once.
+ *
+ * Return: true if attaching fails with -ENODEV.
+ */
+bool peerbar_dma_buf_revoked(struct dma_buf *dmabuf);
 
 /* ---- the memory itself, for importers that need no scatterlist ---- */
 

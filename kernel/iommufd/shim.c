@@ -11,6 +11,7 @@
 
 #include <linux/ftrace.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/vfio_pci_core.h>
 
 #include "peerbar_kapi.h"
@@ -26,6 +27,9 @@
 #endif
 
 #define TARGET	"vfio_pci_dma_buf_iommufd_map"
+
+/* the handler sends calls of the one to the other */
+static_assert(__same_type(vfio_pci_dma_buf_iommufd_map, peerbar_dma_buf_iommufd_map));
 
 static void notrace peerbar_iommufd_enter(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *op,
 					  struct ftrace_regs *fregs)
@@ -64,9 +68,19 @@ static int __init peerbar_iommufd_init(void)
 
 static void __exit peerbar_iommufd_exit(void)
 {
+	int ret;
+
 	peerbar_set_cap(PEERBAR_CAP_IOMMUFD, false);
 	/* waits until nobody is in the handler; whoever was sent on by it is in the core, which the buffer holds */
-	unregister_ftrace_function(&peerbar_iommufd_ops);
+	ret = unregister_ftrace_function(&peerbar_iommufd_ops);
+	/*
+	 * It fails if ftrace has found itself broken. The target may still call the handler, and an unload cannot be refused any
+	 * more: so it never ends, not by a signal either, and the handler stays.
+	 */
+	while (WARN_ONCE(ret, "tracing " TARGET "() cannot be ended: %d; the module stays\n", ret)) {
+		set_current_state(TASK_IDLE);
+		schedule_timeout(60 * HZ);
+	}
 	ftrace_free_filter(&peerbar_iommufd_ops);
 }
 

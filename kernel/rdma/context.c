@@ -1,25 +1,90 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Contexts, the memory that rings are in, protection domains and address handles. */
+#include <linux/etherdevice.h>
 #include <linux/eventfd.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <rdma/ib_cache.h>
 
 #include "rdma.h"
 
+/* ---- limits ---- */
+
+int pb_object_add(struct ib_ucontext *ib, enum pb_object kind)
+{
+	static const char * const names[PB_NR_OBJECTS] = {
+		[PB_QP] = "qp", [PB_CQ] = "cq", [PB_SRQ] = "srq", [PB_PD] = "pd", [PB_AH] = "ah", [PB_MR] = "mr", [PB_MW] = "mw",
+	};
+	struct pb_ucontext *ctx;
+	atomic_t *objects;
+	int max, had;
+
+	if (!ib)
+		return 0;
+	ctx = container_of(ib, struct pb_ucontext, ib);
+	objects = &ctx->objects[kind];
+	max = to_pb(ib->device)->max[kind];
+	had = atomic_read(objects);
+	do {
+		if (had >= max) {
+			dev_notice_ratelimited(&ib->device->dev, "a context of %s (%d) has all %d that max_%s allows: objects must be destroyed before more can be made\n",
+					       current->comm, task_tgid_nr(current), max, names[kind]);
+			return -ENOMEM;
+		}
+	} while (!atomic_try_cmpxchg(objects, &had, had + 1));
+	return 0;
+}
+
+void pb_object_remove(struct ib_ucontext *ib, enum pb_object kind)
+{
+	if (ib)
+		atomic_dec(&container_of(ib, struct pb_ucontext, ib)->objects[kind]);
+}
+
 /* ---- memory of rings ---- */
 
-/* For a context, @offset receives what its user mmaps; without one, the ring is the kernel's own. */
+/*
+ * Zeroed pages, mapped in one piece; vfree() frees them. Neither vmalloc_user(), which charges nobody, nor __vmalloc(): when that
+ * fails half way it leaves the pages charged until a worker has freed them, and the caller's next page fault may find no memory.
+ */
+static void *pb_pages_alloc(size_t size, gfp_t gfp)
+{
+	unsigned int i, nr = size >> PAGE_SHIFT;
+	struct page **pages;
+	void *va;
+
+	pages = kvcalloc(nr, sizeof(*pages), gfp);
+	if (!pages)
+		return NULL;
+	for (i = 0; i < nr; i++) {
+		pages[i] = fatal_signal_pending(current) ? NULL : alloc_page(gfp | __GFP_ZERO);
+		if (!pages[i])
+			goto err_free;
+		cond_resched();
+	}
+	va = vmap(pages, nr, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
+	if (va)
+		return va;
+
+err_free:
+	while (i--)
+		__free_page(pages[i]);
+	kvfree(pages);
+	return NULL;
+}
+
+/* For a context, @offset receives what its user mmaps, and who calls is charged; without one, the ring is the kernel's own. */
 struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
 {
 	struct pb_buf *buf;
 	int ret;
 
-	buf = kzalloc_obj(*buf);
+	buf = kzalloc_obj(*buf, pb_gfp(ctx));
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
 	buf->size = PAGE_ALIGN(size);
-	buf->va = vmalloc_user(buf->size);
+	buf->va = pb_pages_alloc(buf->size, pb_gfp(ctx));
 	if (!buf->va) {
 		kfree(buf);
 		return ERR_PTR(-ENOMEM);
@@ -56,7 +121,9 @@ void pb_buf_free(struct pb_buf *buf)
 static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 {
 	struct rdma_user_mmap_entry *entry;
-	int ret;
+	struct pb_buf *buf;
+	int ret = 0;
+	size_t at;
 
 	/* a private copy would see nothing of what the other side writes */
 	if (!(vma->vm_flags & VM_MAYSHARE))
@@ -64,7 +131,12 @@ static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 	entry = rdma_user_mmap_entry_get(ctx, vma);
 	if (!entry)
 		return -EINVAL;
-	ret = remap_vmalloc_range(vma, container_of(entry, struct pb_buf, entry)->va, 0);
+	buf = container_of(entry, struct pb_buf, entry);
+	/* a child would post and poll behind the back of whom the queues are */
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
+	/* the mapping has the size of the entry */
+	for (at = 0; !ret && at < buf->size; at += PAGE_SIZE)
+		ret = vm_insert_page(vma, vma->vm_start + at, vmalloc_to_page(buf->va + at));
 	rdma_user_mmap_entry_put(entry);
 	return ret;
 }
@@ -163,6 +235,8 @@ static void pb_dealloc_ucontext(struct ib_ucontext *ib)
 {
 	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
 
+	if (ctx->worker)
+		pb_worker_put(ctx->worker);
 	pb_buf_free(ctx->buf);
 	if (ctx->event)
 		eventfd_ctx_put(ctx->event);
@@ -194,15 +268,32 @@ void pb_tell_revoked(struct ib_ucontext *ib, u32 lkey)
 
 /* ---- protection domains ---- */
 
-static int pb_alloc_pd(struct ib_pd *pd, struct ib_udata *udata)
+static int pb_alloc_pd(struct ib_pd *ib, struct ib_udata *udata)
 {
+	struct pb_pd *pd = container_of(ib, struct pb_pd, ib);
 	struct peerbar_alloc_pd_resp resp = {};
+	struct ib_ucontext *ctx;
+	int ret;
 
-	return udata ? ib_respond_udata(udata, resp) : 0;
+	if (!udata)
+		return 0;
+	ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+	ret = pb_object_add(ctx, PB_PD);
+	if (ret)
+		return ret;
+	pd->charge = kmalloc(sizeof(*pd) + sizeof(struct ib_uobject), pb_gfp(true));
+	ret = pd->charge ? ib_respond_udata(udata, resp) : -ENOMEM;
+	if (ret) {
+		kfree(pd->charge);
+		pb_object_remove(ctx, PB_PD);
+	}
+	return ret;
 }
 
-static int pb_dealloc_pd(struct ib_pd *pd, struct ib_udata *udata)
+static int pb_dealloc_pd(struct ib_pd *ib, struct ib_udata *udata)
 {
+	kfree(container_of(ib, struct pb_pd, ib)->charge);
+	pb_object_remove(pb_context_of(ib->uobject), PB_PD);
 	return 0;
 }
 
@@ -210,17 +301,26 @@ static int pb_dealloc_pd(struct ib_pd *pd, struct ib_udata *udata)
 
 static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_udata *udata)
 {
-	gfp_t gfp = init->flags & RDMA_CREATE_AH_SLEEPABLE ? GFP_KERNEL : GFP_ATOMIC;
+	gfp_t gfp = init->flags & RDMA_CREATE_AH_SLEEPABLE ? pb_gfp(udata) : GFP_ATOMIC;
 	const struct ib_global_route *grh = rdma_ah_read_grh(init->ah_attr);
 	struct pb_device *dev = to_pb(ib->device);
 	struct peerbar_create_ah_resp resp = {};
 	struct pb_ah *ah = to_pb_ah(ib);
+	struct ib_ucontext *ctx = NULL;
 	struct pb_av *av;
 	int ret;
 
+	/* the core sets @ib->uobject later */
+	if (udata)
+		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+	ret = pb_object_add(ctx, PB_AH);
+	if (ret)
+		return ret;
 	av = kzalloc_obj(*av, gfp);
-	if (!av)
+	if (!av) {
+		pb_object_remove(ctx, PB_AH);
 		return -ENOMEM;
+	}
 	av->pd = ib->pd;
 	av->dgid = grh->dgid;
 	av->sgid = grh->sgid_attr->gid;
@@ -228,13 +328,14 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	av->hop_limit = grh->hop_limit;
 	av->traffic_class = grh->traffic_class;
 	/* who is not there yet may be when something is sent; datagrams may get lost */
-	av->target = pb_find_device(dev, &av->dgid);
-	ah->attr = *init->ah_attr;
-	ah->attr.grh.sgid_attr = NULL;
+	ether_addr_copy(av->dmac, init->ah_attr->roce.dmac);
+	av->target = pb_find_device(dev, &av->dgid, av->dmac);
+	av->attr = *init->ah_attr;
+	av->attr.grh.sgid_attr = NULL;
 	ah->av = av;
 	if (!udata)
 		return 0;
-	ret = xa_alloc_cyclic(&dev->avs, &av->ahn, av, XA_LIMIT(1, PB_MAX_AH), &dev->next_av, gfp);
+	ret = xa_alloc_cyclic(&dev->avs, &av->ahn, av, xa_limit_32b, &dev->next_av, gfp);
 	if (ret < 0)
 		goto err_free;
 	resp.ahn = av->ahn;
@@ -247,6 +348,7 @@ err_erase:
 	xa_erase(&dev->avs, av->ahn);
 err_free:
 	kfree_rcu(av, rcu);
+	pb_object_remove(ctx, PB_AH);
 	return ret;
 }
 
@@ -254,7 +356,7 @@ static int pb_query_ah(struct ib_ah *ib, struct rdma_ah_attr *attr)
 {
 	const struct ib_gid_attr *sgid_attr = attr->grh.sgid_attr;
 
-	*attr = to_pb_ah(ib)->attr;
+	*attr = to_pb_ah(ib)->av->attr;
 	attr->grh.sgid_attr = sgid_attr;
 	return 0;
 }
@@ -266,6 +368,7 @@ static int pb_destroy_ah(struct ib_ah *ib, u32 flags)
 	if (ah->av->ahn)
 		xa_erase(&to_pb(ib->device)->avs, ah->av->ahn);
 	kfree_rcu(ah->av, rcu);
+	pb_object_remove(pb_context_of(ib->uobject), PB_AH);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <linux/dma-direct.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
+#include <linux/memremap.h>
 #include <linux/sched/signal.h>
 #include <linux/unaligned.h>
 
@@ -85,10 +86,43 @@ static int pb_piece_of_dma(struct pb_device *dev, u64 dma, struct pb_piece *piec
 		return ret;
 	if (!pfn_valid(PHYS_PFN(phys)))
 		return -EFAULT;
-	piece->va = phys_to_virt(phys);
+	/* a device's memory has pages too, if its driver gives it away for peer-to-peer DMA */
+	piece->mmio = is_pci_p2pdma_page(pfn_to_page(PHYS_PFN(phys)));
+	if (piece->mmio)
+		piece->io = (void __iomem *)phys_to_virt(phys);
+	else
+		piece->va = phys_to_virt(phys);
 	piece->len = PAGE_SIZE - offset_in_page(phys);
-	piece->mmio = false;
 	return 0;
+}
+
+/* the same, of a fast registration */
+static int pb_piece_of_fast(struct pb_device *dev, const struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+{
+	size_t len;
+	int ret;
+
+	ret = pb_piece_of_dma(dev, pb_fast_dma(mr, offset, &len), piece);
+	if (ret)
+		return ret;
+	piece->len = min(piece->len, len);
+	return 0;
+}
+
+static int pb_piece_of_mr(struct pb_device *dev, struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+{
+	switch (mr->kind) {
+	case PB_MR_PAGES:
+		return pb_piece_of_pages(mr, offset, piece);
+	case PB_MR_SEGMENTS:
+		return pb_piece_of_segments(mr, offset, piece);
+	case PB_MR_FAST:
+		return pb_piece_of_fast(dev, mr, offset, piece);
+	case PB_MR_DMA:
+		return pb_piece_of_dma(dev, offset, piece);
+	default:
+		return -EFAULT;
+	}
 }
 
 /* Where byte @at of the message is, and how many follow it. */
@@ -110,90 +144,265 @@ static int pb_piece(struct pb_refs *refs, u64 at, struct pb_piece *piece)
 		if (ref->mr != ref->region)
 			offset += ref->mr->first - ref->region->iova;
 		offset += ref->region->first + at;
-		ret = ref->region->kind == PB_MR_PAGES ? pb_piece_of_pages(ref->region, offset, piece) :
-							 pb_piece_of_segments(ref->region, offset, piece);
+		ret = pb_piece_of_mr(refs->dev, ref->region, offset, piece);
 	}
 	piece->len = min_t(u64, piece->len, ref->len - at);
 	return ret;
 }
 
-/* ---- copying, with the loads and stores that the memory wants: whole aligned words where there is a device ---- */
+/*
+ * ---- copying ----
+ *
+ * Programs poll on the last byte of a message, or on flags of 4 or 8 bytes inside it. So addresses go up, each naturally aligned
+ * unit of 8 bytes at the destination is one store (at the ends of a message, units of 4, 2 and 1), and pb_copy() orders the last
+ * unit behind all others. memcpy() promises none of this. A device is accessed with naturally aligned words only.
+ */
 
-static void pb_to_mmio(u8 __iomem *dst, const u8 *src, size_t len)
+static __always_inline u64 pb_load(const u8 *src, unsigned int size, bool device)
 {
-	while (len && !IS_ALIGNED((unsigned long)dst, 8)) {
-		__raw_writeb(*src++, dst++);
-		len--;
+	const u8 __iomem *io = (const u8 __force __iomem *)src;
+
+	switch (size) {
+	case 8:
+		return device ? __raw_readq(io) : get_unaligned((u64 *)src);
+	case 4:
+		return device ? __raw_readl(io) : get_unaligned((u32 *)src);
+	case 2:
+		return device ? __raw_readw(io) : get_unaligned((u16 *)src);
+	default:
+		return device ? __raw_readb(io) : *src;
 	}
-	for (; len >= 64; dst += 64, src += 64, len -= 64) {
-		__raw_writeq(get_unaligned((u64 *)src), dst);
-		__raw_writeq(get_unaligned((u64 *)(src + 8)), dst + 8);
-		__raw_writeq(get_unaligned((u64 *)(src + 16)), dst + 16);
-		__raw_writeq(get_unaligned((u64 *)(src + 24)), dst + 24);
-		__raw_writeq(get_unaligned((u64 *)(src + 32)), dst + 32);
-		__raw_writeq(get_unaligned((u64 *)(src + 40)), dst + 40);
-		__raw_writeq(get_unaligned((u64 *)(src + 48)), dst + 48);
-		__raw_writeq(get_unaligned((u64 *)(src + 56)), dst + 56);
-	}
-	for (; len >= 8; dst += 8, src += 8, len -= 8)
-		__raw_writeq(get_unaligned((u64 *)src), dst);
-	while (len--)
-		__raw_writeb(*src++, dst++);
 }
 
-static void pb_from_mmio(u8 *dst, const u8 __iomem *src, size_t len)
+/* @dst is naturally aligned */
+static __always_inline void pb_store(u8 *dst, u64 value, unsigned int size, bool device)
 {
-	while (len && !IS_ALIGNED((unsigned long)src, 8)) {
-		*dst++ = __raw_readb(src++);
-		len--;
+	u8 __iomem *io = (u8 __force __iomem *)dst;
+
+	switch (size) {
+	case 8:
+		if (device)
+			__raw_writeq(value, io);
+		else
+			WRITE_ONCE(*(u64 *)dst, value);
+		break;
+	case 4:
+		if (device)
+			__raw_writel(value, io);
+		else
+			WRITE_ONCE(*(u32 *)dst, value);
+		break;
+	case 2:
+		if (device)
+			__raw_writew(value, io);
+		else
+			WRITE_ONCE(*(u16 *)dst, value);
+		break;
+	default:
+		if (device)
+			__raw_writeb(value, io);
+		else
+			WRITE_ONCE(*dst, value);
 	}
-	for (; len >= 64; dst += 64, src += 64, len -= 64) {
-		put_unaligned(__raw_readq(src), (u64 *)dst);
-		put_unaligned(__raw_readq(src + 8), (u64 *)(dst + 8));
-		put_unaligned(__raw_readq(src + 16), (u64 *)(dst + 16));
-		put_unaligned(__raw_readq(src + 24), (u64 *)(dst + 24));
-		put_unaligned(__raw_readq(src + 32), (u64 *)(dst + 32));
-		put_unaligned(__raw_readq(src + 40), (u64 *)(dst + 40));
-		put_unaligned(__raw_readq(src + 48), (u64 *)(dst + 48));
-		put_unaligned(__raw_readq(src + 56), (u64 *)(dst + 56));
+}
+
+/* One unit, to a naturally aligned @dst, from anywhere. */
+static __always_inline void pb_copy_unit(u8 *dst, const u8 *src, unsigned int size, bool to_device, bool from_device)
+{
+	u8 bytes[8] __aligned(8);
+	unsigned int step, i;
+
+	if (from_device && !IS_ALIGNED((unsigned long)src, size)) {
+		step = 1U << __ffs((unsigned long)src);
+		for (i = 0; i < size; i += step)
+			pb_store(bytes + i, pb_load(src + i, step, true), step, false);
+		pb_store(dst, pb_load(bytes, size, false), size, to_device);
+		return;
+	}
+	pb_store(dst, pb_load(src, size, from_device), size, to_device);
+}
+
+/*
+ * Words to an aligned @dst from a device's memory that is not aligned: each is made of two aligned loads, none of which reaches
+ * beyond @len. Returns how many bytes were copied; the rest is less than two words.
+ */
+static __always_inline size_t pb_copy_shifted(u8 *dst, const u8 *src, size_t len, bool to_device)
+{
+	unsigned int first = 8 - ((unsigned long)src & 7), i;
+	u64 carry = 0, next;
+	size_t done = 0;
+
+	if (len < first + 8)
+		return 0;
+	for (i = 0; i < first; i++)
+		carry |= pb_load(src + i, 1, true) << (8 * i);
+	for (; len - done >= first + 8; done += 8) {
+		next = le64_to_cpu((__force __le64)pb_load(src + done + first, 8, true));
+		pb_store(dst + done, (__force u64)cpu_to_le64(carry | next << (8 * first)), 8, to_device);
+		carry = next >> (64 - 8 * first);
+	}
+	return done;
+}
+
+static __always_inline void pb_copy_units(u8 *dst, const u8 *src, size_t len, bool to_device, bool from_device)
+{
+	unsigned int size;
+	size_t n;
+
+	for (; len && !IS_ALIGNED((unsigned long)dst, 8); dst += size, src += size, len -= size) {
+		size = min_t(size_t, 1U << __ffs((unsigned long)dst), rounddown_pow_of_two(len));
+		pb_copy_unit(dst, src, size, to_device, from_device);
+	}
+	if (from_device && !IS_ALIGNED((unsigned long)src, 8)) {
+		n = pb_copy_shifted(dst, src, len, to_device);
+		dst += n;
+		src += n;
+		len -= n;
+	} else {
+		for (; len >= 64; dst += 64, src += 64, len -= 64) {
+			pb_store(dst, pb_load(src, 8, from_device), 8, to_device);
+			pb_store(dst + 8, pb_load(src + 8, 8, from_device), 8, to_device);
+			pb_store(dst + 16, pb_load(src + 16, 8, from_device), 8, to_device);
+			pb_store(dst + 24, pb_load(src + 24, 8, from_device), 8, to_device);
+			pb_store(dst + 32, pb_load(src + 32, 8, from_device), 8, to_device);
+			pb_store(dst + 40, pb_load(src + 40, 8, from_device), 8, to_device);
+			pb_store(dst + 48, pb_load(src + 48, 8, from_device), 8, to_device);
+			pb_store(dst + 56, pb_load(src + 56, 8, from_device), 8, to_device);
+		}
 	}
 	for (; len >= 8; dst += 8, src += 8, len -= 8)
-		put_unaligned(__raw_readq(src), (u64 *)dst);
-	while (len--)
-		*dst++ = __raw_readb(src++);
+		pb_copy_unit(dst, src, 8, to_device, from_device);
+	for (size = 4; size; size /= 2) {
+		if (!(len & size))
+			continue;
+		pb_copy_unit(dst, src, size, to_device, from_device);
+		dst += size;
+		src += size;
+	}
+}
+
+static noinline void pb_copy_memory(u8 *dst, const u8 *src, size_t len)
+{
+	pb_copy_units(dst, src, len, false, false);
+}
+
+static noinline void pb_copy_to_device(u8 *dst, const u8 *src, size_t len)
+{
+	pb_copy_units(dst, src, len, true, false);
+}
+
+static noinline void pb_copy_from_device(u8 *dst, const u8 *src, size_t len)
+{
+	pb_copy_units(dst, src, len, false, true);
 }
 
 /* From one device to another: through a register, never through memory. */
-static void pb_mmio_to_mmio(u8 __iomem *dst, const u8 __iomem *src, size_t len)
+static noinline void pb_copy_devices(u8 *dst, const u8 *src, size_t len)
 {
-	/* words only if both can be aligned at once */
-	if (((unsigned long)dst ^ (unsigned long)src) & 7) {
-		while (len--)
-			__raw_writeb(__raw_readb(src++), dst++);
-		return;
-	}
-	while (len && !IS_ALIGNED((unsigned long)dst, 8)) {
-		__raw_writeb(__raw_readb(src++), dst++);
-		len--;
-	}
-	for (; len >= 8; dst += 8, src += 8, len -= 8)
-		__raw_writeq(__raw_readq(src), dst);
-	while (len--)
-		__raw_writeb(__raw_readb(src++), dst++);
+	pb_copy_units(dst, src, len, true, true);
 }
 
 static void pb_copy_piece(struct pb_piece *dst, struct pb_piece *src, size_t len)
 {
 	if (dst->mmio && src->mmio)
-		pb_mmio_to_mmio(dst->io, src->io, len);
+		pb_copy_devices(dst->va, src->va, len);
 	else if (dst->mmio)
-		pb_to_mmio(dst->io, src->va, len);
+		pb_copy_to_device(dst->va, src->va, len);
 	else if (src->mmio)
-		pb_from_mmio(dst->va, src->io, len);
-	else if (dst->va >= src->va + len || src->va >= dst->va + len)
-		memcpy(dst->va, src->va, len);
-	else if (dst->va != src->va)
-		memmove(dst->va, src->va, len);
+		pb_copy_from_device(dst->va, src->va, len);
+	else
+		pb_copy_memory(dst->va, src->va, len);
+}
+
+/* Going up would overwrite what is still to be read. */
+static bool pb_overlaps(const struct pb_piece *dst, const struct pb_piece *src, size_t len)
+{
+	return dst->mmio == src->mmio && dst->va > src->va && dst->va < src->va + len;
+}
+
+/* The size of the naturally aligned unit that the last of @len bytes at @dst is in. */
+static size_t pb_last_unit(const struct pb_piece *dst, size_t len)
+{
+	unsigned long end = (unsigned long)dst->va + len;
+
+	return min_t(size_t, 1UL << __ffs(end | 8), rounddown_pow_of_two(len));
+}
+
+/* Bytes @at and following of a message, to an aligned unit: its source is in several pieces. */
+static int pb_gather(struct pb_refs *src, u64 at, u8 *bytes, size_t len)
+{
+	struct pb_piece from, to = {};
+	size_t i, n;
+	int ret;
+
+	for (i = 0; i < len; i += n) {
+		ret = pb_piece(src, at + i, &from);
+		if (ret)
+			return ret;
+		n = min(from.len, len - i);
+		to.va = bytes + i;
+		pb_copy_piece(&to, &from, n);
+	}
+	return 0;
+}
+
+/*
+ * Copy what follows at byte @at, as far as both are in one piece; returns how much, or an error, with *@who as of pb_copy(). The
+ * last unit is stored after everything else; *@mmio notes whether any of it went to a device.
+ */
+static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u64 len, bool *mmio, struct pb_refs **who)
+{
+	u8 bytes[8] __aligned(8);
+	struct pb_piece to, from;
+	size_t n, last, odd;
+	int ret;
+
+	*who = dst;
+	ret = pb_piece(dst, at, &to);
+	if (ret)
+		return ret;
+	*who = src;
+	ret = pb_piece(src, at, &from);
+	if (ret)
+		return ret;
+	n = min3(to.len, from.len, (size_t)min_t(u64, len - at, PB_COPY_PIECE));
+	odd = ((unsigned long)to.va + n) & 7;
+	if (n == len - at || n == to.len)
+		odd = 0;
+	if (odd < n) {
+		/* a unit that the source's end cuts is for the next time */
+		n -= odd;
+	} else if (odd) {
+		n = min3(to.len, (size_t)(8 - ((unsigned long)to.va & 7)), (size_t)(len - at));
+		ret = pb_gather(src, at, bytes, n);
+		if (ret)
+			return ret;
+		from = (struct pb_piece){ .va = bytes, .len = n };
+	}
+	*mmio |= to.mmio;
+	if (at + n < len) {
+		if (unlikely(pb_overlaps(&to, &from, n)))
+			memmove(to.va, from.va, n);
+		else
+			pb_copy_piece(&to, &from, n);
+		return n;
+	}
+	if (unlikely(pb_overlaps(&to, &from, n))) {
+		memmove(to.va, from.va, n);
+		return n;
+	}
+	last = pb_last_unit(&to, n);
+	if (n > last)
+		pb_copy_piece(&to, &from, n - last);
+	/* Pairs with the reader's: a program that sees the last unit sees the others. */
+	if (*mmio)
+		wmb(); /* writes to a device may be combined */
+	else
+		smp_wmb(); /* as above */
+	to.va += n - last;
+	from.va += n - last;
+	pb_copy_piece(&to, &from, last);
+	return n;
 }
 
 static bool pb_is_over(const struct pb_refs *refs)
@@ -203,46 +412,44 @@ static bool pb_is_over(const struct pb_refs *refs)
 	return state == IB_QPS_ERR || state == IB_QPS_RESET;
 }
 
-int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struct pb_refs **who)
+int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct pb_refs **who)
 {
-	struct pb_piece to, from;
-	u64 at = 0, pause = PB_COPY_PIECE;
-	size_t n;
+	u64 end = *at + PB_COPY_PASS, pause = *at + PB_COPY_PIECE;
+	bool mmio = false;
+	ssize_t n;
 	int ret;
 
-	while (at < len) {
-		*who = dst;
-		ret = pb_piece(dst, dst_at + at, &to);
-		if (ret)
-			return ret;
-		*who = src;
-		ret = pb_piece(src, at, &from);
-		if (ret)
-			return ret;
-		n = min3(to.len, from.len, (size_t)min_t(u64, len - at, PB_COPY_PIECE));
-		pb_copy_piece(&to, &from, n);
-		at += n;
-		if (at < pause || at == len)
+	while (*at < len) {
+		n = pb_copy_some(dst, src, *at, len, &mmio, who);
+		if (n < 0) {
+			ret = n;
+			goto out;
+		}
+		*at += n;
+		if (*at < pause || *at == len)
 			continue;
 		/* a revocation may come in between, or the end of a queue pair */
-		pause = at + PB_COPY_PIECE;
+		pause = *at + PB_COPY_PIECE;
 		pb_refs_put(dst);
 		pb_refs_put(src);
-		if (pb_is_over(dst) || pb_is_over(src) || fatal_signal_pending(current))
-			return -EINTR;
+		ret = pb_is_over(dst) || pb_is_over(src) ? -ESHUTDOWN : *at >= end || signal_pending(current) ? -EAGAIN : 0;
+		if (ret)
+			goto out;
 		cond_resched();
 		*who = src;
 		ret = pb_refs_get(src);
 		if (ret)
-			return ret;
+			goto out;
 		*who = dst;
 		ret = pb_refs_get(dst);
 		if (ret)
-			return ret;
+			goto out;
 	}
-	/* writes to devices are there before anybody is told that they are */
-	wmb();
-	return 0;
+	ret = 0;
+out:
+	if (mmio)
+		wmb(); /* Writes to devices must arrive before the completion, and before the end of a later pass. */
+	return ret;
 }
 
 /* An atomic on 8 aligned bytes. Where the memory has no atomics, no other atomic of this device comes in between. */

@@ -87,10 +87,16 @@ static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, st
 		return -EINVAL;
 	if (udata)
 		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+	mutex_init(&cq->resize_mutex);
 	spin_lock_init(&cq->lock);
+	ret = pb_object_add(ctx, PB_CQ);
+	if (ret)
+		return ret;
 	buf = pb_cq_alloc(ctx, attr->cqe, &nr, &offset);
-	if (IS_ERR(buf))
+	if (IS_ERR(buf)) {
+		pb_object_remove(ctx, PB_CQ);
 		return PTR_ERR(buf);
+	}
 	pb_cq_set(cq, buf, nr);
 	if (!udata)
 		return 0;
@@ -99,15 +105,46 @@ static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, st
 	resp.entries = nr;
 	resp.cqn = atomic_inc_return(&pb_last_cqn);
 	ret = ib_respond_udata(udata, resp);
-	if (ret)
+	if (ret) {
 		pb_buf_free(buf);
+		pb_object_remove(ctx, PB_CQ);
+	}
 	return ret;
 }
 
 static int pb_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
 {
-	pb_buf_free(to_pb_cq(ib)->buf);
+	struct pb_buf *buf = to_pb_cq(ib)->buf;
+
+	pb_object_remove(pb_buf_context(buf), PB_CQ);
+	pb_buf_free(buf);
 	return 0;
+}
+
+/* as many entries are copied at a time: with interrupts off under the lock */
+#define PB_RESIZE_BATCH 256
+
+/*
+ * Copy the entries of @cq from index @first on to the beginning of @entries, @nr at most, and return with the lock held: only the
+ * last batch is copied under it. The provider takes no entries meanwhile; a user that moves the consumer index all the same
+ * gets wrong entries. Returns how many were copied.
+ */
+static u32 pb_cq_copy(struct pb_cq *cq, struct peerbar_cqe *entries, u32 first, u32 nr)
+	__acquires(&cq->lock)
+{
+	u32 done = 0, end, n;
+
+	spin_lock_irq(&cq->lock);
+	while ((n = min(cq->producer - first, nr)) - done > PB_RESIZE_BATCH) {
+		spin_unlock_irq(&cq->lock);
+		for (end = done + PB_RESIZE_BATCH; done < end; done++)
+			entries[done] = cq->entries[(first + done) & (cq->nr - 1)];
+		cond_resched();
+		spin_lock_irq(&cq->lock);
+	}
+	for (; done < n; done++)
+		entries[done] = cq->entries[(first + done) & (cq->nr - 1)];
+	return n;
 }
 
 static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *udata)
@@ -117,13 +154,14 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	struct pb_cq *cq = to_pb_cq(ib);
 	struct peerbar_cqe *entries;
 	struct pb_buf *buf, *old;
-	u32 nr, i, n, first;
+	u32 nr, n, first;
 	bool lost;
 	u64 offset;
 	int ret;
 
 	if (!cqe || cqe > PB_MAX_CQE)
 		return -EINVAL;
+	guard(mutex)(&cq->resize_mutex);
 	buf = pb_cq_alloc(&ctx->ib, cqe, &nr, &offset);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
@@ -133,6 +171,7 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	/* the user must not learn of a ring that is not going to be */
 	spin_lock_irq(&cq->lock);
 	n = pb_cq_fill(cq);
+	first = cq->producer - n;
 	ret = n > nr ? -EINVAL : 0;
 	spin_unlock_irq(&cq->lock);
 	if (!ret)
@@ -140,16 +179,11 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	if (ret)
 		goto err_free;
 	entries = buf->va + sizeof(struct peerbar_cq_ring);
-	spin_lock_irq(&cq->lock);
-	n = pb_cq_fill(cq);
+	n = pb_cq_copy(cq, entries, first, nr);
 	/* more may have come meanwhile than there is room for now */
-	lost = n > nr && !cq->overflow;
-	if (n > nr)
+	lost = cq->producer - first > nr && !cq->overflow;
+	if (lost)
 		cq->overflow = true;
-	n = min(n, nr);
-	first = cq->producer - n;
-	for (i = 0; i < n; i++)
-		entries[i] = cq->entries[(first + i) & (cq->nr - 1)];
 	old = cq->buf;
 	pb_cq_set(cq, buf, nr);
 	cq->producer = n;
@@ -223,6 +257,28 @@ static int pb_poll_cq(struct ib_cq *ib, int nr, struct ib_wc *wc)
 	}
 	spin_unlock_irqrestore(&cq->lock, flags);
 	return n;
+}
+
+void pb_cq_forget(struct ib_cq *ib, struct pb_qp *qp)
+{
+	struct pb_cq *cq = to_pb_cq(ib);
+	struct peerbar_cqe *from, *to;
+	unsigned long flags;
+	u32 i, n;
+
+	if (cq->buf->user)
+		return;
+	spin_lock_irqsave(&cq->lock, flags);
+	/* those that stay move towards the end */
+	for (i = n = cq->producer; i-- != cq->consumer;) {
+		from = &cq->entries[i & (cq->nr - 1)];
+		if (from->timestamp == (uintptr_t)&qp->ib || --n == i)
+			continue;
+		to = &cq->entries[n & (cq->nr - 1)];
+		*to = *from;
+	}
+	cq->consumer = n;
+	spin_unlock_irqrestore(&cq->lock, flags);
 }
 
 const struct ib_device_ops pb_cq_ops = {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The module, and its devices: made on a network device by "rdma link add NAME type peerbar netdev IF". */
 #include <linux/dma-mapping.h>
+#include <linux/etherdevice.h>
 #include <linux/if_arp.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -13,8 +14,30 @@
 
 #include "rdma.h"
 
+/* for the kernel's own queue pairs */
 struct workqueue_struct *pb_wq;
 struct workqueue_struct *pb_gsi_wq;
+
+/* limits for each context, of devices that are made later; the number spaces bound them */
+static unsigned int pb_max[PB_NR_OBJECTS] = {
+	[PB_QP] = PB_MAX_QP, [PB_CQ] = PB_MAX_CQ, [PB_SRQ] = PB_MAX_SRQ, [PB_PD] = PB_MAX_PD, [PB_AH] = PB_MAX_AH,
+	[PB_MR] = PB_MAX_MR, [PB_MW] = PB_MAX_MW,
+};
+
+module_param_named(max_qp, pb_max[PB_QP], uint, 0644);
+MODULE_PARM_DESC(max_qp, "queue pairs that a context may have, on devices that are made later");
+module_param_named(max_cq, pb_max[PB_CQ], uint, 0644);
+MODULE_PARM_DESC(max_cq, "completion queues that a context may have");
+module_param_named(max_srq, pb_max[PB_SRQ], uint, 0644);
+MODULE_PARM_DESC(max_srq, "shared receive queues that a context may have");
+module_param_named(max_pd, pb_max[PB_PD], uint, 0644);
+MODULE_PARM_DESC(max_pd, "protection domains that a context may have");
+module_param_named(max_ah, pb_max[PB_AH], uint, 0644);
+MODULE_PARM_DESC(max_ah, "address handles that a context may have");
+module_param_named(max_mr, pb_max[PB_MR], uint, 0644);
+MODULE_PARM_DESC(max_mr, "memory regions that a context may have");
+module_param_named(max_mw, pb_max[PB_MW], uint, 0644);
+MODULE_PARM_DESC(max_mw, "memory windows that a context may have");
 
 /* all devices; changed under the lock, read under RCU */
 static LIST_HEAD(pb_devices);
@@ -40,11 +63,24 @@ static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
 	return !IS_ERR(attr);
 }
 
+/* whether @dmac is the address of the device's network device */
+static bool pb_has_mac(struct pb_device *dev, const u8 *dmac)
+{
+	struct net_device *ndev = ib_device_get_netdev(&dev->ib, 1);
+	bool same;
+
+	if (!ndev)
+		return false;
+	same = ether_addr_equal(ndev->dev_addr, dmac);
+	dev_put(ndev);
+	return same;
+}
+
 /*
- * The sender's own device first, then those of its network namespace: addresses are somebody's in there. Of other namespaces,
- * only an address that but one of them has.
+ * The sender's own device first, then those of its network namespace, where an address belongs to one device. A device of another
+ * namespace is reached only if the network leads there: the sender's namespace resolved the address to that network device.
  */
-u32 pb_find_device(struct pb_device *from, const union ib_gid *gid)
+u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dmac)
 {
 	struct pb_device *dev;
 	u32 foreign = 0;
@@ -58,13 +94,15 @@ u32 pb_find_device(struct pb_device *from, const union ib_gid *gid)
 			continue;
 		if (dev->net == from->net)
 			return dev->id;
+		if (!pb_has_mac(dev, dmac))
+			continue;
 		several = foreign;
 		foreign = dev->id;
 	}
 	return several ? 0 : foreign;
 }
 
-struct pb_qp *pb_find_gsi(u32 id)
+struct pb_qp_handle *pb_find_gsi(u32 id)
 {
 	struct pb_device *dev;
 
@@ -78,6 +116,8 @@ struct pb_qp *pb_find_gsi(u32 id)
 
 static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, struct ib_udata *udata)
 {
+	const struct pb_device *dev = to_pb(ib);
+
 	*attr = (struct ib_device_attr){
 		.sys_image_guid = ib->node_guid,
 		.fw_ver = PEERBAR_RDMA_ABI_VERSION,
@@ -86,30 +126,31 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		/* nobody's */
 		.vendor_id = 0xffffff,
 		.vendor_part_id = PEERBAR_RDMA_DRIVER_ID,
-		.max_qp = PB_MAX_QP,
+		.max_qp = dev->max[PB_QP],
 		.max_qp_wr = PB_MAX_WR,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2B |
-				    IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
+				    IB_DEVICE_MEM_MGT_EXTENSIONS | IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
 		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG,
 		.max_send_sge = PB_MAX_SGE,
 		.max_recv_sge = PB_MAX_SGE,
 		.max_sge_rd = PB_MAX_SGE,
-		.max_cq = PB_MAX_QP,
+		.max_cq = dev->max[PB_CQ],
 		.max_cqe = PB_MAX_CQE,
-		.max_mr = PB_MAX_MR,
-		.max_mw = PB_MAX_MR,
-		.max_pd = PB_MAX_QP,
+		.max_mr = dev->max[PB_MR],
+		.max_mw = dev->max[PB_MW],
+		.max_fast_reg_page_list_len = PB_MAX_FAST_PAGES,
+		.max_pd = dev->max[PB_PD],
 		.max_qp_rd_atom = PB_MAX_RD_ATOM,
 		.max_res_rd_atom = PB_MAX_RD_ATOM * PB_MAX_QP,
 		.max_qp_init_rd_atom = PB_MAX_RD_ATOM,
 		.atomic_cap = IB_ATOMIC_HCA,
-		.max_ah = PB_MAX_AH,
-		.max_srq = PB_MAX_QP,
+		.max_ah = dev->max[PB_AH],
+		.max_srq = dev->max[PB_SRQ],
 		.max_srq_wr = PB_MAX_WR,
 		.max_srq_sge = PB_MAX_SGE,
-		.max_mcast_grp = PB_MAX_QP,
-		.max_mcast_qp_attach = PB_MAX_QP,
-		.max_total_mcast_qp_attach = PB_MAX_QP,
+		.max_mcast_grp = PB_MAX_MCAST,
+		.max_mcast_qp_attach = PB_MAX_MCAST,
+		.max_total_mcast_qp_attach = PB_MAX_MCAST,
 		.max_pkeys = 1,
 		.timestamp_mask = ~0ULL,
 		.hca_core_clock = 1000000,
@@ -133,9 +174,8 @@ static int pb_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *at
 	else
 		attr->phys_state = IB_PORT_PHYS_STATE_DISABLED;
 	dev_put(ndev);
-	/* messages are not cut, but who asks wants to know what fits into one datagram */
 	attr->max_mtu = IB_MTU_4096;
-	attr->active_mtu = IB_MTU_4096;
+	attr->active_mtu = READ_ONCE(to_pb(ib)->active_mtu);
 	attr->gid_tbl_len = 256;
 	attr->port_cap_flags = IB_PORT_CM_SUP;
 	attr->ip_gids = true;
@@ -178,16 +218,57 @@ static void pb_get_fw_str(struct ib_device *ib, char *str)
 	snprintf(str, IB_FW_VERSION_NAME_MAX, "%d", PEERBAR_RDMA_ABI_VERSION);
 }
 
+/* pb_devices_lock held */
+static bool pb_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_size)
+{
+	struct pb_device *dev;
+
+	list_for_each_entry(dev, &pb_devices, node) {
+		if (dev->pdev != pdev)
+			continue;
+		*max_seg_size = dev->max_seg_size;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices only if it
+ * maps scatterlists, of which the IOMMU may then join more; with the last device of the function its limit comes back.
+ */
+static void pb_device_list(struct pb_device *dev)
+{
+	struct device *function = &dev->pdev->dev;
+
+	spin_lock(&pb_devices_lock);
+	if (!pb_function_has_device(dev->pdev, &dev->max_seg_size))
+		dev->max_seg_size = dma_get_max_seg_size(function);
+	if (dma_get_max_seg_size(function) < SZ_2G)
+		dma_set_max_seg_size(function, SZ_2G);
+	list_add_rcu(&dev->node, &pb_devices);
+	spin_unlock(&pb_devices_lock);
+}
+
+static void pb_device_unlist(struct pb_device *dev)
+{
+	struct device *function = &dev->pdev->dev;
+	unsigned int unused;
+
+	spin_lock(&pb_devices_lock);
+	list_del_rcu(&dev->node);
+	/* unless the driver has set another limit itself */
+	if (!pb_function_has_device(dev->pdev, &unused) && dma_get_max_seg_size(function) == SZ_2G)
+		dma_set_max_seg_size(function, dev->max_seg_size);
+	spin_unlock(&pb_devices_lock);
+}
+
 /* The last call; what remains is the memory of the device itself, which goes after a grace period. */
 static void pb_dealloc_driver(struct ib_device *ib)
 {
 	struct pb_device *dev = to_pb(ib);
 
-	if (dev->node.next) {
-		spin_lock(&pb_devices_lock);
-		list_del_rcu(&dev->node);
-		spin_unlock(&pb_devices_lock);
-	}
+	if (dev->node.next)
+		pb_device_unlist(dev);
 	xa_destroy(&dev->mrs);
 	xa_destroy(&dev->avs);
 }
@@ -219,6 +300,22 @@ static struct pci_dev *pb_function_of(struct net_device *ndev)
 	return NULL;
 }
 
+/* What fits into one datagram; other messages are not cut. */
+static void pb_set_mtu(struct pb_device *dev, struct net_device *ndev)
+{
+	WRITE_ONCE(dev->active_mtu, iboe_get_mtu(READ_ONCE(ndev->mtu)) ?: IB_MTU_256);
+}
+
+static void pb_set_mtu_of(struct net_device *ndev)
+{
+	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+
+	if (!ib)
+		return;
+	pb_set_mtu(to_pb(ib), ndev);
+	ib_device_put(ib);
+}
+
 static void pb_unregister_of(struct net_device *ndev)
 {
 	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
@@ -234,6 +331,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	struct pci_dev *pdev = pb_function_of(ndev);
 	struct ib_device *there;
 	struct pb_device *dev;
+	unsigned int i;
 	int ret;
 
 	if (ndev->type != ARPHRD_ETHER || !pdev) {
@@ -251,16 +349,15 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
-	/*
-	 * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices
-	 * only if it maps scatterlists, of which the IOMMU may then join more.
-	 */
-	if (dma_get_max_seg_size(&pdev->dev) < SZ_2G)
-		dma_set_max_seg_size(&pdev->dev, SZ_2G);
+	/* peer-to-peer memory is matched with the parent; and programs find the function and its NUMA node by it */
+	dev->ib.dev.parent = &pdev->dev;
+	for (i = 0; i < PB_NR_OBJECTS; i++)
+		dev->max[i] = min_t(unsigned int, READ_ONCE(pb_max[i]), PB_MAX_OBJECTS);
 	dev->id = ++pb_last_id;
 	dev->net = dev_net(ndev);
-	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1);
-	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1);
+	pb_set_mtu(dev, ndev);
+	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	spin_lock_init(&dev->atomic_lock);
 	dev->ib.node_type = RDMA_NODE_IB_CA;
 	dev->ib.phys_port_cnt = 1;
@@ -275,18 +372,18 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pb_context_ops);
 	ib_set_device_ops(&dev->ib, &pb_cq_ops);
 	ib_set_device_ops(&dev->ib, &pb_mr_ops);
+	ib_set_device_ops(&dev->ib, &pb_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pb_qp_ops);
 	ib_set_device_ops(&dev->ib, &pb_mcast_ops);
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
 	if (ret)
 		goto err_dealloc;
-	spin_lock(&pb_devices_lock);
-	list_add_rcu(&dev->node, &pb_devices);
-	spin_unlock(&pb_devices_lock);
+	pb_device_list(dev);
 	ret = ib_register_device(&dev->ib, name, &pdev->dev);
 	if (ret)
 		goto err_dealloc;
-	/* it may have gone before the notifier could find us */
+	/* the notifier could not find us before: the MTU may have changed, and the network device may be gone */
+	pb_set_mtu_of(ndev);
 	if (READ_ONCE(ndev->reg_state) != NETREG_REGISTERED)
 		pb_unregister_of(ndev);
 	return 0;
@@ -313,8 +410,12 @@ static struct rdma_link_ops pb_link_ops = {
  */
 static int pb_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
 {
+	struct net_device *ndev = netdev_notifier_info_to_dev(arg);
+
 	if (event == NETDEV_UNREGISTER)
-		pb_unregister_of(netdev_notifier_info_to_dev(arg));
+		pb_unregister_of(ndev);
+	else if (event == NETDEV_CHANGEMTU)
+		pb_set_mtu_of(ndev);
 	return NOTIFY_DONE;
 }
 

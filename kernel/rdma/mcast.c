@@ -1,74 +1,129 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Multicast: which queue pairs hear what is sent to a group. All peerbar devices of this host are on one wire. */
+/*
+ * Multicast: which queue pairs receive what is sent to a group. The peerbar devices of one network namespace are on one wire.
+ */
+#include <linux/rbtree.h>
 #include <linux/slab.h>
 
 #include "rdma.h"
 
+/* a queue pair in a group; in order of network namespace, group, and queue pair */
 struct pb_member {
-	struct list_head node;
+	struct rb_node node;
+	const struct net *net;
 	union ib_gid gid;
+	u32 qpn;
 	struct pb_qp *qp;
 };
 
-static LIST_HEAD(pb_members);
-static DEFINE_SPINLOCK(pb_members_lock); /* the list; a leaf */
+static struct rb_root pb_members = RB_ROOT;
+static DEFINE_SPINLOCK(pb_members_lock); /* the tree, and the devices' counts; a leaf */
 
-static struct pb_member *pb_member_find(const struct pb_qp *qp, const union ib_gid *gid)
+static int pb_member_cmp(const struct pb_member *a, const struct pb_member *b)
 {
-	struct pb_member *member;
+	if (a->net != b->net)
+		return a->net < b->net ? -1 : 1;
+	return memcmp(&a->gid, &b->gid, sizeof(a->gid)) ?: a->qpn < b->qpn ? -1 : a->qpn > b->qpn;
+}
 
-	list_for_each_entry(member, &pb_members, node)
-		if (member->qp == qp && !memcmp(&member->gid, gid, sizeof(*gid)))
-			return member;
-	return NULL;
+static int pb_member_cmp_node(const void *key, const struct rb_node *node)
+{
+	return pb_member_cmp(key, rb_entry(node, struct pb_member, node));
+}
+
+static struct pb_member pb_member_of(const struct pb_qp *qp, const union ib_gid *gid)
+{
+	return (struct pb_member){ .net = qp->dev->net, .gid = *gid, .qpn = qp->ib.qp_num };
+}
+
+/* false if there are as many as there may be */
+static bool pb_member_insert(struct pb_member *member, struct pb_device *dev)
+{
+	struct rb_node **link = &pb_members.rb_node, *parent = NULL;
+	struct pb_member *other;
+	int cmp;
+
+	guard(spinlock)(&pb_members_lock);
+	while (*link) {
+		parent = *link;
+		other = rb_entry(parent, struct pb_member, node);
+		cmp = pb_member_cmp(member, other);
+		if (!cmp) {
+			/* once is enough */
+			kfree(member);
+			return true;
+		}
+		link = cmp < 0 ? &parent->rb_left : &parent->rb_right;
+	}
+	if (dev->nr_members == PB_MAX_MCAST)
+		return false;
+	dev->nr_members++;
+	rb_link_node(&member->node, parent, link);
+	rb_insert_color(&member->node, &pb_members);
+	return true;
 }
 
 static int pb_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 {
+	struct pb_qp *qp = to_pb_qp(ib);
 	struct pb_member *member;
 
 	if (ib->qp_type != IB_QPT_UD)
 		return -EINVAL;
-	member = kzalloc_obj(*member);
+	member = kmalloc_obj(*member, GFP_KERNEL_ACCOUNT);
 	if (!member)
 		return -ENOMEM;
-	member->gid = *gid;
-	member->qp = to_pb_qp(ib);
-	spin_lock(&pb_members_lock);
-	/* once is enough */
-	if (pb_member_find(member->qp, gid))
-		kfree(member);
-	else
-		list_add(&member->node, &pb_members);
-	spin_unlock(&pb_members_lock);
-	return 0;
+	*member = pb_member_of(qp, gid);
+	member->qp = qp;
+	if (pb_member_insert(member, qp->dev))
+		return 0;
+	kfree(member);
+	return -ENOMEM;
 }
 
 static int pb_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 {
-	struct pb_member *member;
+	struct pb_qp *qp = to_pb_qp(ib);
+	struct pb_member key = pb_member_of(qp, gid);
+	struct rb_node *node;
 
 	spin_lock(&pb_members_lock);
-	member = pb_member_find(to_pb_qp(ib), gid);
-	if (member)
-		list_del(&member->node);
+	node = rb_find(&key, &pb_members, pb_member_cmp_node);
+	if (node) {
+		rb_erase(node, &pb_members);
+		qp->dev->nr_members--;
+	}
 	spin_unlock(&pb_members_lock);
-	kfree(member);
-	return member ? 0 : -EINVAL;
+	if (!node)
+		return -EINVAL;
+	kfree(rb_entry(node, struct pb_member, node));
+	return 0;
 }
 
-struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after)
+struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after)
 {
-	struct pb_qp *next = NULL;
-	struct pb_member *member;
+	struct pb_member key = pb_member_of(from, gid), *member;
+	struct rb_node *node, *next = NULL;
 
+	key.qpn = after;
 	guard(spinlock)(&pb_members_lock);
-	list_for_each_entry(member, &pb_members, node)
-		if (!memcmp(&member->gid, gid, sizeof(*gid)) && member->qp->ib.qp_num > after && pb_answers(member->qp) &&
-		    (!next || member->qp->ib.qp_num < next->ib.qp_num))
-			next = member->qp;
-	/* one that is being destroyed is as good as the last: who has left is not missed */
-	return next && refcount_inc_not_zero(&next->refs) ? next : NULL;
+	for (node = pb_members.rb_node; node;) {
+		if (pb_member_cmp(&key, rb_entry(node, struct pb_member, node)) < 0) {
+			next = node;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	for (; next; next = rb_next(next)) {
+		member = rb_entry(next, struct pb_member, node);
+		if (member->net != key.net || memcmp(&member->gid, gid, sizeof(*gid)))
+			break;
+		/* not one that is being destroyed, or not ready */
+		if (pb_answers(member->qp) && pb_qp_get(member->qp))
+			return member->qp;
+	}
+	return NULL;
 }
 
 const struct ib_device_ops pb_mcast_ops = {

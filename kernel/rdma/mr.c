@@ -32,7 +32,10 @@ static struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
 
 static void pb_mr_leave(struct pb_mr *mr)
 {
-	/* who waits may free it as soon as it sees this; the address is all that is needed then */
+	/*
+	 * Who waits may free it as soon as it sees this; the address is all that is needed then. The decrement is a full barrier,
+	 * as wake_up_var() needs one before it.
+	 */
 	if (atomic_dec_return(&mr->users) == INT_MIN)
 		wake_up_var(&mr->users);
 }
@@ -53,6 +56,8 @@ static bool pb_mr_try_block(struct pb_mr *mr)
 static void pb_mr_drain(struct pb_mr *mr)
 {
 	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
+	/* what they did inside comes before what the caller does; pairs with pb_mr_leave() */
+	smp_acquire__after_ctrl_dep();
 }
 
 static void pb_mr_block(struct pb_mr *mr)
@@ -61,9 +66,11 @@ static void pb_mr_block(struct pb_mr *mr)
 	pb_mr_drain(mr);
 }
 
-static void pb_mr_unblock(struct pb_mr *mr)
+void pb_mr_unblock(struct pb_mr *mr)
 {
 	atomic_sub(INT_MIN, &mr->users);
+	/* pairs with the barrier between queueing and looking in wait_var_event(); wake_up_var() has none */
+	smp_mb__after_atomic();
 	/* the address is all that is needed */
 	wake_up_var(&mr->users);
 }
@@ -145,15 +152,21 @@ void pb_refs_put(struct pb_refs *refs)
 
 /* ---- keys ---- */
 
-static int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
+int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
 {
+	enum pb_object kind = mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR;
 	u32 index;
 	int ret;
 
 	/* what is found has its key already: its index is reserved first */
-	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PB_MAX_MR), &dev->next_mr, GFP_KERNEL);
-	if (ret < 0)
+	ret = pb_object_add(mr->ctx, kind);
+	if (ret)
 		return ret;
+	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PB_LAST_KEY), &dev->next_mr, pb_gfp(mr->ctx));
+	if (ret < 0) {
+		pb_object_remove(mr->ctx, kind);
+		return ret;
+	}
 	mr->key = index << 8 | get_random_u8();
 	xa_store(&dev->mrs, index, mr, GFP_KERNEL);
 	return 0;
@@ -162,13 +175,14 @@ static int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
 static void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr)
 {
 	xa_erase(&dev->mrs, mr->key >> 8);
+	pb_object_remove(mr->ctx, mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR);
 }
 
-static struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
+struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
 {
 	struct pb_mr *mr;
 
-	mr = kzalloc_obj(*mr);
+	mr = kzalloc_obj(*mr, pb_gfp(pd->uobject));
 	if (!mr)
 		return NULL;
 	mr->kind = kind;
@@ -181,7 +195,7 @@ static struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iov
 	return mr;
 }
 
-static struct ib_mr *pb_mr_done(struct pb_mr *mr)
+struct ib_mr *pb_mr_done(struct pb_mr *mr)
 {
 	mr->ib.lkey = mr->key;
 	mr->ib.rkey = mr->key;
@@ -204,7 +218,7 @@ static int pb_mr_list_pages(struct pb_mr *mr)
 	unsigned int i = 0;
 
 	mr->nr = ib_umem_num_pages(mr->umem);
-	mr->pages = kvmalloc_array(mr->nr, sizeof(*mr->pages), GFP_KERNEL | __GFP_NOWARN);
+	mr->pages = kvmalloc_array(mr->nr, sizeof(*mr->pages), pb_gfp(true));
 	if (!mr->pages)
 		return -ENOMEM;
 	mr->first = ib_umem_offset(mr->umem);
@@ -283,7 +297,7 @@ static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, siz
 
 	/* most have one; room for a power of two */
 	if (!(mr->nr & (mr->nr - 1))) {
-		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), GFP_KERNEL);
+		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), pb_gfp(true));
 		if (!seg)
 			return -ENOMEM;
 		mr->segments = seg;
@@ -415,7 +429,11 @@ static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	default:
-		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: nothing tells its memory model, or it is revoked\n",
+		if (peerbar_dma_buf_revoked(dmabuf)) {
+			dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: it is revoked\n", dmabuf->exp_name);
+			return -ENODEV;
+		}
+		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: nothing tells its memory model\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	}
@@ -540,12 +558,13 @@ static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	if (!pb_mr_keep_windows_out(mr))
 		return -EBUSY;
 	WRITE_ONCE(mr->gone, true);
-	if (mr->kind == PB_MR_PAGES) {
-		pb_mr_block(mr);
-		pb_mr_unpin(mr);
-	} else {
+	if (mr->kind == PB_MR_SEGMENTS) {
 		/* this blocks it, unless it was revoked */
 		ib_umem_release(mr->umem);
+	} else {
+		pb_mr_block(mr);
+		pb_mr_unpin(mr);
+		pb_fast_free(mr);
 	}
 	/* until here, the key was not for others */
 	pb_mr_unpublish(to_pb(ib->device), mr);
@@ -553,31 +572,23 @@ static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	return 0;
 }
 
-/* for kernel users: all memory, at DMA addresses */
-static struct ib_mr *pb_get_dma_mr(struct ib_pd *pd, int access)
-{
-	struct pb_mr *mr;
-
-	mr = pb_mr_alloc(pd, PB_MR_PAGES, 0, 0, access);
-	if (!mr)
-		return ERR_PTR(-ENOMEM);
-	mr->ib.lkey = PB_DMA_LKEY;
-	mr->ib.rkey = PB_DMA_LKEY;
-	return &mr->ib;
-}
-
 /* ---- windows ---- */
 
 static int pb_alloc_mw(struct ib_mw *ib, struct ib_udata *udata)
 {
-	struct pb_mr *mr = container_of(ib, struct pb_mr, mw);
+	struct pb_mr *mr;
 	int ret;
 
-	mr->kind = PB_MR_WINDOW;
-	mr->pd = ib->pd;
+	mr = pb_mr_alloc(ib->pd, PB_MR_WINDOW, 0, 0, 0);
+	if (!mr)
+		return -ENOMEM;
+	mr->mw_type = ib->type;
 	ret = pb_mr_publish(to_pb(ib->device), mr);
-	if (ret)
+	if (ret) {
+		kfree(mr);
 		return ret;
+	}
+	to_pb_mw(ib)->mr = mr;
 	ib->rkey = mr->key;
 	return 0;
 }
@@ -594,37 +605,35 @@ static void pb_mw_unbind(struct pb_mr *mw)
 
 static int pb_dealloc_mw(struct ib_mw *ib)
 {
-	struct pb_mr *mr = container_of(ib, struct pb_mr, mw);
+	struct pb_mr *mr = to_pb_mw(ib)->mr;
 
 	pb_mr_unpublish(to_pb(ib->device), mr);
 	pb_mr_block(mr);
 	pb_mw_unbind(mr);
-	/* the memory is the core's, which knows nothing of who may still look */
-	synchronize_rcu();
+	kfree_rcu(mr, rcu);
 	return 0;
 }
 
-/* A window whose key is @key, for somebody to change it: blocked. NULL if there is none, or another changes it. */
-static struct pb_mr *pb_mw_lock(struct pb_device *dev, struct ib_pd *pd, u32 key)
+struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask)
 {
-	struct pb_mr *mw = pb_mr_enter(dev, key);
+	struct pb_mr *mr = pb_mr_enter(dev, key);
 
-	if (!mw)
+	if (!mr)
 		return NULL;
-	if (mw->kind != PB_MR_WINDOW || mw->key != key || mw->pd != pd) {
-		pb_mr_leave(mw);
-		return NULL;
-	}
-	if (!pb_mr_try_block(mw)) {
-		pb_mr_leave(mw);
+	if ((mr->kind != PB_MR_WINDOW && mr->kind != PB_MR_FAST) || (mr->key ^ key) & mask || mr->pd != pd) {
+		pb_mr_leave(mr);
 		return NULL;
 	}
-	pb_mr_leave(mw);
-	pb_mr_drain(mw);
+	if (!pb_mr_try_block(mr)) {
+		pb_mr_leave(mr);
+		return NULL;
+	}
+	pb_mr_leave(mr);
+	pb_mr_drain(mr);
 	/* somebody may have changed it before it was blocked */
-	if (mw->key == key)
-		return mw;
-	pb_mr_unblock(mw);
+	if (!((mr->key ^ key) & mask))
+		return mr;
+	pb_mr_unblock(mr);
 	return NULL;
 }
 
@@ -634,24 +643,26 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 	struct pb_mr *mw, *mr = NULL;
 	int ret = -EINVAL;
 
-	mw = pb_mw_lock(dev, qp->ib.pd, sqe->mw.mw_rkey);
+	mw = pb_mr_lock(dev, qp->ib.pd, sqe->mw.mw_rkey, ~0U);
 	if (!mw)
 		return -EINVAL;
+	if (mw->kind != PB_MR_WINDOW)
+		goto out;
 	/* of type 2, only one that is not bound, and with a new key of the same window */
-	if (mw->mw.type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
+	if (mw->mw_type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
 		goto out;
 	if (sqe->mw.length) {
 		mr = pb_mr_enter(dev, sqe->mw.mr_lkey);
 		if (!mr)
 			goto out;
-		if (mr->key != sqe->mw.mr_lkey || mr->kind == PB_MR_WINDOW || mr->pd != mw->pd ||
+		if (mr->key != sqe->mw.mr_lkey || (mr->kind != PB_MR_PAGES && mr->kind != PB_MR_SEGMENTS) || mr->pd != mw->pd ||
 		    !pb_mr_covers(mr, sqe->mw.addr, sqe->mw.length))
 			goto out;
 		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PB_ACCESS ||
 		    (sqe->mw.access & PB_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
 			goto out;
 		/* addresses from 0 on are for windows of type 2, and not twice */
-		if (sqe->mw.access & IB_ZERO_BASED && (mw->mw.type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
+		if (sqe->mw.access & IB_ZERO_BASED && (mw->mw_type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
 			goto out;
 		if (!atomic_inc_unless_negative(&mr->windows))
 			goto out;
@@ -664,7 +675,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		mw->length = sqe->mw.length;
 		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC);
 	}
-	if (mw->mw.type == IB_MW_TYPE_2)
+	if (mw->mw_type == IB_MW_TYPE_2)
 		mw->qpn = qp->ib.qp_num;
 	mw->key = (mw->key & ~0xffU) | (sqe->mw.new_rkey & 0xff);
 	ret = 0;
@@ -675,19 +686,22 @@ out:
 	return ret;
 }
 
-/* a window of type 2 that is bound is taken back by its key */
+/* a window of type 2 that is bound, or a region for fast registration, is taken back by its key */
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key)
 {
-	struct pb_mr *mw = pb_mw_lock(dev, pd, key);
+	struct pb_mr *mr = pb_mr_lock(dev, pd, key, ~0U);
 	int ret = -EINVAL;
 
-	if (!mw)
+	if (!mr)
 		return -EINVAL;
-	if (mw->mw.type == IB_MW_TYPE_2 && mw->parent && mw->qpn == qpn) {
-		pb_mw_unbind(mw);
+	if (mr->kind == PB_MR_FAST) {
+		pb_fast_invalidate(mr);
+		ret = 0;
+	} else if (mr->mw_type == IB_MW_TYPE_2 && mr->parent && mr->qpn == qpn) {
+		pb_mw_unbind(mr);
 		ret = 0;
 	}
-	pb_mr_unblock(mw);
+	pb_mr_unblock(mr);
 	return ret;
 }
 
@@ -695,10 +709,9 @@ const struct ib_device_ops pb_mr_ops = {
 	.alloc_mw = pb_alloc_mw,
 	.dealloc_mw = pb_dealloc_mw,
 	.dereg_mr = pb_dereg_mr,
-	.get_dma_mr = pb_get_dma_mr,
 	.reg_user_mr = pb_reg_user_mr,
 	.reg_user_mr_dmabuf = pb_reg_user_mr_dmabuf,
 	.rereg_user_mr = pb_rereg_user_mr,
 
-	INIT_RDMA_OBJ_SIZE(ib_mw, pb_mr, mw),
+	INIT_RDMA_OBJ_SIZE(ib_mw, pb_mw, ib),
 };

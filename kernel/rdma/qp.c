@@ -6,9 +6,10 @@
 #include "rdma.h"
 
 /* all queue pairs of all devices, by number; GSI's are found by device */
-static DEFINE_XARRAY_ALLOC(pb_qps);
+static DEFINE_XARRAY_FLAGS(pb_qps, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
 static u32 pb_next_qpn;
 static atomic_t pb_last_srqn;
+static atomic_t pb_last_epoch;
 
 /* ---- receive queues ---- */
 
@@ -51,15 +52,16 @@ bool pb_rq_take(struct pb_qp *qp)
 		return false;
 	qp->held = qp->srq;
 	qp->rqe->num_sge = min(qp->rqe->num_sge, rq->max_sge + 1);
-	if (qp->srq)
-		pb_srq_check_limit(qp->srq);
 	return true;
 }
 
 void pb_rq_done(struct pb_qp *qp)
 {
 	qp->held = false;
-	if (!qp->srq)
+	/* the event of the limit is not sent where the receive is taken: a region may be entered there */
+	if (qp->srq)
+		pb_srq_check_limit(qp->srq);
+	else
 		pb_queue_done(&qp->rq.queue);
 }
 
@@ -107,9 +109,14 @@ static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struc
 		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
 	nr = roundup_pow_of_two(init->attr.max_wr);
 	stride = pb_rq_stride(init->attr.max_sge);
+	ret = pb_object_add(ctx, PB_SRQ);
+	if (ret)
+		return ret;
 	srq->buf = pb_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
-	if (IS_ERR(srq->buf))
+	if (IS_ERR(srq->buf)) {
+		pb_object_remove(ctx, PB_SRQ);
 		return PTR_ERR(srq->buf);
+	}
 	pb_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags, udata);
 	pb_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring), nr, stride);
 	srq->limit = init->attr.srq_limit;
@@ -122,8 +129,10 @@ static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struc
 	resp.stride = stride;
 	resp.srqn = atomic_inc_return(&pb_last_srqn);
 	ret = ib_respond_udata(udata, resp);
-	if (ret)
+	if (ret) {
 		pb_buf_free(srq->buf);
+		pb_object_remove(ctx, PB_SRQ);
+	}
 	return ret;
 }
 
@@ -154,7 +163,10 @@ static int pb_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
 
 static int pb_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 {
-	pb_buf_free(to_pb_srq(ib)->buf);
+	struct pb_buf *buf = to_pb_srq(ib)->buf;
+
+	pb_object_remove(pb_buf_context(buf), PB_SRQ);
+	pb_buf_free(buf);
 	return 0;
 }
 
@@ -186,29 +198,57 @@ static int pb_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, cons
 /* The queue pair @qpn of the device @target, to be given back. */
 struct pb_qp *pb_peer_get(u32 target, u32 qpn)
 {
+	struct pb_qp_handle *handle;
 	struct pb_qp *qp;
 
 	guard(rcu)();
-	qp = qpn == 1 ? pb_find_gsi(target) : xa_load(&pb_qps, qpn);
-	if (!qp || qp->dev->id != target || !pb_answers(qp) || !refcount_inc_not_zero(&qp->refs))
+	handle = qpn == 1 ? pb_find_gsi(target) : xa_load(&pb_qps, qpn);
+	if (!handle || !atomic_inc_unless_negative(&handle->users))
 		return NULL;
-	return qp;
+	qp = handle->qp;
+	if (qp->dev->id == target && pb_answers(qp))
+		return qp;
+	pb_qp_put(qp);
+	return NULL;
+}
+
+bool pb_qp_get(struct pb_qp *qp)
+{
+	return atomic_inc_unless_negative(&qp->handle->users);
 }
 
 void pb_qp_put(struct pb_qp *qp)
 {
-	if (refcount_dec_and_test(&qp->refs))
-		complete(&qp->free);
-	else
-		/* the address is all that is needed */
-		wake_up_var(&qp->refs);
+	struct pb_qp_handle *handle = qp->handle;
+
+	/*
+	 * The decrement is a full barrier, as wake_up_var() needs one before it. Whoever waits may free both as soon as it sees
+	 * the count; the address is all that is needed then.
+	 */
+	if (atomic_dec_return(&handle->users) == INT_MIN)
+		wake_up_var(&handle->users);
 }
 
-/* It left the states in which others may reach it: wait until those who had found it before are done. */
-static void pb_qp_drain(struct pb_qp *qp)
+/*
+ * Let no lookup succeed any more, and wait until those that did are done; modify_lock held, or the queue pair is being destroyed.
+ * The wait cannot be interrupted: a copy ends at its next piece, since the state has changed before.
+ */
+static void pb_qp_block(struct pb_qp *qp)
 {
-	synchronize_rcu_expedited();
-	wait_var_event(&qp->refs, refcount_read(&qp->refs) == 1);
+	atomic_t *users = &qp->handle->users;
+
+	if (atomic_read(users) >= 0)
+		atomic_add(INT_MIN, users);
+	wait_var_event(users, atomic_read(users) == INT_MIN);
+	/* what the lookups did comes before what the caller does; pairs with pb_qp_put() */
+	smp_acquire__after_ctrl_dep();
+}
+
+/* modify_lock held */
+static void pb_qp_unblock(struct pb_qp *qp)
+{
+	if (atomic_read(&qp->handle->users) < 0)
+		atomic_sub(INT_MIN, &qp->handle->users);
 }
 
 /* ---- events ---- */
@@ -219,11 +259,6 @@ void pb_qp_event(struct pb_qp *qp, enum ib_event_type type)
 
 	if (qp->ib.event_handler)
 		qp->ib.event_handler(&event, qp->ib.qp_context);
-}
-
-static void pb_qp_kick(struct pb_qp *qp)
-{
-	mod_delayed_work(pb_qp_wq(qp), &qp->work, 0);
 }
 
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
@@ -238,16 +273,6 @@ void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
 	if (event)
 		pb_qp_event(qp, event);
 	pb_qp_kick(qp);
-}
-
-static void pb_qp_work(struct work_struct *work)
-{
-	struct pb_qp *qp = container_of(work, struct pb_qp, work.work);
-
-	if (READ_ONCE(qp->state) == IB_QPS_ERR)
-		pb_flush(qp);
-	else
-		pb_run_sq(qp);
 }
 
 /* ---- making ---- */
@@ -280,13 +305,17 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 	size_t sq_at = sizeof(struct peerbar_qp_ring);
 	size_t rq_at = sq_at + (size_t)sq_nr * sq_stride;
 	struct peerbar_qp_ring *ring;
+	gfp_t gfp = pb_gfp(ctx);
 
-	qp->sqe = kzalloc(sq_stride, GFP_KERNEL);
-	qp->rqe = kzalloc(rq_stride, GFP_KERNEL);
-	qp->src = kzalloc_obj(*qp->src);
-	qp->dst = kzalloc_obj(*qp->dst);
-	if (!qp->sqe || !qp->rqe || !qp->src || !qp->dst)
+	qp->handle = kzalloc_obj(*qp->handle, gfp);
+	qp->sqe = kzalloc(sq_stride, gfp);
+	qp->rqe = kzalloc(rq_stride, gfp);
+	qp->src = kzalloc_obj(*qp->src, gfp);
+	qp->dst = kzalloc_obj(*qp->dst, gfp);
+	if (!qp->handle || !qp->sqe || !qp->rqe || !qp->src || !qp->dst)
 		return -ENOMEM;
+	qp->handle->qp = qp;
+	atomic_set(&qp->handle->users, INT_MIN);
 	qp->buf = pb_buf_alloc(ctx, rq_at + (size_t)rq_nr * rq_stride, offset);
 	if (IS_ERR(qp->buf)) {
 		int ret = PTR_ERR(qp->buf);
@@ -317,12 +346,15 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 
 static void pb_qp_free(struct pb_qp *qp)
 {
+	if (qp->worker)
+		pb_worker_put(qp->worker);
 	if (qp->buf)
 		pb_buf_free(qp->buf);
 	kfree(qp->dst);
 	kfree(qp->src);
 	kfree(qp->rqe);
 	kfree(qp->sqe);
+	kfree_rcu(qp->handle, rcu);
 }
 
 static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata *udata)
@@ -351,20 +383,30 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	qp->srq = init->srq ? to_pb_srq(init->srq) : NULL;
 	qp->sig_all = init->sq_sig_type == IB_SIGNAL_ALL_WR;
 	qp->state = IB_QPS_RESET;
-	refcount_set(&qp->refs, 1);
-	init_completion(&qp->free);
+	qp->epoch = atomic_inc_return(&pb_last_epoch);
 	mutex_init(&qp->modify_lock);
 	mutex_init(&qp->sq_lock);
 	mutex_init(&qp->rq_lock);
 	spin_lock_init(&qp->post_lock);
-	INIT_DELAYED_WORK(&qp->work, pb_qp_work);
+	pb_qp_init_work(qp);
+	ret = pb_object_add(ctx, PB_QP);
+	if (ret)
+		return ret;
+	if (qp->user) {
+		qp->worker = pb_worker_get(to_pb_ucontext(ctx));
+		if (IS_ERR(qp->worker)) {
+			ret = PTR_ERR(qp->worker);
+			qp->worker = NULL;
+			goto err_free;
+		}
+	}
 	ret = pb_qp_alloc(qp, ctx, &offset, &resp);
 	if (ret)
 		goto err_free;
 	init->cap = qp->cap;
 	if (init->qp_type == IB_QPT_GSI) {
 		ib->qp_num = 1;
-		rcu_assign_pointer(dev->gsi, qp);
+		rcu_assign_pointer(dev->gsi, qp->handle);
 		return 0;
 	}
 	resp.offset = offset;
@@ -372,13 +414,15 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	if (ret)
 		goto err_free;
 	/* the last: from now on it is found */
-	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp, XA_LIMIT(16, 16 + PB_MAX_QP - 1), &pb_next_qpn, GFP_KERNEL);
+	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp->handle, XA_LIMIT(PB_FIRST_QPN, PB_LAST_QPN), &pb_next_qpn,
+			      pb_gfp(ctx));
 	if (ret < 0)
 		goto err_free;
 	return 0;
 
 err_free:
 	pb_qp_free(qp);
+	pb_object_remove(ctx, PB_QP);
 	return ret;
 }
 
@@ -392,11 +436,12 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 		xa_erase(&pb_qps, ib->qp_num);
 	/* whoever is copying for it sees that, and stops */
 	xchg(&qp->state, IB_QPS_ERR);
-	pb_qp_put(qp);
-	wait_for_completion(&qp->free);
-	/* who found it before may still look at its count */
-	synchronize_rcu();
-	disable_delayed_work_sync(&qp->work);
+	pb_qp_block(qp);
+	pb_qp_stop_work(qp);
+	/* a completion names the queue pair by its address */
+	pb_cq_forget(ib->recv_cq, qp);
+	pb_cq_forget(ib->send_cq, qp);
+	pb_object_remove(pb_buf_context(qp->buf), PB_QP);
 	pb_qp_free(qp);
 	return 0;
 }
@@ -459,8 +504,12 @@ static void pb_qp_reset(struct pb_qp *qp)
 		qp->rq.queue.next = READ_ONCE(qp->rq.queue.ring->producer);
 		WRITE_ONCE(qp->rq.queue.ring->consumer, qp->rq.queue.next);
 	}
+	qp->begun = false;
+	qp->drain_event = false;
+	qp->progress = 0;
 	qp->waiting = false;
 	qp->retrying = false;
+	qp->epoch = atomic_inc_return(&pb_last_epoch);
 	qp->established = false;
 	qp->last_told = false;
 	/* of a shared queue: it cannot be given back, and must not get lost */
@@ -476,7 +525,7 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 	if (to == IB_QPS_ERR) {
 		xchg(&qp->state, IB_QPS_ERR);
 		/* when this returns nobody writes to its memory any more, and what was posted before is flushed */
-		pb_qp_drain(qp);
+		pb_qp_block(qp);
 		pb_flush(qp);
 		return 0;
 	}
@@ -485,14 +534,16 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 		return -EINVAL;
 	if (to == IB_QPS_RESET) {
 		xchg(&qp->state, to);
-		pb_qp_drain(qp);
+		pb_qp_block(qp);
 		pb_qp_reset(qp);
+	} else if (to == IB_QPS_RTR) {
+		pb_qp_unblock(qp);
 	} else if (to == IB_QPS_SQD && from != IB_QPS_SQD) {
-		/* what is being sent is sent when the lock is free */
+		/* what is being sent is sent when the lock is free, unless it waits */
 		mutex_lock(&qp->sq_lock);
+		qp->drain_event = mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify;
+		pb_check_drained(qp);
 		mutex_unlock(&qp->sq_lock);
-		if (mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify)
-			pb_qp_event(qp, IB_EVENT_SQ_DRAINED);
 	} else if (to == IB_QPS_RTS) {
 		pb_qp_kick(qp);
 	}
@@ -508,6 +559,9 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 
 	if (mask & ~IB_QP_ATTR_STANDARD_BITS)
 		return -EOPNOTSUPP;
+	/* there is no path migration */
+	if (mask & IB_QP_ALT_PATH || (mask & IB_QP_PATH_MIG_STATE && attr->path_mig_state != IB_MIG_MIGRATED))
+		return -EOPNOTSUPP;
 	guard(mutex)(&qp->modify_lock);
 	from = READ_ONCE(qp->state);
 	if (mask & IB_QP_CUR_STATE && attr->cur_qp_state != from)
@@ -519,12 +573,13 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 	    (mask & IB_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > PB_MAX_RD_ATOM) ||
 	    (mask & IB_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > PB_MAX_RD_ATOM) ||
 	    (mask & IB_QP_TIMEOUT && attr->timeout > 31) || (mask & IB_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31) ||
+	    (mask & IB_QP_PATH_MTU && (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096)) ||
 	    (mask & IB_QP_RETRY_CNT && attr->retry_cnt > 7) || (mask & IB_QP_RNR_RETRY && attr->rnr_retry > 7))
 		return -EINVAL;
 	if (mask & IB_QP_AV) {
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
-		target = pb_find_device(qp->dev, dgid);
+		target = pb_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
 		if (!target) {
 			dev_notice_ratelimited(&ib->device->dev, "a queue pair cannot be connected to %pI6c: no peerbar device of this host has that address, and there is no transport to others\n",
 					       dgid->raw);
@@ -547,7 +602,7 @@ static int pb_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, stru
 	attr->qp_state = READ_ONCE(qp->state);
 	attr->cur_qp_state = attr->qp_state;
 	attr->cap = qp->cap;
-	attr->sq_draining = 0;
+	attr->sq_draining = attr->qp_state == IB_QPS_SQD && READ_ONCE(qp->begun);
 	init->event_handler = ib->event_handler;
 	init->qp_context = ib->qp_context;
 	init->send_cq = ib->send_cq;
@@ -616,8 +671,13 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 		sqe->atomic.swap = atomic_wr(wr)->swap;
 		sqe->atomic.rkey = atomic_wr(wr)->rkey;
 		return 0;
+	case IB_WR_REG_MR:
+		pb_fast_post(reg_wr(wr), sqe);
+		return 0;
 	case IB_WR_SEND:
 	case IB_WR_SEND_WITH_IMM:
+	case IB_WR_SEND_WITH_INV:
+	case IB_WR_LOCAL_INV:
 		return 0;
 	default:
 		return -EOPNOTSUPP;
@@ -632,10 +692,8 @@ static int pb_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const str
 	unsigned long flags;
 	int ret = 0;
 
-	if (qp->user) {
-		pb_run_sq(qp);
-		return 0;
-	}
+	if (qp->user)
+		return pb_run_posted(qp);
 	spin_lock_irqsave(&qp->post_lock, flags);
 	for (; wr; wr = wr->next) {
 		sqe = pb_queue_room(&qp->sq);

@@ -10,6 +10,8 @@
 #ifndef _PEERBAR_RDMA_H
 #define _PEERBAR_RDMA_H
 
+#include <linux/if_ether.h>
+#include <linux/kthread.h>
 #include <linux/pci.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
@@ -23,14 +25,36 @@
 #define PB_MAX_WR		32768
 #define PB_MAX_CQE		SZ_1M
 #define PB_MAX_MSG		SZ_2G
+/*
+ * What one context may have of each, unless a module parameter of that name says otherwise: no context can use up a device, whose
+ * own limits are numbers of 24 bits, and memory.
+ */
 #define PB_MAX_QP		65536
+#define PB_MAX_CQ		65536
+#define PB_MAX_SRQ		65536
+#define PB_MAX_PD		65536
 #define PB_MAX_AH		65536
-#define PB_MAX_MR		0xfffffe
+#define PB_MAX_MR		SZ_1M
+#define PB_MAX_MW		SZ_1M
+#define PB_MAX_OBJECTS		0xfffffe
+#define PB_LAST_KEY		PB_MAX_OBJECTS
+#define PB_FIRST_QPN		16
+#define PB_LAST_QPN		PB_MAX_OBJECTS
 #define PB_MAX_RD_ATOM		128
+/* memberships in multicast groups, of one device */
+#define PB_MAX_MCAST		8192
+/* in one fast registration */
+#define PB_MAX_FAST_PAGES	512
 /* a key that stands for all memory, at DMA addresses; only the kernel's own queue pairs may use it */
 #define PB_DMA_LKEY		0xffffff00
 /* memory is copied in pieces of this size, and after each a revocation may come in between */
 #define PB_COPY_PIECE		SZ_64K
+/* and after so much of a message the receiver's lock is released */
+#define PB_COPY_PASS		SZ_1M
+
+struct pb_worker;
+
+enum pb_object { PB_QP, PB_CQ, PB_SRQ, PB_PD, PB_AH, PB_MR, PB_MW, PB_NR_OBJECTS };
 
 struct pb_device {
 	struct ib_device ib;
@@ -38,11 +62,15 @@ struct pb_device {
 	const struct net *net; /* to compare; the network device does not change it while this device exists */
 	u32 id;
 	struct list_head node;
+	int max[PB_NR_OBJECTS]; /* of a context, as the device reports them */
+	unsigned int max_seg_size; /* of the function, before there was a device on it */
 	struct xarray mrs;
 	u32 next_mr;
 	struct xarray avs;
 	u32 next_av;
-	struct pb_qp __rcu *gsi;
+	struct pb_qp_handle __rcu *gsi;
+	enum ib_mtu active_mtu;
+	u32 nr_members; /* memberships in multicast groups, under the lock of those */
 	spinlock_t atomic_lock; /* atomics on memory that has none of its own; a leaf */
 };
 
@@ -71,21 +99,33 @@ struct pb_queue {
 	u32 next;
 };
 
+/**
+ * struct pb_ucontext - a context
+ * @objects: how many of each it has; see pb_object_add()
+ */
 struct pb_ucontext {
 	struct ib_ucontext ib;
+	atomic_t objects[PB_NR_OBJECTS];
 	struct pb_buf *buf;
 	spinlock_t revoked_lock; /* the ring of revoked keys; a leaf */
 	u32 revoked_producer;
 	struct eventfd_ctx *event;
+	struct pb_worker *worker; /* from the first queue pair on, so that it does not end with each */
 };
 
+/**
+ * struct pb_pd - a protection domain
+ * @charge: memory for nothing, charged to the user as the core's own, of that size, is not
+ */
 struct pb_pd {
 	struct ib_pd ib;
+	void *charge;
 };
 
-/* where a message goes; read under RCU */
+/* where a message goes; read under RCU, but for @attr */
 struct pb_av {
 	struct rcu_head rcu;
+	struct rdma_ah_attr attr;
 	struct ib_pd *pd;
 	union ib_gid sgid;
 	union ib_gid dgid;
@@ -94,20 +134,22 @@ struct pb_av {
 	u8 sl;
 	u8 hop_limit;
 	u8 traffic_class;
+	u8 dmac[ETH_ALEN];
 };
 
 struct pb_ah {
 	struct ib_ah ib;
-	struct rdma_ah_attr attr;
 	struct pb_av *av;
 };
 
 /**
  * struct pb_cq - completions
+ * @resize_mutex: one resize at a time; taken before @lock
  * @lock: everything below; taken with irqs off, a leaf
  */
 struct pb_cq {
 	struct ib_cq ib;
+	struct mutex resize_mutex; /* see above */
 	spinlock_t lock; /* see above */
 	struct pb_buf *buf;
 	struct peerbar_ring *ring;
@@ -140,6 +182,8 @@ enum pb_mr_kind {
 	PB_MR_PAGES,	/* the user's memory: pages */
 	PB_MR_SEGMENTS,	/* a dma-buf: pieces that the CPU can address */
 	PB_MR_WINDOW,	/* a memory window */
+	PB_MR_FAST,	/* of a kernel user: pages by their DMA addresses, for fast registration */
+	PB_MR_DMA,	/* of a kernel user: all memory, at DMA addresses */
 };
 
 /* a piece of a dma-buf */
@@ -163,18 +207,18 @@ struct pb_segment {
  *
  * @key: both lkey and rkey
  * @ctx: who is told of a revocation
- * @umem: NULL for windows
+ * @umem: of user memory and dma-bufs
  * @first: offset of @iova in the first page, or in the first segment; of a window, the address in @parent where it begins
+ * @registered: the pages of a fast registration; changed with the region blocked
+ * @mapped: the pages that the next one registers; its user's
  * @gone: deregistered, not revoked: nobody needs to be told
  * @windows: bound to it; a region with windows cannot be deregistered. Negative when none may be bound any more
+ * @mw_type: of a window
  * @parent: of a window that is bound
  * @qp: the queue pair that a window of type 2 is bound to, by number
  */
 struct pb_mr {
-	union {
-		struct ib_mr ib;
-		struct ib_mw mw;
-	};
+	struct ib_mr ib;
 	struct rcu_head rcu;
 	enum pb_mr_kind kind;
 	u32 key;
@@ -191,11 +235,20 @@ struct pb_mr {
 		struct pb_segment *segments;
 	};
 	unsigned int nr;
+	struct pb_page_list *registered;
+	struct pb_page_list *mapped;
 	bool gone;
 	bool revoked;
 	atomic_t windows;
+	enum ib_mw_type mw_type;
 	struct pb_mr *parent;
 	u32 qpn;
+};
+
+/* the core frees this at once, lookups need @mr for a grace period more */
+struct pb_mw {
+	struct ib_mw ib;
+	struct pb_mr *mr;
 };
 
 /* one scatter/gather element whose memory was entered */
@@ -229,6 +282,21 @@ struct pb_refs {
 };
 
 /**
+ * struct pb_qp_handle - what a lookup by number finds, under RCU
+ *
+ * The core frees a queue pair as soon as it is destroyed. The handle is freed a grace period later, so that no caller of
+ * destroy or modify has to wait for one.
+ *
+ * @users: lookups that hold the queue pair; negative while none may. Blocking adds INT_MIN and waits until that is what
+ *	   remains, as with regions; changed so under @modify_lock, and when the queue pair is destroyed
+ */
+struct pb_qp_handle {
+	struct rcu_head rcu;
+	atomic_t users;
+	struct pb_qp *qp;
+};
+
+/**
  * struct pb_qp - a queue pair
  *
  * Locks, outermost first:
@@ -240,14 +308,16 @@ struct pb_refs {
  *
  * Memory regions are entered under @sq_lock and @rq_lock, and left before any of them is released.
  *
- * @refs: who looked it up by its number, and it itself; destroying waits for the others, and so do resets and errors on request
- * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. Nobody looks it up who may not reach it
+ * @handle: blocked while @state is RESET or INIT, and after an error or a reset on request, which wait for the lookups before
+ * @begun: @sqe was taken from the queue and is not done: it waits, or is copied in several passes
+ * @progress: how much of it was copied; @peer_epoch: to which life of the peer. Of a multicast, @after: the last member served
+ * @epoch: differs for each life of a queue pair, which a reset ends. Stable while the queue pair is referenced
+ * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. A lookup fails unless pb_answers()
  */
 struct pb_qp {
 	struct ib_qp ib;
 	struct pb_device *dev;
-	refcount_t refs;
-	struct completion free;
+	struct pb_qp_handle *handle;
 	enum ib_qp_state state;
 	struct mutex modify_lock; /* see above */
 	struct ib_qp_attr attr;
@@ -267,12 +337,20 @@ struct pb_qp {
 	union rdma_network_hdr grh;
 	u8 sl;
 	u64 value;
+	bool begun;
+	bool drain_event; /* is to be sent when a request that was begun is done */
+	u64 progress;
+	u32 peer_epoch;
+	u32 after;
+	u32 epoch;
 	unsigned long wait_until;
 	unsigned long deadline;
 	bool waiting;
 	bool retrying;
 	u8 rnr_left;
-	struct delayed_work work;
+	struct delayed_work work; /* of the kernel's queue pairs; the user's have the next two */
+	struct kthread_delayed_work deferred;
+	struct pb_worker *worker;
 
 	struct mutex rq_lock; /* see above */
 	struct pb_rq rq;
@@ -289,18 +367,35 @@ static inline struct pb_cq *to_pb_cq(struct ib_cq *ib) { return container_of(ib,
 static inline struct pb_srq *to_pb_srq(struct ib_srq *ib) { return container_of(ib, struct pb_srq, ib); }
 static inline struct pb_ah *to_pb_ah(struct ib_ah *ib) { return container_of(ib, struct pb_ah, ib); }
 static inline struct pb_mr *to_pb_mr(struct ib_mr *ib) { return container_of(ib, struct pb_mr, ib); }
+static inline struct pb_mw *to_pb_mw(struct ib_mw *ib) { return container_of(ib, struct pb_mw, ib); }
 static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { return container_of(ib, struct pb_ucontext, ib); }
 
 /* main.c */
 extern struct workqueue_struct *pb_wq;
 extern struct workqueue_struct *pb_gsi_wq;
-/* the device that has @gid, as @from sees it: its id, or 0 */
-u32 pb_find_device(struct pb_device *from, const union ib_gid *gid);
+/* the device that has @gid, as @from sees it, for which the network found @dmac: its id, or 0 */
+u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dmac);
 /* GSI's queue pair of the device with that id; under RCU, may be NULL */
-struct pb_qp *pb_find_gsi(u32 id);
+struct pb_qp_handle *pb_find_gsi(u32 id);
 
 /* context.c */
 extern const struct ib_device_ops pb_context_ops;
+/*
+ * One more object of @ctx, which is NULL for a kernel user and then does nothing: 0, or -ENOMEM if it has as many as it may.
+ * Removed where the object is freed.
+ */
+int pb_object_add(struct ib_ucontext *ctx, enum pb_object kind);
+void pb_object_remove(struct ib_ucontext *ctx, enum pb_object kind);
+/* the context that @uobject is of, NULL for a kernel user */
+static inline struct ib_ucontext *pb_context_of(const struct ib_uobject *uobject) { return uobject ? uobject->context : NULL; }
+/* the context whose user mmaps @buf; NULL for a kernel user */
+static inline struct ib_ucontext *pb_buf_context(const struct pb_buf *buf) { return buf->user ? buf->entry.ucontext : NULL; }
+/* how to allocate what a user causes: charged to the user, and -ENOMEM rather than the OOM killer when the user's limit is hit */
+static inline gfp_t pb_gfp(bool user)
+{
+	return user ? GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN : GFP_KERNEL;
+}
+
 struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset);
 void pb_buf_free(struct pb_buf *buf);
 void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride);
@@ -317,21 +412,43 @@ int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av
 extern const struct ib_device_ops pb_cq_ops;
 /* false if it found no room */
 bool pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
+/* drop the completions of a kernel user's queue pair that is being destroyed; the provider does that for user space */
+void pb_cq_forget(struct ib_cq *cq, struct pb_qp *qp);
 
 /* mr.c */
 extern const struct ib_device_ops pb_mr_ops;
 /* 0, or -EFAULT if the key does not give that access to all of it; all of them are entered, or none */
 int pb_refs_get(struct pb_refs *refs);
 void pb_refs_put(struct pb_refs *refs);
+/* For frmr.c: a region with its key and fields, found by nobody yet; then by everybody; and as its user sees it. */
+struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access);
+int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr);
+struct ib_mr *pb_mr_done(struct pb_mr *mr);
+/*
+ * Find a window, or a region for fast registration, by those bits of @key that are in @mask, and block it until pb_mr_unblock().
+ * NULL if there is none, or if another changes it.
+ */
+struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask);
+void pb_mr_unblock(struct pb_mr *mr);
 int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
+/* frmr.c */
+extern const struct ib_device_ops pb_frmr_ops;
+/* the DMA address of byte @offset of the registered pages, and how many bytes of its page follow in @len */
+u64 pb_fast_dma(const struct pb_mr *mr, u64 offset, size_t *len);
+void pb_fast_free(struct pb_mr *mr);
+void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe);
+int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe);
+void pb_fast_invalidate(struct pb_mr *mr);
+
 /* copy.c */
 /*
- * copy @len bytes from @src to @dst, both entered; may leave them and enter again. -EFAULT and *@who if a region was revoked;
- * -EINTR if a queue pair left its state, or the caller is to die; after both, neither is entered
+ * Copy bytes *@at to @len from @src to @dst, both entered; may leave them and enter again. *@at follows. The caller puts both in
+ * any case. Returns -EFAULT and *@who if a region was revoked, -ESHUTDOWN if a queue pair left its state, -EAGAIN if it is
+ * to be called again for the rest: a pass is over, or a signal is pending.
  */
-int pb_copy(struct pb_refs *dst, u64 dst_at, struct pb_refs *src, u64 len, struct pb_refs **who);
+int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct pb_refs **who);
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
 
@@ -339,6 +456,8 @@ int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
 extern const struct ib_device_ops pb_qp_ops;
 void pb_qps_exit(void);
 struct pb_qp *pb_peer_get(u32 target, u32 qpn);
+/* false if the queue pair is blocked; the caller makes sure that it exists */
+bool pb_qp_get(struct pb_qp *qp);
 void pb_qp_put(struct pb_qp *qp);
 /* the queue pair goes to the error state; what is queued is flushed by its worker */
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event);
@@ -346,12 +465,6 @@ void pb_qp_event(struct pb_qp *qp, enum ib_event_type event);
 static inline bool pb_is_datagram(const struct pb_qp *qp)
 {
 	return qp->ib.qp_type == IB_QPT_UD || qp->ib.qp_type == IB_QPT_GSI;
-}
-
-/* the connection manager's messages do not wait behind others' work */
-static inline struct workqueue_struct *pb_qp_wq(const struct pb_qp *qp)
-{
-	return qp->ib.qp_type == IB_QPT_GSI ? pb_gsi_wq : pb_wq;
 }
 
 /* whether it takes what others send, looked at under RCU or a lock of its own before a reference is taken */
@@ -366,14 +479,30 @@ bool pb_rq_take(struct pb_qp *qp);
 void pb_rq_done(struct pb_qp *qp);
 void pb_srq_check_limit(struct pb_srq *srq);
 
+/* worker.c */
+struct pb_worker *pb_worker_get(struct pb_ucontext *ctx);
+void pb_worker_put(struct pb_worker *worker);
+void pb_qp_init_work(struct pb_qp *qp);
+/* have what remains done after @delay jiffies, or at once */
+void pb_qp_defer(struct pb_qp *qp, unsigned long delay);
+void pb_qp_kick(struct pb_qp *qp);
+void pb_qp_stop_work(struct pb_qp *qp);
+
 /* mcast.c */
 extern const struct ib_device_ops pb_mcast_ops;
-/* the next queue pair after the one of that number which is attached to the group, to be given back; NULL if there is none */
-struct pb_qp *pb_mcast_next(const union ib_gid *gid, u32 after);
+/*
+ * The next queue pair after the one of that number which is attached to the group in the network namespace of @from, to be given
+ * back; NULL if there is none.
+ */
+struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after);
 
 /* send.c */
-void pb_run_sq(struct pb_qp *qp);
+void pb_run_deferred(struct pb_qp *qp);
+/* for the system call that posts: 0, or an error that makes it start again, with the rest */
+int pb_run_posted(struct pb_qp *qp);
 void pb_flush(struct pb_qp *qp);
+/* send the event that the send queue is drained, if it is and one was asked for; sq_lock held */
+void pb_check_drained(struct pb_qp *qp);
 /* rq_lock held */
 void pb_flush_held(struct pb_qp *qp);
 

@@ -18,9 +18,15 @@
 #define PB_WC_WITH_INV BIT(3)
 /* instead of a status: not now */
 #define PB_AGAIN 1000
+/* instead of a status: over UC, the message is lost. The sender's request succeeds, and the receiver sees nothing. */
+#define PB_LOST 1001
 
-/* the largest datagram; nothing here cuts messages into packets */
-#define PB_UD_MAX 4096
+/*
+ * A received datagram's packet type, where NICs put it for RoCE: in the service level. Bit 3: there is a UDP header (RoCE v2);
+ * bits 0 to 2: 1 for IPv6, 2 for IPv4. UCX reads it to find the GID in the header.
+ */
+#define PB_SL_IPV6 0x9
+#define PB_SL_IPV4 0xa
 
 /* ---- completions ---- */
 
@@ -40,6 +46,8 @@ static u32 pb_wc_opcode(u32 opcode)
 		return IB_WC_BIND_MW;
 	case IB_WR_LOCAL_INV:
 		return IB_WC_LOCAL_INV;
+	case IB_WR_REG_MR:
+		return IB_WC_REG_MR;
 	default:
 		return IB_WC_SEND;
 	}
@@ -92,8 +100,12 @@ static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u
 	}
 	if (pb_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
-		cqe.sl = qp->sl;
 		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
+		/* the kernel answers with the service level that it finds here */
+		if (!peer->user)
+			cqe.sl = qp->sl;
+		else
+			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PB_SL_IPV4 : PB_SL_IPV6;
 	}
 	if (!pb_complete(peer->ib.recv_cq, peer, &cqe, sqe->flags & IB_SEND_SOLICITED))
 		pb_qp_error(peer, IB_EVENT_QP_FATAL);
@@ -181,9 +193,8 @@ static u32 pb_no_answer(struct pb_qp *qp)
 {
 	u64 timeout = (4096ULL << qp->attr.timeout) * (qp->attr.retry_cnt + 1);
 
-	/* nobody waits for an answer */
 	if (qp->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+		return PB_LOST;
 	if (!qp->retrying) {
 		qp->retrying = true;
 		qp->deadline = jiffies + nsecs_to_jiffies(timeout) + 1;
@@ -193,14 +204,16 @@ static u32 pb_no_answer(struct pb_qp *qp)
 	return pb_wait(qp, HZ / 100);
 }
 
-/* A copy was stopped: one of the two left its state, or the caller is to die, and a worker does it again. */
-static u32 pb_stopped(struct pb_qp *qp)
+/* What a copy that returned @ret means for the request; @refused if a region was revoked. */
+static u32 pb_copy_status(struct pb_qp *qp, int ret, u32 refused)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
-	if (state == IB_QPS_ERR || state == IB_QPS_RESET)
-		return IB_WC_WR_FLUSH_ERR;
-	return fatal_signal_pending(current) ? pb_wait(qp, 1) : pb_no_answer(qp);
+	if (ret == -EAGAIN)
+		return PB_AGAIN;
+	if (ret != -ESHUTDOWN)
+		return ret ? refused : IB_WC_SUCCESS;
+	return state == IB_QPS_ERR || state == IB_QPS_RESET ? IB_WC_WR_FLUSH_ERR : pb_no_answer(qp);
 }
 
 /* in units of 10 us */
@@ -212,7 +225,7 @@ static const u32 pb_rnr_timer[32] = {
 static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 {
 	if (qp->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+		return PB_LOST;
 	if (!qp->rnr_left)
 		return IB_WC_RNR_RETRY_EXC_ERR;
 	/* 7 is for ever */
@@ -221,24 +234,28 @@ static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 	return pb_wait(qp, usecs_to_jiffies(10 * pb_rnr_timer[peer->attr.min_rnr_timer & 31]));
 }
 
-/* ---- connections; over an unreliable one, what does not arrive is lost, and the sender does not hear of it ---- */
+/* ---- connections ---- */
 
-/* The responder refuses: both ends are in error. */
+/* The responder refuses the request: both queue pairs go to the error state. UC drops the message instead. */
 static u32 pb_refuse(struct pb_qp *peer, u32 status)
 {
 	if (peer->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+		return PB_LOST;
 	pb_qp_error(peer, status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
 	return status;
 }
 
-/* The responder's receive is at fault; rq_lock held. */
+/* The responder's receive is at fault; the caller holds rq_lock. UC drops what is too long, and keeps the receive. */
 static u32 pb_bad_receive(struct pb_qp *peer, struct pb_qp *qp, u32 status)
 {
+	bool lossy = peer->ib.qp_type == IB_QPT_UC;
+
+	if (lossy && status == IB_WC_LOC_LEN_ERR)
+		return PB_LOST;
 	pb_complete_recv(peer, qp, status, 0);
 	pb_qp_error(peer, 0);
-	if (peer->ib.qp_type == IB_QPT_UC)
-		return IB_WC_SUCCESS;
+	if (lossy)
+		return PB_LOST;
 	return status == IB_WC_LOC_LEN_ERR ? IB_WC_REM_INV_REQ_ERR : IB_WC_REM_OP_ERR;
 }
 
@@ -250,7 +267,7 @@ static bool pb_connected(struct pb_qp *qp, struct pb_qp *peer)
 
 static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
 	int ret;
 
@@ -258,22 +275,22 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	/* it may have waited for the lock */
 	if (!pb_connected(qp, peer))
 		return pb_no_answer(qp);
-	if (!pb_rq_take(peer))
-		return pb_not_ready(qp, peer);
+	/* Check the sender's keys first: a request that fails must not take a receive, which others may share. */
 	if (pb_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
+	if (!pb_rq_take(peer)) {
+		pb_refs_put(qp->src);
+		return pb_not_ready(qp, peer);
+	}
 	status = pb_recv_refs(peer, qp->dst, qp->src->total);
 	if (status) {
 		pb_refs_put(qp->src);
 		return pb_bad_receive(peer, qp, status);
 	}
-	ret = pb_copy(qp->dst, 0, qp->src, qp->src->total, &who);
-	if (ret == -EINTR)
-		return pb_stopped(qp);
-	if (ret)
-		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR;
+	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
 	pb_refs_put(qp->dst);
 	pb_refs_put(qp->src);
+	status = pb_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR);
 	if (status == IB_WC_REM_OP_ERR)
 		return pb_bad_receive(peer, qp, IB_WC_LOC_PROT_ERR);
 	if (status)
@@ -281,6 +298,8 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
 	    pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
 		pb_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
+		/* a receive that completes in error takes the queue pair with it, also over UC */
+		pb_qp_error(peer, IB_EVENT_QP_REQ_ERR);
 		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	}
 	pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
@@ -301,7 +320,7 @@ static u32 pb_remote_refs(struct pb_qp *peer, struct pb_refs *refs, int access, 
 
 static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
 	int ret;
 
@@ -313,13 +332,16 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_refuse(peer, status);
 	}
-	ret = pb_copy(qp->dst, 0, qp->src, qp->src->total, &who);
-	if (ret == -EINTR)
-		return pb_stopped(qp);
-	if (ret)
-		status = who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
+	/* Must be last: a request that fails must not take a receive. */
+	if (qp->sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM && !pb_rq_take(peer)) {
+		pb_refs_put(qp->dst);
+		pb_refs_put(qp->src);
+		return pb_not_ready(qp, peer);
+	}
+	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
 	pb_refs_put(qp->dst);
 	pb_refs_put(qp->src);
+	status = pb_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
 }
 
@@ -332,8 +354,6 @@ static u32 pb_write(struct pb_qp *qp, struct pb_qp *peer)
 	guard(mutex)(&peer->rq_lock);
 	if (!pb_connected(qp, peer))
 		return pb_no_answer(qp);
-	if (!pb_rq_take(peer))
-		return pb_not_ready(qp, peer);
 	status = pb_write_locked(qp, peer);
 	if (!status)
 		pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
@@ -342,7 +362,7 @@ static u32 pb_write(struct pb_qp *qp, struct pb_qp *peer)
 
 static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
 	int ret;
 
@@ -356,13 +376,10 @@ static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->dst);
 		return pb_refuse(peer, status);
 	}
-	ret = pb_copy(qp->dst, 0, qp->src, qp->dst->total, &who);
-	if (ret == -EINTR)
-		return pb_stopped(qp);
-	if (ret)
-		status = who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR;
+	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->dst->total, &who);
 	pb_refs_put(qp->src);
 	pb_refs_put(qp->dst);
+	status = pb_copy_status(qp, ret, who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
 }
 
@@ -372,6 +389,7 @@ static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
 	const struct peerbar_sqe *sqe = qp->sqe;
 	struct pb_refs *who;
 	u32 status;
+	u64 at = 0;
 
 	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_ATOMIC, sqe->atomic.remote_addr, sizeof(u64), sqe->atomic.rkey);
 	if (status)
@@ -383,7 +401,7 @@ static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
 		return pb_refuse(peer, status);
 	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pb_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
-	return pb_copy(qp->dst, 0, qp->src, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	return pb_copy(qp->dst, qp->src, &at, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
 }
 
 static u32 pb_do_atomic(struct pb_qp *qp, struct pb_qp *peer)
@@ -430,6 +448,11 @@ static u32 pb_local_work(struct pb_qp *qp)
 		return pb_mw_bind(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_LOCAL_INV:
 		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
+	case IB_WR_REG_MR:
+		/* names memory by its DMA address */
+		if (qp->user)
+			return IB_WC_LOC_QP_OP_ERR;
+		return pb_fast_register(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
@@ -462,13 +485,17 @@ static u32 pb_do_connection(struct pb_qp *qp)
 	peer = pb_peer_get(qp->target, qp->attr.dest_qp_num);
 	if (peer && pb_connected(qp, peer)) {
 		qp->retrying = false;
+		/* the rest of a message is not for a queue pair that was reset meanwhile */
+		if (qp->peer_epoch != peer->epoch)
+			qp->progress = 0;
+		qp->peer_epoch = peer->epoch;
 		status = pb_do_connected(qp, peer);
 	} else {
 		status = pb_no_answer(qp);
 	}
 	if (peer)
 		pb_qp_put(peer);
-	return status;
+	return status == PB_LOST ? IB_WC_SUCCESS : status;
 }
 
 /* ---- datagrams ---- */
@@ -516,53 +543,75 @@ static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
 /* It arrives, or gets lost: only what is wrong with the sender's memory is the sender's business. */
 static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 {
-	struct pb_refs *who;
+	struct pb_refs *who = NULL;
 	u32 status;
+	u64 at = 0;
 
 	guard(mutex)(&peer->rq_lock);
-	if (!pb_takes_datagram(peer, qp) || !pb_rq_take(peer))
+	/* Enter the source for one receiver at a time: a revoke must not wait for a whole group. */
+	if (pb_refs_get(qp->src))
+		return IB_WC_LOC_PROT_ERR;
+	if (!pb_takes_datagram(peer, qp) || !pb_rq_take(peer)) {
+		pb_refs_put(qp->src);
 		return IB_WC_SUCCESS;
+	}
 	status = pb_recv_refs(peer, qp->dst, len);
+	if (!status) {
+		if (pb_copy(qp->dst, qp->src, &at, len, &who))
+			status = IB_WC_LOC_PROT_ERR;
+		pb_refs_put(qp->dst);
+	}
+	pb_refs_put(qp->src);
+	if (status == IB_WC_LOC_PROT_ERR && who == qp->src)
+		return status;
 	/* what is too long is dropped, and the receive waits for the next */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
-	if (!status && pb_copy(qp->dst, 0, qp->src, len, &who)) {
-		pb_refs_put(qp->dst);
-		if (who == qp->src)
-			return IB_WC_LOC_PROT_ERR;
-		status = IB_WC_LOC_PROT_ERR;
-	} else if (!status) {
-		pb_refs_put(qp->dst);
-	}
 	pb_complete_recv(peer, qp, status, status ? 0 : len);
 	if (status)
 		pb_qp_error(peer, 0);
 	return IB_WC_SUCCESS;
 }
 
+/* Without a receiver, only the sender's keys are checked. */
 static u32 pb_deliver_to(struct pb_qp *qp, struct pb_qp *peer)
 {
 	u32 status;
 
-	if (!peer)
+	if (!peer) {
+		if (pb_refs_get(qp->src))
+			return IB_WC_LOC_PROT_ERR;
+		pb_refs_put(qp->src);
 		return IB_WC_SUCCESS;
+	}
 	status = pb_deliver(qp, peer, qp->src->total);
 	pb_qp_put(peer);
 	return status;
 }
 
+/* so many members are served in one pass */
+#define PB_MCAST_PASS 256
+
 /* to everybody in the group but the sender */
 static u32 pb_do_multicast(struct pb_qp *qp, const union ib_gid *gid)
 {
-	u32 status = IB_WC_SUCCESS, qpn = 0;
+	u32 status = IB_WC_SUCCESS, members = 0;
 	struct pb_qp *peer;
 
-	while (!status && (peer = pb_mcast_next(gid, qpn))) {
-		qpn = peer->ib.qp_num;
+	if (!qp->progress) {
+		qp->after = 0;
+		status = pb_deliver_to(qp, NULL);
+	}
+	while (!status && (peer = pb_mcast_next(qp, gid, qp->after))) {
+		qp->after = peer->ib.qp_num;
+		qp->progress += qp->src->total;
 		if (peer == qp)
 			pb_qp_put(peer);
 		else
 			status = pb_deliver_to(qp, peer);
+		cond_resched();
+		if (!status && ++members == PB_MCAST_PASS)
+			return PB_AGAIN;
 	}
 	return status;
 }
@@ -571,7 +620,7 @@ static u32 pb_do_ud(struct pb_qp *qp)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
 	struct pb_av av;
-	u32 status;
+	u32 status, target;
 
 	if (sqe->opcode != IB_WR_SEND && sqe->opcode != IB_WR_SEND_WITH_IMM)
 		return IB_WC_LOC_QP_OP_ERR;
@@ -584,19 +633,16 @@ static u32 pb_do_ud(struct pb_qp *qp)
 	status = pb_local_refs(qp, qp->src, 0);
 	if (status)
 		return status;
-	if (qp->src->total > PB_UD_MAX + PB_GRH_BYTES)
+	/* nothing here cuts messages into packets */
+	if (qp->src->total > ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)) + PB_GRH_BYTES)
 		return IB_WC_LOC_LEN_ERR;
-	if (pb_refs_get(qp->src))
-		return IB_WC_LOC_PROT_ERR;
 	qp->sl = av.sl;
 	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
-	/* who was not there when the address was made may be now */
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
-		status = pb_do_multicast(qp, &av.dgid);
-	else
-		status = pb_deliver_to(qp, pb_peer_get(av.target ?: pb_find_device(qp->dev, &av.dgid), sqe->ud.remote_qpn));
-	pb_refs_put(qp->src);
-	return status;
+		return pb_do_multicast(qp, &av.dgid);
+	/* who was not there when the address was made may be now */
+	target = av.target ?: pb_find_device(qp->dev, &av.dgid, av.dmac);
+	return pb_deliver_to(qp, pb_peer_get(target, sqe->ud.remote_qpn));
 }
 
 /* ---- the queue ---- */
@@ -605,53 +651,92 @@ static bool pb_has_work(struct pb_qp *qp)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
+	/* what was begun is finished before the queue is drained */
+	if (state == IB_QPS_SQD)
+		return READ_ONCE(qp->begun) && pb_queue_pending(&qp->sq);
 	return (state == IB_QPS_RTS || state == IB_QPS_ERR) && pb_queue_pending(&qp->sq);
 }
 
-/* as much is done in one go: a ring that somebody fills as fast as it is emptied keeps nobody for ever */
+/*
+ * Bound the work per pass: between two, others get the locks, signals are handled, an unplug or a CPU limit takes effect, and a
+ * ring that is filled as fast as it is emptied holds up no thread for ever.
+ */
 #define PB_BUDGET 4096
-#define PB_BUDGET_BYTES SZ_64M
+#define PB_BUDGET_BYTES SZ_16M
+/* instead of a delay: there is more to do now */
+#define PB_MORE ULONG_MAX
 
-/* Do what there is; sq_lock held. Returns how long to wait before going on, or 0. */
+/* The request in @qp->sqe, from the beginning or from where it was stopped. */
+static u32 pb_do_request(struct pb_qp *qp, u64 *bytes)
+{
+	u64 before = qp->progress;
+	u32 status;
+
+	if (!qp->begun) {
+		WRITE_ONCE(qp->begun, true);
+		qp->rnr_left = qp->attr.rnr_retry;
+	}
+	qp->waiting = false;
+	status = pb_is_datagram(qp) ? pb_do_ud(qp) : pb_do_connection(qp);
+	if (qp->progress > before)
+		*bytes += qp->progress - before;
+	else if (pb_is_datagram(qp))
+		*bytes += qp->src->total;
+	return status;
+}
+
+void pb_check_drained(struct pb_qp *qp)
+{
+	if (!qp->drain_event || qp->begun || READ_ONCE(qp->state) != IB_QPS_SQD)
+		return;
+	qp->drain_event = false;
+	pb_qp_event(qp, IB_EVENT_SQ_DRAINED);
+}
+
+static void pb_end_request(struct pb_qp *qp, u32 status)
+{
+	WRITE_ONCE(qp->begun, false);
+	qp->waiting = false;
+	qp->retrying = false;
+	qp->progress = 0;
+	/* later work is flushed: it must not overtake the completion */
+	if (status)
+		pb_qp_error(qp, 0);
+	pb_complete_send(qp, status);
+	pb_check_drained(qp);
+}
+
+/* Do what there is; the caller holds sq_lock. Returns how long to wait before going on, 0 if there is nothing, or PB_MORE. */
 static unsigned long pb_run_locked(struct pb_qp *qp)
 {
 	u32 status, budget = PB_BUDGET;
 	u64 bytes = 0;
 
 	while (pb_has_work(qp)) {
-		if (!budget-- || bytes > PB_BUDGET_BYTES)
-			return 1;
+		if (!budget-- || bytes >= PB_BUDGET_BYTES)
+			return PB_MORE;
+		if (!qp->begun && !pb_queue_peek(&qp->sq, qp->sqe))
+			return 0;
 		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
-			if (!pb_queue_peek(&qp->sq, qp->sqe))
-				return 0;
-			pb_complete_send(qp, IB_WC_WR_FLUSH_ERR);
+			pb_end_request(qp, IB_WC_WR_FLUSH_ERR);
 			continue;
 		}
 		if (qp->waiting && time_before(jiffies, qp->wait_until))
 			return qp->wait_until - jiffies;
-		/* whoever is to die does not do this first */
-		if (fatal_signal_pending(current))
-			return 1;
-		if (!pb_queue_peek(&qp->sq, qp->sqe))
-			return 0;
-		if (!qp->waiting)
-			qp->rnr_left = qp->attr.rnr_retry;
-		qp->waiting = false;
-		status = pb_is_datagram(qp) ? pb_do_ud(qp) : pb_do_connection(qp);
+		/* Don't go on with a signal pending. */
+		if (bytes && signal_pending(current))
+			return PB_MORE;
+		status = pb_do_request(qp, &bytes);
 		if (status == PB_AGAIN)
 			continue;
-		qp->retrying = false;
-		bytes += max(qp->src->total, qp->dst->total);
-		/* later work is flushed: it must not overtake the completion */
-		if (status)
-			pb_qp_error(qp, 0);
-		pb_complete_send(qp, status);
+		pb_end_request(qp, status);
 		cond_resched();
 	}
 	return 0;
 }
 
-void pb_run_sq(struct pb_qp *qp)
+/* As pb_run_locked(), without the lock; if another thread holds it, that thread does the work. */
+static unsigned long pb_run(struct pb_qp *qp)
 {
 	unsigned long delay;
 	int turns = 0;
@@ -660,18 +745,39 @@ void pb_run_sq(struct pb_qp *qp)
 		/* what was posted, before the lock: whoever holds it looks again after releasing it */
 		smp_mb();
 		if (!mutex_trylock(&qp->sq_lock))
-			return;
+			return 0;
 		delay = pb_run_locked(qp);
 		mutex_unlock(&qp->sq_lock);
-		/* the rest is for a worker */
-		if (!delay && turns++ > 16)
-			delay = 1;
 		/* pairs with the barrier above */
 		smp_mb();
-	} while (!delay && pb_has_work(qp));
+		if (delay || !pb_has_work(qp))
+			return delay;
+	} while (turns++ < 16);
+	return PB_MORE;
+}
+
+static void pb_defer(struct pb_qp *qp, unsigned long delay)
+{
 	/* a kick that came meanwhile is not put off */
 	if (delay)
-		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay);
+		pb_qp_defer(qp, delay == PB_MORE ? 0 : delay);
+}
+
+/*
+ * What is posted is done by the thread that posts it, however long it takes. After each pass the system call starts again: on the
+ * way signals are delivered, the CPU controller may throttle the thread, and a device that is being removed is left. Only what
+ * waits, and what other threads post meanwhile, is deferred.
+ */
+int pb_run_posted(struct pb_qp *qp)
+{
+	u32 posted = READ_ONCE(qp->sq.ring->producer);
+	unsigned long delay;
+
+	delay = pb_run(qp);
+	if (delay == PB_MORE && READ_ONCE(qp->sq.ring->producer) == posted && !fatal_signal_pending(current))
+		return restart_syscall();
+	pb_defer(qp, delay);
+	return 0;
 }
 
 static void pb_complete_flushed(struct pb_qp *qp)
@@ -727,14 +833,22 @@ void pb_flush(struct pb_qp *qp)
 	mutex_lock(&qp->sq_lock);
 	delay = pb_run_locked(qp);
 	mutex_unlock(&qp->sq_lock);
-	/* as in pb_run_sq() */
+	/* as in pb_run() */
 	smp_mb();
 	if (!delay && pb_has_work(qp))
-		delay = 1;
+		delay = PB_MORE;
 	mutex_lock(&qp->rq_lock);
 	if (!pb_flush_receives(qp))
-		delay = 1;
+		delay = PB_MORE;
 	mutex_unlock(&qp->rq_lock);
-	if (delay)
-		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay);
+	pb_defer(qp, delay);
+}
+
+/* For the thread, or the worker, that does what was deferred. */
+void pb_run_deferred(struct pb_qp *qp)
+{
+	if (READ_ONCE(qp->state) == IB_QPS_ERR)
+		pb_flush(qp);
+	else
+		pb_defer(qp, pb_run(qp));
 }

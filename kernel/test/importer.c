@@ -475,6 +475,7 @@ static const struct test_ioctl test_ioctls[] = {
 	{ PEERBAR_TEST_PFN, test_ioctl_pfn },
 	{ PEERBAR_TEST_PTE, test_ioctl_pte },
 	{ PEERBAR_TEST_MODEL, test_ioctl_model },
+	{ PEERBAR_TEST_UNMAPPABLE, test_ioctl_unmappable },
 };
 
 static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

@@ -82,5 +82,6 @@ long test_ioctl_chunks(void *priv, unsigned int cmd, void *argp);
 long test_ioctl_pfn(void *priv, unsigned int cmd, void *argp);
 long test_ioctl_model(void *priv, unsigned int cmd, void *argp);
 long test_ioctl_pte(void *priv, unsigned int cmd, void *argp);
+long test_ioctl_unmappable(void *priv, unsigned int cmd, void *argp);
 
 #endif

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Looking: what the core says of a dma-buf, and what page tables say.
+ * Looking: what the core says of a dma-buf, and what page tables say. And a device whose BARs cannot be mapped.
  */
 #include <linux/mm.h>
+#include <linux/pci.h>
 #include <linux/pid.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
@@ -141,6 +142,7 @@ static int test_walk(struct mm_struct *mm, struct peerbar_test_pte *arg)
 	arg->size = ~args.addr_mask + 1;
 	arg->writable = args.writable;
 	arg->cache = test_cache(&args);
+	arg->any_uncached = !!(args.vma->vm_flags & VM_ALLOW_ANY_UNCACHED);
 	follow_pfnmap_end(&args);
 	return 0;
 }
@@ -181,4 +183,23 @@ long test_ioctl_pte(void *priv, unsigned int cmd, void *argp)
 	}
 	mmput(mm);
 	return ret;
+}
+
+/* ---- devices ---- */
+
+long test_ioctl_unmappable(void *priv, unsigned int cmd, void *argp)
+{
+	struct peerbar_test_unmappable *arg = argp;
+	struct device *dev;
+
+	if (arg->unmappable > 1 || strnlen(arg->device, sizeof(arg->device)) == sizeof(arg->device))
+		return -EINVAL;
+	dev = bus_find_device_by_name(&pci_bus_type, NULL, arg->device);
+	if (!dev)
+		return -ENODEV;
+	device_lock(dev);
+	to_pci_dev(dev)->non_mappable_bars = arg->unmappable;
+	device_unlock(dev);
+	put_device(dev);
+	return 0;
 }

@@ -335,6 +335,8 @@ enum peerbar_test_cache {
  * @size: out: bytes that the entry maps: a page, 2 MiB, 1 GiB
  * @cache: out: enum peerbar_test_cache
  * @writable: out
+ * @any_uncached: out: the mapping has VM_ALLOW_ANY_UNCACHED
+ * @pad: 0
  */
 struct peerbar_test_pte {
 	__s32 pid;
@@ -344,6 +346,8 @@ struct peerbar_test_pte {
 	__aligned_u64 size;
 	__u32 cache;
 	__u32 writable;
+	__u32 any_uncached;
+	__u32 pad;
 };
 
 #define PEERBAR_TEST_PTE	_IOWR(PEERBAR_TEST_IOC, 0x28, struct peerbar_test_pte)
@@ -363,5 +367,18 @@ struct peerbar_test_model {
 };
 
 #define PEERBAR_TEST_MODEL	_IOWR(PEERBAR_TEST_IOC, 0x29, struct peerbar_test_model)
+
+/*
+ * UNMAPPABLE - mark a PCI function as one whose BARs the CPU cannot map, as some are on other architectures; VFIO looks when the
+ * device is opened
+ * @device: its address; ENODEV if there is none
+ * @unmappable: 0 or 1
+ */
+struct peerbar_test_unmappable {
+	char device[32];
+	__u32 unmappable;
+};
+
+#define PEERBAR_TEST_UNMAPPABLE	_IOW(PEERBAR_TEST_IOC, 0x2a, struct peerbar_test_unmappable)
 
 #endif

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * peerbar-vfio-pci: vfio-pci whose dma-bufs can be mapped by processes and revoked for good. It binds to whatever driver_override
- * names it for, and does what vfio-pci does with its default parameters; what is different is in the other files.
+ * names it for, and has vfio-pci's parameters; what is different is in the other files.
+ *
+ * Of vfio-pci it lacks the regions of Intel's integrated graphics, whose code is not exported. And it has no device table: a
+ * table of all devices, as vfio-pci's, would let programs that look for the driver of a device by its alias (libvirt) find it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -9,96 +12,232 @@
 #include <linux/iommufd.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "vfio.h"
 
+/* ---- parameters, as those of vfio-pci ---- */
+
+static char ids[1024] __initdata;
+module_param_string(ids, ids, sizeof(ids), 0);
+MODULE_PARM_DESC(ids, "Devices to bind to, \"vendor:device[:subvendor[:subdevice[:class[:class_mask]]]]\", separated by commas");
+
+static bool nointxmask;
+module_param(nointxmask, bool, 0644);
+MODULE_PARM_DESC(nointxmask, "Disable support for PCI 2.3 style INTx masking, for devices that get it wrong");
+
+static bool disable_vga;
+#ifdef CONFIG_VFIO_PCI_VGA
+module_param(disable_vga, bool, 0444);
+MODULE_PARM_DESC(disable_vga, "Disable access to VGA resources");
+#endif
+
+static bool disable_idle_d3;
+module_param(disable_idle_d3, bool, 0644);
+MODULE_PARM_DESC(disable_idle_d3, "Disable using the D3 low power state for idle, unused devices");
+
+static bool enable_sriov;
+#ifdef CONFIG_PCI_IOV
+module_param(enable_sriov, bool, 0644);
+MODULE_PARM_DESC(enable_sriov, "Let sriov_numvfs create virtual functions, which may need support by the user of the physical one");
+#endif
+
+static bool disable_denylist;
+module_param(disable_denylist, bool, 0444);
+MODULE_PARM_DESC(disable_denylist, "Bind to devices with errata that untrusted users can exploit");
+
 /* ---- all buffers of a device ---- */
 
-static DEFINE_MUTEX(peerbar_vfio_lock);
-
-void peerbar_vfio_track(struct peerbar_vfio_device *device, struct peerbar_vfio_buffer *vbuf)
+void peerbar_vfio_tracker_put(struct peerbar_vfio_tracker *tracker)
 {
-	struct peerbar_vfio_buffer *before;
+	if (!refcount_dec_and_test(&tracker->refs))
+		return;
+	mutex_destroy(&tracker->stop_lock);
+	mutex_destroy(&tracker->lock);
+	kfree(tracker);
+}
 
-	guard(mutex)(&peerbar_vfio_lock);
-	/* by ascending number, which is how they come but for those that are made at the same time */
-	list_for_each_entry_reverse(before, &device->buffers, node)
-		if (before->buf->id < vbuf->buf->id)
-			break;
-	list_add(&vbuf->node, &before->node);
+void peerbar_vfio_track(struct peerbar_vfio_buffer *vbuf)
+{
+	struct peerbar_vfio_tracker *tracker = vbuf->tracker;
+
+	guard(mutex)(&tracker->lock);
+	list_add_tail(&vbuf->node, &tracker->buffers);
+	if (vbuf->inner && !READ_ONCE(vbuf->attach))
+		list_add_tail(&vbuf->unattached, &tracker->unattached);
 }
 
 void peerbar_vfio_untrack(struct peerbar_vfio_buffer *vbuf)
 {
-	guard(mutex)(&peerbar_vfio_lock);
+	guard(mutex)(&vbuf->tracker->lock);
 	list_del_init(&vbuf->node);
+	list_del_init(&vbuf->unattached);
+	list_del_init(&vbuf->returning);
 }
 
-/* The next buffer after @id in one of two states, with a reference. */
-static struct peerbar_buffer *peerbar_vfio_next(struct peerbar_vfio_device *device, u64 id, enum peerbar_state a,
-						enum peerbar_state b)
+/*
+ * Stop all buffers. All are DEAD before the first importer is told, and no buffer waits for the reservation lock of another.
+ * Don't wait for importers to unmap: peerbar_vfio_drain_all() does.
+ *
+ * Not killable: close and unbind can neither fail nor leave a buffer behind.
+ */
+static void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf, *next;
+	LIST_HEAD(stopping);
+
+	mutex_lock(&tracker->stop_lock);
+	scoped_guard(mutex, &tracker->lock) {
+		list_for_each_entry(vbuf, &tracker->buffers, node) {
+			peerbar_buffer_mark_dead(vbuf->buf);
+			/* without a reference left, it has no importer and no VMA */
+			if (peerbar_buffer_tryget(vbuf->buf))
+				list_add_tail(&vbuf->stopping, &stopping);
+		}
+	}
+	list_for_each_entry(vbuf, &stopping, stopping)
+		peerbar_buffer_try_stop(vbuf->buf);
+	list_for_each_entry(vbuf, &stopping, stopping)
+		peerbar_buffer_stop(vbuf->buf, false);
+	/* after all is stopped, because a release may wait for locks */
+	list_for_each_entry_safe(vbuf, next, &stopping, stopping) {
+		list_del(&vbuf->stopping);
+		peerbar_buffer_put(vbuf->buf);
+	}
+	mutex_unlock(&tracker->stop_lock);
+}
+
+/* The buffer after @prev, whose reference is put, with a reference; NULL at the end. */
+static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker *tracker, struct peerbar_vfio_buffer *prev)
+{
+	struct peerbar_vfio_buffer *vbuf;
+	bool found = false;
+
+	scoped_guard(mutex, &tracker->lock) {
+		vbuf = prev ?: list_entry(&tracker->buffers, struct peerbar_vfio_buffer, node);
+		list_for_each_entry_continue(vbuf, &tracker->buffers, node) {
+			found = peerbar_buffer_tryget(vbuf->buf);
+			if (found)
+				break;
+		}
+	}
+	if (prev)
+		peerbar_buffer_put(prev->buf);
+	return found ? vbuf : NULL;
+}
+
+/*
+ * Wait until nothing reaches the memory of any buffer, after peerbar_vfio_stop_all(). That includes buffers that an interrupted
+ * REVOKE has left DEAD but not drained.
+ *
+ * Not killable: the device is being closed. After that it is reset and may go to another owner, so no importer may have DMA under
+ * way. The core waits for its own dma-bufs in the same way, but with its memory_lock held.
+ */
+static void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf = NULL;
+
+	while ((vbuf = peerbar_vfio_next(tracker, vbuf)))
+		peerbar_buffer_drain(vbuf->buf, false);
+}
+
+/* The first unattached buffer, with a reference. */
+static struct peerbar_vfio_buffer *peerbar_vfio_first_unattached(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf;
 
-	guard(mutex)(&peerbar_vfio_lock);
-	list_for_each_entry(vbuf, &device->buffers, node) {
-		enum peerbar_state state = READ_ONCE(vbuf->buf->state);
+	guard(mutex)(&tracker->lock);
+	list_for_each_entry(vbuf, &tracker->unattached, unattached)
+		if (peerbar_buffer_tryget(vbuf->buf))
+			return vbuf;
+	return NULL;
+}
 
-		if (vbuf->buf->id > id && (state == a || state == b) && peerbar_buffer_tryget(vbuf->buf))
-			return vbuf->buf;
+/*
+ * The memory may be back: see for buffers that were exported without it. Each leaves the list when it has been attached. If one
+ * cannot be, the memory is away again, or there is no memory to attach with: leave the rest for the next time.
+ */
+static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf;
+	bool done;
+
+	/* a hint: the task that turns decoding on comes here after it has done so */
+	if (list_empty(&tracker->unattached) || !__vfio_pci_memory_enabled(&tracker->device->core))
+		return;
+	do {
+		vbuf = peerbar_vfio_first_unattached(tracker);
+		if (!vbuf)
+			break;
+		done = peerbar_buffer_settle(vbuf->buf) == PEERBAR_STATE_DEAD || READ_ONCE(vbuf->attach);
+		if (done) {
+			scoped_guard(mutex, &tracker->lock)
+				list_del_init(&vbuf->unattached);
+			/* a signal ended it too early; the worker gets none */
+			if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
+				peerbar_vfio_memory_returns(vbuf);
+		}
+		peerbar_buffer_put(vbuf->buf);
+	} while (done && !fatal_signal_pending(current));
+}
+
+/* The core has told a buffer, whose reservation lock may be held, that its memory is about to be back. */
+void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf)
+{
+	struct peerbar_vfio_tracker *tracker = vbuf->tracker;
+
+	scoped_guard(mutex, &tracker->lock)
+		if (list_empty(&vbuf->returning))
+			list_add_tail(&vbuf->returning, &tracker->returning);
+	queue_work(system_dfl_wq, &tracker->restore);
+}
+
+/* The first of @returning, which is taken off it, with a reference. */
+static struct peerbar_vfio_buffer *peerbar_vfio_pop_returning(struct peerbar_vfio_tracker *tracker)
+{
+	struct peerbar_vfio_buffer *vbuf, *next;
+
+	guard(mutex)(&tracker->lock);
+	list_for_each_entry_safe(vbuf, next, &tracker->returning, returning) {
+		list_del_init(&vbuf->returning);
+		if (peerbar_buffer_tryget(vbuf->buf))
+			return vbuf;
 	}
 	return NULL;
 }
 
-/* Importers may take their time to let go, and are waited for without a lock. */
-static void peerbar_vfio_kill_all(struct peerbar_vfio_device *device)
-{
-	struct peerbar_buffer *buf;
-
-	while ((buf = peerbar_vfio_next(device, 0, PEERBAR_STATE_LIVE, PEERBAR_STATE_REVOKED))) {
-		peerbar_buffer_kill(buf, false);
-		peerbar_buffer_put(buf);
-	}
-}
-
-/* The memory may be back: see for whom. */
-void peerbar_vfio_settle_all(struct peerbar_vfio_device *device)
-{
-	struct peerbar_vfio_buffer *vbuf;
-	struct peerbar_buffer *buf;
-	u64 id = 0;
-
-	WRITE_ONCE(device->unattached, false);
-	while ((buf = peerbar_vfio_next(device, id, PEERBAR_STATE_REVOKED, PEERBAR_STATE_REVOKED))) {
-		id = buf->id;
-		peerbar_buffer_settle(buf);
-		vbuf = buf->info.priv;
-		if (!READ_ONCE(vbuf->attach))
-			WRITE_ONCE(device->unattached, true);
-		peerbar_buffer_put(buf);
-	}
-}
-
 static void peerbar_vfio_restore(struct work_struct *work)
 {
-	struct peerbar_vfio_device *device = container_of(work, struct peerbar_vfio_device, restore);
+	struct peerbar_vfio_tracker *tracker = container_of(work, struct peerbar_vfio_tracker, restore);
+	struct peerbar_vfio_buffer *vbuf;
 
 	/* the core says so before it lets anybody map, but has its lock until it does */
-	down_read(&device->core.memory_lock);
-	up_read(&device->core.memory_lock);
-	peerbar_vfio_settle_all(device);
+	down_read(&tracker->device->core.memory_lock);
+	up_read(&tracker->device->core.memory_lock);
+	while ((vbuf = peerbar_vfio_pop_returning(tracker))) {
+		peerbar_buffer_settle(vbuf->buf);
+		peerbar_buffer_put(vbuf->buf);
+	}
+	/* if it was not the device's own user that brought the memory back, nobody else looks */
+	peerbar_vfio_settle_unattached(tracker);
 }
 
-/* No buffer knows the device any more. */
-static void peerbar_vfio_forget_all(struct peerbar_vfio_device *device)
+static struct peerbar_vfio_tracker *peerbar_vfio_tracker_alloc(struct peerbar_vfio_device *device)
 {
-	struct peerbar_vfio_buffer *vbuf, *next;
+	struct peerbar_vfio_tracker *tracker = kzalloc_obj(*tracker, GFP_KERNEL_ACCOUNT);
 
-	guard(mutex)(&peerbar_vfio_lock);
-	list_for_each_entry_safe(vbuf, next, &device->buffers, node) {
-		list_del_init(&vbuf->node);
-		WRITE_ONCE(vbuf->device, NULL);
-	}
+	if (!tracker)
+		return NULL;
+	refcount_set(&tracker->refs, 1);
+	tracker->device = device;
+	mutex_init(&tracker->lock);
+	mutex_init(&tracker->stop_lock);
+	INIT_LIST_HEAD(&tracker->buffers);
+	INIT_LIST_HEAD(&tracker->unattached);
+	INIT_LIST_HEAD(&tracker->returning);
+	INIT_WORK(&tracker->restore, peerbar_vfio_restore);
+	return tracker;
 }
 
 /* ---- mappings of BARs by the offsets that VFIO gives ---- */
@@ -115,8 +254,8 @@ static const struct file_operations peerbar_bar_fops = {
 };
 
 /*
- * The name in /proc/PID/maps is that of the file. So the VMA gets a file of its own, which keeps the device's open, and is in the
- * device's address space, so that the core zaps it as ever.
+ * The name in /proc/PID/maps is that of the file. So the VMA gets a file of its own, which keeps the core's open, and is in that
+ * one's address space, so that the core zaps it as ever.
  */
 static int peerbar_name_vma(struct vfio_device *vdev, struct vm_area_struct *vma)
 {
@@ -129,7 +268,7 @@ static int peerbar_name_vma(struct vfio_device *vdev, struct vm_area_struct *vma
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	get_file(vma->vm_file);
-	file->f_mapping = vdev->inode->i_mapping;
+	file->f_mapping = vma->vm_file->f_mapping;
 	vma_set_file(vma, file);
 	fput(file);
 	return 0;
@@ -159,11 +298,19 @@ static int peerbar_vfio_mmap(struct vfio_device *vdev, struct vm_area_struct *vm
 static int peerbar_vfio_open(struct vfio_device *vdev)
 {
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_tracker *tracker;
 	int ret;
 
+	tracker = peerbar_vfio_tracker_alloc(device);
+	if (!tracker)
+		return -ENOMEM;
 	ret = vfio_pci_core_enable(&device->core);
-	if (ret)
+	if (ret) {
+		peerbar_vfio_tracker_put(tracker);
 		return ret;
+	}
+	scoped_guard(mutex, &device->tracker_lock)
+		device->tracker = tracker;
 	peerbar_cookies_init(&device->cookies, PEERBAR_COOKIE_FIRST, PEERBAR_COOKIE_LAST);
 	vfio_pci_core_finish_enable(&device->core);
 	return 0;
@@ -172,21 +319,23 @@ static int peerbar_vfio_open(struct vfio_device *vdev)
 static void peerbar_vfio_close(struct vfio_device *vdev)
 {
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_tracker *tracker = device->tracker;
 
-	peerbar_vfio_kill_all(device);
+	peerbar_vfio_stop_all(tracker);
+	peerbar_vfio_drain_all(tracker);
 	peerbar_cookies_destroy(&device->cookies);
 	vfio_pci_core_close_device(vdev);
-	cancel_work_sync(&device->restore);
-	peerbar_vfio_forget_all(device);
+	/* nobody queues it any more: all buffers are dead */
+	cancel_work_sync(&tracker->restore);
+	scoped_guard(mutex, &device->tracker_lock)
+		device->tracker = NULL;
+	peerbar_vfio_tracker_put(tracker);
 }
 
 /* What may bring the memory back: buffers that were exported without it are not told by the core. */
 static void peerbar_vfio_look(struct vfio_device *vdev)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
-
-	if (READ_ONCE(device->unattached))
-		peerbar_vfio_settle_all(device);
+	peerbar_vfio_settle_unattached(peerbar_vfio(vdev)->tracker);
 }
 
 static ssize_t peerbar_vfio_write(struct vfio_device *vdev, const char __user *from, size_t count, loff_t *pos)
@@ -217,9 +366,12 @@ static int peerbar_vfio_init_dev(struct vfio_device *vdev)
 {
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
 
+	/* for this device, whatever becomes of the parameters */
+	device->core.nointxmask = nointxmask;
+	device->core.disable_idle_d3 = disable_idle_d3;
+	device->core.disable_vga = disable_vga;
 	mutex_init(&device->export_lock);
-	INIT_LIST_HEAD(&device->buffers);
-	INIT_WORK(&device->restore, peerbar_vfio_restore);
+	mutex_init(&device->tracker_lock);
 	return vfio_pci_core_init_dev(vdev);
 }
 
@@ -269,8 +421,11 @@ static int peerbar_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *
 	int ret;
 
 	if (pci_match_id(peerbar_vfio_denied, pdev)) {
-		pci_warn(pdev, "this device has errata, and is not for untrusted users: use vfio-pci with disable_denylist\n");
-		return -EINVAL;
+		if (!disable_denylist) {
+			pci_warn(pdev, "this device has errata that untrusted users can exploit: needs disable_denylist=1\n");
+			return -EINVAL;
+		}
+		pci_warn(pdev, "this device has errata that untrusted users can exploit: bound by disable_denylist=1\n");
 	}
 	device = vfio_alloc_device(peerbar_vfio_device, core.vdev, &pdev->dev, &peerbar_vfio_ops);
 	if (IS_ERR(device))
@@ -291,36 +446,81 @@ static void peerbar_vfio_remove(struct pci_dev *pdev)
 {
 	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
 	struct peerbar_vfio_device *device = peerbar_vfio(&core->vdev);
+	struct peerbar_vfio_tracker *tracker;
 
-	/* at once, and not only when the user has been talked into closing the device */
+	/*
+	 * Stop the buffers at once, and not only when the user closes the device. Don't drain them: the close does, and
+	 * vfio_unregister_group_dev() waits for the close. That wait is VFIO's, and not killable, since remove cannot fail.
+	 */
 	WRITE_ONCE(device->gone, true);
-	peerbar_vfio_kill_all(device);
+	scoped_guard(mutex, &device->tracker_lock) {
+		tracker = device->tracker;
+		if (tracker)
+			refcount_inc(&tracker->refs);
+	}
+	if (tracker) {
+		peerbar_vfio_stop_all(tracker);
+		peerbar_vfio_tracker_put(tracker);
+	}
 	vfio_pci_core_unregister_device(core);
 	vfio_put_device(&core->vdev);
 }
 
+static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
+{
+	if (!enable_sriov)
+		return -ENOENT;
+	return vfio_pci_core_sriov_configure(dev_get_drvdata(&pdev->dev), nr_virtfn);
+}
+
+/* No MODULE_DEVICE_TABLE(): whoever wants this driver for a device names it. */
 static const struct pci_device_id peerbar_vfio_ids[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
 	{}
 };
-MODULE_DEVICE_TABLE(pci, peerbar_vfio_ids);
 
 static struct pci_driver peerbar_vfio_driver = {
 	.name = "peerbar-vfio-pci",
 	.id_table = peerbar_vfio_ids,
 	.probe = peerbar_vfio_probe,
 	.remove = peerbar_vfio_remove,
+	.sriov_configure = peerbar_vfio_sriov_configure,
 	.err_handler = &vfio_pci_core_err_handlers,
 	.driver_managed_dma = true,
 };
+
+static void __init peerbar_vfio_add_ids(void)
+{
+	unsigned int vendor, device, subvendor, subdevice, class, class_mask;
+	char *list = ids, *id;
+	int ret;
+
+	while ((id = strsep(&list, ","))) {
+		if (!*id)
+			continue;
+		subvendor = PCI_ANY_ID;
+		subdevice = PCI_ANY_ID;
+		class = 0;
+		class_mask = 0;
+		if (sscanf(id, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor, &subdevice, &class, &class_mask) < 2) {
+			pr_warn("ids: '%s' is not vendor:device, in hexadecimal digits: ignored\n", id);
+			continue;
+		}
+		ret = pci_add_dynid(&peerbar_vfio_driver, vendor, device, subvendor, subdevice, class, class_mask, 0);
+		if (ret)
+			pr_warn("ids: '%s' cannot be added: %d\n", id, ret);
+	}
+}
 
 static int __init peerbar_vfio_init(void)
 {
 	int ret = pci_register_driver(&peerbar_vfio_driver);
 
-	if (!ret)
-		peerbar_set_cap(PEERBAR_CAP_VFIO, true);
-	return ret;
+	if (ret)
+		return ret;
+	peerbar_vfio_add_ids();
+	peerbar_set_cap(PEERBAR_CAP_VFIO, true);
+	return 0;
 }
 
 static void __exit peerbar_vfio_exit(void)

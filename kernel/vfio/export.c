@@ -10,8 +10,11 @@
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
 #include <linux/kthread.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -30,8 +33,8 @@ static void peerbar_vfio_invalidate(struct dma_buf_attachment *attach)
 	/* one that is being made looks for itself when it is there */
 	if (!vbuf->buf)
 		return;
-	if (vbuf->buf->state == PEERBAR_STATE_REVOKED)
-		queue_work(system_dfl_wq, &vbuf->device->restore);
+	if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
+		peerbar_vfio_memory_returns(vbuf);
 	else
 		peerbar_buffer_revoke_locked(vbuf->buf);
 }
@@ -68,11 +71,28 @@ static int peerbar_vfio_prepare(struct peerbar_buffer *buf)
 static int peerbar_vfio_enter(struct peerbar_buffer *buf)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
+	const struct dma_buf_ops *ops = vbuf->inner->ops;
+	struct dma_buf_attachment probe;
+	int ret;
 
 	if (!vbuf->attach)
 		return -ENODEV;
-	/* what the core answers to who attaches is whether the memory is there, and that changes only under this lock */
-	return vbuf->inner->ops->attach(vbuf->inner, vbuf->attach);
+	/*
+	 * What the core answers to a new importer is whether the memory is there, and that changes only under this lock. Ask with
+	 * an attachment of its own, and detach it, so that whatever the core keeps for an importer is given back.
+	 */
+	probe = (struct dma_buf_attachment){
+		.dmabuf = vbuf->inner,
+		.dev = vbuf->attach->dev,
+		.node = LIST_HEAD_INIT(probe.node),
+		.peer2peer = vbuf->attach->peer2peer,
+		.importer_ops = vbuf->attach->importer_ops,
+		.importer_priv = vbuf,
+	};
+	ret = ops->attach(vbuf->inner, &probe);
+	if (!ret && ops->detach)
+		ops->detach(vbuf->inner, &probe);
+	return ret;
 }
 
 static void peerbar_vfio_told_already(struct dma_buf_attachment *attach)
@@ -161,11 +181,16 @@ static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attach
 	vbuf->held = NULL;
 }
 
+/*
+ * The inner dma-buf is gone when this returns, unless the core has a reference of its own for the moment. With dma_buf_put(), its
+ * release would be work for the current task to do before it returns to user space. But the task may be one that unbinds the
+ * driver, and first waits for the device's registration, of which the inner dma-buf has a share: for ever.
+ */
 static void peerbar_vfio_put_inner(struct peerbar_vfio_buffer *vbuf)
 {
 	if (vbuf->attach)
 		dma_buf_detach(vbuf->inner, vbuf->attach);
-	dma_buf_put(vbuf->inner);
+	__fput_sync(vbuf->inner->file);
 }
 
 static void peerbar_vfio_release(struct peerbar_buffer *buf)
@@ -201,23 +226,54 @@ static const struct peerbar_backing_ops peerbar_vfio_overlay_ops = {
 };
 
 /*
- * The core exports only for a user's request, and leaves the result in the table of file descriptors of whoever calls it. From
- * the user's own process, another thread could take it from there, and would have a buffer that cannot be revoked for good. So a
- * kernel thread calls it, with the user's memory but its own descriptors. It must not fault that memory in, because whoever
- * serves the fault may be the user's process, which could then not even be killed: that is for the caller to do.
+ * The core exports only for a user's request, and leaves the result in the table of file descriptors of the task that calls it. A
+ * process that took it from there would have a buffer that cannot be revoked for good. So a worker makes the call, with the
+ * user's memory and a table of its own: neither the threads of the user see that one, nor do usermode helpers, which inherit the
+ * table that kernel threads share. The worker must not fault the user's memory in, because the fault may be served by the user's
+ * process (userfaultfd, FUSE), which could then not even be killed: that is for the caller to do. What the core allocates is
+ * charged to the caller's memory cgroup.
  */
 struct peerbar_inner {
 	struct work_struct work;
 	struct mm_struct *mm;
+	struct mem_cgroup *memcg;
 	struct peerbar_vfio_device *device;
 	void __user *arg;
 	size_t argsz;
 	struct dma_buf *dmabuf;
+	struct files_struct files;
 };
+
+/* An empty table, of which nothing is allocated. */
+static void peerbar_files_init(struct files_struct *files)
+{
+	atomic_set(&files->count, 1);
+	spin_lock_init(&files->file_lock);
+	init_waitqueue_head(&files->resize_wait);
+	files->fdtab.max_fds = NR_OPEN_DEFAULT;
+	files->fdtab.close_on_exec = files->close_on_exec_init;
+	files->fdtab.open_fds = files->open_fds_init;
+	files->fdtab.full_fds_bits = files->full_fds_bits_init;
+	files->fdtab.fd = files->fd_array;
+	rcu_assign_pointer(files->fdt, &files->fdtab);
+}
+
+/* Others reach a task's table under this lock only. */
+static struct files_struct *peerbar_files_use(struct files_struct *files)
+{
+	struct files_struct *old = current->files;
+
+	task_lock(current);
+	current->files = files;
+	task_unlock(current);
+	return old;
+}
 
 static void peerbar_vfio_export_inner(struct work_struct *work)
 {
 	struct peerbar_inner *inner = container_of(work, struct peerbar_inner, work);
+	struct mem_cgroup *old_memcg = set_active_memcg(inner->memcg);
+	struct files_struct *old_files = peerbar_files_use(&inner->files);
 	int fd;
 
 	kthread_use_mm(inner->mm);
@@ -228,10 +284,12 @@ static void peerbar_vfio_export_inner(struct work_struct *work)
 	kthread_unuse_mm(inner->mm);
 	if (fd < 0) {
 		inner->dmabuf = ERR_PTR(fd);
-		return;
+	} else {
+		inner->dmabuf = dma_buf_get(fd);
+		close_fd(fd);
 	}
-	inner->dmabuf = dma_buf_get(fd);
-	close_fd(fd);
+	peerbar_files_use(old_files);
+	set_active_memcg(old_memcg);
 }
 
 /* All of a request, with as many ranges as it says it has now. */
@@ -251,42 +309,66 @@ static int peerbar_fault_in(struct vfio_device_feature_dma_buf __user *arg)
 static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
 					      size_t argsz, struct peerbar_ranges *ranges)
 {
-	struct peerbar_inner inner = { .mm = current->mm, .device = device, .arg = arg, .argsz = argsz };
+	struct peerbar_inner *inner;
+	struct dma_buf *dmabuf;
 	int ret, tries = 100;
 
-	INIT_WORK_ONSTACK(&inner.work, peerbar_vfio_export_inner);
+	inner = kzalloc_obj(*inner, GFP_KERNEL_ACCOUNT);
+	if (!inner)
+		return ERR_PTR(-ENOMEM);
+	inner->mm = current->mm;
+	inner->memcg = get_mem_cgroup_from_mm(current->mm);
+	inner->device = device;
+	inner->arg = arg;
+	inner->argsz = argsz;
+	peerbar_files_init(&inner->files);
+	INIT_WORK(&inner->work, peerbar_vfio_export_inner);
 	do {
 		/* of a round before, in which memory went away again */
 		kvfree(ranges->vec);
 		ranges->vec = NULL;
 		ret = fatal_signal_pending(current) ? -EINTR : peerbar_fault_in(arg);
 		if (ret) {
-			inner.dmabuf = ERR_PTR(ret);
+			inner->dmabuf = ERR_PTR(ret);
 			break;
 		}
 		mutex_lock(&device->export_lock);
 		device->wanted = ranges;
-		queue_work(system_dfl_wq, &inner.work);
-		flush_work(&inner.work);
+		queue_work(system_dfl_wq, &inner->work);
+		flush_work(&inner->work);
 		device->wanted = NULL;
 		mutex_unlock(&device->export_lock);
-	} while (inner.dmabuf == ERR_PTR(-EFAULT) && --tries);
-	destroy_work_on_stack(&inner.work);
-	return inner.dmabuf;
+	} while (inner->dmabuf == ERR_PTR(-EFAULT) && --tries);
+	dmabuf = inner->dmabuf;
+	mem_cgroup_put(inner->memcg);
+	kfree(inner);
+	return dmabuf;
 }
 
-/* Asleep, the device still counts as having its memory; nobody may rely on that. */
-static bool peerbar_vfio_asleep(struct peerbar_vfio_device *device)
+/*
+ * Asleep, the device still counts as having its memory; nobody may rely on that. The core may have its lock for as long as an
+ * importer takes to unmap.
+ */
+static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 {
-	guard(rwsem_read)(&device->core.memory_lock);
-	return device->core.pm_runtime_engaged;
+	int ret;
+
+	if (down_read_killable(&device->core.memory_lock))
+		return -EINTR;
+	ret = device->core.pm_runtime_engaged ? -EBUSY : 0;
+	up_read(&device->core.memory_lock);
+	return ret;
 }
 
 /* ---- the buffer ---- */
 
+static bool disable_wc;
+module_param(disable_wc, bool, 0644);
+MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings, beside which the kernel has an uncached one of the same pages");
+
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
 {
-	return memattr == PEERBAR_MEMATTR_NC || memattr == PEERBAR_MEMATTR_WC;
+	return memattr == PEERBAR_MEMATTR_NC || (memattr == PEERBAR_MEMATTR_WC && !READ_ONCE(disable_wc));
 }
 
 /* Whether it is one of this device's. */
@@ -294,20 +376,24 @@ bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
-	return buf->info.owner == THIS_MODULE && READ_ONCE(vbuf->device) == device;
+	return buf->info.owner == THIS_MODULE && vbuf->tracker == device->tracker;
 }
 
 struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *device)
 {
 	struct peerbar_vfio_buffer *vbuf;
 
-	vbuf = kzalloc_obj(*vbuf);
+	vbuf = kzalloc_obj(*vbuf, GFP_KERNEL_ACCOUNT);
 	if (!vbuf)
 		return NULL;
 	vbuf->device = device;
+	vbuf->tracker = device->tracker;
+	refcount_inc(&vbuf->tracker->refs);
 	/* buffers may outlive the function, though not as more than a name */
 	vbuf->pdev = pci_dev_get(device->core.pdev);
 	INIT_LIST_HEAD(&vbuf->node);
+	INIT_LIST_HEAD(&vbuf->unattached);
+	INIT_LIST_HEAD(&vbuf->returning);
 	mutex_init(&vbuf->attach_lock);
 	return vbuf;
 }
@@ -315,6 +401,7 @@ struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *devic
 void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf)
 {
 	mutex_destroy(&vbuf->attach_lock);
+	peerbar_vfio_tracker_put(vbuf->tracker);
 	pci_dev_put(vbuf->pdev);
 	kfree(vbuf);
 }
@@ -338,6 +425,8 @@ struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const
 		.mapping = vbuf->inner ? NULL : device->core.vdev.inode->i_mapping,
 		.provider = ranges->provider,
 		.mmio = true,
+		.any_uncached = true,
+		.unmappable = !device->core.bar_mmap_supported[ranges->region],
 		.revoked = vbuf->inner && !vbuf->attach,
 		.ranges = ranges->vec,
 		.nr_ranges = ranges->nr,
@@ -355,8 +444,8 @@ struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const
 	if (!peerbar_buffer_enter(buf))
 		peerbar_buffer_leave(buf);
 	dma_resv_unlock(buf->dmabuf->resv);
-	peerbar_vfio_track(device, vbuf);
-	/* whoever set it may have looked for buffers just before */
+	peerbar_vfio_track(vbuf);
+	/* the task that set it may have stopped all buffers just before; this one has no importers to wait for */
 	if (READ_ONCE(device->gone))
 		peerbar_buffer_kill(buf, false);
 	return buf;
@@ -374,6 +463,10 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 		return ERR_PTR(-ENODEV);
 	if (!PEERBAR_OVERLAY)
 		return peerbar_vfio_export_local(device, arg, argsz, open_flags, memattr);
+	/* If the core has its lock for long, wait here, where a fatal signal ends it, and not for the worker. */
+	ret = peerbar_vfio_check_awake(device);
+	if (ret == -EINTR)
+		return ERR_PTR(ret);
 	vbuf = peerbar_vfio_alloc(device);
 	if (!vbuf)
 		return ERR_PTR(-ENOMEM);
@@ -382,7 +475,7 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 		buf = ERR_CAST(vbuf->inner);
 		goto err_free;
 	}
-	ret = peerbar_vfio_asleep(device) ? -EBUSY : peerbar_vfio_attach_inner(vbuf);
+	ret = peerbar_vfio_check_awake(device) ?: peerbar_vfio_attach_inner(vbuf);
 	/* -ENODEV: the memory is away, and the buffer begins revoked */
 	if (ret && ret != -ENODEV) {
 		buf = ERR_PTR(ret);
@@ -391,8 +484,6 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 	buf = peerbar_vfio_make(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
 	if (IS_ERR(buf))
 		goto err_inner;
-	if (ret)
-		WRITE_ONCE(device->unattached, true);
 	kvfree(ranges.vec);
 	return buf;
 

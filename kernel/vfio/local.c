@@ -91,7 +91,7 @@ static int peerbar_local_ranges(struct peerbar_vfio_device *device, struct vfio_
 	if (total > VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX))
 		goto free_user;
 	ret = -ENOMEM;
-	vec = kvmalloc_objs(*vec, request.nr_ranges);
+	vec = kvmalloc_objs(*vec, request.nr_ranges, GFP_KERNEL_ACCOUNT);
 	if (!vec)
 		goto free_user;
 	mutex_lock(&device->export_lock);

@@ -43,7 +43,7 @@ int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdm
 	ret = peerbar_fill(vdev, provider, region, vec, ranges, nr);
 	if (ret)
 		return ret;
-	wanted->vec = kvmalloc_objs(*wanted->vec, nr);
+	wanted->vec = kvmalloc_objs(*wanted->vec, nr, GFP_KERNEL_ACCOUNT);
 	if (!wanted->vec)
 		return -ENOMEM;
 	memcpy(wanted->vec, vec, array_size(nr, sizeof(*vec)));

@@ -28,43 +28,75 @@ struct peerbar_ranges {
 };
 
 /**
+ * struct peerbar_vfio_tracker - the buffers that were exported between one open of a device and its close
+ *
+ * A buffer is in @buffers until its release, which may be long after the device was closed and its driver unbound: hence a
+ * structure of its own. A reference to a buffer keeps its place in the list.
+ *
+ * @refs: held by the open device, by each buffer, and by the unbinding task
+ * @device: the device; valid only while it is open
+ * @lock: protects the lists
+ * @buffers: all, oldest first
+ * @unattached: those exported while the memory was away, which the core does not tell when it is back
+ * @returning: those that the core has told that the memory is about to be back
+ * @restore: settles the buffers in @returning
+ * @stop_lock: held by the task that stops all buffers, which has them in a list by struct peerbar_vfio_buffer.stopping
+ */
+struct peerbar_vfio_tracker {
+	refcount_t refs;
+	struct peerbar_vfio_device *device;
+	struct mutex lock; /* protects the lists */
+	struct list_head buffers;
+	struct list_head unattached;
+	struct list_head returning;
+	struct work_struct restore;
+	struct mutex stop_lock; /* one task stops all at a time */
+};
+
+/**
  * struct peerbar_vfio_device - a function bound to peerbar-vfio-pci
  *
  * Locks, outermost first; those of struct peerbar_buffer come after them:
  *
- *	@export_lock		-> what the core takes when it exports: memory_lock
- *	peerbar_vfio_lock	a leaf: which buffers a device has, and which device a buffer has
- *	attach_lock of a buffer	-> reservation lock
- *	memory_lock		-> reservation lock (the core, when it revokes and restores)
+ *	dev_set->lock, or device_lock()	(close; unbind)
+ *	stop_lock of a tracker		-> the locks that the release of a buffer takes
+ *	@export_lock			-> memory_lock (the core, when it exports)
+ *	attach_lock of a buffer		-> reservation lock
+ *	memory_lock			-> reservation lock (the core, when it revokes and restores)
+ *	reservation lock		-> lock of a tracker
+ *	@tracker_lock			a leaf
+ *	lock of a tracker		a leaf, but for the spinlock of a buffer's dentry
  *
- * memory_lock is never waited for under mmap_lock or a reservation lock: see local.c.
+ * memory_lock is never waited for under mmap_lock or a reservation lock: see local.c. The release of a buffer takes its
+ * reservation lock, the lock of its tracker, and memory_lock: don't put a reference with one of these held.
  *
  * @core: the core's part
  * @export_lock: one export at a time, because of @wanted
  * @wanted: where get_dmabuf_phys() leaves what it was asked for
- * @buffers: struct peerbar_vfio_buffer
- * @unattached: some of them were exported while the memory was away, and have not seen it since
+ * @tracker_lock: protects @tracker; not needed for reading it in the open device's callbacks
+ * @tracker: the buffers of the open device; NULL while it is closed
  * @gone: the driver is being unbound; no more exports
- * @restore: looks whether the memory is back, when the core has said that it soon will be
  * @cookies: of the open device
  */
 struct peerbar_vfio_device {
 	struct vfio_pci_core_device core;
 	struct mutex export_lock; /* one export at a time */
 	struct peerbar_ranges *wanted;
-	struct list_head buffers;
-	bool unattached;
+	struct mutex tracker_lock; /* protects @tracker */
+	struct peerbar_vfio_tracker *tracker;
 	bool gone;
-	struct work_struct restore;
 	struct peerbar_cookies cookies;
 };
 
 /**
  * struct peerbar_vfio_buffer - what a buffer is to us
  * @buf: the buffer; NULL until it has been made. Set under the reservation lock
- * @device: its device, while that is open; NULL afterwards. Under peerbar_vfio_lock; whoever is called by the device may just
- *	read it
- * @node: in @device->buffers
+ * @device: its device; valid until the device is closed, before which the buffer is stopped
+ * @tracker: its device's, held
+ * @node: in @tracker->buffers
+ * @unattached: in @tracker->unattached
+ * @returning: in @tracker->returning
+ * @stopping: in a list of the task that has @tracker->stop_lock
  * @pdev: its PCI function, held
  * @bar: of which it is a part
  * @core: in local.c, the core's device, whose registration is held; otherwise NULL
@@ -79,7 +111,11 @@ struct peerbar_vfio_device {
 struct peerbar_vfio_buffer {
 	struct peerbar_buffer *buf;
 	struct peerbar_vfio_device *device;
+	struct peerbar_vfio_tracker *tracker;
 	struct list_head node;
+	struct list_head unattached;
+	struct list_head returning;
+	struct list_head stopping;
 	struct pci_dev *pdev;
 	unsigned int bar;
 	struct vfio_pci_core_device *core;
@@ -96,9 +132,10 @@ static inline struct peerbar_vfio_device *peerbar_vfio(struct vfio_device *vdev)
 }
 
 /* driver.c: all buffers of a device */
-void peerbar_vfio_track(struct peerbar_vfio_device *device, struct peerbar_vfio_buffer *vbuf);
-void peerbar_vfio_settle_all(struct peerbar_vfio_device *device);
+void peerbar_vfio_tracker_put(struct peerbar_vfio_tracker *tracker);
+void peerbar_vfio_track(struct peerbar_vfio_buffer *vbuf);
 void peerbar_vfio_untrack(struct peerbar_vfio_buffer *vbuf);
+void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf);
 
 /* feature.c */
 int peerbar_vfio_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz);

@@ -75,6 +75,7 @@ static void free_context(struct ibv_context *ibv_context)
 	struct pv_context *context = to_context(ibv_context);
 
 	pv_unmap(&context->memory);
+	pv_epoch_free(context);
 	close(context->event_fd);
 	pthread_spin_destroy(&context->lock);
 	verbs_uninit_context(&context->vctx);
@@ -159,8 +160,12 @@ static struct verbs_context *alloc_context(struct ibv_device *device, int cmd_fd
 	if (!context)
 		return NULL;
 	context->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = context->event_fd < 0 ? errno : get_context(context);
+	ret = context->event_fd < 0 ? errno : pv_epoch_init(context);
+	if (!ret)
+		ret = get_context(context);
 	if (ret) {
+		if (context->epoch)
+			pv_epoch_free(context);
 		if (context->event_fd >= 0)
 			close(context->event_fd);
 		verbs_uninit_context(&context->vctx);
@@ -216,9 +221,11 @@ int peerbardv_next_revoked(struct ibv_context *ibv_context, uint32_t *lkey)
 	if (!is_ours(ibv_context))
 		return -EOPNOTSUPP;
 	context = to_context(ibv_context);
+	if (pv_inherited(&context->memory))
+		return -EACCES;
 	revoked = context->memory.base;
 	pthread_spin_lock(&context->lock);
-	consumer = revoked->ring.consumer;
+	consumer = context->consumer;
 	/* a key that comes after the event was taken signals it again, and one that came before is found by looking once more */
 	if (pv_load(&revoked->ring.producer) == consumer)
 		(void)eventfd_read(context->event_fd, &count);
@@ -226,9 +233,13 @@ int peerbardv_next_revoked(struct ibv_context *ibv_context, uint32_t *lkey)
 	if (lost != context->lost) {
 		context->lost = lost;
 		ret = -EOVERFLOW;
+	} else if (pv_load(&revoked->ring.producer) - consumer > context->entries) {
+		/* the program wrote over it */
+		ret = -EIO;
 	} else if (pv_load(&revoked->ring.producer) != consumer) {
 		*lkey = revoked->lkeys[consumer & (context->entries - 1)];
-		pv_store(&revoked->ring.consumer, consumer + 1);
+		context->consumer = consumer + 1;
+		pv_store(&revoked->ring.consumer, context->consumer);
 		ret = 1;
 	}
 	pthread_spin_unlock(&context->lock);

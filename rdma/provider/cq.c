@@ -106,6 +106,8 @@ int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
 	struct pv_memory memory = { 0 };
 	int ret;
 
+	if (pv_inherited(&cq->memory))
+		return EACCES;
 	/* the kernel moves the entries, so nobody may take any meanwhile */
 	lock(cq);
 	ret = ibv_cmd_resize_cq(ibv_cq, cqe, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
@@ -113,8 +115,10 @@ int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
 		ret = map_ring(ibv_cq->context, &memory, resp.driver.offset, resp.driver.size, resp.driver.entries);
 		/* if that failed, the CQ cannot be polled any more, which is what polling it says */
 		pv_unmap(&cq->memory);
-		cq->memory = memory;
+		if (!ret)
+			cq->memory = memory;
 		cq->entries = resp.driver.entries;
+		cq->consumer = 0;
 	}
 	unlock(cq);
 	return ret;
@@ -135,23 +139,51 @@ int pv_destroy_cq(struct ibv_cq *ibv_cq)
 }
 
 /*
- * pv_cq_forget(): drops the completions of a queue pair that begins anew. The kernel writes only
- * behind the last entry, so those that stay can be moved towards it.
+ * lock_ring(): 0 with the lock held. EACCES if the ring is another process's, which this one was forked from without the thread that
+ * may have held the lock; EIO if it is gone, as a resize could not map the new one.
+ */
+static inline int lock_ring(struct pv_cq *cq)
+{
+	if (pv_inherited(&cq->memory))
+		return EACCES;
+	lock(cq);
+	if (cq->memory.base)
+		return 0;
+	unlock(cq);
+	return EIO;
+}
+
+/* how many entries there are from @index on; more than the ring has if the program wrote over the kernel's index */
+static inline uint32_t waiting(const struct pv_cq *cq, uint32_t index)
+{
+	return pv_load(&ring_of(cq)->producer) - index;
+}
+
+static inline void consumed(struct pv_cq *cq, uint32_t index)
+{
+	cq->consumer = index;
+	pv_store(&ring_of(cq)->consumer, index);
+}
+
+/*
+ * pv_cq_forget(): drops the completions of a queue pair that begins anew, or was destroyed. The kernel writes only behind the last
+ * entry, so those that stay can be moved towards it.
  */
 void pv_cq_forget(struct ibv_cq *ibv_cq, uint32_t qpn)
 {
 	struct pv_cq *cq = to_cq(ibv_cq);
-	struct peerbar_ring *ring;
-	uint32_t from, to;
+	uint32_t from, to, left;
 
-	lock(cq);
-	if (cq->memory.base) {
-		ring = ring_of(cq);
-		from = to = pv_load(&ring->producer);
-		while (from-- != ring->consumer)
-			if (entry_of(cq, from)->qp_num != qpn && --to != from)
+	if (lock_ring(cq))
+		return;
+	left = waiting(cq, cq->consumer);
+	/* of a ring that cannot be right nothing is dropped; polling it says so */
+	if (left <= cq->entries) {
+		from = to = cq->consumer + left;
+		while (left--)
+			if (entry_of(cq, --from)->qp_num != qpn && --to != from)
 				*entry_of(cq, to) = *entry_of(cq, from);
-		pv_store(&ring->consumer, to);
+		consumed(cq, to);
 	}
 	unlock(cq);
 }
@@ -178,22 +210,21 @@ static void to_wc(struct ibv_wc *wc, const struct peerbar_cqe *cqe)
 int pv_poll_cq(struct ibv_cq *ibv_cq, int count, struct ibv_wc *wc)
 {
 	struct pv_cq *cq = to_cq(ibv_cq);
-	struct peerbar_ring *ring;
-	uint32_t consumer, producer;
-	int n = 0;
+	uint32_t left;
+	int n, ret;
 
-	lock(cq);
-	if (!cq->memory.base) {
+	ret = lock_ring(cq);
+	if (ret)
+		return -ret;
+	left = waiting(cq, cq->consumer);
+	if (left > cq->entries) {
 		unlock(cq);
 		return -EIO;
 	}
-	ring = ring_of(cq);
-	consumer = ring->consumer;
-	producer = pv_load(&ring->producer);
-	for (; n < count && consumer != producer; n++, consumer++)
-		to_wc(&wc[n], entry_of(cq, consumer));
+	for (n = 0; n < count && left--; n++)
+		to_wc(&wc[n], entry_of(cq, cq->consumer + (uint32_t)n));
 	if (n)
-		pv_store(&ring->consumer, consumer);
+		consumed(cq, cq->consumer + (uint32_t)n);
 	unlock(cq);
 	return n;
 }
@@ -212,32 +243,34 @@ static inline const struct peerbar_cqe *current_of(struct ibv_cq_ex *cq_ex)
 	return entry_of(cq, cq->current);
 }
 
-/* looks at the entry after @index; whether there is one */
-static bool advance(struct pv_cq *cq, uint32_t index)
+/* looks at the entry with @index: 0, ENOENT if there is none, EIO if the ring cannot be right */
+static int advance(struct pv_cq *cq, uint32_t index)
 {
 	const struct peerbar_cqe *cqe;
+	uint32_t left = waiting(cq, index);
 
-	if (pv_load(&ring_of(cq)->producer) == index)
-		return false;
+	if (!left)
+		return ENOENT;
+	if (left > cq->entries)
+		return EIO;
 	cq->current = index;
 	cqe = entry_of(cq, index);
 	cq->vcq.cq_ex.wr_id = cqe->wr_id;
 	cq->vcq.cq_ex.status = cqe->status;
-	return true;
+	return 0;
 }
 
 static int start_poll(struct ibv_cq_ex *cq_ex, struct ibv_poll_cq_attr *attr)
 {
 	struct pv_cq *cq = to_cq_ex(cq_ex);
-	int ret = 0;
+	int ret;
 
 	if (attr->comp_mask)
 		return EINVAL;
-	lock(cq);
-	if (!cq->memory.base)
-		ret = EIO;
-	else if (!advance(cq, ring_of(cq)->consumer))
-		ret = ENOENT;
+	ret = lock_ring(cq);
+	if (ret)
+		return ret;
+	ret = advance(cq, cq->consumer);
 	if (ret)
 		unlock(cq);
 	return ret;
@@ -248,18 +281,19 @@ static int next_poll(struct ibv_cq_ex *cq_ex)
 {
 	struct pv_cq *cq = to_cq_ex(cq_ex);
 	uint32_t current = cq->current;
+	int ret;
 
-	if (!advance(cq, current + 1))
-		return ENOENT;
-	pv_store(&ring_of(cq)->consumer, current + 1);
-	return 0;
+	ret = advance(cq, current + 1);
+	if (!ret)
+		consumed(cq, current + 1);
+	return ret;
 }
 
 static void end_poll(struct ibv_cq_ex *cq_ex)
 {
 	struct pv_cq *cq = to_cq_ex(cq_ex);
 
-	pv_store(&ring_of(cq)->consumer, cq->current + 1);
+	consumed(cq, cq->current + 1);
 	unlock(cq);
 }
 

@@ -5,6 +5,41 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+int pv_epoch_init(struct pv_context *context)
+{
+	long size = sysconf(_SC_PAGESIZE);
+	void *page;
+	int ret;
+
+	page = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return errno;
+	if (madvise(page, (size_t)size, MADV_WIPEONFORK)) {
+		ret = errno;
+		munmap(page, (size_t)size);
+		return ret;
+	}
+	context->epoch = page;
+	return 0;
+}
+
+void pv_epoch_free(struct pv_context *context)
+{
+	munmap(context->epoch, (size_t)sysconf(_SC_PAGESIZE));
+}
+
+/* the number of this process among those that a context was inherited by: what they map has it */
+static uint32_t epoch_of(struct pv_context *context)
+{
+	uint32_t epoch = 0, next = __atomic_load_n(&context->last_epoch, __ATOMIC_RELAXED) + 1;
+
+	if (!__atomic_compare_exchange_n(context->epoch, &epoch, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return epoch;
+	__atomic_store_n(&context->last_epoch, next, __ATOMIC_RELAXED);
+	return next;
+}
 
 int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offset, uint32_t size)
 {
@@ -15,12 +50,15 @@ int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offse
 		return errno;
 	memory->base = base;
 	memory->size = size;
+	memory->now = to_context(context)->epoch;
+	memory->epoch = epoch_of(to_context(context));
 	return 0;
 }
 
 void pv_unmap(struct pv_memory *memory)
 {
-	if (memory->base)
+	/* in a child there may be something else by now */
+	if (memory->base && !pv_inherited(memory))
 		munmap(memory->base, memory->size);
 	memory->base = NULL;
 	memory->size = 0;

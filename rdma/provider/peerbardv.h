@@ -38,7 +38,8 @@ int peerbardv_revocation_fd(struct ibv_context *context);
  * that deregisters and registers should take what there is in between.
  *
  * Return: 1 and a key; 0 if there is none now; -EOVERFLOW, once, if keys were lost because they were not taken in time (every
- * region may be among them); -EOPNOTSUPP if @context is of no peerbar device.
+ * region may be among them); -EOPNOTSUPP if @context is of no peerbar device; -EACCES in a child process, which did not open
+ * @context itself; -EIO if the program has written over the memory that the keys are in.
  */
 int peerbardv_next_revoked(struct ibv_context *context, uint32_t *lkey);
 

@@ -22,10 +22,14 @@
 /* of a command or an answer, the driver's part follows libibverbs' part at once */
 #define PV_DRIVER_FOLLOWS(type, base) static_assert(offsetof(struct type, driver) == sizeof(struct base), "there is a gap")
 
-/* memory that the kernel shares */
+/*
+ * Memory that the kernel shares. A child process does not inherit it: *@now, in memory that is wiped there, is no longer @epoch.
+ */
 struct pv_memory {
 	void *base;
 	size_t size;
+	const uint32_t *now;
+	uint32_t epoch;
 };
 
 struct pv_context {
@@ -34,8 +38,12 @@ struct pv_context {
 	struct pv_memory memory;
 	pthread_spinlock_t lock;
 	uint32_t entries;
+	uint32_t consumer;
 	uint32_t lost;
 	int event_fd;
+	/* a page of its own, zero in a child process until that maps something itself; and the last value that it had */
+	uint32_t *epoch;
+	uint32_t last_epoch;
 };
 
 struct pv_pd {
@@ -64,6 +72,8 @@ struct pv_cq {
 	pthread_spinlock_t lock;
 	bool unlocked;
 	uint32_t entries;
+	/* our index: the ring's is for the kernel, and is never read */
+	uint32_t consumer;
 	/* between start_poll and end_poll: the index of the current entry */
 	uint32_t current;
 };
@@ -76,6 +86,8 @@ struct pv_rq {
 	uint32_t entries;
 	uint32_t stride;
 	uint32_t max_sge;
+	/* our index: the ring's is for the kernel, and is never read */
+	uint32_t producer;
 	pthread_spinlock_t lock;
 };
 
@@ -93,6 +105,8 @@ struct pv_sq {
 	uint32_t stride;
 	uint32_t max_sge;
 	uint32_t max_inline;
+	/* as in struct pv_rq */
+	uint32_t producer;
 	pthread_spinlock_t lock;
 	/* between wr_start and wr_complete: the index after the last entry, that entry, and what went wrong first */
 	uint32_t next;
@@ -105,6 +119,8 @@ struct pv_qp {
 	struct pv_memory memory;
 	struct pv_sq sq;
 	struct pv_rq rq;
+	/* threads in the kernel, doing what they posted */
+	atomic_uint doorbells;
 };
 
 static inline struct pv_context *to_context(struct ibv_context *context)
@@ -154,7 +170,15 @@ static inline bool pv_full(const struct peerbar_ring *ring, uint32_t producer, u
 	return producer - pv_load(&ring->consumer) >= entries;
 }
 
+/* whether it was mapped by another process, which this one was forked from: then it is not here */
+static inline bool pv_inherited(const struct pv_memory *memory)
+{
+	return memory->now && __atomic_load_n(memory->now, __ATOMIC_RELAXED) != memory->epoch;
+}
+
 /* memory.c */
+int pv_epoch_init(struct pv_context *context);
+void pv_epoch_free(struct pv_context *context);
 int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offset, uint32_t size);
 void pv_unmap(struct pv_memory *memory);
 bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries, uint32_t stride, size_t least);

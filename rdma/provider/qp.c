@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct create_qp_resp {
 	struct ib_uverbs_create_qp_resp base;
@@ -142,15 +143,43 @@ int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	return ret;
 }
 
+/* whether threads are in the kernel for it, after a moment's wait if there are; the wait ends, for a count that a fork() copied */
+static bool is_sending(struct pv_qp *qp, unsigned int *tries)
+{
+	static const struct timespec moment = { .tv_nsec = 200000 };
+
+	if (!atomic_load(&qp->doorbells) || ++*tries > 10000)
+		return false;
+	nanosleep(&moment, NULL);
+	return true;
+}
+
 int pv_destroy_qp(struct ibv_qp *ibv_qp)
 {
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
 	struct pv_qp *qp = to_qp(ibv_qp);
+	struct ibv_modify_qp cmd = { 0 };
+	unsigned int tries = 0;
 	int ret;
 
-	/* completions that are in a CQ already stay there: an entry says all that there is to know about it */
 	ret = ibv_cmd_destroy_qp(ibv_qp);
+	if (ret == EBUSY && is_sending(qp, &tries)) {
+		/* a thread is copying for it: the error state ends that */
+		ibv_cmd_modify_qp(ibv_qp, &attr, IBV_QP_STATE, &cmd, sizeof(cmd));
+		do
+			ret = ibv_cmd_destroy_qp(ibv_qp);
+		while (ret == EBUSY && is_sending(qp, &tries));
+		if (ret == EBUSY)
+			ret = ibv_cmd_destroy_qp(ibv_qp);
+	}
 	if (ret)
 		return ret;
+	while (is_sending(qp, &tries))
+		;
+	/* no program expects completions of a queue pair that it has destroyed, and may have freed what their wr_id means */
+	pv_cq_forget(ibv_qp->recv_cq, ibv_qp->qp_num);
+	if (ibv_qp->send_cq != ibv_qp->recv_cq)
+		pv_cq_forget(ibv_qp->send_cq, ibv_qp->qp_num);
 	pv_unmap(&qp->memory);
 	pthread_spin_destroy(&qp->sq.lock);
 	pthread_spin_destroy(&qp->rq.lock);

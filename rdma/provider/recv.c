@@ -36,7 +36,7 @@ static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **b
 	int ret = 0;
 
 	pthread_spin_lock(&rq->lock);
-	producer = rq->ring->producer;
+	producer = rq->producer;
 	for (; wr; wr = wr->next) {
 		if ((unsigned int)wr->num_sge > rq->max_sge)
 			ret = EINVAL;
@@ -54,6 +54,7 @@ static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **b
 			memcpy(rqe->sge, wr->sg_list, wr->num_sge * sizeof(*rqe->sge));
 		producer++;
 	}
+	rq->producer = producer;
 	pv_store(&rq->ring->producer, producer);
 	pthread_spin_unlock(&rq->lock);
 	/* either the kernel sees the new index, or we see that it waits for one */
@@ -72,6 +73,10 @@ int pv_post_recv(struct ibv_qp *ibv_qp, struct ibv_recv_wr *wr, struct ibv_recv_
 	if (!qp->rq.ring || ibv_qp->state == IBV_QPS_RESET) {
 		*bad = wr;
 		return EINVAL;
+	}
+	if (pv_inherited(&qp->memory)) {
+		*bad = wr;
+		return EACCES;
 	}
 	ret = post(&qp->rq, wr, bad, &kick);
 	if (kick)
@@ -190,6 +195,10 @@ int pv_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_rec
 	bool kick;
 	int ret;
 
+	if (pv_inherited(&to_srq(srq)->memory)) {
+		*bad = wr;
+		return EACCES;
+	}
 	ret = post(&to_srq(srq)->rq, wr, bad, &kick);
 	if (kick)
 		ibv_cmd_post_srq_recv(srq, NULL, &none);

@@ -53,15 +53,18 @@ static struct peerbar_sqe *entry_of(const struct pv_sq *sq, uint32_t index)
 	return (void *)((char *)sq->first + (size_t)(index & (sq->entries - 1)) * sq->stride);
 }
 
-/* has the kernel do what is in the ring */
-static int ring_doorbell(struct ibv_qp *qp)
+/* has the kernel do what is in the ring; pv_destroy_qp() waits for the call to end */
+static int ring_doorbell(struct ibv_qp *ibv_qp)
 {
+	struct pv_qp *qp = to_qp(ibv_qp);
 	struct ibv_send_wr *none;
 	int ret;
 
+	atomic_fetch_add(&qp->doorbells, 1);
 	do
-		ret = ibv_cmd_post_send(qp, NULL, &none);
+		ret = ibv_cmd_post_send(ibv_qp, NULL, &none);
 	while (ret == EINTR);
+	atomic_fetch_sub(&qp->doorbells, 1);
 	return ret;
 }
 
@@ -162,8 +165,12 @@ int pv_post_send(struct ibv_qp *ibv_qp, struct ibv_send_wr *wr, struct ibv_send_
 		*bad = wr;
 		return EINVAL;
 	}
+	if (pv_inherited(&qp->memory)) {
+		*bad = wr;
+		return EACCES;
+	}
 	pthread_spin_lock(&sq->lock);
-	producer = sq->ring->producer;
+	producer = sq->producer;
 	for (; wr; wr = wr->next) {
 		ret = post_one(sq, producer, ibv_qp->qp_type, wr);
 		if (ret) {
@@ -172,6 +179,7 @@ int pv_post_send(struct ibv_qp *ibv_qp, struct ibv_send_wr *wr, struct ibv_send_
 		}
 		producer++;
 	}
+	sq->producer = producer;
 	pv_store(&sq->ring->producer, producer);
 	pthread_spin_unlock(&sq->lock);
 	if (wr == first)
@@ -210,12 +218,23 @@ static inline struct pv_sq *to_sq(struct ibv_qp_ex *qp)
 	return &container_of(qp, struct pv_qp, vqp.qp_ex)->sq;
 }
 
+static inline bool inherited(struct ibv_qp_ex *qp)
+{
+	return pv_inherited(&container_of(qp, struct pv_qp, vqp.qp_ex)->memory);
+}
+
 static void wr_start(struct ibv_qp_ex *qp)
 {
 	struct pv_sq *sq = to_sq(qp);
 
+	/* whoever had the lock may be a thread that this process was forked without */
+	if (inherited(qp)) {
+		sq->last = NULL;
+		sq->error = EACCES;
+		return;
+	}
 	pthread_spin_lock(&sq->lock);
-	sq->next = sq->ring->producer;
+	sq->next = sq->producer;
 	sq->last = NULL;
 	sq->error = can_send(&qp->qp_base) ? 0 : EINVAL;
 }
@@ -226,8 +245,11 @@ static int wr_complete(struct ibv_qp_ex *qp)
 	int error = sq->error;
 	bool any = false;
 
+	if (inherited(qp))
+		return EACCES;
 	if (!error) {
-		any = sq->next != sq->ring->producer;
+		any = sq->next != sq->producer;
+		sq->producer = sq->next;
 		pv_store(&sq->ring->producer, sq->next);
 	}
 	pthread_spin_unlock(&sq->lock);
@@ -236,7 +258,8 @@ static int wr_complete(struct ibv_qp_ex *qp)
 
 static void wr_abort(struct ibv_qp_ex *qp)
 {
-	pthread_spin_unlock(&to_sq(qp)->lock);
+	if (!inherited(qp))
+		pthread_spin_unlock(&to_sq(qp)->lock);
 }
 
 /* the next entry, with what all have; or NULL, and wr_complete tells */

@@ -90,6 +90,8 @@ Suite *tool_suite(void);
 Suite *mmap_suite(void);
 Suite *kill_suite(void);
 Suite *late_suite(void);
+Suite *limits_suite(void);
+Suite *teardown_suite(void);
 Suite *model_suite(void);
 Suite *events_suite(void);
 Suite *fuzz_suite(void);
@@ -100,6 +102,8 @@ Suite *rdma_suite(void);
 Suite *rdma_memory_suite(void);
 Suite *rdma_revoke_suite(void);
 Suite *rdma_race_suite(void);
+Suite *rdma_data_suite(void);
+Suite *rdma_objects_suite(void);
 Suite *verbs_suite(void);
 
 #endif

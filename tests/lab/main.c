@@ -22,10 +22,14 @@ int main(int argc, char **argv)
 		{ "device", device_suite }, { "export", export_suite }, { "tool", tool_suite }, { "map", map_suite },
 		{ "dma", dma_suite }, { "revoke", revoke_suite }, { "stress", stress_suite }, { "plug", plug_suite }, { "guest", guest_suite },
 		{ "guest-random", guest_random_suite },
-		{ "mmap", mmap_suite }, { "kill", kill_suite }, { "late", late_suite }, { "model", model_suite },
+		{ "mmap", mmap_suite }, { "kill", kill_suite }, { "late", late_suite }, { "limits", limits_suite },
+		{ "teardown", teardown_suite },
+		{ "model", model_suite },
 		{ "events", events_suite }, { "fuzz", fuzz_suite }, { "inject", inject_suite }, { "nop2p", nop2p_suite },
 		{ "rdma", rdma_suite }, { "rdma-memory", rdma_memory_suite },
 		{ "rdma-revoke", rdma_revoke_suite }, { "rdma-race", rdma_race_suite },
+		{ "rdma-data", rdma_data_suite },
+		{ "rdma-objects", rdma_objects_suite },
 #ifdef HAVE_VERBS
 		{ "verbs", verbs_suite },
 #endif

@@ -926,12 +926,15 @@ static bool op_revoke(void)
 {
 	struct buffer b;
 	uint64_t slot;
+	int ret;
 
 	if (!pick_own(place.r[0], &b, &slot))
 		return false;
 	set_fate(b.what.id, DYING);
-	if (done(raw_revoke(slot_fd(slot), b.fd), "revoke", b.what.generation == slot_generation(slot) ? EBADF : ENODEV,
-		 badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0))
+	ret = raw_revoke(slot_fd(slot), b.fd);
+	/* another thread was first */
+	if (ret == -EBADFD || done(ret, "revoke", b.what.generation == slot_generation(slot) ? EBADF : ENODEV,
+				   badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0))
 		check_dead(&b);
 	return true;
 }

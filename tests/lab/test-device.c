@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Devices: found, bound, opened, their regions, their command register, their reset; and what is refused. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fixture.h"
+#include "ours.h"
+#include "uapi.h"
 
 START_TEST(functions_are_listed)
 {
@@ -50,15 +56,235 @@ START_TEST(bind_and_unbind)
 	ck_assert(!strncmp(f.cdev, "/dev/vfio/devices/vfio", 22));
 	/* bound already */
 	ok(pb_pci_bind(bdf, "vfio-pci", &err));
-	/* one that does not take it: it goes back to having none */
-	refused(pb_pci_bind(bdf, "virtio-pci", &err), ENODEV, "does not take it");
-	ok(pb_pci_bind(bdf, NULL, &err));
+	/* one that is not for it, and one that does not take it although it is told to: it goes back to the one it had */
+	refused(pb_pci_bind(bdf, "virtio-pci", &err), EPERM, "not for this device, 1234:11e8");
+	ok(pb_pci_get(bdf, &f, &err));
+	ck_assert_str_eq(f.driver, "vfio-pci");
+	refused(pb_pci_bind_flags(bdf, "virtio-pci", PB_BIND_FORCE, &err), ENODEV, "does not take it");
+	ok(pb_pci_get(bdf, &f, &err));
+	ck_assert_str_eq(f.driver, "vfio-pci");
+	refused(pb_pci_bind_flags(bdf, "virtio-pci", 2, &err), EINVAL, "flags 0x2");
 	refused(pb_pci_bind(bdf, "no-such-driver", &err), ENOENT, "no driver of that name");
 	refused(pb_pci_bind(bdf, "../x", &err), EINVAL, "no name of a driver");
 	refused(pb_pci_bind("0000:fe:1f.7", NULL, &err), ENODEV, "no PCI function");
 	/* after a refusal it is what it was */
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
+}
+END_TEST
+
+/* e1000e probes whatever it is given, and would read a BAR that this device does not have */
+START_TEST(drivers_of_other_devices)
+{
+	struct pb_pci_function f;
+
+	module_load("e1000e");
+	ok(pb_pci_bind(lab_bdf(LAB_EDU), NULL, &err));
+	refused(pb_pci_bind(lab_bdf(LAB_EDU), "e1000e", &err), EPERM, "PB_BIND_FORCE");
+	ok(pb_pci_get(lab_bdf(LAB_EDU), &f, &err));
+	ck_assert_str_eq(f.driver, "vfio-pci");
+	/* and a device that it is for, from a VFIO driver */
+	ok(pb_pci_bind(lab_bdf(LAB_NIC), NULL, &err));
+	ok(pb_pci_bind(lab_bdf(LAB_NIC), "e1000e", &err));
+	ok(pb_pci_get(lab_bdf(LAB_NIC), &f, &err));
+	ck_assert_str_eq(f.driver, "e1000e");
+	ck_assert_int_eq(module_unload("e1000e"), 0);
+}
+END_TEST
+
+/* ---- who has a device ---- */
+
+/* how many entries of this kind a process has; @fd is that of the last one */
+static unsigned int holds(const char *bdf, int pid, enum pb_holder_kind kind, int *fd)
+{
+	struct pb_holder *list = NULL;
+	unsigned int i, n = 0, found = 0;
+
+	ok(pb_pci_holders(bdf, &list, &n, &err));
+	for (i = 0; i < n; i++) {
+		if (list[i].pid != pid || list[i].kind != kind)
+			continue;
+		ck_assert_str_eq(list[i].command, "lab-check");
+		if (fd)
+			*fd = list[i].fd;
+		found++;
+	}
+	free(list);
+	return found;
+}
+
+static int open_cdev(enum lab_role device)
+{
+	struct pb_pci_function f;
+	int fd;
+
+	ok(pb_pci_bind(lab_bdf(device), NULL, &err));
+	ok(pb_pci_get(lab_bdf(device), &f, &err));
+	fd = open(f.cdev, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void is_bound(enum lab_role device, const char *driver)
+{
+	struct pb_pci_function f;
+
+	ok(pb_pci_get(lab_bdf(device), &f, &err));
+	ck_assert_str_eq(f.driver, driver);
+}
+
+/* another process has it open: nothing waits for it, and the sentence names it */
+START_TEST(held_by_another_process)
+{
+	int fd = open_cdev(LAB_EDU), found = -1, pid;
+	const char *bdf = lab_bdf(LAB_EDU);
+	struct pb_device *second = NULL;
+	char who[64];
+
+	pid = fork();
+	if (!pid)
+		for (;;)
+			pause();
+	close(fd);
+	snprintf(who, sizeof(who), "in use by process %d (lab-check)", pid);
+	ck_assert_uint_eq(holds(bdf, pid, PB_HOLDER_DEVICE, &found), 1);
+	ck_assert_int_eq(found, fd);
+	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_DEVICE, NULL), 0);
+	ck_assert_uint_eq(holds(lab_bdf(LAB_GPU), pid, PB_HOLDER_DEVICE, NULL), 0);
+	refused(pb_pci_unbind(bdf, &err), EBUSY, who);
+	is_bound(LAB_EDU, "vfio-pci");
+	refused(pb_pci_bind(bdf, "virtio-pci", &err), EBUSY, who);
+	is_bound(LAB_EDU, "vfio-pci");
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+
+	/* bound to an iommufd, it cannot be opened either */
+	fd = -1;
+	{
+		int ready[2];
+		char byte = 0;
+
+		ck_assert(!pipe(ready));
+		pid = fork();
+		if (!pid) {
+			lab_open(iommu, LAB_EDU);
+			if (write(ready[1], &byte, 1) != 1)
+				_exit(1);
+			for (;;)
+				pause();
+		}
+		ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+		close(ready[0]);
+		close(ready[1]);
+	}
+	snprintf(who, sizeof(who), "in use by process %d (lab-check)", pid);
+	refused(pb_device_open(iommu, bdf, &second, &err), EBUSY, who);
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	ok(pb_pci_unbind(bdf, &err));
+	is_bound(LAB_EDU, "");
+}
+END_TEST
+
+/* what is left of a device that was closed: a mapping, which keeps it in use, and a dma-buf, which does not */
+START_TEST(held_by_a_mapping)
+{
+	struct pb_range range = { 0, PAGE };
+	const char *bdf = lab_bdf(LAB_GPU);
+	struct pb_buffer *buffer;
+	struct pb_device *device;
+	void *p;
+
+	device = lab_open(iommu, LAB_GPU);
+	ok(pb_device_set_decoding(device, true, &err));
+	ok(pb_buffer_export(device, GPU_BAR, &range, 1, 0, &buffer, &err));
+	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_BUFFER, NULL), 1);
+	ok(pb_device_mmap(device, GPU_BAR, 0, PAGE, false, &p, &err));
+	refused(pb_pci_unbind(bdf, &err), EBUSY, "in use by this process, ");
+	pb_device_close(device);
+	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_DEVICE, NULL), 0);
+	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_MAPPING, NULL), 1);
+	refused(pb_pci_unbind(bdf, &err), EBUSY, "in use by this process, ");
+	munmap(p, PAGE);
+	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_MAPPING, NULL), 0);
+	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_BUFFER, NULL), 1);
+	ok(pb_pci_unbind(bdf, &err));
+	pb_buffer_close(buffer);
+	is_bound(LAB_GPU, "");
+}
+END_TEST
+
+/* a descriptor that waits in a socket is in no process's list */
+START_TEST(held_out_of_sight)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = pb_iommu_fd(iommu) };
+	int fd = open_cdev(LAB_EDU), sockets[2];
+
+	ck_assert(!ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	ck_assert(!socketpair_cloexec(sockets));
+	send_fd(sockets[0], fd);
+	close(fd);
+	ck_assert_uint_eq(holds(lab_bdf(LAB_EDU), getpid(), PB_HOLDER_DEVICE, NULL), 0);
+	refused(pb_pci_unbind(lab_bdf(LAB_EDU), &err), EBUSY, "cannot see");
+	is_bound(LAB_EDU, "vfio-pci");
+	close(receive_fd(sockets[1]));
+	close(sockets[0]);
+	close(sockets[1]);
+	ok(pb_pci_unbind(lab_bdf(LAB_EDU), &err));
+}
+END_TEST
+
+/* the older way, by the group: its descriptor keeps the character device from being bound, and the device's is without a path */
+START_TEST(held_by_the_group)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	const char *bdf = lab_bdf(LAB_EDU);
+	struct pb_device *second = NULL;
+	int container, group, fd, found;
+	struct pb_pci_function f;
+	char path[64];
+
+	module_load("vfio_iommu_type1");
+	ok(pb_pci_bind(bdf, NULL, &err));
+	ok(pb_pci_get(bdf, &f, &err));
+	snprintf(path, sizeof(path), "/dev/vfio/%d", f.iommu_group);
+	group = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(group, 0);
+	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_GROUP, &found), 1);
+	ck_assert_int_eq(found, group);
+	refused(pb_device_open(iommu, bdf, &second, &err), EBUSY, "in use by this process");
+	ck_assert(!ioctl(group, VFIO_GROUP_GET_STATUS, &status));
+	/* in a group with bridges or other functions of other drivers there is no more to be had */
+	if (status.flags & VFIO_GROUP_FLAGS_VIABLE) {
+		container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+		ck_assert_int_ge(container, 0);
+		ck_assert(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
+		ck_assert(!ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+		fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
+		ck_assert_int_ge(fd, 0);
+		ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_DEVICE, &found), 1);
+		ck_assert_int_eq(found, fd);
+		ck_assert_uint_eq(holds(lab_bdf(LAB_GPU), getpid(), PB_HOLDER_DEVICE, NULL), 0);
+		refused(pb_pci_unbind(bdf, &err), EBUSY, "in use by this process");
+		close(fd);
+		close(container);
+	}
+	close(group);
+	ok(pb_pci_unbind(bdf, &err));
+}
+END_TEST
+
+/* a user who may not look at the holder is told of a process that may be it */
+START_TEST(held_by_a_process_of_another_user)
+{
+	int fd = open_cdev(LAB_EDU), pid, status;
+
+	pid = fork();
+	if (!pid)
+		_exit(setuid(65534) || holds(lab_bdf(LAB_EDU), getppid(), PB_HOLDER_UNKNOWN, NULL) != 1);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && !WEXITSTATUS(status));
+	close(fd);
 }
 END_TEST
 
@@ -71,7 +297,7 @@ START_TEST(open_refused)
 	ok(pb_pci_unbind(lab_bdf(LAB_EDU), &err));
 	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &device, &err), ENXIO, "bind it to vfio-pci");
 	device = lab_open(iommu, LAB_EDU);
-	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &second, &err), EBUSY, "in use");
+	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &second, &err), EBUSY, "in use by this process");
 	ck_assert_ptr_null(second);
 	pb_device_close(device);
 	/* and free again */
@@ -190,6 +416,12 @@ Suite *device_suite(void)
 	tcase_add_checked_fixture(t, context_up, context_down);
 	tcase_add_test(t, functions_are_listed);
 	tcase_add_test(t, bind_and_unbind);
+	tcase_add_test(t, drivers_of_other_devices);
+	tcase_add_test(t, held_by_another_process);
+	tcase_add_test(t, held_by_a_mapping);
+	tcase_add_test(t, held_out_of_sight);
+	tcase_add_test(t, held_by_the_group);
+	tcase_add_test(t, held_by_a_process_of_another_user);
 	tcase_add_test(t, open_refused);
 	tcase_add_test(t, a_context_that_was_given);
 	suite_add_tcase(s, t);

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The list of buffers and the events: what is there, what happened, who may know what; and modules that go when nobody needs them. */
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ours.h"
@@ -24,19 +29,30 @@ static void events_down(void)
 	ours_down();
 }
 
+/* events are sent a moment after what happened */
+static bool wait_event(struct pb_watch *from, struct pb_event *event)
+{
+	struct pollfd p = { .fd = pb_watch_fd(from), .events = POLLIN };
+
+	for (;;) {
+		if (pb_watch_next(from, event, &err))
+			return false;
+		if (event->type != PB_EVENT_NONE)
+			return true;
+		if (poll(&p, 1, 20000) != 1)
+			return false;
+	}
+}
+
 /* the next event, waited for; it must be this one */
 static struct pb_event next(enum pb_event_type type, uint64_t id)
 {
-	struct pollfd p = { .fd = pb_watch_fd(watch), .events = POLLIN };
 	struct pb_event event;
 
-	for (;;) {
-		ok(pb_watch_next(watch, &event, &err));
-		if (event.type != PB_EVENT_NONE)
-			break;
-		if (poll(&p, 1, 20000) != 1)
-			ck_abort_msg("no event came, and '%s' of buffer %llu should have", pb_event_name(type), (unsigned long long)id);
-	}
+	err.text[0] = 0;
+	if (!wait_event(watch, &event))
+		ck_abort_msg("no event came, and '%s' of buffer %llu should have: %s", pb_event_name(type), (unsigned long long)id,
+			     err.text);
 	ck_assert_msg(event.type == type && (!id || event.buffer.id == id), "the event is '%s' of buffer %llu, not '%s' of %llu",
 		      pb_event_name(event.type), (unsigned long long)event.buffer.id, pb_event_name(type), (unsigned long long)id);
 	return event;
@@ -98,7 +114,7 @@ START_TEST(everything_that_happens)
 	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
 	event = next(PB_EVENT_REVOKED, id);
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_DEAD);
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), -EBADFD);
 	silence();
 	/* the mapping keeps it */
 	pb_buffer_close(buffer);
@@ -262,9 +278,11 @@ START_TEST(another_namespace)
 		if (count_listed() != 1 || write(report[1], &theirs, sizeof(theirs)) != sizeof(theirs) || read(go[0], &c, 1) != 1)
 			_exit(3);
 		/* its own creation, and nothing of what happened out there meanwhile */
-		if (pb_watch_next(own, &event, &err) || event.buffer.id != theirs || pb_watch_next(own, &event, &err) ||
-		    event.type != PB_EVENT_NONE)
+		if (!wait_event(own, &event) || event.buffer.id != theirs)
 			_exit(4);
+		usleep(200000);
+		if (pb_watch_next(own, &event, &err) || event.type != PB_EVENT_NONE)
+			_exit(5);
 		_exit(0);
 	}
 	ck_assert_int_eq(read(report[0], &theirs, sizeof(theirs)), sizeof(theirs));
@@ -275,6 +293,201 @@ START_TEST(another_namespace)
 	ck_assert_int_eq(write(go[1], "g", 1), 1);
 	ck_assert_int_eq(wait_for(child), 0);
 	close(report[0]), close(report[1]), close(go[0]), close(go[1]);
+}
+END_TEST
+
+static void write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	ck_assert_msg(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "cannot write '%s' to %s: %m", text, path);
+	close(fd);
+}
+
+/* ---- what listeners cost ---- */
+
+#define LISTENERS 5000
+#define BUFFERS 100
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* a process without privilege that joins the group with many sockets and never reads; a byte in @ready says that it has */
+static pid_t start_listeners(int ready)
+{
+	struct pb_watch *family;
+	socklen_t size = sizeof(uint32_t) * 8;
+	uint32_t groups[8] = { 0 };
+	int i, group = 0, small = 1;
+	pid_t child;
+
+	/* which number the group has: what a member's socket is in */
+	ok(pb_watch_open(&family, &err));
+	ck_assert_int_eq(getsockopt(pb_watch_fd(family), SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups, &size), 0);
+	while (group < 256 && !(groups[group / 32] & 1U << group % 32))
+		group++;
+	ck_assert_int_lt(group, 256);
+	/* the lowest bit is group 1 */
+	group++;
+	pb_watch_close(family);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child)
+		return child;
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ LISTENERS + 200, LISTENERS + 200 });
+	if (setgid(65534) || setuid(65534))
+		_exit(1);
+	for (i = 0; i < LISTENERS; i++) {
+		struct sockaddr_nl address = { .nl_family = AF_NETLINK };
+		int sk = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+
+		if (sk < 0 || setsockopt(sk, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) ||
+		    bind(sk, (struct sockaddr *)&address, sizeof(address)) ||
+		    setsockopt(sk, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)))
+			_exit(2);
+	}
+	if (write(ready, "r", 1) != 1)
+		_exit(3);
+	for (;;)
+		pause();
+}
+
+/* how long it takes to revoke all buffers for now, the best of some times */
+static double time_revocations(struct pb_buffer **buffers)
+{
+	double best = 1e9;
+	int i, round;
+
+	for (round = 0; round < 5; round++) {
+		double began = now(), took;
+
+		ok(pb_device_set_decoding(gpu, false, &err));
+		took = now() - began;
+		best = took < best ? took : best;
+		ok(pb_device_set_decoding(gpu, true, &err));
+		for (i = 0; i < BUFFERS; i++)
+			state_is(pb_buffer_fd(buffers[i]), PEERBAR_STATE_LIVE);
+	}
+	return best;
+}
+
+/* however many processes listen, and however slowly, the owner does not wait for them; and who reads hears everything, in order */
+START_TEST(many_listeners)
+{
+	struct pb_buffer *buffers[BUFFERS];
+	double alone, together;
+	int ready[2], i;
+	pid_t child;
+	char c;
+
+	pb_watch_close(watch);
+	watch = NULL;
+	for (i = 0; i < BUFFERS; i++)
+		buffers[i] = export_one((uint64_t)i * PAGE, PAGE);
+	alone = time_revocations(buffers);
+	ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
+	child = start_listeners(ready[1]);
+	close(ready[1]);
+	ck_assert_msg(read(ready[0], &c, 1) == 1, "an unprivileged process cannot join with %d sockets", LISTENERS);
+	close(ready[0]);
+	together = time_revocations(buffers);
+	printf("events: %d buffers revoked in %.1f ms, with %d listeners in %.1f ms\n", BUFFERS, alone * 1e3, LISTENERS, together * 1e3);
+	/* it was some 90 times as long when the listeners were waited for */
+	ck_assert_msg(together < 8 * alone + 0.02, "%.4f s without listeners, %.4f s with", alone, together);
+
+	/* or the worker is behind for some seconds more */
+	kill(child, SIGKILL);
+	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
+	ok(pb_watch_open(&watch, &err));
+	/* what happened before it was opened may be told still: up to the first revocation of the dead */
+	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffers[0])), 0);
+	for (;;) {
+		struct pb_event event;
+
+		ck_assert(wait_event(watch, &event));
+		if (event.type == PB_EVENT_REVOKED && event.buffer.state == PB_BUFFER_DEAD && event.buffer.id == id_of(buffers[0]))
+			break;
+	}
+	for (i = 1; i < BUFFERS; i++)
+		ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffers[i])), 0);
+	for (i = 1; i < BUFFERS; i++)
+		ck_assert_int_eq(next(PB_EVENT_REVOKED, id_of(buffers[i])).buffer.state, PB_BUFFER_DEAD);
+	for (i = 0; i < BUFFERS; i++)
+		pb_buffer_close(buffers[i]);
+}
+END_TEST
+
+/* an event for which there is no room is not lost in silence */
+START_TEST(lost_events)
+{
+	static const char limit[] = "/sys/module/peerbar/parameters/max_queued_events";
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	uint64_t id = id_of(buffer);
+
+	next(PB_EVENT_CREATED, id);
+	write_text(limit, "0");
+	ok(pb_device_set_decoding(gpu, false, &err));
+	next(PB_EVENT_LOST, 0);
+	silence();
+	write_text(limit, "65536");
+	ok(pb_device_set_decoding(gpu, true, &err));
+	next(PB_EVENT_RESTORED, id);
+	pb_buffer_close(buffer);
+	next(PB_EVENT_RELEASED, id);
+}
+END_TEST
+
+/* a buffer that was passed on does not keep the network namespace that it was made in */
+START_TEST(namespace_goes)
+{
+	static const char limit[] = "/proc/sys/user/max_net_namespaces";
+	char old[32] = "";
+	int sockets[2], fd, tries, status = 1, file = open(limit, O_RDONLY | O_CLOEXEC);
+	struct pb_listed *list;
+	struct pb_event event;
+	uint64_t id;
+	pid_t child;
+
+	ck_assert_int_gt(read(file, old, sizeof(old) - 1), 0);
+	close(file);
+	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
+	/* room for one */
+	write_text(limit, "1");
+	child = fork();
+	if (!child) {
+		int exporter = test_exporter_open();
+
+		if (unshare(CLONE_NEWNET))
+			_exit(1);
+		send_fd(sockets[1], test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE));
+		_exit(0);
+	}
+	fd = receive_fd(sockets[0]);
+	ck_assert_int_eq(wait_for(child), 0);
+	id = query(fd).id;
+	next(PB_EVENT_CREATED, id);
+	for (tries = 0; tries < 100 && status; tries++) {
+		usleep(100000);
+		child = fork();
+		if (!child)
+			_exit(unshare(CLONE_NEWNET) ? 1 : 0);
+		status = wait_for(child);
+	}
+	write_text(limit, old);
+	ck_assert_msg(!status, "the namespace is there although only a buffer is left of it");
+	/* the initial one sees it, and hears of it */
+	listed(id, &list);
+	free(list);
+	close(fd);
+	ck_assert(wait_event(watch, &event));
+	ck_assert(event.type == PB_EVENT_RELEASED && event.buffer.id == id);
+	close(sockets[0]);
+	close(sockets[1]);
 }
 END_TEST
 
@@ -322,6 +535,13 @@ START_TEST(unloading)
 			}
 			ck_assert_msg(!ret || ret == -ENOENT, "%s cannot be unloaded: %s", modules[i], strerror(-ret));
 		}
+		if (!round) {
+			/* a kernel that was not tested is refused, with a sentence, unless somebody insists */
+			ck_assert_int_ne(system("modprobe peerbar newest_kernel=7.1 2>/dev/null"), 0);
+			ck_assert(log_says("is newer than 7.1, and peerbar was not tested with it"));
+			ck_assert_int_ne(system("modprobe peerbar newest_kernel=next 2>/dev/null"), 0);
+			ck_assert_int_eq(system("modprobe peerbar newest_kernel=99.0"), 0);
+		}
 		module_load("peerbar-vfio-pci");
 		module_load("peerbar-iommufd");
 		module_load("peerbar-test-exporter");
@@ -346,6 +566,9 @@ Suite *events_suite(void)
 	tcase_add_test(t, a_long_list);
 	tcase_add_test(t, without_privilege);
 	tcase_add_test(t, another_namespace);
+	tcase_add_test(t, many_listeners);
+	tcase_add_test(t, lost_events);
+	tcase_add_test(t, namespace_goes);
 	tcase_add_test(t, unloading);
 	suite_add_tcase(s, t);
 	return s;

@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
-#include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -19,6 +18,7 @@
 
 #include "foreign.h"
 #include "ours.h"
+#include "uapi.h"
 
 #define IOCTLS 2000
 #define FEATURES 2500
@@ -595,7 +595,7 @@ static int fd_result(uint32_t number, uint32_t flags, const union payload *paylo
 	if (error)
 		return error;
 	if (number == VFIO_DEVICE_FEATURE_PEERBAR_REVOKE)
-		return 0;
+		return kind == DEAD ? -EBADFD : 0;
 	if (flags & VFIO_DEVICE_FEATURE_GET)
 		return writable ? 0 : -EFAULT;
 	if (payload->memattr.memattr > PEERBAR_MEMATTR_WC)

@@ -4,7 +4,6 @@
  * works, and leaves nothing behind. It needs a kernel with failure injection: the lab's debug kernel.
  */
 #include <fcntl.h>
-#include <linux/iommufd.h>
 #include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -13,6 +12,7 @@
 #include "foreign.h"
 #include "ours.h"
 #include "testmod.h"
+#include "uapi.h"
 
 #define FAIL_NTH "/proc/thread-self/fail-nth"
 #define FAILSLAB "/sys/kernel/debug/failslab/"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* mmap of buffers: which bytes, by whom, with what attribute, by which offset, and under what name. */
 #include <fcntl.h>
-#include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "foreign.h"
 #include "ours.h"
 #include "testmod.h"
+#include "uapi.h"
 
 #define RANGES 3
 static const struct pb_range scattered[RANGES] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB, 3 * PAGE } };
@@ -495,6 +495,108 @@ END_TEST
 
 /* ---- names ---- */
 
+static void set_parameter(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value), "cannot set %s: %m", path);
+	close(fd);
+}
+
+/* whoever runs the host can do without two memory types for one page */
+START_TEST(write_combining_can_be_refused)
+{
+	static const char disable[] = "/sys/module/peerbar_vfio_pci/parameters/disable_wc";
+	static const enum pb_memattr preferred[] = { PB_WC, PB_NC };
+	struct pb_buffer *before = export_one(0, PAGE), *after = export_one(0, PAGE);
+	enum pb_memattr chosen;
+	uint64_t at;
+	uint8_t *p;
+
+	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(before), PEERBAR_MEMATTR_WC), 0);
+	set_parameter(disable, "Y");
+	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(after), PEERBAR_MEMATTR_WC), -EOPNOTSUPP);
+	ok(pb_buffer_set_memattr(gpu, after, preferred, 2, &chosen, &err));
+	ck_assert_int_eq(chosen, PB_NC);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_WC, &at), -EOPNOTSUPP);
+	p = map_fd(pb_buffer_fd(after), 0, PAGE);
+	ck_assert(can_read(p, NULL));
+	munmap(p, PAGE);
+	ck_assert_ptr_null(map_fd(pb_buffer_fd(before), 0, PAGE));
+	ck_assert_int_eq(errno, EOPNOTSUPP);
+	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(before), PEERBAR_MEMATTR_NC), 0);
+	p = map_fd(pb_buffer_fd(before), 0, PAGE);
+	ck_assert_ptr_nonnull(p);
+	munmap(p, PAGE);
+	set_parameter(disable, "N");
+	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(before), PEERBAR_MEMATTR_WC), 0);
+	p = map_fd(pb_buffer_fd(before), 0, PAGE);
+	ck_assert_ptr_nonnull(p);
+	munmap(p, PAGE);
+	pb_buffer_close(before);
+	pb_buffer_close(after);
+}
+END_TEST
+
+/* a guest may choose the memory type of what VFIO knows to be harmless, and of nothing else */
+START_TEST(uncached_types)
+{
+	int exporter = test_exporter_open(), fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE);
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct peerbar_test_pte pte;
+	uint8_t *p;
+
+	p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
+	ck_assert(can_read(p, NULL) && page_table(p, &pte));
+	ck_assert_uint_eq(pte.any_uncached, 1);
+	munmap(p, PAGE);
+	p = map_fd(fd, 0, PAGE);
+	ck_assert(can_read(p, NULL) && page_table(p, &pte));
+	ck_assert_uint_eq(pte.any_uncached, 0);
+	munmap(p, PAGE);
+	pb_buffer_close(buffer);
+	close(fd);
+	close(exporter);
+}
+END_TEST
+
+/* a BAR that VFIO does not let processes map cannot be mapped by way of a dma-buf either; peers still reach it */
+START_TEST(a_bar_that_cannot_be_mapped)
+{
+	int importer = test_importer_open();
+	struct pb_buffer *buffer;
+	struct pb_mapping *m;
+	uint64_t at;
+	void *p;
+
+	pb_device_close(gpu);
+	ck_assert_int_eq(test_unmappable(importer, lab_bdf(LAB_GPU), true), 0);
+	gpu = lab_open(iommu, LAB_GPU);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	ck_assert_int_lt(pb_device_mmap(gpu, GPU_BAR, 0, PAGE, true, &p, &err), 0);
+	buffer = export_one(MIB, PAGE);
+	ck_assert_ptr_null(map_fd(pb_buffer_fd(buffer), 0, PAGE));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).flags & PEERBAR_QUERY_MMAP, 0);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_NC, &at), -EINVAL);
+	m = map_rw(buffer);
+	dma_lands(pb_mapping_iova(m), MIB);
+	ok(pb_unmap(m, &err));
+	pb_buffer_close(buffer);
+	pb_device_close(gpu);
+	ck_assert_int_eq(test_unmappable(importer, lab_bdf(LAB_GPU), false), 0);
+	gpu = lab_open(iommu, LAB_GPU);
+	ok(pb_device_set_decoding(gpu, true, &err));
+	buffer = export_one(MIB, PAGE);
+	p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
+	ck_assert_ptr_nonnull(p);
+	ck_assert_uint_ne(query(pb_buffer_fd(buffer)).flags & PEERBAR_QUERY_MMAP, 0);
+	munmap(p, PAGE);
+	pb_buffer_close(buffer);
+	close(importer);
+}
+END_TEST
+
 START_TEST(names_and_offsets)
 {
 	struct vfio_region_info info = { .argsz = sizeof(info), .index = GPU_BAR };
@@ -568,6 +670,9 @@ Suite *mmap_suite(void)
 	tcase_add_test(t, attributes);
 	tcase_add_test(t, features_can_be_probed);
 	tcase_add_test(t, cookies);
+	tcase_add_test(t, write_combining_can_be_refused);
+	tcase_add_test(t, uncached_types);
+	tcase_add_test(t, a_bar_that_cannot_be_mapped);
 	tcase_add_test(t, names_and_offsets);
 	tcase_add_test(t, a_mapped_bar_keeps_the_device);
 	suite_add_tcase(s, t);

@@ -4,7 +4,6 @@
  * moves; and where memory is, as importers in the kernel are told.
  */
 #include <fcntl.h>
-#include <linux/iommufd.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -13,6 +12,7 @@
 #include "foreign.h"
 #include "ours.h"
 #include "testmod.h"
+#include "uapi.h"
 
 static int importer, exporter;
 
@@ -319,6 +319,33 @@ START_TEST(it_moves)
 }
 END_TEST
 
+/* who takes it away is not kept waiting by an importer that pinned it and cannot be told */
+START_TEST(a_pinned_one_is_taken_away)
+{
+	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, PAGE);
+	int pinned = test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING, PEERBAR_TEST_ATTACH_ANY, NULL);
+	int other = test_import_attach(importer, fd, PEERBAR_TEST_KIND_DYNAMIC, 0, NULL);
+	uint8_t *p = map_fd(fd, 0, PAGE);
+
+	ck_assert_int_gt(pinned, 0);
+	ck_assert_int_gt(other, 0);
+	ck_assert(can_read(p, NULL));
+	ck_assert_int_eq(test_import_map(importer, pinned, NULL), 0);
+	ck_assert_int_eq(test_import_map(importer, other, NULL), 0);
+	ck_assert_int_eq(test_revoke(exporter, fd), -EBUSY);
+	ck_assert_int_eq(test_kill(exporter, fd), -EBUSY);
+	state_is(fd, PEERBAR_STATE_DEAD);
+	ck_assert(!can_read(p, NULL));
+	ck_assert(!test_import_is(importer, other, PEERBAR_TEST_STATUS_MAPPED));
+	ck_assert(test_import_is(importer, pinned, PEERBAR_TEST_STATUS_MAPPED));
+	ck_assert_int_eq(test_import_map(importer, other, NULL), -ENODEV);
+	ck_assert_int_eq(test_import_detach(importer, pinned), 0);
+	ck_assert_int_eq(test_kill(exporter, fd), 0);
+	munmap(p, PAGE);
+	close(fd);
+}
+END_TEST
+
 /* a process that has it mapped sees its bytes wherever they are, never what is left where they were */
 START_TEST(it_moves_under_a_process)
 {
@@ -471,6 +498,7 @@ Suite *model_suite(void)
 	tcase_add_test(t, iommufd_refuses);
 	tcase_add_loop_test(t, it_moves, 0, 2);
 	tcase_add_test(t, it_moves_under_a_process);
+	tcase_add_test(t, a_pinned_one_is_taken_away);
 	tcase_add_test(t, chunks);
 	tcase_add_test(t, page_frames);
 	suite_add_tcase(s, t);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* A kernel without PCI_P2PDMA: buffers can be exported and mapped by processes, and no peer can attach. It runs on that kernel only. */
 #include <fcntl.h>
-#include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "ours.h"
 #include "testmod.h"
+#include "uapi.h"
 
 static void nop2p_up(void)
 {

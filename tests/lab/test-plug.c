@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* A second GPU is plugged in while the machine runs, used, and pulled out under a mapping; and a large one. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,6 +132,78 @@ START_TEST(a_gigabyte)
 }
 END_TEST
 
+#define ENABLE_SRIOV "/sys/module/peerbar_vfio_pci/parameters/enable_sriov"
+
+static int write_value(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	ck_assert_msg(fd >= 0, "cannot open %s: %m", path);
+	ret = write(fd, value, strlen(value)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* how many functions of Intel's 82576 there are, physical (0x10c9) or virtual (0x10ca); the address of one of them */
+static int find_functions(uint16_t id, char bdf[PB_BDF_LEN])
+{
+	struct pb_pci_function *list;
+	unsigned int i, n;
+	int found = 0;
+
+	ok(pb_pci_list(&list, &n, &err));
+	for (i = 0; i < n; i++) {
+		if (list[i].vendor == 0x8086 && list[i].device == id) {
+			strcpy(bdf, list[i].bdf);
+			found++;
+		}
+	}
+	free(list);
+	return found;
+}
+
+static bool wait_functions(uint16_t id, int n, char bdf[PB_BDF_LEN])
+{
+	int i;
+
+	for (i = 0; i < 600 && find_functions(id, bdf) != n; i++)
+		usleep(100000);
+	return i < 600;
+}
+
+/* as with vfio-pci: if the parameter allows it, a physical function gets virtual ones, which are the driver's too */
+START_TEST(virtual_functions)
+{
+	char pf[PB_BDF_LEN], vf[PB_BDF_LEN], path[100], link[200] = "";
+	struct pb_device *device;
+	uint16_t vendor;
+
+	qmp("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"igb\",\"id\":\"pf\",\"romfile\":\"\",\"bus\":\"spare0\"}}");
+	ck_assert_msg(wait_functions(0x10c9, 1, pf), "the device did not appear");
+	ok(pb_pci_bind(pf, "peerbar-vfio-pci", &err));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_numvfs", pf);
+	ck_assert_int_eq(write_value(path, "2"), -ENOENT);
+	ck_assert_int_eq(write_value(ENABLE_SRIOV, "Y"), 0);
+	ck_assert_int_eq(write_value(path, "2"), 0);
+	ck_assert_msg(wait_functions(0x10ca, 2, vf), "there are no virtual functions");
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", vf);
+	ck_assert_int_gt(readlink(path, link, sizeof(link) - 1), 0);
+	ck_assert_msg(strstr(link, "/peerbar-vfio-pci"), "the virtual function has the driver %s", link);
+	ok(pb_pci_bind(vf, "peerbar-vfio-pci", &err));
+	/* nobody has the physical one open, and so nobody has set a token that the virtual one's user must know */
+	ok(pb_device_open(iommu, vf, &device, &err));
+	ok(pb_device_read(device, PB_REGION_CONFIG, 0, &vendor, sizeof(vendor), &err));
+	ck_assert_uint_eq(vendor, 0x8086);
+	pb_device_close(device);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_numvfs", pf);
+	ck_assert_int_eq(write_value(path, "0"), 0);
+	ck_assert_msg(wait_functions(0x10ca, 0, vf), "the virtual functions did not go");
+	ck_assert_int_eq(write_value(ENABLE_SRIOV, "N"), 0);
+	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"pf\"}}");
+	ck_assert_msg(wait_functions(0x10c9, 0, pf), "the device did not go");
+}
+END_TEST
+
 Suite *plug_suite(void)
 {
 	Suite *s = suite_create("plug");
@@ -145,6 +218,7 @@ Suite *plug_suite(void)
 	tcase_add_checked_fixture(t, ours_up, ours_down);
 	tcase_add_test(t, pulled_from_under_a_buffer);
 	tcase_add_test(t, a_gigabyte);
+	tcase_add_test(t, virtual_functions);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#ifdef HAVE_VERBS
+#include <peerbar-verbs.h>
+#endif
+
 #include "foreign.h"
 #include "ours.h"
 #include "place.h"
@@ -583,6 +587,42 @@ START_TEST(unknown_refused)
 }
 END_TEST
 
+/* a buffer that is revoked, and one whose device is closed, have one errno on either driver */
+START_TEST(revoked_refused)
+{
+	static const char *const drivers[] = { "vfio-pci", "peerbar-vfio-pci" };
+	struct pb_range range = { 0, 4 * PAGE };
+	struct pb_device *device;
+	struct pb_buffer *buffer;
+	int fd;
+#ifdef HAVE_VERBS
+	struct pbv_mr *mr;
+#endif
+
+	ok(pb_pci_bind(lab_bdf(LAB_NVME_CMB), drivers[_i], &err));
+	ok(pb_device_open(iommu, lab_bdf(LAB_NVME_CMB), &device, &err));
+	ok(pb_device_set_decoding(device, true, &err));
+	ok(pb_buffer_export(device, CMB_BAR, &range, 1, 0, &buffer, &err));
+	fd = dup(pb_buffer_fd(buffer));
+	ck_assert_int_ge(fd, 0);
+	ok(pb_device_set_decoding(device, false, &err));
+	not_registered(fd, 0, PAGE, 0, ALL_ACCESS, ENODEV);
+	ck_assert(log_says("it is revoked") || _i);
+	ok(pb_device_set_decoding(device, true, &err));
+	pb_buffer_close(buffer);
+	pb_device_close(device);
+	not_registered(fd, 0, PAGE, 0, ALL_ACCESS, ENODEV);
+#ifdef HAVE_VERBS
+	ok(pb_buffer_from_fd(fd, &buffer, &err));
+	ck_assert_int_eq(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, IBV_ACCESS_LOCAL_WRITE, 0, &mr, &err), -ENODEV);
+	ck_assert_msg(strstr(err.text, "revoked"), "'%s'", err.text);
+	pb_buffer_close(buffer);
+#endif
+	ck_assert_uint_eq(importers(fd), 0);
+	close(fd);
+}
+END_TEST
+
 /* the other sources of the test module, whose model is told or shows */
 START_TEST(taken)
 {
@@ -647,6 +687,7 @@ Suite *rdma_memory_suite(void)
 	tcase_add_test(t, bad_arguments);
 	tcase_add_test(t, dynamic_refused);
 	tcase_add_test(t, unknown_refused);
+	tcase_add_loop_test(t, revoked_refused, 0, 2);
 	tcase_add_test(t, taken);
 	suite_add_tcase(s, t);
 	t = tcase_create("stock");

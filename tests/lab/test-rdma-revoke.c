@@ -586,7 +586,7 @@ static void *registers(void *arg)
 
 		if (mr && ibv_dereg_mr(mr))
 			return arg;
-		if (!mr && errno != ENODEV && errno != EOPNOTSUPP)
+		if (!mr && errno != ENODEV)
 			return arg;
 	}
 	return NULL;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Verbs on host memory: every operation of RC and UD, what is refused and with which status. With LAB_RDMA=rxe0 the same tests
+ * Verbs on host memory: every operation of RC, UC and UD, what is refused and with which status. With LAB_RDMA=rxe0 the same tests
  * run on the kernel's rxe; what differs there on purpose is marked.
  */
 #include <arpa/inet.h>
@@ -44,6 +44,12 @@ static void rc_up(void)
 	ends_connect(&a, &b);
 }
 
+static void uc_up(void)
+{
+	ends_have_type(IBV_QPT_UC);
+	rc_up();
+}
+
 static void unconnected_up(void)
 {
 	pair_up(NULL);
@@ -77,6 +83,9 @@ static void prepare(uint32_t seed)
 /* exactly these bytes of @b are those of @a, and the ones around them are untouched */
 static void arrived(size_t to, size_t from, size_t length)
 {
+	/* rxe's sender does not wait for it */
+	if (!ends_are_reliable() && rdma_is_rxe())
+		usleep(50000);
 	ck_assert_msg(!memcmp(at_b.p + to, at_a.p + from, length), "%zu bytes from 0x%zx did not arrive at 0x%zx", length, from,
 		      to);
 	if (to)
@@ -85,7 +94,7 @@ static void arrived(size_t to, size_t from, size_t length)
 		ck_assert_msg(at_b.p[to + length] == 0xee, "the byte behind them was written");
 }
 
-/* ---- what RC does ---- */
+/* ---- what RC does, and UC, as far as it has the verb ---- */
 
 /* sizes at which something begins or ends: nothing, a word, a cache line, a page, a packet */
 static const size_t sizes[] = { 0, 1, 3, 8, 63, 64, 65, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 65536, 100001 };
@@ -151,6 +160,8 @@ START_TEST(write_and_read)
 		wc = completes(&a, i, IBV_WC_SUCCESS);
 		ck_assert_int_eq(wc.opcode, IBV_WC_RDMA_WRITE);
 		arrived(4095, 1 + i, sizes[i]);
+		if (!ends_are_reliable())
+			continue;
 		/* and back */
 		wr = work(i, IBV_WR_RDMA_READ, &back, 1, &at_b, 4095);
 		ck_assert_int_eq(post(&a, &wr), 0);
@@ -362,7 +373,11 @@ START_TEST(scatter_gather)
 		memcpy(sent + total, (void *)(uintptr_t)from[i].addr, from[i].length);
 	wr = work(2, IBV_WR_RDMA_WRITE, from, 8, &at_b, 8189);
 	done(&a, &wr);
+	if (!ends_are_reliable() && rdma_is_rxe())
+		usleep(50000);
 	ck_assert_mem_eq(at_b.p + 8189, sent, total);
+	if (!ends_are_reliable())
+		return;
 	wr = work(3, IBV_WR_RDMA_READ, back, 3, &at_b, 8189);
 	done(&a, &wr);
 	ck_assert_mem_eq(at_a.p + 150001, sent, 10000);
@@ -404,10 +419,12 @@ START_TEST(large)
 		set_word(&from, i, i * 0x9e3779b97f4a7c15);
 	done(&a, &wr);
 	ck_assert(!memcmp(to.p + 17, from.p, size));
-	memset(from.p, 0, size);
-	wr = work(2, IBV_WR_RDMA_READ, &all, 1, &to, 17);
-	done(&a, &wr);
-	ck_assert(!memcmp(to.p + 17, from.p, size));
+	if (ends_are_reliable()) {
+		memset(from.p, 0, size);
+		wr = work(2, IBV_WR_RDMA_READ, &all, 1, &to, 17);
+		done(&a, &wr);
+		ck_assert(!memcmp(to.p + 17, from.p, size));
+	}
 	memset(to.p, 0, size + PAGE);
 	ck_assert_int_eq(post_receive(&b, 3, &there, 1), 0);
 	wr = work(3, IBV_WR_SEND, &all, 1, NULL, 0);
@@ -537,7 +554,7 @@ START_TEST(other_way_round)
 	ck_assert_mem_eq(at_a.p, at_b.p, 1000);
 	/* both at once */
 	wr = work(3, IBV_WR_RDMA_WRITE, &from, 1, &at_a, 5000);
-	to_self = work(4, IBV_WR_RDMA_READ, &to, 1, &at_b, 7000);
+	to_self = work(4, ends_are_reliable() ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, &to, 1, &at_b, 7000);
 	ck_assert_int_eq(post(&b, &wr), 0);
 	ck_assert_int_eq(post(&a, &to_self), 0);
 	completes(&b, 3, IBV_WC_SUCCESS);
@@ -978,10 +995,13 @@ START_TEST(what_it_says)
 	ck_assert_int_ge(dev.max_mr, 256);
 	ck_assert_int_ge(dev.max_srq, 1);
 	ck_assert_int_ne(dev.atomic_cap, IBV_ATOMIC_NONE);
+	ck_assert(dev.device_cap_flags & IBV_DEVICE_MEM_MGT_EXTENSIONS);
 	ck_assert_int_eq(ibv_query_port(a.ctx, 1, &port), 0);
 	ck_assert_int_eq(port.state, IBV_PORT_ACTIVE);
 	ck_assert_int_eq(port.link_layer, IBV_LINK_LAYER_ETHERNET);
 	ck_assert_uint_ge(port.max_msg_sz, 64 * MIB);
+	/* what is left of 1,500 bytes when the headers are in */
+	ck_assert_int_eq(port.active_mtu, IBV_MTU_1024);
 	ck_assert_int_ne(ibv_query_port(a.ctx, 2, &port), 0);
 	ck_assert_int_eq(ibv_query_qp(a.qp, &attr,
 				      IBV_QP_STATE | IBV_QP_DEST_QPN | IBV_QP_ACCESS_FLAGS | IBV_QP_AV | IBV_QP_CAP |
@@ -991,8 +1011,10 @@ START_TEST(what_it_says)
 	ck_assert_int_eq(attr.qp_state, IBV_QPS_RTS);
 	ck_assert_uint_eq(attr.dest_qp_num, b.qp->qp_num);
 	ck_assert_uint_eq(attr.qp_access_flags & ALL_ACCESS, REMOTE_ACCESS);
-	ck_assert_uint_eq(attr.timeout, 18);
-	ck_assert_uint_eq(attr.retry_cnt, 7);
+	if (ends_are_reliable()) {
+		ck_assert_uint_eq(attr.timeout, 18);
+		ck_assert_uint_eq(attr.retry_cnt, 7);
+	}
 	ck_assert_int_eq(attr.ah_attr.is_global, 1);
 	ck_assert_mem_eq(&attr.ah_attr.grh.dgid, &b.gid, 16);
 	ck_assert_uint_ge(init.cap.max_send_wr, 64);
@@ -1045,6 +1067,9 @@ START_TEST(datagrams)
 		ck_assert_uint_eq(wc.wc_flags & IBV_WC_GRH, IBV_WC_GRH);
 		ck_assert_uint_eq(wc.byte_len, GRH_BYTES + lengths[i]);
 		ck_assert_uint_eq(wc.src_qp, a.qp->qp_num);
+		/* where NICs say what kind of packet it was, which UCX relies on: with UDP, IPv4 */
+		if (!rdma_is_rxe())
+			ck_assert_uint_eq(wc.sl, 0xa);
 		ck_assert(!memcmp(at_b.p + 4090 + GRH_BYTES, at_a.p + 3 + i, lengths[i]));
 	}
 	/* the header tells who it was, and can be answered */
@@ -1689,6 +1714,77 @@ START_TEST(too_much)
 END_TEST
 
 /* memory that may be read only can be registered for reading only */
+/* ---- what only the kernel's own users may do ---- */
+
+/* the kernel's IB_WR_REG_MR, and its key for all memory at DMA addresses */
+#define KERNEL_REG_MR 0x20
+#define KERNEL_DMA_LKEY 0xffffff00u
+
+/* the request of that identification in a ring of this process; the opcode follows it */
+static uint32_t *opcode_in_ring(uint64_t id)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	uint32_t *found = NULL;
+	uint64_t *p, *end;
+	char line[512];
+
+	ck_assert_ptr_nonnull(maps);
+	while (!found && fgets(line, sizeof(line), maps)) {
+		unsigned long from, to;
+
+		if (!strstr(line, "/uverbs") || sscanf(line, "%lx-%lx rw", &from, &to) != 2)
+			continue;
+		end = (uint64_t *)to;
+		for (p = (uint64_t *)from; p < end && !found; p++)
+			if (*p == id)
+				found = (uint32_t *)(p + 1);
+	}
+	fclose(maps);
+	return found;
+}
+
+START_TEST(requests_of_the_kernel)
+{
+	const uint64_t id = 0x6b65726e656c0001;
+	struct ibv_sge from = sge(&at_a, 0, 64), to = sge(&at_b, 0, 64);
+	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
+	uint32_t *opcode;
+
+	if (rdma_is_rxe())
+		return;
+	/* the first waits for a receive, and the second behind it */
+	ck_assert_int_eq(post(&a, &wr), 0);
+	wr = work(id, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
+	ck_assert_int_eq(post(&a, &wr), 0);
+	opcode = opcode_in_ring(id);
+	ck_assert_msg(opcode && *opcode == IBV_WR_RDMA_WRITE, "the request is in no ring");
+	*opcode = KERNEL_REG_MR;
+	ck_assert_int_eq(post_receive(&b, 2, &to, 1), 0);
+	completes(&a, 1, IBV_WC_SUCCESS);
+	completes(&a, id, IBV_WC_LOC_QP_OP_ERR);
+	completes(&b, 2, IBV_WC_SUCCESS);
+	end_state_is(&a, IBV_QPS_ERR);
+}
+END_TEST
+
+START_TEST(keys_of_the_kernel)
+{
+	struct ibv_sge from = sge(&at_a, 0, 64), dma = { .length = 64, .lkey = KERNEL_DMA_LKEY };
+	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &dma, 1, &at_b, 0);
+
+	if (rdma_is_rxe())
+		return;
+	/* an address that is surely memory */
+	dma.addr = 0x100000;
+	fails(&a, &wr, IBV_WC_LOC_PROT_ERR);
+	ends_anew(&a, &b);
+	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
+	wr.wr.rdma.remote_addr = dma.addr;
+	wr.wr.rdma.rkey = KERNEL_DMA_LKEY;
+	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
+}
+END_TEST
+
 START_TEST(memory_of_others)
 {
 	void *p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -2371,6 +2467,115 @@ START_TEST(other_host_and_container)
 }
 END_TEST
 
+/* ---- what UC loses: the sender is told of success, the receiver of nothing, and its memory is what it was ---- */
+
+static void uc_loses(struct ibv_send_wr *wr, const char *why)
+{
+	struct ibv_wc wc;
+
+	done(&a, wr);
+	usleep(20000);
+	ck_assert_msg(!ibv_poll_cq(b.cq, 1, &wc), "%s: the receiver is told '%s'", why, ibv_wc_status_str(wc.status));
+	ck_assert_msg(at_b.p[64] == 0xee && at_b.p[0] == 0xee, "%s: something arrived", why);
+	ck_assert_msg(end_state(&a) == IBV_QPS_RTS && end_state(&b) == IBV_QPS_RTS, "%s: a queue pair is in error", why);
+}
+
+START_TEST(uc_lost)
+{
+	struct ibv_mr *gone = ibv_reg_mr(b.pd, at_b.p, MEM, ALL_ACCESS), *read_only = ibv_reg_mr(b.pd, at_b.p, MEM, 0);
+	struct ibv_sge from = sge(&at_a, 0, 8), to = sge(&at_b, 0, 4);
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM };
+	struct address to_a = end_address(&a);
+	uint32_t dead = gone->rkey;
+	struct ibv_send_wr wr;
+	unsigned int i;
+
+	ck_assert_int_eq(ibv_dereg_mr(gone), 0);
+	prepare(1);
+	for (i = 0; i < 2; i++) {
+		/* with a receive that is not to be used up, and without */
+		if (i)
+			ck_assert_int_eq(post_receive(&b, 8, &to, 1), 0);
+		wr = work(i, opcodes[i], &from, 1, &at_b, 64);
+		wr.wr.rdma.rkey ^= 0x77;
+		uc_loses(&wr, "a wrong rkey");
+		wr.wr.rdma.rkey = dead;
+		uc_loses(&wr, "a region that was deregistered");
+		wr.wr.rdma.rkey = read_only->rkey;
+		uc_loses(&wr, "a region that cannot be written");
+		wr = work(i, opcodes[i], &from, 1, &at_b, MEM - 4);
+		uc_loses(&wr, "more than the region");
+	}
+	/* rxe loses what is too long as well, in parts */
+	wr = work(2, IBV_WR_SEND, &from, 1, NULL, 0);
+	if (!rdma_is_rxe())
+		uc_loses(&wr, "more than the receive");
+	/* the receive is still there, for what is right */
+	wr = work(3, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
+	wr.imm_data = htonl(5);
+	done(&a, &wr);
+	ck_assert_uint_eq(completes(&b, 8, IBV_WC_SUCCESS).imm_data, htonl(5));
+	ck_assert_mem_eq(at_b.p + 64, at_a.p, 8);
+	/* without a receive */
+	prepare(2);
+	wr = work(4, IBV_WR_SEND, &from, 1, NULL, 0);
+	uc_loses(&wr, "no receive");
+	wr = work(5, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
+	if (!rdma_is_rxe())
+		uc_loses(&wr, "no receive");
+	/* the peer forbids it, or does not answer */
+	ck_assert_int_eq(post_receive(&b, 9, &to, 1), 0);
+	ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
+	prepare(3);
+	wr = work(6, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
+	done(&a, &wr);
+	b.access = 0;
+	end_connect(&b, &to_a);
+	ck_assert_int_eq(post_receive(&b, 10, &to, 1), 0);
+	uc_loses(&wr, "a queue pair that forbids it");
+	ck_assert_int_eq(ibv_dereg_mr(read_only), 0);
+}
+END_TEST
+
+/* what is wrong at the sender is an error there, and the receiver sees nothing */
+START_TEST(uc_mistakes)
+{
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM };
+	struct ibv_sge from, to = sge(&at_b, 0, 64);
+	struct ibv_send_wr wr;
+	unsigned int i;
+
+	if (rdma_is_rxe())
+		return;
+	for (i = 0; i < 3; i++) {
+		from = sge(&at_a, 0, 8);
+		from.lkey ^= 0x77;
+		prepare(i);
+		ck_assert_int_eq(post_receive(&b, 8, &to, 1), 0);
+		wr = work(i, opcodes[i], &from, 1, &at_b, 64);
+		fails(&a, &wr, IBV_WC_LOC_PROT_ERR);
+		nothing_completes(&b);
+		ck_assert_uint_eq(at_b.p[64], 0xee);
+		is_flushed(&a);
+		both_anew();
+	}
+	/* the receiver's own mistake takes only the receiver into the error state */
+	from = sge(&at_a, 0, 8);
+	to.lkey ^= 0x33;
+	ck_assert_int_eq(post_receive(&b, 9, &to, 1), 0);
+	wr = work(9, IBV_WR_SEND, &from, 1, NULL, 0);
+	done(&a, &wr);
+	completes(&b, 9, IBV_WC_LOC_PROT_ERR);
+	is_flushed(&b);
+	ck_assert_int_eq(end_state(&a), IBV_QPS_RTS);
+	/* reads and atomics are no verbs of UC */
+	wr = work(10, IBV_WR_RDMA_READ, &from, 1, &at_b, 64);
+	ck_assert_int_ne(post(&a, &wr), 0);
+	wr = work(11, IBV_WR_ATOMIC_FETCH_AND_ADD, &from, 1, &at_b, 64);
+	ck_assert_int_ne(post(&a, &wr), 0);
+}
+END_TEST
+
 /* ---- the suite ---- */
 
 static TCase *add_case(Suite *s, const char *name, void (*up)(void), void (*down)(void))
@@ -2416,6 +2621,30 @@ Suite *rdma_suite(void)
 	tcase_add_test(t, shared_receives);
 	tcase_add_test(t, shared_receive_limit);
 	tcase_add_test(t, shared_receives_survive);
+	t = add_case(s, "uc", uc_up, pair_down);
+	tcase_add_test(t, what_it_says);
+	tcase_add_test(t, send_and_receive);
+	tcase_add_test(t, in_order);
+	tcase_add_test(t, write_and_read);
+	tcase_add_test(t, immediate);
+	tcase_add_test(t, inline_data);
+	tcase_add_test(t, scatter_gather);
+	tcase_add_test(t, large);
+	tcase_add_test(t, unsignaled);
+	tcase_add_test(t, a_list);
+	tcase_add_test(t, receive_queue_full);
+	tcase_add_test(t, other_way_round);
+	tcase_add_test(t, with_itself);
+	tcase_add_test(t, completion_events);
+	tcase_add_test(t, completion_without_a_system_call);
+	tcase_add_test(t, completion_queue_overflow);
+	tcase_add_test(t, completion_queue_resized);
+	tcase_add_test(t, shared_receives);
+	tcase_add_test(t, shared_receive_limit);
+	tcase_add_test(t, shared_receives_survive);
+	tcase_add_test(t, flushed);
+	tcase_add_test(t, uc_lost);
+	tcase_add_test(t, uc_mistakes);
 	t = add_case(s, "ud", ud_up, pair_down);
 	tcase_add_test(t, datagrams);
 	tcase_add_test(t, datagrams_lost);
@@ -2434,6 +2663,8 @@ Suite *rdma_suite(void)
 	tcase_add_test(t, not_my_peer);
 	tcase_add_test(t, flushed);
 	tcase_add_test(t, too_much);
+	tcase_add_test(t, requests_of_the_kernel);
+	tcase_add_test(t, keys_of_the_kernel);
 	tcase_add_test(t, memory_of_others);
 	tcase_add_test(t, windows);
 	t = add_case(s, "states", unconnected_up, pair_down);

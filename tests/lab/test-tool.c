@@ -13,14 +13,14 @@ static char output[65536]; /* stdout and stderr of the last command, together un
 /* run a shell command; its exit status */
 static int run(const char *fmt, ...)
 {
-	char command[1024];
+	char command[2048];
 	size_t n;
 	va_list ap;
 	FILE *f;
 	int ret;
 
 	va_start(ap, fmt);
-	vsnprintf(command, sizeof(command), fmt, ap);
+	ck_assert_int_lt(vsnprintf(command, sizeof(command), fmt, ap), (int)sizeof(command));
 	va_end(ap);
 	fflush(stdout);
 	f = popen(command, "re");
@@ -30,6 +30,15 @@ static int run(const char *fmt, ...)
 	ret = pclose(f);
 	ck_assert_msg(WIFEXITED(ret), "%s: ended by signal %d; %s", command, WTERMSIG(ret), output);
 	return WEXITSTATUS(ret);
+}
+
+/* a call with a function's address in place of each @ */
+static void put_bdf(char *to, size_t size, const char *call, const char *bdf)
+{
+	size_t n = 0;
+
+	for (; *call && n < size - 1; call++)
+		n += (size_t)(*call == '@' ? snprintf(to + n, size - n, "%s", bdf) : snprintf(to + n, size - n, "%c", *call));
 }
 
 static void says(const char *words)
@@ -117,6 +126,229 @@ START_TEST(bind_and_unbind)
 }
 END_TEST
 
+/* commands for the shell: a process that holds an exported buffer, as $e, and the PID:FD that it prints, as $fd */
+#define HOLD(what) \
+	"rm -f /tmp/held; peerbar export " what " --hold >/tmp/held 2>&1 & e=$!; n=0; " \
+	"until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " \
+	"fd=$(grep '^[0-9]*:[0-9]*$' /tmp/held); "
+
+/* a driver that is not for the device can crash the kernel */
+START_TEST(bind_to_a_driver_of_other_devices)
+{
+	struct json_object *o;
+	struct pb_pci_function f;
+
+	module_load("e1000e");
+	bind_all();
+	ck_assert_int_eq(run("peerbar bind %s --driver e1000e 2>&1", lab_bdf(LAB_EDU)), 1);
+	says("not for this device, 1234:11e8");
+	says("peerbar bind --force");
+	ck_assert_int_eq(run("peerbar --json bind %s --driver e1000e 2>/dev/null", lab_bdf(LAB_EDU)), 1);
+	o = parsed();
+	is_string(member(o, "error"), "errno", "EPERM");
+	json_object_put(o);
+	/* one that looks at the device before it does anything */
+	ck_assert_int_eq(run("peerbar bind %s --driver virtio-pci --force 2>&1", lab_bdf(LAB_EDU)), 1);
+	says("peerbar: warning: virtio-pci is not for");
+	says("does not take it");
+	ok(pb_pci_get(lab_bdf(LAB_EDU), &f, &err));
+	ck_assert_str_eq(f.driver, "vfio-pci");
+	ck_assert_int_eq(module_unload("e1000e"), 0);
+}
+END_TEST
+
+/* a device that is open: refused at once, by all that would wait or fail, and the process is named */
+START_TEST(in_use)
+{
+	static const char *const commands[] = { "unbind @", "bind --driver virtio-pci @", "export @ 2", "reset @" };
+	struct pb_pci_function f;
+	struct json_object *o;
+	char command[100];
+	size_t i;
+
+	bind_all();
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		put_bdf(command, sizeof(command), commands[i], lab_bdf(LAB_GPU));
+		ck_assert_int_eq(run(HOLD("%s 2 0:64K") "timeout -s KILL 60 peerbar %s 2>&1; r=$?; echo \"holder $e (peerbar) end\"; kill $e; wait $e; "
+				     "exit $r", lab_bdf(LAB_GPU), command), 1);
+		says("in use by process ");
+		/* it is the holder's number that stands before "(peerbar)", twice */
+		{
+			const char *holder = strstr(output, "holder ") + strlen("holder ");
+			char name[40];
+
+			snprintf(name, sizeof(name), "by process %d (peerbar)", atoi(holder));
+			says(name);
+		}
+	}
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar --json unbind %s 2>/dev/null; kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	o = parsed();
+	is_string(member(o, "error"), "errno", "EBUSY");
+	json_object_put(o);
+	/* what stock vfio-pci cannot do is not begun */
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --revoke %s 2>&1; r=$?; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU),
+			     lab_bdf(LAB_GPU)), 1);
+	says("this needs peerbar-vfio-pci");
+	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
+	ck_assert_str_eq(f.driver, "vfio-pci");
+}
+END_TEST
+
+/* --wait ends by a signal and changes nothing, and goes on when the device is closed */
+START_TEST(wait_until_unused)
+{
+	struct pb_pci_function f;
+
+	bind_all();
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --wait %s >/tmp/waited 2>&1 & w=$!; n=0; "
+			     "until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -INT $w; wait $w; "
+			     "echo status $?; cat /tmp/waited; kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	says("status 1");
+	says("peerbar: waiting: cannot take");
+	says("was ended by signal 2");
+	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
+	ck_assert_str_eq(f.driver, "vfio-pci");
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --wait %s >/tmp/waited 2>&1 & w=$!; n=0; "
+			     "until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill $e; wait $e; wait $w; "
+			     "echo status $?; cat /tmp/waited", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	says("status 0");
+	says("bound to no driver");
+	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
+	ck_assert_str_eq(f.driver, "");
+}
+END_TEST
+
+START_TEST(help)
+{
+	static const char *const general[] = { "-h", "--help", "help", "help help" };
+	static const char *const of_map[] = { "map -h", "-h map", "help map", "map --help" };
+	static const char *const version[] = { "-V", "--version" };
+	size_t i;
+
+	for (i = 0; i < sizeof(general) / sizeof(general[0]); i++) {
+		ck_assert_int_eq(run("peerbar %s", general[i]), 0);
+		says("COMMAND [OPERAND...]");
+	}
+	for (i = 0; i < sizeof(of_map) / sizeof(of_map[0]); i++) {
+		ck_assert_int_eq(run("peerbar %s", of_map[i]), 0);
+		says("map BDF BAR [OFFSET:LENGTH...]");
+	}
+	for (i = 0; i < sizeof(version) / sizeof(version[0]); i++) {
+		ck_assert_int_eq(run("peerbar %s", version[i]), 0);
+		says(PACKAGE_VERSION);
+	}
+	ck_assert_int_eq(run("peerbar help frobnicate 2>&1"), 2);
+	says("no command 'frobnicate'");
+	ck_assert_int_eq(run("peerbar -x 2>&1"), 2);
+	says("no option '-x'");
+	/* each command that the help tells has a help of its own, and is known to the shell's completion */
+	ck_assert_int_eq(run("peerbar help | sed -n 's/^  \\([a-z][a-z]*\\) .*/\\1/p' | sort -u >/tmp/commands; [ $(wc -l </tmp/commands) -ge 15 ] && "
+			     "while read -r c; do [ $c = help ] || peerbar $c -h | grep -q \"peerbar.* $c\" || echo no help of $c; done </tmp/commands; "
+			     "bash -c '. $(dirname $(command -v peerbar))/../share/bash-completion/completions/peerbar; "
+			     "COMP_LINE=\"peerbar \"; COMP_POINT=8; COMP_WORDS=(peerbar \"\"); COMP_CWORD=1; _peerbar; "
+			     "printf \"%%s\\n\" \"${COMPREPLY[@]}\"' | sort -u | diff /tmp/commands - && echo completed"), 0);
+	says("completed");
+	ck_assert(!strstr(output, "no help of"));
+}
+END_TEST
+
+/* arguments that are no arguments are wrong calls, and nothing is done */
+START_TEST(empty_arguments)
+{
+	static const char *const calls[] = {
+		"bind --driver '' @", "bind --driver a/b @", "bind ''", "unbind ''", "devices ''", "reset ''", "revoke ''", "query ''", "peek '' 0 1",
+		"export '' 2", "export @ ''", "export @ 2 ''", "export @ 2 --memattr ''", "map --fd '' --into @", "map @ 0 --into ''",
+		"map --fd 0 --into @ --prot ''", "map --fd 0 --into @ --iova ''", "map --fd 0 --into @ --length ''", "run --bar '' -- true",
+		"run --fd '' -- true", "watch --count ''", "watch --timeout ''", "''", "reset", "revoke",
+	};
+	char call[100];
+	size_t i;
+
+	bind_all();
+	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		put_bdf(call, sizeof(call), calls[i], lab_bdf(LAB_EDU));
+		ck_assert_msg(run("peerbar %s </dev/null 2>&1", call) == 2, "'peerbar %s' is no wrong call: %s", call, output);
+	}
+}
+END_TEST
+
+/* nobody reads what is printed: what is held until then ends */
+START_TEST(nobody_reads)
+{
+	bind_all();
+	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar export %s 2 0:64K --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU)), 0);
+	says("fd ");
+	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar --json export %s 2 0:64K --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar map %s 2 0:4K --into %s --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 0);
+	says("iova");
+	/* who does not read is not one who cannot */
+	ck_assert_int_eq(run("{ timeout -s INT 5 peerbar export %s 2 0:64K --hold; echo status $?; } 2>&1 | { sleep 2; cat; }", lab_bdf(LAB_GPU)), 0);
+	says("status 124");
+}
+END_TEST
+
+/* no signal takes the buffer from under a command and leaves it running */
+START_TEST(signals_with_a_command)
+{
+	static const char *const passed[] = { "HUP", "INT", "QUIT", "TERM", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "36", "PIPE" };
+	size_t i;
+
+	bind_all();
+	for (i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
+		/* bash, since a command in the background of dash has SIGINT and SIGQUIT ignored, and cannot trap them */
+		ck_assert_msg(run("rm -f /tmp/up; bash -c 'set -m; peerbar export %s 2 0:64K -- "
+				  "bash -c \"trap \\\"exit 9\\\" %s; touch /tmp/up; while :; do sleep 0.1; done\" & p=$!; n=0; "
+				  "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -%s $p; wait $p; echo status $?' 2>&1",
+				  lab_bdf(LAB_GPU), passed[i], passed[i]) == 0, "%s: %s", passed[i], output);
+		ck_assert_msg(strstr(output, "status 9"), "the command did not get SIG%s: %s", passed[i], output);
+	}
+	/* of an exported buffer USR1 is a wish to revoke it, which stock vfio-pci cannot */
+	ck_assert_int_eq(run("rm -f /tmp/up; peerbar export %s 2 0:64K -- sh -c 'touch /tmp/up; sleep 3; exit 5' >/tmp/out 2>&1 & p=$!; n=0; "
+			     "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; cat /tmp/out",
+			     lab_bdf(LAB_GPU)), 0);
+	says("status 5");
+	says("peerbar-vfio-pci");
+	/* of another's it is the command's */
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "rm -f /tmp/up; peerbar map --fd $fd --into %s -- sh -c 'trap \"exit 9\" USR1; touch /tmp/up; "
+			     "while :; do sleep 0.1; done' & p=$!; n=0; "
+			     "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; "
+			     "kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 0);
+	says("status 9");
+}
+END_TEST
+
+START_TEST(reset)
+{
+	struct json_object *o;
+
+	bind_all();
+	ck_assert_int_eq(run("peerbar reset 0000:fe:1f.7 2>&1"), 1);
+	says("no PCI function");
+	if (lab_has_no_reset()) {
+		ck_assert_int_eq(run("peerbar reset %s 2>&1", lab_bdf(LAB_GPU)), 1);
+		says("cannot be reset");
+		return;
+	}
+	ck_assert_int_eq(run("peerbar reset %s 2>&1", lab_bdf(LAB_GPU)), 0);
+	says("was reset");
+	ck_assert_int_eq(run("peerbar --json reset %s 2>&1", lab_bdf(LAB_GPU)), 0);
+	o = parsed();
+	is_string(o, "bdf", lab_bdf(LAB_GPU));
+	json_object_put(o);
+	/* under a process that maps: the mapping is told to be revoked */
+	ck_assert_int_eq(run("rm -f /tmp/map; peerbar map %s 2 0:1M --into %s --hold >/tmp/map 2>&1 & m=$!; n=0; "
+			     "until grep -qs iova /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "peerbar reset %s 2>&1 | grep force; peerbar reset --force %s; r=$?; kill $m; wait $m; echo end $?; exit $r",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU), lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	says("--force resets it");
+	says("was reset");
+	says("end 0");
+	ok(pb_pci_unbind(lab_bdf(LAB_GPU), &err));
+	ck_assert_int_eq(run("peerbar reset %s 2>&1", lab_bdf(LAB_GPU)), 1);
+	says("bind it to vfio-pci");
+}
+END_TEST
+
 START_TEST(export)
 {
 	struct json_object *o, *r;
@@ -144,6 +376,8 @@ START_TEST(export)
 	is_string(member(o, "error"), "errno", "ERANGE");
 	json_object_put(o);
 	ck_assert_int_eq(run("peerbar export %s 2 0:1Q 2>&1", lab_bdf(LAB_GPU)), 2);
+	ck_assert_int_eq(run("peerbar export %s 2 0:1T 2>&1", lab_bdf(LAB_GPU)), 1);
+	says("0x10000000000");
 	ck_assert_int_eq(run("peerbar export %s 9 2>&1", lab_bdf(LAB_GPU)), 2);
 	ck_assert_int_eq(run("peerbar export 2>&1"), 2);
 	ck_assert_int_eq(run("peerbar frobnicate 2>&1"), 2);
@@ -180,6 +414,8 @@ START_TEST(run_wants)
 	bind_all();
 	ck_assert_int_eq(run("peerbar run -- true 2>&1"), 2);
 	says("one of them is needed");
+	ck_assert_int_eq(run("peerbar run --fd 3 --bar %s:2 -- true 2>&1", lab_bdf(LAB_GPU)), 2);
+	says("both were given");
 	ck_assert_int_eq(run("peerbar run --bar %s:2 2>&1", lab_bdf(LAB_GPU)), 2);
 	says("needs a command to run");
 	ck_assert_int_eq(run("peerbar run --bar %s -- true 2>&1", lab_bdf(LAB_GPU)), 2);
@@ -342,6 +578,93 @@ START_TEST(peek_poke_list_and_watch)
 }
 END_TEST
 
+static bool is_time(const char *text)
+{
+	int y, mo, d, h, mi, n = 0;
+	double sec;
+
+	return sscanf(text, "%4d-%2d-%2dT%2d:%2d:%9lfZ%n", &y, &mo, &d, &h, &mi, &sec, &n) == 6 && n == 27 && y > 2000;
+}
+
+START_TEST(watch_has_times)
+{
+	struct json_object *o;
+
+	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar watch --count 2 --timeout 60 2>/tmp/watching & w=$!; n=0; "
+			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "peerbar export %s 2 0:64K >/dev/null; wait $w", lab_bdf(LAB_GPU)), 0);
+	ck_assert_msg(is_time(output), "no time begins: %s", output);
+	ck_assert_msg(!strncmp(output + 27, "  created", 9), "%s", output);
+	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar --json watch --count 1 --timeout 60 2>/tmp/watching & w=$!; n=0; "
+			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "peerbar export %s 2 0:64K >/dev/null; wait $w", lab_bdf(LAB_GPU)), 0);
+	o = parsed();
+	ck_assert(is_time(json_object_get_string(member(o, "time"))));
+	json_object_put(o);
+	/* it ends with the one who reads, and need not see another event for that */
+	ck_assert_int_eq(run("rm -f /tmp/watching; timeout 60 sh -c 'peerbar watch 2>/tmp/watching | head -n 1' & w=$!; n=0; "
+			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     HOLD("%s 2 0:64K") "wait $w; r=$?; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU)), 0);
+	says("created");
+}
+END_TEST
+
+/* a third process takes the memory back: one buffer, and all of a device */
+START_TEST(revoke_by_a_third_process)
+{
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar query $fd | grep state; peerbar revoke $fd; r=$?; peerbar query $fd | grep state; "
+			     "peerbar revoke $fd || r=1; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU)), 0);
+	says("LIVE");
+	says("DEAD");
+	says("is revoked");
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar --json revoke %s; r=$?; peerbar query $fd | grep state; kill $e; wait $e; exit $r",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	says("\"revoked\": 1");
+	says("DEAD");
+	ck_assert_int_eq(run("peerbar revoke %s", lab_bdf(LAB_GPU)), 0);
+	says("0 buffers");
+	ck_assert_int_eq(run("peerbar revoke 0 </dev/null 2>&1"), 1);
+	says("no dma-buf");
+	ck_assert_int_eq(run("peerbar revoke 0000:fe:1f.7 2>&1"), 1);
+	says("no PCI function");
+}
+END_TEST
+
+/* the owner of a command's buffer takes it back, and the command goes on */
+START_TEST(revoke_under_a_command)
+{
+	ck_assert_int_eq(run("rm -f /tmp/up; peerbar export %s 2 0:64K -- sh -c 'touch /tmp/up; sleep 3; peerbar query $PEERBAR_FD; exit 5' >/tmp/out 2>&1 & "
+			     "p=$!; n=0; until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; "
+			     "cat /tmp/out", lab_bdf(LAB_GPU)), 0);
+	says("status 5");
+	says("peerbar: revoked");
+	says("DEAD");
+}
+END_TEST
+
+/* the memory goes first, and the device is waited for */
+START_TEST(unbind_and_revoke)
+{
+	struct pb_pci_function f;
+
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "timeout -s KILL 60 peerbar unbind --revoke %s 2>&1; echo status $?; peerbar query $fd | grep state; "
+			     "kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	says("1 buffers of");
+	says("status 1");
+	says("DEAD");
+	says("in use by process");
+	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
+	ck_assert_str_eq(f.driver, "peerbar-vfio-pci");
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --revoke --wait %s >/tmp/waited 2>&1 & w=$!; n=0; "
+			     "until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; peerbar query $fd | grep state; "
+			     "kill $e; wait $e; wait $w; echo status $?", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	says("DEAD");
+	says("status 0");
+	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
+	ck_assert_str_eq(f.driver, "");
+}
+END_TEST
+
 Suite *tool_suite(void)
 {
 	Suite *s = suite_create("tool");
@@ -351,6 +674,14 @@ Suite *tool_suite(void)
 	tcase_add_checked_fixture(t, context_up, context_down);
 	tcase_add_test(t, devices);
 	tcase_add_test(t, bind_and_unbind);
+	tcase_add_test(t, bind_to_a_driver_of_other_devices);
+	tcase_add_test(t, in_use);
+	tcase_add_test(t, wait_until_unused);
+	tcase_add_test(t, help);
+	tcase_add_test(t, empty_arguments);
+	tcase_add_test(t, nobody_reads);
+	tcase_add_test(t, signals_with_a_command);
+	tcase_add_test(t, reset);
 	tcase_add_test(t, export);
 	tcase_add_test(t, query_an_inherited_buffer);
 	tcase_add_test(t, run_wants);
@@ -363,6 +694,10 @@ Suite *tool_suite(void)
 	tcase_add_checked_fixture(t, modules_up, modules_down);
 	tcase_add_test(t, capabilities);
 	tcase_add_test(t, peek_poke_list_and_watch);
+	tcase_add_test(t, watch_has_times);
+	tcase_add_test(t, revoke_by_a_third_process);
+	tcase_add_test(t, revoke_under_a_command);
+	tcase_add_test(t, unbind_and_revoke);
 	suite_add_tcase(s, t);
 	return s;
 }

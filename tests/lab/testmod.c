@@ -217,3 +217,11 @@ int test_pte(int importer, pid_t pid, const volatile void *address, struct peerb
 	*pte = (struct peerbar_test_pte){ .pid = pid, .address = (uintptr_t)address };
 	return call(importer, PEERBAR_TEST_PTE, pte);
 }
+
+int test_unmappable(int importer, const char *bdf, bool unmappable)
+{
+	struct peerbar_test_unmappable arg = { .unmappable = unmappable };
+
+	snprintf(arg.device, sizeof(arg.device), "%s", bdf);
+	return call(importer, PEERBAR_TEST_UNMAPPABLE, &arg);
+}

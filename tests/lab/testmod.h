@@ -67,5 +67,7 @@ int test_import_pfn(int importer, int handle, uint64_t offset, unsigned int max_
 int test_model(int importer, int fd, bool *declared);
 /* the page table's entry for an address of a process (0: this one), without a page fault */
 int test_pte(int importer, pid_t pid, const volatile void *address, struct peerbar_test_pte *pte);
+/* make a PCI function one whose BARs cannot be mapped, from when it is next opened, or a mappable one again */
+int test_unmappable(int importer, const char *bdf, bool unmappable);
 
 #endif

@@ -143,6 +143,18 @@ void rdma_link_up(void)
 
 /* ---- one end ---- */
 
+static enum ibv_qp_type default_type = IBV_QPT_RC;
+
+void ends_have_type(enum ibv_qp_type type)
+{
+	default_type = type;
+}
+
+bool ends_are_reliable(void)
+{
+	return default_type == IBV_QPT_RC;
+}
+
 struct ibv_context *verbs_open(const char *name)
 {
 	struct ibv_context *ctx = NULL;
@@ -184,7 +196,7 @@ static void make_qp(struct end *end, const struct end_options *o)
 	unsigned int depth = o->depth ? o->depth : 64, sges = o->sges ? o->sges : 8;
 	struct ibv_qp_init_attr attr = { .send_cq = end->cq,
 					 .recv_cq = end->cq,
-					 .qp_type = o->type ? o->type : IBV_QPT_RC,
+					 .qp_type = o->type ? o->type : default_type,
 					 .sq_sig_all = o->all_signaled,
 					 .cap = { .max_send_wr = depth,
 						  .max_recv_wr = depth,
@@ -291,7 +303,7 @@ int end_to_rtr(struct end *end, const struct address *peer)
 				      .grh = { .dgid = peer->gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index } };
 	return ibv_modify_qp(end->qp, &attr,
 			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-				     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
+				     (end->qp->qp_type == IBV_QPT_UC ? 0 : IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
 }
 
 int end_to_rts(struct end *end)
@@ -305,7 +317,7 @@ int end_to_rts(struct end *end)
 
 	return ibv_modify_qp(end->qp, &attr,
 			     IBV_QP_STATE | IBV_QP_SQ_PSN |
-				     (end->qp->qp_type == IBV_QPT_UD
+				     (end->qp->qp_type != IBV_QPT_RC
 					      ? 0
 					      : IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC));
 }

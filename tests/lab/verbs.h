@@ -43,8 +43,13 @@ int rdma_link_del(const char *name);
 
 /* ---- one end ---- */
 
+/* the type of queue pairs whose options name none: RC until this is called */
+void ends_have_type(enum ibv_qp_type type);
+/* whether that type has reads and atomics, and a peer that answers */
+bool ends_are_reliable(void);
+
 struct end_options {
-	enum ibv_qp_type type;	 /* 0: RC */
+	enum ibv_qp_type type;	 /* 0: that of ends_have_type() */
 	unsigned int depth;	 /* of both queues; 0: 64 */
 	unsigned int cqe;	 /* of the completion queue; 0: 256 */
 	unsigned int sges;	 /* of both queues; 0: 8 */

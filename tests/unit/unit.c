@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* What can be tested without a machine: parsing, searching, refusing, and the errors of calls that need no device. */
 #include <fcntl.h>
+#include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../sentence.h"
@@ -284,6 +286,68 @@ static void put_range(uint64_t start, uint64_t length)
 	head.nla_len = (uint16_t)(message.n - at);
 	memcpy(message.bytes + at, &head, sizeof(head));
 }
+
+/* an event as the kernel sends it; whether the other end of the socket hears it */
+static bool heard(const int sockets[2], uint8_t cmd, uint64_t id)
+{
+	struct nlmsghdr head = { .nlmsg_type = 0x17 };
+	struct genlmsghdr genl = { .cmd = cmd, .version = PEERBAR_GENL_VERSION };
+	char packet[512];
+	size_t size = NLMSG_HDRLEN + GENL_HDRLEN;
+	ssize_t n;
+
+	message.n = 0;
+	put_text(PEERBAR_A_NAME, "0000:01:00.0/BAR2");
+	put_number(PEERBAR_A_ID, id, 8);
+	put_number(PEERBAR_A_SIZE, 0x300000000ULL, 8);
+	head.nlmsg_len = (uint32_t)(size + message.n);
+	memcpy(packet, &head, sizeof(head));
+	memcpy(packet + NLMSG_HDRLEN, &genl, sizeof(genl));
+	memcpy(packet + size, message.bytes, message.n);
+	ck_assert_int_eq(send(sockets[0], packet, size + message.n, MSG_DONTWAIT), (ssize_t)(size + message.n));
+	n = recv(sockets[1], packet, sizeof(packet), MSG_DONTWAIT);
+	ck_assert(n == (ssize_t)(size + message.n) || (n < 0 && errno == EAGAIN));
+	return n > 0;
+}
+
+/* of which events a guest is woken; another socket has the same filters */
+START_TEST(events_of_some_buffers)
+{
+	const uint64_t ids[] = { 7, 0x100000007ULL, 0xfedcba9876543210ULL };
+	uint64_t many[600];
+	int sockets[2];
+	unsigned int i;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets), 0);
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_CREATED, 7));
+	ck_assert_int_eq(pb_filter_events(sockets[1], NULL, 0), 0);
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, 7));
+	ck_assert_int_eq(pb_filter_events(sockets[1], ids, 3), 0);
+	for (i = 0; i < 3; i++) {
+		ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[i]));
+		ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_RESTORED, ids[i]));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_CREATED, ids[i]));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_RELEASED, ids[i]));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[i] + 1));
+		ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[i] ^ 1ULL << 35));
+	}
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, 0x700000001ULL));
+	ck_assert_int_eq(pb_filter_events(sockets[1], ids, 1), 0);
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[1]));
+	/* as many as can be told apart, if the system lets a socket have so long a filter; and more */
+	for (i = 0; i < 600; i++)
+		many[i] = 1000 + i;
+	ck_assert_int_eq(pb_filter_events(sockets[1], many, 512), 0);
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_RESTORED, 1000));
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_RESTORED, 1511));
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_MOVED, 1511));
+	ck_assert_int_eq(pb_filter_events(sockets[1], many, 600), 0);
+	ck_assert(heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, 1599));
+	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_CREATED, 1599));
+	close(sockets[0]);
+	close(sockets[1]);
+}
+END_TEST
 
 START_TEST(a_listed_buffer)
 {
@@ -603,6 +667,63 @@ END_TEST
 
 #define RANGES(...) (const struct pb_iova_range[]){ __VA_ARGS__ }
 
+/* what /proc shows of a process that holds a device, and of others */
+START_TEST(holders_in_proc)
+{
+	static const char bdf[] = "0000:01:00.0", cdev[] = "/dev/vfio/devices/vfio1";
+
+	ck_assert(pb_link_is_buffer_of("/dmabuf:0000:01:00.0 BAR 2", bdf));
+	ck_assert(pb_link_is_buffer_of("/dmabuf:0000:01:00.0/BAR2", bdf));
+	ck_assert(!pb_link_is_buffer_of("/dmabuf:0000:01:00.01/BAR2", bdf));
+	ck_assert(!pb_link_is_buffer_of("/dmabuf:0000:02:00.0 BAR 2", bdf));
+	ck_assert(!pb_link_is_buffer_of("/dmabuf:", bdf));
+	ck_assert(!pb_link_is_buffer_of("/home/0000:01:00.0 BAR 2", bdf));
+
+	ck_assert(pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0\n", bdf));
+	ck_assert(!pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/0000:01:00.0/0000:02:00.0\n", bdf));
+	ck_assert(!pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/10000:01:00.0\n", bdf));
+	ck_assert(!pb_fdinfo_is_device("pos:\t0\nflags: /sys/devices/pci0000:00/0000:01:00.0\n", bdf));
+	ck_assert(!pb_fdinfo_is_device("vfio-device-syspath:", bdf));
+	ck_assert(!pb_fdinfo_is_device("", bdf));
+
+	ck_assert(pb_map_is_device("7f00-7f01 rw-s 20000000000 00:06 295   /dev/vfio/devices/vfio1\n", cdev, bdf));
+	ck_assert(!pb_map_is_device("7f00-7f01 rw-s 20000000000 00:06 295   /dev/vfio/devices/vfio11\n", cdev, bdf));
+	ck_assert(pb_map_is_device("7f00-7f01 rw-s 20000000000 00:0e 7   anon_inode:[vfio-pci:0000:01:00.0/BAR2]\n", cdev, bdf));
+	ck_assert(!pb_map_is_device("7f00-7f01 rw-s 20000000000 00:0e 7   anon_inode:[vfio-pci:0000:02:00.0/BAR2]\n", cdev, bdf));
+	ck_assert(!pb_map_is_device("7f00-7f01 rw-p 00000000 00:00 0 \n", "", bdf));
+	ck_assert(!pb_map_is_device("", "", bdf));
+}
+END_TEST
+
+START_TEST(holders_in_a_sentence)
+{
+	struct pb_holder list[6] = {
+		{ .pid = 10, .kind = PB_HOLDER_DEVICE, .command = "qemu" }, { .pid = 10, .kind = PB_HOLDER_MAPPING, .command = "qemu" },
+		{ .pid = 11, .kind = PB_HOLDER_BUFFER, .command = "importer" }, { .pid = 12, .kind = PB_HOLDER_GROUP, .command = "old" },
+		{ .pid = 13, .kind = PB_HOLDER_UNKNOWN, .command = "secret" }, { .pid = getpid(), .kind = PB_HOLDER_MAPPING, .command = "unit" },
+	};
+	struct pb_holder many[9] = { 0 };
+	char text[160], self[32];
+	unsigned int i;
+
+	snprintf(self, sizeof(self), "this process, %d (unit)", (int)getpid());
+	ck_assert(pb_describe_holders(list, 6, false, text, sizeof(text)));
+	ck_assert(!strncmp(text, "process 10 (qemu), this process", 31) && strstr(text, self));
+	ck_assert(pb_describe_holders(list, 6, true, text, sizeof(text)));
+	ck_assert(!strncmp(text, "process 10 (qemu), process 12 (old), this process", 49));
+	/* a dma-buf keeps nothing in use */
+	ck_assert(!pb_describe_holders(list + 2, 1, true, text, sizeof(text)));
+	ck_assert_str_eq(text, "");
+	ck_assert(!pb_describe_holders(NULL, 0, true, text, sizeof(text)));
+	for (i = 0; i < 9; i++) {
+		many[i].pid = 4000000 + (int)i;
+		memset(many[i].command, 'x', sizeof(many[i].command) - 1);
+	}
+	ck_assert(pb_describe_holders(many, 9, false, text, sizeof(text)));
+	ck_assert_msg(strstr(text, " and 6 more"), "%s", text);
+}
+END_TEST
+
 START_TEST(hole_first_fit)
 {
 	uint64_t iova;
@@ -811,6 +932,35 @@ START_TEST(runs_against_brute_force)
 				break;
 		}
 	}
+}
+END_TEST
+
+START_TEST(gaps_of_an_aperture)
+{
+	const struct pb_iova_range two[] = { { 0x1000, 0xfedfffff }, { 0xfef00000, 0x7fffffffff } };
+	struct pb_iova_range gap;
+
+	ck_assert(!pb_find_gap(two, 2, 0x1000, 0xfedfffff, &gap));
+	ck_assert(!pb_find_gap(two, 2, 0x5000, 0x5fff, &gap));
+	ck_assert(!pb_find_gap(two, 2, 0xfef00000, 0x7fffffffff, &gap));
+	ck_assert(pb_find_gap(two, 2, 0, 0, &gap));
+	ck_assert_uint_eq(gap.first, 0);
+	ck_assert_uint_eq(gap.last, 0xfff);
+	ck_assert(pb_find_gap(two, 2, 0x1000, UINT64_MAX, &gap));
+	ck_assert_uint_eq(gap.first, 0xfee00000);
+	ck_assert_uint_eq(gap.last, 0xfeefffff);
+	ck_assert(pb_find_gap(two, 2, 0xfee00000, 0xfee00000, &gap));
+	ck_assert_uint_eq(gap.first, 0xfee00000);
+	ck_assert(pb_find_gap(two, 2, 0xfef00000, 0x8000000000, &gap));
+	ck_assert_uint_eq(gap.first, 0x8000000000);
+	ck_assert_uint_eq(gap.last, UINT64_MAX);
+	ck_assert(pb_find_gap(two, 2, 1ULL << 62, 1ULL << 63, &gap));
+	ck_assert_uint_eq(gap.first, 0x8000000000);
+	/* an aperture that has everything, one that has nothing, and ranges that touch */
+	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, UINT64_MAX } }, 1, 0, UINT64_MAX, &gap));
+	ck_assert(pb_find_gap(NULL, 0, 5, 5, &gap));
+	ck_assert(!gap.first && gap.last == UINT64_MAX);
+	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, 9 }, { 10, 20 } }, 2, 5, 15, &gap));
 }
 END_TEST
 
@@ -1150,7 +1300,7 @@ START_TEST(numbers_good)
 	static const struct {
 		const char *text;
 		uint64_t value;
-	} good[] = { { "0", 0 }, { "4096", 4096 }, { "0x1000", 4096 }, { "4K", 4096 }, { "2M", 2 << 20 }, { "1G", 1 << 30 },
+	} good[] = { { "0", 0 }, { "4096", 4096 }, { "0x1000", 4096 }, { "4K", 4096 }, { "2M", 2 << 20 }, { "1G", 1 << 30 }, { "1T", 1ULL << 40 }, { "3t", 3ULL << 40 },
 		     { "0xffffffffffffffff", UINT64_MAX }, { "18446744073709551615", UINT64_MAX } };
 	char why[200];
 	uint64_t v;
@@ -1165,7 +1315,7 @@ END_TEST
 
 START_TEST(numbers_bad)
 {
-	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "x", "0x", "1Q", "1KK", "18446744073709551616", "17179869184G",
+	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "x", "0x", "1Q", "1KK", "18446744073709551616", "17179869184G", "16777216T", "1P",
 					   "0x10000000000000000", "1e3", "1.5M" };
 	char why[200];
 	uint64_t v;
@@ -1272,6 +1422,7 @@ int main(void)
 	tcase_add_test(t, refusals_name_the_driver);
 	tcase_add_test(t, wrong_arguments_for_mmap);
 	tcase_add_test(t, the_end_of_a_buffer);
+	tcase_add_test(t, events_of_some_buffers);
 	tcase_add_test(t, a_listed_buffer);
 	tcase_add_test(t, messages_that_are_wrong);
 	tcase_add_test(t, messages_of_noise);
@@ -1285,6 +1436,8 @@ int main(void)
 	tcase_add_test(t, fdinfo_with_a_forged_name);
 	tcase_add_test(t, bdf_good);
 	tcase_add_test(t, bdf_bad);
+	tcase_add_test(t, holders_in_proc);
+	tcase_add_test(t, holders_in_a_sentence);
 	tcase_add_test(t, hole_first_fit);
 	tcase_add_test(t, hole_aligned);
 	tcase_add_test(t, hole_in_a_torn_aperture);
@@ -1292,6 +1445,7 @@ int main(void)
 	tcase_add_test(t, what_a_bar_claims);
 	tcase_add_test(t, runs_of_spans);
 	tcase_add_test(t, runs_against_brute_force);
+	tcase_add_test(t, gaps_of_an_aperture);
 	tcase_add_test(t, a_guest_without_devices);
 	tcase_add_test(t, a_device_that_cannot_be_exported);
 	tcase_add_test(t, what_the_kernel_does_not_unmap);

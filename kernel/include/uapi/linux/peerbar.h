@@ -48,7 +48,7 @@ enum peerbar_state {
 
 /* ---- /dev/peerbar ---- */
 
-#define PEERBAR_IOC	0xB5
+#define PEERBAR_IOC	0xD5	/* not in the list of the kernel, Documentation/userspace-api/ioctl/ioctl-number.rst */
 
 /*
  * PEERBAR_INFO - what these modules can do on this kernel
@@ -128,8 +128,8 @@ struct peerbar_page {
 
 /*
  * SET: revoke a dma-buf of this device for good. When it returns, nothing reaches the memory any more. EBADF or EINVAL if the
- * descriptor is no dma-buf's, ENODEV if it is not one of this device's. Revoking twice is harmless. EINTR: the buffer is dead,
- * but an importer has not let go yet; asking again waits for it.
+ * descriptor is no dma-buf's, ENODEV if it is not one of this device's. EBADFD: it was revoked for good before, and nothing
+ * reaches the memory. EINTR: the buffer is dead, but an importer has not let go yet; asking again waits for it.
  */
 #define VFIO_DEVICE_FEATURE_PEERBAR_REVOKE	0x5042
 

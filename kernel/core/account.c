@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How many buffers a user may have.
+ *
+ * A buffer that is only mapped takes no descriptor, so RLIMIT_NOFILE does not limit them. What this module allocates for one is
+ * charged to the memory cgroup of its creator; the struct dma_buf, and what the exporter below allocates, may be charged to
+ * nobody. These limits bound that.
+ */
+#include <linux/cred.h>
+#include <linux/err.h>
+#include <linux/moduleparam.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/uidgid.h>
+#include <linux/xarray.h>
+
+#include "core.h"
+
+static unsigned int max_buffers = 32768;
+module_param(max_buffers, uint, 0644);
+MODULE_PARM_DESC(max_buffers, "Buffers that the processes of one user may have made, EDQUOT beyond (default: 32768)");
+
+static unsigned int max_ranges = 1048576;
+module_param(max_ranges, uint, 0644);
+MODULE_PARM_DESC(max_ranges, "Ranges of these buffers, in total, EDQUOT beyond (default: 1048576)");
+
+/**
+ * struct peerbar_user - what the processes of one user have made
+ * @uid: the user, also the index in users
+ * @buffers: number of buffers that exist; the structure goes with the last. Under users_lock, as @ranges
+ * @ranges: number of their ranges
+ */
+struct peerbar_user {
+	kuid_t uid;
+	unsigned int buffers;
+	unsigned int ranges;
+};
+
+static DEFINE_MUTEX(users_lock); /* a leaf */
+static DEFINE_XARRAY(users);
+
+/* The user that @uid is, who need not have any buffer yet. */
+static struct peerbar_user *peerbar_user_get(kuid_t uid)
+{
+	struct peerbar_user *user = xa_load(&users, __kuid_val(uid));
+	int ret;
+
+	lockdep_assert_held(&users_lock);
+
+	if (user)
+		return user;
+	user = kzalloc_obj(*user, GFP_KERNEL_ACCOUNT);
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+	user->uid = uid;
+	ret = xa_err(xa_store(&users, __kuid_val(uid), user, GFP_KERNEL_ACCOUNT));
+	if (ret) {
+		kfree(user);
+		return ERR_PTR(ret);
+	}
+	return user;
+}
+
+/**
+ * peerbar_user_charge() - a buffer is being made by the current process
+ * @nr_ranges: of how many ranges
+ *
+ * Return: the user, for peerbar_user_uncharge(); -EDQUOT if a limit is reached; -ENOMEM.
+ */
+struct peerbar_user *peerbar_user_charge(unsigned int nr_ranges)
+{
+	unsigned int ranges = READ_ONCE(max_ranges);
+	struct peerbar_user *user;
+
+	guard(mutex)(&users_lock);
+	user = peerbar_user_get(current_uid());
+	if (IS_ERR(user))
+		return user;
+	if (user->buffers < READ_ONCE(max_buffers) && nr_ranges <= ranges && user->ranges <= ranges - nr_ranges) {
+		user->buffers++;
+		user->ranges += nr_ranges;
+		return user;
+	}
+	if (!user->buffers) {
+		xa_erase(&users, __kuid_val(user->uid));
+		kfree(user);
+	}
+	return ERR_PTR(-EDQUOT);
+}
+
+void peerbar_user_uncharge(struct peerbar_user *user, unsigned int nr_ranges)
+{
+	guard(mutex)(&users_lock);
+	user->ranges -= nr_ranges;
+	if (--user->buffers)
+		return;
+	xa_erase(&users, __kuid_val(user->uid));
+	kfree(user);
+}

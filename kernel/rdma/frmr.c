@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory regions of kernel users: fast registration, where work requests register a list of pages and invalidate it again, and
+ * the region of all memory that a kernel user may ask for together with its protection domain. User space can reach neither:
+ * uverbs has no call for them, and IB_WR_REG_MR is refused in a ring that user space writes to.
+ *
+ * All of them name memory by DMA addresses of the function, as for a NIC. A DMA address is translated when bytes are copied, so
+ * that an address that was unmapped meanwhile fails the request.
+ */
+#include <linux/log2.h>
+#include <linux/slab.h>
+
+#include "rdma.h"
+
+#define PB_FAST_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+			IB_ACCESS_OPTIONAL)
+
+/**
+ * struct pb_page_list - pages of a region for fast registration
+ * @nr: of @addrs
+ * @max: of @addrs
+ * @page_size: of each
+ * @addrs: DMA addresses
+ */
+struct pb_page_list {
+	unsigned int nr;
+	unsigned int max;
+	unsigned int page_size;
+	u64 addrs[] __counted_by(max);
+};
+
+u64 pb_fast_dma(const struct pb_mr *mr, u64 offset, size_t *len)
+{
+	const struct pb_page_list *list = mr->registered;
+	u64 in_page = offset & (list->page_size - 1);
+
+	*len = list->page_size - in_page;
+	return list->addrs[offset >> ilog2(list->page_size)] + in_page;
+}
+
+static struct pb_page_list *pb_page_list_alloc(u32 max)
+{
+	struct pb_page_list *list = kvzalloc(struct_size(list, addrs, max), GFP_KERNEL);
+
+	if (list)
+		list->max = max;
+	return list;
+}
+
+void pb_fast_free(struct pb_mr *mr)
+{
+	kvfree(mr->registered);
+	kvfree(mr->mapped);
+}
+
+/* A region in the free state has length 0: no request finds anything in it. */
+static struct ib_mr *pb_alloc_mr(struct ib_pd *pd, enum ib_mr_type type, u32 max_num_sg)
+{
+	struct pb_mr *mr;
+	int ret = -ENOMEM;
+
+	if (type != IB_MR_TYPE_MEM_REG)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (!max_num_sg || max_num_sg > PB_MAX_FAST_PAGES)
+		return ERR_PTR(-EINVAL);
+	mr = pb_mr_alloc(pd, PB_MR_FAST, 0, 0, 0);
+	if (!mr)
+		return ERR_PTR(-ENOMEM);
+	mr->registered = pb_page_list_alloc(max_num_sg);
+	mr->mapped = pb_page_list_alloc(max_num_sg);
+	if (mr->registered && mr->mapped)
+		ret = pb_mr_publish(to_pb(pd->device), mr);
+	if (ret)
+		goto err_free;
+	return pb_mr_done(mr);
+
+err_free:
+	pb_fast_free(mr);
+	kfree(mr);
+	return ERR_PTR(ret);
+}
+
+static int pb_set_page(struct ib_mr *ib, u64 addr)
+{
+	struct pb_page_list *list = to_pb_mr(ib)->mapped;
+
+	if (list->nr == list->max)
+		return -ENOMEM;
+	list->addrs[list->nr++] = addr;
+	return 0;
+}
+
+/* Fill the list that the next IB_WR_REG_MR registers; what is registered now is another list, and stays. */
+static int pb_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, unsigned int *offset)
+{
+	struct pb_page_list *list = to_pb_mr(ib)->mapped;
+
+	if (ib->page_size < SZ_4K || !is_power_of_2(ib->page_size))
+		return -EINVAL;
+	list->nr = 0;
+	list->page_size = ib->page_size;
+	return ib_sg_to_pages(ib, sg, nents, offset, pb_set_page);
+}
+
+/* The region's address and length are those of when the request is posted. */
+void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe)
+{
+	sqe->mw.addr = wr->mr->iova;
+	sqe->mw.length = wr->mr->length;
+	sqe->mw.mr_lkey = to_pb_mr(wr->mr)->key;
+	sqe->mw.new_rkey = wr->key;
+	sqe->mw.access = wr->access;
+}
+
+/* The list as mapped has all of the region in it. */
+static bool pb_fast_fits(const struct pb_page_list *list, const struct peerbar_sqe *sqe)
+{
+	u64 size = (u64)list->nr * list->page_size;
+
+	/* an empty list has no page size yet */
+	return sqe->mw.length && sqe->mw.length <= size && (sqe->mw.addr & (list->page_size - 1)) <= size - sqe->mw.length;
+}
+
+/* IB_WR_REG_MR: a region in the free state gets the pages that were mapped, and a new key of the same index. */
+int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe)
+{
+	struct pb_mr *mr;
+	int ret = -EINVAL;
+
+	if (sqe->mw.access & ~PB_FAST_ACCESS || (sqe->mw.mr_lkey ^ sqe->mw.new_rkey) >> 8)
+		return -EINVAL;
+	mr = pb_mr_lock(qp->dev, qp->ib.pd, sqe->mw.mr_lkey, ~0xffU);
+	if (!mr)
+		return -EINVAL;
+	if (mr->kind == PB_MR_FAST && !mr->length && pb_fast_fits(mr->mapped, sqe)) {
+		swap(mr->registered, mr->mapped);
+		mr->first = sqe->mw.addr & (mr->registered->page_size - 1);
+		mr->iova = sqe->mw.addr;
+		mr->length = sqe->mw.length;
+		mr->access = sqe->mw.access;
+		mr->key = sqe->mw.new_rkey;
+		ret = 0;
+	}
+	pb_mr_unblock(mr);
+	return ret;
+}
+
+/* @mr blocked; one that is free already stays so */
+void pb_fast_invalidate(struct pb_mr *mr)
+{
+	mr->length = 0;
+	mr->access = 0;
+}
+
+/* All memory, at DMA addresses, under a key of its own. Remote access to it is what IB_PD_UNSAFE_GLOBAL_RKEY asks for. */
+static struct ib_mr *pb_get_dma_mr(struct ib_pd *pd, int access)
+{
+	struct pb_mr *mr;
+	int ret;
+
+	mr = pb_mr_alloc(pd, PB_MR_DMA, 0, U64_MAX, access);
+	if (!mr)
+		return ERR_PTR(-ENOMEM);
+	ret = pb_mr_publish(to_pb(pd->device), mr);
+	if (ret) {
+		kfree(mr);
+		return ERR_PTR(ret);
+	}
+	return pb_mr_done(mr);
+}
+
+const struct ib_device_ops pb_frmr_ops = {
+	.alloc_mr = pb_alloc_mr,
+	.get_dma_mr = pb_get_dma_mr,
+	.map_mr_sg = pb_map_mr_sg,
+};
