@@ -9,6 +9,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/anon_inodes.h>
+#include <linux/dma-resv.h>
 #include <linux/iommufd.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -56,6 +57,15 @@ void peerbar_vfio_tracker_put(struct peerbar_vfio_tracker *tracker)
 	mutex_destroy(&tracker->stop_lock);
 	mutex_destroy(&tracker->lock);
 	kfree(tracker);
+}
+
+/* The buffers of the open device, with a reference; NULL while it is closed. */
+static struct peerbar_vfio_tracker *peerbar_vfio_tracker_get(struct peerbar_vfio_device *device)
+{
+	guard(mutex)(&device->tracker_lock);
+	if (device->tracker)
+		refcount_inc(&device->tracker->refs);
+	return device->tracker;
 }
 
 void peerbar_vfio_track(struct peerbar_vfio_buffer *vbuf)
@@ -108,8 +118,9 @@ static void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
 	mutex_unlock(&tracker->stop_lock);
 }
 
-/* The buffer after @prev, whose reference is put, with a reference; NULL at the end. */
-static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker *tracker, struct peerbar_vfio_buffer *prev)
+/* The buffer after @prev, whose reference is put, with a reference; NULL at the end. With @live, skip those that are not LIVE. */
+static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker *tracker,
+						     struct peerbar_vfio_buffer *prev, bool live)
 {
 	struct peerbar_vfio_buffer *vbuf;
 	bool found = false;
@@ -117,6 +128,8 @@ static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker
 	scoped_guard(mutex, &tracker->lock) {
 		vbuf = prev ?: list_entry(&tracker->buffers, struct peerbar_vfio_buffer, node);
 		list_for_each_entry_continue(vbuf, &tracker->buffers, node) {
+			if (live && READ_ONCE(vbuf->buf->state) != PEERBAR_STATE_LIVE)
+				continue;
 			found = peerbar_buffer_tryget(vbuf->buf);
 			if (found)
 				break;
@@ -128,17 +141,17 @@ static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker
 }
 
 /*
- * Wait until nothing reaches the memory of any buffer, after peerbar_vfio_stop_all(). That includes buffers that an interrupted
- * REVOKE has left DEAD but not drained.
+ * Wait until nothing reaches the memory of any buffer, after peerbar_vfio_stop_all(), or when all are revoked. That includes
+ * buffers that an interrupted REVOKE has left DEAD but not drained.
  *
- * Not killable: the device is being closed. After that it is reset and may go to another owner, so no importer may have DMA under
- * way. The core waits for its own dma-bufs in the same way, but with its memory_lock held.
+ * Not killable: the device is being closed, or reset. After a close it is reset and may go to another owner, so no importer may
+ * have DMA under way. The core waits for its own dma-bufs in the same way, but with its memory_lock held.
  */
 static void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf = NULL;
 
-	while ((vbuf = peerbar_vfio_next(tracker, vbuf)))
+	while ((vbuf = peerbar_vfio_next(tracker, vbuf, false)))
 		peerbar_buffer_drain(vbuf->buf, false);
 }
 
@@ -453,11 +466,7 @@ static void peerbar_vfio_remove(struct pci_dev *pdev)
 	 * vfio_unregister_group_dev() waits for the close. That wait is VFIO's, and not killable, since remove cannot fail.
 	 */
 	WRITE_ONCE(device->gone, true);
-	scoped_guard(mutex, &device->tracker_lock) {
-		tracker = device->tracker;
-		if (tracker)
-			refcount_inc(&tracker->refs);
-	}
+	tracker = peerbar_vfio_tracker_get(device);
 	if (tracker) {
 		peerbar_vfio_stop_all(tracker);
 		peerbar_vfio_tracker_put(tracker);
@@ -473,6 +482,71 @@ static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 	return vfio_pci_core_sriov_configure(dev_get_drvdata(&pdev->dev), nr_virtfn);
 }
 
+/*
+ * A reset that does not come from the core: by sysfs, or of the bus. The core is not told, so revoke here, and wait until
+ * importers are done, since no DMA may reach a function that is being reset. Not killable: the reset cannot be called off.
+ *
+ * A reset of the core's own comes here as well, with memory_lock held. Then the core has revoked all buffers. So none is LIVE,
+ * and no reference is put, since the release takes memory_lock.
+ */
+static void peerbar_vfio_reset_prepare(struct pci_dev *pdev)
+{
+	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
+	struct peerbar_vfio_device *device = peerbar_vfio(&core->vdev);
+	struct peerbar_vfio_buffer *vbuf = NULL;
+	struct peerbar_vfio_tracker *tracker;
+	bool revoked = false;
+
+	WRITE_ONCE(device->resetting, true);
+	tracker = peerbar_vfio_tracker_get(device);
+	if (!tracker)
+		return;
+	/* Tell the importers of all buffers before those of the first are waited for. */
+	while ((vbuf = peerbar_vfio_next(tracker, vbuf, true))) {
+		dma_resv_lock(vbuf->buf->dmabuf->resv, NULL);
+		peerbar_buffer_revoke_locked(vbuf->buf);
+		dma_resv_unlock(vbuf->buf->dmabuf->resv);
+		revoked = true;
+	}
+	if (revoked)
+		peerbar_vfio_drain_all(tracker);
+	peerbar_vfio_tracker_put(tracker);
+}
+
+static void peerbar_vfio_reset_done(struct pci_dev *pdev)
+{
+	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
+	struct peerbar_vfio_device *device = peerbar_vfio(&core->vdev);
+	struct peerbar_vfio_tracker *tracker;
+	struct peerbar_vfio_buffer *vbuf;
+	bool any = false;
+
+	WRITE_ONCE(device->resetting, false);
+	guard(mutex)(&device->tracker_lock);
+	tracker = device->tracker;
+	if (!tracker)
+		return;
+	guard(mutex)(&tracker->lock);
+	list_for_each_entry(vbuf, &tracker->buffers, node) {
+		if (READ_ONCE(vbuf->buf->state) != PEERBAR_STATE_REVOKED || !list_empty(&vbuf->returning))
+			continue;
+		list_add_tail(&vbuf->returning, &tracker->returning);
+		any = true;
+	}
+	/*
+	 * A worker, because the core holds memory_lock if this reset is its own. Don't queue it for a tracker whose buffers are
+	 * DEAD: peerbar_vfio_close() may have cancelled it already. They become DEAD under the lock of the tracker.
+	 */
+	if (any)
+		queue_work(system_dfl_wq, &tracker->restore);
+}
+
+static const struct pci_error_handlers peerbar_vfio_err_handlers = {
+	.error_detected = vfio_pci_core_aer_err_detected,
+	.reset_prepare = peerbar_vfio_reset_prepare,
+	.reset_done = peerbar_vfio_reset_done,
+};
+
 /* No MODULE_DEVICE_TABLE(): whoever wants this driver for a device names it. */
 static const struct pci_device_id peerbar_vfio_ids[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
@@ -485,7 +559,7 @@ static struct pci_driver peerbar_vfio_driver = {
 	.probe = peerbar_vfio_probe,
 	.remove = peerbar_vfio_remove,
 	.sriov_configure = peerbar_vfio_sriov_configure,
-	.err_handler = &vfio_pci_core_err_handlers,
+	.err_handler = &peerbar_vfio_err_handlers,
 	.driver_managed_dma = true,
 };
 

@@ -75,7 +75,7 @@ static int peerbar_vfio_enter(struct peerbar_buffer *buf)
 	struct dma_buf_attachment probe;
 	int ret;
 
-	if (!vbuf->attach)
+	if (!vbuf->attach || READ_ONCE(vbuf->device->resetting))
 		return -ENODEV;
 	/*
 	 * What the core answers to a new importer is whether the memory is there, and that changes only under this lock. Ask with
@@ -448,6 +448,8 @@ struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const
 	/* the task that set it may have stopped all buffers just before; this one has no importers to wait for */
 	if (READ_ONCE(device->gone))
 		peerbar_buffer_kill(buf, false);
+	else if (READ_ONCE(device->resetting))
+		peerbar_buffer_revoke(buf, false);
 	return buf;
 }
 

@@ -27,7 +27,7 @@ static int peerbar_local_enter(struct peerbar_buffer *buf)
 
 	if (!down_read_trylock(&core->memory_lock))
 		return -EAGAIN;
-	if (!core->pm_runtime_engaged && __vfio_pci_memory_enabled(core))
+	if (!core->pm_runtime_engaged && __vfio_pci_memory_enabled(core) && !READ_ONCE(peerbar_vfio(&core->vdev)->resetting))
 		return 0;
 	up_read(&core->memory_lock);
 	return -ENODEV;

@@ -58,13 +58,13 @@ struct peerbar_vfio_tracker {
  *
  * Locks, outermost first; those of struct peerbar_buffer come after them:
  *
- *	dev_set->lock, or device_lock()	(close; unbind)
+ *	dev_set->lock, or device_lock()	(close; unbind; a reset)
  *	stop_lock of a tracker		-> the locks that the release of a buffer takes
  *	@export_lock			-> memory_lock (the core, when it exports)
  *	attach_lock of a buffer		-> reservation lock
  *	memory_lock			-> reservation lock (the core, when it revokes and restores)
  *	reservation lock		-> lock of a tracker
- *	@tracker_lock			a leaf
+ *	@tracker_lock			-> lock of a tracker
  *	lock of a tracker		a leaf, but for the spinlock of a buffer's dentry
  *
  * memory_lock is never waited for under mmap_lock or a reservation lock: see local.c. The release of a buffer takes its
@@ -76,6 +76,7 @@ struct peerbar_vfio_tracker {
  * @tracker_lock: protects @tracker; not needed for reading it in the open device's callbacks
  * @tracker: the buffers of the open device; NULL while it is closed
  * @gone: the driver is being unbound; no more exports
+ * @resetting: the function is being reset, and no buffer is LIVE. Changes under the function's device_lock()
  * @cookies: of the open device
  */
 struct peerbar_vfio_device {
@@ -85,6 +86,7 @@ struct peerbar_vfio_device {
 	struct mutex tracker_lock; /* protects @tracker */
 	struct peerbar_vfio_tracker *tracker;
 	bool gone;
+	bool resetting;
 	struct peerbar_cookies cookies;
 };
 

@@ -102,6 +102,17 @@ bool lab_has_no_reset(void)
 	return topology && !strcmp(topology, "flat");
 }
 
+void lab_reset_by_sysfs(enum lab_role role)
+{
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", lab_bdf(role));
+	f = fopen(path, "we");
+	if (!f || fputs("1", f) < 0 || fclose(f))
+		lab_die("%s: %s", path, strerror(errno));
+}
+
 bool lab_kernel_is(const char *flavour)
 {
 	const char *kernel = getenv("LAB_KERNEL");

@@ -37,6 +37,8 @@ struct pb_device *lab_open(struct pb_iommu *iommu, enum lab_role role);
 
 /* in the topology "flat" the GPU has no port above it that could reset it, and it cannot reset itself */
 bool lab_has_no_reset(void);
+/* "1" to the function's reset in sysfs; it ends the test if that fails */
+void lab_reset_by_sysfs(enum lab_role role);
 /* whether it has this flavour of kernel: "stock", "debug", "nop2p" */
 bool lab_kernel_is(const char *flavour);
 

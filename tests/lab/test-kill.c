@@ -172,6 +172,30 @@ START_TEST(function_reset)
 }
 END_TEST
 
+/* a reset that the core does not ask for */
+START_TEST(reset_by_sysfs)
+{
+	struct shared s;
+	int round;
+
+	if (lab_has_no_reset())
+		return;
+	share_range(&s, gpu, GPU_BAR, MIB);
+	for (round = 0; round < 2; round++) {
+		all_reach(&s);
+		dma_lands(pb_mapping_iova(s.mapping), s.offset);
+		lab_reset_by_sysfs(LAB_GPU);
+		/* importers were told, and the rest is back when the reset is over */
+		dma_faults(pb_mapping_iova(s.mapping), s.offset);
+		all_reach(&s);
+		ok(pb_unmap(s.mapping, &err));
+		s.mapping = map_rw(s.buffer);
+	}
+	dma_lands(pb_mapping_iova(s.mapping), s.offset);
+	unshare_range(&s);
+}
+END_TEST
+
 START_TEST(hot_reset)
 {
 	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
@@ -451,6 +475,7 @@ Suite *kill_suite(void)
 	tcase_add_checked_fixture(t, ours_up, ours_down);
 	tcase_add_test(t, decoding_off);
 	tcase_add_test(t, function_reset);
+	tcase_add_test(t, reset_by_sysfs);
 	tcase_add_test(t, hot_reset);
 	tcase_add_test(t, d3hot);
 	tcase_add_test(t, function_level_reset_by_the_guest);

@@ -25,14 +25,22 @@ static struct mem host_b;
 
 /* ---- how it is taken away ---- */
 
-enum how { KILL, DECODING, RESET, NR_HOW };
+enum how { KILL, DECODING, RESET, RESET_BY_SYSFS, NR_HOW };
 
-static const char *const how_names[NR_HOW] = { "revoked for good", "memory decoding off", "reset" };
+static const char *const how_names[NR_HOW] = { "revoked for good", "memory decoding off", "reset", "reset by sysfs" };
 
-/* a reset is not possible everywhere, and no buffer of stock vfio-pci can be revoked by itself */
+static bool is_reset(enum how how)
+{
+	return how == RESET || how == RESET_BY_SYSFS;
+}
+
+/*
+ * A reset is not possible everywhere. Stock vfio-pci revokes no buffer by itself, nor at a reset that it did not ask for.
+ */
 static bool can(enum how how)
 {
-	return !(how == RESET && lab_has_no_reset()) && !(how == KILL && !lab_driver_is_ours());
+	return !(is_reset(how) && lab_has_no_reset()) &&
+	       !((how == KILL || how == RESET_BY_SYSFS) && !lab_driver_is_ours());
 }
 
 static void take_away(struct place *place, enum how how)
@@ -41,8 +49,10 @@ static void take_away(struct place *place, enum how how)
 		ok(pb_buffer_revoke(gpu, place->buffer, &err));
 	else if (how == DECODING)
 		ok(pb_device_set_decoding(gpu, false, &err));
-	else
+	else if (how == RESET)
 		ok(pb_device_reset(gpu, &err));
+	else
+		lab_reset_by_sysfs(LAB_GPU);
 }
 
 static void give_back(enum how how)
@@ -186,7 +196,7 @@ static void becomes_dead(enum kind kind, enum how how)
 	local_is_dead(&place);
 	/* not one byte of it, as the host sees it */
 	ck_assert_msg(place_has(&place, 0, before, SIZE), "%s: bytes changed afterwards", how_names[how]);
-	if (how != RESET) {
+	if (!is_reset(how)) {
 		/* nor can it be had in any other way */
 		error = part_register(&place, &b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr);
 		ck_assert_msg(error, "%s: it can be registered all the same", how_names[how]);
@@ -479,7 +489,7 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			if (how != KILL)
 				break;
 		}
-		if (how == RESET) {
+		if (is_reset(how)) {
 			/* the memory is there, but not for those who were told that it goes */
 			ck_assert(decodes(gpu));
 		}
