@@ -975,7 +975,8 @@ START_TEST(revoked_for_good)
 	ck_assert(woken(loop, 1000));
 	ck_assert_uint_le(run_loop(guest, loop, &last), 3);
 	ck_assert_int_eq(last.state, PB_GUEST_MAPPED);
-	ck_assert_int_eq(last.why.code, ESTALE);
+	/* whether the event or the look at the mapping came first */
+	ck_assert(last.why.code == 0 || last.why.code == ESTALE);
 	reaches(SPACE, &vga, 0);
 	close(loop);
 }
