@@ -176,12 +176,15 @@ START_TEST(virtual_functions)
 {
 	char pf[PB_BDF_LEN], vf[PB_BDF_LEN], path[100], link[200] = "";
 	struct pb_device *device;
-	uint16_t vendor;
 
 	qmp("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"igb\",\"id\":\"pf\",\"romfile\":\"\",\"bus\":\"spare0\"}}");
 	ck_assert_msg(wait_functions(0x10c9, 1, pf), "the device did not appear");
 	ok(pb_pci_bind(pf, "peerbar-vfio-pci", &err));
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_numvfs", pf);
+	if (access(path, F_OK)) {
+		puts("plug: virtual_functions: skipped, this kernel has no PCI_IOV");
+		goto pull;
+	}
 	ck_assert_int_eq(write_value(path, "2"), -ENOENT);
 	ck_assert_int_eq(write_value(ENABLE_SRIOV, "Y"), 0);
 	ck_assert_int_eq(write_value(path, "2"), 0);
@@ -190,15 +193,13 @@ START_TEST(virtual_functions)
 	ck_assert_int_gt(readlink(path, link, sizeof(link) - 1), 0);
 	ck_assert_msg(strstr(link, "/peerbar-vfio-pci"), "the virtual function has the driver %s", link);
 	ok(pb_pci_bind(vf, "peerbar-vfio-pci", &err));
-	/* nobody has the physical one open, and so nobody has set a token that the virtual one's user must know */
-	ok(pb_device_open(iommu, vf, &device, &err));
-	ok(pb_device_read(device, PB_REGION_CONFIG, 0, &vendor, sizeof(vendor), &err));
-	ck_assert_uint_eq(vendor, 0x8086);
-	pb_device_close(device);
+	/* as with vfio-pci, only a user that knows the token of the physical function opens it */
+	refused(pb_device_open(iommu, vf, &device, &err), EACCES, "VFIO_DEVICE_BIND_IOMMUFD");
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_numvfs", pf);
 	ck_assert_int_eq(write_value(path, "0"), 0);
 	ck_assert_msg(wait_functions(0x10ca, 0, vf), "the virtual functions did not go");
 	ck_assert_int_eq(write_value(ENABLE_SRIOV, "N"), 0);
+pull:
 	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"pf\"}}");
 	ck_assert_msg(wait_functions(0x10c9, 0, pf), "the device did not go");
 }
