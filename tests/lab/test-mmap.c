@@ -573,10 +573,13 @@ START_TEST(a_bar_that_cannot_be_mapped)
 	pb_device_close(gpu);
 	ck_assert_int_eq(test_unmappable(importer, lab_bdf(LAB_GPU), true), 0);
 	gpu = lab_open(iommu, LAB_GPU);
+	/* the core looks when the device is opened; a failure below must not spoil what is tested later */
+	ck_assert_int_eq(test_unmappable(importer, lab_bdf(LAB_GPU), false), 0);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ck_assert_int_lt(pb_device_mmap(gpu, GPU_BAR, 0, PAGE, true, &p, &err), 0);
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_NC, &at), -EINVAL);
 	/* a core that has not mapped the BAR for itself exports nothing of it */
+	ret = feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_NC, &at);
+	ck_assert_msg(ret == -EINVAL || ret == -ENODEV, "cookie: %d", ret);
 	ret = pb_buffer_export(gpu, GPU_BAR, &(struct pb_range){ MIB, PAGE }, 1, 0, &buffer, &err);
 	ck_assert_msg(!ret || ret == -ENODEV, "%s", err.text);
 	if (!ret) {
@@ -589,7 +592,6 @@ START_TEST(a_bar_that_cannot_be_mapped)
 		pb_buffer_close(buffer);
 	}
 	pb_device_close(gpu);
-	ck_assert_int_eq(test_unmappable(importer, lab_bdf(LAB_GPU), false), 0);
 	gpu = lab_open(iommu, LAB_GPU);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	buffer = export_one(MIB, PAGE);
