@@ -2,7 +2,6 @@
 /*
  * VFIO_DEVICE_FEATURE: the standard DMA_BUF, which returns one of our buffers, and ours: REVOKE, MEMATTR and MMAP_COOKIE.
  */
-#include <linux/dma-resv.h>
 #include <linux/uaccess.h>
 
 #include "vfio.h"
@@ -43,22 +42,6 @@ static struct peerbar_buffer *peerbar_get_own(struct peerbar_vfio_device *device
 	return ERR_PTR(-ENODEV);
 }
 
-/*
- * Whether nothing is left to revoke: 1 if the buffer is dead, and importers neither map it nor have fences; 0 if not; -EINTR. The
- * lock makes sure that a revocation in another thread has taken the memory from processes.
- */
-static int peerbar_is_revoked(struct peerbar_buffer *buf)
-{
-	struct dma_resv *resv = buf->dmabuf->resv;
-	bool over;
-
-	if (dma_resv_lock_interruptible(resv, NULL))
-		return -EINTR;
-	over = buf->state == PEERBAR_STATE_DEAD && !buf->dma_maps && dma_resv_test_signaled(resv, DMA_RESV_USAGE_BOOKKEEP);
-	dma_resv_unlock(resv);
-	return over;
-}
-
 static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags, struct peerbar_vfio_revoke __user *arg,
 				  size_t argsz)
 {
@@ -74,11 +57,8 @@ static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
 	buf = peerbar_get_own(device, revoke.dmabuf_fd);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	ret = peerbar_is_revoked(buf);
-	if (ret > 0)
-		ret = -EBADFD;
-	else if (!ret)
-		ret = peerbar_buffer_kill(buf, true);
+	/* nothing is left to revoke */
+	ret = peerbar_buffer_drained(buf) ? -EBADFD : peerbar_buffer_kill(buf, true);
 	dma_buf_put(buf->dmabuf);
 	return ret;
 }
