@@ -177,6 +177,7 @@ END_TEST
 START_TEST(helpers_of_the_kernel)
 {
 	char old[256];
+	int rounds = lab_kernel_is("debug") ? 300 : 4000;
 	int i, round, fd = open(HELPER, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0700);
 	struct stat st;
 	pid_t child;
@@ -201,7 +202,7 @@ START_TEST(helpers_of_the_kernel)
 			}
 		}
 	}
-	for (round = 0; round < 4000; round++) {
+	for (round = 0; round < rounds; round++) {
 		fd = export_page(O_RDWR);
 		ck_assert_int_ge(fd, 0);
 		close(fd);
