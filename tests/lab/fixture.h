@@ -103,6 +103,7 @@ Suite *rdma_memory_suite(void);
 Suite *rdma_revoke_suite(void);
 Suite *rdma_race_suite(void);
 Suite *rdma_data_suite(void);
+Suite *rdma_budget_suite(void);
 Suite *rdma_objects_suite(void);
 Suite *verbs_suite(void);
 

@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 		{ "events", events_suite }, { "fuzz", fuzz_suite }, { "inject", inject_suite }, { "nop2p", nop2p_suite },
 		{ "rdma", rdma_suite }, { "rdma-memory", rdma_memory_suite },
 		{ "rdma-revoke", rdma_revoke_suite }, { "rdma-race", rdma_race_suite },
-		{ "rdma-data", rdma_data_suite },
+		{ "rdma-data", rdma_data_suite }, { "rdma-budget", rdma_budget_suite },
 		{ "rdma-objects", rdma_objects_suite },
 #ifdef HAVE_VERBS
 		{ "verbs", verbs_suite },
@@ -45,8 +45,10 @@ int main(int argc, char **argv)
 	size_t i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!*only)
+		puts("not unless asked for by name: rdma-budget");
 	if (debug && !*only)
-		puts("not on the debug kernel, unless asked for by name: device, export, tool, guest, verbs");
+		puts("not on the debug kernel, unless asked for by name: device, export, tool, guest, verbs, rdma-data");
 	/* a time that a test takes when the host is busy and the kernel is the debug one */
 	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
 		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
@@ -59,7 +61,9 @@ int main(int argc, char **argv)
 
 		if (!strcmp(suites[i].name, "nop2p") != nop2p)
 			continue;
-		if (debug && !*only && is_one_of(suites[i].name, "device export tool guest verbs"))
+		if (debug && !*only && is_one_of(suites[i].name, "device export tool guest verbs rdma-data"))
+			continue;
+		if (!*only && !strcmp(suites[i].name, "rdma-budget"))
 			continue;
 		if (exact ? strcmp(suites[i].name, only) != 0 : !strstr(suites[i].name, only))
 			continue;

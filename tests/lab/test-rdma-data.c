@@ -86,7 +86,7 @@ static void *polls(void *arg)
 
 			if ((uintptr_t)&poller->p[i] & 7) {
 				if ((uint8_t)(poller->p[i] - now) >= 128) {
-					poller->early++;
+					poller->early += poller->p[last] == now;
 					break;
 				}
 				continue;
@@ -95,7 +95,8 @@ static void *polls(void *arg)
 				break;
 			value = __atomic_load_n((volatile uint64_t *)&poller->p[i], __ATOMIC_RELAXED);
 			if ((uint8_t)(value - now) >= 128) {
-				poller->early++;
+				/* not if this thread slept while 128 messages came */
+				poller->early += poller->p[last] == now;
 				break;
 			}
 			if (value != (value & 0xff) * 0x0101010101010101) {
@@ -399,9 +400,10 @@ START_TEST(no_alternate_path)
 	attr.alt_ah_attr = (struct ibv_ah_attr){ .is_global = 1, .port_num = 1,
 						 .grh = { .dgid = b.gid, .hop_limit = 64, .sgid_index = (uint8_t)a.gid_index } };
 	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_ALT_PATH);
-	ck_assert_msg(ret == EOPNOTSUPP, "%s", strerror(ret));
+	/* the core may find fault with it first */
+	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
 	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PATH_MIG_STATE);
-	ck_assert_msg(ret == EOPNOTSUPP, "%s", strerror(ret));
+	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
 	ck_assert_int_eq(end_state(&a), IBV_QPS_RTS);
 	end_close(&a);
 	end_close(&b);
@@ -413,7 +415,7 @@ START_TEST(mtu_of_the_network_device)
 	static const struct {
 		int mtu;
 		enum ibv_mtu active;
-	} table[] = { { 9000, IBV_MTU_4096 }, { 2500, IBV_MTU_2048 }, { 600, IBV_MTU_512 }, { 1500, IBV_MTU_1024 } };
+	} table[] = { { 9000, IBV_MTU_4096 }, { 2500, IBV_MTU_2048 }, { 700, IBV_MTU_512 }, { 1500, IBV_MTU_1024 } };
 	struct ibv_port_attr port;
 	char netdev[64];
 	unsigned int i;
@@ -423,6 +425,8 @@ START_TEST(mtu_of_the_network_device)
 	for (i = 0; i < 4; i++) {
 		ck_assert_int_eq(shell("ip link set %s mtu %d", netdev, table[i].mtu), 0);
 		ck_assert_int_eq(ibv_query_port(a.ctx, 1, &port), 0);
+		if (port.active_mtu != table[i].active)
+			shell("ip link set %s mtu 1500", netdev);
 		ck_assert_int_eq(port.active_mtu, table[i].active);
 		ck_assert_int_eq(port.max_mtu, IBV_MTU_4096);
 	}
@@ -794,6 +798,19 @@ Suite *rdma_data_suite(void)
 	tcase_add_test(t, revoke_waits_for_one_member);
 	tcase_add_test(t, memberships_are_bounded);
 	tcase_add_test(t, other_namespace);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+/* a process with 5% of a processor takes minutes to begin */
+Suite *rdma_budget_suite(void)
+{
+	Suite *s = suite_create("rdma-budget");
+	TCase *t = tcase_create("all");
+
+	tcase_set_timeout(t, 600);
+	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
+	tcase_add_checked_fixture(t, data_up, data_down);
 	tcase_add_loop_test(t, work_is_the_posters, 0, 2);
 	suite_add_tcase(s, t);
 	return s;
