@@ -481,7 +481,7 @@ END_TEST
 START_TEST(map_is_told_of_a_revocation)
 {
 	bind_all();
-	ck_assert_int_eq(run("rm -f /tmp/held; peerbar export %s 2 0:1M --hold >/tmp/held 2>&1 & e=$!; n=0; "
+	ck_assert_int_eq(run("rm -f /tmp/held /tmp/map; peerbar export %s 2 0:1M --hold >/tmp/held 2>&1 & e=$!; n=0; "
 			     "until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 			     "peerbar map --fd $(grep '^[0-9]*:[0-9]*$' /tmp/held) --into %s --hold >/tmp/map 2>&1 & m=$!; n=0; "
 			     "until grep -qs iova /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -9 $e; n=0; "
