@@ -173,7 +173,7 @@ run_style() {
 lab_machine_check() {
 	local rc=0
 	# about twice what it takes on two busy processors
-	LAB_LIMIT=${LAB_LIMIT:-$([ "$KFLAVOUR" = debug ] && echo 2700 || echo 1500)}
+	LAB_LIMIT=${LAB_LIMIT:-$([ "$KFLAVOUR" = debug ] && echo 3300 || echo 2400)}
 	guest env LAB_TEST_LOGS=/lab CK_FORK=yes CK_TIMEOUT_MULTIPLIER="$([ "$KFLAVOUR" = debug ] && echo 4 || echo 1)" /build/tests/lab/lab-check "$1" || rc=$?
 	cp "$LAB_RUN"/share/test-*.xml "$LAB_LOGS/" 2>/dev/null
 	guest_reports || rc=1

@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 	if (!*only)
 		puts("not unless asked for by name: rdma-budget");
 	if (debug && !*only)
-		puts("not on the debug kernel, unless asked for by name: device, export, tool, guest, verbs, rdma-data");
+		puts("not on the debug kernel, unless asked for by name: device, export, tool, guest, verbs, rdma-data, rdma-objects");
 	/* a time that a test takes when the host is busy and the kernel is the debug one */
 	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
 		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 
 		if (!strcmp(suites[i].name, "nop2p") != nop2p)
 			continue;
-		if (debug && !*only && is_one_of(suites[i].name, "device export tool guest verbs rdma-data"))
+		if (debug && !*only && is_one_of(suites[i].name, "device export tool guest verbs rdma-data rdma-objects"))
 			continue;
 		if (!*only && !strcmp(suites[i].name, "rdma-budget"))
 			continue;
