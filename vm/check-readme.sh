@@ -40,16 +40,13 @@ bare_commands() {
 	root_exec env MAKEFLAGS="-j$(nproc)" bash -c 'cd /home/reader/peerbar && exec /peerbar/vm/doc-commands run root /etc/doc-commands'
 }
 
-# bare_umount: dkms leaves something behind that draws its progress, for three seconds
-bare_umount() { umount -R "$LAB_MNT" 2>/dev/null || sleep 4; root_umount 2>/dev/null; }
-
 # make_bare_layer TMP: what BARE_LINE leaves, an apt-get command
 make_bare_layer() {
 	local rc=0
 	bare_mount "$1/fs" || return 1
 	# packages that a point release replaced are gone from the archive
 	root_exec apt-get update && bare_commands "$BARE_LINE" || rc=1
-	bare_umount
+	root_umount
 	rm -rf "$1/fs.work" "$1/fs/etc/running-kernel" "$1/fs/etc/resolv.conf" "$1/fs/var/cache/apt"
 	return $rc
 }
@@ -76,7 +73,7 @@ bare_segment() {
 	# kernel/README.md's build directory, and its example of a version
 	ln -sfn "/lib/modules/$KABI/build" "$LAB_MNT/usr/src/linux"
 	bare_commands "${@//KVER=7.3.4+deb13-amd64/KVER=$KABI}" || BARE_RC=1
-	bare_umount
+	root_umount
 	[ "$heading" = DKMS ] || BARE_LAYERS=$upper/fs${BARE_LAYERS:+:$BARE_LAYERS}
 }
 
@@ -122,7 +119,7 @@ check_readme_root() {
 		printf 'FAILED  configure without libibverbs\n# FAIL: 1\n'
 		BARE_RC=1
 	fi
-	bare_umount
+	root_umount
 	return $BARE_RC
 }
 

@@ -78,7 +78,7 @@ run_chains() {
 }
 
 # run_chain CHAIN: one that cannot even begin has failed
-run_chain() { "$1" || echo '0 1 1 0' >"$CHECK/$1"; }
+run_chain() { "$1" || { warn "$1: ended with status $?" && echo '0 1 1 0' >"$CHECK/$1"; }; }
 
 chains_alive() {
 	local out name

@@ -134,9 +134,19 @@ root_mount() {
 # root_bind HOST-DIR INSIDE-DIR
 root_bind() { mkdir -p "$LAB_MNT$2" && mount --bind "$1" "$LAB_MNT$2"; }
 
+# root_umount: a program that ends late (gpg-agent, dkms's progress) gets ten seconds to let go. Then the mounts are
+# detached: nobody but this mount namespace sees them.
 root_umount() {
-	umount -R "$LAB_MNT"
-	case $LAB_MNT in */root) LAB_MNT=${LAB_MNT%/root}; umount "$LAB_MNT" ;; esac
+	local i
+	for i in {1..10}; do
+		umount -R "$LAB_MNT" 2>/dev/null && break
+		sleep 1
+	done
+	if mountpoint -q "$LAB_MNT"; then
+		warn "$LAB_MNT is still in use; detaching it"
+		umount -R -l "$LAB_MNT" || return 1
+	fi
+	case $LAB_MNT in */root) LAB_MNT=${LAB_MNT%/root}; umount "$LAB_MNT" 2>/dev/null || umount -l "$LAB_MNT" ;; esac
 	rmdir "$LAB_MNT"
 }
 
