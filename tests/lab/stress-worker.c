@@ -1558,11 +1558,14 @@ static bool op_ioas(void)
 	return true;
 }
 
-/* Open a device, with its control taken. What is left of earlier opens is dead from then on, because there cannot be two. */
-static void open_device(unsigned int d)
+/*
+ * Open a device, with its control taken, and let its phase begin unless it is not @s any more. What is left of earlier opens is
+ * dead from then on, because there cannot be two.
+ */
+static void open_device(unsigned int d, uint32_t s)
 {
 	struct shared_device *device = &shared->devices[d];
-	uint32_t s = atomic_load(&device->phase), generation;
+	uint32_t generation;
 	uint64_t size;
 	int fd, ret;
 
@@ -1613,6 +1616,8 @@ static bool op_open(void)
 
 	for (d = 0; d < DEVICES; d++) {
 		struct shared_device *device = &shared->devices[d];
+		/* Before @leaving is looked at: the device leaves first, and is doomed then, which changes the phase. */
+		uint32_t s = atomic_load(&device->phase);
 
 		if (device->owner != me || atomic_load(&slots[d]) || !atomic_load(&device->present) || atomic_load(&device->leaving) ||
 		    pthread_mutex_trylock(&control[d]))
@@ -1623,7 +1628,7 @@ static bool op_open(void)
 			done(raw_bind(device->bdf, OURS), "bind", ENODEV, EINVAL, 0);
 		}
 		if (!atomic_load(&slots[d]) && is_bound_to_ours(d)) {
-			open_device(d);
+			open_device(d, s);
 			did = true;
 		}
 		pthread_mutex_unlock(&control[d]);

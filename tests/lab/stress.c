@@ -203,11 +203,12 @@ static void plug_and_pull(uint64_t *random, unsigned int nth)
 	atomic_store(&d->present, true);
 	live_on(5000 + (unsigned int)(raw_random(random) % 15000));
 
+	/* in this order: see op_open() */
+	atomic_store(&d->leaving, true);
 	doom(d);
 	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"stress%u\"}}", nth);
 	/* the slot's button blinks for 5 s: the owner closes it before the driver lets go, or after */
 	live_on((unsigned int)(raw_random(random) % 10000));
-	atomic_store(&d->leaving, true);
 	atomic_store(&d->drop, atomic_load(&d->generation));
 	wait_plugged(bdf, false);
 	atomic_store(&d->present, false);
