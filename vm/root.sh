@@ -110,7 +110,7 @@ make_root() {
 # root_mount [LAYER]: mount the root at $LAB_MNT, in this mount namespace. What is written goes into LAYER, or into a tmpfs.
 # LAB_LAYERS (a colon-separated list) are laid over the root.
 root_mount() {
-	local upper=${1:-} root work
+	local upper=${1:-} root work dir
 	root=$LAB_CACHE/$LAB_ROOT/fs
 	LAB_MNT=$(mktemp -d "$LAB_RUN/root.XXXXXX")
 	if [ -n "$upper" ]; then
@@ -127,14 +127,18 @@ root_mount() {
 		warn "cannot mount an overlay of $root; './lab doctor' says what that needs"
 		return 1
 	}
-	mount -t proc proc "$LAB_MNT/proc" && mount --rbind /dev "$LAB_MNT/dev" && mount --rbind /sys "$LAB_MNT/sys" &&
-		root_bind "$LAB_VM" /peerbar/vm
+	mount -t proc proc "$LAB_MNT/proc" && mount --bind /dev "$LAB_MNT/dev" && mount --rbind /sys "$LAB_MNT/sys" || return 1
+	# Not with --rbind: the roots of groups that run beside this one are mounted below /dev/shm, and would be in use by this one.
+	while read -r _ _ _ _ dir _; do
+		case $dir in "$LAB_MNT"* | */peerbar-lab.*) continue ;; /dev/*) mount --bind "$dir" "$LAB_MNT$dir" || return 1 ;; esac
+	done </proc/self/mountinfo
+	root_bind "$LAB_VM" /peerbar/vm
 }
 
 # root_bind HOST-DIR INSIDE-DIR
 root_bind() { mkdir -p "$LAB_MNT$2" && mount --bind "$1" "$LAB_MNT$2"; }
 
-# root_umount: a program that ends late (gpg-agent, dkms's progress) gets ten seconds to let go. Then the mounts are
+# root_umount: a program that ends late (dkms's progress) gets ten seconds to let go. Then the mounts are
 # detached: nobody but this mount namespace sees them.
 root_umount() {
 	local i
