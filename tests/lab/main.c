@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Runs the suite that the argument names, or those whose name has it in it; all without one. */
+/*
+ * Runs the suite that the argument names, or those whose names contain it; without one, all.
+ * +WORD and -WORD select from all those whose names contain the word, and those whose names do not.
+ */
 #include <stdlib.h>
 #include <time.h>
 
@@ -11,6 +14,16 @@ static bool is_one_of(const char *name, const char *words)
 	const char *at = strstr(words, name);
 
 	return at && (at == words || at[-1] == ' ') && (!at[strlen(name)] || at[strlen(name)] == ' ');
+}
+
+/* Whether @only selects the suite @name; with @exact, @only is the name of a suite. */
+static bool is_selected(const char *name, const char *only, bool exact)
+{
+	if (exact)
+		return !strcmp(name, only);
+	if (*only == '+' || *only == '-')
+		return !strstr(name, only + 1) == (*only == '-');
+	return strstr(name, only);
 }
 
 int main(int argc, char **argv)
@@ -40,14 +53,14 @@ int main(int argc, char **argv)
 	bool debug = lab_kernel_is("debug");
 	const char *only = argc > 1 ? argv[1] : "";
 	const char *logs = getenv("LAB_TEST_LOGS");
-	bool exact = false;
+	bool all = !*only || *only == '+' || *only == '-', exact = false;
 	int ran = 0, failed = 0;
 	size_t i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (!*only)
+	if (all)
 		puts("not unless asked for by name: rdma-budget");
-	if (debug && !*only)
+	if (debug && all)
 		puts("not on the debug kernel, unless asked for by name: device, export, tool, guest, verbs, rdma-data, rdma-objects");
 	/* a time that a test takes when the host is busy and the kernel is the debug one */
 	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
@@ -61,11 +74,11 @@ int main(int argc, char **argv)
 
 		if (!strcmp(suites[i].name, "nop2p") != nop2p)
 			continue;
-		if (debug && !*only && is_one_of(suites[i].name, "device export tool guest verbs rdma-data rdma-objects"))
+		if (debug && all && is_one_of(suites[i].name, "device export tool guest verbs rdma-data rdma-objects"))
 			continue;
-		if (!*only && !strcmp(suites[i].name, "rdma-budget"))
+		if (all && !strcmp(suites[i].name, "rdma-budget"))
 			continue;
-		if (exact ? strcmp(suites[i].name, only) != 0 : !strstr(suites[i].name, only))
+		if (!is_selected(suites[i].name, only, exact))
 			continue;
 		runner = srunner_create(suites[i].make());
 		/* each test is there, with its time, as soon as it is over: whoever hangs is the next */
