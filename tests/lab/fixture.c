@@ -187,10 +187,7 @@ void dma_read_faults(uint64_t iova)
 {
 	unsigned int faults;
 
-	/*
-	 * Load a pattern first: edu's buffer must not have data that the device is not allowed to
-	 * read.
-	 */
+	/* Fill edu's buffer with a pattern, which the faulting read must not replace (not checked). */
 	lab_pattern(memory.p, LEN, ++pattern_seed);
 	edu_load(&edu, memory.iova, LEN);
 	faults = lab_faults();
