@@ -406,7 +406,10 @@ START_TEST(resets)
 	faults_at(SPACE + GIB);
 	guest_decoding(&cmb, true);
 	reaches(SPACE + GIB + 7 * PAGE, &cmb, 7);
-	/* of all that the slot has, announced for both, as a VMM does that does not look who is affected */
+	/*
+	 * A reset of the whole slot, announced for both devices, like a VMM that does not compute
+	 * which are affected.
+	 */
 	ok(pb_guest_reset_begin(vga.guest_device, &err));
 	ok(pb_guest_reset_begin(cmb.guest_device, &err));
 	faults_at(SPACE);
