@@ -3,8 +3,8 @@
 #
 # The kernels of the lab. Each is a cache entry kernel-VERSION-FLAVOUR-KEY with
 #
-#	vmlinuz			QEMU's kernel image; its initramfs is an entry of its own, initrd-KEY
-#	fs/			a layer for the root: modules, headers, and what modules build against
+#	vmlinuz			QEMU's kernel image; the initramfs is a separate entry, initrd-KEY
+#	fs/			a layer for the root: modules, headers, build dependencies
 #	release			the output of uname -r
 #
 # stock: Debian's binary. Its iommufd and vfio are built as modules from the same version's source,

@@ -9,8 +9,8 @@
 #	status			its exit status, which the guest writes last
 #	stdout, stderr		its output
 #	kernel.log		the guest's serial console
-#	iommu-faults		one line per fault of the emulated VT-d, which QEMU writes when it happens
-#	expected-faults		lines "NUMBER WHAT", written by tests that provoke faults
+#	iommu-faults		one line per fault of the emulated VT-d, QEMU's trace
+#	expected-faults		lines "NUMBER REASON", written by tests that provoke faults
 #	gpu.mem			the backing file of the GPU's BAR 2: the host's view of it
 #	disk0.img, disk1.img	the NVMe disks
 #	qmp.sock		QEMU's monitor; the guest uses another one at /dev/lab/qmp

@@ -32,7 +32,7 @@ struct end {
 	int gid_index;
 };
 
-/* What the peer needs to connect. */
+/* The peer's parameters of the connection. */
 struct address {
 	union ibv_gid gid;
 	uint32_t qpn;

@@ -16,7 +16,7 @@ void show(const char *whose, const void *bytes);
 /* Check that a call succeeded, or exit. */
 void must(int ret);
 
-/* The second part: what peerbar's modules add. */
+/* The second part: the additions of peerbar's modules. */
 void demo_modules(void);
 /* The third part: RDMA. */
 void demo_rdma(void);

@@ -187,7 +187,7 @@ void dma_read_faults(uint64_t iova)
 {
 	unsigned int faults;
 
-	/* Fill edu's buffer with a pattern, which the faulting read must not replace (not checked). */
+	/* Fill edu's buffer with a pattern. The faulting read must not replace it (not checked). */
 	lab_pattern(memory.p, LEN, ++pattern_seed);
 	edu_load(&edu, memory.iova, LEN);
 	faults = lab_faults();

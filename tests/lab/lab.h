@@ -142,7 +142,7 @@ int nvme_write(struct nvme *nvme, uint64_t at, uint64_t iova, size_t length);
 int nvme_peek(struct nvme *nvme, uint64_t iova, uint64_t *value);
 int nvme_poke(struct nvme *nvme, uint64_t iova, uint64_t value);
 #define NVME_PEEK_MASK 0xfffffff00000ULL
-/* Compute what the lab wrote at byte @at of disk 0 or 1, within the first 2 MiB. */
+/* Compute the lab's bytes at @at of disk 0 or 1, within the first 2 MiB. */
 void lab_disk_bytes(unsigned int disk, uint64_t at, void *data, size_t length);
 
 #endif

@@ -19,8 +19,8 @@ void ours_up(void);
 void ours_down(void);
 
 /*
- * VFIO_DEVICE_FEATURE with @flags VFIO_DEVICE_FEATURE_GET, SET or PROBE. Return -errno, or what the
- * ioctl returned.
+ * VFIO_DEVICE_FEATURE with @flags VFIO_DEVICE_FEATURE_GET, SET or PROBE. Return the ioctl's result,
+ * or -errno.
  */
 int feature(struct pb_device *device, uint32_t flags, uint32_t number, void *data, size_t size);
 int feature_revoke(struct pb_device *device, int fd);

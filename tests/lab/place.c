@@ -32,7 +32,9 @@ void places_down(void)
 	munmap(bar, BAR_SIZE);
 }
 
-/* Return the BAR offset of a byte of the buffer. Limit *length to what is contiguous from there. */
+/*
+ * Return the BAR offset of a byte of the buffer. Limit *length to the contiguous bytes from there.
+ */
 static uint64_t in_bar(const struct place *place, size_t offset, size_t *length)
 {
 	const struct pb_range *r = place->ranges;

@@ -42,8 +42,8 @@ static struct ibv_mr *reg(void *p, size_t length)
 }
 
 /*
- * Return whether the host sees @length bytes, at least 64, in the first 4 MiB. Each case looks for
- * new bytes.
+ * Return whether the host sees @length bytes, at least 64, in the first 4 MiB. Each case searches
+ * for new bytes.
  */
 static bool host_sees(const void *bytes, size_t length)
 {

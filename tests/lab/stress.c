@@ -498,7 +498,7 @@ static void nothing_left(bool unload)
 		drain_inbox(inbox[i]);
 	if (raw_genl_open(&g, false))
 		failed("netlink is gone");
-	/* The kernel may release what was closed last a little later. */
+	/* The kernel may release the last closed objects a little later. */
 	for (tries = 0; tries < 50; tries++) {
 		n = raw_genl_dump(&g, NULL, NULL);
 		if (!n)

@@ -243,8 +243,7 @@ static unsigned int any_fd(void)
 }
 
 /*
- * ---- the caller's memory: two pages, a read-only mapping of them, and a guard page after each
- * ----
+ * ---- the caller's memory: two pages and a read-only mapping of them, each with a guard page ----
  */
 
 #define ARENA (2 * PAGE)

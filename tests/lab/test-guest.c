@@ -761,7 +761,7 @@ START_TEST(revoked_behind_its_back)
 	int round;
 
 	unassign(&vga);
-	/* The guest's object is another one than the one whose decoding is changed. */
+	/* Change decoding through another object than the guest's. */
 	ok(pb_device_from_fd(iommu, pb_device_fd(gpu), pb_device_bdf(gpu), &own, &err));
 	ok(pb_guest_add_device(guest, own, NULL, 0, NULL, &assigned, &err));
 	ok(pb_guest_set_bar(assigned, GPU_BAR, SPACE, &err));
@@ -958,7 +958,7 @@ START_TEST(quiet_and_alive)
 		ck_assert_uint_le(run_loop(guest, loop, &last), 3);
 		reaches(SPACE + GIB, &vga, 0);
 	}
-	/* So does unmapping what was in the way. */
+	/* So does unmapping the obstacle. */
 	lab_memory(ioas, SPACE + PAGE, PAGE, &ram);
 	guest_bar(&vga, SPACE);
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);

@@ -172,8 +172,8 @@ START_TEST(unknown_model)
 END_TEST
 
 /*
- * PINNED would be possible, but the stock kernel's iommufd accepts only buffers of vfio-pci: the
- * error must say so, and nothing may be left.
+ * PINNED would be possible, but the stock kernel's iommufd accepts only buffers of vfio-pci.
+ * Mapping must fail with that reason, and leave nothing behind.
  */
 START_TEST(pinned_but_not_of_vfio)
 {

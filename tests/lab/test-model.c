@@ -348,7 +348,7 @@ START_TEST(a_pinned_one_is_taken_away)
 END_TEST
 
 /*
- * A process's mapping always shows the data at its current place, and never what remains at the old
+ * A process's mapping always shows the data at its current place, and never the remains at the old
  * one.
  */
 START_TEST(it_moves_under_a_process)

@@ -63,8 +63,7 @@ __attribute__((format(printf, 1, 2))) static int shell(const char *format, ...)
 }
 
 /*
- * ---- order: after the last byte all others are visible, and an aligned word is visible at once
- * ----
+ * ---- order: when the last byte is visible, all are, and an aligned word is visible at once ----
  */
 
 struct poller {
@@ -176,10 +175,7 @@ START_TEST(last_byte_is_last)
 }
 END_TEST
 
-/*
- * ---- chunks: a large message delays neither signals nor its queue pair's destruction, and resumes
- * where it stopped ----
- */
+/* ---- chunks: a large message resumes, and delays neither signals nor its queue pair's end ---- */
 
 #define PARTS 6
 #define PART (32 * MIB)
@@ -690,10 +686,7 @@ START_TEST(other_namespace)
 }
 END_TEST
 
-/*
- * ---- CPU time: a kernel thread does not exceed the budget of a process that is limited to 5% of a
- * CPU ----
- */
+/* ---- CPU time: kernel threads stay within a process's budget of 5% of a CPU ---- */
 
 #define CGROUPS "/tmp/lab-cgroups"
 #define MANY 60

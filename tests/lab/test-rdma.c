@@ -1131,7 +1131,9 @@ START_TEST(datagrams_lost)
 }
 END_TEST
 
-/* A datagram is one packet: a longer one never arrives, whatever the sender's completion. */
+/*
+ * A datagram is one packet: a longer one never arrives, even if the sender's completion succeeds.
+ */
 START_TEST(datagram_too_long)
 {
 	struct ibv_ah *ah = handle_for(&a, &b);
@@ -2033,7 +2035,7 @@ END_TEST
 struct soaker {
 	struct end end[SOAK_QPS];
 	struct offer peer[SOAK_QPS];
-	struct mem mine, scratch; /* for the peer's accesses; for our requests */
+	struct mem mine, scratch; /* for the peer's accesses; for this process's requests */
 	uint64_t rng;
 	unsigned int busy[SOAK_QPS];
 	struct {
@@ -2490,8 +2492,8 @@ START_TEST(other_host_and_container)
 END_TEST
 
 /*
- * ---- what UC loses: the sender succeeds, the receiver has no completion, and its memory is
- * unchanged ----
+ * ---- losses of UC: the sender succeeds; no completion and no change of memory at the receiver
+ * ----
  */
 
 static void uc_loses(struct ibv_send_wr *wr, const char *why)

@@ -85,7 +85,7 @@ struct end {
 	uint8_t timeout, retries, rnr_retries;
 };
 
-/* What the peer needs to connect. */
+/* The peer's parameters of a connection. */
 struct address {
 	uint32_t qpn;
 	uint32_t psn;

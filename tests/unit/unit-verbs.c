@@ -792,7 +792,7 @@ START_TEST(where_nobody_tells)
 	first = key(0, 0, PAGE, RW);
 	ck_assert_uint_ne(key(0, 0, PAGE, RW), first);
 	ck_assert_uint_eq(registered, 1);
-	/* what nobody takes away is good for ever */
+	/* Regions of buffers that are never revoked stay valid. */
 	first = key(1, 0, PAGE, RW);
 	take_away(3, false);
 	ck_assert_uint_eq(key(1, 0, PAGE, RW), first);

@@ -51,7 +51,7 @@ START_TEST(errors_are_sentences)
 	/* The error is optional. */
 	ck_assert_int_eq(pb_fail(NULL, EIO, "x"), -EIO);
 	ck_assert_int_eq(pb_fail_errno(NULL, EIO, "x"), -EIO);
-	/* The error names what is missing, and how to get it. */
+	/* The error names the missing module, and how to get it. */
 	ck_assert_int_eq(pb_fail_driver(&err, "0000:01:00.0", "cannot do %s", "it"), -EOPNOTSUPP);
 	ck_assert_int_eq(err.code, EOPNOTSUPP);
 	ck_assert_str_eq(err.text, "cannot do it: this needs the kernel module peerbar-vfio-pci; load it and bind the device to it: "
