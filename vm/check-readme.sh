@@ -80,7 +80,7 @@ bare_segment() {
 	[ "$heading" = DKMS ] || BARE_LAYERS=$upper/fs${BARE_LAYERS:+:$BARE_LAYERS}
 }
 
-# Without libibverbs, configure must still succeed, and the unit tests must be built.
+# Without libibverbs, the library, the command and the unit tests must still be built.
 test_without_verbs() {
 	# shellcheck disable=SC2016
 	root_exec setpriv --reuid=1000 --regid=1000 --clear-groups sh -c '

@@ -59,7 +59,7 @@ struct shared_device {
 	char bdf[PB_BDF_LEN];
 	unsigned int owner;
 	_Atomic uint32_t phase;
-	_Atomic uint32_t generation; /* number of opens; its buffers have it, too */
+	_Atomic uint32_t generation; /* number of opens; copied to its buffers */
 	_Atomic uint32_t dead; /* buffers up to this generation are dead */
 	_Atomic uint32_t drop; /* close descriptors up to this generation */
 	atomic_bool present;

@@ -389,7 +389,7 @@ START_TEST(decoding)
 }
 END_TEST
 
-/* Access through a CPU mapping while decoding is off raises SIGBUS. */
+/* Access through a CPU mapping while decoding is off raises SIGBUS, and returns no stale data. */
 START_TEST(decoding_off_is_sigbus)
 {
 	volatile uint8_t *bar = bar_mmap(0, PAGE);

@@ -97,7 +97,7 @@ START_TEST(several_ranges_and_the_whole)
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_uint_eq(info.size, 7 * PAGE);
 	ck_assert_uint_eq(info.nr_ranges, 3);
-	/* Return the number of ranges, also if the array is smaller. */
+	/* The number of all ranges is returned, also if the array is smaller. */
 	ck_assert_uint_eq(pb_buffer_ranges(buffer, out, 2), 3);
 	ck_assert_uint_eq(out[1].offset, 0);
 	ck_assert_uint_eq(pb_buffer_ranges(buffer, NULL, 0), 3);
