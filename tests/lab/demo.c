@@ -2,7 +2,7 @@
 /*
  * The demonstration: one device writes into another device's BAR through a real IOMMU, until a
  * revoke stops it. Each step prints its evidence. The last line counts the checks that held and
- * those that failed. demo-modules.c and demo-rdma.c demonstrate what peerbar's modules add.
+ * those that failed. demo-modules.c and demo-rdma.c demonstrate peerbar's modules.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * The kernel's interfaces without the library, for programs that race or pass invalid arguments:
- * one function per system call. Each returns what the system call returned, or a negative errno.
+ * one function per system call. Each returns the system call's result, or a negative errno.
  */
 #ifndef RAW_H
 #define RAW_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * lab-stress: processes that race on the lab's devices. Declares what its source files share, and
- * the memory that its processes share.
+ * lab-stress: processes that race on the lab's devices. Declares the interface between its
+ * source files, and the memory that its processes share.
  *
  * Each device has an owner: the process that opens and closes it, toggles its decoding, resets and
  * unbinds it. The owner passes descriptors of the device and of its buffers to the other processes,

@@ -189,9 +189,7 @@ START_TEST(held_by_another_process)
 }
 END_TEST
 
-/*
- * What remains of a closed device: a mapping, which keeps it in use, and a dma-buf, which does not.
- */
+/* A mapping keeps a closed device in use. A dma-buf does not. */
 START_TEST(held_by_a_mapping)
 {
 	struct pb_range range = { 0, PAGE };
