@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* What all tests say with Check. */
+/* Checks that all tests share. */
 #ifndef SENTENCE_H
 #define SENTENCE_H
 
@@ -10,7 +10,7 @@
 
 #include "peerbar.h"
 
-/* the call succeeds; otherwise the test fails with the library's own sentence */
+/* Check that the call succeeds. If it fails, abort the test with the library's message. */
 #define ok(call)                                                                                                                  \
 	do {                                                                                                                      \
 		memset(&err, 0, sizeof(err));                                                                                     \
@@ -18,7 +18,7 @@
 			ck_abort_msg("%s: %s", #call, err.text);                                                                  \
 	} while (0)
 
-/* the call fails with -code, and a sentence that has the words */
+/* Check that the call fails with -want and a message that contains @words. */
 #define refused(call, want, words) refused_(call, #call, want, words, &err)
 
 static inline void refused_(int ret, const char *call, int want, const char *words, struct pb_error *err)

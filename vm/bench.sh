@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# ./lab bench: vm/bench measures in the machine, bench/report.py computes, and gnuplot draws. What it takes beside the root is fetched
-# once, and laid over it: gnuplot is run here, perf in the machine.
+# ./lab bench: vm/bench measures in the machine, bench/report.py computes, and gnuplot draws.
+# Additional packages are fetched once, and laid over the root: gnuplot runs in the root, perf in
+# the machine.
 #
-#	bench-KEY/fs		what is laid over
+#	bench-KEY/fs		the layer
 
-# unpack_bench TMP: the packages that the root lacks, for gnuplot, a font for it, and perf
+# unpack_bench TMP: fetch the packages that the root lacks for gnuplot, a font for it, and perf
 unpack_bench() {
 	local tmp=$1 dir=$1/source deb version
 	mkdir -p "$dir"/{state/lists/partial,cache/archives/partial} "$tmp/fs"
@@ -16,12 +17,12 @@ unpack_bench() {
 		--download-only install gnuplot-nox fonts-dejavu-core linux-perf/trixie-backports || return 1
 	version=$(dpkg-deb -f "$dir"/cache/archives/linux-perf_*.deb Version)
 	dpkg --compare-versions "$version" ge "$KSRC" || { echo "linux-perf $version is older than the kernel, $KSRC"; return 1; }
-	# the files are all that these need of their packages, so nothing is configured
+	# The files of their packages are enough, so configure nothing.
 	for deb in "$dir"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$tmp/fs" || return 1; done
 	rm -rf "$dir" "$tmp"/fs/usr/share/{doc,man,locale,info,lintian}
 }
 
-# try_bench: inside the root, with the layer over it
+# try_bench: check that both programs run; inside the root, with the layer
 try_bench() {
 	perf --version && printf 'set terminal pngcairo font "DejaVu Sans"\nset output "/dev/null"\nplot x\n' | gnuplot-nox
 }
@@ -31,7 +32,7 @@ make_bench() {
 	root_umount
 }
 
-# bench_ready: after kernel_choose; leaves BENCH_LAYER set. perf is of the newest kernel's source.
+# bench_ready: set BENCH_LAYER; call kernel_choose before. perf is from the newest kernel's source.
 bench_ready() {
 	local name
 	name=bench-$(key "$LAB_ROOT" "$(awk '{ print $3; exit }' "$LAB_CACHE/kernels")" "$(declare -f unpack_bench try_bench make_bench)")
@@ -39,7 +40,7 @@ bench_ready() {
 	BENCH_LAYER=$LAB_CACHE/$name/fs
 }
 
-# bench_measure: in the machine; leaves the samples in $LAB_RUN/share
+# bench_measure: measure in the machine, and leave the samples in $LAB_RUN/share
 bench_measure() {
 	local rc=0 only=() profile=()
 	LAB_MEMORY=${LAB_MEMORY:-4096} LAB_LIMIT=${LAB_LIMIT:-3600}
@@ -49,7 +50,7 @@ bench_measure() {
 	guest /lab/vm-bench --rounds "$LAB_ROUNDS" "${only[@]}" "${profile[@]}" || rc=$?
 	rm -f "$LAB_LOGS"/bench{,-machine}.tsv
 	cp "$LAB_RUN"/share/bench*.tsv "$LAB_LOGS/" 2>/dev/null
-	# a wrong call, and a machine that did not finish, have a status of their own
+	# Keep the status of a usage error, and of a machine that did not finish.
 	case $rc in 0 | 2 | 125) ;; *) rc=1 ;; esac
 	guest_reports || [ $rc != 0 ] || rc=1
 	guest_faults
@@ -61,7 +62,7 @@ bench_measure() {
 		warn "the bench failed; what it had measured is in $LAB_LOGS/bench.tsv"
 		return $rc
 	fi
-	# what the guest does not know of its machine
+	# Facts about the machine that the guest does not know.
 	{
 		printf 'accelerator\t%s\n' "$(probe_kvm && echo KVM || echo TCG)"
 		printf 'qemu\t%s\n' "$(dpkg-query --admindir="$LAB_CACHE/$LAB_ROOT/fs/var/lib/dpkg" -W -f '${Version}' qemu-system-x86)"
@@ -72,12 +73,13 @@ bench_measure() {
 	} >>"$LAB_RUN/share/bench-machine.tsv"
 }
 
-# bench_report: inside the root, with the run directory in /lab; the tables, bench.json and the data of the plots
+# bench_report: write the tables, bench.json and the data of the plots; inside the root, with the
+# run directory in /lab
 bench_report() {
 	mkdir -p /lab/report && /src/bench/report.py "$@" /lab /lab/report >/lab/report/tables
 }
 
-# bench_plots: inside the root; what there is data for is drawn
+# bench_plots: draw the plots that there is data for; inside the root
 bench_plots() {
 	local data plot kind plots=/src/bench/plots
 	cd /lab/report || return 1
@@ -93,7 +95,7 @@ bench_plots() {
 
 lab_bench() {
 	local rc=0 out=${LAB_OUTPUT:-$LAB_LOGS/bench} report=$LAB_RUN/share/report partial=() plot
-	# not after an hour
+	# Fail before measuring, not an hour later.
 	if ! mkdir -p "$out" || [ ! -w "$out" ]; then
 		warn "nothing can be written to the directory $out"
 		return 2
@@ -107,7 +109,7 @@ lab_bench() {
 	[ -s "$report/tables" ] || { warn "there is no report; the samples are in $LAB_LOGS/bench.tsv"; return 1; }
 	step 'bench: drawing' root_call bench_plots || rc=1
 	root_umount
-	# of an earlier run there may be more
+	# Remove plots of an earlier run.
 	for plot in "$LAB_TOP"/bench/plots/*.gp; do
 		plot=$(basename "$plot" .gp)
 		rm -f "$out/$plot".{svg,png}
@@ -121,7 +123,7 @@ lab_bench() {
 	return $rc
 }
 
-# lab_bench_check: that it can be measured at all, once, without perftest and plots
+# lab_bench_check: check that the benchmark runs; once, without perftest and plots
 lab_bench_check() {
 	local rc=0
 	LAB_ONLY=direct LAB_ROUNDS=1 LAB_PROFILE='' LAB_LIMIT=${LAB_LIMIT:-900}

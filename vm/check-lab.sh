@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# The lab's own tests: which hosts it accepts, where its logs go, and how a run ends whose kernel oopses.
+# Tests of the lab: the hosts that it accepts, its log folders, and a run whose kernel oopses.
 
-# make_archive DIR ORIGIN SUITE...: an empty archive of Debian's layout in DIR, and a line for it in the fake host's apt sources
+# make_archive DIR ORIGIN SUITE...: create an empty archive of Debian's layout in DIR, and add it to
+# the fake host's apt sources
 make_archive() {
 	local dir=$1 origin=$2 suite
 	shift 2
 	for suite; do
 		mkdir -p "$dir/dists/$suite/main/binary-amd64"
-		# apt ignores an index without a package
+		# apt ignores an index without a package.
 		printf 'Package: %s\nVersion: 1\nArchitecture: amd64\nFilename: none\nSize: 0\n' "$suite" >"$dir/dists/$suite/main/binary-amd64/Packages"
 		printf 'Origin: %s\nLabel: %s\nSuite: %s\nCodename: %s\nDate: %s\nArchitectures: amd64\nComponents: main\nSHA256:\n %s %s %s\n' \
 			"$origin" "$origin" "$suite" "$suite" "$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S +0000')" \
@@ -19,7 +20,7 @@ make_archive() {
 	done
 }
 
-# fake_host ID NAME CODENAME: a host with that os-release, without apt sources
+# fake_host ID NAME CODENAME: create a host with that os-release, without apt sources
 fake_host() {
 	FAKE=$(mktemp -d "$LAB_RUN/host.XXXXXX")
 	mkdir -p "$FAKE"/{state/lists/partial,cache/archives/partial,xdg}
@@ -35,7 +36,7 @@ fake_host() {
 	END
 }
 
-# on_fake_host COMMAND...: a lab of its own there, with caches of its own; what it says is in $FAKE/out
+# on_fake_host COMMAND...: run a lab there with caches of its own; its output goes to $FAKE/out
 on_fake_host() {
 	# shellcheck disable=SC2016
 	env -u LAB_INSIDE -u LAB_CACHE -u LAB_LOGS -u LAB_RUN -u LAB_ID -u LAB_START APT_CONFIG="$FAKE/apt.conf" XDG_CACHE_HOME="$FAKE/xdg" \
@@ -43,7 +44,7 @@ on_fake_host() {
 		host "$FAKE" "$@" >"$FAKE/out" 2>&1 6>&- 7>&- 9>&-
 }
 
-# says TEXT...: whether all of it is in what the last lab on a fake host said
+# says TEXT...: whether the last output on a fake host has all of the texts
 says() {
 	local text
 	for text; do
@@ -51,10 +52,11 @@ says() {
 	done
 }
 
-# nothing_fetched: whether the last lab on a fake host left the root alone
+# nothing_fetched: whether the last lab on a fake host did not create a root
 nothing_fetched() { ! compgen -G "$FAKE/xdg/peerbar/root-*"; }
 
-# a host whose apt knows no Debian archive is refused, by doctor and by everything that would fetch from it
+# A host without a Debian archive in its apt sources: doctor and all commands that fetch from it
+# must fail.
 test_other_host() {
 	fake_host ubuntu 'Ubuntu 24.04.2 LTS' noble
 	make_archive "$FAKE/ubuntu" Ubuntu noble noble-updates
@@ -64,7 +66,7 @@ test_other_host() {
 	[ $? = 2 ] && says 'this host is Ubuntu 24.04.2 LTS' 'LAB_MIRROR' && nothing_fetched
 }
 
-# ... and one that has Debian's beside its own takes that; as it takes LAB_MIRROR
+# If the host also has a Debian archive, the lab uses that one; the same for LAB_MIRROR.
 test_other_host_with_debian() {
 	local uri
 	uri=$(mirror) || return 1
@@ -74,11 +76,11 @@ test_other_host_with_debian() {
 	says "ok       a Debian archive with trixie: $uri" || return 1
 	make_archive "$FAKE/debian" Debian trixie trixie-backports
 	on_fake_host apt-get update || { cat "$FAKE/out"; return 1; }
-	# this one is not signed
+	# This archive is not signed.
 	! on_fake_host "$LAB_TOP/lab" doctor && says "MISSING  a Debian archive with trixie" "$FAKE/debian" 'not signed'
 }
 
-# a mirror without the lab's suite is refused before anything is fetched
+# With a mirror that lacks the lab's suite, the lab must fail before it fetches anything.
 test_mirror_without_suite() {
 	fake_host debian 'Debian GNU/Linux 12 (bookworm)' bookworm
 	make_archive "$FAKE/debian" Debian bookworm
@@ -88,7 +90,7 @@ test_mirror_without_suite() {
 	[ $? = 2 ] && says 'does not have trixie' && nothing_fetched
 }
 
-# labs of one checkout that run at the same time have a log folder each; one after the other they have the same
+# Concurrent labs of one checkout must have different log folders; consecutive ones have the same.
 test_log_folders() {
 	local cache first second third
 	cache=$(mktemp -d "$LAB_RUN/cache.XXXXXX")
@@ -103,7 +105,8 @@ test_log_folders() {
 		{ echo "the folders were $first, then $second and at the same time $third"; return 1; }
 }
 
-# An oops ends the machine soon, with its report. The command goes on for four minutes if the kernel does.
+# An oops must end the machine soon, with a report. The command runs for four minutes if the kernel
+# continues.
 test_oops() {
 	local rc=0 panicked
 	LAB_LIMIT=400 LAB_KMEMLEAK=0 guest sh -c 'modprobe peerbar-test-oops; sleep 240' >"$LAB_RUN/oops" 2>&1 || rc=$?

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# ./lab check --only readme: the commands that the documentation prints, as they are printed (vm/doc-commands), in the order of the pages.
-# What builds and installs runs in a bare Debian, with the packages that the pages name and no others; what needs hardware runs in the
-# machine. The bare Debian is a cache entry, and so is what each apt-get command leaves, on top of those before it:
+# ./lab check --only readme: run the commands printed in the documentation (vm/doc-commands), in the
+# order of the pages. Commands that build and install run in a bare Debian, with only the packages
+# that the pages name. Commands that need hardware run in the machine. The bare Debian is a cache
+# entry, and so is the result of each apt-get command, on top of the entries before:
 #
-#	readme-KEY/fs		made from the recipe and the suite, or from the command and the entry below
+#	readme-KEY/fs		made by make_bare, or by the command on the entry below
 
-# make_bare TMP: what a fresh installation and its kernel's package bring, the user, and sources for a kernel that is new enough
+# make_bare TMP: a Debian like after a fresh installation with a kernel package, and sources that
+# have a recent kernel
 make_bare() {
 	local tmp=$1
 	apt_sources | sed "s/^deb \(.* $LAB_SUITE main\)/&\ndeb-src \1/" >"$tmp/sources.list"
@@ -26,25 +28,25 @@ make_bare() {
 	chmod +x "$tmp/fs/usr/local/bin/uname"
 }
 
-# bare_mount [UPPER]: the bare Debian with BARE_LAYERS over it
+# bare_mount [UPPER]: mount the bare Debian with BARE_LAYERS
 bare_mount() {
 	LAB_ROOT=$BARE LAB_LAYERS=$BARE_LAYERS root_mount "$@" && echo "$KABI" >"$LAB_MNT/etc/running-kernel" &&
 		cp /etc/resolv.conf /etc/hosts "$LAB_MNT/etc/" && root_exec /peerbar/vm/reader && mkdir -p "$LAB_MNT/home/reader/peerbar" &&
 		chown 1000:1000 "$LAB_MNT/home/reader/peerbar"
 }
 
-# bare_commands LINE...: run them there, in the tree; MAKEFLAGS because time is short
+# bare_commands LINE...: run the commands there, in the tree; MAKEFLAGS saves time
 bare_commands() {
 	printf '%s\n' "$@" >"$LAB_MNT/etc/doc-commands"
 	# shellcheck disable=SC2016
 	root_exec env MAKEFLAGS="-j$(nproc)" bash -c 'cd /home/reader/peerbar && exec /peerbar/vm/doc-commands run root /etc/doc-commands'
 }
 
-# make_bare_layer TMP: what BARE_LINE leaves, an apt-get command
+# make_bare_layer TMP: run BARE_LINE, an apt-get command, and keep its changes
 make_bare_layer() {
 	local rc=0
 	bare_mount "$1/fs" || return 1
-	# packages that a point release replaced are gone from the archive
+	# Update first: the archive removes packages that a point release replaced.
 	root_exec apt-get update && bare_commands "$BARE_LINE" || rc=1
 	root_umount
 	rm -rf "$1/fs.work" "$1/fs/etc/running-kernel" "$1/fs/etc/resolv.conf" "$1/fs/var/cache/apt"
@@ -53,7 +55,8 @@ make_bare_layer() {
 
 bare_layer() { step "readme: ${BARE_LINE##*$'\t'}" make_bare_layer "$1"; }
 
-# bare_segment LINE...: run these, and put what they leave on top. DKMS is another way to what was installed before, so it begins anew
+# bare_segment LINE...: run the commands, and lay their changes on top. DKMS is an alternative to
+# the installation before it, so start again without that.
 bare_segment() {
 	local upper heading
 	[ $# -gt 0 ] || return 0
@@ -70,14 +73,14 @@ bare_segment() {
 			tar -C "$LAB_MNT/home/reader/peerbar" -x
 		chown -R 1000:1000 "$LAB_MNT/home/reader/peerbar"
 	fi
-	# kernel/README.md's build directory, and its example of a version
+	# The build directory in kernel/README.md, and the version in its example.
 	ln -sfn "/lib/modules/$KABI/build" "$LAB_MNT/usr/src/linux"
 	bare_commands "${@//KVER=7.3.4+deb13-amd64/KVER=$KABI}" || BARE_RC=1
 	root_umount
 	[ "$heading" = DKMS ] || BARE_LAYERS=$upper/fs${BARE_LAYERS:+:$BARE_LAYERS}
 }
 
-# without libibverbs the library, the command and the unit tests are built all the same
+# Without libibverbs, the library, the command and the unit tests must still be built.
 test_without_verbs() {
 	# shellcheck disable=SC2016
 	root_exec setpriv --reuid=1000 --regid=1000 --clear-groups sh -c '
@@ -88,7 +91,7 @@ test_without_verbs() {
 		make -n check | grep -q tests/unit/unit'
 }
 
-# check_readme_root LIST: what builds and installs
+# check_readme_root LIST: run the commands that build and install
 check_readme_root() {
 	local line command key lines=()
 	BARE=readme-$(key "$LAB_SUITE" "$(declare -f make_bare)" "$LAB_VM/reader")
@@ -103,7 +106,7 @@ check_readme_root() {
 			lines=()
 			key=$(key "$key" "$command" "$KABI" "$(declare -f make_bare_layer bare_mount)")
 			BARE_LINE=$line
-			# what the commands before left is not part of it
+			# The entry must not have the changes of other commands.
 			BARE_LAYERS=$BARE_APT cached "readme-$key" bare_layer || return 1
 			BARE_APT=$LAB_CACHE/readme-$key/fs${BARE_APT:+:$BARE_APT}
 			BARE_LAYERS=$LAB_CACHE/readme-$key/fs${BARE_LAYERS:+:$BARE_LAYERS}
@@ -123,7 +126,7 @@ check_readme_root() {
 	return $BARE_RC
 }
 
-# check_readme: all of them; the machine leaves time to build
+# check_readme: run all commands; the machine and the builds run concurrently
 check_readme() {
 	local list=$LAB_RUN/share/doc-commands.list root rc=0
 	mkdir -p "$LAB_RUN/share"

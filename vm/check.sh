@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# ./lab check. Each group says how many checks passed and failed; the last line adds them up. Groups that share something (the build
-# directory, say) form a chain and run one after the other; --jobs chains run at a time, because a machine leaves a processor idle for
-# much of its time. A group has a run directory and a log folder of its own.
+# ./lab check. Each group prints the number of checks that passed and failed; the last line has the
+# sums. Groups that share an object, e.g. the build directory, form a chain and run one after the
+# other. --jobs chains run at a time, because a machine leaves a CPU idle for much of its time. Each
+# group has a run directory and a log folder of its own.
 
-# counts_of FILE STATUS: "PASSED FAILED" of a group, from the totals of the runners in its output
+# counts_of FILE STATUS: "PASSED FAILED" of a group, from the totals of the test runners in its
+# output
 counts_of() {
 	local counts
 	counts=$(awk '
@@ -18,10 +20,10 @@ counts_of() {
 		/^# (FAIL|ERROR|XPASS): / { checks += $3; bad += $3 }
 		END { if (n) print checks - bad, bad + 0 }' "$1")
 	if [ -z "$counts" ]; then
-		# a group without a test runner counts as one check
+		# A group without a test runner counts as one check.
 		if [ "$2" = 0 ]; then counts='1 0'; else counts='0 1'; fi
 	elif [ "$2" != 0 ] && [ "${counts#* }" = 0 ]; then
-		# all of the runner's checks passed, something around them failed
+		# All of the runner's checks passed, but another command failed.
 		counts="${counts% *} 1"
 	fi
 	echo "$counts"
@@ -34,8 +36,8 @@ selected() {
 	return 1
 }
 
-# group NAME COMMAND...: run it, show its output, and leave its totals in $CHECK/NAME. Beside another group, the output is shown when
-# the group has ended.
+# group NAME COMMAND...: run it, show its output, and write its totals to $CHECK/NAME. If other
+# groups run at the same time, show the output when the group has ended.
 group() {
 	local name=$1 out=$CHECK/$1.out rc=0 t0 counts
 	selected "$name" || return 0
@@ -57,7 +59,7 @@ group() {
 	) 6>"$CHECK/print.lock"
 }
 
-# run_group NAME COMMAND...: in a subshell of its own
+# run_group NAME COMMAND...: run it in a subshell
 run_group() (
 	LAB_RUN=$LAB_RUN/$1 LAB_LOGS=$LAB_LOGS/$1
 	rm -rf "$LAB_LOGS"
@@ -65,7 +67,7 @@ run_group() (
 	"${@:2}"
 )
 
-# run_chains CHAIN...: at most $CHECK_JOBS at a time; once a minute show what they do
+# run_chains CHAIN...: run at most $CHECK_JOBS at a time; once a minute show their progress
 run_chains() {
 	local chain
 	for chain; do
@@ -75,13 +77,13 @@ run_chains() {
 	done
 	while [ -n "$(jobs -rp)" ]; do chains_alive; done
 	wait
-	# a process that was killed leaves no result
+	# A chain whose process was killed leaves no result.
 	for chain; do
 		[ -f "$CHECK/$chain.ended" ] || { warn "$chain: did not end" && echo '0 1 1 0' >"$CHECK/$chain"; }
 	done
 }
 
-# run_chain CHAIN: one that cannot even begin has failed
+# run_chain CHAIN: count a chain that cannot start as failed
 run_chain() {
 	"$1" || { warn "$1: ended with status $?" && echo '0 1 1 0' >"$CHECK/$1"; }
 	: >"$CHECK/$1.ended"
@@ -98,7 +100,7 @@ chains_alive() {
 	done
 }
 
-# the functions below run inside the root
+# The functions below run inside the root.
 run_unit() {
 	make -s -C /build check TESTS='tests/header-c++ tests/symbols tests/abi bench/test-report' || { cat /build/test-suite.log; return 1; }
 	/build/tests/unit/unit && /build/tests/unit/unit-verbs
@@ -111,7 +113,7 @@ run_sanitized() {
 
 run_valgrind() {
 	local fd memcheck='valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all'
-	# without the descriptors of the lab, and of whoever started it
+	# Close the descriptors of the lab and of its parent.
 	for fd in /proc/self/fd/*; do
 		fd=${fd##*/}
 		[ "$fd" -le 2 ] || eval "exec $fd>&-"
@@ -135,16 +137,17 @@ run_install() {
 		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h lib/peerbar/libpeerbar-run.so; do
 		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
 	done
-	# what libibverbs is told to load: the path, with the suffix of its version
+	# The path in libibverbs' configuration, with the version's suffix.
 	[ -e $d"$(sed -n 's/^driver //p' $d/etc/libibverbs.d/peerbar.driver)-rdmav$(sed -n 's/^set(IBVERBS_PABI_VERSION "\(.*\)").*/\1/p' \
 		/usr/src/rdma-core/CMakeLists.txt).so" ] || { echo 'libibverbs is told to load a provider that is not there'; return 1; }
-	# every function by its own name
+	# Each function must have a page of its own name.
 	for f in $(sed -n 's/^\t\(pbv\?_[a-z_0-9]*\);$/\1/p' /src/lib/libpeerbar.map /src/rdma/verbs/libpeerbar-verbs.map) pb_pci_get pbv_cache_stats; do
 		[ -s $d/usr/share/man/man3/$f.3 ] || { echo "make install installs no page $f(3)"; return 1; }
 		[ -s $d/usr/share/man/"$(sed -n 's/^\.so //p' $d/usr/share/man/man3/$f.3 | grep . || echo man3/$f.3)" ] ||
 			{ echo "the page $f(3) leads to none"; return 1; }
 	done
-	# a program that finds the library by pkg-config, as its users do: nothing else's development files are needed
+	# A program that finds the library with pkg-config, without development files of other
+	# libraries.
 	printf '#include <peerbar.h>\n#include <stdio.h>\nint main(void) { puts(pb_version()); return 0; }\n' >/tmp/user.c
 	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		pkg-config --cflags --libs libpeerbar) || return 1
@@ -180,7 +183,7 @@ run_style() {
 lab_machine_check() {
 	local rc=0 limit=2400 times=1 steps=1000
 	if [ "$KFLAVOUR" = debug ]; then limit=3300 times=4 steps=300; fi
-	# about twice what it takes on two busy processors
+	# About twice the time on two busy processors.
 	LAB_LIMIT=${LAB_LIMIT:-$limit}
 	guest env LAB_TEST_LOGS=/lab LAB_STEPS=$steps CK_FORK=yes CK_TIMEOUT_MULTIPLIER=$times /build/tests/lab/lab-check "$1" || rc=$?
 	cp "$LAB_RUN"/share/test-*.xml "$LAB_LOGS/" 2>/dev/null
@@ -194,7 +197,8 @@ lab_machine_check() {
 	return $rc
 }
 
-# lab_rdma_check SCRIPT SECONDS [ARGUMENT...]: a script of vm/ that tries the RDMA device, says what passed, and leaves SCRIPT.tap
+# lab_rdma_check SCRIPT SECONDS [ARGUMENT...]: run a script of vm/ that tests the RDMA device,
+# prints its totals, and writes SCRIPT.tap
 lab_rdma_check() {
 	local rc=0
 	LAB_LIMIT=${LAB_LIMIT:-$2}
@@ -206,13 +210,15 @@ lab_rdma_check() {
 	return $rc
 }
 
-# lab_perftest_check SECONDS: perftest with buffers in a BAR, by our backend and by 'peerbar run'
+# lab_perftest_check SECONDS: perftest with buffers in a BAR, with peerbar's backend and with
+# 'peerbar run'
 lab_perftest_check() {
 	perftest_ready || return 2
 	lab_rdma_check perftest "$1"
 }
 
-# lab_qemu_check: a virtual machine in the machine, with two of its devices; it boots the stock kernel, which is to report nothing either
+# lab_qemu_check SECONDS: a virtual machine in the machine, with two of its devices. It boots the
+# stock kernel, which must not report anything either.
 lab_qemu_check() {
 	local rc=0 log inner
 	LAB_LIMIT=${LAB_LIMIT:-$1}
@@ -235,7 +241,8 @@ lab_qemu_check() {
 	return $rc
 }
 
-# lab_races_check: 100,000 operations of several processes on the same devices and buffers, by a seed that repeats the choices
+# lab_races_check: 100,000 operations of several processes on the same devices and buffers; the seed
+# repeats the choices
 lab_races_check() {
 	local rc=0 seed=${LAB_SEED:-$(($(od -An -N4 -tu4 /dev/urandom) % 1000000))}
 	LAB_LIMIT=1500
@@ -246,7 +253,8 @@ lab_races_check() {
 	return $rc
 }
 
-# lab_guest_check: a guest that does 10,000 things to its devices, against a model, by a seed that repeats them
+# lab_guest_check: 10,000 operations of a guest on its devices, compared with a model; the seed
+# repeats them
 lab_guest_check() {
 	local rc=0 seed=${LAB_SEED:-$(($(od -An -N4 -tu4 /dev/urandom) % 1000000))}
 	LAB_LIMIT=3600
@@ -257,9 +265,9 @@ lab_guest_check() {
 	return $rc
 }
 
-# the chains of lab_check
+# The chains of lab_check.
 
-# without a machine; once, with the stock kernel, is enough
+# Checks without a machine: once, with the stock kernel, is enough.
 chain_tree() {
 	selected style unit sanitizers valgrind install distcheck || return 0
 	tree_mount || return 2
@@ -278,7 +286,7 @@ chain_tree() {
 	root_umount
 }
 
-# these need the kernel's source, which comes with the stock kernel
+# These need the kernel's source, which comes with the stock kernel.
 chain_modules() {
 	group modules check_modules
 	group selftests check_selftests
@@ -286,44 +294,44 @@ chain_modules() {
 
 chain_machine() { group machine lab_machine_check "$CHECK_SUITE"; }
 
-# on the debug kernel, where they take longest, the suites run in two machines side by side
+# On the debug kernel, where they take longest, the suites run in two machines side by side.
 chain_memory() { group machine lab_machine_check "${CHECK_SUITE:--rdma}"; }
 chain_verbs() { [ -n "$CHECK_SUITE" ] || group machine-rdma lab_machine_check +rdma; }
 
 chain_rdma() {
 	group rdma-tools lab_rdma_check rdma-tools 900
-	# four minutes, and eight on the debug kernel
+	# Takes four minutes, and eight on the debug kernel.
 	[ "$LAB_ONLY" != nvme-rdma ] || group nvme-rdma lab_rdma_check nvme-rdma 1800
-	# the debug kernel is slow, and its reports about rxe are not ours
+	# The debug kernel is slow, and reports bugs of rxe.
 	if [ "$KFLAVOUR" = stock ]; then
 		group pyverbs lab_rdma_check pyverbs 1800
 	elif [ "$LAB_ONLY" = pyverbs ]; then
 		group pyverbs lab_rdma_check pyverbs 2400 pb0
 	fi
-	# it tests the library and perftest more than the kernel, and takes five minutes
+	# Tests the library and perftest rather than the kernel, and takes five minutes.
 	[ "$LAB_ONLY" != perftest ] || group perftest lab_perftest_check 2400
 }
 
 chain_qemu() { group qemu lab_qemu_check 3000; }
 chain_bench() { group bench lab_bench_check; }
 chain_lab() { group lab check_lab; }
-# it builds and installs in a bare root, and takes longest where nothing is cached
+# Builds and installs in a bare root, and takes longest if nothing is cached.
 chain_readme() { [ "$LAB_ONLY" != readme ] || group readme check_readme; }
 
-# with KASAN and lockdep, which find races
+# With KASAN and lockdep, which detect races.
 chain_races() {
 	group races lab_races_check
-	# ten minutes and more
+	# Takes ten minutes and more.
 	[ "$LAB_ONLY" != guest-steps ] || group guest-steps lab_guest_check
 }
 
-# check_results: check.tap and check.xml (JUnit) in the log folder
+# check_results: write check.tap and check.xml (JUnit) to the log folder
 check_results() {
 	root_mount && root_bind "$CHECK" /check && root_bind "$LAB_LOGS" /logs && root_exec /peerbar/vm/results /check /logs && root_umount ||
 		warn 'the results could not be written as TAP and JUnit'
 }
 
-# check_total: a line for each group, then all of them in one
+# check_total: print a line for each group, and the sums
 check_total() {
 	local result name passed failed rc seconds all_passed=0 all_failed=0 bad=()
 	for result in "$CHECK"/*; do
@@ -350,9 +358,9 @@ lab_check() {
 	CHECK=$LAB_RUN/check CHECK_SUITE='' CHECK_JOBS=$LAB_JOBS CHECK_SHOWN=$(date +%s)
 	mkdir -p "$CHECK"
 	if suites | grep -qxF -e "$LAB_ONLY"; then CHECK_SUITE=$LAB_ONLY LAB_ONLY=machine; fi
-	# one after the other, and shown as it comes
+	# Run the groups one after the other, and show their output at once.
 	[ -z "$LAB_ONLY" ] || CHECK_JOBS=1
-	# the longest first
+	# The longest first.
 	case $KFLAVOUR in
 	stock) chains=(machine qemu rdma tree modules readme lab bench) ;;
 	debug) chains=(memory verbs races rdma) ;;

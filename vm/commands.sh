@@ -3,7 +3,7 @@
 #
 # The commands of ./lab.
 
-# need_root: become root, if there is a way
+# need_root: become root with sudo
 need_root() {
 	[ "$(id -u)" != 0 ] || return 0
 	have sudo || die 'this needs root (it mounts, and installs packages), and there is no sudo here; run it as root'
@@ -11,7 +11,7 @@ need_root() {
 		"${ARGS[@]}"
 }
 
-# what the host itself must have, as "COMMAND PACKAGE"; everything else is in the root file system
+# The host's requirements, as "COMMAND PACKAGE"; all other programs are in the root file system.
 host_needs() {
 	cat <<-'END'
 	mmdebstrap mmdebstrap
@@ -27,7 +27,7 @@ host_needs() {
 	END
 }
 
-# the same for files, as "FILE PACKAGE"
+# The same for files, as "FILE PACKAGE".
 host_needs_files() {
 	cat <<-'END'
 	/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
@@ -45,7 +45,8 @@ missing_packages() {
 lab_prepare_host() {
 	local missing
 	have apt-get || { warn 'this host has no apt; the lab needs Debian 12 or newer, or a distribution made from it'; return 1; }
-	# apt tells its mirror only when it has lists; these are the host's own, from its own sources
+	# apt reports its mirror only if it has lists. Update the host's own lists, from its own
+	# sources.
 	if ! mirror >/dev/null 2>&1; then step 'host: apt-get update' apt-get update && mirror >/dev/null || return 1; fi
 	missing=$(missing_packages | paste -sd' ')
 	if [ -n "$missing" ]; then
@@ -54,18 +55,19 @@ lab_prepare_host() {
 			apt-get install -y --no-install-recommends "$@" ||
 				{ apt-get update && apt-get install -y --no-install-recommends "$@"; }' apt $missing || return 1
 	fi
-	# before a long download ends with "404"
+	# Fail before a long download ends with "404".
 	[ -d "$LAB_CACHE/$LAB_ROOT" ] || try_archive
 }
 
-# run_parent: where the run directory goes; in memory if there is room (the GPU's memory and the disks are in it)
+# run_parent: the directory for the run directory; in memory if there is room, because the GPU's
+# memory and the disks are in it
 run_parent() {
 	local free
 	free=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)
 	if [ "${free:-0}" -gt 2097152 ]; then echo /dev/shm; else echo "${TMPDIR:-/tmp}"; fi
 }
 
-# lab_sweep: remove what a lab that was killed left behind, and what has not been used for a month
+# lab_sweep: remove leftovers of killed labs, and cache entries that were not used for a month
 lab_sweep() {
 	local d id
 	for d in /dev/shm/peerbar-lab.?????? "${TMPDIR:-/tmp}"/peerbar-lab.??????; do
@@ -82,7 +84,7 @@ lab_sweep() {
 
 lab_clean() {
 	local busy
-	# whoever makes or uses a cache entry has a descriptor below it
+	# A lab that creates or uses a cache entry holds a lock below the cache.
 	for busy in "$LAB_CACHE"/lock.* "$LAB_CACHE"/{tree,log}-*/lock; do
 		[ -e "$busy" ] || continue
 		flock -n "$busy" true || die "another lab is at work ($busy is locked); nothing was removed"
@@ -144,7 +146,7 @@ lab_doctor() {
 	return $DOCTOR
 }
 
-# prepare: root, kernel and tree; root and kernel are made side by side
+# prepare: build root, kernel and tree; root and kernel in parallel
 prepare() {
 	kernel_choose "$LAB_KERNEL" || return 2
 	in_parallel wait_for_root kernel_ready || return 2
@@ -195,14 +197,14 @@ lab_shell() {
 	guest bash -l
 }
 
-# guest_stress ARGUMENT...: the races, with all modules loaded
+# guest_stress ARGUMENT...: run lab-stress with all modules loaded
 guest_stress() {
 	# shellcheck disable=SC2016
 	guest bash -c 'modprobe -a peerbar-vfio-pci peerbar-iommufd peerbar-test-exporter peerbar-test-importer &&
 		exec /build/tests/lab/lab-stress "$@"' stress "$@"
 }
 
-# lab_stress: for as long as one likes; the seed is what repeats it
+# lab_stress: run for --seconds; the seed repeats the choices
 lab_stress() {
 	local rc=0 seed=${LAB_SEED:-$(($(od -An -N4 -tu4 /dev/urandom) % 1000000))}
 	prepare || return

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# What every part of the lab shares: messages, steps with progress, and caches that are either whole or absent.
+# Shared by all parts of the lab: messages, steps with progress, and caches that are either complete
+# or absent.
 #
-# A cache entry is a directory $LAB_CACHE/NAME-KEY. It is made under another name ($LAB_CACHE/tmp.*), and renamed when it
-# is complete, so that what bears the final name can be trusted. The key is a hash of all that went into it.
+# A cache entry is a directory $LAB_CACHE/NAME-KEY. It is created under another name,
+# $LAB_CACHE/tmp.*, and renamed when it is complete, so that an entry with the final name is valid.
+# The key is a hash of all its inputs.
 
 LAB_CACHE=${LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/peerbar}
 LAB_START=${LAB_START:-$(date +%s)}
@@ -14,7 +16,8 @@ warn() { printf 'lab: %s\n' "$*" >&2; }
 die() { warn "$*"; exit 2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# key FILE-OR-STRING...: twelve hexadecimal digits that change when any of the arguments (or files) does
+# key FILE-OR-STRING...: twelve hexadecimal digits that depend on all arguments, and on the contents
+# of files
 key() {
 	local a
 	for a; do
@@ -22,8 +25,9 @@ key() {
 	done | sha256sum | cut -c1-12
 }
 
-# take_logs: set LAB_LOGS, a log folder that no other lab writes to, and lock it until this lab ends (descriptor 6). A checkout has
-# log-KEY; labs of one checkout that run at the same time take log-KEY.2, log-KEY.3, ... "log" is a link to the last one taken.
+# take_logs: set LAB_LOGS, a log folder that no other lab writes to, and lock it until this lab ends
+# (descriptor 6). A checkout has log-KEY; concurrent labs of one checkout take log-KEY.2, log-KEY.3,
+# ... "log" is a link to the last one taken.
 take_logs() {
 	local n=1
 	LAB_LOGS=$LAB_CACHE/log-$(key "$LAB_TOP")
@@ -33,16 +37,16 @@ take_logs() {
 		n=$((n + 1))
 		LAB_LOGS=$LAB_CACHE/log-$(key "$LAB_TOP").$n
 	done
-	# lab_sweep() looks at this time
+	# lab_sweep() checks this time.
 	touch "$LAB_LOGS"
 	export LAB_LOGS
-	# a folder of that name is from before each checkout had its own
+	# Remove a folder of that name, from before each checkout had its own.
 	[ -L "$LAB_CACHE/log" ] || rm -rf "$LAB_CACHE/log"
 	ln -sfn "${LAB_LOGS##*/}" "$LAB_CACHE/log"
 }
 
-# step WHAT COMMAND...: run a long command with its output in a log, show that it is alive and what it does, and if it fails,
-# show the end of the log. The last line of the log is what it "waits for".
+# step WHAT COMMAND...: run a long command with its output in a log and show its progress, the last
+# line of the log. If it fails, show the end of the log.
 step() {
 	local what=$1 log pid t0 last shown='' rc=0 tick=0 next=15 now width
 	shift
@@ -76,7 +80,7 @@ step() {
 	return "$rc"
 }
 
-# in_parallel JOB...: run shell functions side by side; fail if any does
+# in_parallel JOB...: run shell functions concurrently; fail if any fails
 in_parallel() {
 	local job pids=() rc=0
 	for job; do "$job" & pids+=($!); done
@@ -84,7 +88,8 @@ in_parallel() {
 	return $rc
 }
 
-# cached NAME-KEY MAKER: the directory, made by MAKER DIR if it is not there yet. Two labs at a time wait for each other.
+# cached NAME-KEY MAKER: make sure the entry exists; MAKER DIR creates it. Concurrent labs wait for
+# each other.
 cached() {
 	local entry=$LAB_CACHE/$1 tmp=$LAB_CACHE/tmp.$LAB_ID.$1 maker=$2
 	if [ -d "$entry" ]; then

@@ -3,19 +3,20 @@
 #
 # The kernels of the lab. Each is a cache entry kernel-VERSION-FLAVOUR-KEY with
 #
-#	vmlinuz			what QEMU boots; its initramfs is an entry of its own, initrd-KEY
-#	fs/			a layer for the root file system: modules, headers, what modules are built against
-#	release			what uname -r says
+#	vmlinuz			QEMU's kernel image; the initramfs is a separate entry, initrd-KEY
+#	fs/			a layer for the root: modules, headers, build dependencies
+#	release			the output of uname -r
 #
-# stock: Debian's binary. Its iommufd and vfio are built as modules from the very same version's source, unmodified, because
-#        Debian configures neither /dev/iommu nor the VFIO cdev.
+# stock: Debian's binary. Its iommufd and vfio are built as modules from the same version's source,
+#        unmodified, because Debian configures neither /dev/iommu nor the VFIO cdev.
 # debug: built from that source with the checkers of vm/kernel-debug.config.
 # nop2p: built from that source without PCI_P2PDMA, with vm/kernel-nop2p.config.
 #
-# Which versions there are is asked of the archive (they rotate); a version is usable when headers, modules, image and source of
-# exactly that version are all there.
+# The archive lists the versions, which change over time. A version is usable if headers, modules,
+# image and source of exactly that version are available.
 
-# private_apt COMMAND...: apt-get or apt-cache on the lab's own sources and lists; the host's are untouched
+# private_apt COMMAND...: run apt-get or apt-cache with the lab's own sources and lists; does not
+# change the host's
 private_apt() {
 	local dir=$LAB_CACHE/apt tool=$1
 	shift
@@ -32,7 +33,8 @@ apt_lists() {
 	apt_sources >"$dir/sources.list" && private_apt apt-get update
 }
 
-# kernel_index: fill $LAB_CACHE/kernels with lines "VERSION ABI SOURCE-VERSION IMAGE-PACKAGE" of 7.2 and newer, newest first
+# kernel_index: write lines "VERSION ABI SOURCE-VERSION IMAGE-PACKAGE" of 7.2 and newer, newest
+# first, to $LAB_CACHE/kernels
 kernel_index() {
 	[ -z "$(find "$LAB_CACHE/kernels" -mmin -1440 2>/dev/null)" ] || return 0
 	(
@@ -58,7 +60,7 @@ kernel_index_locked() {
 			if grep -qx "$image" <<<"$names"; then break; fi
 		done
 		[ -n "$image" ] || continue
-		# the headers' source version must be one that linux-source has too
+		# linux-source must have the headers' source version, too.
 		src=$(private_apt apt-cache madison "linux-headers-$abi" | awk -F' *[|] *' '{ print $2; exit }')
 		private_apt apt-cache madison "linux-source-${v%.*}" | awk -F' *[|] *' '{ print $2 }' | grep -qxF "$src" || continue
 		echo "$v $abi $src $image"
@@ -66,8 +68,8 @@ kernel_index_locked() {
 	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$LAB_CACHE/kernels"
 }
 
-# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p) and KNAME (the cache entry) from what --kernel said:
-# stock, debug, nop2p, 7.2, 7.3.4, debug-7.2 ...
+# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p) and KNAME (the cache entry)
+# from the argument of --kernel: stock, debug, nop2p, 7.2, 7.3.4, debug-7.2 ...
 kernel_choose() {
 	local spec=$1 want line
 	KFLAVOUR=stock want=$spec
@@ -98,7 +100,8 @@ kernel_choose() {
 	KINITRD=initrd-$(key "$KNAME" "$LAB_VM/init" "$(declare -f pack_initrd)")
 }
 
-# fetch_debs DIR PACKAGE=VERSION...; kernel_index() of another lab must not replace the lists meanwhile
+# fetch_debs DIR PACKAGE=VERSION...: download; kernel_index() of another lab must not replace the
+# lists meanwhile
 fetch_debs() {
 	local dir=$1
 	shift
@@ -116,7 +119,8 @@ unpack_source() { # DIR [PATH...]: the kernel's source, or some paths of it
 		xz -dc | tar -C "$dir" --strip-components=1 -x --wildcards "${@/#/$top/}"
 }
 
-# unpack_kernel: the binary kernel's packages become the layer. Drivers that no lab machine has are left out.
+# unpack_kernel: unpack the binary kernel's packages into the layer, except drivers that no lab
+# machine needs
 unpack_kernel() {
 	local fs=$KTMP/fs deb
 	for deb in "$KTMP"/debs/linux-{headers,kbuild}-*.deb; do
@@ -127,18 +131,19 @@ unpack_kernel() {
 		--exclude='*/drivers/gpu/drm/amd' --exclude='*/drivers/gpu/drm/i915' --exclude='*/drivers/gpu/drm/xe' \
 		--exclude='*/drivers/gpu/drm/nouveau' --exclude='*/drivers/gpu/drm/radeon' --exclude='*/drivers/usb' || return 1
 	dpkg-deb --fsys-tarfile "$KTMP"/debs/linux-binary-*.deb | tar -xO --wildcards '*/vmlinuz*' >"$KTMP/vmlinuz" || return 1
-	# the packages have /lib or /usr/lib; the root is merged
+	# The packages have /lib or /usr/lib; the root has a merged /usr.
 	if [ -d "$fs/lib" ]; then cp -a "$fs/lib/." "$fs/usr/lib/" && rm -r "$fs/lib"; fi
-	# other packages' files that the layer must not shadow
+	# Files of other packages that the layer must not shadow.
 	rm -rf "$fs/usr/share"
 }
 
-# build_missing_modules: inside the root; iommufd and vfio for Debian's kernel. Paths are those inside.
+# build_missing_modules RELEASE SOURCE: build iommufd and vfio for Debian's kernel; runs inside the
+# root, as do the paths
 build_missing_modules() {
 	local k=$1 src=$2 flags
 	flags='-DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_IOMMUFD_DRIVER_CORE=1 -DCONFIG_IOMMUFD_DRIVER=1 -DCONFIG_VFIO_DEVICE_CDEV=1'
-	# Debian's iommufd pieces that are no modules of their own here become objects of iommufd.ko, with the span iterator
-	# that the core kernel was built without
+	# Compile the parts of iommufd that Debian builds into the kernel or not at all into
+	# iommufd.ko, and the span iterator, which the core kernel was built without.
 	cat >"$src/drivers/iommu/iommufd/Makefile" <<-'END'
 		iommufd-y := device.o eventq.o hw_pagetable.o io_pagetable.o ioas.o main.o pages.o vfio_compat.o viommu.o \
 			driver.o iova_bitmap.o span_iter.o
@@ -158,7 +163,8 @@ build_missing_modules() {
 		depmod "$k"
 }
 
-# build_source_kernel FLAVOUR: inside the root; configure, check that the configuration says what was asked, build, install
+# build_source_kernel FLAVOUR: configure, check that all requested options are set, build, install;
+# runs inside the root
 build_source_kernel() {
 	local src=/usr/src/linux-$1 fragment=/peerbar/vm/kernel-$1.config lost
 	cd "$src" || return 1
@@ -174,14 +180,15 @@ build_source_kernel() {
 		make -s INSTALL_MOD_PATH=/usr INSTALL_MOD_STRIP=1 modules_install || return 1
 	cp arch/x86/boot/bzImage /usr/src/vmlinuz
 	make -s kernelrelease >/usr/src/release
-	# what modules are built against stays; the objects go
+	# Keep the files that modules are built against, and remove the objects.
 	find . \( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '*.ko' -o -name 'vmlinux*' \) \
 		! -path './scripts/*' ! -path './tools/*' ! -name vmlinux.h -delete
 	find . -mindepth 1 -maxdepth 1 -type d \( -name Documentation -o -name drivers -o -name sound -o -name samples \
 		-o -name fs -o -name net \) -exec find {} -type f ! -name 'Makefile*' ! -name 'Kconfig*' ! -name '*.h' -delete \;
 }
 
-# pack_initrd: inside the root; busybox, vm/init, and the modules that it takes to reach the shared root file system
+# pack_initrd RELEASE: busybox, vm/init, and the modules that are needed to mount the shared root;
+# runs inside the root
 pack_initrd() {
 	local k=$1 dir m list
 	dir=$(mktemp -d)
@@ -202,21 +209,22 @@ pack_initrd() {
 	rm -rf "$dir"
 }
 
-# kernel_start PACKAGE...: fetch into $KTMP/debs, and prepare the layer
+# kernel_start PACKAGE...: fetch into $KTMP/debs, and create the layer's directories
 kernel_start() {
 	mkdir -p "$KTMP"/{debs,fs/usr/src,fs/usr/lib}
 	[ -d "$LAB_CACHE/apt/state/lists" ] || step 'fetching the package lists' apt_lists || return 1
 	step "kernel: fetching Linux $KV" fetch_debs "$KTMP/debs" "${@/%/=$KSRC}"
 }
 
-# kernel_compile STEP FUNCTION ARGS...: build inside the root, which may be in the making until then, into the layer
+# kernel_compile STEP FUNCTION ARGS...: build inside the root, which may still be in preparation,
+# into the layer
 kernel_compile() {
 	rm -rf "$KTMP/debs"
 	wait_for_root && root_mount "$KTMP/fs" && step "kernel: $1" root_call "${@:2}" && root_umount || return 1
 	rm -rf "$KTMP/fs.work" "$KTMP/fs/tmp" "$KTMP/fs/peerbar" "$KTMP/fs/root"
 }
 
-# what the checks take from the kernel's source: checkpatch.pl, and its own VFIO selftests with what they include
+# Used by the checks: checkpatch.pl, and the kernel's VFIO selftests with their includes.
 UPSTREAM='scripts/checkpatch.pl scripts/spelling.txt scripts/const_structs.checkpatch scripts/subarch.include include/linux/pci_ids.h
 	tools/testing/selftests/vfio tools/testing/selftests/lib.mk tools/testing/selftests/*.h tools/testing/selftests/*.mk tools/include
 	tools/arch/x86/include tools/scripts drivers/dma/idxd/registers.h drivers/dma/ioat/*.h drivers/net/ethernet/intel/igb/*.h'
@@ -227,7 +235,7 @@ unpack_upstream() {
 	unpack_source "$KTMP/fs/usr/src/upstream" "${paths[@]}"
 }
 
-# build_selftests: inside the root; the kernel's own VFIO selftests, for the guest
+# build_selftests: build the kernel's VFIO selftests for the guest; runs inside the root
 build_selftests() {
 	local out=/usr/libexec/vfio-selftests t
 	mkdir -p /tmp/selftests $out && make -C /usr/src/upstream/tools/testing/selftests/vfio -j"$(nproc)" KHDR_INCLUDES= \
@@ -270,7 +278,7 @@ make_initrd() {
 	rm -rf "$tmp/layer" "$tmp/layer.work"
 }
 
-# kernel_ready: both cache entries of the chosen kernel
+# kernel_ready: make sure that both cache entries of the chosen kernel exist
 kernel_ready() {
 	local maker=make_source_kernel
 	[ "$KFLAVOUR" != stock ] || maker=make_stock_kernel

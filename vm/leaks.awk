@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #
-# Prints what kmemleak found, without one leak that is the kernel's own in 7.2 and 7.3: dma_buf_phys_vec_to_sgt() hands out tables
-# with orig_nents = 0, and dma_buf_free_sgt() then frees none of their entries. peerbar frees them where it gets the tables itself;
-# those of vfio-pci-core come to an importer as copies under CONFIG_DMABUF_DEBUG. How many there were is said on standard error.
+# Prints kmemleak's reports, except for a leak of the kernel itself in 7.2 and 7.3:
+# dma_buf_phys_vec_to_sgt() returns tables with orig_nents = 0, and dma_buf_free_sgt() then frees
+# none of their entries. peerbar frees the entries of tables that it gets itself. Importers get
+# vfio-pci-core's tables as copies under CONFIG_DMABUF_DEBUG. Prints the number of these leaks on
+# standard error.
 
 function flush() {
 	if (record ~ /dma_buf_phys_vec_to_sgt/ && record ~ /vfio_pci_dma_buf_map/ && record ~ /sg_alloc_table/)

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# The virtual machine: what is in it, how a command runs in it, and what its kernel had to say.
+# The virtual machine: its devices, running a command in it, and the reports of its kernel.
 #
-# The run directory (shared with the guest as /lab) holds:
+# The run directory, shared with the guest as /lab, has:
 #
-#	command, settings	what to run
-#	status			its exit status, written by the guest at the very end
+#	command, settings	the command to run, and its environment
+#	status			its exit status, which the guest writes last
 #	stdout, stderr		its output
 #	kernel.log		the guest's serial console
-#	iommu-faults		one line per fault of the emulated VT-d, written by QEMU as they happen
-#	expected-faults		lines "NUMBER WHAT", written by tests that provoke faults
-#	gpu.mem			the backing file of the GPU's BAR 2: the host's own view of it
+#	iommu-faults		one line per fault of the emulated VT-d, QEMU's trace
+#	expected-faults		lines "NUMBER REASON", written by tests that provoke faults
+#	gpu.mem			the backing file of the GPU's BAR 2: the host's view of it
 #	disk0.img, disk1.img	the NVMe disks
-#	qmp.sock		QEMU's monitor; the guest reaches another one through /dev/lab/qmp
+#	qmp.sock		QEMU's monitor; the guest uses another one at /dev/lab/qmp
 
 LAB_GPU_MB=256
 LAB_DISK_MB=64
 
-# device NAME: the PCI functions of the lab, as QEMU options. Their bus comes from the topology.
+# device NAME: the lab's PCI functions, as QEMU options. The topology adds the bus.
 device() {
 	case $1 in
 	gpu) echo "ivshmem-plain,memdev=gpumem" ;;
@@ -32,9 +32,9 @@ device() {
 
 # topology NAME: QEMU arguments, one a line
 #
-#	ports	every device behind a root port of its own, two more ports empty for hot-plug (the default)
+#	ports	each device behind a root port of its own, two empty ports for hotplug (the default)
 #	switch	GPU, edu and the NVMes behind one PCIe switch, the NICs behind root ports
-#	flat	every device on the root bus, as integrated endpoints
+#	flat	all devices on the root bus, as integrated endpoints
 topology() {
 	local d n=1
 	case $1 in
@@ -67,14 +67,15 @@ topology() {
 		return 2
 		;;
 	esac
-	# the second has room for a BAR of 1 GiB wherever the firmware begins
+	# The second port has space for a BAR of 1 GiB regardless of the firmware's start address.
 	for d in spare0 spare1; do
 		n=$((n + 1))
 		printf '%s\n' -device "pcie-root-port,id=$d,chassis=$n,slot=$n,bus=pcie.0,pref64-reserve=$([ $d = spare0 ] && echo 1G || echo 2G)"
 	done
 }
 
-# probe_kvm: whether a guest really runs under KVM here (that /dev/kvm opens says little); remembered per host kernel and CPU
+# probe_kvm: whether a guest really runs under KVM here; opening /dev/kvm does not prove that.
+# Cached per host kernel and CPU.
 probe_kvm() {
 	local memo
 	[ -w /dev/kvm ] || return 1
@@ -89,7 +90,8 @@ probe_kvm() {
 	[ "$(cat "$memo")" = yes ]
 }
 
-# a disk whose every 8 bytes are its byte offset, xored with its serial: tests know what to read without being told
+# A disk with each 8 bytes equal to their byte offset, xored with its serial, so that tests can
+# compute the contents.
 make_disk() { # FILE SEED
 	perl -e 'my ($f, $seed, $mb) = @ARGV; $seed = oct $seed; open(my $o, ">:raw", $f) or die "$f: $!";
 		for my $m (0 .. $mb - 1) { my $b = $m << 20;
@@ -97,8 +99,9 @@ make_disk() { # FILE SEED
 	truncate -s ${LAB_DISK_MB}M "$1"
 }
 
-# guest_run: boot, run $LAB_RUN/command, wait. The status is the command's, or 125 when the machine did not come to its end.
-# Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE, LAB_MODULES, LAB_LAYER, LAB_BUILD.
+# guest_run: boot, run $LAB_RUN/command, wait. Returns the command's status, or 125 if the machine
+# did not finish. Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE,
+# LAB_MODULES, LAB_LAYER, LAB_BUILD.
 guest_run() {
 	local kernel=$LAB_CACHE/$KNAME accel khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved='' panic
 	local append='console=ttyS0 panic=-1 oops=panic hung_task_panic=1 tsc=nowatchdog no_timer_check intel_iommu=on'
@@ -125,23 +128,24 @@ guest_run() {
 	root_bind "$LAB_CACHE/$LAB_ROOT/fs" /lab/root
 	root_bind "$kernel" /lab/kernel
 	root_bind "$LAB_CACHE/$KINITRD" /lab/initrd
-	# one share for all that is ours: the installed tree, the modules, and what the command brings along
+	# One share for the installed tree, the modules, and the command's layer.
 	mkdir -p "$LAB_MNT/lab/stage"
 	mount -t overlay -o "lowerdir=${LAB_LAYER:+$LAB_LAYER:}$LAB_MODULES:$LAB_STAGE" overlay "$LAB_MNT/lab/stage" || return 125
 	root_bind "$LAB_BUILD" /lab/build
-	# multi-threaded TCG translates both processors at once
+	# Multi-threaded TCG translates both processors at once.
 	accel='tcg,thread=multi'
 	if probe_kvm; then accel=kvm; fi
-	# an emulated machine's clock is the host's counter, which a guest that is not told may take to be five times slower than it is
+	# An emulated machine's clock is the host's counter. Without this option the guest may
+	# calibrate it to a fifth of its frequency.
 	if [ "$accel" != kvm ]; then khz=$(chroot "$LAB_MNT" /lab/build/tests/lab/tsc-khz); fi
 	append+=${khz:+ tsc_early_khz=$khz}
 
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
-		# or the terminal would stop QEMU when it reads
+		# Otherwise the terminal stops QEMU when QEMU reads from it.
 		foreground=(--foreground)
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
 	fi
-	# the machine is over in bounded time even when nobody looks
+	# Bound the machine's run time.
 	set -- timeout "${foreground[@]}" -k 5 "$limit" chroot "$LAB_MNT" qemu-system-x86_64 -name peerbar-lab -nodefaults -no-user-config -display none \
 		-no-reboot -machine q35,kernel-irqchip=split -accel "$accel" -cpu EPYC,phys-bits=39 -smp "${LAB_CPUS:-2}" -m "${LAB_MEMORY:-2048}" \
 		-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48 \
@@ -194,7 +198,7 @@ guest_run() {
 	return 125
 }
 
-# guest_reports: print what the guest's kernel complained of; fail if it did
+# guest_reports: print the reports of the guest's kernel. Fails if there are any.
 guest_reports() {
 	local found=0
 	if awk -f "$LAB_VM/reports.awk" "$LAB_RUN/share/kernel.log" >"$LAB_RUN/reports"; then :; else
@@ -214,7 +218,8 @@ guest_reports() {
 	return $found
 }
 
-# guest_faults: set FAULTS and EXPECTED, the numbers of IOMMU faults that there were and that tests announced
+# guest_faults: set FAULTS and EXPECTED, the numbers of IOMMU faults that happened and that tests
+# declared
 guest_faults() {
 	FAULTS=$(grep -c vtd_dmar_fault "$LAB_RUN/share/iommu-faults")
 	EXPECTED=$(awk '{ n += $1 } END { print n + 0 }' "$LAB_RUN/share/expected-faults")

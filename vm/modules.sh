@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# The modules of kernel/, built inside the root for the chosen kernel, and for others where a check wants that. Each kernel has
-# a directory of its own, so that going from one to another and back compiles nothing:
+# The modules of kernel/, built inside the root for the chosen kernel, and for other kernels in a
+# check. Each kernel has a directory of its own, so that switching between kernels does not rebuild:
 #
 #	tree-KEY/modules-VERSION-FLAVOUR-KEY/
-#		objects		what make leaves
-#		layer		the modules and the lists of depmod, laid over the guest's root
-#		built		what both were made from
+#		objects		make's output
+#		layer		the modules and depmod's lists, laid over the guest's root
+#		built		the key of the sources of both
 
-# modules_dir: where those for the chosen kernel are
+# modules_dir: the directory for the chosen kernel
 modules_dir() { echo "$LAB_CACHE/$(tree_name)/modules-${KNAME#kernel-}"; }
 
-# modules_key: of what the modules are made from, in the copy of the tree
+# modules_key: a hash of the modules' sources in the copy of the tree, and of the functions that
+# build them
 modules_key() {
 	(cd "$LAB_CACHE/$(tree_name)/src/kernel" && find . -type f -print0 | sort -z | xargs -0 sha256sum
 		declare -f make_modules build_modules install_modules) | sha256sum | cut -c1-12
 }
 
-# modules_mount: the root with the chosen kernel's layer over it, the tree in /src, and its modules in /modules
+# modules_mount: mount the root with the chosen kernel's layer, the tree in /src, and its modules in
+# /modules
 modules_mount() {
 	local dir
 	dir=$(modules_dir)
@@ -26,19 +28,21 @@ modules_mount() {
 	LAB_LAYERS=$LAB_CACHE/$KNAME/fs root_mount && root_bind "$LAB_CACHE/$(tree_name)/src" /src && root_bind "$dir" /modules
 }
 
-# make_modules RELEASE ARGUMENT...: inside the root; warnings are errors here, which they are not for who builds them elsewhere
+# make_modules RELEASE ARGUMENT...: run make inside the root; warnings are errors here, but not in
+# other builds
 make_modules() { make -C /src/kernel KVER="$1" MO=/modules/objects PEERBAR_TEST=1 W=1 KCFLAGS=-Werror -j"$(nproc)" "${@:2}"; }
 
-# build_modules RELEASE: inside the root
+# build_modules RELEASE: build inside the root
 build_modules() {
-	# the object of a source that is gone would stay
+	# Remove all objects if the list of sources changed, so that none of a removed source stays.
 	if [ "$(cat /modules/objects/.sources 2>/dev/null)" != "$(cd /src/kernel && find . -type f | sort)" ]; then
 		rm -rf /modules/objects/* /modules/objects/.[!.]*
 	fi
 	make_modules "$1" modules && (cd /src/kernel && find . -type f | sort) >/modules/objects/.sources
 }
 
-# install_modules RELEASE: inside the root; the lists of depmod are of all modules, so they replace those of the kernel's layer
+# install_modules RELEASE: install inside the root; depmod's lists cover all modules, so they
+# replace those of the kernel's layer
 install_modules() {
 	local dir=/usr/lib/modules/$1
 	rm -rf /modules/layer/* "$dir/updates/peerbar"
@@ -47,7 +51,7 @@ install_modules() {
 		depmod "$1" && cp -a "$dir"/modules.* "/modules/layer$dir/" && cp -a "$dir/updates/peerbar" "/modules/layer$dir/updates/"
 }
 
-# modules_build: build them for the chosen kernel, if something changed
+# modules_build: build for the chosen kernel if a source changed
 modules_build() {
 	local dir key release
 	dir=$(modules_dir)
@@ -55,7 +59,7 @@ modules_build() {
 	release=$(cat "$LAB_CACHE/$KNAME/release")
 	[ "$(cat "$dir/built" 2>/dev/null)" != "$key" ] || return 0
 	rm -f "$dir/built"
-	# those for a kernel of which there is a newer one now
+	# Remove those for older builds of this kernel.
 	find "${dir%-*}"-* -maxdepth 0 ! -path "$dir" -exec rm -rf {} + 2>/dev/null
 	modules_mount || return 1
 	step "building the modules for Linux $release" root_call build_modules "$release" &&
@@ -64,16 +68,17 @@ modules_build() {
 	echo "$key" >"$dir/built"
 }
 
-# modules_ready: those for the machine; leaves LAB_MODULES set
+# modules_ready: build for the machine, and set LAB_MODULES
 modules_ready() {
 	modules_build || return 1
 	LAB_MODULES=$(modules_dir)/layer
 }
 
-# ---- checks, inside the root with the stock kernel's layer, which has parts of the kernel's source in /usr/src/upstream
+# ---- checks, inside the root with the stock kernel's layer, which has parts of the kernel's source
+# in /usr/src/upstream
 
-# sparse_says: of what sparse says, that about our sources. It is older than the kernel: that MODULE_LICENSE() and the like have the
-# compiler check the length of a string is beyond it.
+# sparse_says: print sparse's reports about peerbar's sources. sparse is older than the kernel: drop
+# its errors about MODULE_LICENSE() and the like, which have the compiler check a string's length.
 sparse_says() {
 	local said file line
 	grep -E '^[^ :]+\.[ch]:[0-9]+:[0-9]+: (warning|error)' | grep -v '^/usr/src/' | while IFS= read -r said; do
@@ -82,8 +87,8 @@ sparse_says() {
 	done
 }
 
-# run_sparse RELEASE: on a copy, built anew. Debian's headers lack the script that says whether sparse will do, so make is told to
-# use it by KBUILD_CHECKSRC, and it is told what newer kernels write for typeof.
+# run_sparse RELEASE: check a copy, rebuilt. Debian's headers lack the script that tests for sparse,
+# so set KBUILD_CHECKSRC. Define newer kernels' keyword for typeof.
 run_sparse() {
 	local out=/tmp/sparse said
 	rm -rf $out && mkdir $out && cp -r /src/kernel $out/ || return 1
@@ -97,7 +102,7 @@ run_sparse() {
 	[ -z "$said" ] || { echo "$said"; return 1; }
 }
 
-# run_checkpatch: the kernel's own rules, for lines of 130 columns, without those that are about patches
+# run_checkpatch: the kernel's rules, for lines of 130 columns, without those about patches
 run_checkpatch() {
 	local files
 	cd /src/kernel || return 1
@@ -106,7 +111,8 @@ run_checkpatch() {
 		--ignore FILE_PATH_CHANGES -f "${files[@]}"
 }
 
-# DKMS as a user runs it: a copy of kernel/ in /usr/src, built and installed for a kernel that is not the running one
+# Run DKMS like a user: install from a copy of kernel/ in /usr/src, for a kernel other than the
+# running one.
 run_dkms() {
 	local version m
 	version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' /src/kernel/dkms.conf)
@@ -119,11 +125,11 @@ run_dkms() {
 	done
 	! find "/usr/lib/modules/$1/updates/dkms" -name 'peerbar-test*' | grep . &&
 		dkms remove "peerbar/$version" --all >/dev/null 2>&1 && echo "DKMS: builds, installs and removes the modules of $version" || return 1
-	# what draws its progress outlives it for so long, and would keep the root mounted
+	# Wait for DKMS's progress display, which outlives it and would keep the root mounted.
 	sleep 3
 }
 
-# check_modules: for both lines of kernels, and what reads the source
+# check_modules: build for both series of kernels, and run the source checkers
 check_modules() {
 	local release c good=0 bad=0
 	if (kernel_choose 7.2 && cached "$KNAME" make_stock_kernel && modules_build); then
@@ -144,12 +150,13 @@ check_modules() {
 		fi
 	done
 	root_umount
-	# for group(), which adds them up
+	# For group(), which sums them up.
 	printf '# PASS: %d\n# FAIL: %d\n' $good $bad
 	return $((bad != 0))
 }
 
-# check_selftests: the kernel's own VFIO selftests on vfio-pci, then on our driver: nothing may fail that passes there
+# check_selftests: run the kernel's VFIO selftests on vfio-pci, then on peerbar-vfio-pci, where no
+# test may fail that passes on vfio-pci
 check_selftests() {
 	local rc=0
 	if [ ! -x "$LAB_CACHE/$KNAME/fs/usr/libexec/vfio-selftests/vfio_pci_device_test" ]; then

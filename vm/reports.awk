@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #
-# Prints the reports in a kernel log, each with the lines that follow it, and exits with 1 if there is any. What kmemleak found is
-# in a file of its own (leaks.awk).
+# Prints the reports in a kernel log, each with the lines that follow it, and exits with 1 if there
+# are any. kmemleak's reports are in a file of their own (leaks.awk).
 
 { sub(/\r$/, "") }
 

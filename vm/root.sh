@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# The root file system that everything is built and run in: Debian trixie with trixie-backports, made by mmdebstrap from the
-# mirror that the host's own apt uses, or that LAB_MIRROR names. The host's apt sources and package lists are only read.
+# The root file system for all builds and runs: Debian trixie with trixie-backports, made by
+# mmdebstrap from the mirror in the host's apt configuration, or from LAB_MIRROR. The lab only reads
+# the host's apt sources and package lists.
 
 LAB_SUITE=trixie
 
 # os_release NAME: a field of the host's os-release
 os_release() { (. /etc/os-release && printf '%s' "${!1:-}"); }
 
-# mirror: the URI of the Debian archive: LAB_MIRROR, or the one in the host's apt configuration. A Debian host's may be a mirror that
-# signs its own lists, and then its name for the host's release must do; on another host it has to say that it is Debian.
+# mirror: the URI of the Debian archive: LAB_MIRROR, or the one in the host's apt configuration. A
+# Debian host may use a mirror that signs its own lists: accept it if its release is the host's. On
+# another host the archive's origin must be Debian.
 mirror() {
 	local uri=${LAB_MIRROR:-} targets codename
 	if [ -z "$uri" ]; then
@@ -39,16 +41,17 @@ apt_sources() {
 		"$uri" $LAB_SUITE "$uri" $LAB_SUITE-backports
 }
 
-# apt_options: how the host reaches its mirror (proxies, retries, snapshots), as apt options
+# apt_options: the host's settings for its mirror (proxies, retries, snapshots), as apt options
 apt_options() {
 	apt-config dump | grep -E '^Acquire::(http|https|Retries|Check-Valid-Until|Check-Date|ForceIPv4|ForceIPv6)\b' |
 		grep -v ' "";$' || :
 }
 
-# packages: those of vm/packages
+# packages: the packages in vm/packages
 packages() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$LAB_VM/packages"; }
 
-# source_apt DIR COMMAND...: apt-get on the source packages of the archive, with its state in DIR; the host's is untouched
+# source_apt DIR COMMAND...: run apt-get for source packages with its state in DIR; does not change
+# the host's
 source_apt() {
 	local dir=$1
 	shift
@@ -57,14 +60,15 @@ source_apt() {
 		-o Dir::Etc::preferencesparts=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
 }
 
-# try_archive: whether the mirror has the suites that the lab takes, signed with a key that the host has; says why not
+# try_archive: whether the mirror has the lab's suites, signed with a key that the host has; prints
+# the reason if not
 try_archive() {
 	local dir rc=0
 	dir=$(mktemp -d)
 	mkdir -p "$dir"/{state/lists/partial,cache/archives/partial}
 	: >"$dir/state/status"
 	apt_sources >"$dir/sources.list" || { rm -r "$dir"; return 1; }
-	# the suites' Release files only
+	# Only the suites' Release files.
 	source_apt "$dir" -o Acquire::IndexTargets::deb::Packages::DefaultEnabled=false \
 		-o Acquire::IndexTargets::deb::Translations::DefaultEnabled=false -o APT::Update::Error-Mode=any update >"$dir/out" 2>&1 || {
 		rc=1
@@ -75,8 +79,8 @@ try_archive() {
 	return $rc
 }
 
-# unpack_rdma_core TMP: what a provider is built with, and rdma-core's own tests, from the source of the very version that is
-# installed. The tarball alone will do: Debian's patches touch neither.
+# unpack_rdma_core TMP: unpack the private headers for the provider, and rdma-core's tests, from the
+# source of the installed version. The tarball is enough: Debian's patches touch neither.
 unpack_rdma_core() {
 	local tmp=$1 dir=$1/source version
 	version=$(dpkg-query --admindir="$tmp/fs/var/lib/dpkg" -W -f '${source:Version}' libibverbs-dev) || return 1
@@ -107,8 +111,8 @@ make_root() {
 	mkdir -p "$tmp/fs"/lab "$tmp/fs"/peerbar
 }
 
-# root_mount [LAYER]: mount the root at $LAB_MNT, in this mount namespace. What is written goes into LAYER, or into a tmpfs.
-# LAB_LAYERS (a colon-separated list) are laid over the root.
+# root_mount [LAYER]: mount the root at $LAB_MNT, in this mount namespace. Writes go to LAYER, or to
+# a tmpfs. LAB_LAYERS, a colon-separated list, are laid over the root.
 root_mount() {
 	local upper=${1:-} root work dir
 	root=$LAB_CACHE/$LAB_ROOT/fs
@@ -117,7 +121,7 @@ root_mount() {
 		work=$upper.work
 		mkdir -p "$upper" "$work"
 	else
-		# the mount point itself holds the tmpfs that is written to, below the overlay
+		# The mount point itself has the writable tmpfs, below the overlay.
 		mount -t tmpfs -o mode=755 tmpfs "$LAB_MNT" || return 1
 		upper=$LAB_MNT/upper work=$LAB_MNT/work
 		mkdir "$upper" "$work" "$LAB_MNT/root"
@@ -128,7 +132,8 @@ root_mount() {
 		return 1
 	}
 	mount -t proc proc "$LAB_MNT/proc" && mount --bind /dev "$LAB_MNT/dev" && mount --rbind /sys "$LAB_MNT/sys" || return 1
-	# Not with --rbind: the roots of groups that run beside this one are mounted below /dev/shm, and would be in use by this one.
+	# Not with --rbind: the roots of concurrent groups are mounted below /dev/shm, and this root
+	# would keep them busy.
 	while read -r _ _ _ _ dir _; do
 		case $dir in "$LAB_MNT"* | */peerbar-lab.*) continue ;; /dev/*) mount --bind "$dir" "$LAB_MNT$dir" || return 1 ;; esac
 	done </proc/self/mountinfo
@@ -138,8 +143,8 @@ root_mount() {
 # root_bind HOST-DIR INSIDE-DIR
 root_bind() { mkdir -p "$LAB_MNT$2" && mount --bind "$1" "$LAB_MNT$2"; }
 
-# root_umount: a program that ends late (dkms's progress) gets ten seconds to let go. Then the mounts are
-# detached: nobody but this mount namespace sees them.
+# root_umount: wait up to ten seconds for programs that end late, e.g. DKMS's progress display. Then
+# detach the mounts, which are visible in this mount namespace only.
 root_umount() {
 	local i
 	for i in {1..10}; do
@@ -154,20 +159,20 @@ root_umount() {
 	rmdir "$LAB_MNT"
 }
 
-# root_exec COMMAND...: inside, with a small environment of its own
+# root_exec COMMAND...: run inside, with a minimal environment
 root_exec() {
 	env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" \
 		${KV:+KV="$KV"} chroot "$LAB_MNT" "$@"
 }
 
-# root_call FUNCTION ARGS...: a function of the lab, inside
+# root_call FUNCTION ARGS...: run a function of the lab inside
 root_call() {
 	# shellcheck disable=SC2016
 	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root kernel tree modules machine perftest bench check; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
 }
 
-# the name of the cache entry, settled once: the files it depends on may be edited while the lab runs
+# Compute the cache entry's name once: its inputs may be edited while the lab runs.
 LAB_ROOT=root-$LAB_SUITE-$(key "$LAB_VM/packages" "$(declare -f make_root packages source_apt unpack_rdma_core)")
 
-# wait_for_root: the root may be in the making beside us
+# wait_for_root: the root may be in preparation by a concurrent job
 wait_for_root() { cached "$LAB_ROOT" make_root; }

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# Building the tree, inside the root. Nothing is written to the repository: the files that git knows (or could know) are copied
-# to the cache, and built there.
+# Building the tree inside the root. The repository is not written to: the files that git tracks, or
+# does not ignore, are copied to the cache, and built there.
 #
 #	tree-KEY/src		the copy
 #	tree-KEY/build		the ordinary build, shared with the guest as /build
 #	tree-KEY/sanitize	the same with ASan and UBSan
-#	tree-KEY/stage		what 'make install' installed, laid over the guest's root
+#	tree-KEY/stage		the files of 'make install', laid over the guest's root
 #	tree-KEY/modules-*	the kernel modules, for one kernel each (modules.sh)
 
 tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT")"; }
 
-# tree_copy: bring tree-KEY/src up to date; unchanged files keep their times, so that make has little to do
+# tree_copy: update tree-KEY/src; unchanged files keep their times, so that make rebuilds little
 tree_copy() {
 	local dir=$LAB_CACHE/$(tree_name) new f
 	mkdir -p "$dir"/{src,build,sanitize,stage}
@@ -31,13 +31,13 @@ tree_copy() {
 	done <"$new"
 	if [ -f "$dir/files" ]; then
 		comm -z -23 "$dir/files" "$new" | while IFS= read -r -d '' f; do rm -f "$dir/src/$f"; done
-		# a file that git still lists but that is gone from the tree
+		# Remove files that git still lists, but that are gone from the tree.
 		while IFS= read -r -d '' f; do [ -e "$LAB_TOP/$f" ] || rm -f "$dir/src/$f"; done <"$new"
 	fi
 	mv "$new" "$dir/files"
 }
 
-# tree_mount: the root with the tree in /src and its builds in /build, /sanitize, /stage
+# tree_mount: mount the root with the tree in /src and its builds in /build, /sanitize, /stage
 tree_mount() {
 	local dir=$LAB_CACHE/$(tree_name)
 	root_mount || return 1
@@ -45,7 +45,7 @@ tree_mount() {
 		root_bind "$dir/stage" /stage
 }
 
-# build_tree: inside the root
+# build_tree DIR: runs inside the root
 build_tree() {
 	local dir=$1
 	shift
@@ -60,7 +60,7 @@ install_tree() {
 	rm -rf /stage/* && make -s -C /build install DESTDIR=/stage && mkdir -p /stage/build
 }
 
-# tree_ready: build for the machine; leaves LAB_BUILD and LAB_STAGE set
+# tree_ready: build for the machine, and set LAB_BUILD and LAB_STAGE
 tree_ready() {
 	local dir
 	dir=$LAB_CACHE/$(tree_name)

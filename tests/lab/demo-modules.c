@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The second part of the demonstration: a process that has nothing but a descriptor uses the BAR, until the owner takes it back. */
+/*
+ * The second part of the demonstration: a process with only a descriptor uses the BAR, until the
+ * owner revokes the buffer.
+ */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +39,7 @@ static void on_bus_error(int sig)
 	_exit(1);
 }
 
-/* writes a pattern whenever it is told to; it has the descriptor, another user's identity, and no device */
+/* Write a pattern on each request. The process has the descriptor, another UID, and no device. */
 static void second_main(int fd, int ask, int answer)
 {
 	struct sigaction action = { .sa_handler = on_bus_error };
@@ -80,7 +83,7 @@ static void second_start(struct second *s, int fd)
 	s->answer = answer[0];
 }
 
-/* whether it could write; if not, it is gone */
+/* Request a write. Return false if the process has ended. */
 static bool second_writes(struct second *s, uint32_t seed)
 {
 	char c;
@@ -107,7 +110,7 @@ static FILE *watch_start(pid_t *pid)
 	}
 	close(out[1]);
 	close(said[1]);
-	/* it says when it listens */
+	/* It prints a message when it listens. */
 	if (read(said[0], &c, 1) != 1)
 		lab_die("'peerbar watch' does not start");
 	close(said[0]);

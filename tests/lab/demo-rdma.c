@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The third part of the demonstration: a BAR as a memory region, which another process writes to with RDMA, until it is revoked. */
+/*
+ * The third part of the demonstration: a BAR is a memory region, which another process writes with
+ * RDMA, until the buffer is revoked.
+ */
 #include <errno.h>
 #include <infiniband/verbs.h>
 #include <stdio.h>
@@ -19,7 +22,7 @@
 #define LEN 3000
 #define ADDRESS "10.9.8.1"
 
-/* one end of a connection */
+/* One end of a connection. */
 struct end {
 	struct ibv_context *ctx;
 	struct ibv_pd *pd;
@@ -29,7 +32,7 @@ struct end {
 	int gid_index;
 };
 
-/* what the other end must know */
+/* The peer's parameters of the connection. */
 struct address {
 	union ibv_gid gid;
 	uint32_t qpn;
@@ -112,7 +115,7 @@ static void whole(ssize_t n, size_t size)
 		lab_die("the other process is gone");
 }
 
-/* the status of writing @len bytes from @mr to the other end */
+/* Write @len bytes from @mr to the peer. Return the status. */
 static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len, uint64_t remote, uint32_t rkey)
 {
 	struct ibv_sge sge = { (uintptr_t)mr->addr, len, mr->lkey };
@@ -129,7 +132,7 @@ static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t 
 	return wc.status;
 }
 
-/* it has a queue pair and some memory of its own, and writes a pattern whenever it is told to */
+/* Write a pattern on each request, with a queue pair and memory of its own. */
 static void writer_main(int sock)
 {
 	struct address mine = { .rkey = 0 }, peer;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The demonstration: one device writes into another device's BAR through a real IOMMU, and is stopped by a revoke. Each step prints
- * its evidence; the last line says what held and what did not. What our modules add is in demo-modules.c and demo-rdma.c.
+ * The demonstration: one device writes into another device's BAR through a real IOMMU, until a
+ * revoke stops it. Each step prints its evidence. The last line counts the checks that held and
+ * those that failed. demo-modules.c and demo-rdma.c demonstrate peerbar's modules.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +59,7 @@ void must(int ret)
 		lab_die("%s", err.text);
 }
 
-/* on the stock kernel and its drivers */
+/* On the stock kernel and its drivers. */
 static void demo_stock(void)
 {
 	struct pb_range range = { OFFSET, SIZE };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* What the parts of the demonstration share. */
+/* Shared by the parts of the demonstration. */
 #ifndef DEMO_H
 #define DEMO_H
 
@@ -11,14 +11,14 @@ extern struct pb_error err;
 
 void step(const char *what);
 bool check(bool ok, const char *what);
-/* the first bytes of something */
+/* Print the first bytes of a buffer. */
 void show(const char *whose, const void *bytes);
-/* the call worked, or the demonstration ends */
+/* Check that a call succeeded, or exit. */
 void must(int ret);
 
-/* the second part: what our modules add */
+/* The second part: the additions of peerbar's modules. */
 void demo_modules(void);
-/* the third: RDMA */
+/* The third part: RDMA. */
 void demo_rdma(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* QEMU's edu device as a DMA engine; its registers are described in QEMU's docs/specs/edu.rst. */
+/* QEMU's edu device as a DMA engine. QEMU's docs/specs/edu.rst describes its registers. */
 #include <sys/mman.h>
 #include <unistd.h>
 

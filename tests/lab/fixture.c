@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The bench, see fixture.h. */
+/* The common fixture, see fixture.h. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/iommufd.h>
@@ -81,7 +81,7 @@ void bench_up(void)
 
 void bench_down(void)
 {
-	/* a test may have closed some of it, and set it to NULL */
+	/* A test may have closed an object and set it to NULL. */
 	edu_stop(&edu);
 	if (ioas)
 		lab_memory_free(&memory);
@@ -187,7 +187,7 @@ void dma_read_faults(uint64_t iova)
 {
 	unsigned int faults;
 
-	/* edu's buffer must not show what the device was not allowed to read: fill it with a pattern, and see that again */
+	/* Fill edu's buffer with a pattern. The faulting read must not replace it (not checked). */
 	lab_pattern(memory.p, LEN, ++pattern_seed);
 	edu_load(&edu, memory.iova, LEN);
 	faults = lab_faults();

@@ -14,7 +14,7 @@
 #include "foreign.h"
 #include "lab.h"
 
-/* what <drm/drm.h> of libdrm has; the kernel's header needs no library */
+/* The same as libdrm's <drm/drm.h>, but needs no library. */
 #include <drm/drm.h>
 #include <drm/drm_mode.h>
 

@@ -56,7 +56,7 @@ const char *lab_bdf(enum lab_role role)
 		for (i = 0; i < n; i++) {
 			if (list[i].vendor != ids[role].vendor || list[i].device != ids[role].device)
 				continue;
-			/* only the NVMe with a controller memory buffer has a memory BAR 2 */
+			/* Only the NVMe with a controller memory buffer has a memory BAR 2. */
 			if (role == LAB_NVME_CMB && !list[i].bars[CMB_BAR].size)
 				continue;
 			if (role == LAB_NVME && list[i].bars[CMB_BAR].size)
@@ -122,7 +122,7 @@ bool lab_kernel_is(const char *flavour)
 
 /* ---- the host's view ---- */
 
-/* Kept open, because each file that is opened on the host takes five messages there and back. */
+/* Keep the files open: opening a file on the host takes five messages each way. */
 static struct {
 	int gpu;
 	int faults;
@@ -168,7 +168,7 @@ bool lab_host_sees(uint64_t offset, const void *data, size_t length)
 
 /* ---- faults ---- */
 
-/* what was read of the file so far: it only grows, and each read of it goes to the host */
+/* State of the scan: the file only grows, and each read is a request to the host. */
 static struct {
 	pthread_mutex_t lock;
 	off_t at;
@@ -176,7 +176,7 @@ static struct {
 	char last[256];
 } faults = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* the lock is held */
+/* The caller must hold the lock. */
 static void scan_faults(void)
 {
 	int fd = keep_open(&host.faults, FAULTS);
@@ -184,7 +184,7 @@ static void scan_faults(void)
 	struct stat st;
 	ssize_t n = 0;
 
-	/* and so does the question how long it is, without which a read would not see what is new */
+	/* fstat() is a request to the host, too; without it a read would not see new data. */
 	while (!fstat(fd, &st) && st.st_size > faults.at && (n = pread(fd, text, sizeof(text) - 1, faults.at)) > 0) {
 		text[n] = '\0';
 		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
@@ -196,7 +196,7 @@ static void scan_faults(void)
 			snprintf(faults.last, sizeof(faults.last), "%s", fault);
 		}
 		faults.at += line - text;
-		/* the last line is not whole yet */
+		/* The last line is not complete yet. */
 		if (line == text)
 			break;
 	}
@@ -256,7 +256,7 @@ char *lab_qmp(const char *command)
 		greeted = true;
 	}
 	dprintf(fd, "{\"execute\":\"query-name\",\"id\":\"sync\"}\n%s\n", command);
-	/* skip greetings and events up to the answer of the question that only sets a mark */
+	/* Skip greetings and events up to the answer of the synchronising query. */
 	while (fgets(line, sizeof(line), f) && !strstr(line, "\"id\": \"sync\""))
 		;
 	while (fgets(line, sizeof(line), f))

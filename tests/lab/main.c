@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Runs the suite that the argument names, or those whose names contain it; without one, all.
- * +WORD and -WORD select from all those whose names contain the word, and those whose names do not.
+ * Runs the suite that the argument names, or those whose names contain the argument. Without an
+ * argument, runs all. +WORD runs all suites whose names contain WORD, -WORD all others.
  */
 #include <stdlib.h>
 #include <time.h>
 
 #include "fixture.h"
 
-/* whether @name is a word of @words */
+/* Return whether @name is a word of @words. */
 static bool is_one_of(const char *name, const char *words)
 {
 	const char *at = strstr(words, name);
@@ -16,7 +16,7 @@ static bool is_one_of(const char *name, const char *words)
 	return at && (at == words || at[-1] == ' ') && (!at[strlen(name)] || at[strlen(name)] == ' ');
 }
 
-/* Whether @only selects the suite @name; with @exact, @only is the name of a suite. */
+/* Return whether @only selects the suite @name. With @exact, @only is a suite's name. */
 static bool is_selected(const char *name, const char *only, bool exact)
 {
 	if (exact)
@@ -47,9 +47,12 @@ int main(int argc, char **argv)
 		{ "verbs", verbs_suite },
 #endif
 	};
-	/* the suite of the kernel without PCI_P2PDMA is for that one, and the others are not */
+	/* Only the nop2p suite runs on the kernel without PCI_P2PDMA, and nowhere else. */
 	bool nop2p = lab_kernel_is("nop2p");
-	/* these look at the libraries and the tool more than at the kernel, and are slow there */
+	/*
+	 * These suites test the libraries and the tool rather than the kernel, and are slow on
+	 * debug.
+	 */
 	bool debug = lab_kernel_is("debug");
 	const char *only = argc > 1 ? argv[1] : "";
 	const char *logs = getenv("LAB_TEST_LOGS");
@@ -62,7 +65,7 @@ int main(int argc, char **argv)
 		puts("not unless asked for by name: rdma-budget");
 	if (debug && all)
 		puts("not on the debug kernel, unless asked for by name: device, export, tool, guest, verbs, rdma-data, rdma-objects");
-	/* a time that a test takes when the host is busy and the kernel is the debug one */
+	/* Time limits are those of a busy host and the debug kernel. */
 	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
 		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
 	for (i = 0; i < sizeof(suites) / sizeof(suites[0]); i++)
@@ -81,13 +84,18 @@ int main(int argc, char **argv)
 		if (!is_selected(suites[i].name, only, exact))
 			continue;
 		runner = srunner_create(suites[i].make());
-		/* each test is there, with its time, as soon as it is over: whoever hangs is the next */
+		/*
+		 * Log each test with its time as soon as it ends: a test that hangs is the next
+		 * one.
+		 */
 		if (logs) {
 			snprintf(log, sizeof(log), "%s/test-%s.xml", logs, suites[i].name);
 			srunner_set_xml(runner, log);
 		}
 		began = time(NULL);
-		/* the tests, processes of their own, have these open, and need not read again what was reported before them */
+		/*
+		 * Tests inherit these descriptors, and need not reread the faults reported so far.
+		 */
 		lab_faults();
 		lab_host_read(0, &byte, 1);
 		srunner_run_all(runner, CK_ENV);

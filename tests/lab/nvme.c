@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Just enough of an NVMe driver to read and write blocks by polling; register and field names as in the NVMe base specification. */
+/*
+ * A minimal NVMe driver that reads and writes blocks by polling. Names of registers and fields are
+ * those of the NVMe base specification.
+ */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,7 +19,7 @@
 #define REG_ACQ 0x30
 #define REG_SQ0TDBL 0x1000
 
-#define CC_ENABLE (6 << 16 | 4 << 20 | 1) /* 64-byte submissions, 16-byte completions, 4 KiB pages, enabled */
+#define CC_ENABLE (6 << 16 | 4 << 20 | 1) /* 64-byte SQEs, 16-byte CQEs, 4 KiB pages, enabled */
 #define CSTS_RDY 1
 
 #define ADMIN_CREATE_SQ 0x01
@@ -31,7 +34,7 @@
 #define ENTRIES 16
 #define MMIO_SIZE 0x2000
 
-/* the queues' memory, a page each: admin SQ and CQ, I/O SQ and CQ, PRP list, identify data */
+/* The queues' memory, one page each: admin SQ and CQ, I/O SQ and CQ, PRP list, identify data. */
 enum { ASQ, ACQ, SQ, CQ, PRP_LIST, DATA, PAGES };
 
 struct command {
@@ -81,7 +84,10 @@ static uint64_t page_iova(struct nvme *nvme, int n)
 	return nvme->queues.iova + (uint64_t)n * PAGE;
 }
 
-/* submit to queue 0 (admin) or 1 (I/O), and wait for the completion: its status, or -ETIMEDOUT */
+/*
+ * Submit to queue 0 (admin) or 1 (I/O) and wait for the completion. Return its status, or
+ * -ETIMEDOUT.
+ */
 static int submit(struct nvme *nvme, int q, struct command *command)
 {
 	volatile struct completion *done;
@@ -177,7 +183,7 @@ int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas
 	if (ret)
 		return failed(err, "the NVMe controller does not identify its namespace", ret);
 	data = page(nvme, DATA);
-	/* the LBA data size of the format in use */
+	/* The LBA data size of the format in use. */
 	nvme->block = 1u << data[128 + 4 * (data[26] & 0xf) + 2];
 	return 0;
 }

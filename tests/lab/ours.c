@@ -145,7 +145,7 @@ uint8_t *map_fd_aligned(int fd, uint64_t offset, size_t length, size_t align, si
 	ck_assert_ptr_ne(room, MAP_FAILED);
 	at = (uint8_t *)(((uintptr_t)room + align - 1) & ~(align - 1)) + skew;
 	ck_assert_ptr_eq(mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset), at);
-	/* the room around it goes with the process */
+	/* The process's end unmaps the rest of the room. */
 	return at;
 }
 

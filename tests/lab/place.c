@@ -32,7 +32,9 @@ void places_down(void)
 	munmap(bar, BAR_SIZE);
 }
 
-/* where a byte of the buffer is in its BAR, and how many behind it are there as well */
+/*
+ * Return the BAR offset of a byte of the buffer. Limit *length to the contiguous bytes from there.
+ */
 static uint64_t in_bar(const struct place *place, size_t offset, size_t *length)
 {
 	const struct pb_range *r = place->ranges;
@@ -48,7 +50,9 @@ static void export_parts(struct place *place, size_t size, unsigned int slot)
 {
 	uint64_t base = 64 * MIB * slot;
 
-	/* 1 page, the most of it, 3 pages, the rest; none of them beside the one before it */
+	/*
+	 * 1 page, most of the size, 3 pages, the rest. No range follows its predecessor in the BAR.
+	 */
 	place->ranges[0] = (struct pb_range){ base + 63 * MIB, PAGE };
 	place->ranges[1] = (struct pb_range){ base + MIB + PAGE, size - 128 * KIB };
 	place->ranges[2] = (struct pb_range){ base, 3 * PAGE };
@@ -120,7 +124,7 @@ int part_register(struct place *place, struct end *end, size_t offset, size_t le
 
 void place_register(struct place *place, struct end *end, int access)
 {
-	/* an address of a dma-buf is what its user wants it to be, but for its place in the page */
+	/* The caller chooses the address of a dma-buf, except the offset in the page. */
 	place->mem.addr = place->fd >= 0 ? 0x7000000000 + place->mem.size : (uintptr_t)place->mem.p;
 	ck_assert_msg(!part_register(place, end, 0, place->mem.size, place->mem.addr, access, &place->mem.mr),
 		      "%zu bytes of %s cannot be registered: %s", place->mem.size, kind_name(place->kind), strerror(errno));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Devices that come and go, see plug.h. */
+/* Hotplug of devices, see plug.h. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -65,7 +65,7 @@ void gpu_pull(void)
 	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"hot\"}}");
 }
 
-/* QEMU lets go of the memory a moment after the device is gone from the guest */
+/* QEMU releases the memory a moment after the device is gone from the guest. */
 void gpu_forget_memory(uint64_t size)
 {
 	char command[200], *answer;
@@ -108,7 +108,7 @@ void nic_pull(const char *bdf)
 
 void nic_plug(const char *bdf)
 {
-	/* QEMU has it gone a moment after the guest */
+	/* QEMU releases the device a moment after the guest. */
 	char *answer = NULL;
 	int i;
 

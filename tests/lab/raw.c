@@ -80,7 +80,7 @@ unsigned int raw_count_fds(void)
 	while (readdir(dir))
 		n++;
 	closedir(dir);
-	return n - 3; /* ".", "..", and the directory itself */
+	return n - 3; /* ".", ".." and the directory itself */
 }
 
 int raw_write_file(const char *path, const char *word)
@@ -133,7 +133,7 @@ int raw_unbind(const char *bdf)
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", bdf);
 	ret = raw_write_file(path, bdf);
-	/* it had none, or lost it just now */
+	/* The function had no driver, or has just lost it. */
 	return ret == -ENOENT || ret == -ENODEV ? 0 : ret;
 }
 
@@ -292,7 +292,7 @@ int raw_get_memattr(int device, int dmabuf, uint32_t *memattr)
 	return ret;
 }
 
-/* change bits of a 16-bit register */
+/* Change bits of a 16-bit register. */
 static int change_config(int device, uint64_t at, uint16_t clear, uint16_t set)
 {
 	uint16_t value;
@@ -315,7 +315,7 @@ int raw_power(int device, uint64_t config, unsigned int pm, bool on)
 
 unsigned int raw_find_cap(int device, uint64_t config, uint8_t id)
 {
-	unsigned int left = 48; /* more do not fit */
+	unsigned int left = 48; /* no more fit */
 	uint8_t at, cap[2];
 
 	if (pread(device, &at, 1, (off_t)(config + PCI_CAPABILITY_LIST)) != 1)
@@ -408,7 +408,7 @@ int raw_test_handle(int importer, uint32_t handle, unsigned long cmd)
 
 #define GENL_ROOM 65536
 
-/* call @each for every attribute */
+/* Call @each for every attribute. */
 static void each_attr(const void *data, size_t length, void (*each)(void *arg, unsigned int type, const void *value, size_t n), void *arg)
 {
 	const char *p = data;
@@ -500,7 +500,7 @@ static void group_attr(void *arg, unsigned int type, const void *value, size_t n
 		copy_word(arg, sizeof(uint32_t), value, n);
 }
 
-/* the family has one group */
+/* The family has one group. */
 static void groups_attr(void *arg, unsigned int type, const void *value, size_t n)
 {
 	(void)type;
@@ -538,7 +538,7 @@ static int genl_request(struct raw_genl *g, uint16_t family, uint16_t flags, uin
 	return send(g->fd, &m, size, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* the answer, or what went wrong */
+/* Receive the answer; return the error if there was one. */
 static int genl_reply(struct raw_genl *g, void *room)
 {
 	const struct nlmsghdr *h = room;
@@ -655,7 +655,7 @@ int raw_genl_event(struct raw_genl *g, struct raw_buffer *buffer)
 	return ((const struct genlmsghdr *)(room + NLMSG_HDRLEN))->cmd;
 }
 
-/* ---- choices ---- */
+/* ---- random numbers ---- */
 
 uint64_t raw_random(uint64_t *state)
 {

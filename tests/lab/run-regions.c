@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * A program that knows nothing of BARs and registers memory in the ways that are hard for 'peerbar run': vm/perftest runs it below
- * that. The first argument is the case; the host's view of the BAR, which begins where the room does, is /lab/gpu.mem. An exit
- * status of 0 says that all was as without 'peerbar run', and that the memory was in the BAR.
+ * A program without knowledge of BARs that registers memory in ways that are difficult for 'peerbar
+ * run'. vm/perftest runs it below 'peerbar run'. The first argument is the case. /lab/gpu.mem is
+ * the host's view of the BAR; the memory for regions is at its start. Exits with 0 if the behaviour
+ * is the same as without 'peerbar run', and the memory was in the BAR.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +41,10 @@ static struct ibv_mr *reg(void *p, size_t length)
 	return mr;
 }
 
-/* whether the host sees @length bytes, 64 or more, in the first 4 MiB; each test looks for bytes that were not there before */
+/*
+ * Return whether the host sees @length bytes, at least 64, in the first 4 MiB. Each case searches
+ * for new bytes.
+ */
 static bool host_sees(const void *bytes, size_t length)
 {
 	size_t size = (size_t)4 << 20;
@@ -52,7 +56,7 @@ static bool host_sees(const void *bytes, size_t length)
 	MUST(view && fd >= 0);
 	MUST(read(fd, view, size) == (ssize_t)size);
 	close(fd);
-	/* a long needle takes long to look for */
+	/* Search for 64 bytes: a long needle is slow. */
 	at = memmem(view, size, bytes, 64);
 	if (at && length <= size - (size_t)(at - view))
 		found = !memcmp(at, bytes, length);
@@ -60,7 +64,7 @@ static bool host_sees(const void *bytes, size_t length)
 	return found;
 }
 
-/* bytes that nobody had before, in this process or another */
+/* Fill memory with bytes that were not used before, by this process or another. */
 static void fill(void *p, size_t length)
 {
 	static uint64_t state;
@@ -82,7 +86,7 @@ static bool same(const void *p, const void *q, size_t length)
 
 /* ---- the cases ---- */
 
-/* what was there is there, the host sees what is written, and afterwards it is ordinary memory again */
+/* The contents stay, the host sees writes, and after deregistration it is ordinary memory again. */
 static void contents(void)
 {
 	size_t length = 300001, before = 77;
@@ -107,7 +111,7 @@ static void contents(void)
 	free(copy);
 }
 
-/* small blocks of the heap, that share their pages with each other and with everything else */
+/* Small heap blocks, which share pages with each other and with other data. */
 static void neighbours(void)
 {
 	struct ibv_mr *mrs[64];
@@ -127,7 +131,7 @@ static void neighbours(void)
 	MUST(host_sees(copy[7], 200));
 	for (i = 0; i < 63; i++)
 		MUST(!ibv_dereg_mr(mrs[i]));
-	/* the last one's page is there still */
+	/* The last region's page is still in the BAR. */
 	i = (63 * 5) % 64;
 	fill(blocks[i], 200);
 	memcpy(copy[i], blocks[i], 200);
@@ -139,7 +143,7 @@ static void neighbours(void)
 	}
 }
 
-/* regions that overlap in every way, ended in another order */
+/* Regions that overlap in all ways, deregistered in another order. */
 static void overlap(void)
 {
 	static const struct {
@@ -167,7 +171,9 @@ static void overlap(void)
 	MUST(!host_sees(p, 64));
 }
 
-/* the child has a copy of its own, of what is beside the buffer too; the parent's stays in the BAR */
+/*
+ * The child has its own copy, also of data beside the buffer. The parent's pages stay in the BAR.
+ */
 static void forked(void)
 {
 	char *p = malloc(3 * PAGE), *copy = malloc(3 * PAGE), *other;
@@ -240,7 +246,7 @@ static void threads(void)
 		MUST(!pthread_join(t[i], NULL));
 }
 
-/* what takes the place of a region's memory is left alone */
+/* Memory mapped in place of a region's is not touched. */
 static void unmapped(void)
 {
 	char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), zero[64] = { 0 };
@@ -259,7 +265,7 @@ static void unmapped(void)
 	MUST(!ibv_dereg_mr(other));
 }
 
-/* what has to stay where it is, can be registered all the same */
+/* Memory that cannot be moved into the BAR can be registered nevertheless. */
 static void ordinary(void)
 {
 	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), here[3000];
@@ -278,7 +284,10 @@ static void ordinary(void)
 	MUST(!ibv_reg_mr(pd, p, PAGE, ACCESS));
 }
 
-/* with a room of 64 KiB: more than fits is refused, and what was taken comes back; so are other ways to move a region */
+/*
+ * With 64 KiB of the BAR: a region that does not fit fails, and its pages are moved back.
+ * Reregistering fails, too.
+ */
 static void full(void)
 {
 	char *p = mmap(NULL, 17 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *copy = malloc(17 * PAGE);
@@ -301,12 +310,12 @@ static void full(void)
 			MUST(!ibv_dereg_mr(mrs[i]));
 		MUST(same(p, copy, 17 * PAGE));
 	}
-	/* pages one after the other in the room, which are not so among the addresses */
+	/* Pages that are adjacent in the BAR, but not in this order in memory. */
 	mrs[0] = reg(p + PAGE, PAGE);
 	mrs[1] = reg(p, PAGE);
 	MUST(!ibv_reg_mr(pd, p, 2 * PAGE, ACCESS) && errno == EOPNOTSUPP);
 	MUST(!ibv_dereg_mr(mrs[0]) && !ibv_dereg_mr(mrs[1]));
-	/* what the kernel does not do with a dma-buf */
+	/* Access flags that the kernel does not support for dma-bufs. */
 	MUST(!ibv_reg_mr(pd, p, PAGE, ACCESS | IBV_ACCESS_MW_BIND) && errno == EINVAL);
 	MUST(same(p, copy, 17 * PAGE));
 	MUST(getenv("PEERBAR_FD") && !close(atoi(getenv("PEERBAR_FD"))));
@@ -314,7 +323,10 @@ static void full(void)
 	MUST(same(p, copy, 17 * PAGE));
 }
 
-/* the exporter, whose number is an argument, revokes the buffer: the region can be ended, and no other be made */
+/*
+ * The exporter, whose PID is an argument, revokes the buffer. The region can be deregistered, and
+ * no other can be registered.
+ */
 static void revoked(const char *exporter)
 {
 	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -324,7 +336,7 @@ static void revoked(const char *exporter)
 	MUST(p != MAP_FAILED && exporter);
 	mr = reg(p, PAGE);
 	MUST(!kill(atoi(exporter), SIGUSR1));
-	/* by a system call, which fails where an access would kill */
+	/* Probe with a system call, which fails where an access raises SIGBUS. */
 	fd = memfd_create("probe", MFD_CLOEXEC);
 	MUST(fd >= 0);
 	for (i = 0; i < 100 && pwrite(fd, p, 1, 0) == 1; i++)
@@ -371,7 +383,7 @@ int main(int argc, char **argv)
 		revoked(argv[2]);
 	else
 		MUST(!"there is such a case");
-	/* a region that was not ended would keep it */
+	/* Fails if a region is still registered. */
 	MUST(!ibv_dealloc_pd(pd));
 	MUST(!ibv_close_device(context));
 	return 0;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * A process of lab-stress, see stress.h: two threads, which do one thing after the other, each chosen by the seed, and check what
- * came of it.
+ * A worker of lab-stress, see stress.h: two threads, which each run a sequence of operations chosen
+ * by the seed, and check the results.
  *
- * A descriptor that one thread closes may be in use by the other, who is then told EBADF: so that it never is another file's, the
- * descriptors of buffers and devices get numbers that are not used again for long.
+ * A thread may close a descriptor while the other uses it, which then gets EBADF. The descriptors
+ * of buffers and devices get numbers that are not soon reused, so that such a number never refers
+ * to another file.
  */
 #include <fcntl.h>
 #include <linux/dma-buf.h>
@@ -33,13 +34,13 @@
 
 extern char **environ;
 
-/* ---- what is done now ---- */
+/* ---- the current operation ---- */
 
 struct place {
 	unsigned int incarnation, thread;
 	uint64_t n;
 	enum kind kind;
-	uint64_t r[8]; /* what is chosen by */
+	uint64_t r[8]; /* random numbers for its choices */
 };
 
 static unsigned int me;
@@ -76,12 +77,12 @@ static bool is_done(int ret, const char *call, ...)
 }
 
 /*
- * Whether a call did what it should. If not, it returned one of the errnos that follow, up to a 0; any other is a failure. They are
- * looked at after the call.
+ * Return whether a call succeeded. If it failed, count it as refused if its errno is in the list,
+ * which ends with 0; other errnos are failures. The list is evaluated after the call.
  */
 #define done(call, ...) ({ int done_ = (call); is_done(done_, __VA_ARGS__); })
 
-/* a call that must fail */
+/* Check that a call failed with errno @e. */
 static void refused(int ret, const char *call, int e)
 {
 	if (ret != -e)
@@ -96,7 +97,7 @@ static void pause_us(uint64_t us)
 	nanosleep(&t, NULL);
 }
 
-/* the numbers of descriptors that are not used again for long */
+/* Move a descriptor to a number that is not soon reused. */
 static int stash(int fd)
 {
 	static atomic_uint next;
@@ -111,17 +112,17 @@ static int stash(int fd)
 	return high;
 }
 
-/* ---- what there is ---- */
+/* ---- objects ---- */
 
-/* a buffer, or what a mapping is of */
+/* A buffer, or the object of a mapping. */
 struct what {
-	uint64_t id; /* 0: of a mapping that is no buffer's */
+	uint64_t id; /* 0: the mapping is not of a buffer */
 	uint64_t size;
 	uint32_t device;
 	uint32_t generation;
 	uint32_t model;
 	uint32_t nr;
-	uint64_t tag; /* of the test exporter's */
+	uint64_t tag; /* of the test exporter's buffers */
 	struct raw_range ranges[RANGES];
 };
 
@@ -133,18 +134,20 @@ struct buffer {
 #define BUFFERS 24
 
 static struct buffer buffers[BUFFERS];
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER; /* of all tables here; nothing is waited for with it */
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER; /* protects all tables here; must
+							        * not be held across calls that
+							        * wait */
 
 enum map_kind { OF_BUFFER, OF_COOKIE, OF_REGION };
 
 struct map {
-	pthread_rwlock_t lock; /* everything below, and that it is mapped */
+	pthread_rwlock_t lock; /* protects everything below, and the mapping */
 	bool used;
 	enum map_kind kind;
 	bool writable;
 	char *p;
 	uint64_t length;
-	uint64_t offset; /* in what it is of */
+	uint64_t offset; /* in the object */
 	struct what what;
 };
 
@@ -154,7 +157,7 @@ static struct map maps[MAPS];
 
 struct held {
 	bool used;
-	uint64_t iova, length; /* in the IOAS; or a handle of the test importer's */
+	uint64_t iova, length; /* in the IOAS; or .iova is the test importer's handle */
 };
 
 #define IOVAS 24
@@ -162,11 +165,11 @@ struct held {
 
 static struct held iovas[IOVAS], imports[IMPORTS];
 
-/* a device's descriptor: its number, and above it its generation; 0 if there is none */
+/* A device's descriptor: its number, its generation in the upper half; 0 if there is none. */
 static _Atomic uint64_t slots[DEVICES];
 static uint64_t bar_offset[DEVICES], config_offset[DEVICES];
 static unsigned int pm_cap[DEVICES];
-static pthread_mutex_t control[DEVICES]; /* held by the thread that does what only owners do */
+static pthread_mutex_t control[DEVICES]; /* held during operations of the owner */
 
 static int peerbar, iommufd, importer, exporter;
 static uint32_t ioas;
@@ -183,7 +186,7 @@ static uint32_t slot_generation(uint64_t slot)
 	return (uint32_t)(slot >> 32);
 }
 
-/* a device that this process has, the first from @r on */
+/* Choose a device that this process has open, beginning at @r. */
 static bool pick_device(uint64_t r, unsigned int *d, uint64_t *slot)
 {
 	unsigned int i;
@@ -216,7 +219,7 @@ static bool any_buffer(uint64_t r, struct buffer *b)
 	return pick_buffer(r, 0, TEST, b);
 }
 
-/* EBADF is right if the other thread closed it meanwhile */
+/* Allow EBADF if the other thread has closed the descriptor. */
 static int badf_if_closed(const struct buffer *b)
 {
 	bool there = false;
@@ -234,7 +237,7 @@ static int badf_if_dropped(unsigned int d, uint64_t slot)
 	return atomic_load(&slots[d]) == slot ? ENODEV : EBADF;
 }
 
-/* ---- what is known of a buffer ---- */
+/* ---- the fates of buffers ---- */
 
 static enum fate fate(uint64_t id)
 {
@@ -271,7 +274,7 @@ static void forget_map(struct map *m)
 	m->used = false;
 }
 
-/* mappings by the offsets of regions keep the device open; those of a device that is to be closed are unmapped */
+/* Mappings of regions keep the device open. Unmap those of generations that are to be closed. */
 static void unmap_regions(unsigned int d)
 {
 	uint32_t drop = atomic_load(&shared->devices[d].drop);
@@ -285,7 +288,7 @@ static void unmap_regions(unsigned int d)
 	}
 }
 
-/* takes the place of another if there is no room */
+/* Replace another buffer if the table is full. */
 static void keep_buffer(int fd, const struct what *what)
 {
 	unsigned int i, at = (unsigned int)(place.r[7] % BUFFERS);
@@ -293,7 +296,7 @@ static void keep_buffer(int fd, const struct what *what)
 
 	fd = stash(fd);
 	pthread_mutex_lock(&table_lock);
-	/* rather that of one that is dead */
+	/* Prefer to replace a dead one. */
 	for (i = 0; i < BUFFERS && buffers[i].fd; i++)
 		if (is_dead(&buffers[i].what))
 			at = i;
@@ -306,7 +309,7 @@ static void keep_buffer(int fd, const struct what *what)
 		close(old);
 }
 
-/* a mapping, with its lock for reading or writing */
+/* Choose a mapping and lock it for reading or writing. */
 static struct map *pick_map(uint64_t r, bool write)
 {
 	unsigned int i;
@@ -323,7 +326,7 @@ static struct map *pick_map(uint64_t r, bool write)
 	return NULL;
 }
 
-/* takes the place of another if there is no room, or is unmapped if all are in use */
+/* Replace another mapping if the table is full. Unmap the new one if all are locked. */
 static void keep_map(const struct map *new)
 {
 	struct map *m = NULL;
@@ -353,7 +356,7 @@ static void keep_map(const struct map *new)
 	m->what = new->what;
 	m->used = true;
 	pthread_rwlock_unlock(&m->lock);
-	/* whoever asked for such mappings to go may just have been obeyed, by the other thread */
+	/* The other thread may already have handled a drop of such mappings: check again. */
 	if (new->kind == OF_REGION && new->what.generation <= atomic_load(&shared->devices[new->what.device].drop))
 		unmap_regions(new->what.device);
 }
@@ -393,11 +396,11 @@ static bool let_go(struct held *table, unsigned int n, uint64_t r, struct held *
 	return found;
 }
 
-/* ---- touching memory ---- */
+/* ---- memory accesses ---- */
 
 static uint32_t phase_of(const struct what *w)
 {
-	/* the test exporter's have no owner, and may be revoked at any time */
+	/* The test exporter's buffers have no owner, and may be revoked at any time. */
 	return w->device < DEVICES ? atomic_load(&shared->devices[w->device].phase) : PHASE_CHANGING;
 }
 
@@ -425,7 +428,7 @@ static void on_signal(int sig)
 	wrong("unexpected %s", strsignal(sig));
 }
 
-/* false: SIGBUS */
+/* Access a word. Return false on SIGBUS. */
 static bool access_word(char *p, bool write, uint64_t *value)
 {
 	volatile uint64_t *word = (void *)p;
@@ -443,10 +446,13 @@ static bool access_word(char *p, bool write, uint64_t *value)
 	return true;
 }
 
-/* four words of each page have its number, all others are for writing */
+/* Four words of each page have its number; operations write to the others. */
 static const uint64_t numbered[] = { 0, 1024, 2048, 4088 };
 
-/* touch a page of a mapping, whose lock is held, and see whether what happens is what should */
+/*
+ * Access a page of a mapping, whose lock the caller must hold, and check the result against the
+ * buffer's state.
+ */
 static void touch(struct map *m, uint64_t r, bool write)
 {
 	uint64_t page = r % (m->length / PAGE) * PAGE;
@@ -475,7 +481,10 @@ static void touch(struct map *m, uint64_t r, bool write)
 	}
 }
 
-/* all mappings of a device's, or of one buffer, in this process, that the other thread is not changing */
+/*
+ * Access all mappings of a device, or of one buffer, in this process that the other thread is not
+ * changing.
+ */
 static void touch_all(unsigned int device, uint64_t id, uint64_t r, unsigned int most)
 {
 	unsigned int i;
@@ -515,7 +524,7 @@ static bool op_write(void)
 	return true;
 }
 
-/* a child has the mapping too */
+/* A child inherits the mapping. */
 static bool op_fork(void)
 {
 	struct map *m = pick_map(place.r[0], false);
@@ -543,7 +552,8 @@ static bool op_fork(void)
 /* ---- mappings ---- */
 
 /*
- * Addresses that nothing else is given: a thread's own, and not used again for long. The start is aligned to a huge page.
+ * Choose addresses in a range of this thread's that nothing else uses, and don't soon reuse them.
+ * Align the start to a huge page.
  */
 static char *choose_address(uint64_t length)
 {
@@ -554,7 +564,7 @@ static char *choose_address(uint64_t length)
 	return (char *)((1ULL << 44) + place.thread * (1ULL << 43) + at);
 }
 
-/* mmap() where huge pages are possible, if it is large enough */
+/* mmap() at an address that permits huge pages, if @length is large enough. */
 static void *map_aligned(uint64_t length, int prot, int flags, int fd, uint64_t offset)
 {
 	void *p;
@@ -578,7 +588,7 @@ static bool op_mmap(void)
 	if (!any_buffer(place.r[0], &b))
 		return false;
 	pages = b.what.size / PAGE;
-	/* the whole of it every other time */
+	/* Map the whole buffer every other time. */
 	m.offset = place.r[1] & 1 ? 0 : place.r[2] % pages * PAGE;
 	m.length = place.r[1] & 1 ? b.what.size : (1 + place.r[3] % (pages - m.offset / PAGE)) * PAGE;
 	m.writable = place.r[1] & 2;
@@ -609,7 +619,7 @@ static bool op_munmap(void)
 	return true;
 }
 
-/* a piece from the beginning, the end, or the middle */
+/* Unmap a part: at the beginning, at the end, or in the middle. */
 static bool op_partial(void)
 {
 	struct map *m = pick_map(place.r[0], true), rest;
@@ -639,7 +649,7 @@ static bool op_partial(void)
 	return true;
 }
 
-/* to another address, sometimes becoming shorter */
+/* Move to another address, sometimes with a smaller size. */
 static bool op_mremap(void)
 {
 	struct map *m = pick_map(place.r[0], true);
@@ -649,7 +659,7 @@ static bool op_mremap(void)
 	if (!m)
 		return false;
 	length = place.r[1] % 4 ? m->length : (1 + place.r[2] % (m->length / PAGE)) * PAGE;
-	/* aligned for huge pages, or not */
+	/* Align it for huge pages, or not. */
 	to = choose_address(length + HUGE_PAGES * PAGE) + (place.r[3] & 1 ? place.r[3] % HUGE_PAGES * PAGE : 0);
 	if (mmap(to, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED) {
 		pthread_rwlock_unlock(&m->lock);
@@ -679,14 +689,14 @@ static bool op_mprotect(void)
 	return true;
 }
 
-/* a BAR's range as it is the only one of a buffer */
+/* Describe a range of a BAR like a buffer of one range. */
 static struct what one_range(unsigned int d, uint32_t generation, uint64_t offset, uint64_t length)
 {
 	return (struct what){ .size = length, .device = d, .generation = generation, .model = PEERBAR_MODEL_REVOCABLE, .nr = 1,
 			      .ranges = { { offset, length } } };
 }
 
-/* some pages of a BAR; now and then so that they can be mapped by a huge page */
+/* Choose some pages of a BAR, sometimes a range that a huge page can map. */
 static struct raw_range choose_range(uint64_t r)
 {
 	uint64_t pages = NUMBERED / PAGE;
@@ -716,7 +726,7 @@ static bool op_cookie(void)
 			     place.r[2] & 1 ? PEERBAR_MEMATTR_WC : PEERBAR_MEMATTR_NC, &at),
 		  "cookie", ENODEV, EBUSY, badf_if_dropped(d, slot), 0))
 		return true;
-	/* all of it, or without its first page */
+	/* All of it, or without its first page. */
 	m.offset = range.length > PAGE && place.r[3] & 1 ? PAGE : 0;
 	m.length = range.length - m.offset;
 	m.writable = place.r[3] & 2;
@@ -756,7 +766,7 @@ static bool op_region(void)
 
 /* ---- buffers ---- */
 
-/* what a query says of a buffer must agree with what is known of it */
+/* Check the state in a query's answer against the buffer's fate and the device's phase. */
 static void check_state(const struct what *w, uint32_t state, bool dead, uint32_t before)
 {
 	uint32_t after = phase_of(w);
@@ -770,7 +780,7 @@ static void check_state(const struct what *w, uint32_t state, bool dead, uint32_
 	if ((before & PHASE_MASK) == PHASE_OFF && state == PEERBAR_STATE_LIVE)
 		wrong("a buffer is live although the decoding of device %u is off", w->device);
 	if ((before & PHASE_MASK) == PHASE_ON && !may_be_dead(w) && state != PEERBAR_STATE_LIVE) {
-		/* whose doing it is may not have written it down yet */
+		/* The process that caused it may not have recorded it yet. */
 		pause_us(200000);
 		if (phase_of(w) == before && !may_be_dead(w))
 			wrong("a buffer is in state %u although nobody revoked (id %llu, device %u, generation %u, phase 0x%x)", state,
@@ -822,7 +832,7 @@ static bool op_close(void)
 
 		if (!buffers[at].fd)
 			continue;
-		/* the first that is dead, or any */
+		/* Prefer the first dead one, if there is one. */
 		if (!b || is_dead(&buffers[at].what))
 			b = &buffers[at];
 		if (place.r[1] & 1 || is_dead(&b->what))
@@ -870,7 +880,7 @@ static bool op_info(void)
 	return true;
 }
 
-/* a buffer of a device that this process has */
+/* Choose a buffer of a device that this process has open. */
 static bool pick_own(uint64_t r, struct buffer *b, uint64_t *slot)
 {
 	if (!pick_buffer(r, 0, DEVICES - 1, b))
@@ -890,7 +900,7 @@ static bool op_set_memattr(void)
 		return false;
 	ret = raw_set_memattr(slot_fd(slot), b.fd, memattr);
 	if (ret != -EOPNOTSUPP || memattr < 2)
-		/* dead, or of an earlier binding of the driver */
+		/* ENODEV: dead, or exported under an earlier binding of the driver. */
 		done(ret, "set memattr", ENODEV, badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0);
 	if (!ret && memattr > 1)
 		wrong("an unknown attribute was accepted");
@@ -911,7 +921,7 @@ static bool op_get_memattr(void)
 	return true;
 }
 
-/* nothing reaches it any more, from anywhere in this process */
+/* Check that no mapping of this process reaches the memory any more. */
 static void check_dead(const struct buffer *b)
 {
 	struct peerbar_query q;
@@ -932,14 +942,14 @@ static bool op_revoke(void)
 		return false;
 	set_fate(b.what.id, DYING);
 	ret = raw_revoke(slot_fd(slot), b.fd);
-	/* another thread was first */
+	/* EBADFD: another thread was first. */
 	if (ret == -EBADFD || done(ret, "revoke", b.what.generation == slot_generation(slot) ? EBADF : ENODEV,
 				   badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0))
 		check_dead(&b);
 	return true;
 }
 
-/* what is never right */
+/* Calls with invalid arguments. */
 static bool op_refusals(void)
 {
 	struct raw_range range = { 0, PAGE };
@@ -985,7 +995,7 @@ static bool op_refusals(void)
 	return true;
 }
 
-/* what dma-buf itself offers */
+/* The operations of dma-buf itself. */
 static bool op_poll(void)
 {
 	struct dma_buf_export_sync_file sync_file = { .flags = DMA_BUF_SYNC_RW };
@@ -1015,7 +1025,7 @@ static bool op_poll(void)
 	return true;
 }
 
-/* ---- descriptors that are passed ---- */
+/* ---- passing descriptors ---- */
 
 struct message {
 	bool device;
@@ -1054,7 +1064,7 @@ static bool op_send_device(void)
 
 static void release_device(unsigned int d);
 
-/* false if nothing is there */
+/* Return false if there is no message. */
 static bool receive_one(void)
 {
 	struct message message;
@@ -1101,7 +1111,7 @@ void drain_inbox(int sock)
 			close(fd);
 }
 
-/* close what this process has of a device */
+/* Close this process's descriptor of a device, and unmap its regions. */
 static void release_device(unsigned int d)
 {
 	uint64_t slot = atomic_exchange(&slots[d], 0);
@@ -1111,7 +1121,7 @@ static void release_device(unsigned int d)
 	unmap_regions(d);
 }
 
-/* whoever asks for descriptors to be closed gets it done soon */
+/* Close descriptors soon after a process requests a drop. */
 static void obey_drop(void)
 {
 	static _Atomic uint32_t obeyed[DEVICES];
@@ -1126,7 +1136,7 @@ static void obey_drop(void)
 		if (atomic_exchange(&obeyed[d], drop) == drop)
 			continue;
 		unmap_regions(d);
-		/* some may be on their way */
+		/* Some may be in flight. */
 		while (receive_one())
 			;
 	}
@@ -1243,7 +1253,7 @@ static bool op_events(void)
 	return true;
 }
 
-/* ---- importers and exporters of the test modules ---- */
+/* ---- the test modules' importers and exporters ---- */
 
 static void detach(const struct held *h)
 {
@@ -1291,7 +1301,7 @@ static bool op_import(void)
 			done(raw_test_map(importer, (uint32_t)h.iova), "map again", EBUSY, ESTALE, ENODEV, 0);
 			break;
 		case 1:
-			/* it may have let go by itself */
+			/* EINVAL: the importer may have unmapped by itself. */
 			done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_UNMAP), "unmap", EINVAL, 0);
 			break;
 		case 2:
@@ -1312,7 +1322,7 @@ static bool op_import(void)
 	return true;
 }
 
-/* one that takes its time */
+/* Attach an importer that unmaps late. */
 static bool op_import_late(void)
 {
 	uint32_t kind = place.r[1] & 1 ? PEERBAR_TEST_KIND_LATE : PEERBAR_TEST_KIND_FENCED;
@@ -1390,7 +1400,7 @@ static bool op_test_move(void)
 	pause_us(place.r[3] % 10000);
 	touch_all(TEST, b.what.id, place.r[4], 8);
 	automove.period_ms = 0;
-	/* if it was closed, it moves until the exporter is */
+	/* If the buffer's descriptor was closed, it moves until the exporter is closed. */
 	done(raw_ioctl(exporter, PEERBAR_TEST_AUTOMOVE, &automove), "automove", badf_if_closed(&b), 0);
 	return true;
 }
@@ -1422,7 +1432,7 @@ static bool op_test_access(void)
 	return true;
 }
 
-/* ---- what only owners do ---- */
+/* ---- operations of the owner ---- */
 
 void doom(struct shared_device *d)
 {
@@ -1432,7 +1442,7 @@ void doom(struct shared_device *d)
 		;
 }
 
-/* false if it must stay what it is */
+/* Return false if the phase is frozen. */
 static bool set_phase(unsigned int d, uint32_t phase)
 {
 	_Atomic uint32_t *p = &shared->devices[d].phase;
@@ -1441,7 +1451,7 @@ static bool set_phase(unsigned int d, uint32_t phase)
 	return !(s & PHASE_DOOMED) && atomic_compare_exchange_strong(p, &s, ((s + PHASE_STEP) & ~7U) | phase);
 }
 
-/* a device of this process's, with its control taken, if it is open */
+/* Choose a device that this process owns and has open, and take its control. */
 static bool take_control(uint64_t r, unsigned int *d, uint64_t *slot)
 {
 	unsigned int i;
@@ -1458,7 +1468,7 @@ static bool take_control(uint64_t r, unsigned int *d, uint64_t *slot)
 	return false;
 }
 
-/* look at mappings and buffers while nobody else can change the phase */
+/* Check mappings and a buffer while no other thread or process can change the phase. */
 static void look_around(unsigned int d, uint64_t r)
 {
 	struct peerbar_query q;
@@ -1475,7 +1485,10 @@ static void look_around(unsigned int d, uint64_t r)
 		check_state(&b.what, q.state, dead, before);
 }
 
-/* decoding off and on again, or D3hot and D0; what a call is told when the device is being pulled is EIO or ENODEV */
+/*
+ * Turn decoding off and on again, or enter D3hot and D0. Calls fail with EIO or ENODEV while the
+ * device is being pulled.
+ */
 static bool off_and_on(bool power)
 {
 	unsigned int d;
@@ -1524,7 +1537,10 @@ static bool reset(int (*how)(int fd))
 	if (!take_control(place.r[0], &d, &slot))
 		return false;
 	if (set_phase(d, PHASE_CHANGING)) {
-		/* EAGAIN, EBUSY: the device is in use by the kernel at this moment; ENOTTY: QEMU's port was late to say that its link is up */
+		/*
+		 * EAGAIN, EBUSY: the kernel is using the device. ENOTTY: QEMU's port reported late
+		 * that its link is up.
+		 */
 		done(how(slot_fd(slot)), "reset", EAGAIN, EBUSY, ENOTTY, flat ? EINVAL : EBUSY, flat ? ENODEV : EBUSY,
 		     badf_if_dropped(d, slot), 0);
 		set_phase(d, PHASE_ON);
@@ -1544,7 +1560,7 @@ static bool op_hot_reset(void)
 	return reset(raw_hot_reset);
 }
 
-/* take the device away from the address space that holds the buffers, and give it back */
+/* Detach the device from the address space with the buffers' mappings, and attach it again. */
 static bool op_ioas(void)
 {
 	unsigned int d;
@@ -1559,8 +1575,8 @@ static bool op_ioas(void)
 }
 
 /*
- * Open a device, with its control taken, and let its phase begin unless it is not @s any more. What is left of earlier opens is
- * dead from then on, because there cannot be two.
+ * Open a device and begin a new phase, unless the phase is no longer @s. The caller must hold the
+ * device's control. There cannot be two opens, so buffers of earlier ones are dead from then on.
  */
 static void open_device(unsigned int d, uint32_t s)
 {
@@ -1574,7 +1590,10 @@ static void open_device(unsigned int d, uint32_t s)
 		return;
 	fd = stash(fd);
 	ret = raw_bind_iommufd(fd, iommufd);
-	/* EINVAL: somebody else has not closed it yet; EAGAIN: the kernel has it in use at this moment, and could not reset it */
+	/*
+	 * EINVAL: another process has not closed it yet. EAGAIN: the kernel was using the device
+	 * and could not reset it.
+	 */
 	if (!done(ret, "bind to the iommufd", EINVAL, ENODEV, EAGAIN, 0)) {
 		close(fd);
 		pause_us(1000);
@@ -1597,7 +1616,7 @@ static void open_device(unsigned int d, uint32_t s)
 	pm_cap[d] = raw_find_cap(fd, config_offset[d], PCI_CAP_ID_PM);
 	atomic_store(&device->generation, generation);
 	atomic_store(&slots[d], (uint64_t)generation << 32 | (uint32_t)fd);
-	/* unless it was doomed again meanwhile */
+	/* Unless it was doomed again meanwhile. */
 	atomic_compare_exchange_strong(&device->phase, &s, ((s + PHASE_STEP) & ~7U) | PHASE_ON);
 }
 
@@ -1616,13 +1635,16 @@ static bool op_open(void)
 
 	for (d = 0; d < DEVICES; d++) {
 		struct shared_device *device = &shared->devices[d];
-		/* Before @leaving is looked at: the device leaves first, and is doomed then, which changes the phase. */
+		/*
+		 * Must be read before @leaving: the plugger sets @leaving, then dooms the device,
+		 * which changes the phase.
+		 */
 		uint32_t s = atomic_load(&device->phase);
 
 		if (device->owner != me || atomic_load(&slots[d]) || !atomic_load(&device->present) || atomic_load(&device->leaving) ||
 		    pthread_mutex_trylock(&control[d]))
 			continue;
-		/* whoever had it before may have been killed while he changed the driver */
+		/* The previous owner may have been killed while it changed the driver. */
 		if (!atomic_load(&slots[d]) && d != HOT && !is_bound_to_ours(d)) {
 			done(raw_unbind(device->bdf), "unbind", 0);
 			done(raw_bind(device->bdf, OURS), "bind", ENODEV, EINVAL, 0);
@@ -1636,7 +1658,7 @@ static bool op_open(void)
 	return did;
 }
 
-/* everybody is asked to close it; whoever is first to find it closed by all opens it again */
+/* Request all processes to close it. The owner opens it again as soon as all have. */
 static bool op_reopen(void)
 {
 	unsigned int d;
@@ -1656,8 +1678,8 @@ static bool op_reopen(void)
 }
 
 /*
- * Unbinding waits until the device is closed, and is done by a process of its own that has not got it open: if this one is killed,
- * its descriptors are closed all the same.
+ * Unbind in a process of its own, which does not have the device open: unbinding waits until the
+ * device is closed, and if this process is killed, its descriptors must be closed nevertheless.
  */
 static pid_t unbind_elsewhere(const char *bdf)
 {
@@ -1673,7 +1695,7 @@ static pid_t unbind_elsewhere(const char *bdf)
 	return pid;
 }
 
-/* the standard driver has the device for a while; our modules must not mind */
+/* Bind the device to the stock driver for a while; peerbar's modules must not be affected. */
 static void visit_stock(unsigned int d)
 {
 	struct raw_range range = { 0, 4 * PAGE };
@@ -1736,7 +1758,9 @@ static bool op_rebind(void)
 	done(b.fd, "export", 0);
 	pid = unbind_elsewhere(device->bdf);
 	if (place.r[1] & 1) {
-		/* while it is open, and used by others: what was exported from it dies at once */
+		/*
+		 * The device is open and in use by other processes: its buffers must die at once.
+		 */
 		wait_dead(&b);
 		refused(raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC), "export from a driver that goes", ENODEV);
 		touch_all(d, 0, place.r[2], 8);
@@ -1831,7 +1855,7 @@ static void *run_thread(void *arg)
 	atomic_store(&t->tid, (int)syscall(SYS_gettid));
 	while (!atomic_load(&shared->stop)) {
 		obey_drop();
-		/* the choices depend on nothing but where in the sequence this is */
+		/* The choices depend only on the position in the sequence. */
 		state = shared->seed ^ (uint64_t)me << 56 ^ (uint64_t)place.incarnation << 40 ^ (uint64_t)thread << 36;
 		state = raw_random(&state) + place.n;
 		place.kind = choose(raw_random(&state));

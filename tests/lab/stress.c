@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * lab-stress: processes that race on the lab's devices, see stress.h. This is the one that starts them, kills them, watches that none of
- * them hangs, and at the end sees that nothing is left.
+ * lab-stress: processes that race on the lab's devices, see stress.h. The parent starts them, kills
+ * them, checks that none hangs, and at the end checks that nothing is left.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 #include "stress.h"
 
 #define OURS "peerbar-vfio-pci"
-#define HANGS_AFTER 120 /* seconds that no operation takes, on the debug kernel either */
+#define HANGS_AFTER 120 /* seconds; longer than any operation, also on the debug kernel */
 
 const char * const op_names[OPS] = {
 	[OP_TOUCH] = "touch", [OP_WRITE] = "write", [OP_FORK] = "fork", [OP_MMAP] = "mmap", [OP_MUNMAP] = "munmap",
@@ -71,7 +71,7 @@ void failed(const char *fmt, ...)
 	if (n > (int)sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
 	line[n++] = '\n';
-	/* in one piece, also from a child of fork() */
+	/* Write the line at once, also from a child of fork(). */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		_exit(2);
 	atomic_store(&shared->failed, true);
@@ -120,9 +120,12 @@ static void bind_to_ours(unsigned int d)
 		failed("%s", err.text);
 }
 
-/* ---- the device that comes and goes ---- */
+/* ---- the hotplugged device ---- */
 
-/* QEMU lets go of what was pulled when the slot has lost its power, which is later than the kernel does: until then it refuses */
+/*
+ * QEMU releases a pulled device when the slot has lost its power, later than the kernel does. Retry
+ * until then.
+ */
 __attribute__((format(printf, 1, 2))) static void qmp(const char *fmt, ...)
 {
 	uint64_t end = now_ns() + 30000000000;
@@ -176,7 +179,7 @@ static void wait_plugged(char bdf[PB_BDF_LEN], bool there)
 	}
 }
 
-/* for as long as @ms, unless all stops */
+/* Sleep for @ms, or until the run stops. */
 static void live_on(unsigned int ms)
 {
 	uint64_t end = now_ns() + ms * 1000000ULL;
@@ -203,11 +206,14 @@ static void plug_and_pull(uint64_t *random, unsigned int nth)
 	atomic_store(&d->present, true);
 	live_on(5000 + (unsigned int)(raw_random(random) % 15000));
 
-	/* in this order: see op_open() */
+	/* Must be in this order: see op_open(). */
 	atomic_store(&d->leaving, true);
 	doom(d);
 	qmp("{\"execute\":\"device_del\",\"arguments\":{\"id\":\"stress%u\"}}", nth);
-	/* the slot's button blinks for 5 s: the owner closes it before the driver lets go, or after */
+	/*
+	 * The slot's button blinks for 5 s. Let the owner close the device before or after the
+	 * driver unbinds.
+	 */
 	live_on((unsigned int)(raw_random(random) % 10000));
 	atomic_store(&d->drop, atomic_load(&d->generation));
 	wait_plugged(bdf, false);
@@ -247,7 +253,7 @@ static void start_worker(unsigned int i)
 		worker(i, incarnations[i]);
 }
 
-/* an end that was not asked for is a failure; also reaps the children of those that were killed */
+/* Reap workers, and children of killed workers. An unexpected end is a failure. */
 static void reap(bool expected)
 {
 	unsigned int i;
@@ -271,7 +277,7 @@ static void reap(bool expected)
 	}
 }
 
-/* where a thread is in the kernel */
+/* Print a thread's stack in the kernel. */
 static void print_stack(int tid)
 {
 	char path[64], text[4096];
@@ -287,7 +293,10 @@ static void print_stack(int tid)
 		close(fd);
 }
 
-/* who has a device open, or mapped, and what he does: an unbinding waits for him */
+/*
+ * Print the processes that have a device open or mapped, and their stacks: unbinding waits for
+ * them.
+ */
 static void print_holders(void)
 {
 	struct dirent *process, *entry;
@@ -359,7 +368,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void hang(const char *fmt
 		}
 	}
 	print_holders();
-	/* in another process, because that may hang too */
+	/* In a child, because this may hang too. */
 	if (!fork()) {
 		struct raw_genl g;
 
@@ -368,7 +377,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void hang(const char *fmt
 		_exit(0);
 	}
 	sleep_ms(2000);
-	/* what every task does, and the locks that are held */
+	/* The stacks of all tasks, and the locks that are held. */
 	raw_write_file("/proc/sysrq-trigger", "t");
 	raw_write_file("/proc/sysrq-trigger", "d");
 	failed("%s", what);
@@ -454,7 +463,7 @@ static void run(unsigned int seconds)
 			next_progress = now_ns() + 5000000000;
 		}
 	}
-	/* all end by themselves, or hang */
+	/* Wait until all processes have ended. */
 	for (;;) {
 		bool left = plugger_pid;
 
@@ -472,7 +481,7 @@ static void run(unsigned int seconds)
 	}
 }
 
-/* ---- what is left ---- */
+/* ---- leaks ---- */
 
 static void nothing_left(bool unload)
 {
@@ -489,7 +498,7 @@ static void nothing_left(bool unload)
 		drain_inbox(inbox[i]);
 	if (raw_genl_open(&g, false))
 		failed("netlink is gone");
-	/* what was closed last may be released a little later */
+	/* The kernel may release the last closed objects a little later. */
 	for (tries = 0; tries < 50; tries++) {
 		n = raw_genl_dump(&g, NULL, NULL);
 		if (!n)
@@ -509,7 +518,7 @@ static void nothing_left(bool unload)
 
 		snprintf(path, sizeof(path), "/sys/module/%s/refcnt", modules[i]);
 		users = raw_read_number(path);
-		/* the core is used by the others */
+		/* The other modules use the core. */
 		if (users > 0 && strcmp(modules[i], "peerbar"))
 			failed("the module %s is in use %ld times", modules[i], users);
 		if (unload && users >= 0 && syscall(SYS_delete_module, modules[i], O_NONBLOCK))
@@ -572,7 +581,7 @@ static void prepare(void)
 	unsigned int i;
 	int sockets[2];
 
-	/* the parent has no use for the devices, but keeps the sockets, so that what is in them outlives a receiver */
+	/* The parent keeps the sockets, so that messages outlive their receiver. */
 	for (i = 0; i < shared->processes; i++) {
 		if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets))
 			failed("socketpair: %s", strerror(errno));
@@ -661,7 +670,9 @@ int main(int argc, char **argv)
 		start_worker(i);
 	run(seconds);
 	if (!atomic_load(&shared->failed)) {
-		/* a failure is said, and counted, by a child, so that the report comes in any case */
+		/*
+		 * Check in a child: failed() ends it, and the report must be printed in any case.
+		 */
 		pid_t pid = fork();
 
 		if (!pid) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * lab-stress: processes that race on the lab's devices. What the parts of it share, and what its processes share in memory.
+ * lab-stress: processes that race on the lab's devices. Declares the interface between its
+ * source files, and the memory that its processes share.
  *
- * Each device has an owner, the process that opens and closes it, turns its decoding off and on, resets it, and unbinds it. Descriptors
- * of the device and of its buffers are passed to the others, who do with them what anybody may.
+ * Each device has an owner: the process that opens and closes it, toggles its decoding, resets and
+ * unbinds it. The owner passes descriptors of the device and of its buffers to the other processes,
+ * which use them like any process.
  *
  * A process may be killed at any time, so nothing here is locked.
  */
@@ -20,9 +22,9 @@
 #define THREADS 2
 #define DEVICES 3
 #define HOT 2 /* the device that is plugged and pulled */
-#define NUMBERED (16 * MIB) /* of each BAR: every page there carries its number */
+#define NUMBERED (16 * MIB) /* of each BAR: every page there has its number */
 
-/* ---- what is done ---- */
+/* ---- operations ---- */
 
 enum kind {
 	OP_TOUCH, OP_WRITE, OP_FORK,
@@ -42,37 +44,38 @@ extern const char * const op_names[OPS];
 /* ---- a device ---- */
 
 /*
- * What the owner is doing to the device, in the low bits of a number that changes with each change: whoever reads the same number
- * before and after an access knows that it did not change in between.
+ * The owner's operation on the device, in the low bits of a number that changes with each change.
+ * If a process reads the same number before and after an access, the device did not change in
+ * between.
  */
-#define PHASE_ON	0 /* its memory is there */
+#define PHASE_ON	0 /* the memory is accessible */
 #define PHASE_CHANGING	1
-#define PHASE_OFF	2 /* decoding is off, or it is in D3hot */
+#define PHASE_OFF	2 /* decoding is off, or the device is in D3hot */
 #define PHASE_MASK	3
-#define PHASE_DOOMED	4 /* the owner is being killed, or the device pulled: the phase does not change any more until it is opened again */
+#define PHASE_DOOMED	4 /* owner killed or device pulled: frozen until the next open */
 #define PHASE_STEP	8
 
 struct shared_device {
 	char bdf[PB_BDF_LEN];
 	unsigned int owner;
 	_Atomic uint32_t phase;
-	_Atomic uint32_t generation; /* how often it was opened; of its buffers, too */
+	_Atomic uint32_t generation; /* number of opens; copied to its buffers */
 	_Atomic uint32_t dead; /* buffers up to this generation are dead */
-	_Atomic uint32_t drop; /* descriptors up to this generation shall be closed */
+	_Atomic uint32_t drop; /* close descriptors up to this generation */
 	atomic_bool present;
-	atomic_bool leaving; /* not to be opened again */
+	atomic_bool leaving; /* must not be opened again */
 };
 
 /* ---- a thread ---- */
 
 struct shared_thread {
-	_Atomic int kind; /* what it does; -1: nothing */
-	_Atomic uint64_t since; /* when it began, in ns */
-	_Atomic uint64_t n; /* how manieth operation of the thread */
+	_Atomic int kind; /* the operation; -1: none */
+	_Atomic uint64_t since; /* its start, in ns */
+	_Atomic uint64_t n; /* its number in this thread */
 	_Atomic int tid;
 };
 
-/* ---- what is known of buffers by their id ---- */
+/* ---- the fates of buffers, by their id ---- */
 
 #define IDS (1U << 22)
 
@@ -81,7 +84,7 @@ enum fate { ALIVE, DYING, DEAD };
 struct shared {
 	uint64_t seed;
 	unsigned int processes;
-	uint64_t limit; /* operations; 0: none */
+	uint64_t limit; /* operations; 0: no limit */
 	atomic_bool stop;
 	atomic_bool failed;
 	_Atomic uint64_t operations;
@@ -92,24 +95,24 @@ struct shared {
 };
 
 extern struct shared *shared;
-/* for each process, its end of a pair of datagram sockets, and the others' */
+/* For each process, its end of a pair of datagram sockets, and the end of the other processes. */
 extern int inbox[PROCESSES_MAX], outbox[PROCESSES_MAX];
 
 uint64_t now_ns(void);
-/* a failure, with the seed; ends the process */
+/* Report a failure with the seed, and end the process. */
 void failed(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/* bind, and write the numbers to the pages of a BAR; the device is closed afterwards */
+/* Open the device, write the numbers to the pages of its BAR, and close it. */
 void number_pages(unsigned int d);
-/* what is written at @offset of a device's BAR, at four places in each page */
+/* Return the number that is written at @offset of a device's BAR, four times in each page. */
 uint64_t page_number(unsigned int d, uint64_t offset);
 
-/* the phase stays what it is until the device is opened again */
+/* Freeze the phase until the device is opened again. */
 void doom(struct shared_device *d);
 
-/* never returns */
+/* Run a worker. Never returns. */
 void worker(unsigned int process, unsigned int incarnation) __attribute__((noreturn));
-/* what came to a process that is no more */
+/* Discard the messages to a process that has ended. */
 void drain_inbox(int sock);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Devices: found, bound, opened, their regions, their command register, their reset; and what is refused. */
+/* Devices: list, bind, open, regions, command register, reset; and errors. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ START_TEST(functions_are_listed)
 	}
 	free(list);
 	ck_assert_uint_eq(seen, 1);
-	/* the domain may be left out */
+	/* The domain is optional. */
 	ok(pb_pci_get(lab_bdf(LAB_GPU) + strlen("0000:"), &f, &err));
 	ck_assert_str_eq(f.bdf, lab_bdf(LAB_GPU));
 	refused(pb_pci_get("0000:fe:1f.7", &f, &err), ENODEV, "no PCI function 0000:fe:1f.7");
@@ -48,15 +48,18 @@ START_TEST(bind_and_unbind)
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "");
 	ck_assert_str_eq(f.cdev, "");
-	/* unbound already */
+	/* Already unbound. */
 	ok(pb_pci_unbind(bdf, &err));
 	ok(pb_pci_bind(bdf, NULL, &err));
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
 	ck_assert(!strncmp(f.cdev, "/dev/vfio/devices/vfio", 22));
-	/* bound already */
+	/* Already bound. */
 	ok(pb_pci_bind(bdf, "vfio-pci", &err));
-	/* one that is not for it, and one that does not take it although it is told to: it goes back to the one it had */
+	/*
+	 * A driver that does not support the device, and one whose forced probe fails: the previous
+	 * driver is bound again.
+	 */
 	refused(pb_pci_bind(bdf, "virtio-pci", &err), EPERM, "not for this device, 1234:11e8");
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
@@ -67,13 +70,13 @@ START_TEST(bind_and_unbind)
 	refused(pb_pci_bind(bdf, "no-such-driver", &err), ENOENT, "no driver of that name");
 	refused(pb_pci_bind(bdf, "../x", &err), EINVAL, "no name of a driver");
 	refused(pb_pci_bind("0000:fe:1f.7", NULL, &err), ENODEV, "no PCI function");
-	/* after a refusal it is what it was */
+	/* A failure changes nothing. */
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
 }
 END_TEST
 
-/* e1000e probes whatever it is given, and would read a BAR that this device does not have */
+/* e1000e probes any device it is bound to, and would read a BAR that this device does not have. */
 START_TEST(drivers_of_other_devices)
 {
 	struct pb_pci_function f;
@@ -83,7 +86,7 @@ START_TEST(drivers_of_other_devices)
 	refused(pb_pci_bind(lab_bdf(LAB_EDU), "e1000e", &err), EPERM, "PB_BIND_FORCE");
 	ok(pb_pci_get(lab_bdf(LAB_EDU), &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
-	/* and a device that it is for, from a VFIO driver */
+	/* The driver of a supported device replaces a VFIO driver. */
 	ok(pb_pci_bind(lab_bdf(LAB_NIC), NULL, &err));
 	ok(pb_pci_bind(lab_bdf(LAB_NIC), "e1000e", &err));
 	ok(pb_pci_get(lab_bdf(LAB_NIC), &f, &err));
@@ -92,9 +95,9 @@ START_TEST(drivers_of_other_devices)
 }
 END_TEST
 
-/* ---- who has a device ---- */
+/* ---- holders of a device ---- */
 
-/* how many entries of this kind a process has; @fd is that of the last one */
+/* Count a process's entries of this kind. Return the last one's descriptor in *fd. */
 static unsigned int holds(const char *bdf, int pid, enum pb_holder_kind kind, int *fd)
 {
 	struct pb_holder *list = NULL;
@@ -133,7 +136,7 @@ static void is_bound(enum lab_role device, const char *driver)
 	ck_assert_str_eq(f.driver, driver);
 }
 
-/* another process has it open: nothing waits for it, and the sentence names it */
+/* Another process has the device open: calls fail at once, and the message names the process. */
 START_TEST(held_by_another_process)
 {
 	int fd = open_cdev(LAB_EDU), found = -1, pid;
@@ -158,7 +161,7 @@ START_TEST(held_by_another_process)
 	kill(pid, SIGKILL);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 
-	/* bound to an iommufd, it cannot be opened either */
+	/* Bound to an iommufd, the device cannot be opened either. */
 	fd = -1;
 	{
 		int ready[2];
@@ -186,7 +189,7 @@ START_TEST(held_by_another_process)
 }
 END_TEST
 
-/* what is left of a device that was closed: a mapping, which keeps it in use, and a dma-buf, which does not */
+/* A mapping keeps a closed device in use. A dma-buf does not. */
 START_TEST(held_by_a_mapping)
 {
 	struct pb_range range = { 0, PAGE };
@@ -214,7 +217,7 @@ START_TEST(held_by_a_mapping)
 }
 END_TEST
 
-/* a descriptor that waits in a socket is in no process's list */
+/* A descriptor in a socket's queue is not in the list of any process. */
 START_TEST(held_out_of_sight)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = pb_iommu_fd(iommu) };
@@ -234,7 +237,10 @@ START_TEST(held_out_of_sight)
 }
 END_TEST
 
-/* the older way, by the group: its descriptor keeps the character device from being bound, and the device's is without a path */
+/*
+ * The legacy group interface: a group's descriptor prevents binding the character device, and a
+ * device's descriptor from it has no path.
+ */
 START_TEST(held_by_the_group)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
@@ -254,7 +260,10 @@ START_TEST(held_by_the_group)
 	ck_assert_int_eq(found, group);
 	refused(pb_device_open(iommu, bdf, &second, &err), EBUSY, "in use by this process");
 	ck_assert(!ioctl(group, VFIO_GROUP_GET_STATUS, &status));
-	/* in a group with bridges or other functions of other drivers there is no more to be had */
+	/*
+	 * In a group with bridges, or with functions bound to other drivers, a device cannot be
+	 * opened.
+	 */
 	if (status.flags & VFIO_GROUP_FLAGS_VIABLE) {
 		container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 		ck_assert_int_ge(container, 0);
@@ -274,7 +283,7 @@ START_TEST(held_by_the_group)
 }
 END_TEST
 
-/* a user who may not look at the holder is told of a process that may be it */
+/* An unprivileged user gets a process that may be the holder. */
 START_TEST(held_by_a_process_of_another_user)
 {
 	int fd = open_cdev(LAB_EDU), pid, status;
@@ -300,7 +309,7 @@ START_TEST(open_refused)
 	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &second, &err), EBUSY, "in use by this process");
 	ck_assert_ptr_null(second);
 	pb_device_close(device);
-	/* and free again */
+	/* It can be opened again. */
 	device = lab_open(iommu, LAB_EDU);
 	pb_device_close(device);
 }
@@ -314,7 +323,7 @@ START_TEST(a_context_that_was_given)
 	ok(pb_iommu_from_fd(pb_iommu_fd(iommu), &copy, &err));
 	ck_assert_int_ne(pb_iommu_fd(copy), pb_iommu_fd(iommu));
 	device = lab_open(copy, LAB_EDU);
-	/* the device keeps it */
+	/* The device keeps the context. */
 	pb_iommu_close(copy);
 	ok(pb_device_set_decoding(device, true, &err));
 	pb_device_close(device);
@@ -333,7 +342,7 @@ START_TEST(regions)
 	ok(pb_device_region(gpu, PB_REGION_CONFIG, &r, &err));
 	ck_assert_uint_ge(r.size, 256);
 	ck_assert(r.readable && !r.mappable);
-	/* one that it does not have, and one that nobody has */
+	/* A region that the device does not have, and one that no device has. */
 	ok(pb_device_region(gpu, 5, &r, &err));
 	ck_assert_uint_eq(r.size, 0);
 	i = pb_device_regions(gpu);
@@ -370,7 +379,7 @@ START_TEST(decoding)
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!decodes(gpu));
 	refused(pb_device_read(gpu, GPU_BAR, 0, &byte, 1, &err), EIO, "cannot read");
-	/* off twice is off */
+	/* Turning it off twice is harmless. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ck_assert(decodes(gpu));
@@ -378,7 +387,7 @@ START_TEST(decoding)
 }
 END_TEST
 
-/* a CPU mapping while decoding is off: SIGBUS, not stale data */
+/* Access through a CPU mapping while decoding is off raises SIGBUS, and returns no stale data. */
 START_TEST(decoding_off_is_sigbus)
 {
 	volatile uint8_t *bar = bar_mmap(0, PAGE);
@@ -399,7 +408,7 @@ START_TEST(reset)
 		return;
 	}
 	ok(pb_device_reset(gpu, &err));
-	/* as the kernel leaves it: usable after decoding is on */
+	/* As the kernel leaves it: usable when decoding is on. */
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_device_write(gpu, GPU_BAR, 0, out, sizeof(out), &err));
 	ok(pb_device_read(gpu, GPU_BAR, 0, in, sizeof(in), &err));

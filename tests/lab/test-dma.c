@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* DMA from one device into another's BAR: what arrives, and what the IOMMU stops. */
+/*
+ * DMA from one device into another's BAR: the data that arrives, and the accesses that the IOMMU
+ * blocks.
+ */
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "fixture.h"
 
-/* a pattern, seen three ways */
+/* Check a pattern in three ways. */
 START_TEST(a_pattern_arrives)
 {
 	struct pb_buffer *buffer = export_one(16 * MIB, 2 * MIB);
@@ -13,14 +16,14 @@ START_TEST(a_pattern_arrives)
 	uint8_t *bar = bar_mmap(16 * MIB, 2 * MIB), *back = (uint8_t *)memory.p + 2 * PAGE;
 	uint64_t iova = pb_mapping_iova(m);
 
-	/* neither at its beginning nor aligned */
+	/* Neither at the beginning nor aligned. */
 	lab_pattern(memory.p, EDU_MAX, 1);
 	edu_copy(&edu, memory.iova, iova + MIB + 123, EDU_MAX);
 	ck_assert_mem_eq(bar + MIB + 123, memory.p, EDU_MAX);
 	edu_copy(&edu, iova + MIB + 123, memory.iova + 2 * PAGE, EDU_MAX);
 	ck_assert_mem_eq(back, memory.p, EDU_MAX);
 	ck_assert(lab_host_sees(17 * MIB + 123, memory.p, EDU_MAX));
-	/* what is beside it is as it was: the GPU's memory begins as zeroes */
+	/* The bytes beside it are unchanged: the GPU's memory is zeroed at start. */
 	ck_assert_uint_eq(bar[MIB + 122], 0);
 	ck_assert_uint_eq(bar[MIB + 123 + EDU_MAX], 0);
 	munmap(bar, 2 * MIB);
@@ -29,7 +32,7 @@ START_TEST(a_pattern_arrives)
 }
 END_TEST
 
-/* three ranges, in no order, contiguous at one address, with a DMA across each seam */
+/* Three ranges, out of order, are contiguous at one address. DMA crosses each boundary. */
 START_TEST(ranges_are_contiguous)
 {
 	const struct pb_range ranges[] = { { 64 * MIB, 3 * PAGE }, { 2 * PAGE, PAGE }, { 32 * MIB, 2 * PAGE } };
@@ -43,7 +46,7 @@ START_TEST(ranges_are_contiguous)
 	for (round = 0; round < 2; round++) {
 		iova = pb_mapping_iova(round ? fixed : found);
 		ck_assert_uint_eq(pb_mapping_length(round ? fixed : found), 6 * PAGE);
-		/* 2,000 bytes, half of them on either side of a seam */
+		/* 2,000 bytes, half of them on either side of a boundary. */
 		lab_pattern(memory.p, 2000, 10 + (uint32_t)round);
 		edu_copy(&edu, memory.iova, iova + 3 * PAGE - 1000, 2000);
 		ck_assert(lab_host_sees(64 * MIB + 3 * PAGE - 1000, memory.p, 1000));
@@ -52,13 +55,13 @@ START_TEST(ranges_are_contiguous)
 		edu_copy(&edu, memory.iova, iova + 4 * PAGE - 1000, 2000);
 		ck_assert(lab_host_sees(2 * PAGE + PAGE - 1000, memory.p, 1000));
 		ck_assert(lab_host_sees(32 * MIB, (uint8_t *)memory.p + 1000, 1000));
-		/* and the DMA the other way */
+		/* DMA in the other direction. */
 		edu_copy(&edu, iova + 4 * PAGE - 1000, memory.iova + 2 * PAGE, 2000);
 		ck_assert_mem_eq((uint8_t *)memory.p + 2 * PAGE, memory.p, 2000);
 	}
-	/* behind the last range is nothing (iova is the fixed one's) */
+	/* There is no mapping behind the last range (iova is the fixed one's). */
 	dma_faults(iova + 6 * PAGE, 32 * MIB + 2 * PAGE);
-	/* a part, from the middle of the first range to the middle of the last */
+	/* A part, from the middle of the first range to the middle of the last. */
 	ok(pb_map_buffer(ioas, buffer, 2 * PAGE, 3 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &part, &err));
 	dma_lands(pb_mapping_iova(part), 64 * MIB + 2 * PAGE);
 	dma_lands(pb_mapping_iova(part) + PAGE, 2 * PAGE);
@@ -73,7 +76,10 @@ START_TEST(ranges_are_contiguous)
 }
 END_TEST
 
-/* a place among strangers: somebody maps in the same IOAS without the library; the ranges go where there is room for all */
+/*
+ * Another user maps in the same IOAS without the library. The buffer must go where all its ranges
+ * fit.
+ */
 START_TEST(ranges_among_strangers)
 {
 	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE } };
@@ -82,7 +88,7 @@ START_TEST(ranges_among_strangers)
 	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t iova, strange;
 
-	/* the second page of the first room there is */
+	/* The second page of the first free addresses. */
 	strange = 2 * PAGE;
 	stranger_maps(page, PAGE, strange);
 	m = map_rw(buffer);
@@ -91,7 +97,7 @@ START_TEST(ranges_among_strangers)
 	dma_lands(iova, 0);
 	dma_lands(iova + PAGE, MIB);
 	ok(pb_unmap(m, &err));
-	/* the attempts that failed left nothing */
+	/* The failed attempts left nothing mapped. */
 	ok(pb_map_buffer(ioas, buffer, 0, PAGE, RW | PB_MAP_FIXED, strange - PAGE, &m, &err));
 	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, strange + PAGE, &m, &err));
 	munmap(page, PAGE);
@@ -107,14 +113,15 @@ START_TEST(permissions)
 	uint8_t before[LEN];
 
 	/*
-	 * First what is not allowed: once QEMU's IOTLB has a page, it stops what the page does not allow, but reports no fault any more.
+	 * Make the forbidden access first: once a page is in QEMU's IOTLB, forbidden accesses are
+	 * blocked without a fault.
 	 */
 	lab_pattern(bar, LEN, 30);
 	ok(pb_map_buffer(ioas, buffer, 0, 0, PB_MAP_READ, 0, &ro, &err));
 	dma_faults(pb_mapping_iova(ro), 0);
 	edu_copy(&edu, pb_mapping_iova(ro), memory.iova + PAGE, LEN);
 	ck_assert_mem_eq((uint8_t *)memory.p + PAGE, bar, LEN);
-	/* the silent kind */
+	/* Now blocked without a fault. */
 	lab_host_read(0, before, LEN);
 	lab_pattern(memory.p, LEN, 31);
 	edu_copy(&edu, memory.iova, pb_mapping_iova(ro), LEN);
@@ -136,7 +143,7 @@ START_TEST(unmapped_faults)
 	dma_lands(iova, 0);
 	ok(pb_unmap(m, &err));
 	dma_faults(iova, 0);
-	/* a mapping outlives its buffer object, and ends with unmap */
+	/* A mapping outlives its buffer object, and ends with pb_unmap(). */
 	m = map_rw(buffer);
 	iova = pb_mapping_iova(m);
 	pb_buffer_close(buffer);
@@ -146,7 +153,7 @@ START_TEST(unmapped_faults)
 }
 END_TEST
 
-/* a device reaches what its own address space has, and no other */
+/* A device reaches the mappings of its own address space only. */
 START_TEST(two_address_spaces)
 {
 	struct pb_buffer *buffer = export_one(0, 2 * PAGE);
@@ -157,17 +164,17 @@ START_TEST(two_address_spaces)
 	ck_assert_uint_ne(pb_ioas_id(second), pb_ioas_id(ioas));
 	ok(pb_map_buffer(second, buffer, 0, PAGE, RW | PB_MAP_FIXED, 0x10000000, &in_second, &err));
 	dma_faults(0x10000000, 0);
-	/* the same address, another page */
+	/* The same address, another page. */
 	ok(pb_map_buffer(ioas, buffer, PAGE, PAGE, RW | PB_MAP_FIXED, 0x10000000, &in_first, &err));
 	dma_lands(0x10000000, PAGE);
 
-	/* moved to the second, where the memory must be mapped for it too */
+	/* Attach it to the second one, where the memory must be mapped, too. */
 	lab_memory_free(&memory);
 	ok(pb_ioas_attach(second, edu_device, &err));
 	lab_memory(second, MEMORY_IOVA, 4 * PAGE, &memory);
 	dma_lands(0x10000000, 0);
 	lab_memory_free(&memory);
-	/* nowhere: everything faults */
+	/* Detached, all accesses fault. */
 	ok(pb_ioas_detach(edu_device, &err));
 	dma_read_from_nowhere(0x10000000);
 	ok(pb_ioas_attach(ioas, edu_device, &err));
@@ -178,7 +185,7 @@ START_TEST(two_address_spaces)
 }
 END_TEST
 
-/* edu and an NVMe share an address space, and the BAR */
+/* edu and an NVMe share an address space and the BAR. */
 START_TEST(two_devices)
 {
 	struct pb_buffer *buffer = export_one(8 * MIB, 2 * MIB);
@@ -192,19 +199,19 @@ START_TEST(two_devices)
 	ok(pb_ioas_attach(ioas, device, &err));
 	ok(nvme_start(&nvme, device, ioas, &err));
 	iova = pb_mapping_iova(m);
-	/* from the disk into the BAR */
+	/* From the disk into the BAR. */
 	ck_assert_int_eq(nvme_read(&nvme, MIB / 2, iova + MIB, MIB), 0);
 	lab_disk_bytes(1, MIB / 2, want, MIB);
 	ck_assert(lab_host_sees(9 * MIB, want, MIB));
 	dma_lands(iova, 8 * MIB);
-	/* from the BAR to the disk, and back into other memory of the BAR */
+	/* From the BAR to the disk, and back to another part of the BAR. */
 	ck_assert_int_eq(nvme_write(&nvme, 32 * MIB, iova + MIB, MIB), 0);
 	ck_assert_int_eq(nvme_read(&nvme, 32 * MIB, iova, MIB), 0);
 	ck_assert(lab_host_sees(8 * MIB, want, MIB));
-	/* unmapped: it faults, and the BAR stays as it was */
+	/* After unmapping, it faults, and the BAR is unchanged. */
 	ok(pb_unmap(m, &err));
 	before = lab_faults();
-	/* QEMU's controller says success even so; a real one would not. What counts is where the bytes went. */
+	/* QEMU's controller reports success nevertheless, unlike a real one: ignore the status. */
 	nvme_read(&nvme, 0, iova, 8 * PAGE);
 	faulted(before, pb_device_bdf(device), iova, 8 * PAGE, true, "NVMe read into an unmapped buffer");
 	ck_assert(lab_host_sees(8 * MIB, want, MIB));
@@ -215,7 +222,7 @@ START_TEST(two_devices)
 }
 END_TEST
 
-/* an NVMe's controller memory buffer is device memory like any other */
+/* An NVMe's controller memory buffer is device memory like any other. */
 START_TEST(a_cmb_as_exporter)
 {
 	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);

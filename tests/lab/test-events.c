@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The list of buffers and the events: what is there, what happened, who may know what; and modules that go when nobody needs them. */
+/*
+ * The list of buffers and their events: contents, order, access rights, namespaces; and unloading
+ * of unused modules.
+ */
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <poll.h>
@@ -29,7 +32,7 @@ static void events_down(void)
 	ours_down();
 }
 
-/* events are sent a moment after what happened */
+/* Events follow the change with a delay. */
 static bool wait_event(struct pb_watch *from, struct pb_event *event)
 {
 	struct pollfd p = { .fd = pb_watch_fd(from), .events = POLLIN };
@@ -44,7 +47,7 @@ static bool wait_event(struct pb_watch *from, struct pb_event *event)
 	}
 }
 
-/* the next event, waited for; it must be this one */
+/* Wait for the next event, and check its type and buffer. */
 static struct pb_event next(enum pb_event_type type, uint64_t id)
 {
 	struct pb_event event;
@@ -73,7 +76,7 @@ static uint64_t id_of(struct pb_buffer *buffer)
 	return query(pb_buffer_fd(buffer)).id;
 }
 
-/* the buffer in the list; it must be there. The list is to be freed */
+/* Find the buffer in the list. Fail the test if it is not there. The caller frees the list. */
 static struct pb_listed *listed(uint64_t id, struct pb_listed **list)
 {
 	unsigned int i, n;
@@ -96,7 +99,7 @@ START_TEST(everything_that_happens)
 	ck_assert_str_eq(event.buffer.device, lab_bdf(LAB_GPU));
 	ck_assert_uint_eq(event.buffer.size, 2 * PAGE);
 	ck_assert_int_eq(event.buffer.model, PB_REVOCABLE);
-	/* nothing that is for the privileged */
+	/* It has no attributes that need privileges. */
 	ck_assert_uint_eq(event.buffer.nr_extents + event.buffer.nr_importer_names + event.buffer.creator, 0);
 	p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
 	ck_assert(can_read(p, NULL));
@@ -106,7 +109,7 @@ START_TEST(everything_that_happens)
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_REVOKED);
 	ok(pb_device_set_decoding(gpu, false, &err));
 	silence();
-	/* restored: told without anybody having touched it */
+	/* The restore is reported without an access. */
 	ok(pb_device_set_decoding(gpu, true, &err));
 	event = next(PB_EVENT_RESTORED, id);
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_LIVE);
@@ -116,17 +119,17 @@ START_TEST(everything_that_happens)
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_DEAD);
 	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), -EBADFD);
 	silence();
-	/* the mapping keeps it */
+	/* The mapping keeps it. */
 	pb_buffer_close(buffer);
 	silence();
 	munmap(p, PAGE);
 	next(PB_EVENT_RELEASED, id);
-	/* closing the device revokes for good what was exported from it */
+	/* Closing the device permanently revokes its buffers. */
 	second = export_one(0, PAGE);
 	id = id_of(second);
 	next(PB_EVENT_CREATED, id);
 	pb_device_close(gpu);
-	/* it turns decoding off first */
+	/* It turns decoding off first. */
 	next(PB_EVENT_REVOKED, id);
 	event = next(PB_EVENT_REVOKED, id);
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_DEAD);
@@ -171,7 +174,7 @@ START_TEST(the_list)
 	ck_assert_uint_eq(b->nr_ranges, 2);
 	ck_assert_uint_eq(b->nr_importers, 0);
 	ck_assert_uint_eq(b->nr_mmaps, 0);
-	/* we are privileged */
+	/* This process is privileged. */
 	ck_assert_uint_eq(b->creator, (unsigned int)getpid());
 	ck_assert_uint_eq(b->nr_extents, 2);
 	ck_assert_uint_eq(b->extents[0].length, 2 * PAGE);
@@ -206,7 +209,7 @@ START_TEST(the_list)
 }
 END_TEST
 
-/* more than fits into one message */
+/* More than fits into one message. */
 START_TEST(a_long_list)
 {
 	enum { N = 150 };
@@ -231,7 +234,7 @@ START_TEST(a_long_list)
 }
 END_TEST
 
-/* without privilege: that there is a buffer, but not where, and not who uses it */
+/* An unprivileged process sees the buffer, but neither its addresses nor its users. */
 START_TEST(without_privilege)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE);
@@ -253,7 +256,7 @@ START_TEST(without_privilege)
 }
 END_TEST
 
-/* another network namespace sees its own buffers only, and the initial one sees all */
+/* Another network namespace sees only its own buffers. The initial one sees all. */
 START_TEST(another_namespace)
 {
 	struct pb_buffer *here = export_one(0, PAGE);
@@ -277,7 +280,7 @@ START_TEST(another_namespace)
 		theirs = query(fd).id;
 		if (count_listed() != 1 || write(report[1], &theirs, sizeof(theirs)) != sizeof(theirs) || read(go[0], &c, 1) != 1)
 			_exit(3);
-		/* its own creation, and nothing of what happened out there meanwhile */
+		/* Its own creation, and no event of the initial namespace. */
 		if (!wait_event(own, &event) || event.buffer.id != theirs)
 			_exit(4);
 		usleep(200000);
@@ -304,7 +307,7 @@ static void write_text(const char *path, const char *text)
 	close(fd);
 }
 
-/* ---- what listeners cost ---- */
+/* ---- cost of listeners ---- */
 
 #define LISTENERS 5000
 #define BUFFERS 100
@@ -317,7 +320,10 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* a process without privilege that joins the group with many sockets and never reads; a byte in @ready says that it has */
+/*
+ * Start an unprivileged process that joins the group with many sockets and never reads. It writes a
+ * byte to @ready when it has joined.
+ */
 static pid_t start_listeners(int ready)
 {
 	struct pb_watch *family;
@@ -326,13 +332,13 @@ static pid_t start_listeners(int ready)
 	int i, group = 0, small = 1;
 	pid_t child;
 
-	/* which number the group has: what a member's socket is in */
+	/* Find the group's number, from a member's socket. */
 	ok(pb_watch_open(&family, &err));
 	ck_assert_int_eq(getsockopt(pb_watch_fd(family), SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups, &size), 0);
 	while (group < 256 && !(groups[group / 32] & 1U << group % 32))
 		group++;
 	ck_assert_int_lt(group, 256);
-	/* the lowest bit is group 1 */
+	/* The lowest bit is group 1. */
 	group++;
 	pb_watch_close(family);
 	child = fork();
@@ -357,7 +363,7 @@ static pid_t start_listeners(int ready)
 		pause();
 }
 
-/* how long it takes to revoke all buffers for now, the best of some times */
+/* Measure how long it takes to temporarily revoke all buffers. Return the best of some rounds. */
 static double time_revocations(struct pb_buffer **buffers)
 {
 	double best = 1e9;
@@ -376,7 +382,10 @@ static double time_revocations(struct pb_buffer **buffers)
 	return best;
 }
 
-/* however many processes listen, and however slowly, the owner does not wait for them; and who reads hears everything, in order */
+/*
+ * Regardless of the number and speed of listeners, the owner does not wait for them. A listener
+ * that reads gets all events, in order.
+ */
 START_TEST(many_listeners)
 {
 	struct pb_buffer *buffers[BUFFERS];
@@ -397,14 +406,14 @@ START_TEST(many_listeners)
 	close(ready[0]);
 	together = time_revocations(buffers);
 	printf("events: %d buffers revoked in %.1f ms, with %d listeners in %.1f ms\n", BUFFERS, alone * 1e3, LISTENERS, together * 1e3);
-	/* it was some 90 times as long when the listeners were waited for */
+	/* It took some 90 times as long when the owner waited for the listeners. */
 	ck_assert_msg(together < 8 * alone + 0.02, "%.4f s without listeners, %.4f s with", alone, together);
 
-	/* or the worker is behind for some seconds more */
+	/* Otherwise the worker would be behind for some more seconds. */
 	kill(child, SIGKILL);
 	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
 	ok(pb_watch_open(&watch, &err));
-	/* what happened before it was opened may be told still: up to the first revocation of the dead */
+	/* Skip events of earlier changes, up to the first permanent revoke. */
 	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffers[0])), 0);
 	for (;;) {
 		struct pb_event event;
@@ -422,7 +431,7 @@ START_TEST(many_listeners)
 }
 END_TEST
 
-/* an event for which there is no room is not lost in silence */
+/* An event that does not fit is reported as lost. */
 START_TEST(lost_events)
 {
 	static const char limit[] = "/sys/module/peerbar/parameters/max_queued_events";
@@ -442,7 +451,7 @@ START_TEST(lost_events)
 }
 END_TEST
 
-/* a buffer that was passed on does not keep the network namespace that it was made in */
+/* A buffer that outlives its creator does not keep the creator's network namespace. */
 START_TEST(namespace_goes)
 {
 	static const char limit[] = "/proc/sys/user/max_net_namespaces";
@@ -456,7 +465,7 @@ START_TEST(namespace_goes)
 	ck_assert_int_gt(read(file, old, sizeof(old) - 1), 0);
 	close(file);
 	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
-	/* room for one */
+	/* Allow one namespace. */
 	write_text(limit, "1");
 	child = fork();
 	if (!child) {
@@ -480,7 +489,7 @@ START_TEST(namespace_goes)
 	}
 	write_text(limit, old);
 	ck_assert_msg(!status, "the namespace is there although only a buffer is left of it");
-	/* the initial one sees it, and hears of it */
+	/* The initial namespace lists it, and gets its events. */
 	listed(id, &list);
 	free(list);
 	close(fd);
@@ -502,7 +511,10 @@ START_TEST(unloading)
 	uint8_t *p;
 	size_t i;
 
-	/* in use: the driver by its device, the core by the driver, an exporter by its buffer, mapped or not */
+	/*
+	 * In use: the driver by its device, the core by the driver, an exporter by its buffer,
+	 * mapped or not.
+	 */
 	ck_assert_int_eq(module_unload("peerbar_vfio_pci"), -EAGAIN);
 	ck_assert_int_eq(module_unload("peerbar"), -EAGAIN);
 	edu_stop(&edu);
@@ -521,14 +533,17 @@ START_TEST(unloading)
 	close(fd);
 	ck_assert_int_eq(module_unload("peerbar_test_exporter"), -EAGAIN);
 	munmap(p, PAGE);
-	/* not in use: they go, and can come again */
+	/* Not in use: they can be unloaded and loaded again. */
 	pb_watch_close(watch);
 	watch = NULL;
 	for (round = 0; round < 3; round++) {
 		for (i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
 			int ret = module_unload(modules[i]), tries;
 
-			/* the last reference of a dma-buf may go a moment after the descriptor */
+			/*
+			 * The last reference of a dma-buf may be dropped a moment after the
+			 * descriptor.
+			 */
 			for (tries = 0; ret == -EAGAIN && tries < 50; tries++) {
 				usleep(100000);
 				ret = module_unload(modules[i]);
@@ -536,7 +551,10 @@ START_TEST(unloading)
 			ck_assert_msg(!ret || ret == -ENOENT, "%s cannot be unloaded: %s", modules[i], strerror(-ret));
 		}
 		if (!round) {
-			/* a kernel that was not tested is refused, with a sentence, unless somebody insists */
+			/*
+			 * An untested kernel is refused with a message, unless the administrator
+			 * permits it.
+			 */
 			ck_assert_int_ne(system("modprobe peerbar newest_kernel=7.1 2>/dev/null"), 0);
 			ck_assert(log_says("is newer than 7.1, and peerbar was not tested with it"));
 			ck_assert_int_ne(system("modprobe peerbar newest_kernel=next 2>/dev/null"), 0);

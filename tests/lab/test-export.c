@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Buffers: exported, described, taken from descriptors; every bad input of F1. */
+/* Buffers: export, query, import by descriptor; all invalid arguments of F1. */
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
@@ -44,12 +44,12 @@ START_TEST(bad_inputs)
 	refuse(6, RANGE(0, PAGE), 1, 0, EINVAL, "BARs 0 to 5");
 	refuse(PB_REGION_CONFIG, RANGE(0, PAGE), 1, 0, EINVAL, "BARs 0 to 5");
 	refuse(UINT32_MAX, RANGE(0, PAGE), 1, 0, EINVAL, "BARs 0 to 5");
-	/* registers of 256 bytes: not a page of their own */
+	/* registers of 256 bytes, which have no page of their own */
 	refuse(0, RANGE(0, PAGE), 1, 0, ERANGE, "whose size is 0x100");
 }
 END_TEST
 
-/* a BAR of I/O ports is none that peers can use */
+/* Peers cannot use a BAR of I/O ports. */
 START_TEST(io_ports)
 {
 	struct pb_device *nic = lab_open(iommu, LAB_NIC);
@@ -88,7 +88,7 @@ END_TEST
 
 START_TEST(several_ranges_and_the_whole)
 {
-	/* in any order, and overlapping */
+	/* Out of order, and overlapping. */
 	const struct pb_range ranges[] = { { 2 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB + PAGE, 4 * PAGE } };
 	struct pb_buffer *buffer = export_ranges(ranges, 3);
 	struct pb_buffer_info info;
@@ -97,7 +97,7 @@ START_TEST(several_ranges_and_the_whole)
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_uint_eq(info.size, 7 * PAGE);
 	ck_assert_uint_eq(info.nr_ranges, 3);
-	/* there are more than there is room for */
+	/* The number of all ranges is returned, also if the array is smaller. */
 	ck_assert_uint_eq(pb_buffer_ranges(buffer, out, 2), 3);
 	ck_assert_uint_eq(out[1].offset, 0);
 	ck_assert_uint_eq(pb_buffer_ranges(buffer, NULL, 0), 3);
@@ -121,12 +121,12 @@ START_TEST(each_buffer_has_its_id)
 	ok(pb_buffer_query(again, &ic, &err));
 	ck_assert_uint_ne(ia.id, ib.id);
 	ck_assert_uint_eq(ia.id, ic.id);
-	/* what only the exporting process knows is not made up */
+	/* Attributes that only the exporting process knows must not be invented. */
 	ck_assert_int_eq(ic.model, PB_REVOCABLE);
 	ck_assert_int_eq(ic.bar, -1);
 	ck_assert_str_eq(ic.bdf, "");
 	ck_assert_uint_eq(ic.nr_ranges, 0);
-	/* the original can go */
+	/* The imported buffer outlives the original. */
 	pb_buffer_close(a);
 	ok(pb_buffer_query(again, &ic, &err));
 	ck_assert_uint_eq(ic.size, PAGE);
@@ -164,7 +164,7 @@ START_TEST(model_of_a_descriptor)
 }
 END_TEST
 
-/* a holder may name a buffer as it likes, but not change what it is */
+/* A holder may set a buffer's name, but not change its attributes. */
 START_TEST(a_forged_name)
 {
 	char name[DMA_BUF_NAME_LEN] = "x\nexp_name:\tudmabuf\nsize:\t1";
@@ -183,7 +183,7 @@ START_TEST(a_forged_name)
 }
 END_TEST
 
-/* it can be exported while it is not there; it comes to life with decoding */
+/* A buffer that is exported while decoding is off becomes usable when it is on. */
 START_TEST(export_while_decoding_is_off)
 {
 	struct pb_mapping *mapping;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Calls that no program would make, chosen by chance: the ioctls of /dev/peerbar, the features of the driver, mmap() and netlink.
- * What must come of a call is known beforehand where the rules are ours; everywhere else it must end, with a sane errno if it is
- * refused, change no byte of the caller's that it has no business with, and leave nothing behind. LAB_SEED makes the same choices
- * again.
+ * Random calls with invalid arguments: the ioctls of /dev/peerbar, the features of the driver,
+ * mmap() and netlink.
+ *
+ * Where peerbar defines the rules, the test computes the expected result of each call. Elsewhere a
+ * call must return, with a valid errno if it fails. No call may change bytes of the caller outside
+ * its structure, or leak an object. LAB_SEED repeats a run.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -25,15 +27,17 @@
 #define MAPPINGS 1500
 #define MESSAGES 2000
 
-#define BUFFER_PAGES 16ULL /* of the buffers that the calls are about */
+#define BUFFER_PAGES 16ULL /* of the buffers that the calls use */
 
-/* ---- chance ---- */
+/* ---- random numbers ---- */
 
 static unsigned long long seed;
 static unsigned long long chance;
-static unsigned int call; /* which one of the test's it is */
+static unsigned int call; /* its number in the test */
 
-/* the condition holds; otherwise the test fails, and says what repeats it */
+/*
+ * Check a condition. If it is false, abort the test, with the seed and the call that reproduce it.
+ */
 #define must(cond, fmt, ...)                                                                                                     \
 	do {                                                                                                                     \
 		if (!(cond))                                                                                                     \
@@ -59,7 +63,7 @@ static bool one_in(uint32_t n)
 	return !below(n);
 }
 
-/* any bits at all, often few of them */
+/* Return random bits, often a single one. */
 static uint32_t any_bits(void)
 {
 	return one_in(2) ? 1U << below(32) : (uint32_t)any();
@@ -89,11 +93,11 @@ static void sane(int code, const char *what)
 	must(code > 0 && code < 134, "%s is refused with %d", what, code);
 }
 
-/* ---- what is there before a test, and still is afterwards ---- */
+/* ---- state before a test, which must be the same afterwards ---- */
 
 static unsigned int fds_then, listed_then;
 
-/* the last reference of a buffer may be somebody's who is about to let it go */
+/* The last reference of a buffer may be dropped a moment later: retry. */
 static void listed_are(unsigned int want)
 {
 	unsigned int i, n = count_listed();
@@ -105,7 +109,7 @@ static void listed_are(unsigned int want)
 	must(n == want, "%u buffers are listed, and should be %u", n, want);
 }
 
-/* a buffer of a device's BAR, below the library */
+/* Export a buffer of a device's BAR without the library. */
 static int export_raw(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length, uint32_t open_flags)
 {
 	struct {
@@ -118,7 +122,7 @@ static int export_raw(struct pb_device *device, uint32_t bar, uint64_t offset, u
 	return fd;
 }
 
-/* one valid call of each kind */
+/* Make one valid call of each kind. */
 static void still_works(void)
 {
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
@@ -149,13 +153,16 @@ static void begin(void)
 	call = 0;
 	printf("fuzz: seed %llu\n", seed);
 	fflush(stdout);
-	/* the library asks about the first buffer of a device by a descriptor that stays open */
+	/*
+	 * The library's query of a device's first buffer leaves a descriptor open: make it before
+	 * counting.
+	 */
 	still_works();
 	fds_then = count_fds();
 	listed_then = count_listed();
 }
 
-/* @cookies were given out, and end with the device's descriptor */
+/* Check for leaks. @cookies were created, and end when the device's descriptor is closed. */
 static void finish(unsigned int cookies)
 {
 	unsigned int n = count_fds();
@@ -174,7 +181,7 @@ static void finish(unsigned int cookies)
 	must(count_fds() == fds_then, "the valid calls afterwards leave a descriptor");
 }
 
-/* ---- descriptors of all kinds, and what the kernel must say of them ---- */
+/* ---- descriptors of all kinds, and the errnos for them ---- */
 
 enum { OURS, READ_ONLY, DEAD, EDUS, UDMABUF, NO_DMA_BUF, NO_DMA_BUF_LAST = NO_DMA_BUF + 4, PATH, BAD, BAD_LAST = BAD + 3, FDS };
 
@@ -197,7 +204,7 @@ static void fds_up(void)
 	fds[BAD] = -1;
 	fds[BAD + 1] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	close(fds[BAD + 1]);
-	/* nobody takes the number of the closed one while the calls are made */
+	/* A number that no descriptor gets during the calls. */
 	fds[BAD + 1] += 500;
 	fds[BAD + 2] = INT_MAX;
 	fds[BAD_LAST] = INT_MIN;
@@ -216,7 +223,7 @@ static void fds_down(void)
 			close(fds[i]);
 }
 
-/* what dma_buf_get() says */
+/* The result of dma_buf_get(). */
 static int dma_buf_error(unsigned int kind)
 {
 	if (kind < NO_DMA_BUF)
@@ -224,7 +231,7 @@ static int dma_buf_error(unsigned int kind)
 	return kind < PATH ? -EINVAL : -EBADF;
 }
 
-/* what the driver says of it: one of the GPU's, or not */
+/* The result of the driver's check that the GPU exported it. */
 static int owner_error(unsigned int kind)
 {
 	return kind == EDUS || kind == UDMABUF ? -ENODEV : dma_buf_error(kind);
@@ -235,7 +242,9 @@ static unsigned int any_fd(void)
 	return one_in(2) ? below(NO_DMA_BUF) : below(FDS);
 }
 
-/* ---- the caller's memory: two pages, the same for reading only, and behind each one that cannot be touched ---- */
+/*
+ * ---- the caller's memory: two pages and a read-only mapping of them, each with a guard page ----
+ */
 
 #define ARENA (2 * PAGE)
 
@@ -270,13 +279,16 @@ static void arena_down(void)
 }
 
 struct place {
-	uint8_t *at; /* where its bytes can be written and looked at; NULL if it is in no memory */
-	void *user; /* what the kernel is given */
-	size_t room; /* bytes that can be read there */
+	uint8_t *at; /* for the test's accesses; NULL if there is no memory */
+	void *user; /* the kernel's argument */
+	size_t room; /* readable bytes there */
 	bool writable;
 };
 
-/* somewhere for @want bytes; often there, sometimes not for all of them, sometimes nowhere */
+/*
+ * Choose an address for @want bytes: usually with enough room, sometimes with less, sometimes
+ * invalid.
+ */
 static struct place any_place(size_t want)
 {
 	static const uint64_t nowhere[] = {
@@ -297,7 +309,7 @@ static struct place any_place(size_t want)
 	if (want > ARENA)
 		want = ARENA;
 	if (one_in(2)) {
-		/* its last byte is the last of the page, or some are missing */
+		/* It ends with the page, or some bytes are missing. */
 		at = ARENA - (one_in(4) ? below((uint32_t)want + 1) : want);
 	} else {
 		at = one_in(4) ? below(64) : 8 * below(64);
@@ -309,7 +321,7 @@ static struct place any_place(size_t want)
 	return place;
 }
 
-/* write as much as there is room for */
+/* Write as much as there is room for. */
 static void put(const struct place *place, size_t at, const void *data, size_t length)
 {
 	if (!place->at || at >= place->room)
@@ -322,7 +334,7 @@ static void remember(void)
 	memcpy(arena_then, arena, ARENA);
 }
 
-/* no byte changed but for @length at @at */
+/* Check that no byte changed except @length bytes at @at. */
 static void untouched(const uint8_t *at, size_t length, const char *what)
 {
 	size_t first = at ? (size_t)(at - arena) : ARENA, i;
@@ -337,13 +349,13 @@ static void untouched(const uint8_t *at, size_t length, const char *what)
 
 /* ---- /dev/peerbar ---- */
 
-/* the first version's, which the kernel goes on taking; it knows more by now */
+/* The first version's size, which the kernel still accepts. Its structures have grown since. */
 static uint32_t least_size(uint32_t nr)
 {
 	return nr ? offsetof(struct peerbar_query, revocations) : sizeof(struct peerbar_info);
 }
 
-/* the second errno is for where it depends on what the kernel looks at first */
+/* *other is another valid errno where the order of the kernel's checks decides. */
 static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, bool tail, bool flags, unsigned int kind,
 			int *other)
 {
@@ -410,14 +422,14 @@ static void one_ioctl(int dev)
 	request.size = size;
 	if (nr)
 		request.fd = fds[kind];
-	/* the flags are the third of one structure's words, and the second of the other's */
+	/* The flags are the third word of one structure, and the second of the other. */
 	((uint32_t *)&request)[nr ? 2 : 1] = flags ? any_bits() | 1 : 0;
 	put(&place, 0, &request, full);
 	if (size > full && size <= PAGE && place.at) {
 		uint8_t zeros[PAGE] = { 0 };
 
 		put(&place, full, zeros, size - full);
-		/* one byte of what there is room for */
+		/* Set one byte that has room. */
 		if (place.room <= full)
 			tail = false;
 		else if (tail)
@@ -574,7 +586,7 @@ static size_t payload_size(uint32_t number)
 	}
 }
 
-/* which kind of descriptor a number is that came by chance */
+/* Return the kind of a random descriptor number. */
 static unsigned int kind_of(int fd)
 {
 	unsigned int i;
@@ -603,7 +615,7 @@ static int fd_result(uint32_t number, uint32_t flags, const union payload *paylo
 	return kind == DEAD ? -ENODEV : 0;
 }
 
-/* the range lies in the GPU's BAR */
+/* Return whether the range is valid in the GPU's BAR. */
 static bool good_range(uint64_t offset, uint64_t length)
 {
 	return !(offset % PAGE) && !(length % PAGE) && length && length <= 256 * MIB && offset <= 256 * MIB - length;
@@ -645,7 +657,7 @@ static int feature_result(const struct place *place, uint32_t argsz, uint32_t fl
 		return -EFAULT;
 	switch (number) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:
-		/* what is right in everything is done; otherwise there may be several reasons to refuse */
+		/* A fully valid call succeeds. Otherwise several errnos may apply. */
 		if (place->room < HEADER + 32 || argsz < HEADER + 32 || payload->dma_buf.nr_ranges != 1 ||
 		    payload->dma_buf.open_flags != (O_RDWR | O_CLOEXEC) || payload->dma_buf.flags ||
 		    payload->dma_buf.region_index != GPU_BAR ||
@@ -665,7 +677,7 @@ static int feature_result(const struct place *place, uint32_t argsz, uint32_t fl
 	}
 }
 
-/* true if a cookie was made */
+/* Return true if a cookie was created. */
 static bool one_feature(void)
 {
 	static const uint32_t numbers[] = { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
@@ -701,7 +713,7 @@ static bool one_feature(void)
 		argsz = (uint32_t)(HEADER + size + (number == VFIO_DEVICE_FEATURE_DMA_BUF ? 16 : 0));
 	}
 	any_payload(number, kind, &payload);
-	/* all of it, or one range of it */
+	/* The whole array of ranges, or one range. */
 	place_size = HEADER + size + (number == VFIO_DEVICE_FEATURE_DMA_BUF ? 16 : 0);
 	if (number == VFIO_DEVICE_FEATURE_DMA_BUF && one_in(2))
 		place_size = HEADER + sizeof(payload);
@@ -720,7 +732,7 @@ static bool one_feature(void)
 	want = feature_result(&place, argsz, flags, &payload);
 	if (number == VFIO_DEVICE_FEATURE_DMA_BUF && (flags & 7 * VFIO_DEVICE_FEATURE_GET) == VFIO_DEVICE_FEATURE_GET &&
 	    ret >= 0) {
-		/* a descriptor; whatever else is wrong with it */
+		/* It returned a descriptor, even if other arguments are invalid. */
 		must(!close(ret), "what DMA_BUF returned, %d, is no descriptor", ret);
 		must(payload.dma_buf.nr_ranges && !payload.dma_buf.flags,
 		     "DMA_BUF with %u ranges and the flags 0x%x made a buffer", payload.dma_buf.nr_ranges, payload.dma_buf.flags);
@@ -740,7 +752,7 @@ static bool one_feature(void)
 		changed_at = HEADER + offsetof(struct peerbar_vfio_mmap_cookie, mmap_offset);
 		changed = sizeof(payload.cookie.mmap_offset);
 	} else if (number == VFIO_DEVICE_FEATURE_PEERBAR_REVOKE) {
-		/* one of the kinds is no longer what it was */
+		/* Replace the revoked buffer by a new one of its kind. */
 		kind = kind_of(payload.revoke.dmabuf_fd);
 		must(query(fds[kind]).state == PEERBAR_STATE_DEAD, "a revoked buffer is not dead");
 		if (kind != DEAD) {
@@ -771,9 +783,9 @@ START_TEST(features)
 END_TEST
 
 /*
- * Ranges as many as the kernel can just copy at once, and more, all of them zeros. In a process of its own, because one that
- * waits for ever must be killed. @missing: the memory ends where the kernel may believe that it has seen all of it; otherwise it
- * goes on there, but nobody has touched it yet.
+ * Request as many zeroed ranges as the kernel can just copy at once, and more. Run in a child,
+ * which can be killed if the call never returns. @missing: the memory ends where the kernel may
+ * assume it has copied all of it; otherwise it continues there, but is not populated.
  */
 static void huge_request(uint32_t number, uint32_t nr_ranges, bool missing)
 {
@@ -787,7 +799,7 @@ static void huge_request(uint32_t number, uint32_t nr_ranges, bool missing)
 		uint32_t words[4] = { GPU_BAR, O_RDWR | O_CLOEXEC, 0, nr_ranges };
 		int ret;
 
-		/* Check's runner has its own idea of this signal */
+		/* Check's runner handles SIGALRM. */
 		signal(SIGALRM, SIG_DFL);
 		alarm(30);
 		if (number == VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE) {
@@ -879,7 +891,7 @@ static int any_map_flags(void)
 	return flags;
 }
 
-/* what was mapped into the reserve is gone, or never came */
+/* Reserve the addresses again after a fixed mapping is gone, or failed. */
 static void reserve_again(void)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
@@ -895,7 +907,7 @@ static void one_mapping(const int *from, unsigned int nr)
 	uint8_t *at = NULL, *p;
 	long ret;
 
-	/* at a place that is taken: only where nothing else is */
+	/* Use MAP_FIXED only within the reserve. */
 	if (one_in(6) && whole <= RESERVE / 2) {
 		at = reserve + below((uint32_t)(RESERVE / 2 / PAGE)) * PAGE + (one_in(16) ? 1 + below((uint32_t)PAGE - 1) : 0);
 		flags |= MAP_FIXED;
@@ -921,7 +933,7 @@ static void one_mapping(const int *from, unsigned int nr)
 	else
 		must(whole <= 256 * MIB, "mmap of 0x%llx bytes of the device succeeds", (unsigned long long)length);
 	must(which != 2 || !(prot & PROT_WRITE), "a buffer for reading only can be mapped for writing");
-	/* there, or SIGBUS: both are an answer */
+	/* The access succeeds or raises SIGBUS: both are valid. */
 	if (prot & PROT_READ) {
 		can_read(p, NULL);
 		can_read(p + whole - 1, NULL);
@@ -955,7 +967,7 @@ START_TEST(mappings)
 	from[2] = export_raw(gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE, O_RDONLY | O_CLOEXEC);
 	from[3] = export_raw(gpu, GPU_BAR, 8 * MIB, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);
 	for (call = 1; call <= MAPPINGS; call++) {
-		/* the memory away, for some of the time; and one of them for good at last */
+		/* Revoke the memory for some of the time, and one buffer permanently. */
 		if (one_in(decoding ? 50 : 10)) {
 			decoding = !decoding;
 			ok(pb_device_set_decoding(gpu, decoding, &err));
@@ -989,7 +1001,7 @@ static int netlink_open(void)
 
 static uint32_t answer[65536 / 4];
 
-/* the next datagram's length; 0 if there is none */
+/* Receive the next datagram. Return its length, or 0 if there is none. */
 static size_t netlink_next(int sock)
 {
 	ssize_t n;
@@ -1003,7 +1015,7 @@ static size_t netlink_next(int sock)
 	return n < 0 ? 0 : (size_t)n;
 }
 
-/* append an attribute; the length of the message with it */
+/* Append an attribute. Return the message's new length. */
 static size_t put_attribute(uint8_t *message, size_t at, uint16_t type, const void *data, size_t length)
 {
 	struct nlattr attribute = { .nla_len = (uint16_t)(NLA_HDRLEN + length), .nla_type = type };
@@ -1029,7 +1041,10 @@ static void set_length(uint8_t *message, uint32_t length)
 	memcpy(message, &length, sizeof(length));
 }
 
-/* the payload of an attribute of the message that is in answer[]; NULL if it has none of this kind, or is another message */
+/*
+ * Find an attribute's payload in the message in answer[]. NULL if it has none, or is of another
+ * family.
+ */
 static const void *find_attribute(uint16_t family, size_t length, uint16_t type, size_t size)
 {
 	const uint8_t *bytes = (const uint8_t *)answer;
@@ -1066,7 +1081,7 @@ static uint16_t resolve(int sock)
 	return family;
 }
 
-/* a valid question, and its answer */
+/* Check that a valid request is answered. */
 static void netlink_answers(uint16_t family, uint64_t id)
 {
 	int sock = netlink_open();
@@ -1099,7 +1114,7 @@ static void check_attributes(const uint8_t *bytes, size_t length)
 	}
 }
 
-/* one datagram's messages: each is whole, and says what it should */
+/* Check that the messages of a datagram are complete and valid. */
 static void check_answer(uint16_t family, size_t length)
 {
 	const uint8_t *bytes = (const uint8_t *)answer;
@@ -1155,7 +1170,7 @@ static size_t any_attributes(uint8_t *message, size_t at, uint64_t id, unsigned 
 			at = put_attribute(message, at, type, data, length);
 		}
 		attribute->nla_len = (uint16_t)(NLA_HDRLEN + length);
-		/* a lie */
+		/* A wrong length. */
 		if (one_in(8))
 			attribute->nla_len = (uint16_t)(one_in(2) ? below(NLA_HDRLEN + 1) : any_bits());
 	}
@@ -1215,7 +1230,7 @@ START_TEST(messages)
 		size_t length = any_message(message, family, id), n;
 		ssize_t ret;
 
-		/* several at once */
+		/* Several at once. */
 		while (one_in(8) && length < ROOM)
 			length += any_message(message + length, family, id);
 		if (one_in(16))
@@ -1225,7 +1240,7 @@ START_TEST(messages)
 			sane(errno, "a message to netlink");
 		else
 			must((size_t)ret == length, "netlink takes %zd bytes of %zu", ret, length);
-		/* sometimes answers pile up, and sometimes nobody ever takes them */
+		/* Let answers pile up sometimes, and sometimes never receive them. */
 		if (!one_in(8)) {
 			while ((n = netlink_next(sock)))
 				check_answer(family, n);
@@ -1235,7 +1250,7 @@ START_TEST(messages)
 		}
 		if (one_in(32))
 			any_option(sock);
-		/* a dump may be under way */
+		/* Change the list, possibly during a dump. */
 		if (one_in(16) && more < 0) {
 			more = export_raw(gpu, GPU_BAR, MIB, PAGE, O_RDWR | O_CLOEXEC);
 		} else if (one_in(16) && more >= 0) {

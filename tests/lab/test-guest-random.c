@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * A guest that does anything in any order, and a model of what must come of it: for each page of its address space, which page of a BAR
- * DMA must reach there, or that it must fault. After each step the pages are looked at whose state the step changed, as far as the
- * ends, the neighbours and a few in the middle of each BAR can tell, and some others; by DMA.
+ * A guest that performs random operations, and a model of the results: for each page of its address
+ * space, the page of a BAR that DMA must reach, or that DMA must fault. After each step, DMA reads
+ * the ends, the neighbours and some pages in the middle of each BAR if their state changed, and
+ * some others.
  *
- * LAB_SEED repeats a run, LAB_STEPS says how long it is.
+ * LAB_SEED repeats a run, LAB_STEPS sets its length.
  */
 #include <linux/pci_regs.h>
 #include <stdlib.h>
@@ -13,18 +14,18 @@
 
 #include "guest.h"
 
-#define SLOTS 24 /* places for BARs, so few that they meet */
+#define SLOTS 24 /* slots for BARs, few enough that BARs overlap */
 #define SLOT (24 * MIB)
 #define NR_BARS 4
-#define NOTHING 0 /* a stamp that is none: DMA must fault */
-#define ANYTHING 1 /* it must reach something that has no stamp */
+#define NOTHING 0 /* no stamp: DMA must fault */
+#define ANYTHING 1 /* DMA must reach memory without a stamp */
 
-/* ---- the model: nothing of the library is in it ---- */
+/* ---- the model, which does not use the library ---- */
 
 static struct model_device {
 	struct assigned *assigned;
 	bool there, decoding, awake;
-	unsigned int pm; /* where its power state is written; 0 if it has none */
+	unsigned int pm; /* of its power state; 0 if it has none */
 } devices[2];
 
 static struct model_bar {
@@ -43,13 +44,13 @@ static bool model_claims(const struct model_bar *bar, uint64_t address)
 
 	if (!d->there || !d->decoding || !d->awake || bar->address == PB_GUEST_NOWHERE)
 		return false;
-	/* sizing, of 64-bit BARs and of the others */
+	/* Sizing, of 64-bit BARs and of others. */
 	if (bar->address + bar->size == 0 || (bar->address + bar->size == 1ULL << 32 && !bar->stamped))
 		return false;
 	return address >= first && address <= last;
 }
 
-/* the stamp that must be found at the page at @address */
+/* Return the stamp that DMA must find in the page at @address. */
 static uint64_t model(uint64_t address)
 {
 	const struct model_bar *owner = NULL;
@@ -71,7 +72,7 @@ static uint64_t model(uint64_t address)
 	return owner->stamped ? stamp(owner->device->assigned, offset / PAGE) : ANYTHING;
 }
 
-/* ---- choices ---- */
+/* ---- random numbers ---- */
 
 static uint64_t state;
 
@@ -84,7 +85,7 @@ static uint64_t draw(uint64_t below)
 	return (state * 0x2545f4914f6cdd1dULL >> 16) % below;
 }
 
-/* ---- pages to look at ---- */
+/* ---- pages to check ---- */
 
 #define MAX_PAGES 256
 
@@ -96,7 +97,7 @@ static unsigned int nr_pages;
 
 static void look_at(uint64_t address)
 {
-	/* what is beyond the aperture is refused, and not what this is about */
+	/* Ignore addresses beyond the aperture, which are refused. */
 	if (address < SPACE || address >= SPACE + (SLOTS + 20) * SLOT || nr_pages == MAX_PAGES)
 		return;
 	pages[nr_pages].address = address & ~(PAGE - 1);
@@ -131,7 +132,7 @@ static void look(const char *what, unsigned int step)
 		uint64_t expected = model(pages[i].address);
 		uint64_t found;
 
-		/* all that changed, and some that did not */
+		/* Check all pages that changed, and some that did not. */
 		if (expected == pages[i].before && (draw(8) || n > 12))
 			continue;
 		n++;
@@ -162,11 +163,11 @@ static void set_address(struct model_bar *bar, uint64_t address)
 
 static void set_decoding(struct model_device *d, bool on)
 {
-	/* the register does not change in its sleep, or would have an effect only later */
+	/* In D3hot, the register does not change, or has an effect only later. */
 	if (!d->awake)
 		return;
 	d->decoding = on;
-	/* mostly in the right order; what is right in the end does not depend on it */
+	/* Mostly in the right order. The result does not depend on it. */
 	if (on == !!draw(8))
 		ok(pb_device_set_decoding(d->assigned->device, on, &err));
 	ok(pb_guest_set_decoding(d->assigned->guest_device, on, &err));
@@ -235,13 +236,13 @@ static uint64_t some_address(const struct model_bar *bar)
 {
 	uint64_t at = SPACE + draw(SLOTS) * SLOT;
 
-	/* smaller ones lie anywhere in a slot, and on the pages of others */
+	/* Smaller BARs are anywhere in a slot, and may share pages with others. */
 	if (bar->size < SLOT)
 		at += draw(SLOT / bar->size) * bar->size;
 	return at;
 }
 
-/* all ones, and the old value back, in two halves each; or a new value */
+/* Write all ones, and the old value or a new one, in two halves each. */
 static void size_it(struct model_bar *bar)
 {
 	uint64_t old = bar->address, ones = ~(bar->size - 1), new = draw(2) ? old : some_address(bar);
@@ -299,7 +300,7 @@ static const char *one_step(void)
 		return "made anew";
 	}
 	if (what < 97) {
-		/* what the library is not told, it hears */
+		/* The library learns of changes without notice. */
 		if (d->awake && d->decoding) {
 			ok(pb_device_set_decoding(d->assigned->device, false, &err));
 			ok(pb_device_set_decoding(d->assigned->device, true, &err));
@@ -350,7 +351,7 @@ static void set_up(void)
 	add_bar(1, &devices[0], 0);
 	add_bar(2, &devices[1], CMB_BAR);
 	add_bar(3, &devices[1], 0);
-	/* the table and the pending bits are in BAR 0, one behind the other */
+	/* The table and the pending bits are in BAR 0, in that order. */
 	ck_assert_uint_gt(msix, 0);
 	ok(pb_device_read(cmb.device, PB_REGION_CONFIG, msix + PCI_MSIX_FLAGS, control, 2, &err));
 	ok(pb_device_read(cmb.device, PB_REGION_CONFIG, msix + PCI_MSIX_TABLE, &table, 4, &err));
@@ -385,7 +386,7 @@ START_TEST(any_order)
 		const char *what = one_step();
 
 		look(what, step);
-		/* reports there are of half-written addresses that are beyond the aperture, and of what was told late */
+		/* Half-written addresses beyond the aperture, and late notice, cause reports. */
 		while (pb_guest_next_report(guest, &report))
 			ck_assert_msg(report.state == PB_GUEST_MAPPED ? !report.why.code || report.why.code == ESTALE :
 				      report.why.code == ERANGE || report.why.code == ENODEV,
@@ -396,7 +397,7 @@ START_TEST(any_order)
 			moment = seconds();
 		}
 	}
-	/* as it began, for those who come after */
+	/* Restore the fixture's state. */
 	for (step = 0; step < 2; step++) {
 		if (!devices[step].there)
 			come_or_go(&devices[step]);

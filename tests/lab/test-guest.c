@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What a guest does to its devices, one thing at a time, and which of its addresses reach which page of a BAR after it. */
+/*
+ * Operations of a guest on its devices, one at a time, and the page of a BAR that each of its
+ * addresses then reaches.
+ */
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <poll.h>
@@ -26,7 +29,7 @@ struct nvme engine;
 
 static struct pb_device *engine_device;
 
-/* ---- the bench ---- */
+/* ---- the fixture ---- */
 
 uint64_t stamp(const struct assigned *a, uint64_t page)
 {
@@ -152,14 +155,14 @@ void guest_reset(struct assigned *a)
 	ok(pb_guest_reset_done(a->guest_device, &err));
 }
 
-/* put a BAR somewhere, with decoding on */
+/* Set a BAR's address and turn decoding on. */
 static void place(struct assigned *a, uint64_t address)
 {
 	guest_bar(a, address);
 	guest_decoding(a, true);
 }
 
-/* the guest is brought up to date, and @refused ranges are refused then */
+/* Synchronize the guest, and check that @refused ranges are refused then. */
 static void synced(struct pb_guest *g, unsigned int flags, unsigned int refused)
 {
 	ok(pb_guest_sync(g, flags, &err));
@@ -185,7 +188,7 @@ static void nothing_to_report(void)
 {
 	struct pb_guest_range report;
 
-	/* events of the kernel's, if it sends any, of what is known already */
+	/* The kernel may send events of changes that the library already knows. */
 	if (something_to_do(0))
 		ok(pb_guest_sync(guest, 0, &err));
 	if (pb_guest_next_report(guest, &report))
@@ -194,7 +197,7 @@ static void nothing_to_report(void)
 	ck_assert(!something_to_do(0));
 }
 
-/* the next report is of this kind, and says this */
+/* Check that the next report has this state, errno and message. */
 static void reported(const struct assigned *a, enum pb_guest_state state, int code, const char *words)
 {
 	struct pb_guest_range report;
@@ -210,7 +213,7 @@ static void reported(const struct assigned *a, enum pb_guest_state state, int co
 	ck_assert_uint_eq(report.bar, a->bar);
 }
 
-/* how much of the stamped BAR is in this state, by the list; it must all be there */
+/* Sum up the stamped BAR's ranges in this state in the list, which must cover the BAR. */
 static uint64_t listed(const struct assigned *a, enum pb_guest_state state)
 {
 	struct pb_guest_range *list;
@@ -232,12 +235,12 @@ static uint64_t listed(const struct assigned *a, enum pb_guest_state state)
 	return sum;
 }
 
-/* ---- what guests do ---- */
+/* ---- operations of guests ---- */
 
 START_TEST(placed_and_moved)
 {
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_UNPLACED), vga.size);
-	/* neither an address nor decoding alone does anything */
+	/* An address alone, or decoding alone, maps nothing. */
 	guest_bar(&vga, SPACE);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_OFF), vga.size);
 	faults_at(SPACE);
@@ -247,15 +250,15 @@ START_TEST(placed_and_moved)
 	reaches(SPACE + vga.size - PAGE, &vga, vga.size / PAGE - 1);
 	faults_at(SPACE + vga.size);
 	faults_at(SPACE - PAGE);
-	/* and by the other engine, which writes */
+	/* The other engine, which writes. */
 	dma_lands(SPACE + 5 * MIB + 64, 5 * MIB + 64);
-	/* moved with decoding on, by less than its size too, as no hardware would */
+	/* Move with decoding on, by less than its size, which no hardware does. */
 	guest_bar(&vga, SPACE + 16 * MIB);
 	faults_at(SPACE);
 	faults_at(SPACE + 16 * MIB - PAGE);
 	reaches(SPACE + 16 * MIB, &vga, 0);
 	reaches(SPACE + vga.size, &vga, (vga.size - 16 * MIB) / PAGE);
-	/* and with decoding off, as guests do */
+	/* Move with decoding off, as guests do. */
 	guest_decoding(&vga, false);
 	faults_at(SPACE + 16 * MIB);
 	guest_bar(&vga, SPACE + 512 * MIB);
@@ -279,7 +282,7 @@ START_TEST(decoding_toggled)
 	for (round = 0; round < 5; round++) {
 		guest_decoding(&vga, true);
 		reaches(SPACE + 3 * PAGE, &vga, 3);
-		/* twice is nothing */
+		/* Repeating it has no effect. */
 		guest_decoding(&vga, true);
 		reaches(SPACE + 3 * PAGE, &vga, 3);
 		guest_decoding(&vga, false);
@@ -290,7 +293,10 @@ START_TEST(decoding_toggled)
 }
 END_TEST
 
-/* as firmware does it: all ones into one half and then the other, and the old value back; with decoding on */
+/*
+ * Size a BAR like firmware: all ones into one half, then the other, then the old value; with
+ * decoding on.
+ */
 START_TEST(sized_while_it_decodes)
 {
 	uint64_t ones = ~(cmb.size - 1);
@@ -302,19 +308,19 @@ START_TEST(sized_while_it_decodes)
 	guest_bar(&cmb, ones);
 	ck_assert_uint_eq(listed(&cmb, PB_GUEST_UNPLACED), cmb.size);
 	faults_at(SPACE + vga.size);
-	/* the neighbour has nothing to do with it */
+	/* The neighbour is not affected. */
 	reaches(SPACE + vga.size - PAGE, &vga, vga.size / PAGE - 1);
 	guest_bar(&cmb, (ones & ~0xffffffffULL) | ((SPACE + vga.size) & 0xffffffff));
 	faults_at(SPACE + vga.size);
 	while (pb_guest_next_report(guest, &(struct pb_guest_range){ 0 }))
-		; /* that one is beyond the aperture */
+		; /* it is beyond the aperture */
 	guest_bar(&cmb, SPACE + vga.size);
 	reaches(SPACE + vga.size, &cmb, 0);
 	synced(guest, 0, 0);
 }
 END_TEST
 
-/* two BARs at the same addresses: neither is reached there, and the rest of both is */
+/* Two BARs overlap: neither is mapped there, and the rest of both is. */
 START_TEST(two_at_one_place)
 {
 	uint64_t middle = SPACE + 64 * MIB;
@@ -329,17 +335,17 @@ START_TEST(two_at_one_place)
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_OVERLAP), cmb.size);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_MAPPED), vga.size - cmb.size);
 	ck_assert_uint_eq(listed(&cmb, PB_GUEST_OVERLAP), cmb.size);
-	/* half of it, at the end */
+	/* Overlap by half, at the end. */
 	guest_bar(&cmb, SPACE + vga.size - 8 * MIB);
 	reaches(middle, &vga, 64 * MIB / PAGE);
 	faults_at(SPACE + vga.size - 8 * MIB);
 	reaches(SPACE + vga.size, &cmb, 8 * MIB / PAGE);
-	/* gone on: whole again */
+	/* No overlap. */
 	guest_bar(&cmb, SPACE + vga.size);
 	reaches(SPACE + vga.size, &cmb, 0);
 	reaches(SPACE + vga.size - 8 * MIB, &vga, (vga.size - 8 * MIB) / PAGE);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_MAPPED), vga.size);
-	/* one that does not decode claims nothing */
+	/* A BAR that does not decode claims no addresses. */
 	guest_bar(&cmb, middle);
 	faults_at(middle);
 	guest_decoding(&cmb, false);
@@ -360,7 +366,7 @@ START_TEST(places_swapped)
 	for (round = 0; round < 4; round++) {
 		uint64_t t = a;
 
-		/* the one is on top of the other for a moment */
+		/* One overlaps the other for a moment. */
 		guest_bar(round % 2 ? &cmb : &vga, round % 2 ? a : b);
 		faults_at(round % 2 ? a : b);
 		guest_bar(round % 2 ? &vga : &cmb, round % 2 ? b : a);
@@ -400,7 +406,10 @@ START_TEST(resets)
 	faults_at(SPACE + GIB);
 	guest_decoding(&cmb, true);
 	reaches(SPACE + GIB + 7 * PAGE, &cmb, 7);
-	/* of all that the slot has, announced for both, as a VMM does that does not look who is affected */
+	/*
+	 * A reset of the whole slot, announced for both devices, like a VMM that does not compute
+	 * which are affected.
+	 */
 	ok(pb_guest_reset_begin(vga.guest_device, &err));
 	ok(pb_guest_reset_begin(cmb.guest_device, &err));
 	faults_at(SPACE);
@@ -429,7 +438,7 @@ START_TEST(asleep)
 	faults_at(SPACE);
 	ok(pb_device_write(cmb.device, PB_REGION_CONFIG, pm + PCI_PM_CTRL, &d3, 1, &err));
 	faults_at(SPACE);
-	/* the guest may write to it in its sleep */
+	/* The guest may write to it in D3hot. */
 	ok(pb_guest_set_bar(cmb.guest_device, cmb.bar, SPACE + GIB, &err));
 	faults_at(SPACE + GIB);
 	ok(pb_device_write(cmb.device, PB_REGION_CONFIG, pm + PCI_PM_CTRL, &d0, 1, &err));
@@ -441,7 +450,7 @@ START_TEST(asleep)
 }
 END_TEST
 
-/* ---- what stays out ---- */
+/* ---- ranges that are not mapped ---- */
 
 START_TEST(trapped_pages)
 {
@@ -466,10 +475,10 @@ START_TEST(trapped_pages)
 	faults_at(SPACE + MIB);
 	reaches(SPACE + MIB + PAGE, &vga, MIB / PAGE + 1);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_TRAPPED), 3 * PAGE);
-	/* a BAR that is smaller than a page: at an address that is no page's, and nothing of the page is reached */
+	/* A BAR smaller than a page, at an unaligned address: nothing in the page is mapped. */
 	ok(pb_guest_set_bar(vga.guest_device, 0, SPACE + GIB + 0x300, &err));
 	faults_at(SPACE + GIB);
-	/* the MSI-X table is found */
+	/* The library finds the MSI-X table. */
 	ok(pb_device_read(cmb.device, PB_REGION_CONFIG, msix + PCI_MSIX_TABLE, &table, 4, &err));
 	ok(pb_guest_set_bar(cmb.guest_device, table & PCI_MSIX_TABLE_BIR, SPACE + 2 * GIB, &err));
 	guest_decoding(&cmb, true);
@@ -492,7 +501,7 @@ START_TEST(trapped_pages)
 }
 END_TEST
 
-/* where the VMM has something, a BAR is kept out, and let in when it is gone */
+/* Where the VMM has a mapping, a BAR is refused. It is mapped when the VMM's mapping is gone. */
 START_TEST(in_the_way_of_the_vmm)
 {
 	struct lab_memory ram;
@@ -501,28 +510,28 @@ START_TEST(in_the_way_of_the_vmm)
 	place(&vga, SPACE);
 	reported(&vga, PB_GUEST_REFUSED, EEXIST, "something is mapped there");
 	nothing_to_report();
-	/* that page is kept out, and no other */
+	/* Only that page is refused. */
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_REFUSED), PAGE);
 	reaches(SPACE, &vga, 0);
 	reaches(SPACE + MIB - PAGE, &vga, MIB / PAGE - 1);
 	reaches(SPACE + MIB + PAGE, &vga, MIB / PAGE + 1);
 	reaches(SPACE + vga.size - PAGE, &vga, vga.size / PAGE - 1);
-	/* the VMM's own is as it was */
+	/* The VMM's mapping is unchanged. */
 	lab_pattern(ram.p, LEN, 3);
 	edu_copy(&edu, SPACE + MIB, memory.iova, LEN);
 	ck_assert_mem_eq(memory.p, ram.p, LEN);
-	/* tried again with every call, and not reported again */
+	/* Each call retries, but does not report again. */
 	synced(guest, 0, 1);
 	guest_decoding(&cmb, true);
 	nothing_to_report();
 	ck_assert(!something_to_do(0));
 	lab_memory_free(&ram);
-	/* by the library, which says so */
+	/* The library unmapped it, and signals that. */
 	ck_assert(something_to_do(1000));
 	synced(guest, 0, 0);
 	reported(&vga, PB_GUEST_MAPPED, 0, "");
 	reaches(SPACE + MIB, &vga, MIB / PAGE);
-	/* what is not known to the library either */
+	/* The same for a mapping unknown to the library. */
 	guest_bar(&vga, SPACE + GIB);
 	stranger_maps(memory.p, 3 * PAGE, SPACE + 77 * PAGE);
 	guest_bar(&vga, SPACE);
@@ -536,7 +545,7 @@ START_TEST(in_the_way_of_the_vmm)
 	edu_copy(&edu, SPACE + 78 * PAGE, MEMORY_IOVA, LEN);
 	ck_assert_mem_eq(memory.p, (char *)memory.p + PAGE, LEN);
 	faults_at(SPACE + GIB);
-	/* some of it goes, and all of it; and nothing was reported in between */
+	/* Unmap a part of it, then all of it. No report came in between. */
 	synced(guest, 0, 1);
 	stranger_unmaps(SPACE + 77 * PAGE, 3 * PAGE);
 	stranger_maps(memory.p, PAGE, SPACE + 78 * PAGE);
@@ -557,7 +566,10 @@ START_TEST(in_the_way_of_the_vmm)
 }
 END_TEST
 
-/* where interrupts are written to, and where the aperture ends: those pages are kept out, with their addresses, and no others */
+/*
+ * The interrupt range and addresses beyond the aperture: only those pages are refused, and the
+ * report has their addresses.
+ */
 START_TEST(over_reserved_addresses)
 {
 	const uint64_t below_4g = (4 * GIB) - vga.size, before = 0xfee00000 - below_4g, after = 0xfef00000 - below_4g;
@@ -578,7 +590,7 @@ START_TEST(over_reserved_addresses)
 	nothing_to_report();
 	guest_decoding(&vga, false);
 	faults_at(below_4g);
-	/* half of it beyond the end */
+	/* Half of it beyond the end. */
 	ok(pb_ioas_aperture(ioas, ranges, 8, &n, NULL, &err));
 	ck_assert(n && n <= 8);
 	end = ranges[n - 1].last + 1;
@@ -589,7 +601,7 @@ START_TEST(over_reserved_addresses)
 	reaches(end - 128 * MIB, &vga, 0);
 	reaches(end - PAGE, &vga, 128 * MIB / PAGE - 1);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_REFUSED), vga.size - 128 * MIB);
-	/* all of it */
+	/* All of it. */
 	guest_bar(&vga, end);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_REFUSED), vga.size);
 	guest_bar(&vga, SPACE);
@@ -615,7 +627,7 @@ START_TEST(beyond_what_can_be_mapped)
 }
 END_TEST
 
-/* a failure is a report, and never more: here there are no descriptors, and later there are */
+/* A failure is only reported: here the process has no descriptors left, and later it has. */
 START_TEST(cannot_be_exported_now)
 {
 	struct rlimit limit, none;
@@ -637,9 +649,12 @@ START_TEST(cannot_be_exported_now)
 }
 END_TEST
 
-/* ---- without a word ---- */
+/* ---- changes without notice ---- */
 
-/* the VMM, or another thread of it, does something to the device by the library, and says nothing */
+/*
+ * The VMM, or another thread of it, changes the device through the library without notifying the
+ * guest object.
+ */
 START_TEST(revoked_by_the_library)
 {
 	place(&vga, SPACE);
@@ -655,7 +670,7 @@ START_TEST(revoked_by_the_library)
 	synced(guest, 0, 0);
 	reported(&vga, PB_GUEST_MAPPED, 0, "");
 	reaches(SPACE, &vga, 0);
-	/* off and on before anybody looks */
+	/* Off and on between two syncs. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ok(pb_device_set_decoding(gpu, true, &err));
 	faults_at(SPACE);
@@ -664,7 +679,7 @@ START_TEST(revoked_by_the_library)
 	reported(&vga, PB_GUEST_MAPPED, ESTALE, "without a word");
 	reaches(SPACE, &vga, 0);
 	nothing_to_report();
-	/* the wrong way round: off, and told afterwards */
+	/* The wrong order: off, and notified afterwards. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ok(pb_guest_set_decoding(vga.guest_device, false, &err));
 	synced(guest, 0, 0);
@@ -673,7 +688,10 @@ START_TEST(revoked_by_the_library)
 }
 END_TEST
 
-/* as a VMM has it: an iommufd, an address space and devices of its own, and its own writes to the device's descriptor */
+/*
+ * As in a VMM that has an iommufd, an address space and devices of its own, and writes to the
+ * device's descriptor.
+ */
 START_TEST(with_descriptors_of_the_vmm)
 {
 	struct pb_device *own, *other = NULL;
@@ -696,14 +714,14 @@ START_TEST(with_descriptors_of_the_vmm)
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
 	check_finds(g, 0);
-	/* it writes to the descriptor, and tells: first, or last */
+	/* It writes to the descriptor, and notifies: before off, and after on. */
 	ok(pb_guest_set_decoding(assigned, false, &err));
 	ok(pb_device_set_decoding(gpu, false, &err));
 	faults_at(SPACE);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
-	/* and forgets to tell: the kernel can be asked while it is so */
+	/* Without notice: pb_guest_check() finds out while decoding is off. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	faults_at(SPACE);
 	check_finds(g, 1);
@@ -711,19 +729,19 @@ START_TEST(with_descriptors_of_the_vmm)
 	ok(pb_device_set_decoding(gpu, true, &err));
 	synced(g, 0, 0);
 	reaches(SPACE, &vga, 0);
-	/* and not when it is over, with stock vfio-pci: for that there is a way too */
+	/* After decoding is on again it does not, with stock vfio-pci: PB_GUEST_REMAKE remaps. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ok(pb_device_set_decoding(gpu, true, &err));
 	if (!lab_driver_is_ours())
 		faults_at(SPACE);
 	synced(g, PB_GUEST_REMAKE, 0);
 	reaches(SPACE, &vga, 0);
-	/* somebody unmaps what is not his */
+	/* Another part of the VMM unmaps the BAR. */
 	stranger_unmaps(SPACE, vga.size);
 	faults_at(SPACE);
 	check_finds(g, 1);
 	reaches(SPACE, &vga, 0);
-	/* the end of the library's objects is not the end of the VMM's */
+	/* Destroying the library's objects does not destroy the VMM's. */
 	pb_guest_destroy(g);
 	faults_at(SPACE);
 	pb_device_close(own);
@@ -735,7 +753,7 @@ START_TEST(with_descriptors_of_the_vmm)
 }
 END_TEST
 
-/* our driver tells: without a word and without the library, off and on */
+/* peerbar-vfio-pci notifies: decoding off and on, without notice and without the library. */
 START_TEST(revoked_behind_its_back)
 {
 	struct pb_device *own;
@@ -743,7 +761,7 @@ START_TEST(revoked_behind_its_back)
 	int round;
 
 	unassign(&vga);
-	/* the guest's object is not the one that the decoding is written by */
+	/* Change decoding through another object than the guest's. */
 	ok(pb_device_from_fd(iommu, pb_device_fd(gpu), pb_device_bdf(gpu), &own, &err));
 	ok(pb_guest_add_device(guest, own, NULL, 0, NULL, &assigned, &err));
 	ok(pb_guest_set_bar(assigned, GPU_BAR, SPACE, &err));
@@ -751,7 +769,7 @@ START_TEST(revoked_behind_its_back)
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
 	while (something_to_do(0))
-		synced(guest, 0, 0); /* that it was exported is an event as well */
+		synced(guest, 0, 0); /* the export is an event as well */
 	for (round = 0; round < 3; round++) {
 		struct pb_guest_range report;
 
@@ -776,7 +794,7 @@ START_TEST(revoked_behind_its_back)
 }
 END_TEST
 
-/* one that cannot be mapped at all is reported once, however often the guest tries */
+/* A BAR that cannot be mapped is reported once, however often the guest tries. */
 START_TEST(not_without_the_shim)
 {
 	int i;
@@ -792,7 +810,7 @@ START_TEST(not_without_the_shim)
 	nothing_to_report();
 	faults_at(SPACE);
 	module_load("peerbar-iommufd");
-	/* it is not tried again by itself */
+	/* It is not retried automatically. */
 	synced(guest, 0, 1);
 	synced(guest, PB_GUEST_RETRY, 0);
 	reported(&vga, PB_GUEST_MAPPED, 0, "");
@@ -800,9 +818,9 @@ START_TEST(not_without_the_shim)
 }
 END_TEST
 
-/* ---- the loop of a VMM: quiet when there is nothing to do, and not before ---- */
+/* ---- a VMM's event loop: the descriptor is quiet only when there is nothing to do ---- */
 
-/* polls a guest's descriptor, level-triggered or edge-triggered */
+/* Poll a guest's descriptor, level-triggered or edge-triggered. */
 static int loop_open(struct pb_guest *g, bool edge)
 {
 	struct epoll_event event = { .events = EPOLLIN | (edge ? EPOLLET : 0) };
@@ -820,7 +838,10 @@ static bool woken(int loop, int timeout)
 	return epoll_wait(loop, &event, 1, timeout) == 1;
 }
 
-/* as the header says it, until the descriptor is quiet; how often it woke. *last receives the last report, if there was one */
+/*
+ * Run the loop that the header documents until the descriptor is quiet. Return the number of
+ * wakeups, and the last report, if any, in *last.
+ */
 static unsigned int run_loop(struct pb_guest *g, int loop, struct pb_guest_range *last)
 {
 	unsigned int wakes = 0;
@@ -835,7 +856,10 @@ static unsigned int run_loop(struct pb_guest *g, int loop, struct pb_guest_range
 	return wakes;
 }
 
-/* another process, and another VMM: its guest does what guests do, and its VMM forgets to say some of it */
+/*
+ * Another VMM, in another process: its guest changes decoding, and the VMM sometimes does not
+ * notify.
+ */
 static int other_vmm(const char *bdf, bool edge)
 {
 	struct pb_guest_device *assigned;
@@ -859,7 +883,7 @@ static int other_vmm(const char *bdf, bool edge)
 		    pb_buffer_export(device, CMB_BAR, &(struct pb_range){ i * PAGE, PAGE }, 1, 0, &buffer, &e))
 			lab_die("%s", e.text);
 		pb_buffer_close(buffer);
-		/* told, and not */
+		/* With notice, and without. */
 		if ((i % 2 && pb_guest_set_decoding(assigned, false, &e)) || pb_device_set_decoding(device, false, &e))
 			lab_die("%s", e.text);
 		if (run_loop(g, loop, &last) > 10)
@@ -883,14 +907,14 @@ START_TEST(quiet_and_alive)
 	place(&vga, SPACE);
 	ck_assert_uint_le(run_loop(guest, loop, &last), 1);
 	ck_assert_int_eq(last.state, PB_GUEST_OFF);
-	/* of what is told in the right order, only the kernel's events may come later */
+	/* After changes with notice, only the kernel's events may follow. */
 	guest_decoding(&vga, false);
 	guest_decoding(&vga, true);
 	guest_bar(&vga, SPACE + GIB);
 	last.state = PB_GUEST_OFF;
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);
 	ck_assert_int_eq(last.state, PB_GUEST_OFF);
-	/* the VMM forgot to tell */
+	/* A change without notice. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(woken(loop, 1000));
 	ok(pb_guest_sync(guest, 0, &err));
@@ -900,7 +924,7 @@ START_TEST(quiet_and_alive)
 	ck_assert(!pb_guest_next_report(guest, &last));
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);
 	ck_assert_uint_eq(pb_guest_nr_refused(guest), 1);
-	/* beside another, with events of its own */
+	/* Beside another VMM with events of its own. */
 	strcpy(bdf, pb_device_bdf(cmb.device));
 	unassign(&cmb);
 	pb_device_close(cmb.device);
@@ -915,7 +939,7 @@ START_TEST(quiet_and_alive)
 	ck_assert(!woken(loop, 400));
 	assign(&cmb);
 	ck_assert(!woken(loop, 0));
-	/* and the memory is back, which is a thing to do */
+	/* The memory is back, which wakes the loop. */
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ck_assert(woken(loop, 1000));
 	ok(pb_guest_sync(guest, 0, &err));
@@ -924,7 +948,7 @@ START_TEST(quiet_and_alive)
 	ck_assert_msg(!last.why.code && !last.why.text[0], "%d: %s", last.why.code, last.why.text);
 	reaches(SPACE + GIB, &vga, 0);
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);
-	/* so is a reset by the library, and what it leaves */
+	/* So do a reset by the library, and its consequences. */
 	if (!lab_has_no_reset()) {
 		ok(pb_device_reset(gpu, &err));
 		ck_assert(woken(loop, 1000));
@@ -934,7 +958,7 @@ START_TEST(quiet_and_alive)
 		ck_assert_uint_le(run_loop(guest, loop, &last), 3);
 		reaches(SPACE + GIB, &vga, 0);
 	}
-	/* and room where there was none */
+	/* So does unmapping the obstacle. */
 	lab_memory(ioas, SPACE + PAGE, PAGE, &ram);
 	guest_bar(&vga, SPACE);
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);
@@ -949,7 +973,10 @@ START_TEST(quiet_and_alive)
 }
 END_TEST
 
-/* revoked for good by another descriptor: another buffer takes its place, once */
+/*
+ * Another descriptor revokes the buffer permanently: the library exports another buffer in its
+ * place, once.
+ */
 START_TEST(revoked_for_good)
 {
 	struct pb_guest_range last = { 0 };
@@ -962,7 +989,7 @@ START_TEST(revoked_for_good)
 
 	place(&vga, SPACE);
 	run_loop(guest, loop, &last);
-	/* the library's own buffer, found as another part of the VMM would that was given it */
+	/* Find the library's buffer, as if another part of the VMM had its descriptor. */
 	for (fd = 3; fd < 1024; fd++) {
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		n = readlink(path, name, sizeof(name) - 1);
@@ -980,7 +1007,7 @@ START_TEST(revoked_for_good)
 		;
 	ck_assert_uint_le(run_loop(guest, loop, &last), 3);
 	ck_assert_int_eq(last.state, PB_GUEST_MAPPED);
-	/* whether the event or the look at the mapping came first */
+	/* The event or the check of the mapping may have come first. */
 	ck_assert(last.why.code == 0 || last.why.code == ESTALE);
 	reaches(SPACE, &vga, 0);
 	close(loop);
@@ -1000,7 +1027,7 @@ START_TEST(behind_a_virtual_iommu)
 	refused(pb_guest_add_window(guest, domain, &window, &err), EINVAL, "PB_GUEST_WINDOWS");
 	refused(pb_guest_add_window(guest, ioas, &window, &err), EINVAL, "PB_GUEST_WINDOWS");
 	ok(pb_guest_add_ioas(guest, domain, PB_GUEST_WINDOWS, &err));
-	/* the guest attaches the engine to a domain of its own */
+	/* The guest attaches the engine to a domain of its own. */
 	edu_stop(&edu);
 	ok(pb_ioas_attach(domain, edu_device, &err));
 	edu_start(&edu, edu_device);
@@ -1011,13 +1038,13 @@ START_TEST(behind_a_virtual_iommu)
 	dma_lands(0x200000000 + PAGE + 64, 3 * PAGE + 64);
 	dma_faults(0x200000000 + 4 * PAGE, 6 * PAGE + 64);
 	dma_faults(SPACE + 2 * PAGE, 2 * PAGE + 64);
-	/* the BAR moves away from under the window, and another way under it */
+	/* The BAR moves out of the window, and to another address in it. */
 	guest_bar(&vga, SPACE + GIB);
 	dma_faults(0x200000000 + PAGE, 3 * PAGE + 64);
 	guest_bar(&vga, SPACE + 4 * PAGE);
 	dma_faults(0x200000000 + PAGE, 3 * PAGE + 64);
 	dma_lands(0x200000000 + 2 * PAGE + 64, 64);
-	/* a window for reading only */
+	/* A read-only window. */
 	ok(pb_guest_remove_window(guest, domain, 0x200000000, &err));
 	refused(pb_guest_remove_window(guest, domain, 0x200000000, &err), ENOENT, "no window");
 	dma_faults(0x200000000 + 2 * PAGE, 64);
@@ -1027,7 +1054,7 @@ START_TEST(behind_a_virtual_iommu)
 	edu_store(&edu, memory.iova, 8);
 	lab_host_read(0, bytes, 8);
 	ck_assert_mem_eq(memory.p, bytes, 8);
-	/* the engine of the identity sees none of it */
+	/* The engine in the identity-mapped space is not affected. */
 	reaches(SPACE + 4 * PAGE, &vga, 0);
 	faults_at(0x200000000 + 2 * PAGE);
 	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, 7, RW }, &err), EINVAL, "multiples");
@@ -1044,7 +1071,7 @@ START_TEST(behind_a_virtual_iommu)
 }
 END_TEST
 
-/* ---- devices that come and go ---- */
+/* ---- adding and removing devices ---- */
 
 START_TEST(taken_from_the_guest)
 {
@@ -1089,7 +1116,7 @@ START_TEST(plugged_and_pulled)
 }
 END_TEST
 
-/* ---- at the same time ---- */
+/* ---- concurrency ---- */
 
 static atomic_bool moving;
 static unsigned int moves;
@@ -1100,7 +1127,10 @@ static void *move_about(void *arg)
 	for (moves = 0; atomic_load(&moving); moves++) {
 		struct pb_error e;
 
-		/* each has places of its own, so whatever is found at one must be its owner's, and the right page */
+		/*
+		 * Each device has addresses of its own: DMA must find its owner's page there, or
+		 * nothing.
+		 */
 		if (pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE + moves % 3 * GIB, &e) ||
 		    pb_guest_set_bar(cmb.guest_device, CMB_BAR, SPACE + (3 + moves % 2) * GIB, &e) ||
 		    pb_guest_set_decoding(vga.guest_device, moves % 7 != 0, &e))
@@ -1126,12 +1156,12 @@ START_TEST(dma_while_it_moves)
 		const struct assigned *owner = i % 5 < 3 ? &vga : &cmb;
 		uint64_t value = peek(SPACE + i % 5 * GIB + page * PAGE);
 
-		/* the two halves of it are read one after the other, and it may have come or gone in between */
+		/* The two halves are read separately, and the BAR may have moved in between. */
 		ck_assert_msg((!(value >> 32) || value >> 32 == stamp(owner, page) >> 32) &&
 			      (!(uint32_t)value || (uint32_t)value == (uint32_t)stamp(owner, page)), "DMA finds 0x%llx at page 0x%llx of place %u",
 			      (unsigned long long)value, (unsigned long long)page, i % 5);
 		found += value != 0;
-		/* others look at it, and have it brought up to date, meanwhile */
+		/* Query and synchronize meanwhile. */
 		if (i % 50 == 0) {
 			struct pb_guest_range *list;
 			unsigned int n;
@@ -1152,7 +1182,7 @@ START_TEST(dma_while_it_moves)
 }
 END_TEST
 
-/* ---- what it costs ---- */
+/* ---- costs ---- */
 
 static double now_ms(void)
 {
@@ -1185,7 +1215,10 @@ static void cost(struct assigned *a, const char *what)
 	       on / rounds, rounds);
 }
 
-/* a BAR of 1 GiB, which is what the machine has room for; and 64 windows onto it, so that 64 GiB are mapped */
+/*
+ * A BAR of 1 GiB, which fits in the machine's memory; and 128 windows, of which 64 are onto it at
+ * any time, so that 64 GiB are mapped.
+ */
 START_TEST(costs)
 {
 	struct assigned hot = { .number = 3, .bar = GPU_BAR };
@@ -1233,7 +1266,7 @@ START_TEST(the_example)
 	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 40);
 	int status;
 
-	/* beside the directory of the tests */
+	/* Its path is relative to the directory of the tests. */
 	ck_assert_int_gt(n, 0);
 	path[n] = '\0';
 	strcpy(strstr(path, "/tests/lab/"), "/examples/vmm");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Memory runs out in the kernel, at each place in turn where our modules, or what they call, ask for some: the call fails cleanly, or
- * works, and leaves nothing behind. It needs a kernel with failure injection: the lab's debug kernel.
+ * Allocations fail in the kernel, one after the other, in peerbar's modules and in the functions
+ * that they call. The call must fail cleanly, or succeed, and leak nothing. Requires a kernel with
+ * fault injection: the lab's debug kernel.
  */
 #include <fcntl.h>
 #include <linux/vfio.h>
@@ -20,7 +21,7 @@
 static int importer, exporter, nth_fd, peerbar_fd;
 static struct pb_buffer *one, *two, *other;
 static unsigned int sites;
-static const char *nic; /* looked up before memory runs out */
+static const char *nic; /* looked up before allocations fail */
 
 static void put(const char *path, const char *value)
 {
@@ -46,7 +47,7 @@ static void inject_up(void)
 	put(FAILSLAB "ignore-gfp-wait", "N");
 	put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
 	put("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	/* every injected failure would be in the log, with a stack, as if it were a report */
+	/* Don't log injected failures: each has a stack trace, and would be taken for a report. */
 	put(FAILSLAB "verbose", "0");
 	put("/sys/kernel/debug/fail_page_alloc/verbose", "0");
 	nth_fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
@@ -67,15 +68,16 @@ static void inject_down(void)
 	ours_down();
 }
 
-/* what a call may say when memory ran out in it */
+/* Return whether a call may return this when an allocation fails. */
 static bool sane(int ret)
 {
 	return ret >= 0 || ret == -ENOMEM || ret == -ENFILE || ret == -ENOBUFS || ret == -EAGAIN;
 }
 
 /*
- * Make the call with the first request for memory failing, then the second, until one is made without a failure. @call returns a
- * descriptor, a handle, or 0, which @undo takes back; -errno otherwise. What it leaves is compared by descriptors and buffers.
+ * Make the call with the first allocation failing, then with the second, and so on, until no
+ * allocation fails. @call returns a descriptor, a handle or 0, which @undo releases, or -errno.
+ * Check for leaked descriptors and buffers.
  */
 static void at_every_place(const char *what, int (*call)(void), void (*undo)(int))
 {
@@ -97,13 +99,15 @@ static void at_every_place(const char *what, int (*call)(void), void (*undo)(int
 		ck_assert_msg(sane(ret), "%s, with request %u for memory failing: %s", what, n, strerror(-ret));
 		if (ret >= 0 && undo)
 			undo(ret);
-		/* the last references of a dma-buf go when the call returns to us, or a moment later from the kernel's side */
+		/*
+		 * The call, or the kernel a moment later, drops the last references of a dma-buf.
+		 */
 		ck_assert_msg(count_fds() == fds, "%s, with request %u for memory failing, leaves a descriptor", what, n);
 		for (got = 0; count_listed() != listed && got < 100; got++)
 			usleep(20000);
 		ck_assert_msg(got < 100, "%s, with request %u for memory failing, leaves a buffer", what, n);
 		if (atoi(text)) {
-			/* it was made with fewer requests than that */
+			/* The call made fewer allocations than that. */
 			ck_assert_msg(ret >= 0, "%s fails without a failure: %s", what, strerror(-ret));
 			break;
 		}
@@ -148,7 +152,10 @@ START_TEST(exports)
 }
 END_TEST
 
-/* the part of an export that a kernel thread does: all requests below our driver fail that come after so many bytes */
+/*
+ * The part of an export that runs in a kernel thread: fail the first allocation made below the
+ * driver after @space bytes.
+ */
 START_TEST(exports_in_the_kernel_thread)
 {
 	unsigned int fds = count_fds(), listed = count_listed(), failed = 0, space;
@@ -200,7 +207,10 @@ static int call_cookie(void)
 
 START_TEST(a_cookie)
 {
-	/* a cookie that was made stays until the device is closed, so each that works adds one buffer: look at the last alone */
+	/*
+	 * A successful cookie stays until the device is closed, so each one adds a buffer: compare
+	 * with the last number.
+	 */
 	unsigned int n = 1, listed = count_listed(), fds = count_fds();
 	char text[32];
 
@@ -241,7 +251,7 @@ static void undo_mmap(int ret)
 	munmap(mapped, 2 * PAGE);
 }
 
-/* page faults do not fail for want of memory: the kernel tries again */
+/* Page faults do not fail when an allocation fails: the kernel retries. */
 static int call_fault(void)
 {
 	uint8_t *p = map_fd(pb_buffer_fd(other), 0, 2 * MIB);
@@ -280,7 +290,10 @@ static int call_list(void)
 
 	if (!ret)
 		free(list);
-	/* libnl has no word for some of what the kernel says, and takes a family that it could not ask for as one that is not there */
+	/*
+	 * libnl has no code for some of the kernel's errors, and reports a family that it could not
+	 * query as missing.
+	 */
 	if (ret == -EIO || ret == -ENOENT)
 		return -ENOMEM;
 	return ret;
@@ -389,7 +402,7 @@ START_TEST(other_exporters)
 {
 	struct pb_watch *watch;
 
-	/* somebody listens, so that events ask for memory too */
+	/* Listen, so that events allocate memory, too. */
 	ok(pb_watch_open(&watch, &err));
 	for (wanted = PEERBAR_MODEL_PINNED; wanted <= PEERBAR_MODEL_DYNAMIC; wanted++)
 		at_every_place("making a buffer", call_test_export, undo_fd);
@@ -401,7 +414,7 @@ START_TEST(other_exporters)
 }
 END_TEST
 
-/* a revoke cannot fail for want of memory */
+/* A revoke must not fail when an allocation fails. */
 START_TEST(revokes)
 {
 	struct pb_watch *watch;
@@ -433,7 +446,10 @@ START_TEST(revokes)
 }
 END_TEST
 
-/* whether a guest's BAR is mapped at its address, by the guest's own list; not, if memory ran out */
+/*
+ * Return whether the guest's list has the BAR mapped at its address. If not, an allocation must
+ * have failed.
+ */
 static bool guest_has_it(struct pb_guest *guest, uint64_t address)
 {
 	struct pb_guest_range *list;
@@ -454,7 +470,10 @@ static bool guest_has_it(struct pb_guest *guest, uint64_t address)
 	return there;
 }
 
-/* a BAR is moved while memory runs out: it is never where it was, and where it ought to be, or nowhere, until there is memory again */
+/*
+ * Move a BAR while allocations fail. It must never be at its old address. It must be at the new
+ * address, or nowhere until allocations succeed.
+ */
 START_TEST(a_guest)
 {
 	const uint64_t places[] = { 0x1000000000, 0x1100000000 };
@@ -527,7 +546,7 @@ Suite *inject_suite(void)
 	tcase_add_test(t, iommufd);
 	tcase_add_test(t, other_exporters);
 	tcase_add_test(t, revokes);
-	/* edu is slow */
+	/* edu is slow. */
 	t = tcase_create("guest");
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, inject_up, inject_down);

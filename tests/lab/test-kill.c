@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * When a revoke of our buffers returns, nothing reaches the memory by any path: DMA, mappings of this process and others, new ones.
- * What comes back after a temporary one, and that nothing does after a permanent one.
+ * When a revoke of peerbar's buffers has returned, the memory is unreachable on all paths: DMA,
+ * existing mappings of this process and of others, and new ones. A temporary revoke can be undone,
+ * a permanent one cannot.
  */
 #include <fcntl.h>
 #include <linux/pci_regs.h>
@@ -14,7 +15,7 @@
 
 #include "ours.h"
 
-/* a buffer with everybody who can have it: DMA by edu, a mapping here, and one in another process */
+/* A buffer with all kinds of users: DMA by edu, a mapping here, and one in another process. */
 struct shared {
 	struct pb_buffer *buffer;
 	int fd;
@@ -23,7 +24,8 @@ struct shared {
 	uint64_t offset;
 	uint8_t *here;
 	pid_t child;
-	int ask, answer; /* pipes: a byte asks the child, which answers 'y' if it can reach the memory, and 'n' if not */
+	int ask, answer; /* pipes: for each byte the child answers 'y' if it can reach the
+			  * memory, and 'n' if not */
 };
 
 static void child_answers(uint8_t *p, int ask, int answer)
@@ -57,7 +59,7 @@ static void share_range(struct shared *s, struct pb_device *device, unsigned int
 		uint8_t *p = map_fd(s->fd, 0, 2 * PAGE);
 		int i;
 
-		/* the buffer's mapping is all that it keeps */
+		/* Keep only the buffer's mapping. */
 		for (i = 3; i < 200; i++)
 			if (i != ask[0] && i != answer[1])
 				close(i);
@@ -108,7 +110,10 @@ static void all_reach(struct shared *s)
 	state_is(s->fd, PEERBAR_STATE_LIVE);
 }
 
-/* a new mapping of a dead buffer is refused; one of a revoked buffer is not, but faults until it is back */
+/*
+ * mmap() of a dead buffer fails. mmap() of a revoked buffer succeeds, and accesses raise SIGBUS
+ * until it is restored.
+ */
 static void new_mmap(struct shared *s, bool dead)
 {
 	uint8_t *p = map_fd(s->fd, 0, PAGE);
@@ -123,7 +128,7 @@ static void new_mmap(struct shared *s, bool dead)
 	munmap(p, PAGE);
 }
 
-/* ---- temporary ---- */
+/* ---- temporary revokes ---- */
 
 START_TEST(decoding_off)
 {
@@ -138,7 +143,10 @@ START_TEST(decoding_off)
 	dma_faults(s.iova, s.offset);
 	nobody_reaches(&s, PEERBAR_STATE_REVOKED);
 	new_mmap(&s, false);
-	/* what was there is there again, for those who had it; iommufd maps again */
+	/*
+	 * Existing CPU mappings work again, with the old contents. The IOMMU mapping must be
+	 * restored.
+	 */
 	ok(pb_device_set_decoding(gpu, true, &err));
 	all_reach(&s);
 	ck_assert_uint_eq(s.here[100], mark);
@@ -162,7 +170,7 @@ START_TEST(function_reset)
 	}
 	all_reach(&s);
 	ok(pb_device_reset(gpu, &err));
-	/* the kernel has turned decoding on again, as it was, but who was mapped was told */
+	/* The kernel has restored decoding, but importers were invalidated. */
 	ck_assert_int_eq(pb_mapping_state(s.mapping), PB_REVOKED);
 	dma_faults(s.iova, s.offset);
 	all_reach(&s);
@@ -172,7 +180,7 @@ START_TEST(function_reset)
 }
 END_TEST
 
-/* a reset that the core does not ask for */
+/* A reset that the core did not start. */
 START_TEST(reset_by_sysfs)
 {
 	struct shared s;
@@ -185,7 +193,7 @@ START_TEST(reset_by_sysfs)
 		all_reach(&s);
 		dma_lands(pb_mapping_iova(s.mapping), s.offset);
 		lab_reset_by_sysfs(LAB_GPU);
-		/* importers were told, and the rest is back when the reset is over */
+		/* Importers were invalidated. The other users have access again after the reset. */
 		dma_faults(pb_mapping_iova(s.mapping), s.offset);
 		all_reach(&s);
 		ok(pb_unmap(s.mapping, &err));
@@ -204,7 +212,7 @@ START_TEST(hot_reset)
 	share_range(&s, gpu, GPU_BAR, MIB);
 	all_reach(&s);
 	if (ioctl(pb_device_fd(gpu), VFIO_DEVICE_PCI_HOT_RESET, &reset)) {
-		/* on the root bus there is no bus to reset; nothing may have changed */
+		/* There is no bus to reset on the root bus: nothing may have changed. */
 		ck_assert_msg(lab_has_no_reset() || strcmp(getenv("LAB_TOPOLOGY"), "ports"), "the hot reset failed: %s", strerror(errno));
 		all_reach(&s);
 		dma_lands(s.iova, s.offset);
@@ -212,7 +220,7 @@ START_TEST(hot_reset)
 		dma_faults(s.iova, s.offset);
 		ok(pb_device_set_decoding(gpu, true, &err));
 		all_reach(&s);
-		/* the library was not asked to do it, and cannot know that this mapping is dead */
+		/* The library did not do the reset, and does not know that this mapping is dead. */
 		ok(pb_unmap(s.mapping, &err));
 		s.mapping = map_rw(s.buffer);
 		dma_lands(pb_mapping_iova(s.mapping), s.offset);
@@ -221,7 +229,7 @@ START_TEST(hot_reset)
 }
 END_TEST
 
-/* the memory of an NVMe, which can be put to sleep */
+/* The memory of an NVMe, which supports D3hot. */
 START_TEST(d3hot)
 {
 	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);
@@ -263,7 +271,10 @@ START_TEST(function_level_reset_by_the_guest)
 }
 END_TEST
 
-/* exported while the memory is away: it begins revoked, and comes to life with it */
+/*
+ * A buffer that is exported while decoding is off is REVOKED at first, and LIVE when decoding is
+ * on.
+ */
 START_TEST(exported_while_decoding_is_off)
 {
 	struct pb_mapping *m = NULL;
@@ -282,7 +293,7 @@ START_TEST(exported_while_decoding_is_off)
 	ck_assert(can_read(p, NULL));
 	m = map_rw(buffer);
 	dma_lands(pb_mapping_iova(m), MIB);
-	/* from now on it is as any other */
+	/* From now on it is like any other. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!can_read(p, NULL));
 	dma_faults(pb_mapping_iova(m), MIB);
@@ -293,7 +304,7 @@ START_TEST(exported_while_decoding_is_off)
 }
 END_TEST
 
-/* ---- permanent ---- */
+/* ---- permanent revokes ---- */
 
 START_TEST(on_request)
 {
@@ -308,17 +319,17 @@ START_TEST(on_request)
 	dma_faults(s.iova, s.offset);
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	new_mmap(&s, true);
-	/* the second time there is nothing left to do, which the library takes for success */
+	/* The second revoke returns EBADFD, which the library treats as success. */
 	ck_assert_int_eq(feature_revoke(gpu, s.fd), -EBADFD);
 	ok(pb_buffer_revoke(gpu, s.buffer, &err));
-	/* nothing brings it back, and nothing takes more away */
+	/* Decoding off and on has no further effect. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	dma_faults(s.iova, s.offset);
 	ck_assert_int_eq(feature_set_memattr(gpu, s.fd, PEERBAR_MEMATTR_WC), -ENODEV);
-	/* the range can be exported afresh */
+	/* The range can be exported again. */
 	fresh = export_one(MIB, 2 * PAGE);
 	m = map_rw(fresh);
 	dma_lands(pb_mapping_iova(m), MIB);
@@ -336,7 +347,7 @@ START_TEST(of_what_cannot_be_revoked)
 	ck_assert_int_eq(feature_revoke(gpu, 999), -EBADF);
 	ck_assert_int_eq(feature_revoke(gpu, -1), -EBADF);
 	ck_assert_int_eq(feature_revoke(gpu, udmabuf), -EINVAL);
-	/* another device's owner has no say */
+	/* Another device's owner cannot revoke it. */
 	ck_assert_int_eq(feature_revoke(edu_device, pb_buffer_fd(buffer)), -ENODEV);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_LIVE);
 	close(udmabuf);
@@ -344,7 +355,7 @@ START_TEST(of_what_cannot_be_revoked)
 }
 END_TEST
 
-/* one of two buffers of the same memory: the other is not concerned */
+/* Two buffers of the same memory: revoking one does not affect the other. */
 START_TEST(one_of_two)
 {
 	struct pb_buffer *a = export_one(MIB, 2 * PAGE), *b = export_one(MIB, 2 * PAGE);
@@ -381,7 +392,7 @@ START_TEST(by_closing_the_device)
 }
 END_TEST
 
-/* as the library refuses to, while the device is open: the kernel waits for that to end */
+/* Unbind through sysfs: the kernel waits until the device is closed, whereas the library fails. */
 static void *unbind(void *arg)
 {
 	FILE *f = fopen("/sys/bus/pci/drivers/peerbar-vfio-pci/unbind", "we");
@@ -394,7 +405,7 @@ static void *unbind(void *arg)
 	return NULL;
 }
 
-/* the driver is unbound while the device is open: the buffers go at once, not when its user has let go */
+/* Unbind while the device is open: the buffers die at once, not when the device is closed. */
 START_TEST(by_unbinding_the_driver)
 {
 	pthread_t thread;
@@ -408,7 +419,7 @@ START_TEST(by_unbinding_the_driver)
 		usleep(100000);
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	dma_faults(s.iova, s.offset);
-	/* and there are no new ones */
+	/* New exports fail. */
 	{
 		struct pb_range range = { 0, PAGE };
 		struct pb_buffer *late = NULL;
@@ -422,7 +433,7 @@ START_TEST(by_unbinding_the_driver)
 }
 END_TEST
 
-/* the owner dies: nobody asked for anything */
+/* The owner is killed. */
 START_TEST(by_the_death_of_the_owner)
 {
 	int sockets[2], fd, child;

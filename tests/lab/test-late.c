@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Importers that take their time: they delay a revoke, they do not break it; and a revoke that is interrupted is still one. */
+/*
+ * Slow importers delay a revoke, but do not break it; and an interrupted revoke takes effect
+ * nevertheless.
+ */
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -8,7 +11,10 @@
 #include "ours.h"
 #include "testmod.h"
 
-/* for who is to let go when the test says so; if the test fails before, the machine must not wait for ever */
+/*
+ * The delay of importers that unmap on request. It bounds the machine's wait if the test fails
+ * before.
+ */
 #define LONG 30000
 
 static int importer;
@@ -33,7 +39,7 @@ static unsigned int milliseconds(void)
 	return (unsigned int)(t.tv_sec * 1000 + t.tv_nsec / 1000000);
 }
 
-/* an importer of a NIC's, with a DMA mapping */
+/* Attach an importer for a NIC, with a DMA mapping. */
 static int import_mapped(int fd, enum peerbar_test_kind kind, uint32_t delay)
 {
 	struct peerbar_test_map map;
@@ -45,14 +51,14 @@ static int import_mapped(int fd, enum peerbar_test_kind kind, uint32_t delay)
 	return handle;
 }
 
-/* whatever the importer keeps back, it has let go when the call that takes the memory away returns */
+/* Check that the importer had unmapped when the revoking call returned, regardless of its delay. */
 static void revoked_after(struct pb_buffer *buffer, int handle, unsigned int before, unsigned int delay)
 {
 	unsigned int took = milliseconds() - before;
 	uint8_t *p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
 	int i;
 
-	/* the importer notes that it has let go a moment after it has */
+	/* The importer records the unmap a moment later. */
 	for (i = 0; i < 20 && test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED); i++)
 		usleep(10000);
 	ck_assert(!test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
@@ -62,7 +68,10 @@ static void revoked_after(struct pb_buffer *buffer, int handle, unsigned int bef
 		ck_assert(!can_read(p, NULL));
 		munmap(p, PAGE);
 	}
-	/* this importer takes a revocation as final; the exporter says the same while it is away */
+	/*
+	 * Mapping fails: the importer takes a revocation as final, and the exporter refuses while
+	 * the buffer is revoked.
+	 */
 	ck_assert_int_lt(test_import_map(importer, handle, NULL), 0);
 }
 
@@ -82,7 +91,7 @@ START_TEST(a_temporary_revoke_waits)
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_REVOKED);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ck_assert(can_read(p, NULL));
-	/* the exporter would give it again, but this importer does not come back */
+	/* The exporter permits mapping again, but this importer does not map again. */
 	ck_assert_int_eq(test_import_map(importer, handle, NULL), -ESTALE);
 	ck_assert_int_eq(test_import_detach(importer, handle), 0);
 	munmap(p, PAGE);
@@ -101,7 +110,7 @@ START_TEST(a_permanent_revoke_waits)
 	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
 	revoked_after(buffer, handle, before, delay);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
-	/* attached it still is, and may go when it likes */
+	/* It is still attached, and can detach at any time. */
 	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).importers, 1);
 	ck_assert_int_eq(test_import_detach(importer, handle), 0);
 	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -ENODEV);
@@ -130,7 +139,10 @@ static void *decoding_off(void *arg)
 	return NULL;
 }
 
-/* while the importer keeps it, nobody else gets it: not by a page fault, not by mapping, not by asking */
+/*
+ * While the importer delays, no other user gets access: not by a page fault, by mapping, or by
+ * attaching.
+ */
 START_TEST(nobody_gets_it_meanwhile)
 {
 	const struct pb_range two[] = { { MIB, PAGE }, { 3 * MIB, PAGE } };
@@ -165,7 +177,7 @@ START_TEST(nobody_gets_it_meanwhile)
 }
 END_TEST
 
-/* a thread that revokes, until a signal comes */
+/* The result of a thread that revokes until a signal comes. */
 static int revoke_result;
 
 static void nothing(int sig)
@@ -198,13 +210,13 @@ START_TEST(an_interrupted_revoke)
 	ck_assert_int_eq(pthread_kill(thread, SIGUSR1), 0);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	ck_assert_int_eq(revoke_result, -EINTR);
-	/* it is dead: only the importer has something to finish */
+	/* The buffer is dead: only the importer has not finished. */
 	state_is(fd, PEERBAR_STATE_DEAD);
 	ck_assert(!can_read(p, NULL));
 	ck_assert_ptr_null(map_fd(fd, 0, PAGE));
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
 	ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -ENODEV);
-	/* asking again waits again, and ends when the importer lets go */
+	/* Another REVOKE waits again, and returns when the importer unmaps. */
 	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_it, &fd), 0);
 	usleep(300000);
 	ck_assert_int_eq(test_import_release(importer, handle), 0);
@@ -218,7 +230,7 @@ START_TEST(an_interrupted_revoke)
 }
 END_TEST
 
-/* the importer that keeps everybody waiting dies */
+/* The importer that delays the revoke is killed. */
 START_TEST(the_importer_is_killed)
 {
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What a process that makes buffers cannot get: more than its share, memory that is charged to nobody, the dma-buf of vfio-pci-core. */
+/*
+ * Limits of processes that create buffers: their number, the cgroup that is charged, and access to
+ * vfio-pci-core's dma-buf.
+ */
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <stdlib.h>
@@ -33,7 +36,7 @@ static void read_text(const char *path, char *text, size_t size)
 	close(fd);
 }
 
-/* the descriptor of a new buffer of one page, or -errno */
+/* Return the descriptor of a new buffer of one page, or -errno. */
 static int export_page(uint32_t open_flags)
 {
 	struct {
@@ -44,12 +47,12 @@ static int export_page(uint32_t open_flags)
 	return feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
 }
 
-/* ---- how many ---- */
+/* ---- the number of buffers and ranges ---- */
 
 #define MAX_BUFFERS "/sys/module/peerbar/parameters/max_buffers"
 #define MAX_RANGES "/sys/module/peerbar/parameters/max_ranges"
 
-/* a buffer that is only mapped takes no descriptor; they are limited all the same, for each user */
+/* A buffer that is only mapped takes no descriptor, but counts towards its user's limit. */
 START_TEST(buffers_of_a_user)
 {
 	unsigned int before = count_listed(), i;
@@ -71,7 +74,7 @@ START_TEST(buffers_of_a_user)
 	}
 	ck_assert_int_eq(export_page(O_RDWR | O_CLOEXEC), -EDQUOT);
 	ck_assert_uint_eq(count_listed(), before + 5);
-	/* another user has a limit of its own */
+	/* Another user has a limit of its own. */
 	child = fork();
 	if (!child) {
 		if (setgid(65534) || setuid(65534))
@@ -79,7 +82,7 @@ START_TEST(buffers_of_a_user)
 		_exit(test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE) < 0 ? 2 : 0);
 	}
 	ck_assert_int_eq(wait_for(child), 0);
-	/* one that goes makes room */
+	/* Releasing a buffer makes room for another. */
 	munmap(p[0], PAGE);
 	for (i = 0; i < 50 && (fd = export_page(O_RDWR | O_CLOEXEC)) == -EDQUOT; i++)
 		usleep(100000);
@@ -102,7 +105,7 @@ START_TEST(ranges_of_a_user)
 	for (i = 0; i < 40; i++)
 		ranges[i] = (struct pb_range){ i * PAGE, PAGE };
 	read_text(MAX_RANGES, old, sizeof(old));
-	/* the library exports each range by itself too */
+	/* The library exports each range by itself, too. */
 	write_text(MAX_RANGES, "60");
 	refused(pb_buffer_export(gpu, GPU_BAR, ranges, 40, 0, &buffer, &err), EDQUOT, "max_ranges");
 	ck_assert_ptr_null(buffer);
@@ -111,7 +114,7 @@ START_TEST(ranges_of_a_user)
 }
 END_TEST
 
-/* ---- who pays ---- */
+/* ---- memory charges ---- */
 
 #define CGROUP "/tmp/peerbar-cgroup"
 #define CHARGED 1500
@@ -124,7 +127,10 @@ static long memory_current(void)
 	return atol(text);
 }
 
-/* most of what buffers take is charged to the cgroup of their creator, although a kernel worker makes a part of it */
+/*
+ * Most of a buffer's memory is charged to its creator's cgroup, although a kernel worker allocates
+ * a part of it.
+ */
 START_TEST(memory_is_charged)
 {
 	static int fds[CHARGED];
@@ -141,7 +147,7 @@ START_TEST(memory_is_charged)
 	ck_assert(!mkdir(CGROUP "/test", 0700));
 	snprintf(text, sizeof(text), "%d", getpid());
 	write_text(CGROUP "/test/cgroup.procs", text);
-	/* what is paid for once */
+	/* Make allocations that happen only once. */
 	for (i = 0; i < 50; i++) {
 		fds[i] = export_page(O_RDWR | O_CLOEXEC);
 		ck_assert_int_ge(fds[i], 0);
@@ -153,7 +159,10 @@ START_TEST(memory_is_charged)
 	}
 	after = memory_current();
 	printf("limits: %ld bytes are charged for a buffer\n", (after - before) / (CHARGED - 50));
-	/* files, inodes and dentries of two dma-bufs, and our own structures; a third of it without the inner one's and ours */
+	/*
+	 * Files, inodes and dentries of two dma-bufs, and peerbar's structures; without the inner
+	 * dma-buf's and peerbar's it would be a third.
+	 */
 	ck_assert_int_gt((after - before) / (CHARGED - 50), 2400);
 	for (i = 0; i < CHARGED; i++)
 		close(fds[i]);
@@ -164,15 +173,16 @@ START_TEST(memory_is_charged)
 }
 END_TEST
 
-/* ---- the dma-buf below ---- */
+/* ---- the inner dma-buf ---- */
 
 #define HELPER "/tmp/peerbar-helper"
 #define SEEN "/tmp/peerbar-helper-seen"
 #define RAN "/tmp/peerbar-helper-ran"
 
 /*
- * A program that the kernel starts inherits descriptors of the kernel's threads: the inner dma-buf must never be among them, even if
- * the user wants a descriptor that is kept across exec. (The kernel runs the helper for a socket of a family that no module has.)
+ * A program that the kernel starts inherits descriptors of the kernel's threads. The inner dma-buf
+ * must never be among them, even if the user requests a descriptor without O_CLOEXEC. The kernel
+ * runs the helper for sockets of a family without a module.
  */
 START_TEST(helpers_of_the_kernel)
 {
@@ -193,7 +203,7 @@ START_TEST(helpers_of_the_kernel)
 	ck_assert_int_ge(child, 0);
 	if (!child) {
 		for (;;) {
-			/* families of which there is neither a protocol nor a module */
+			/* families without a protocol or a module */
 			for (i = 3; i < 46; i++) {
 				int sk = socket(i, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Mapping into an address space: where, with what permissions, and what is refused, with nothing left behind. */
+/*
+ * Mapping into an address space: addresses, permissions, and failures, which must leave nothing
+ * behind.
+ */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -16,11 +19,11 @@ START_TEST(found_addresses)
 	ck_assert_uint_eq(first % PAGE, 0);
 	ck_assert_msg(first + 4 * MIB <= second || second + 4 * MIB <= first, "two mappings overlap");
 	ck_assert_int_eq(pb_mapping_state(a), PB_LIVE);
-	/* one buffer, twice: both addresses reach it */
+	/* The buffer is mapped twice: both addresses reach it. */
 	dma_lands(first, 0);
 	dma_lands(second + MIB, MIB);
 	ok(pb_unmap(a, &err));
-	/* the other one stays */
+	/* The other one is not affected. */
 	dma_lands(second, 0);
 	ok(pb_unmap(b, &err));
 	pb_buffer_close(buffer);
@@ -36,20 +39,20 @@ START_TEST(given_addresses)
 	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at, &a, &err));
 	ck_assert_uint_eq(pb_mapping_iova(a), at);
 	dma_lands(at + PAGE, PAGE);
-	/* taken, in whole and in part, by a buffer and by memory */
+	/* The addresses are in use, in whole and in part, by a buffer and by memory. */
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at, &b, &err), EEXIST, "IOVA 0x123456000");
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at + PAGE, &b, &err), EEXIST, "something is mapped there");
 	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, at, &b, &err), EEXIST, "something is mapped there");
-	/* by the kernel's own reckoning too, where the library does not know: another handle of the same IOAS */
+	/* The addresses of memory are in use, too. */
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, memory.iova, &b, &err), EEXIST, "something is mapped there");
-	/* not aligned */
+	/* Unaligned addresses. */
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at + 1, &b, &err), EINVAL, "multiple of the page size");
 	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, 0x800, &b, &err), EINVAL, "multiple of the page size");
-	/* right beside it is free */
+	/* The addresses behind it are free. */
 	ok(pb_map_buffer(ioas, buffer, 0, PAGE, RW | PB_MAP_FIXED, at + 2 * PAGE, &b, &err));
 	ok(pb_unmap(b, &err));
 	ok(pb_unmap(a, &err));
-	/* and so is where it was */
+	/* And so are its own, after unmapping. */
 	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at, &a, &err));
 	ok(pb_unmap(a, &err));
 	pb_buffer_close(buffer);
@@ -71,19 +74,19 @@ START_TEST(beyond_the_aperture)
 	last = ranges[n - 1].last;
 	ck_assert_msg(last < UINT64_MAX >> 4, "an emulated VT-d does not reach that far");
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, last + 1, &m, &err), ERANGE, "not inside the aperture");
-	/* half inside */
+	/* Half inside. */
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, last + 1 - PAGE, &m, &err), ERANGE, "not inside the aperture");
 	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, last + 1, &m, &err), ERANGE, "not inside the aperture");
-	/* where interrupts are written to */
+	/* The interrupt range. */
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err), ERANGE, "not inside the aperture");
-	/* beyond everything */
+	/* Beyond 2^64. */
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfffffffffffff000, &m, &err), ERANGE, "beyond 2^64");
 	ck_assert_ptr_null(m);
-	/* the last page of it can be had */
+	/* The last page can be mapped. */
 	ok(pb_map_buffer(ioas, buffer, 0, PAGE, RW | PB_MAP_FIXED, last + 1 - PAGE, &m, &err));
 	dma_lands(last + 1 - PAGE, 0);
 	ok(pb_unmap(m, &err));
-	/* no room to fill in is no error */
+	/* An array of size 0 is permitted. */
 	ok(pb_ioas_aperture(ioas, NULL, 0, &again, NULL, &err));
 	ck_assert_uint_eq(again, n);
 	pb_buffer_close(buffer);
@@ -106,7 +109,7 @@ START_TEST(bad_parts_and_flags)
 	refused(pb_map_memory(ioas, (char *)memory.p + 8, PAGE, RW, 0, &m, &err), EINVAL, "multiples of the page size");
 	refused(pb_map_memory(ioas, memory.p, PAGE + 1, RW, 0, &m, &err), EINVAL, "multiples of the page size");
 	refused(pb_map_memory(ioas, memory.p, PAGE, 0, 0, &m, &err), EINVAL, "they allow no access");
-	/* a model is nothing that memory has */
+	/* Memory has no model. */
 	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_UNKNOWN_MODEL, 0, &m, &err), EINVAL, "is not known");
 	ck_assert_ptr_null(m);
 	ck_assert_int_le(count_attachments(buffer), 0);
@@ -119,7 +122,7 @@ START_TEST(memory_that_cannot_be_pinned)
 	void *bar = bar_mmap(0, PAGE);
 	struct pb_mapping *m = NULL;
 
-	/* the reason why VMMs need dma-bufs: a BAR has no pages that could be pinned by address */
+	/* The reason why VMMs need dma-bufs: a BAR has no pages to pin by address. */
 	refused(pb_map_memory(ioas, bar, PAGE, RW, 0, &m, &err), EFAULT, "map a device's memory as a buffer");
 	munmap(bar, PAGE);
 	refused(pb_map_memory(ioas, bar, PAGE, RW, 0, &m, &err), EFAULT, "not mapped in this process");
@@ -135,14 +138,16 @@ START_TEST(a_part_of_a_buffer)
 	ok(pb_map_buffer(ioas, buffer, 4 * PAGE, 2 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &m, &err));
 	ck_assert_uint_eq(pb_mapping_length(m), 2 * PAGE);
 	dma_lands(pb_mapping_iova(m) + PAGE, MIB + 5 * PAGE);
-	/* the page behind it is not reached */
+	/* The page behind it is not reachable. */
 	dma_faults(pb_mapping_iova(m) + 2 * PAGE, MIB + 6 * PAGE);
 	ok(pb_unmap(m, &err));
 	pb_buffer_close(buffer);
 }
 END_TEST
 
-/* a model that nobody vouches for: refused before anything is attached; and if the caller insists, the kernel has the last word */
+/*
+ * An UNKNOWN model fails before the buffer is attached. If the caller insists, the kernel decides.
+ */
 START_TEST(unknown_model)
 {
 	unsigned int fds = count_fds();
@@ -154,7 +159,7 @@ START_TEST(unknown_model)
 	ok(pb_buffer_from_fd(fd, &buffer, &err));
 	close(fd);
 	attached = count_attachments(buffer);
-	/* our module would see from its behaviour that it is pinned */
+	/* The module peerbar would derive from its behaviour that it is PINNED. */
 	ck_assert_msg(access("/dev/peerbar", F_OK), "the module peerbar is loaded, and this test is for a kernel without it");
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "UNKNOWN");
 	ck_assert_int_eq(count_attachments(buffer), attached);
@@ -166,7 +171,10 @@ START_TEST(unknown_model)
 }
 END_TEST
 
-/* PINNED would do, but the stock kernel's iommufd takes vfio-pci's only: it must say so, and leave nothing */
+/*
+ * PINNED would be possible, but the stock kernel's iommufd accepts only buffers of vfio-pci.
+ * Mapping must fail with that reason, and leave nothing behind.
+ */
 START_TEST(pinned_but_not_of_vfio)
 {
 	int fd = foreign_udmabuf(4 * PAGE);
@@ -182,7 +190,7 @@ START_TEST(pinned_but_not_of_vfio)
 }
 END_TEST
 
-/* the kernel maps one range at a time, so several need the exporting process */
+/* The kernel maps one range at a time, so several need the exporting process. */
 START_TEST(several_ranges_from_elsewhere)
 {
 	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE } };
@@ -205,23 +213,23 @@ START_TEST(attaching)
 	struct pb_mapping *m;
 	struct pb_ioas *foreign, *occupied;
 
-	/* of another context */
+	/* A device of another context. */
 	ok(pb_iommu_open(&other, &err));
 	ok(pb_ioas_create(other, &foreign, &err));
 	refused(pb_ioas_attach(foreign, edu_device, &err), EXDEV, "different struct pb_iommu");
 	pb_ioas_destroy(foreign);
 	pb_iommu_close(other);
 
-	/* a mapping where the device must write its interrupts */
+	/* A mapping at the addresses that the device reserves for interrupts. */
 	ok(pb_ioas_create(iommu, &occupied, &err));
 	ok(pb_map_buffer(occupied, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err));
 	refused(pb_ioas_attach(occupied, edu_device, &err), EADDRINUSE, "addresses that the device reserves");
-	/* it stays where it was */
+	/* The device stays attached to its address space. */
 	pb_ioas_destroy(occupied);
 	m = map_rw(buffer);
 	dma_lands(pb_mapping_iova(m), 0);
 	ok(pb_unmap(m, &err));
-	/* detaching twice is harmless */
+	/* Detaching twice is harmless. */
 	ok(pb_ioas_detach(edu_device, &err));
 	ok(pb_ioas_detach(edu_device, &err));
 	ok(pb_ioas_attach(ioas, edu_device, &err));
@@ -232,7 +240,7 @@ START_TEST(attaching)
 }
 END_TEST
 
-/* mapped first, attached later: the addresses must be ones that the device can use */
+/* Map first, attach later: the device must be able to use the addresses. */
 START_TEST(mapping_before_attaching)
 {
 	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE } };
@@ -257,7 +265,7 @@ START_TEST(mapping_before_attaching)
 }
 END_TEST
 
-/* somebody who uses the IOAS without the library unmaps what is ours */
+/* Another user of the IOAS unmaps the buffer without the library. */
 START_TEST(unmapped_by_a_stranger)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE);
@@ -270,7 +278,7 @@ START_TEST(unmapped_by_a_stranger)
 }
 END_TEST
 
-/* what is left mapped when the address space ends */
+/* Mappings left when the address space is destroyed. */
 START_TEST(destroying_with_mappings)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* mmap of buffers: which bytes, by whom, with what attribute, by which offset, and under what name. */
+/*
+ * mmap of buffers: the bytes, the process, the attribute, the offset, and the name of the mapping.
+ */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -13,7 +15,7 @@
 #define RANGES 3
 static const struct pb_range scattered[RANGES] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB, 3 * PAGE } };
 
-/* page @page of the scattered ranges, in the BAR */
+/* Return the BAR offset of page @page of the scattered ranges. */
 static uint64_t bar_offset_of(unsigned int page)
 {
 	unsigned int i;
@@ -26,7 +28,7 @@ static uint64_t bar_offset_of(unsigned int page)
 	ck_abort_msg("no such page");
 }
 
-/* write to a page through a mapping, and see it in the BAR at @offset, from the host's side */
+/* Write to a page through a mapping, and check the BAR at @offset in the host's view. */
 static void lands(uint8_t *p, uint64_t offset, uint32_t seed)
 {
 	uint8_t bytes[64];
@@ -51,11 +53,11 @@ START_TEST(one_range)
 		lands(p + i * PAGE, 4 * MIB + i * PAGE, i);
 	lands(alias + PAGE, 4 * MIB + 3 * PAGE, 20);
 	ck_assert_mem_eq(p + 3 * PAGE, alias + PAGE, 64);
-	/* the neighbours are not touched */
+	/* The neighbours are not changed. */
 	lab_host_read(4 * MIB + 4 * PAGE, before, sizeof(before));
 	ck_assert(can_read(p + 4 * PAGE - 1, &byte));
 	ck_assert(lab_host_sees(4 * MIB + 4 * PAGE, before, sizeof(before)));
-	/* the mapping keeps the buffer */
+	/* The mapping keeps the buffer. */
 	pb_buffer_close(buffer);
 	lands(p, 4 * MIB, 30);
 	munmap(p, 4 * PAGE);
@@ -74,7 +76,7 @@ START_TEST(several_ranges)
 	ck_assert_ptr_nonnull(middle);
 	for (i = 0; i < 6; i++)
 		lands(p + i * PAGE, bar_offset_of(i), i);
-	/* a mapping that begins inside a range and ends inside another */
+	/* A mapping that begins inside a range and ends inside another. */
 	for (i = 0; i < 3; i++)
 		lands(middle + i * PAGE, bar_offset_of(i + 1), 10 + i);
 	munmap(p, 6 * PAGE);
@@ -110,20 +112,20 @@ START_TEST(munmap_mremap_mprotect)
 
 	ck_assert_ptr_nonnull(p);
 	lands(p, MIB, 1);
-	/* a hole */
+	/* Unmap a hole. */
 	ck_assert_int_eq(munmap(p + 2 * PAGE, PAGE), 0);
 	lands(p + PAGE, MIB + PAGE, 2);
 	lands(p + 3 * PAGE, MIB + 3 * PAGE, 3);
-	/* what is behind it moves elsewhere: it still shows the same pages */
+	/* Move the mapping behind it, which must show the same pages. */
 	moved = mremap(p + 3 * PAGE, 5 * PAGE, 4 * PAGE, MREMAP_MAYMOVE);
 	ck_assert_ptr_ne(moved, MAP_FAILED);
 	lands(moved + 3 * PAGE, MIB + 6 * PAGE, 4);
 	ck_assert_ptr_ne(mremap(moved, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 32 * PAGE), MAP_FAILED);
 	moved = p + 32 * PAGE;
 	lands(moved + 2 * PAGE, MIB + 5 * PAGE, 5);
-	/* it cannot grow past what was mapped */
+	/* It cannot grow beyond the original mapping. */
 	ck_assert_ptr_eq(mremap(moved, 4 * PAGE, 16 * PAGE, MREMAP_MAYMOVE), MAP_FAILED);
-	/* read only, and not */
+	/* Make it read-only, and writable again. */
 	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ), 0);
 	ck_assert_mem_ne(p, "\0\0\0\0", 4);
 	child = fork();
@@ -134,7 +136,7 @@ START_TEST(munmap_mremap_mprotect)
 	ck_assert_int_eq(wait_for(child), 128 + SIGSEGV);
 	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ | PROT_WRITE), 0);
 	lands(p, MIB, 6);
-	/* all of it is revoked, wherever it went */
+	/* All of it is revoked, at its new addresses, too. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!can_read(p, NULL));
 	ck_assert(!can_read(moved, NULL));
@@ -159,7 +161,7 @@ START_TEST(a_forked_child)
 	if (!child) {
 		uint8_t byte, want;
 
-		/* the page that the parent had touched, and the one that it had not */
+		/* The page that the parent has accessed, and the one that it has not. */
 		lab_pattern(&want, 1, 1);
 		if (!can_read(p, &byte) || byte != want || !can_write(p + PAGE, 0x77))
 			_exit(1);
@@ -185,7 +187,7 @@ START_TEST(a_forked_child)
 }
 END_TEST
 
-/* another process, with another user, that was given the descriptor and nothing else */
+/* Another process, with another UID, that has only the descriptor. */
 START_TEST(a_process_with_only_the_fd)
 {
 	struct pb_buffer *buffer = export_ranges(scattered, RANGES);
@@ -198,7 +200,7 @@ START_TEST(a_process_with_only_the_fd)
 		uint8_t *p;
 		int i;
 
-		/* stderr and the socket remain */
+		/* Keep only stdio and the socket. */
 		for (i = 3; i < 200; i++)
 			if (i != sockets[0])
 				close(i);
@@ -207,13 +209,13 @@ START_TEST(a_process_with_only_the_fd)
 		fd = receive_fd(sockets[0]);
 		if (pb_iommu_open(&own, NULL) != -EACCES || open("/dev/vfio/devices/vfio0", O_RDWR) >= 0)
 			_exit(2);
-		/* its ranges, and no page more */
+		/* It can map the ranges, and no further page. */
 		p = map_fd(fd, 0, 6 * PAGE);
 		if (!p || map_fd(fd, 0, 7 * PAGE) || map_fd(fd, 6 * PAGE, PAGE))
 			_exit(3);
 		for (i = 0; i < 6; i++)
 			p[(size_t)i * PAGE + 5] = (uint8_t)(0xa0 + i);
-		/* it may ask what it has, but not take it away: that is for the device's owner */
+		/* It can query the buffer, but only the device's owner can revoke it. */
 		if (query(fd).state != PEERBAR_STATE_LIVE || ioctl(fd, VFIO_DEVICE_FEATURE, NULL) != -1)
 			_exit(4);
 		_exit(0);
@@ -231,7 +233,7 @@ START_TEST(a_process_with_only_the_fd)
 }
 END_TEST
 
-/* what the descriptor was opened for bounds what a mapping of it can do */
+/* The access mode of the descriptor limits that of mappings. */
 START_TEST(a_read_only_descriptor)
 {
 	struct {
@@ -254,7 +256,7 @@ START_TEST(a_read_only_descriptor)
 }
 END_TEST
 
-/* the library chooses addresses at which as much as possible is mapped with large pages */
+/* The library chooses addresses that permit the most huge pages. */
 START_TEST(addresses_for_huge_pages)
 {
 	struct pb_range parts[] = { { 2 * MIB + PAGE, 6 * MIB - PAGE }, { 0, PAGE } };
@@ -263,7 +265,10 @@ START_TEST(addresses_for_huge_pages)
 	void *p;
 	uint64_t at;
 
-	/* of 6 MiB less a page, what is before the first boundary are pages: in the middle of them it begins */
+	/*
+	 * The mapping starts between 2 MiB boundaries: small pages up to the first boundary, then
+	 * huge pages.
+	 */
 	ok(pb_buffer_mmap(odd, MIB, 5 * MIB - PAGE, true, &p, &err));
 	ck_assert_uint_eq((uintptr_t)p % (2 * MIB), MIB + PAGE);
 	for (at = 0; at < 5 * MIB - PAGE; at += PAGE)
@@ -272,13 +277,13 @@ START_TEST(addresses_for_huge_pages)
 	ck_assert_uint_eq(q.faults[0], MIB / PAGE - 1);
 	ck_assert_uint_eq(q.faults[1], 2);
 	munmap(p, 5 * MIB - PAGE);
-	/* who has only a descriptor goes by the offset in the buffer */
+	/* Without the exporting object, the library aligns to the offset in the buffer. */
 	ok(pb_buffer_from_fd(pb_buffer_fd(whole), &stranger, &err));
 	ok(pb_buffer_mmap(stranger, 3 * MIB, 4 * MIB, true, &p, &err));
 	ck_assert_uint_eq((uintptr_t)p % (2 * MIB), MIB);
 	munmap(p, 4 * MIB);
 	pb_buffer_close(stranger);
-	/* and so with the device itself */
+	/* The same for a mapping of the device itself. */
 	ok(pb_device_mmap(gpu, GPU_BAR, PAGE, 8 * MIB, true, &p, &err));
 	ck_assert_uint_eq((uintptr_t)p % (2 * MIB), PAGE);
 	munmap(p, 8 * MIB);
@@ -304,7 +309,7 @@ START_TEST(huge_pages)
 	ck_assert_uint_eq(pte.size, 2 * MIB);
 	for (i = 0; i < 128; i++)
 		ck_assert(lab_host_sees(i * 2 * MIB + 12345, &(uint8_t){ (uint8_t)i }, 1));
-	/* gone, all of them, and back */
+	/* Revoke all of them, and restore them. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!page_table(p + 77 * 2 * MIB, &pte));
 	ck_assert(!can_read(p + 77 * 2 * MIB, NULL));
@@ -312,14 +317,14 @@ START_TEST(huge_pages)
 	lands(p + 77 * 2 * MIB, 77 * 2 * MIB, 4);
 	munmap(p, 256 * MIB);
 
-	/* memory that is not aligned as the addresses are: pages */
+	/* Memory and addresses differ in alignment: small pages. */
 	p = map_fd_aligned(pb_buffer_fd(odd), 0, 4 * MIB, 2 * MIB, 0);
 	lands(p, PAGE, 1);
 	lands(p + 2 * MIB, PAGE + 2 * MIB, 2);
 	ck_assert(page_table(p, &pte));
 	ck_assert_uint_eq(pte.size, PAGE);
 	munmap(p, 4 * MIB);
-	/* and where they are congruent, the whole 2 MiB inside it are one */
+	/* Where they are congruent, the aligned 2 MiB inside are one huge page. */
 	p = map_fd_aligned(pb_buffer_fd(odd), 0, 4 * MIB, 2 * MIB, PAGE);
 	lands(p, PAGE, 3);
 	lands(p + 2 * MIB - PAGE, 2 * MIB, 4);
@@ -352,13 +357,13 @@ START_TEST(attributes)
 	ck_assert_uint_eq(query(fd).memattr, PEERBAR_MEMATTR_WC);
 	wc = map_fd_aligned(fd, 0, 4 * MIB, 2 * MIB, 0);
 	lands(wc + 3 * PAGE, 3 * PAGE, 2);
-	/* the one from before keeps its attribute, in what it had and in what it faults in now */
+	/* The older mapping keeps its attribute, for existing and for new page table entries. */
 	lands(nc + 2 * MIB, 2 * MIB, 3);
 	ck_assert(page_table(nc, &pte));
 	ck_assert_uint_eq(pte.cache, PEERBAR_TEST_CACHE_NC);
 	ck_assert(page_table(nc + 2 * MIB, &pte));
 	ck_assert_uint_eq(pte.cache, PEERBAR_TEST_CACHE_NC);
-	/* one fault brought all of the 2 MiB, and no more */
+	/* One fault mapped the whole 2 MiB, and no more. */
 	ck_assert(page_table(wc + 3 * PAGE, &pte));
 	ck_assert_uint_eq(pte.cache, PEERBAR_TEST_CACHE_WC);
 	ck_assert(page_table(wc + 2 * MIB - PAGE, &pte));
@@ -366,7 +371,7 @@ START_TEST(attributes)
 	ck_assert(!page_table(wc + 2 * MIB, &pte));
 	ck_assert_uint_eq(query(fd).faults[0], 1);
 	lands(wc + 2 * MIB - PAGE, 2 * MIB - PAGE, 4);
-	/* revoked and restored, it is as it was */
+	/* A revoke and restore does not change it. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!page_table(wc + 3 * PAGE, &pte));
 	ck_assert(!can_read(wc, NULL) && !can_read(nc, NULL));
@@ -374,22 +379,25 @@ START_TEST(attributes)
 	ck_assert(can_read(wc, NULL) && can_read(nc, NULL));
 	ck_assert(page_table(wc, &pte) && pte.cache == PEERBAR_TEST_CACHE_WC);
 	ck_assert(page_table(nc, &pte) && pte.cache == PEERBAR_TEST_CACHE_NC);
-	/* and what is protected and unprotected keeps it too */
+	/* Nor does mprotect(). */
 	ck_assert_int_eq(mprotect(wc, PAGE, PROT_READ), 0);
 	ck_assert_int_eq(mprotect(wc, PAGE, PROT_READ | PROT_WRITE), 0);
 	lands(wc, 0, 5);
 	ck_assert(page_table(wc, &pte) && pte.cache == PEERBAR_TEST_CACHE_WC);
-	/* back to NC, for later ones */
+	/* Back to NC, for later mappings. */
 	ck_assert_int_eq(feature_set_memattr(gpu, fd, PEERBAR_MEMATTR_NC), 0);
 	ck_assert_int_eq(feature_memattr(gpu, fd), PEERBAR_MEMATTR_NC);
 
-	/* what is not supported leaves it as it is: cached, one that nobody knows, one of an architecture's group */
+	/*
+	 * A failed change has no effect: a cached attribute, an unknown one, one of an
+	 * architecture's range.
+	 */
 	ck_assert_int_eq(feature_set_memattr(gpu, fd, PEERBAR_MEMATTR_WB), -EOPNOTSUPP);
 	ck_assert_int_eq(feature_set_memattr(gpu, fd, 77), -EOPNOTSUPP);
 	ck_assert_int_eq(feature_set_memattr(gpu, fd, 0x01000000), -EOPNOTSUPP);
 	ck_assert_int_eq(feature_set_memattr(gpu, fd, 0xff000001), -EOPNOTSUPP);
 	ck_assert_int_eq(feature_memattr(gpu, fd), PEERBAR_MEMATTR_NC);
-	/* of what is no dma-buf, or not this device's */
+	/* A descriptor that is no dma-buf, or not of this device. */
 	ck_assert_int_eq(feature_memattr(gpu, 999), -EBADF);
 	ck_assert_int_eq(feature_set_memattr(gpu, 0, PEERBAR_MEMATTR_WC), -EINVAL);
 	ck_assert_int_eq(feature_set_memattr(edu_device, fd, PEERBAR_MEMATTR_WC), -ENODEV);
@@ -417,7 +425,7 @@ START_TEST(features_can_be_probed)
 		ck_assert_int_eq(feature(gpu, set, numbers[i], data, sizeof(data)), ways[i][1] ? 0 : -EINVAL);
 	}
 	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET, 0x5041, data, sizeof(data)), -ENOTTY);
-	/* too small for what it is */
+	/* Too small for the structure. */
 	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, data, 2), -EINVAL);
 	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, data, 4), -EINVAL);
 }
@@ -444,35 +452,35 @@ START_TEST(cookies)
 	lands(wc + PAGE, 2 * MIB + PAGE, 2);
 	ck_assert(page_table(nc, &pte) && pte.cache == PEERBAR_TEST_CACHE_NC);
 	ck_assert(page_table(wc + PAGE, &pte) && pte.cache == PEERBAR_TEST_CACHE_WC);
-	/* part of one */
+	/* A part of a cookie's range. */
 	munmap(nc, 4 * PAGE);
 	nc = map_fd(fd, nc_at + 2 * PAGE, PAGE);
 	lands(nc, MIB + 2 * PAGE, 3);
-	/* not more than it is for, nor beside it */
+	/* Neither more than its range nor beside it. */
 	ck_assert_ptr_null(map_fd(fd, nc_at + 2 * PAGE, 3 * PAGE));
 	ck_assert_int_eq(errno, EINVAL);
 	ck_assert_ptr_null(map_fd(fd, nc_at + 4 * PAGE, PAGE));
 	ck_assert_int_eq(errno, EINVAL);
 	ck_assert_ptr_null(map_fd(fd, nc_at - PAGE, PAGE));
 	ck_assert_int_eq(errno, EINVAL);
-	/* another device's means nothing here */
+	/* Another device's cookie is invalid here. */
 	ck_assert_int_eq(feature_cookie(edu_device, 0, 0, PAGE, PEERBAR_MEMATTR_NC, &edu_at), 0);
 	ck_assert(edu_at != nc_at);
 	ck_assert_ptr_null(map_fd(fd, edu_at, PAGE));
 	ck_assert_int_eq(errno, EINVAL);
-	/* several of the same region, and the offset that the kernel always gave */
+	/* Several cookies of the same range, and the offset of the region itself. */
 	for (i = 0; i < 8; i++)
 		ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, PAGE, PEERBAR_MEMATTR_NC, &more[i]), 0);
 	ck_assert_int_eq(ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &info), 0);
 	old = map_fd(fd, info.offset + MIB, PAGE);
 	ck_assert_ptr_nonnull(old);
 	lands(old, MIB, 4);
-	/* all are revoked, and come back */
+	/* All are revoked, and restored. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!can_read(nc, NULL) && !can_read(wc, NULL) && !can_read(old, NULL));
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ck_assert(can_read(nc, &byte) && can_read(wc, &byte) && can_read(old, &byte));
-	/* what cannot be */
+	/* Invalid arguments. */
 	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, 0, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
 	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 1, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
 	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 256 * MIB, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
@@ -480,7 +488,7 @@ START_TEST(cookies)
 	ck_assert_int_eq(feature_cookie(gpu, 9, 0, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -ENODEV);
 	munmap(old, PAGE);
 
-	/* they end with the device's descriptor, even where they are mapped */
+	/* Cookies end with the device's descriptor, even if they are mapped. */
 	pb_device_close(gpu);
 	ck_assert(!can_read(nc, NULL) && !can_read(wc, NULL));
 	gpu = lab_open(iommu, LAB_GPU);
@@ -503,7 +511,7 @@ static void set_parameter(const char *path, const char *value)
 	close(fd);
 }
 
-/* whoever runs the host can do without two memory types for one page */
+/* The administrator can prevent that a page is mapped with two memory types. */
 START_TEST(write_combining_can_be_refused)
 {
 	static const char disable[] = "/sys/module/peerbar_vfio_pci/parameters/disable_wc";
@@ -538,7 +546,7 @@ START_TEST(write_combining_can_be_refused)
 }
 END_TEST
 
-/* a guest may choose the memory type of what VFIO knows to be harmless, and of nothing else */
+/* A guest may choose the memory type only of memory that VFIO considers safe. */
 START_TEST(uncached_types)
 {
 	int exporter = test_exporter_open(), fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE);
@@ -560,7 +568,10 @@ START_TEST(uncached_types)
 }
 END_TEST
 
-/* a BAR that VFIO does not let processes map cannot be mapped by way of a dma-buf either; peers still reach it */
+/*
+ * A BAR that VFIO does not let processes map cannot be mapped through a dma-buf either. Peers still
+ * reach it.
+ */
 START_TEST(a_bar_that_cannot_be_mapped)
 {
 	int importer = test_importer_open();
@@ -573,11 +584,14 @@ START_TEST(a_bar_that_cannot_be_mapped)
 	pb_device_close(gpu);
 	ck_assert_int_eq(test_unmappable(importer, lab_bdf(LAB_GPU), true), 0);
 	gpu = lab_open(iommu, LAB_GPU);
-	/* the core looks when the device is opened; a failure below must not spoil what is tested later */
+	/*
+	 * The core checks it when the device is opened. Reset it now, so that a failure below does
+	 * not affect later tests.
+	 */
 	ck_assert_int_eq(test_unmappable(importer, lab_bdf(LAB_GPU), false), 0);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ck_assert_int_lt(pb_device_mmap(gpu, GPU_BAR, 0, PAGE, true, &p, &err), 0);
-	/* a core that has not mapped the BAR for itself exports nothing of it */
+	/* A core that has not mapped the BAR for itself exports nothing of it. */
 	ret = feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_NC, &at);
 	ck_assert_msg(ret == -EINVAL || ret == -ENODEV, "cookie: %d", ret);
 	ret = pb_buffer_export(gpu, GPU_BAR, &(struct pb_range){ MIB, PAGE }, 1, 0, &buffer, &err);
@@ -612,7 +626,7 @@ START_TEST(names_and_offsets)
 	char name[200], want[100];
 	uint8_t *p;
 
-	/* the BAR by the offset that VFIO gives */
+	/* The BAR, at the offset that VFIO reports. */
 	ck_assert_int_eq(ioctl(pb_device_fd(gpu), VFIO_DEVICE_GET_REGION_INFO, &info), 0);
 	p = map_fd(pb_device_fd(gpu), info.offset + 5 * PAGE, 2 * PAGE);
 	ck_assert(maps_line(p, &offset, name, sizeof(name)));
@@ -625,7 +639,7 @@ START_TEST(names_and_offsets)
 	ok(pb_device_set_decoding(gpu, true, &err));
 	lands(p, 5 * PAGE, 2);
 	munmap(p, 2 * PAGE);
-	/* by a cookie */
+	/* At a cookie. */
 	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, 4 * PAGE, PEERBAR_MEMATTR_NC, &cookie), 0);
 	p = map_fd(pb_device_fd(gpu), cookie + PAGE, PAGE);
 	snprintf(want, sizeof(want), "%s/BAR%d", lab_bdf(LAB_GPU), GPU_BAR);
@@ -633,7 +647,7 @@ START_TEST(names_and_offsets)
 	ck_assert_uint_eq(offset, cookie + PAGE);
 	ck_assert_msg(strstr(name, want), "a mapped cookie is called '%s', not by '%s'", name, want);
 	munmap(p, PAGE);
-	/* by the dma-buf */
+	/* Through the dma-buf. */
 	p = map_fd(pb_buffer_fd(buffer), 3 * PAGE, PAGE);
 	ck_assert(maps_line(p, &offset, name, sizeof(name)));
 	ck_assert_uint_eq(offset, 3 * PAGE);
@@ -643,7 +657,7 @@ START_TEST(names_and_offsets)
 }
 END_TEST
 
-/* a mapping by VFIO's offset keeps the device open, as ever */
+/* A mapping at VFIO's offset keeps the device open, as always. */
 START_TEST(a_mapped_bar_keeps_the_device)
 {
 	uint8_t *p = bar_mmap(0, PAGE);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Which model a dma-buf has, whoever asks; which importers take it, and which refuse it and leave nothing behind; how a DYNAMIC one
- * moves; and where memory is, as importers in the kernel are told.
+ * The model of a dma-buf, from user space and in the kernel; the importers that can attach, and
+ * those that fail without a leak; moves of DYNAMIC buffers; and the addresses that importers in the
+ * kernel get.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -37,14 +38,14 @@ static void model_is(int fd, enum peerbar_model model, bool declared)
 
 	ck_assert_msg(q.model == model, "/dev/peerbar says that the model is %u, not %u", q.model, model);
 	ck_assert_int_eq(!!(q.flags & PEERBAR_QUERY_DECLARED), declared);
-	/* a module of the kernel is told the same */
+	/* The core reports the same to kernel modules. */
 	ck_assert_int_eq(test_model(importer, fd, &said), (int)model);
 	ck_assert_int_eq(said, declared);
-	/* and nobody is left attached for having been asked */
+	/* The query leaves no attachment. */
 	ck_assert_uint_eq(query(fd).importers, 0);
 }
 
-/* ---- F2 ---- */
+/* ---- F2: the model ---- */
 
 START_TEST(of_our_buffers)
 {
@@ -60,7 +61,7 @@ START_TEST(of_our_buffers)
 	ck_assert_uint_eq(q.inode, pb_buffer_id(buffer));
 	ck_assert_str_eq(q.exporter, "peerbar_vfio_pci");
 	ck_assert_msg(strstr(q.name, lab_bdf(LAB_GPU)) && strstr(q.name, "BAR2"), "its name is '%s'", q.name);
-	/* revoked or dead, it is what it was */
+	/* Revoking does not change it. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, true);
 	ok(pb_device_set_decoding(gpu, true, &err));
@@ -82,7 +83,7 @@ START_TEST(of_the_stock_driver)
 	ok(pb_buffer_export(stock, CMB_BAR, &range, 1, 0, &buffer, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, false);
 	ck_assert(!(query(pb_buffer_fd(buffer)).flags & (PEERBAR_QUERY_OURS | PEERBAR_QUERY_MMAP)));
-	/* while it is revoked it refuses everybody, and that says nothing */
+	/* A revoked buffer refuses all attachments, which does not reveal its model. */
 	ok(pb_device_set_decoding(stock, false, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_UNKNOWN, false);
 	ok(pb_device_set_decoding(stock, true, &err));
@@ -115,18 +116,18 @@ START_TEST(of_the_test_exporter)
 		ck_assert_int_ge(fd, 0);
 		model_is(fd, models[i], true);
 		close(fd);
-		/* one that says nothing, and behaves so */
+		/* The same behaviour without a declaration. */
 		fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, models[i], 2 * PAGE);
 		ck_assert_int_ge(fd, 0);
 		model_is(fd, models[i], false);
 		close(fd);
 	}
-	/* what is said counts, whatever the behaviour is */
+	/* A declaration takes precedence over the behaviour. */
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_PINNED, PAGE);
 	ck_assert_int_ge(fd, 0);
 	model_is(fd, PEERBAR_MODEL_PINNED, true);
 	close(fd);
-	/* and where neither tells, nobody guesses */
+	/* Without either, the model is UNKNOWN. */
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_REFUSING, PEERBAR_MODEL_PINNED, PAGE);
 	ck_assert_int_ge(fd, 0);
 	model_is(fd, PEERBAR_MODEL_UNKNOWN, false);
@@ -159,7 +160,7 @@ START_TEST(of_what_is_no_dma_buf)
 }
 END_TEST
 
-/* ---- F3 ---- */
+/* ---- F3: importers ---- */
 
 static bool takes(enum peerbar_test_kind kind, enum peerbar_model model)
 {
@@ -191,7 +192,7 @@ static void every_importer(int fd, enum peerbar_model model, const char *device)
 		}
 		ck_assert_uint_eq(query(fd).importers, 0);
 	}
-	/* those that do not ask for the model are refused by an exporter that cannot have them */
+	/* The exporter refuses importers that do not check the model and that it cannot support. */
 	if (model == PEERBAR_MODEL_REVOCABLE) {
 		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_STATIC, PEERBAR_TEST_ATTACH_ANY, device), -EOPNOTSUPP);
 		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING, PEERBAR_TEST_ATTACH_ANY, device), -EOPNOTSUPP);
@@ -222,7 +223,7 @@ START_TEST(importers_take_what_they_can)
 }
 END_TEST
 
-/* a device that is on no PCI bus cannot reach a BAR */
+/* A device that is not on PCI cannot reach a BAR. */
 START_TEST(an_importer_that_is_no_peer)
 {
 	struct pb_buffer *buffer = export_one(0, 2 * PAGE);
@@ -236,7 +237,7 @@ START_TEST(an_importer_that_is_no_peer)
 }
 END_TEST
 
-/* iommufd itself, without the library that asks first */
+/* Call iommufd without the library, which would check the model first. */
 static int map_file(int fd, uint64_t length)
 {
 	struct iommu_ioas_map_file map = { .size = sizeof(map), .flags = IOMMU_IOAS_MAP_READABLE, .ioas_id = pb_ioas_id(ioas), .fd = fd,
@@ -257,13 +258,13 @@ START_TEST(iommufd_refuses)
 	ck_assert_int_eq(map_file(dynamic, PAGE), -EOPNOTSUPP);
 	ck_assert(log_says("refused the DYNAMIC dma-buf"));
 	ck_assert_uint_eq(query(dynamic).importers, 0);
-	/* not pinned either: it can move */
+	/* It is not pinned either: it can move. */
 	ck_assert_int_eq(test_move(exporter, dynamic, PEERBAR_TEST_PLACE_THERE), PEERBAR_TEST_PLACE_B);
 	ck_assert_int_eq(map_file(memory_fd, PAGE), -EOPNOTSUPP);
 	ck_assert_int_eq(map_file(foreign, PAGE), -EOPNOTSUPP);
 	ck_assert_int_eq(map_file(pb_buffer_fd(several), PAGE), -EOPNOTSUPP);
 	ck_assert_uint_eq(query(memory_fd).importers + query(foreign).importers + query(pb_buffer_fd(several)).importers, 0);
-	/* the library says why, before it tries */
+	/* The library reports the reason before it calls the kernel. */
 	ok(pb_buffer_from_fd(dynamic, &taken, &err));
 	refused(pb_map_buffer(ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "DYNAMIC");
 	pb_buffer_close(taken);
@@ -274,7 +275,7 @@ START_TEST(iommufd_refuses)
 }
 END_TEST
 
-/* ---- DYNAMIC ---- */
+/* ---- DYNAMIC buffers ---- */
 
 START_TEST(it_moves)
 {
@@ -293,7 +294,7 @@ START_TEST(it_moves)
 	ck_assert_int_gt(handle, 0);
 	ck_assert_int_eq(test_import_map(importer, handle, &map), 0);
 	ck_assert_int_eq(test_move(exporter, fd, PEERBAR_TEST_PLACE_THERE), PEERBAR_TEST_PLACE_B);
-	/* the importer was told, and finds it elsewhere, with its bytes */
+	/* The importer was invalidated, and finds the data at another address. */
 	ck_assert_int_eq(test_import_status(importer, handle, &status), 0);
 	ck_assert_uint_eq(status.invalidations, 1);
 	ck_assert(status.flags & PEERBAR_TEST_STATUS_STALE);
@@ -303,12 +304,12 @@ START_TEST(it_moves)
 	ck_assert_uint_ne(map.segments[0].addr, again.segments[0].addr);
 	ck_assert_int_eq(test_read(exporter, fd, PEERBAR_TEST_PLACE_HERE, 0, back, LEN), 0);
 	ck_assert_mem_eq(back, bytes, LEN);
-	/* where it was, there is nothing of it */
+	/* The old place has none of the data. */
 	ck_assert_int_eq(test_read(exporter, fd, PEERBAR_TEST_PLACE_THERE, 0, back, LEN), 0);
 	ck_assert_uint_eq(back[0], PEERBAR_TEST_POISON);
 	ck_assert_int_eq(test_import_detach(importer, handle), 0);
 
-	/* an importer that pins it keeps it where it is */
+	/* An importer's pin prevents moves. */
 	pinned = test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING, PEERBAR_TEST_ATTACH_ANY, NULL);
 	ck_assert_int_gt(pinned, 0);
 	ck_assert_int_eq(test_import_map(importer, pinned, NULL), 0);
@@ -319,7 +320,7 @@ START_TEST(it_moves)
 }
 END_TEST
 
-/* who takes it away is not kept waiting by an importer that pinned it and cannot be told */
+/* Revoking does not wait for an importer that has pinned the buffer and cannot be invalidated. */
 START_TEST(a_pinned_one_is_taken_away)
 {
 	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, PAGE);
@@ -346,7 +347,10 @@ START_TEST(a_pinned_one_is_taken_away)
 }
 END_TEST
 
-/* a process that has it mapped sees its bytes wherever they are, never what is left where they were */
+/*
+ * A process's mapping always shows the data at its current place, and never the remains at the old
+ * one.
+ */
 START_TEST(it_moves_under_a_process)
 {
 	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 8 * PAGE);
@@ -366,7 +370,7 @@ START_TEST(it_moves_under_a_process)
 	ck_assert_uint_eq(p[0], 1);
 	ck_assert(page_table(p, &after));
 	ck_assert_uint_ne(before.pfn, after.pfn);
-	/* by itself, every 5 ms */
+	/* Let it move by itself, every 5 ms. */
 	ck_assert_int_eq(test_automove(exporter, fd, 5), 0);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	do {
@@ -385,7 +389,7 @@ START_TEST(it_moves_under_a_process)
 }
 END_TEST
 
-/* ---- F9 ---- */
+/* ---- F9: addresses ---- */
 
 static uint64_t bar_address(void)
 {
@@ -423,7 +427,9 @@ START_TEST(chunks)
 	ck_assert_uint_eq(c.addrs[0].len, 2 * PAGE);
 	ck_assert_uint_eq(c.addrs[1].addr, bar);
 	ck_assert_uint_eq(c.addrs[1].len, 4 * MIB);
-	/* not while it is revoked, and never for an importer that could not let go */
+	/*
+	 * Fails while the buffer is revoked, and always for an importer that cannot be invalidated.
+	 */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert_int_eq(test_import_chunks(importer, handle, &c), -ENODEV);
 	ok(pb_device_set_decoding(gpu, true, &err));
@@ -459,14 +465,14 @@ START_TEST(page_frames)
 	unsigned int order;
 
 	ck_assert(whole > 0 && split > 0);
-	/* all of the BAR is one block, as large as the asker likes */
+	/* The whole BAR is one block, up to the order that the importer requests. */
 	for (order = 0; order <= 16; order++) {
 		ck_assert_uint_eq(order_at(whole, 0, order, bar), order);
 		ck_assert_uint_eq(order_at(whole, 12345 * PAGE, order, bar + 12345), order);
 		ck_assert_uint_eq(order_at(whole, 256 * MIB - PAGE, order, bar + 65535), order);
 	}
 	ck_assert_uint_eq(order_at(whole, 0, 40, bar), 16);
-	/* edges: blocks end with their range, and where offsets and addresses are not congruent */
+	/* Blocks end with their range, and where offsets and addresses are not congruent. */
 	ck_assert_uint_eq(order_at(split, 0, 9, bar + 1024), 1);
 	ck_assert_uint_eq(order_at(split, PAGE, 9, bar + 1025), 1);
 	ck_assert_uint_eq(order_at(split, 2 * PAGE, 9, bar), 1);

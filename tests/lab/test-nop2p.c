@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A kernel without PCI_P2PDMA: buffers can be exported and mapped by processes, and no peer can attach. It runs on that kernel only. */
+/*
+ * A kernel without PCI_P2PDMA: buffers can be exported, and mapped by processes, but no peer can
+ * attach. Runs on that kernel only.
+ */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -34,7 +37,7 @@ START_TEST(what_it_is)
 	ck_assert_int_eq(ioctl(dev, PEERBAR_INFO, &info), 0);
 	ck_assert_uint_eq(info.caps, PEERBAR_CAP_VFIO | PEERBAR_CAP_PAGE);
 	close(dev);
-	/* there is no iommufd to be helped, and the module says so */
+	/* There is no iommufd to support, so the module does not load. */
 	ck_assert_int_ne(system("modprobe -q peerbar-iommufd 2>/dev/null"), 0);
 }
 END_TEST
@@ -128,7 +131,7 @@ START_TEST(revoked_for_good)
 	q = map_fd(pb_buffer_fd(second), 0, PAGE);
 	lands(q, MIB, 2);
 	ck_assert(!can_read(p, NULL));
-	/* closed: all of it is dead */
+	/* Closing the device revokes all its buffers. */
 	pb_device_close(gpu);
 	ck_assert(!can_read(q, NULL));
 	state_is(pb_buffer_fd(second), PEERBAR_STATE_DEAD);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A second GPU is plugged in while the machine runs, used, and pulled out under a mapping; and a large one. */
+/*
+ * A second GPU is plugged while the machine runs, used, and pulled under a mapping; and a GPU with
+ * a large BAR.
+ */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
@@ -37,7 +40,7 @@ START_TEST(plugged_used_and_pulled)
 	ck_assert_mem_eq(bar, memory.p, LEN);
 	munmap(p, 4 * PAGE);
 
-	/* pulled: the driver asks its user to let go, and waits for it */
+	/* The driver requests its user to release the device, and waits for it. */
 	gpu_pull();
 	sleep(7); /* the slot's button blinks for 5 s */
 	ck_assert(gpu_plugged(bdf, SIZE));
@@ -53,7 +56,10 @@ START_TEST(plugged_used_and_pulled)
 }
 END_TEST
 
-/* with our driver, what was exported is dead as soon as the device is to go, although its user has it open still */
+/*
+ * With peerbar-vfio-pci, buffers die as soon as removal is requested, although the device is still
+ * open.
+ */
 START_TEST(pulled_from_under_a_buffer)
 {
 	struct pb_range range = { MIB, 4 * PAGE };
@@ -83,7 +89,7 @@ START_TEST(pulled_from_under_a_buffer)
 	ck_assert(gpu_plugged(bdf, SIZE));
 	pb_device_close(plugged);
 	gpu_wait(bdf, SIZE, false);
-	/* the buffer outlives the device */
+	/* The buffer outlives the device. */
 	ck_assert(!can_read(p, NULL));
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 	munmap(p, 4 * PAGE);
@@ -93,7 +99,7 @@ START_TEST(pulled_from_under_a_buffer)
 }
 END_TEST
 
-/* a BAR of 1 GiB is one page fault */
+/* One page fault maps a BAR of 1 GiB. */
 START_TEST(a_gigabyte)
 {
 	struct pb_range range = { 0, GIB };
@@ -144,7 +150,10 @@ static int write_value(const char *path, const char *value)
 	return ret;
 }
 
-/* how many functions of Intel's 82576 there are, physical (0x10c9) or virtual (0x10ca); the address of one of them */
+/*
+ * Count the functions of Intel's 82576, physical (0x10c9) or virtual (0x10ca). Return the address
+ * of one of them.
+ */
 static int find_functions(uint16_t id, char bdf[PB_BDF_LEN])
 {
 	struct pb_pci_function *list;
@@ -171,7 +180,10 @@ static bool wait_functions(uint16_t id, int n, char bdf[PB_BDF_LEN])
 	return i < 600;
 }
 
-/* as with vfio-pci: if the parameter allows it, a physical function gets virtual ones, which are the driver's too */
+/*
+ * Like vfio-pci: if the parameter permits it, a physical function gets virtual ones, which the
+ * driver binds, too.
+ */
 START_TEST(virtual_functions)
 {
 	char pf[PB_BDF_LEN], vf[PB_BDF_LEN], path[100], link[200] = "";
@@ -193,7 +205,7 @@ START_TEST(virtual_functions)
 	ck_assert_int_gt(readlink(path, link, sizeof(link) - 1), 0);
 	ck_assert_msg(strstr(link, "/peerbar-vfio-pci"), "the virtual function has the driver %s", link);
 	ok(pb_pci_bind(vf, "peerbar-vfio-pci", &err));
-	/* as with vfio-pci, only a user that knows the token of the physical function opens it */
+	/* Like vfio-pci: opening requires the token of the physical function. */
 	refused(pb_device_open(iommu, vf, &device, &err), EACCES, "VFIO_DEVICE_BIND_IOMMUFD");
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_numvfs", pf);
 	ck_assert_int_eq(write_value(path, "0"), 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * How data moves: in which order it is seen, in which portions it is copied, whom it holds up, and who pays for it.
+ * Data movement: the order in which data becomes visible, the size of the chunks, interruption, and
+ * the CPU time it is charged to.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -61,10 +62,12 @@ __attribute__((format(printf, 1, 2))) static int shell(const char *format, ...)
 	return system(command);
 }
 
-/* ---- order: who sees the last byte sees the rest, and an aligned word is seen whole ---- */
+/*
+ * ---- order: when the last byte is visible, all are, and an aligned word is visible at once ----
+ */
 
 struct poller {
-	volatile uint8_t *p; /* of @length bytes, all of which get the same value */
+	volatile uint8_t *p; /* of @length bytes, which all get the same value */
 	size_t length;
 	unsigned long seen, early, torn;
 };
@@ -80,7 +83,7 @@ static void *polls(void *arg)
 		if (now == was)
 			continue;
 		poller->seen++;
-		/* bytes of the next message may be there already, but none of one before */
+		/* Bytes of the next message may be visible already, but none of an earlier one. */
 		for (i = 0; i < last; i += 8) {
 			uint64_t value;
 
@@ -95,7 +98,7 @@ static void *polls(void *arg)
 				break;
 			value = __atomic_load_n((volatile uint64_t *)&poller->p[i], __ATOMIC_RELAXED);
 			if ((uint8_t)(value - now) >= 128) {
-				/* not if this thread slept while 128 messages came */
+				/* Ignore it if 128 messages came while this thread slept. */
 				poller->early += poller->p[last] == now;
 				break;
 			}
@@ -109,7 +112,7 @@ static void *polls(void *arg)
 	return NULL;
 }
 
-/* where the messages come from and go to: offsets at which memcpy() went up, and at which it went down */
+/* Offsets at which memcpy() copied upwards, and at which it copied downwards. */
 static const struct {
 	size_t from, to, length;
 } order[] = { { 0, 128, 256 },	 { 64, 0, 1024 }, { 3, 128, 256 }, { 128, 64, 8 },
@@ -172,7 +175,7 @@ START_TEST(last_byte_is_last)
 }
 END_TEST
 
-/* ---- portions: a large message holds up neither signals nor the end of its queue pair, and goes on where it was stopped ---- */
+/* ---- chunks: a large message resumes, and delays neither signals nor its queue pair's end ---- */
 
 #define PARTS 6
 #define PART (32 * MIB)
@@ -187,7 +190,7 @@ static void count_signal(int number)
 	signals++;
 }
 
-/* a message of 192 MiB: the same memory several times */
+/* A message of 192 MiB, from the same memory several times. */
 static struct ibv_send_wr large_up(enum ibv_wr_opcode opcode)
 {
 	unsigned int i;
@@ -222,7 +225,7 @@ static void large_arrived(void)
 START_TEST(signals_during_a_large_message)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_SEND, IBV_WR_RDMA_WRITE_WITH_IMM };
-	/* one that makes the call start again, and one that interrupts it */
+	/* A signal that restarts the call, and one that interrupts it. */
 	struct sigaction action = { .sa_handler = count_signal, .sa_flags = _i % 2 ? SA_RESTART : 0 };
 	struct itimerval often = { { 0, 4000 }, { 0, 4000 } }, never = { { 0, 0 }, { 0, 0 } };
 	enum ibv_wr_opcode opcode = opcodes[_i / 2];
@@ -244,7 +247,7 @@ START_TEST(signals_during_a_large_message)
 	large_arrived();
 	nothing_completes(&a);
 	nothing_completes(&b);
-	/* at the end of the call there is one in any case */
+	/* One signal is always handled at the end of the call. */
 	ck_assert_msg(during >= 3, "%d signals were handled while %zu bytes were sent", during, target.size);
 	large_down();
 }
@@ -276,7 +279,10 @@ START_TEST(destroyed_during_a_large_message)
 }
 END_TEST
 
-/* the rest of a message is not for a queue pair that was reset meanwhile, and UC tells the receiver nothing of what was stopped */
+/*
+ * If a UC message is stopped in the middle, the receiver gets no completion, and its queue pair
+ * does not get the rest after a reset.
+ */
 START_TEST(uc_revoked_during_a_message)
 {
 	unsigned int i, stopped_in_middle = 0;
@@ -318,7 +324,7 @@ START_TEST(uc_revoked_during_a_message)
 }
 END_TEST
 
-/* ---- receives of a shared queue: a request that fails for itself takes none ---- */
+/* ---- shared receive queues: a request that fails at the requester consumes no receive ---- */
 
 START_TEST(shared_receive_is_left_to_others)
 {
@@ -342,7 +348,7 @@ START_TEST(shared_receive_is_left_to_others)
 	s.lkey ^= 0xff00;
 	wr = work(1, IBV_WR_SEND, &s, 1, NULL, 0);
 	fails(&b, &wr, IBV_WC_LOC_PROT_ERR);
-	/* the only receive is for the other queue pair now */
+	/* The only receive is left for the other queue pair. */
 	wr = work(2, IBV_WR_SEND, NULL, 0, NULL, 0);
 	done(&q, &wr);
 	ck_assert_uint_eq(completes(&p, 7, IBV_WC_SUCCESS).byte_len, 0);
@@ -365,7 +371,7 @@ START_TEST(drained_when_what_waits_is_done)
 	end_open(&a, NULL);
 	end_open(&b, NULL);
 	ends_connect(&a, &b);
-	/* the first waits for a receive, the second has not begun */
+	/* The first waits for a receive, the second has not begun. */
 	ck_assert_int_eq(post(&a, &wr), 0);
 	ck_assert_int_eq(post(&a, &second), 0);
 	ck_assert_int_eq(ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY), 0);
@@ -400,7 +406,7 @@ START_TEST(no_alternate_path)
 	attr.alt_ah_attr = (struct ibv_ah_attr){ .is_global = 1, .port_num = 1,
 						 .grh = { .dgid = b.gid, .hop_limit = 64, .sgid_index = (uint8_t)a.gid_index } };
 	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_ALT_PATH);
-	/* the core may find fault with it first */
+	/* The core may reject it first. */
 	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
 	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PATH_MIG_STATE);
 	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
@@ -458,7 +464,7 @@ static void *sends_to_group(void *arg)
 	while (!stopped()) {
 		if (ibv_post_send(a.qp, arg, &bad))
 			return NULL;
-		/* who deregisters the source ends it */
+		/* Deregistering the source ends it. */
 		if (completion(&a).status != IBV_WC_SUCCESS)
 			break;
 	}
@@ -495,7 +501,7 @@ START_TEST(revoke_waits_for_one_member)
 	wr.wr.ud.ah = ah;
 	wr.wr.ud.remote_qpn = 0xffffff;
 	wr.wr.ud.remote_qkey = QKEY;
-	/* all of them receive it, once */
+	/* All members receive it once. */
 	for (i = 0; i < MEMBERS; i++) {
 		to = sge(&there, i * 2048, 2048);
 		ck_assert_int_eq(post_receive(&members[i], i, &to, 1), 0);
@@ -510,7 +516,9 @@ START_TEST(revoke_waits_for_one_member)
 		ck_assert(!memcmp(there.p + wc.wr_id * 2048 + GRH_BYTES, mem.p, 1024));
 	}
 	nothing_completes(&b);
-	/* a deregistration in the middle stops it there: some of them receive it, and the rest does not */
+	/*
+	 * A deregistration stops it in the middle: some members receive it, and the others do not.
+	 */
 	for (k = 0; k < 12; k++) {
 		pthread_t thread;
 		unsigned int got = 0;
@@ -532,7 +540,7 @@ START_TEST(revoke_waits_for_one_member)
 		while (ibv_poll_cq(b.cq, 1, &wc) > 0)
 			got++;
 		in_middle += got && got < MEMBERS;
-		/* what was sent to some of them is forgotten, with their receives */
+		/* Reset the members, and discard completions and receives. */
 		for (i = 0; i < MEMBERS; i++) {
 			ck_assert_int_eq(end_to(&members[i], IBV_QPS_RESET), 0);
 			end_connect(&members[i], NULL);
@@ -576,7 +584,7 @@ START_TEST(memberships_are_bounded)
 	}
 	ck_assert_msg(ret == ENOMEM, "after %u memberships: %s", n, strerror(ret));
 	ck_assert_int_eq((int)n, dev.max_total_mcast_qp_attach);
-	/* one that is there already is none more, and a place that is given back is free again */
+	/* Detach makes room for another membership, and fails if there is none. */
 	gid.raw[14] = gid.raw[15] = 0;
 	ck_assert_int_eq(ibv_detach_mcast(a.qp, &gid, 0), 0);
 	ck_assert_int_ne(ibv_detach_mcast(a.qp, &gid, 0), 0);
@@ -601,7 +609,10 @@ static void netns_enter(void)
 	close(fd);
 }
 
-/* an address of a device in another namespace is reached by the network, and not otherwise; a group ends at the namespace */
+/*
+ * A device in another namespace is reachable only if the network leads there. A multicast group
+ * ends at the namespace.
+ */
 START_TEST(other_namespace)
 {
 	struct end_options ud = { .type = IBV_QPT_UD }, ud_second = { .type = IBV_QPT_UD, .device = "pb1" };
@@ -622,7 +633,7 @@ START_TEST(other_namespace)
 	end_open(&a, NULL);
 	there = end_address(&a);
 	ck_assert_int_eq(inet_pton(AF_INET, OTHER_HOST_IP, there.gid.raw + 12), 1);
-	/* somebody else answers for the address, as if the container were on another network */
+	/* Another host answers for the address, as if the container were on another network. */
 	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr 02:00:00:00:00:99 dev %s", first), 0);
 	ck_assert_int_eq(end_to_init(&a), 0);
 	ret = end_to_rtr(&a, &there);
@@ -631,7 +642,7 @@ START_TEST(other_namespace)
 	ck_assert_int_eq(end_to_rtr(&a, &there), 0);
 	ck_assert_int_eq(shell("ip neigh del " OTHER_HOST_IP " dev %s", first), 0);
 	end_close(&a);
-	/* a member there does not hear what is sent here */
+	/* A member there does not receive messages that are sent here. */
 	child = fork();
 	if (!child) {
 		struct ibv_wc wc;
@@ -675,14 +686,16 @@ START_TEST(other_namespace)
 }
 END_TEST
 
-/* ---- who pays: a process that may use 5% of a processor has no kernel thread use the rest for it ---- */
+/* ---- CPU time: kernel threads stay within a process's budget of 5% of a CPU ---- */
 
 #define CGROUPS "/tmp/lab-cgroups"
 #define MANY 20
 #define LONG (32 * MIB)
 #define SHORT (4 * MIB)
 
-/* more than a thread copies in one go: posted at once, what is left must not be another's work */
+/*
+ * Post more at once than a thread copies in one go. The rest must not become another thread's work.
+ */
 static void sends_many(uint64_t *bytes)
 {
 	struct ibv_send_wr wr[MANY], *bad;
@@ -703,7 +716,7 @@ static void sends_many(uint64_t *bytes)
 	}
 }
 
-/* what waits for receives is not sent by the call that posts it */
+/* Post sends that wait for receives, and so are not sent by the posting call. */
 static void sends_before_receives(uint64_t *bytes)
 {
 	struct ibv_sge from = sge(&source, 0, SHORT), to = sge(&target, 0, SHORT);
@@ -723,7 +736,10 @@ static void sends_before_receives(uint64_t *bytes)
 	}
 }
 
-/* MiB per second that a process in the group moves, once it has begun: for two rounds or more, and five seconds or more */
+/*
+ * Return the rate in MiB per second at which a process in the cgroup moves data after its first
+ * round. Measure at least two rounds, and at least five seconds.
+ */
 static double rate(void (*sends)(uint64_t *bytes), const char *limit)
 {
 	uint64_t *bytes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), begun, n;
@@ -745,7 +761,7 @@ static double rate(void (*sends)(uint64_t *bytes), const char *limit)
 		for (;;)
 			sends(bytes);
 	}
-	/* a round's completions are polled at its end */
+	/* The completions of a round are polled together, at its end. */
 	while ((n = __atomic_load_n(bytes, __ATOMIC_SEQ_CST)) < round && !waitpid(child, NULL, WNOHANG))
 		usleep(10000);
 	ck_assert_msg(n >= round, "nothing is sent");
@@ -805,7 +821,7 @@ Suite *rdma_data_suite(void)
 	return s;
 }
 
-/* a process with 5% of a processor takes minutes to begin */
+/* A process with 5% of a CPU takes minutes to start. */
 Suite *rdma_budget_suite(void)
 {
 	Suite *s = suite_create("rdma-budget");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Verbs from and to memory of every kind: the process's own, BARs of stock vfio-pci and of our driver, udmabuf, the system heap,
- * and what the test module has. Which buffers are refused.
+ * Verbs from and to memory of every kind: the process's own, BARs of stock vfio-pci and of
+ * peerbar-vfio-pci, udmabuf, the system heap, and buffers of the test module. Buffers that cannot
+ * be registered.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -59,9 +60,9 @@ static void stock_down(void)
 	bench_down();
 }
 
-/* ---- every verb, between any two ---- */
+/* ---- every verb, between any two kinds ---- */
 
-/* @length bytes move from one place to the other, exactly; @pieces of them by themselves on the local side */
+/* Move exactly @length bytes from one place to the other, in @pieces segments on the local side. */
 static void moves(enum ibv_wr_opcode opcode, struct place *local, size_t at, struct place *remote, size_t to, size_t length,
 		  unsigned int pieces)
 {
@@ -136,7 +137,7 @@ static void every_verb_between(enum kind from, enum kind to)
 		moves(opcodes[i], &local, 0, &remote, 0, 4096, 1);
 		moves(opcodes[i], &local, 64, &remote, 4097, 4097, 3);
 		moves(opcodes[i], &local, 5001, &remote, 70003, 65539, 4);
-		/* and all there is */
+		/* The whole region. */
 		moves(opcodes[i], &local, 0, &remote, 0, SIZE, 2);
 	}
 	atomics_work(&local, &remote);
@@ -149,7 +150,7 @@ START_TEST(every_verb)
 	enum kind kind;
 
 	for (kind = HOST; kind < NR_KINDS; kind++)
-		/* there is one CMB, which can be opened once */
+		/* There is one CMB, which can be opened once. */
 		if (kind != CMB || _i != CMB)
 			every_verb_between(kind, (enum kind)_i);
 }
@@ -166,9 +167,9 @@ START_TEST(every_verb_of_stock)
 END_TEST
 
 /*
- * The kernel itself maps several ranges of a stock buffer to one and the same DMA address (dma_buf_phys_vec_to_sgt() in 7.2
- * and 7.3), so behind an IOMMU no importer gets further than the first. Where that is not so it works; where it is, nothing is
- * left behind.
+ * The kernel maps all ranges of a stock buffer to the same DMA address (dma_buf_phys_vec_to_sgt()
+ * in 7.2 and 7.3). Behind an IOMMU, mapping fails after the first range. Registration must work
+ * where the kernel does not have this bug, and leave nothing behind where it does.
  */
 START_TEST(several_ranges_of_stock)
 {
@@ -190,7 +191,7 @@ START_TEST(several_ranges_of_stock)
 }
 END_TEST
 
-/* around each place where one range ends and the next one begins, and across several of them */
+/* Around each boundary between ranges, and across several of them. */
 START_TEST(range_boundaries)
 {
 	const size_t edges[] = { PAGE, PAGE + SIZE - 128 * KIB, 4 * PAGE + SIZE - 128 * KIB };
@@ -216,7 +217,7 @@ START_TEST(range_boundaries)
 }
 END_TEST
 
-/* regions of parts of a buffer, which begin and end anywhere in a page, and give access to nothing around them */
+/* Regions of parts of a buffer, at any alignment, must not give access to bytes around them. */
 START_TEST(parts_of_a_buffer)
 {
 	static const struct {
@@ -255,7 +256,7 @@ START_TEST(parts_of_a_buffer)
 				ck_assert(place_has(&remote, parts[i].offset - 1, &around, 1));
 			if (parts[i].offset + parts[i].length < SIZE)
 				ck_assert(place_has(&remote, parts[i].offset + parts[i].length, &around, 1));
-			/* one byte further is not its memory */
+			/* One byte further is outside the region. */
 			wr = work(2, IBV_WR_RDMA_WRITE, &s, 1, &region, 1);
 			fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
 			ends_anew(&a, &b);
@@ -272,7 +273,7 @@ START_TEST(parts_of_a_buffer)
 }
 END_TEST
 
-/* how many bytes there are is seen on the stock kernel; the debug kernel takes a minute to compare so many */
+/* The stock kernel tests the full size. The debug kernel takes a minute to compare that much. */
 static void large_between(enum kind from, enum kind to)
 {
 	const size_t size = lab_kernel_is("debug") ? 20 * MIB : 60 * MIB;
@@ -296,7 +297,7 @@ START_TEST(large)
 }
 END_TEST
 
-/* 64 MiB to a word: a range of the BAR, the whole of it in one request */
+/* Exactly 64 MiB: a range of the BAR, all of it in one request. */
 START_TEST(sixty_four_mebibytes)
 {
 	const size_t size = lab_kernel_is("debug") ? 16 * MIB : 64 * MIB;
@@ -313,7 +314,7 @@ START_TEST(sixty_four_mebibytes)
 }
 END_TEST
 
-/* datagrams, inline data and immediates reach device memory too */
+/* Datagrams, inline data and immediates with device memory. */
 START_TEST(other_ways)
 {
 	struct end_options ud = { .type = IBV_QPT_UD };
@@ -339,7 +340,7 @@ START_TEST(other_ways)
 	ah = ibv_create_ah(a.pd, &attr);
 	ck_assert_ptr_nonnull(ah);
 	from = sge(&source.mem, 5, 1000);
-	/* the header and the message lie across a boundary of ranges */
+	/* The header and the message cross a boundary between ranges. */
 	to = sge(&target.mem, PAGE - 20, 2000);
 	wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 	wr.wr.ud.ah = ah;
@@ -366,7 +367,7 @@ START_TEST(other_ways)
 }
 END_TEST
 
-/* ---- rights ---- */
+/* ---- access rights ---- */
 
 START_TEST(rights)
 {
@@ -402,9 +403,9 @@ START_TEST(rights)
 }
 END_TEST
 
-/* ---- what keeps what alive ---- */
+/* ---- lifetimes ---- */
 
-/* a region keeps the memory, not the descriptor; and several of one buffer are independent */
+/* A region keeps the memory without the descriptor. Several regions of a buffer are independent. */
 START_TEST(descriptor_closed)
 {
 	struct place local, remote;
@@ -435,7 +436,7 @@ START_TEST(descriptor_closed)
 }
 END_TEST
 
-/* another process, which has the descriptor and nothing else of the exporter: what it is written is in the BAR */
+/* Another process has only the descriptor. Data written to its region must be in the BAR. */
 START_TEST(another_process)
 {
 	struct offer {
@@ -487,7 +488,7 @@ START_TEST(another_process)
 	wr.wr.rdma.rkey = theirs.rkey;
 	done(&a, &wr);
 	ck_assert(place_has(&remote, 0, local.mem.p, SIZE));
-	/* it is killed: nothing is left of its region */
+	/* Killing it releases its region. */
 	ck_assert_uint_eq(importers(remote.fd), 1);
 	kill(child, SIGKILL);
 	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
@@ -515,7 +516,7 @@ START_TEST(many_regions)
 }
 END_TEST
 
-/* ---- what is refused ---- */
+/* ---- refused registrations ---- */
 
 static void not_registered(int fd, uint64_t offset, uint64_t length, uint64_t iova, int access, int error)
 {
@@ -540,9 +541,9 @@ START_TEST(bad_arguments)
 	not_registered(bar.fd, SIZE, 1, 0, ALL_ACCESS, EINVAL);
 	not_registered(bar.fd, 2 * PAGE, SIZE, 0, ALL_ACCESS, EINVAL);
 	not_registered(bar.fd, PAGE, UINT64_MAX - PAGE + 1, 0, ALL_ACCESS, EINVAL);
-	/* another place in the page than the buffer's */
+	/* Another offset in the page than the buffer's. */
 	not_registered(bar.fd, 1, PAGE, 2, ALL_ACCESS, EINVAL);
-	/* to write remotely without writing locally */
+	/* Remote write access without local write access. */
 	not_registered(bar.fd, 0, PAGE, 0, IBV_ACCESS_REMOTE_WRITE, EINVAL);
 	not_registered(9999, 0, PAGE, 0, ALL_ACCESS, EBADF);
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -563,7 +564,7 @@ START_TEST(dynamic_refused)
 		fd = test_export_one(exporter, sources[i], PEERBAR_MODEL_DYNAMIC, 4 * PAGE);
 		ck_assert_int_ge(fd, 0);
 		not_registered(fd, 0, PAGE, 0, ALL_ACCESS, EOPNOTSUPP);
-		/* nobody is left attached, and nothing pinned: it moves */
+		/* No attachment and no pin is left: the buffer can move. */
 		ck_assert_uint_eq(importers(fd), 0);
 		ck_assert_int_eq(test_move(exporter, fd, PEERBAR_TEST_PLACE_THERE), PEERBAR_TEST_PLACE_B);
 		close(fd);
@@ -573,7 +574,7 @@ START_TEST(dynamic_refused)
 }
 END_TEST
 
-/* one that nobody knows anything of, because it lets nobody attach */
+/* A buffer of unknown model, because it refuses all attachments. */
 START_TEST(unknown_refused)
 {
 	int exporter = test_exporter_open(), fd;
@@ -587,7 +588,7 @@ START_TEST(unknown_refused)
 }
 END_TEST
 
-/* a buffer that is revoked, and one whose device is closed, have one errno on either driver */
+/* A revoked buffer, and one whose device is closed, cause the same errno on either driver. */
 START_TEST(revoked_refused)
 {
 	static const char *const drivers[] = { "vfio-pci", "peerbar-vfio-pci" };
@@ -623,7 +624,7 @@ START_TEST(revoked_refused)
 }
 END_TEST
 
-/* the other sources of the test module, whose model is told or shows */
+/* The other sources of the test module, whose model is declared or derived. */
 START_TEST(taken)
 {
 	static const struct {

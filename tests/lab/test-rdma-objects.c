@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The objects of the verbs device: what they cost and whom, how many there may be, how they end, and which process they belong
- * to.
+ * The objects of the verbs device: their memory charges, their limits, their teardown, and the
+ * process that owns them.
  */
 #include <fcntl.h>
 #include <linux/peerbar.h>
@@ -49,7 +49,7 @@ static struct ibv_send_wr write_to_b(uint64_t id, struct ibv_sge *from)
 	return work(id, IBV_WR_RDMA_WRITE, from, 1, &at_b, 0);
 }
 
-/* ---- how they end ---- */
+/* ---- teardown ---- */
 
 static uint64_t now_ns(void)
 {
@@ -72,7 +72,10 @@ struct teardown {
 	uint64_t error[ROUNDS], destroy[ROUNDS], window[ROUNDS];
 };
 
-/* what it takes to bring a connected queue pair to the error state, to destroy it, and to free a window */
+/*
+ * Measure how long it takes to put a connected queue pair into the error state, to destroy it, and
+ * to free a window.
+ */
 static void tear_down(const char *device, struct teardown *t)
 {
 	struct end_options options = { .device = device };
@@ -110,12 +113,12 @@ static void not_slower(const char *what, const uint64_t *ours, const uint64_t *t
 	uint64_t mine = ours[ROUNDS / 2], other = theirs[ROUNDS / 2];
 
 	printf("%s: %llu us, rxe %llu us\n", what, (unsigned long long)mine / 1000, (unsigned long long)other / 1000);
-	/* waiting for a grace period was 20 times as slow */
+	/* Waiting for a grace period was 20 times as slow. */
 	ck_assert_msg(mine < 2 * other + 200000, "%s takes %llu us, with rxe %llu us", what, (unsigned long long)mine / 1000,
 		      (unsigned long long)other / 1000);
 }
 
-/* the end of an object waits for nobody but those who use it: it is as fast as rxe's */
+/* Destroying an object waits only for its users: it is as fast as on rxe. */
 START_TEST(ends_as_fast_as_rxe)
 {
 	static struct teardown ours, theirs;
@@ -138,7 +141,7 @@ END_TEST
 static bool stop;
 static unsigned int written;
 
-/* writes to @b all the time; what is lost while that is not there is sent again */
+/* Write to @b all the time. Requests without a response are retried. */
 static void *writes(void *arg)
 {
 	struct end *end = arg;
@@ -159,7 +162,10 @@ static void *writes(void *arg)
 	return NULL;
 }
 
-/* when a reset or an error has returned, nobody writes any more, although nothing waits for a grace period */
+/*
+ * After a reset or an error has returned, no write may arrive, although nothing waits for a grace
+ * period.
+ */
 START_TEST(nobody_writes_after)
 {
 	struct address to_a = end_address(&a);
@@ -191,7 +197,7 @@ START_TEST(nobody_writes_after)
 }
 END_TEST
 
-/* @n writes that complete, which nobody polls yet; the last one is known to be done by the bytes */
+/* Complete @n writes without polling. The bytes' arrival shows that a write is done. */
 static void complete_unpolled(struct end *from, uint64_t first, unsigned int n)
 {
 	struct ibv_send_wr wr;
@@ -205,11 +211,14 @@ static void complete_unpolled(struct end *from, uint64_t first, unsigned int n)
 		while (__atomic_load_n(&at_b.p[0], __ATOMIC_ACQUIRE) != (uint8_t)(first + i))
 			sched_yield();
 	}
-	/* the completion follows the bytes */
+	/* The completion follows the bytes. */
 	usleep(10000);
 }
 
-/* completions of a destroyed queue pair are gone, those of others on the same queue remain, in order */
+/*
+ * Completions of a destroyed queue pair are discarded. Those of others in the same queue remain, in
+ * order.
+ */
 START_TEST(completions_go_with_the_queue_pair)
 {
 	struct ibv_wc wc[16];
@@ -231,7 +240,7 @@ START_TEST(completions_go_with_the_queue_pair)
 		ck_assert_uint_eq(wc[n].wr_id, (uint64_t)n + 11);
 		ck_assert_uint_eq(wc[n].qp_num, c.qp->qp_num);
 	}
-	/* the queue goes on */
+	/* The queue still works. */
 	complete_unpolled(&c, 20, 1);
 	ck_assert_int_eq(ibv_poll_cq(a.cq, 16, wc), 1);
 	ck_assert_uint_eq(wc[0].wr_id, 20);
@@ -240,9 +249,9 @@ START_TEST(completions_go_with_the_queue_pair)
 }
 END_TEST
 
-/* ---- rings that were written over ---- */
+/* ---- overwritten rings ---- */
 
-/* where the ring of a completion queue is: the mapping that was not there before it was made */
+/* Find the ring of a completion queue: the mapping that did not exist before the queue. */
 static struct peerbar_ring *find_ring(const char *before)
 {
 	unsigned long at = 0, from;
@@ -282,7 +291,7 @@ static void list_rings(char *list, size_t size)
 	fclose(f);
 }
 
-/* an end whose completion queue's ring is known */
+/* Open an end, and find the ring of its completion queue. */
 static struct peerbar_ring *open_with_ring(struct end *end, int cqe)
 {
 	struct peerbar_ring *ring;
@@ -301,7 +310,7 @@ static struct peerbar_ring *open_with_ring(struct end *end, int cqe)
 	return ring;
 }
 
-/* the provider counts what it polls itself, and does not go round in circles for what a stray store did to the ring */
+/* The provider keeps its own consumer index. A stray store to the ring must not make it loop. */
 START_TEST(rings_overwritten)
 {
 	static const uint32_t strays[] = { 1, 300, 0x7fffffff, 0x80000000, 0xffffff00 };
@@ -317,7 +326,7 @@ START_TEST(rings_overwritten)
 	ring = open_with_ring(&end, 256);
 	for (i = 0; i < sizeof(strays) / sizeof(*strays); i++) {
 		end_open_beside(&other, &end, NULL);
-		/* an index that is not read: nothing happens */
+		/* The consumer index in the ring is not read: no effect. */
 		__atomic_store_n(&ring->consumer, __atomic_load_n(&ring->consumer, __ATOMIC_SEQ_CST) - strays[i], __ATOMIC_SEQ_CST);
 		ck_assert_int_eq(ibv_poll_cq(end.cq, 4, wc), 0);
 		t0 = now_ms();
@@ -325,7 +334,10 @@ START_TEST(rings_overwritten)
 		end_close(&other);
 		ck_assert_uint_lt(now_ms() - t0, 1000);
 	}
-	/* the kernel's own, which it does not read either; what the program has from it cannot be believed, and it hears so */
+	/*
+	 * The kernel does not read its producer index in the ring either. The provider detects an
+	 * invalid one, and polling fails.
+	 */
 	producer = __atomic_load_n(&ring->producer, __ATOMIC_SEQ_CST);
 	for (i = 1; i < sizeof(strays) / sizeof(*strays); i++) {
 		end_open_beside(&other, &end, NULL);
@@ -340,7 +352,7 @@ START_TEST(rings_overwritten)
 }
 END_TEST
 
-/* how long a thread that sleeps 200 us at a time was kept from the processor, at worst */
+/* The longest delay of a thread that sleeps for 200 us at a time. */
 static uint64_t worst;
 
 static void *is_late(void *arg)
@@ -373,7 +385,10 @@ static void on_first_cpu(pthread_attr_t *attr)
 	ck_assert_int_eq(pthread_attr_setschedparam(attr, &param), 0);
 }
 
-/* the least of some rounds' worst delay of another thread, while a queue is resized that is full, or empty */
+/*
+ * Resize a queue that is full or empty. Return the smallest of four rounds' worst delays of another
+ * thread.
+ */
 static uint64_t delay_of_resize(bool full, const pthread_attr_t *attr)
 {
 	uint64_t least = UINT64_MAX;
@@ -384,7 +399,7 @@ static uint64_t delay_of_resize(bool full, const pthread_attr_t *attr)
 
 	for (i = 0; i < 4; i++) {
 		ring = open_with_ring(&end, 1 << 20);
-		/* as if nobody had polled a million completions */
+		/* As if a million completions had not been polled. */
 		if (full)
 			__atomic_store_n(&ring->consumer, ring->producer - (1u << 20), __ATOMIC_SEQ_CST);
 		worst = 0;
@@ -401,7 +416,7 @@ static uint64_t delay_of_resize(bool full, const pthread_attr_t *attr)
 	return least;
 }
 
-/* entries are not copied with interrupts off */
+/* Entries are not copied with interrupts off. */
 START_TEST(resize_delays_nobody)
 {
 	uint64_t full, empty;
@@ -420,7 +435,7 @@ START_TEST(resize_delays_nobody)
 }
 END_TEST
 
-/* what is in a queue is there after a resize, more than one batch of it */
+/* Entries remain after a resize, also more than one batch. */
 START_TEST(resize_keeps_entries)
 {
 	struct end_options options = { .cqe = 4096, .depth = 2048, .all_signaled = true };
@@ -455,9 +470,9 @@ START_TEST(resize_keeps_entries)
 }
 END_TEST
 
-/* ---- what a link changes ---- */
+/* ---- effects of a link ---- */
 
-/* in how many pieces a dma-buf of 1 MiB is mapped for the second NIC */
+/* Return the number of segments in which a dma-buf of 1 MiB is mapped for the second NIC. */
 static unsigned int pieces_for_nic(int exporter, int importer)
 {
 	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_PINNED, MIB), handle;
@@ -472,7 +487,7 @@ static unsigned int pieces_for_nic(int exporter, int importer)
 	return map.nr_segments;
 }
 
-/* the NIC's driver has its own limits of scatterlists, before the link, and again after it */
+/* The NIC's driver has its own scatterlist limits before the link, and again after it. */
 START_TEST(nic_as_before)
 {
 	unsigned int before, with, after;
@@ -497,7 +512,7 @@ START_TEST(nic_as_before)
 }
 END_TEST
 
-/* ---- whom they cost ---- */
+/* ---- memory charges ---- */
 
 #define CGROUPS "/run/lab-cgroups"
 
@@ -510,7 +525,7 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
-/* a number behind a word in a file of the cgroup; behind none: the file's only one */
+/* Return the number after @word in a file of the cgroup; without @word, the file's only number. */
 static uint64_t cgroup_number(const char *file, const char *word)
 {
 	char path[100], line[200];
@@ -548,7 +563,7 @@ static void cgroup_down(void)
 	umount2(CGROUPS, MNT_DETACH);
 }
 
-/* this process, from now on */
+/* Move this process into the cgroup. */
 static void enter_cgroup(const char *limit)
 {
 	char pid[20];
@@ -570,8 +585,8 @@ enum kind { QP, CQ, SRQ, PD, AH, MR, MW, KINDS };
 
 static const struct {
 	const char *name;
-	unsigned int many;	/* so many are made to see what they cost */
-	unsigned int bytes;	/* and each is at least that for the kernel */
+	unsigned int many;	/* created, to measure their cost */
+	unsigned int bytes;	/* lower bound of the kernel's memory for each */
 } kinds[KINDS] = {
 	[QP] = { "qp", 400, 8192 },   [CQ] = { "cq", 1000, 4096 }, [SRQ] = { "srq", 1000, 4096 },
 	[PD] = { "pd", 12000, 192 }, [AH] = { "ah", 12000, 128 }, [MR] = { "mr", 6000, 300 },
@@ -624,7 +639,7 @@ static int unmake(void *object, enum kind kind)
 	}
 }
 
-/* whoever makes an object pays for it, and gets it back */
+/* The creator of an object is charged, and uncharged when it is gone. */
 START_TEST(makers_are_charged)
 {
 	void **objects = calloc(kinds[_i].many, sizeof(*objects));
@@ -633,7 +648,7 @@ START_TEST(makers_are_charged)
 
 	ck_assert_ptr_nonnull(objects);
 	enter_cgroup("max");
-	/* whatever is allocated for the first one only */
+	/* Make allocations that happen only once. */
 	ck_assert_int_eq(unmake(make(&a, (enum kind)_i), (enum kind)_i), 0);
 	before = cgroup_number("memory.stat", "kernel");
 	for (i = 0; i < kinds[_i].many; i++) {
@@ -643,7 +658,7 @@ START_TEST(makers_are_charged)
 	with = cgroup_number("memory.stat", "kernel");
 	for (i = 0; i < kinds[_i].many; i++)
 		ck_assert_int_eq(unmake(objects[i], (enum kind)_i), 0);
-	/* what is freed after a grace period */
+	/* Some memory is freed after a grace period. */
 	for (i = 0; i < 60; i++) {
 		after = cgroup_number("memory.stat", "kernel");
 		if (after < before + (with - before) / 4)
@@ -654,17 +669,20 @@ START_TEST(makers_are_charged)
 	free(objects);
 	printf("%u %s: %llu KiB, %llu KiB remain\n", kinds[_i].many, kinds[_i].name, (unsigned long long)(with - before) / KIB,
 	       (unsigned long long)(after > before ? after - before : 0) / KIB);
-	/* the kernel counts in batches: half a megabyte may be missing */
+	/* The kernel charges in batches: half a megabyte may be missing. */
 	ck_assert_msg(with - before >= (uint64_t)kinds[_i].many * kinds[_i].bytes * 3 / 4, "%u of %s cost %llu bytes", kinds[_i].many,
 		      kinds[_i].name, (unsigned long long)(with - before));
 	ck_assert_msg(after < before + (with - before) / 2, "%llu bytes remain charged", (unsigned long long)(after - before));
 }
 END_TEST
 
-/* a completion has 56 bytes, so a queue of 65,536 has 3.5 MiB */
+/* A completion has 56 bytes, so a queue of 65,536 has 3.5 MiB. */
 #define RING ((1ULL << 16) * 56)
 
-/* who may have 48 MiB does not get 12 completion queues of 56 MiB, but an error, and lives */
+/*
+ * In a cgroup of 48 MiB, creating a completion queue of 56 MiB, or too many of 3.5 MiB, fails and
+ * kills no process.
+ */
 START_TEST(rings_within_the_limit)
 {
 	struct ibv_cq *cqs[40];
@@ -690,7 +708,7 @@ START_TEST(rings_within_the_limit)
 }
 END_TEST
 
-/* ---- how many there may be ---- */
+/* ---- limits ---- */
 
 #define PARAMETERS "/sys/module/peerbar_rdma/parameters/max_"
 
@@ -701,7 +719,10 @@ static int reported(const struct ibv_device_attr *attr, enum kind kind)
 	return max[kind];
 }
 
-/* a context has as many as the device reports, and not one more; another context has its own */
+/*
+ * A context can have as many objects as the device reports, and no more. Other contexts have limits
+ * of their own.
+ */
 START_TEST(limits_hold)
 {
 	struct end_options on_second = { .device = "pb1" };
@@ -744,12 +765,12 @@ START_TEST(limits_hold)
 				break;
 		}
 		ck_assert_int_eq(errno, ENOMEM);
-		/* it has one of these already */
+		/* The context already has one of these. */
 		ck_assert_msg(n == limit - (kind == QP || kind == CQ || kind == PD), "%d of %s", n, kinds[kind].name);
 		one = make(&y, (enum kind)kind);
 		ck_assert_msg(one, "another context has no %s: %s", kinds[kind].name, strerror(errno));
 		ck_assert_int_eq(unmake(one, (enum kind)kind), 0);
-		/* there is room again for every one that goes */
+		/* Destroying one makes room for another. */
 		ck_assert_int_eq(unmake(objects[--n], (enum kind)kind), 0);
 		objects[n] = make(&x, (enum kind)kind);
 		ck_assert_ptr_nonnull(objects[n++]);
@@ -763,7 +784,7 @@ START_TEST(limits_hold)
 }
 END_TEST
 
-/* one process that takes every address handle it gets leaves some for others */
+/* A process that takes all address handles it can get leaves some for others. */
 START_TEST(address_handles_for_all)
 {
 	void **handles = calloc(65537, sizeof(*handles)), *one;
@@ -785,7 +806,7 @@ START_TEST(address_handles_for_all)
 }
 END_TEST
 
-/* ---- whose they are ---- */
+/* ---- ownership ---- */
 
 static bool has_rings(void)
 {
@@ -804,7 +825,7 @@ static bool has_rings(void)
 
 #define IN_CHILD(condition) do { if (!(condition)) _exit(__LINE__ - first_line); } while (0)
 
-/* what a child finds of its parent's queues */
+/* Check a child's access to its parent's queues. */
 static void look_as_child(struct ibv_cq_ex *cq_ex, struct ibv_srq *srq)
 {
 	const int first_line = __LINE__;
@@ -823,7 +844,7 @@ static void look_as_child(struct ibv_cq_ex *cq_ex, struct ibv_srq *srq)
 	IN_CHILD(ibv_poll_cq(a.cq, 1, &wc) == -EACCES);
 	IN_CHILD(ibv_start_poll(cq_ex, &attr) == EACCES);
 	IN_CHILD(ibv_resize_cq(a.cq, 512) == EACCES);
-	/* what it makes itself is its own, also in a context that it inherited */
+	/* A child can use its own objects, also in an inherited context. */
 	cq = ibv_create_cq(a.ctx, 10, NULL, NULL, 0);
 	IN_CHILD(cq && ibv_poll_cq(cq, 1, &wc) == 0);
 	IN_CHILD(ibv_poll_cq(a.cq, 1, &wc) == -EACCES);
@@ -840,7 +861,10 @@ static void ends_well(pid_t child)
 	ck_assert_msg(!WEXITSTATUS(status), "the check %d lines below the function's first one failed", WEXITSTATUS(status));
 }
 
-/* queues are their process's: a child can neither post nor poll, and its parent does not notice it */
+/*
+ * Queues belong to their process: a child can neither post nor poll, and its parent is not
+ * affected.
+ */
 START_TEST(a_child_has_no_queues)
 {
 	struct ibv_srq_init_attr srq_attr = { .attr = { .max_wr = 4, .max_sge = 1 } };
@@ -872,7 +896,7 @@ START_TEST(a_child_has_no_queues)
 }
 END_TEST
 
-/* who may post is decided when the device is opened, as with a doorbell that is mapped */
+/* Permission to post is checked when the device is opened, as with a mapped doorbell. */
 START_TEST(posting_outlives_privileges)
 {
 	struct ibv_send_wr wr;
@@ -881,7 +905,7 @@ START_TEST(posting_outlives_privileges)
 	if (rdma_is_rxe())
 		return;
 	ck_assert_int_eq(setuid(65534), 0);
-	/* so that the descriptors can be counted */
+	/* So that the descriptors can be counted. */
 	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0);
 	lab_pattern(at_a.p, PAGE, 29);
 	wr = write_to_b(1, &from);

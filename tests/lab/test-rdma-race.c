@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What happens at the same time: work, and the end of queue pairs, windows and regions that it uses. */
+/* Races between work and the destruction of queue pairs, windows and regions that it uses. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,7 @@ static unsigned int count_of(unsigned int *counter)
 	return __atomic_load_n(counter, __ATOMIC_SEQ_CST);
 }
 
-/* the status of one request; -1 if the test is over before it is known */
+/* Return the status of one request; -1 if the test ends before. */
 static int outcome(struct end *end, struct ibv_send_wr *wr)
 {
 	struct ibv_wc wc;
@@ -52,7 +52,7 @@ static int outcome(struct end *end, struct ibv_send_wr *wr)
 	return n == 1 ? (int)wc.status : -1;
 }
 
-/* both again as if they were new */
+/* Reset and reconnect both queue pairs. */
 static bool reconnect(struct end *x, struct end *y)
 {
 	struct address to_x = end_address(x), to_y = end_address(y);
@@ -61,7 +61,7 @@ static bool reconnect(struct end *x, struct end *y)
 	       !end_to_rtr(y, &to_x) && !end_to_rts(x) && !end_to_rts(y);
 }
 
-/* ---- receives of a shared queue are not lost with messages that fail ---- */
+/* ---- messages that fail do not consume receives of a shared queue ---- */
 
 START_TEST(shared_receives_stay)
 {
@@ -107,7 +107,7 @@ START_TEST(shared_receives_stay)
 }
 END_TEST
 
-/* ---- a reset, or an error on request, ends what the peer is doing ---- */
+/* ---- a reset, or a requested error state, ends the peer's access ---- */
 
 static struct mem target, source;
 
@@ -143,7 +143,7 @@ START_TEST(nobody_writes_after_a_reset)
 	source = mem_new(&b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
 	memset(source.p, 0x5a, LENGTH);
 	ck_assert_int_eq(pthread_create(&thread, NULL, writes, &written), 0);
-	/* on a slow machine it takes longer until something is written in between */
+	/* On a slow machine it takes longer until a write completes in between. */
 	for (i = 0; i < 60 || (!count_of(&written) && now_ms() < begun + 60000); i++) {
 		usleep(500 + i % 7 * 300);
 		ck_assert_int_eq(end_to(&a, i % 2 ? IBV_QPS_ERR : IBV_QPS_RESET), 0);
@@ -167,7 +167,7 @@ START_TEST(nobody_writes_after_a_reset)
 }
 END_TEST
 
-/* ---- windows are bound and freed, and regions registered anew, under the writes that go through them ---- */
+/* ---- windows are bound and freed, and regions are replaced, during writes through them ---- */
 
 static struct end binder, partner;
 static uint32_t window, region;
@@ -189,7 +189,7 @@ static void *binds(void *arg)
 {
 	while (!stopped()) {
 		struct ibv_mw *mw = ibv_alloc_mw(a.pd, IBV_MW_TYPE_1);
-		/* the region as it was a moment ago */
+		/* The region as it was a moment ago. */
 		struct ibv_mr mr = { .context = a.ctx, .pd = a.pd, .addr = bytes + PAGE, .length = LENGTH,
 				     .lkey = __atomic_load_n(&region, __ATOMIC_SEQ_CST) };
 		struct ibv_mw_bind bind = { .wr_id = 1, .send_flags = IBV_SEND_SIGNALED,
@@ -199,7 +199,10 @@ static void *binds(void *arg)
 			return NULL;
 		if (!ibv_bind_mw(binder.qp, mw, &bind) && binder_done()) {
 			__atomic_store_n(&window, mw->rkey, __ATOMIC_SEQ_CST);
-			/* some are there for a moment only, others for long enough on a slow machine */
+			/*
+			 * Keep some windows for a moment only, others long enough for a slow
+			 * machine.
+			 */
 			usleep(200 << __atomic_fetch_add(&bound, 1, __ATOMIC_SEQ_CST) % 8);
 		} else if (!reconnect(&binder, &partner)) {
 			return NULL;
@@ -249,14 +252,14 @@ START_TEST(windows_and_regions)
 	memset(source.p, 0x5a, LENGTH);
 	ck_assert_int_eq(pthread_create(&threads[0], NULL, binds, &bound), 0);
 	ck_assert_int_eq(pthread_create(&threads[1], NULL, writes_through, &written), 0);
-	/* for as long as it takes until there were some of each */
+	/* Run until there were some of each. */
 	while (now_ms() < begun + SECONDS * 1000 ||
 	       (now_ms() < begun + 60000 && (count_of(&bound) < 10 || count_of(&written) < 10))) {
 		mr = ibv_reg_mr(a.pd, bytes + PAGE, LENGTH, ALL_ACCESS | IBV_ACCESS_MW_BIND);
 		ck_assert_ptr_nonnull(mr);
 		__atomic_store_n(&region, mr->lkey, __ATOMIC_SEQ_CST);
 		usleep(2000 << registered++ % 5);
-		/* while a window is bound to it it stays */
+		/* Deregistering fails while a window is bound to the region. */
 		while (ibv_dereg_mr(mr))
 			;
 	}

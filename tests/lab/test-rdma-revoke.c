@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What happens to regions of device memory when the memory is taken away: before, while and after it is used, for now or for
- * good, by revoking a buffer, the device, its owner or the NIC.
+ * Regions of device memory whose memory is revoked: before, during and after use, temporarily or
+ * permanently, by revoking a buffer, the device, its owner or the NIC.
  */
 #include <dlfcn.h>
 #include <poll.h>
@@ -16,14 +16,14 @@
 #include "testmod.h"
 
 #define SIZE MIB
-/* where it is in the GPU's BAR, by its slot */
+/* The offset in the GPU's BAR, by slot. */
 #define AT(slot) (64 * MIB * (slot))
 
 static struct end a, b;
-static struct place host; /* memory of the process, registered at both ends' domains */
+static struct place host; /* memory of the process, registered in both ends' domains */
 static struct mem host_b;
 
-/* ---- how it is taken away ---- */
+/* ---- ways to revoke ---- */
 
 enum how { KILL, DECODING, RESET, RESET_BY_SYSFS, NR_HOW };
 
@@ -35,7 +35,8 @@ static bool is_reset(enum how how)
 }
 
 /*
- * A reset is not possible everywhere. Stock vfio-pci revokes no buffer by itself, nor at a reset that it did not ask for.
+ * A reset is not possible everywhere. Stock vfio-pci has no permanent revoke, and does not revoke
+ * buffers at a reset that it did not start.
  */
 static bool can(enum how how)
 {
@@ -61,7 +62,7 @@ static void give_back(enum how how)
 		ok(pb_device_set_decoding(gpu, true, &err));
 }
 
-/* ---- the bench ---- */
+/* ---- the fixture ---- */
 
 static void ends_up(void)
 {
@@ -118,9 +119,12 @@ static void in_error(struct end *end)
 	completes(end, 0xf1, IBV_WC_WR_FLUSH_ERR);
 }
 
-/* ---- what a region says that is dead ---- */
+/* ---- errors of a dead region ---- */
 
-/* @place is a region at @b's end: who writes to it remotely has a remote access error, and both ends are in error */
+/*
+ * @place is a region of @b's: remote requests fail with a remote access error, and both ends enter
+ * the error state.
+ */
 static void remote_is_dead(struct place *place)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD };
@@ -138,7 +142,7 @@ static void remote_is_dead(struct place *place)
 	}
 }
 
-/* its owner's own use of it is a protection error */
+/* Local requests with the region fail with a protection error. */
 static void local_is_dead(struct place *place)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD,
@@ -155,7 +159,7 @@ static void local_is_dead(struct place *place)
 		in_error(&b);
 		ends_anew(&a, &b);
 	}
-	/* what comes for a receive with this memory */
+	/* A message for a receive in this memory. */
 	wr = work(5, IBV_WR_SEND, &to, 1, NULL, 0);
 	ck_assert_int_eq(post_receive(&b, 6, &s, 1), 0);
 	fails(&a, &wr, IBV_WC_REM_OP_ERR);
@@ -194,17 +198,17 @@ static void becomes_dead(enum kind kind, enum how how)
 	take_away(&place, how);
 	remote_is_dead(&place);
 	local_is_dead(&place);
-	/* not one byte of it, as the host sees it */
+	/* No byte may change, in the host's view. */
 	ck_assert_msg(place_has(&place, 0, before, SIZE), "%s: bytes changed afterwards", how_names[how]);
 	if (!is_reset(how)) {
-		/* nor can it be had in any other way */
+		/* Nor can the memory be registered again. */
 		error = part_register(&place, &b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr);
 		ck_assert_msg(error, "%s: it can be registered all the same", how_names[how]);
 	}
-	/* again is harmless */
+	/* Revoking again is harmless. */
 	take_away(&place, how);
 	give_back(how);
-	/* the old region stays dead; a new one works, where there is memory again */
+	/* The old region stays dead. A new one works if there is memory again. */
 	remote_is_dead(&place);
 	ck_assert(place_has(&place, 0, before, SIZE));
 	if (how == KILL) {
@@ -220,7 +224,7 @@ static void becomes_dead(enum kind kind, enum how how)
 	ck_assert_int_eq(ibv_dereg_mr(place.mem.mr), 0);
 	place.mem.mr = NULL;
 	works(&fresh, 3);
-	/* nothing is left attached */
+	/* No attachment may be left. */
 	ck_assert_int_eq(ibv_dereg_mr(fresh.mem.mr), 0);
 	fresh.mem.mr = NULL;
 	ck_assert_uint_eq(importers(fresh.fd), 0);
@@ -234,13 +238,13 @@ static void becomes_dead(enum kind kind, enum how how)
 START_TEST(before_traffic)
 {
 	becomes_dead(BAR, (enum how)_i);
-	/* those of the stock driver cannot be mapped at all, see several_ranges_of_stock */
+	/* The stock driver's cannot be mapped at all, see several_ranges_of_stock. */
 	if (lab_driver_is_ours())
 		becomes_dead(PARTS, (enum how)_i);
 }
 END_TEST
 
-/* memory of a module that is no VFIO driver; it is seen by the module */
+/* Memory of a module that is no VFIO driver. The module reads the bytes. */
 START_TEST(of_another_exporter)
 {
 	struct place place;
@@ -274,7 +278,7 @@ START_TEST(of_another_exporter)
 }
 END_TEST
 
-/* a dead region's key is nobody else's until it is deregistered */
+/* A dead region's key is not reused until it is deregistered. */
 START_TEST(key_stays_taken)
 {
 	struct place place;
@@ -299,7 +303,7 @@ START_TEST(key_stays_taken)
 }
 END_TEST
 
-/* a buffer beside it is not touched, nor is a region that was deregistered before */
+/* Neither a buffer beside it nor a region deregistered before is affected. */
 START_TEST(only_that_one)
 {
 	struct place place, beside;
@@ -345,13 +349,13 @@ START_TEST(device_closed)
 }
 END_TEST
 
-/* ---- while it is used ---- */
+/* ---- during use ---- */
 
 #define WRITERS 2
 
 /*
- * Threads that never stop: each writes to random regions, with a byte that goes up, and goes on with new queue pairs when there
- * was an error. What they may not do is change memory that was taken away.
+ * Threads that write to random regions all the time, with increasing bytes. After an error they
+ * continue with new queue pairs. They must not change revoked memory.
  */
 struct writer {
 	pthread_t thread;
@@ -364,7 +368,7 @@ struct writer {
 	bool *stop;
 	unsigned int *written, *refused;
 	unsigned int rng;
-	enum ibv_wc_status strange; /* a status that must not be */
+	enum ibv_wc_status strange; /* an unexpected status */
 };
 
 static void renew(struct writer *w)
@@ -426,7 +430,7 @@ static bool reaches(unsigned int *counter, unsigned int value)
 	return __atomic_load_n(counter, __ATOMIC_SEQ_CST) >= value;
 }
 
-/* @n regions of @nr_buffers buffers, revoked while two threads write to them with @opcode */
+/* Revoke @n regions of @nr_buffers buffers while two threads write to them with @opcode. */
 static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum ibv_wr_opcode opcode)
 {
 	struct place *places = calloc(nr_buffers, sizeof(*places));
@@ -439,7 +443,10 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 	if (!can(how))
 		return;
 	ck_assert(places && targets && seen);
-	/* once more is no news with a hundred of them, and takes ten seconds on the debug kernel */
+	/*
+	 * With a hundred regions a third round tests nothing new, and takes ten seconds on the
+	 * debug kernel.
+	 */
 	for (round = 0; round < (n == 1 ? 3 : 2); round++) {
 		bool stop = false;
 
@@ -475,7 +482,10 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 						      .rng = round * 10 + i };
 			end_open(&writers[i].from, NULL);
 			writers[i].source = mem_new(&writers[i].from, size, ALL_ACCESS);
-			/* the responder is in the domain of the regions, with a queue of its own for completions */
+			/*
+			 * The responder is in the regions' domain, and has a completion queue of
+			 * its own.
+			 */
 			writers[i].to = b;
 			writers[i].to.cq = ibv_create_cq(b.ctx, 64, NULL, NULL, 0);
 			end_open_beside(&writers[i].to, &writers[i].to, NULL);
@@ -490,14 +500,19 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 				break;
 		}
 		if (is_reset(how)) {
-			/* the memory is there, but not for those who were told that it goes */
+			/*
+			 * The memory is accessible again, but not through regions that were
+			 * revoked.
+			 */
 			ck_assert(decodes(gpu));
 		}
-		/* now nobody touches it any more */
+		/* From now on no write may reach the memory. */
 		for (i = 0; i < nr_buffers && i < 2; i++) {
 			unsigned int k;
 
-			/* the host's view of a MiB takes up to a second, with writers that never rest */
+			/*
+			 * Reading a MiB from the host takes up to a second while the writers run.
+			 */
 			place_read(&places[i], 0, seen, SIZE);
 			for (k = 0; k < 2; k++) {
 				usleep(20000);
@@ -506,7 +521,7 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			}
 		}
 		i = __atomic_load_n(&written, __ATOMIC_SEQ_CST);
-		/* one that was on its way home when it was revoked may be told after */
+		/* Requests in flight at the revoke may complete after it. */
 		ck_assert_msg(reaches(&refused, 2 * WRITERS + 2), "the writers are not refused");
 		ck_assert_uint_le(__atomic_load_n(&written, __ATOMIC_SEQ_CST), i + WRITERS);
 		stop = true;
@@ -547,7 +562,7 @@ START_TEST(during_traffic_of_100_regions)
 }
 END_TEST
 
-/* the other side of it: what is read from the BAR, or sent from there, ends with a protection error */
+/* Local use: reads into the BAR and writes from it end with a protection error. */
 START_TEST(during_local_use)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ };
@@ -560,7 +575,7 @@ START_TEST(during_local_use)
 
 		place_make(&place, BAR, SIZE, 1);
 		place_register(&place, &b, ALL_ACCESS);
-		/* another process revokes, through its copy of the device's descriptor */
+		/* Another process revokes through its copy of the device's descriptor. */
 		child = fork();
 		if (!child) {
 			usleep(30000 + round * 11000);
@@ -585,7 +600,7 @@ START_TEST(during_local_use)
 }
 END_TEST
 
-/* regions come and go while the memory does */
+/* Register and deregister while the memory is revoked and restored. */
 static void *registers(void *arg)
 {
 	struct place *place = ((void **)arg)[0];
@@ -630,7 +645,7 @@ START_TEST(while_registering)
 }
 END_TEST
 
-/* ---- who is told ---- */
+/* ---- notification ---- */
 
 struct told {
 	void *library;
@@ -640,7 +655,7 @@ struct told {
 
 static void told_up(struct told *told)
 {
-	/* what libibverbs has loaded for the device */
+	/* The library that libibverbs has loaded for the device. */
 	told->library = dlopen("libpeerbar-rdma.so.1", RTLD_NOW);
 	ck_assert_msg(told->library, "%s", dlerror());
 	told->fd = (int (*)(struct ibv_context *))(uintptr_t)dlsym(told->library, "peerbardv_revocation_fd");
@@ -676,7 +691,7 @@ START_TEST(told_of_revocation)
 	ck_assert(!readable(fd, 0));
 	ck_assert_int_eq(told.next(b.ctx, &lkey), 0);
 	take_away(&place, KILL);
-	/* all of them, and no other, before the revoke returns */
+	/* All its regions, and no others, are reported before the revoke returns. */
 	ck_assert(readable(fd, 0));
 	for (i = 0; i < 6; i++) {
 		ck_assert_int_eq(told.next(b.ctx, &lkey), 1);
@@ -691,10 +706,10 @@ START_TEST(told_of_revocation)
 	}
 	ck_assert_int_eq(told.next(b.ctx, &lkey), 0);
 	ck_assert(!readable(fd, 0));
-	/* the other context had none of it */
+	/* The other context has no report. */
 	ck_assert(!readable(told.fd(a.ctx), 0));
 	ck_assert_int_eq(told.next(a.ctx, &lkey), 0);
-	/* deregistered is not revoked */
+	/* Deregistering is not reported. */
 	for (i = 0; i < 5; i++)
 		ck_assert_int_eq(ibv_dereg_mr(more[i]), 0);
 	ck_assert(!readable(fd, 0));
@@ -703,7 +718,7 @@ START_TEST(told_of_revocation)
 	ck_assert_int_eq(told.next(b.ctx, &lkey), 1);
 	ck_assert_uint_eq(lkey, beside.mem.mr->lkey);
 	ck_assert_int_eq(told.next(b.ctx, &lkey), 0);
-	/* once */
+	/* Only once. */
 	give_back(DECODING);
 	take_away(&beside, DECODING);
 	give_back(DECODING);
@@ -714,7 +729,7 @@ START_TEST(told_of_revocation)
 }
 END_TEST
 
-/* more than there is room for: then it is told that some were lost */
+/* If the queue overflows, the loss is reported. */
 START_TEST(told_of_too_many)
 {
 	static struct ibv_mr *mrs[3000];
@@ -744,9 +759,9 @@ START_TEST(told_of_too_many)
 }
 END_TEST
 
-/* ---- who goes ---- */
+/* ---- exporters and NICs that go ---- */
 
-/* the process that exported it is killed: its device is closed, and the memory gone */
+/* The exporting process is killed: its device is closed, and the memory gone. */
 START_TEST(exporter_killed)
 {
 	struct pb_range range = { AT(1), SIZE };
@@ -756,7 +771,7 @@ START_TEST(exporter_killed)
 	struct ibv_sge s;
 	struct ibv_wc wc;
 
-	/* the bench lets it have the GPU */
+	/* Close the fixture's GPU, for the child. */
 	places_down();
 	pb_device_close(gpu);
 	gpu = NULL;
@@ -828,7 +843,7 @@ START_TEST(exporter_unplugged)
 	wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, &region, 0);
 	done(&a, &wr);
 	gpu_pull();
-	/* written to until it goes */
+	/* Write to it until it is gone. */
 	until = now_ms() + 60000;
 	do {
 		ck_assert_int_eq(post(&a, &wr), 0);
@@ -839,7 +854,7 @@ START_TEST(exporter_unplugged)
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 	ends_anew(&a, &b);
 	pb_device_close(plugged);
-	/* the region is in nobody's way */
+	/* The region must not delay the removal. */
 	gpu_wait(bdf, PLUGGED, false);
 	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
 	ends_anew(&a, &b);
@@ -849,7 +864,7 @@ START_TEST(exporter_unplugged)
 }
 END_TEST
 
-/* the NIC below another device is pulled: who uses that device is told, and nothing hangs */
+/* The NIC below a second device is pulled: users of that device get an event, and no call hangs. */
 START_TEST(nic_unplugged)
 {
 	struct end_options on_second = { .device = "pb1" };
@@ -879,16 +894,16 @@ START_TEST(nic_unplugged)
 	done(&x, &wr);
 	nic_pull(nic_bdf(1));
 	event_comes(&y, IBV_EVENT_DEVICE_FATAL);
-	/* its hold on the memory is gone with it, although the process that had it is still there */
+	/* The device's attachment must be gone, although its user's process still exists. */
 	until = now_ms() + 10000;
 	while (importers(place.fd) && now_ms() < until)
 		usleep(10000);
 	ck_assert_uint_eq(importers(place.fd), 0);
 	ck_assert_int_ne(access("/sys/class/infiniband/pb1", F_OK), 0);
-	/* who talked to it has no answer */
+	/* The device does not respond to its peer. */
 	wr.wr_id = 2;
 	fails(&x, &wr, IBV_WC_RETRY_EXC_ERR);
-	/* calls fail, and return */
+	/* Calls fail, and return. */
 	ck_assert_ptr_null(ibv_alloc_pd(y.ctx));
 	ck_assert_msg(errno == EIO || errno == ENODEV, "ibv_alloc_pd(): %s", strerror(errno));
 	mr = ibv_reg_mr(y.pd, host.mem.p, SIZE, ALL_ACCESS);
@@ -907,7 +922,7 @@ START_TEST(nic_unplugged)
 	ibv_destroy_cq(y.cq);
 	ibv_dealloc_pd(y.pd);
 	ck_assert_int_eq(ibv_close_device(y.ctx), 0);
-	/* the buffer is as good as ever, for others */
+	/* The buffer is not affected for other importers. */
 	place_register(&place, &b, ALL_ACCESS);
 	works(&place, 1);
 	place_close(&place);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Verbs on host memory: every operation of RC, UC and UD, what is refused and with which status. With LAB_RDMA=rxe0 the same tests
- * run on the kernel's rxe; what differs there on purpose is marked.
+ * Verbs on host memory: every operation of RC, UC and UD, invalid requests and their status. With
+ * LAB_RDMA=rxe0 the same tests run on the kernel's rxe; intended differences are marked.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -73,17 +73,17 @@ static void pair_down(void)
 	ck_assert_uint_eq(count_fds(), fds_before);
 }
 
-/* a pattern at @a, and nothing of it at @b */
+/* Fill @a's memory with a pattern, and @b's with 0xee. */
 static void prepare(uint32_t seed)
 {
 	lab_pattern(at_a.p, MEM, seed);
 	memset(at_b.p, 0xee, MEM);
 }
 
-/* exactly these bytes of @b are those of @a, and the ones around them are untouched */
+/* Check that @b has exactly these bytes of @a, and that the bytes around them are unchanged. */
 static void arrived(size_t to, size_t from, size_t length)
 {
-	/* rxe's sender does not wait for it */
+	/* rxe's sender completes before the data arrives. */
 	if (!ends_are_reliable() && rdma_is_rxe())
 		usleep(50000);
 	ck_assert_msg(!memcmp(at_b.p + to, at_a.p + from, length), "%zu bytes from 0x%zx did not arrive at 0x%zx", length, from,
@@ -94,9 +94,9 @@ static void arrived(size_t to, size_t from, size_t length)
 		ck_assert_msg(at_b.p[to + length] == 0xee, "the byte behind them was written");
 }
 
-/* ---- what RC does, and UC, as far as it has the verb ---- */
+/* ---- operations of RC, and of UC as far as it has them ---- */
 
-/* sizes at which something begins or ends: nothing, a word, a cache line, a page, a packet */
+/* Sizes around boundaries: nothing, a word, a cache line, a page, a packet. */
 static const size_t sizes[] = { 0, 1, 3, 8, 63, 64, 65, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 65536, 100001 };
 #define NR_SIZES (sizeof(sizes) / sizeof(sizes[0]))
 
@@ -121,7 +121,7 @@ START_TEST(send_and_receive)
 }
 END_TEST
 
-/* receives are used in the order in which they were posted, and both sides are told in that order */
+/* Receives are used in the order of posting, and both sides complete in that order. */
 START_TEST(in_order)
 {
 	unsigned int i;
@@ -162,14 +162,14 @@ START_TEST(write_and_read)
 		arrived(4095, 1 + i, sizes[i]);
 		if (!ends_are_reliable())
 			continue;
-		/* and back */
+		/* Read it back. */
 		wr = work(i, IBV_WR_RDMA_READ, &back, 1, &at_b, 4095);
 		ck_assert_int_eq(post(&a, &wr), 0);
 		wc = completes(&a, i, IBV_WC_SUCCESS);
 		ck_assert_int_eq(wc.opcode, IBV_WC_RDMA_READ);
 		ck_assert_mem_eq(at_a.p + 131071, at_b.p + 4095, sizes[i] ? sizes[i] : 1 - 1);
 	}
-	/* the other side was told nothing */
+	/* The responder has no completion. */
 	nothing_completes(&b);
 }
 END_TEST
@@ -190,7 +190,7 @@ START_TEST(immediate)
 	ck_assert_uint_eq(wc.imm_data, htonl(0xdeadbeef));
 	ck_assert_uint_eq(wc.byte_len, 5000);
 	arrived(9, 3, 5000);
-	/* a write with immediate uses a receive up, though not its memory */
+	/* A write with immediate consumes a receive, but not its memory. */
 	prepare(2);
 	wr = work(2, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 20000);
 	wr.imm_data = htonl(0x12345678);
@@ -202,7 +202,7 @@ START_TEST(immediate)
 	ck_assert_uint_eq(wc.imm_data, htonl(0x12345678));
 	ck_assert_uint_eq(wc.byte_len, 5000);
 	arrived(20000, 3, 5000);
-	/* of no bytes as well */
+	/* The same with no bytes. */
 	wr = work(3, IBV_WR_RDMA_WRITE_WITH_IMM, NULL, 0, NULL, 0);
 	wr.imm_data = htonl(7);
 	ck_assert_int_eq(post_receive(&b, 13, NULL, 0), 0);
@@ -237,7 +237,7 @@ START_TEST(atomics)
 	ck_assert_int_eq(completes(&a, 1, IBV_WC_SUCCESS).opcode, IBV_WC_FETCH_ADD);
 	ck_assert_uint_eq(word(&at_a, 4096 - 8), 0xfffffffffffffff0);
 	ck_assert_uint_eq(word(&at_b, 4096 - 8), 0x11);
-	/* what is compared and equal is swapped */
+	/* A compare-and-swap whose comparison succeeds swaps. */
 	wr = work(2, IBV_WR_ATOMIC_CMP_AND_SWP, &old, 1, &at_b, 4096 - 8);
 	wr.wr.atomic.compare_add = 0x11;
 	wr.wr.atomic.swap = 0x0123456789abcdef;
@@ -245,7 +245,7 @@ START_TEST(atomics)
 	ck_assert_int_eq(completes(&a, 2, IBV_WC_SUCCESS).opcode, IBV_WC_COMP_SWAP);
 	ck_assert_uint_eq(word(&at_a, 4096 - 8), 0x11);
 	ck_assert_uint_eq(word(&at_b, 4096 - 8), 0x0123456789abcdef);
-	/* what is not equal is not */
+	/* One whose comparison fails does not. */
 	wr.wr_id = 3;
 	done(&a, &wr);
 	ck_assert_uint_eq(word(&at_a, 4096 - 8), 0x0123456789abcdef);
@@ -253,7 +253,7 @@ START_TEST(atomics)
 }
 END_TEST
 
-/* several queue pairs add to the same word at a time, from several threads */
+/* Several queue pairs, in several threads, add to the same word concurrently. */
 #define ADDERS 4
 #define ADDS 500
 
@@ -303,7 +303,7 @@ START_TEST(inline_data)
 	struct ibv_sge from = { .addr = (uintptr_t)bytes, .length = 60 }, two[2] = { from, from }, to = sge(&at_b, 1, 64);
 	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 4090);
 
-	/* the memory needs no registration, and is free as soon as the call returns */
+	/* The memory needs no registration, and can be reused as soon as the call returns. */
 	prepare(1);
 	lab_pattern(bytes, sizeof(bytes), 5);
 	memcpy(copy, bytes, sizeof(copy));
@@ -313,7 +313,7 @@ START_TEST(inline_data)
 	completes(&a, 1, IBV_WC_SUCCESS);
 	ck_assert_mem_eq(at_b.p + 4090, copy, 60);
 	ck_assert_uint_eq(at_b.p[4090 + 60], 0xee);
-	/* a message, of two pieces */
+	/* A message from two segments. */
 	lab_pattern(bytes, sizeof(bytes), 6);
 	memcpy(copy, bytes, sizeof(copy));
 	two[0].length = 13;
@@ -326,7 +326,7 @@ START_TEST(inline_data)
 	completes(&a, 2, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(completes(&b, 3, IBV_WC_SUCCESS).byte_len, 53);
 	ck_assert_mem_eq(at_b.p + 1, copy, 53);
-	/* more than fits is refused at once, and costs nothing */
+	/* Inline data above the limit fails at once, and takes no slot in the queue. */
 	from = sge(&at_a, 0, 128 * KIB);
 	wr = work(4, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
 	wr.send_flags |= IBV_SEND_INLINE;
@@ -337,7 +337,10 @@ START_TEST(inline_data)
 }
 END_TEST
 
-/* pieces that begin and end anywhere, also across pages and of no bytes, on both sides, and not the same ones */
+/*
+ * Segments at any alignment, across pages and of no bytes, on both sides, with different
+ * boundaries.
+ */
 START_TEST(scatter_gather)
 {
 	struct ibv_sge from[8] = { sge(&at_a, 1, 4095), sge(&at_a, 8191, 1),	 sge(&at_a, 20000, 12345),
@@ -367,7 +370,7 @@ START_TEST(scatter_gather)
 	}
 	ck_assert_uint_eq(at, total);
 	ck_assert_uint_eq(at_b.p[100001 + total - 10002], 0xee);
-	/* a write gathers, a read scatters */
+	/* A write gathers, a read scatters. */
 	prepare(2);
 	for (i = 0, total = 0; i < 8; total += from[i++].length)
 		memcpy(sent + total, (void *)(uintptr_t)from[i].addr, from[i].length);
@@ -386,7 +389,7 @@ START_TEST(scatter_gather)
 }
 END_TEST
 
-/* nothing is nowhere: the remote address and key of no bytes are not looked at */
+/* The remote address and key of an empty request are not checked. */
 START_TEST(no_bytes)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ };
@@ -414,7 +417,7 @@ START_TEST(large)
 	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &all, 1, &to, 17);
 	size_t i;
 
-	/* a pattern that differs from page to page and is quickly made */
+	/* A pattern that differs from page to page and is quick to write. */
 	for (i = 0; i < size; i += 512)
 		set_word(&from, i, i * 0x9e3779b97f4a7c15);
 	done(&a, &wr);
@@ -438,7 +441,9 @@ START_TEST(large)
 }
 END_TEST
 
-/* what is not signaled is done without a word, and its place in the queue comes back with the next one that is signaled */
+/*
+ * Unsignaled requests have no completion. Their slots become free with the next signaled request.
+ */
 START_TEST(unsignaled)
 {
 	unsigned int i;
@@ -460,7 +465,7 @@ START_TEST(unsignaled)
 }
 END_TEST
 
-/* but what fails is always told */
+/* A failed request always completes. */
 START_TEST(unsignaled_failure)
 {
 	struct ibv_sge from = sge(&at_a, 0, 100);
@@ -473,7 +478,7 @@ START_TEST(unsignaled_failure)
 }
 END_TEST
 
-/* a fence waits for reads: what they brought is what is sent */
+/* A fenced request waits for reads: it sends the data that they fetched. */
 START_TEST(fence)
 {
 	struct ibv_sge back = sge(&at_a, 0, 60000), to = sge(&at_b, 100000, 60000);
@@ -493,7 +498,10 @@ START_TEST(fence)
 }
 END_TEST
 
-/* of a list, what stands before the one that is refused is done, and the caller is told which that is */
+/*
+ * Requests of a list before the invalid one are processed, and the caller gets a pointer to the
+ * invalid one.
+ */
 START_TEST(a_list)
 {
 	struct ibv_sge from = sge(&at_a, 0, 8), many[64];
@@ -535,7 +543,7 @@ START_TEST(receive_queue_full)
 	ck_assert_int_eq(ret, ENOMEM);
 	ck_assert_uint_ge(n, 64);
 	ck_assert_uint_le(n, init.cap.max_recv_wr);
-	/* they are still what they were */
+	/* The posted receives are unchanged. */
 	ck_assert_int_eq(end_to(&b, IBV_QPS_ERR), 0);
 	completes(&b, 0, IBV_WC_WR_FLUSH_ERR);
 	completes(&b, 1, IBV_WC_WR_FLUSH_ERR);
@@ -552,7 +560,7 @@ START_TEST(other_way_round)
 	done(&b, &wr);
 	completes(&a, 2, IBV_WC_SUCCESS);
 	ck_assert_mem_eq(at_a.p, at_b.p, 1000);
-	/* both at once */
+	/* In both directions at once. */
 	wr = work(3, IBV_WR_RDMA_WRITE, &from, 1, &at_a, 5000);
 	to_self = work(4, ends_are_reliable() ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, &to, 1, &at_b, 7000);
 	ck_assert_int_eq(post(&b, &wr), 0);
@@ -564,7 +572,7 @@ START_TEST(other_way_round)
 }
 END_TEST
 
-/* a queue pair that is its own peer */
+/* A queue pair that is its own peer. */
 START_TEST(with_itself)
 {
 	struct ibv_sge from, to;
@@ -590,7 +598,7 @@ START_TEST(with_itself)
 }
 END_TEST
 
-/* the calls that build a request step by step, instead of a structure */
+/* The ibv_wr_*() calls, which build a request step by step. */
 START_TEST(work_request_calls)
 {
 	struct ibv_qp_init_attr_ex attr = {
@@ -616,7 +624,7 @@ START_TEST(work_request_calls)
 	ck_assert_ptr_nonnull(ex);
 	prepare(1);
 	list[0] = sge(&at_a, 10, 20);
-	/* rxe takes all to be as long as the first */
+	/* rxe uses the first segment's length for all. */
 	list[1] = sge(&at_a, 100, rdma_is_rxe() ? 20 : 30);
 	ck_assert_int_eq(post_receive(&y, 1, &to, 1), 0);
 
@@ -643,7 +651,7 @@ START_TEST(work_request_calls)
 	ck_assert_mem_eq(at_b.p + 20, at_a.p + 100, list[1].length);
 	ck_assert_mem_eq(at_b.p + 3000, "inline", 6);
 
-	/* begun and dropped: nothing happens */
+	/* An aborted request is not sent. */
 	ibv_wr_start(ex);
 	ex->wr_id = 4;
 	ex->wr_flags = IBV_SEND_SIGNALED;
@@ -700,11 +708,11 @@ START_TEST(completion_events)
 	mem = mem_new(&x, PAGE, ALL_ACCESS);
 	from = sge(&mem, 0, 100);
 	ends_connect(&x, &y);
-	/* nobody asked, nobody is told */
+	/* No notification without a request. */
 	wr = work(1, IBV_WR_RDMA_WRITE, &from, 0, NULL, 0);
 	done(&x, &wr);
 	ck_assert(!channel_readable(&x, 50));
-	/* asked once, told once */
+	/* One notification per request. */
 	ck_assert_int_eq(ibv_req_notify_cq(x.cq, 0), 0);
 	ck_assert_int_eq(post(&x, &wr), 0);
 	ck_assert_int_eq(post(&x, &wr), 0);
@@ -712,7 +720,7 @@ START_TEST(completion_events)
 	completes(&x, 1, IBV_WC_SUCCESS);
 	completes(&x, 1, IBV_WC_SUCCESS);
 	ck_assert(!channel_readable(&x, 50));
-	/* only of what the sender marks */
+	/* Solicited only: a notification for marked sends only. */
 	for (wr.wr_id = 0; wr.wr_id < 3; wr.wr_id++)
 		ck_assert_int_eq(post_receive(&y, wr.wr_id, NULL, 0), 0);
 	ck_assert_int_eq(ibv_req_notify_cq(y.cq, 1), 0);
@@ -724,7 +732,7 @@ START_TEST(completion_events)
 	done(&x, &wr);
 	take_event(&y);
 	completes(&y, 1, IBV_WC_SUCCESS);
-	/* and of what fails, but by rxe */
+	/* Failures notify, too, except on rxe. */
 	ck_assert_int_eq(ibv_req_notify_cq(y.cq, 1), 0);
 	ck_assert_int_eq(end_to(&y, IBV_QPS_ERR), 0);
 	if (!rdma_is_rxe())
@@ -736,7 +744,7 @@ START_TEST(completion_events)
 }
 END_TEST
 
-/* a thread that is killed, and the process with it, if it asks the kernel to read, write or control a device */
+/* A thread whose process is killed if it calls read(), write() or ioctl(). */
 static void *polls_without_kernel(void *arg)
 {
 	struct sock_filter code[] = {
@@ -752,7 +760,7 @@ static void *polls_without_kernel(void *arg)
 	int *got = arg, n = 0;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) {
-		/* a kernel without seccomp: then this is only a test of polling */
+		/* Without seccomp in the kernel, this tests only polling. */
 		if (errno != EINVAL && errno != ENOSYS)
 			return NULL;
 	}
@@ -816,14 +824,14 @@ START_TEST(completion_queue_resized)
 	end_open(&y, NULL);
 	ends_connect(&x, &y);
 	was = x.cq->cqe;
-	/* go around the ring, so that what is kept begins in the middle */
+	/* Advance in the ring, so that the completions to be kept begin in the middle. */
 	for (i = 0; i < was / 2 + 1; i++)
 		done(&x, &wr);
 	for (i = 0; i < 6; i++) {
 		wr.wr_id = (uint64_t)i;
 		ck_assert_int_eq(post(&x, &wr), 0);
 	}
-	/* as all of them are there when they are to be moved */
+	/* Wait until all are in the queue before resizing. */
 	usleep(100000);
 	ck_assert_int_eq(ibv_resize_cq(x.cq, 200), 0);
 	ck_assert_int_ge(x.cq->cqe, 200);
@@ -832,7 +840,7 @@ START_TEST(completion_queue_resized)
 		ck_assert_int_eq(post(&x, &wr), 0);
 	}
 	usleep(100000);
-	/* not smaller than what is in it */
+	/* The queue cannot become smaller than its contents. */
 	ck_assert_int_ne(ibv_resize_cq(x.cq, 4), 0);
 	for (i = 0; i < 60; i++)
 		completes(&x, (uint64_t)i, IBV_WC_SUCCESS);
@@ -869,7 +877,7 @@ START_TEST(shared_receives)
 	mem = mem_new(&y, 32 * PAGE, ALL_ACCESS);
 	source = mem_new(&x, 32 * PAGE, ALL_ACCESS);
 	lab_pattern(source.p, source.size, 1);
-	/* with a queue of its own it has no receives of its own */
+	/* A queue pair with a shared queue has no receives of its own. */
 	ck_assert_int_ne(({
 				 struct ibv_recv_wr wr = { 0 }, *bad;
 				 ibv_post_recv(y.qp, &wr, &bad);
@@ -888,7 +896,7 @@ START_TEST(shared_receives)
 		done(i % 3 ? &x : &p, &wr);
 		wc = completion(&y);
 		ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
-		/* whichever of the two it came to, the next receive is used */
+		/* Both queue pairs use the shared queue's next receive. */
 		ck_assert_uint_eq(wc.wr_id, i);
 		ck_assert_uint_eq(wc.qp_num, i % 3 ? y.qp->qp_num : q.qp->qp_num);
 		ck_assert_uint_eq(wc.byte_len, 1000 + i);
@@ -931,16 +939,16 @@ START_TEST(shared_receive_limit)
 	done(&x, &wr);
 	completes(&y, 5, IBV_WC_SUCCESS);
 	event_comes(&y, IBV_EVENT_SRQ_LIMIT_REACHED);
-	/* told once, and disarmed */
+	/* The event comes once, and disarms the limit. */
 	done(&x, &wr);
 	completes(&y, 6, IBV_WC_SUCCESS);
 	ck_assert(!event_waits(&y, IBV_EVENT_SRQ_LIMIT_REACHED, 100));
 	ck_assert_int_eq(ibv_query_srq(y.srq, &attr), 0);
 	ck_assert_uint_eq(attr.srq_limit, 0);
-	/* a limit that is larger than the queue is refused */
+	/* A limit above the queue's size fails. */
 	attr.srq_limit = 100000;
 	ck_assert_int_ne(ibv_modify_srq(y.srq, &attr, IBV_SRQ_LIMIT), 0);
-	/* full */
+	/* Fill the queue. */
 	for (i = 0; i < 100000 && !post_receive(&y, i, NULL, 0); i++)
 		;
 	ck_assert_uint_ge(i, 13);
@@ -951,7 +959,7 @@ START_TEST(shared_receive_limit)
 }
 END_TEST
 
-/* a shared queue outlives an error of one queue pair that uses it */
+/* A shared queue survives an error of one of its queue pairs. */
 START_TEST(shared_receives_survive)
 {
 	struct end_options with = { .srq = 16 }, on = { 0 };
@@ -978,7 +986,7 @@ START_TEST(shared_receives_survive)
 }
 END_TEST
 
-/* ---- what the device says of itself ---- */
+/* ---- queries of the device ---- */
 
 START_TEST(what_it_says)
 {
@@ -1000,7 +1008,7 @@ START_TEST(what_it_says)
 	ck_assert_int_eq(port.state, IBV_PORT_ACTIVE);
 	ck_assert_int_eq(port.link_layer, IBV_LINK_LAYER_ETHERNET);
 	ck_assert_uint_ge(port.max_msg_sz, 64 * MIB);
-	/* what is left of 1,500 bytes when the headers are in */
+	/* The largest RDMA MTU that fits in 1,500 bytes with the headers. */
 	ck_assert_int_eq(port.active_mtu, IBV_MTU_1024);
 	ck_assert_int_ne(ibv_query_port(a.ctx, 2, &port), 0);
 	ck_assert_int_eq(ibv_query_qp(a.qp, &attr,
@@ -1067,12 +1075,12 @@ START_TEST(datagrams)
 		ck_assert_uint_eq(wc.wc_flags & IBV_WC_GRH, IBV_WC_GRH);
 		ck_assert_uint_eq(wc.byte_len, GRH_BYTES + lengths[i]);
 		ck_assert_uint_eq(wc.src_qp, a.qp->qp_num);
-		/* where NICs say what kind of packet it was, which UCX relies on: with UDP, IPv4 */
+		/* NICs report the packet's type in .sl, which UCX relies on: UDP over IPv4. */
 		if (!rdma_is_rxe())
 			ck_assert_uint_eq(wc.sl, 0xa);
 		ck_assert(!memcmp(at_b.p + 4090 + GRH_BYTES, at_a.p + 3 + i, lengths[i]));
 	}
-	/* the header tells who it was, and can be answered */
+	/* The GRH has the sender's address, for the reply. */
 	grh = (struct ibv_grh *)(at_b.p + 4096);
 	memmove(grh, at_b.p + 4090, sizeof(*grh));
 	back = ibv_create_ah_from_wc(b.pd, &wc, grh, 1);
@@ -1093,7 +1101,7 @@ START_TEST(datagrams)
 }
 END_TEST
 
-/* datagrams get lost, which is no error of the sender, and harms nobody */
+/* A lost datagram is no error of the sender, and affects no queue pair. */
 START_TEST(datagrams_lost)
 {
 	struct ibv_ah *ah = handle_for(&a, &b);
@@ -1101,18 +1109,18 @@ START_TEST(datagrams_lost)
 	struct ibv_send_wr wr = datagram(1, &from, ah, &b);
 	struct ibv_wc wc;
 
-	/* no receive */
+	/* No receive. */
 	done(&a, &wr);
-	/* another key */
+	/* A wrong Q_Key. */
 	ck_assert_int_eq(post_receive(&b, 1, &to, 1), 0);
 	wr.wr.ud.remote_qkey = QKEY + 1;
 	done(&a, &wr);
 	nothing_completes(&b);
-	/* nobody of that number */
+	/* No such queue pair. */
 	wr.wr.ud.remote_qkey = QKEY;
 	wr.wr.ud.remote_qpn = 0xfffff0;
 	done(&a, &wr);
-	/* the receive is still there */
+	/* The receive is still posted. */
 	wr = datagram(2, &from, ah, &b);
 	done(&a, &wr);
 	wc = completes(&b, 1, IBV_WC_SUCCESS);
@@ -1123,7 +1131,9 @@ START_TEST(datagrams_lost)
 }
 END_TEST
 
-/* a datagram is one packet: what is longer never arrives, whatever the sender is told */
+/*
+ * A datagram is one packet: a longer one never arrives, even if the sender's completion succeeds.
+ */
 START_TEST(datagram_too_long)
 {
 	struct ibv_ah *ah = handle_for(&a, &b);
@@ -1137,9 +1147,9 @@ START_TEST(datagram_too_long)
 }
 END_TEST
 
-/* ---- what is refused, and how ---- */
+/* ---- errors and their status ---- */
 
-/* both ends are in the error state, and work that waits or comes is flushed */
+/* Check that the end is in the error state, and that new work is flushed. */
 static void is_flushed(struct end *end)
 {
 	struct ibv_send_wr wr = work(0xf1, IBV_WR_SEND, NULL, 0, NULL, 0);
@@ -1147,14 +1157,14 @@ static void is_flushed(struct end *end)
 	end_state_is(end, IBV_QPS_ERR);
 	ck_assert_int_eq(post(end, &wr), 0);
 	completes(end, 0xf1, IBV_WC_WR_FLUSH_ERR);
-	/* rxe flushes receives only when the state changes */
+	/* rxe flushes receives only when the state changes. */
 	if (!end->srq && !rdma_is_rxe()) {
 		ck_assert_int_eq(post_receive(end, 0xf2, NULL, 0), 0);
 		completes(end, 0xf2, IBV_WC_WR_FLUSH_ERR);
 	}
 }
 
-/* what the responder's program is told; rxe tells it nothing */
+/* Wait for the asynchronous event at the responder; rxe has none. */
 static void responder_event(enum ibv_event_type type)
 {
 	if (!rdma_is_rxe())
@@ -1166,7 +1176,7 @@ enum wrong {
 	LOCAL_LENGTH,
 	LOCAL_BEFORE,
 	LOCAL_DOMAIN,
-	LOCAL_GONE, /* the first that are not about the remote side */
+	LOCAL_GONE, /* the last mistake of the local side */
 	REMOTE_KEY,
 	REMOTE_LENGTH,
 	REMOTE_BEFORE,
@@ -1188,7 +1198,7 @@ static const char *const wrong_names[NR_WRONG] = { "a wrong lkey",
 						   "a remote region of another protection domain",
 						   "a remote region that was deregistered" };
 
-/* one request of each kind with each mistake: the requester's status, and the state of both */
+/* Make one request with one mistake. Check the requester's status and the state of both ends. */
 static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 {
 	bool local = wrong < REMOTE_KEY;
@@ -1250,7 +1260,7 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 		ck_assert_int_eq(post_receive(&b, 8, &to, 1), 0);
 	ck_assert_int_eq(post(&a, &wr), 0);
 	wc = completion(&a);
-	/* rxe flushes what is wrong locally in what it sends */
+	/* rxe completes local errors with a flush error. */
 	if (local && rdma_is_rxe() && wc.status == IBV_WC_WR_FLUSH_ERR)
 		wc.status = IBV_WC_LOC_PROT_ERR;
 	ck_assert_msg(wc.wr_id == 7 && wc.status == (local ? IBV_WC_LOC_PROT_ERR : IBV_WC_REM_ACCESS_ERR),
@@ -1269,7 +1279,7 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 	ck_assert_int_eq(ibv_dealloc_pd(pd), 0);
 }
 
-/* new queue pairs on the same contexts, in place of ones that are in error */
+/* Replace a queue pair that is in error, on the same context. */
 static void anew(struct end *end)
 {
 	struct end_options none = { 0 };
@@ -1309,12 +1319,12 @@ START_TEST(mistakes)
 }
 END_TEST
 
-/* what a region does not allow */
+/* Access that a region does not permit. */
 START_TEST(rights_of_regions)
 {
 	static const struct {
 		enum ibv_wr_opcode opcode;
-		int without; /* everything but this */
+		int without; /* all access but this */
 		bool local;
 	} table[] = {
 		{ IBV_WR_RDMA_WRITE, IBV_ACCESS_REMOTE_WRITE, false },
@@ -1350,13 +1360,13 @@ START_TEST(rights_of_regions)
 		mem_free(&from);
 		mem_free(&to);
 	}
-	/* rights to write remotely without those to write locally make no region */
+	/* Remote write access requires local write access. */
 	ck_assert_ptr_null(ibv_reg_mr(a.pd, at_a.p, MEM, IBV_ACCESS_REMOTE_WRITE));
 	ck_assert_ptr_null(ibv_reg_mr(a.pd, at_a.p, MEM, IBV_ACCESS_REMOTE_ATOMIC));
 }
 END_TEST
 
-/* what a queue pair does not allow its peer */
+/* Access that a queue pair does not permit its peer. */
 START_TEST(rights_of_queue_pairs)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD };
@@ -1390,7 +1400,7 @@ START_TEST(misaligned_atomics)
 		struct ibv_send_wr wr = work(i, opcodes[i], &s, 1, &at_b, 16 + 4);
 
 		prepare(1);
-		/* rxe's provider does not even post it */
+		/* rxe's provider does not post it. */
 		if (rdma_is_rxe()) {
 			ck_assert_int_eq(post(&a, &wr), EINVAL);
 			continue;
@@ -1405,7 +1415,10 @@ START_TEST(misaligned_atomics)
 }
 END_TEST
 
-/* the sender's request is invalid; the receiver is told that its memory was too small (rxe: operation errors on both sides) */
+/*
+ * The sender completes with an invalid request error, the receiver with a length error. rxe:
+ * operation errors on both sides.
+ */
 START_TEST(receive_too_small)
 {
 	struct ibv_sge from = sge(&at_a, 0, 5000), to[2] = { sge(&at_b, 0, 1000), sge(&at_b, 9000, 3999) };
@@ -1423,7 +1436,10 @@ START_TEST(receive_too_small)
 }
 END_TEST
 
-/* the receiver's memory is not its own: a local error there, an operation error at the sender */
+/*
+ * The receive's memory is invalid: a protection error at the receiver, an operation error at the
+ * sender.
+ */
 START_TEST(receive_into_nothing)
 {
 	struct ibv_sge from = sge(&at_a, 0, 500), to = sge(&at_b, 0, 1000);
@@ -1446,7 +1462,7 @@ START_TEST(receive_into_nothing)
 		prepare(1);
 		ck_assert_int_eq(post_receive(&b, 2, &to, 1), 0);
 		fails(&a, &wr, IBV_WC_REM_OP_ERR);
-		/* rxe takes it for an operation error on both sides */
+		/* rxe: operation errors on both sides. */
 		completes(&b, 2, rdma_is_rxe() ? IBV_WC_LOC_QP_OP_ERR : IBV_WC_LOC_PROT_ERR);
 		is_flushed(&a);
 		is_flushed(&b);
@@ -1471,7 +1487,7 @@ START_TEST(no_receive)
 	completes(&a, 1, IBV_WC_RNR_RETRY_EXC_ERR);
 	completes(&a, 2, IBV_WC_WR_FLUSH_ERR);
 	is_flushed(&a);
-	/* the receiver has done nothing wrong */
+	/* The receiver has made no mistake. */
 	ck_assert_int_eq(end_state(&b), IBV_QPS_RTS);
 }
 END_TEST
@@ -1486,7 +1502,7 @@ static void *receives_later(void *arg)
 	return NULL;
 }
 
-/* as often as it takes: the sender waits until there is a receive */
+/* With unlimited retries the sender waits until there is a receive. */
 START_TEST(receive_later)
 {
 	struct ibv_sge from = sge(&at_a, 1, 10000), to = sge(&at_b, 2, 10000);
@@ -1496,7 +1512,7 @@ START_TEST(receive_later)
 	void *failed;
 
 	prepare(1);
-	/* Posting does not wait: there is no receive before it returns. */
+	/* Must return before the receive exists: posting does not block. */
 	ck_assert_int_eq(post(&a, &wr), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, receives_later, &to), 0);
 	completes(&a, 1, IBV_WC_SUCCESS);
@@ -1508,7 +1524,7 @@ START_TEST(receive_later)
 }
 END_TEST
 
-/* what is queued behind it stays in order */
+/* Requests queued behind a retried one stay in order. */
 START_TEST(order_kept_by_retries)
 {
 	unsigned int i;
@@ -1537,7 +1553,7 @@ START_TEST(order_kept_by_retries)
 }
 END_TEST
 
-/* nobody answers: the peer is gone, or not ready, or in error */
+/* No response: the peer is destroyed, in RESET, or in error. */
 START_TEST(no_answer)
 {
 	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, NULL, 0, NULL, 0);
@@ -1569,7 +1585,7 @@ START_TEST(no_answer)
 }
 END_TEST
 
-/* a queue pair answers only the one that it is connected with */
+/* A queue pair responds only to its peer. */
 START_TEST(not_my_peer)
 {
 	struct ibv_sge from = sge(&at_a, 0, 100);
@@ -1604,7 +1620,7 @@ START_TEST(flushed)
 	for (i = 0; i < 20; i++)
 		completes(&b, i, IBV_WC_WR_FLUSH_ERR);
 	is_flushed(&b);
-	/* from RESET it is as new, and knows nothing of what was */
+	/* RESET discards all work. */
 	ck_assert_int_eq(post_receive(&a, 1, NULL, 0), 0);
 	ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
 	ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
@@ -1626,7 +1642,7 @@ START_TEST(wrong_states)
 	ck_assert_int_ne(post(&a, &wr), 0);
 	ck_assert_int_eq(end_to_rts(&a), EINVAL);
 	ck_assert_int_eq(end_to_rtr(&a, &to_b), EINVAL);
-	/* an attribute is missing; a port that is not there */
+	/* A missing attribute; an invalid port. */
 	ck_assert_int_eq(ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT), EINVAL);
 	attr.port_num = 2;
 	ck_assert_int_eq(ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT | IBV_QP_PKEY_INDEX | IBV_QP_ACCESS_FLAGS),
@@ -1641,9 +1657,9 @@ START_TEST(wrong_states)
 	ck_assert_int_eq(end_to_rtr(&a, &to_b), 0);
 	ck_assert_int_ne(post(&a, &wr), 0);
 	ck_assert_int_eq(end_to_rtr(&a, &to_b), EINVAL);
-	/* RTS: only now it may send, and what was refused before has left no trace */
+	/* RTS: it may send, and failed posts have left no trace. */
 	ck_assert_int_eq(end_to_rts(&a), 0);
-	/* rxe keeps it, and sends it now */
+	/* rxe has kept the request, and sends it now. */
 	if (rdma_is_rxe())
 		return;
 	nothing_completes(&a);
@@ -1660,7 +1676,7 @@ START_TEST(wrong_states)
 }
 END_TEST
 
-/* a request in RTR is answered, and says that the connection is there */
+/* A queue pair in RTR responds to a request, and reports that the connection is established. */
 START_TEST(established)
 {
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0);
@@ -1672,7 +1688,7 @@ START_TEST(established)
 	end_connect(&a, &to_b);
 	done(&a, &wr);
 	completes(&b, 1, IBV_WC_SUCCESS);
-	/* which rxe does not */
+	/* Except on rxe. */
 	if (!rdma_is_rxe())
 		event_comes(&b, IBV_EVENT_COMM_EST);
 	ck_assert_int_eq(end_to_rts(&b), 0);
@@ -1699,27 +1715,26 @@ START_TEST(too_much)
 	ck_assert_ptr_null(ibv_create_cq(a.ctx, 0, NULL, NULL, 0));
 	srq.attr.max_wr = (uint32_t)dev.max_srq_wr + 1;
 	ck_assert_ptr_null(ibv_create_srq(a.pd, &srq));
-	/* memory that is not there */
+	/* Unmapped memory. */
 	ck_assert_ptr_null(ibv_reg_mr(a.pd, (void *)(uintptr_t)0x1000, PAGE, ALL_ACCESS));
-	/* as much as there may be */
+	/* Within the limits. */
 	attr.cap = (struct ibv_qp_cap){ 1024, 1024, 4, 4, 0 };
 	qp = ibv_create_qp(a.pd, &attr);
 	ck_assert_ptr_nonnull(qp);
 	ck_assert_int_eq(ibv_destroy_qp(qp), 0);
-	/* what is in use stays */
+	/* Objects in use cannot be destroyed. */
 	ck_assert_int_eq(ibv_dealloc_pd(a.pd), EBUSY);
 	ck_assert_int_eq(ibv_destroy_cq(a.cq), EBUSY);
 }
 END_TEST
 
-/* memory that may be read only can be registered for reading only */
-/* ---- what only the kernel's own users may do ---- */
+/* ---- requests and keys of the kernel's own users ---- */
 
-/* the kernel's IB_WR_REG_MR, and its key for all memory at DMA addresses */
+/* The kernel's IB_WR_REG_MR, and its key for all memory at DMA addresses. */
 #define KERNEL_REG_MR 0x20
 #define KERNEL_DMA_LKEY 0xffffff00u
 
-/* the request of that identification in a ring of this process; the opcode follows it */
+/* Find the request with this ID in a ring of this process. Its opcode follows the ID. */
 static uint32_t *opcode_in_ring(uint64_t id)
 {
 	FILE *maps = fopen("/proc/self/maps", "re");
@@ -1751,7 +1766,7 @@ START_TEST(requests_of_the_kernel)
 
 	if (rdma_is_rxe())
 		return;
-	/* the first waits for a receive, and the second behind it */
+	/* The first request waits for a receive, and the second for the first. */
 	ck_assert_int_eq(post(&a, &wr), 0);
 	wr = work(id, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
 	ck_assert_int_eq(post(&a, &wr), 0);
@@ -1773,7 +1788,7 @@ START_TEST(keys_of_the_kernel)
 
 	if (rdma_is_rxe())
 		return;
-	/* an address that is surely memory */
+	/* An address in RAM. */
 	dma.addr = 0x100000;
 	fails(&a, &wr, IBV_WC_LOC_PROT_ERR);
 	ends_anew(&a, &b);
@@ -1784,6 +1799,7 @@ START_TEST(keys_of_the_kernel)
 }
 END_TEST
 
+/* Read-only memory can be registered for reading only. */
 START_TEST(memory_of_others)
 {
 	void *p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -1832,17 +1848,19 @@ START_TEST(windows)
 	ck_assert_int_eq(post(&b, &bind), 0);
 	ck_assert_int_eq(completes(&b, 1, IBV_WC_SUCCESS).opcode, IBV_WC_BIND_MW);
 	mw->rkey = bind.bind_mw.rkey;
-	/* the window, and not more */
+	/* Check the window's limits. */
 	prepare(1);
 	w = window(mw, PAGE, PAGE);
 	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &w, PAGE - 100);
 	done(&a, &wr);
 	arrived(2 * PAGE - 100, 0, 100);
 	wr = work(3, IBV_WR_RDMA_WRITE, &from, 1, &w, PAGE - 99);
-	/* rxe looks at where the region ends */
+	/* rxe checks the region's end instead. */
 	fails(&a, &wr, rdma_is_rxe() ? IBV_WC_SUCCESS : IBV_WC_REM_ACCESS_ERR);
-	/* on a new connection the window of the old queue pair is not to be used; in rxe the window keeps the old queue pair from
-	 * ending */
+	/*
+	 * A new queue pair cannot use the window of the old one. On rxe the window keeps the old
+	 * queue pair from being destroyed.
+	 */
 	if (!rdma_is_rxe()) {
 		both_anew();
 		wr = work(4, IBV_WR_RDMA_WRITE, &from, 1, &w, 0);
@@ -1853,9 +1871,9 @@ START_TEST(windows)
 }
 END_TEST
 
-/* ---- our device only ---- */
+/* ---- peerbar's device only ---- */
 
-/* nobody has that address: whether it is the network that finds out, or the device, it is refused */
+/* No host has that address. The network or the device reports that. */
 START_TEST(peer_nowhere)
 {
 	struct address nobody = end_address(&b);
@@ -1870,7 +1888,7 @@ START_TEST(peer_nowhere)
 	ck_assert_msg(ret == EHOSTUNREACH || ret == ETIMEDOUT, "%s", strerror(ret));
 	ck_assert_uint_lt(now_ms() - begin, 30000);
 	ck_assert_int_eq(end_state(&a), IBV_QPS_INIT);
-	/* it can still be connected with somebody who is here */
+	/* It can still connect to a reachable peer. */
 	nobody = end_address(&b);
 	ck_assert_int_eq(end_to_rtr(&a, &nobody), 0);
 }
@@ -1903,7 +1921,7 @@ static void trade(int sock, struct end *end, const struct mem *mem, struct offer
 	tell(sock, &mine, sizeof(mine));
 	hear(sock, theirs, sizeof(*theirs));
 	end_connect(end, &theirs->address);
-	/* both are ready */
+	/* Both are connected. */
 	tell(sock, "r", 1);
 	hear(sock, &mine, 1);
 }
@@ -1917,7 +1935,9 @@ static struct ibv_send_wr write_of(struct ibv_sge *from, const struct offer *the
 	return wr;
 }
 
-/* the other process writes as fast as it can until it is killed, at any point: we are not harmed */
+/*
+ * The peer writes as fast as it can and is killed at any point: this process must not be affected.
+ */
 START_TEST(killed_while_it_writes)
 {
 	int round;
@@ -1944,7 +1964,7 @@ START_TEST(killed_while_it_writes)
 		usleep(50000 + (useconds_t)round * 37000);
 		kill(child, SIGKILL);
 		ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
-		/* who is gone does not answer */
+		/* A process that is gone does not respond. */
 		ck_assert_int_eq(end_state(&end), IBV_QPS_RTS);
 		fails(&end, &wr, IBV_WC_RETRY_EXC_ERR);
 		is_flushed(&end);
@@ -1955,7 +1975,7 @@ START_TEST(killed_while_it_writes)
 }
 END_TEST
 
-/* and the other way round: what we write to is killed */
+/* The target of the writes is killed. */
 START_TEST(killed_while_written_to)
 {
 	int round;
@@ -1988,7 +2008,7 @@ START_TEST(killed_while_written_to)
 			if (wc.status != IBV_WC_SUCCESS)
 				break;
 		}
-		/* its memory, or it itself, went first */
+		/* Its memory or its queue pair went first. */
 		ck_assert_msg(wc.status == IBV_WC_RETRY_EXC_ERR || wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'",
 			      ibv_wc_status_str(wc.status));
 		ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
@@ -2001,8 +2021,9 @@ START_TEST(killed_while_written_to)
 END_TEST
 
 /*
- * A soak: two processes, 64 queue pairs between them, everything at once. Each queue pair has 64 KiB on either side, in three
- * parts: what the peer writes and reads back, what the peer sends, and a word that the peer adds to.
+ * A soak: two processes, 64 queue pairs between them, all operations at once. Each queue pair has
+ * 64 KiB on either side, in three parts: for the peer's writes and reads, for the peer's messages,
+ * and a word that the peer adds to.
  */
 #define SOAK_QPS 64
 #define SLOT (64 * KIB)
@@ -2013,7 +2034,7 @@ END_TEST
 struct soaker {
 	struct end end[SOAK_QPS];
 	struct offer peer[SOAK_QPS];
-	struct mem mine, scratch; /* what the peer uses, and what we send from and read into */
+	struct mem mine, scratch; /* for the peer's accesses; for this process's requests */
 	uint64_t rng;
 	unsigned int busy[SOAK_QPS];
 	struct {
@@ -2088,7 +2109,7 @@ static void soak_receive(struct soaker *s, unsigned int q, unsigned int slot)
 	ck_assert_int_eq(post_receive(&s->end[q], 1000 + q * SOAK_MESSAGES + slot, &to, 1), 0);
 }
 
-/* take one completion; false if there is none */
+/* Process one completion. Return false if there is none. */
 static bool soak_poll(struct soaker *s)
 {
 	uint8_t expect[SOAK_MESSAGE];
@@ -2167,7 +2188,10 @@ static void soak(int sock, uint64_t seed, unsigned int ms)
 			busy += s->busy[q];
 		ck_assert_msg(now_ms() < until + 120000, "%u queue pairs do not finish", busy);
 	} while (busy);
-	/* what was sent to us arrives, and is all that arrives; the peer polls until we say the same */
+	/*
+	 * All messages sent must arrive, and no others. The peer polls until its counters match,
+	 * too.
+	 */
 	tell(sock, s->sent, sizeof(s->sent));
 	hear(sock, theirs, sizeof(theirs));
 	for (q = 0; q < SOAK_QPS; q++)
@@ -2226,7 +2250,7 @@ static void cm_qp(struct rdma_cm_id *id)
 {
 	struct ibv_qp_init_attr attr = { .qp_type = IBV_QPT_RC, .cap = { 8, 8, 1, 1, 16 } };
 
-	/* with completion queues that the library makes */
+	/* With completion queues that librdmacm creates. */
 	ck_assert_msg(!rdma_create_qp(id, NULL, &attr), "no queue pair: %s", strerror(errno));
 }
 
@@ -2306,7 +2330,7 @@ START_TEST(connection_manager)
 }
 END_TEST
 
-/* nobody listens there */
+/* No process listens on that port. */
 START_TEST(connection_refused)
 {
 	struct rdma_event_channel *channel = rdma_create_event_channel();
@@ -2331,7 +2355,7 @@ END_TEST
 
 /* ---- links ---- */
 
-/* two devices on two NICs reach one another; a device that is removed is gone for those who use it */
+/* Two devices on two NICs reach each other. A removed device is gone for its users. */
 START_TEST(second_link)
 {
 	struct end_options on_second = { .device = "pb1" };
@@ -2345,7 +2369,7 @@ START_TEST(second_link)
 		return;
 	ck_assert_int_ne(rdma_link_add(rdma_name(), 1), 0); /* the name is taken */
 	ck_assert_int_eq(rdma_link_add("pb1", 1), 0);
-	/* the GIDs follow the addresses */
+	/* The GIDs follow the addresses. */
 	for (i = 0; i < 100; i++) {
 		if (!system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/pb1/ports/1/gids/*"))
 			break;
@@ -2361,14 +2385,14 @@ START_TEST(second_link)
 	wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &there, 0);
 	done(&x, &wr);
 	ck_assert_mem_eq(mem.p, there.p, PAGE);
-	/* removed while it is in use */
+	/* Remove it while it is in use. */
 	ck_assert_int_eq(rdma_link_del("pb1"), 0);
 	event_comes(&y, IBV_EVENT_DEVICE_FATAL);
 	ck_assert_ptr_null(ibv_alloc_pd(y.ctx));
 	wr.wr_id = 2;
 	ck_assert_int_eq(post(&x, &wr), 0);
 	completes(&x, 2, IBV_WC_RETRY_EXC_ERR);
-	/* what it had can be let go of, as far as there is anything left to let go of */
+	/* Its objects can be released, as far as any are left. */
 	ibv_dereg_mr(there.mr);
 	munmap(there.p, PAGE);
 	ibv_destroy_qp(y.qp);
@@ -2381,7 +2405,7 @@ START_TEST(second_link)
 }
 END_TEST
 
-/* the second NIC in a network namespace of its own, as of another host, or of a container */
+/* The second NIC in a network namespace of its own, as of another host or a container. */
 static void enter_netns(void)
 {
 	int fd = open("/run/netns/lab", O_RDONLY | O_CLOEXEC);
@@ -2420,7 +2444,7 @@ START_TEST(other_host_and_container)
 	in_shell("ip netns add lab && ip link set %s netns lab && ip -n lab addr add " OTHER_HOST_IP "/24 dev %s", netdev,
 		 netdev);
 	in_shell("ip -n lab link set %s up && ip -n lab link set lo up", netdev);
-	/* it answers, but has no device of ours: there is no way to talk to it */
+	/* The address answers, but has no peerbar device: there is no transport to it. */
 	end_open(&end, NULL);
 	there = end_address(&end);
 	ck_assert_int_eq(inet_pton(AF_INET, OTHER_HOST_IP, there.gid.raw + 12), 1);
@@ -2431,7 +2455,7 @@ START_TEST(other_host_and_container)
 	ck_assert(log_says("there is no transport"));
 	ck_assert_int_eq(end_state(&end), IBV_QPS_INIT);
 	end_close(&end);
-	/* a container with a device: it is on this host */
+	/* A container with a device on this host is reachable. */
 	in_shell("ip netns exec lab rdma link add pb1 type peerbar netdev %s", netdev);
 	child = fork_with_socket(&sock);
 	if (!child) {
@@ -2458,7 +2482,7 @@ START_TEST(other_host_and_container)
 	mem_free(&mem);
 	end_close(&end);
 	ck_assert_int_eq(rdma_link_del("pb1"), 0);
-	/* the NIC comes back when its namespace goes */
+	/* The NIC returns when its namespace is gone. */
 	ck_assert_int_eq(system("ip netns del lab"), 0);
 	for (i = 0; i < 100 && access("/sys/class/net/eth1", F_OK); i++)
 		usleep(100000);
@@ -2466,7 +2490,10 @@ START_TEST(other_host_and_container)
 }
 END_TEST
 
-/* ---- what UC loses: the sender is told of success, the receiver of nothing, and its memory is what it was ---- */
+/*
+ * ---- losses of UC: the sender succeeds; no completion and no change of memory at the receiver
+ * ----
+ */
 
 static void uc_loses(struct ibv_send_wr *wr, const char *why)
 {
@@ -2492,7 +2519,7 @@ START_TEST(uc_lost)
 	ck_assert_int_eq(ibv_dereg_mr(gone), 0);
 	prepare(1);
 	for (i = 0; i < 2; i++) {
-		/* with a receive that is not to be used up, and without */
+		/* Without a receive, and with one, which must not be consumed. */
 		if (i)
 			ck_assert_int_eq(post_receive(&b, 8, &to, 1), 0);
 		wr = work(i, opcodes[i], &from, 1, &at_b, 64);
@@ -2505,24 +2532,24 @@ START_TEST(uc_lost)
 		wr = work(i, opcodes[i], &from, 1, &at_b, MEM - 4);
 		uc_loses(&wr, "more than the region");
 	}
-	/* rxe loses what is too long as well, in parts */
+	/* rxe also loses parts of a message that is too long. */
 	wr = work(2, IBV_WR_SEND, &from, 1, NULL, 0);
 	if (!rdma_is_rxe())
 		uc_loses(&wr, "more than the receive");
-	/* the receive is still there, for what is right */
+	/* The receive is still posted, for a valid request. */
 	wr = work(3, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
 	wr.imm_data = htonl(5);
 	done(&a, &wr);
 	ck_assert_uint_eq(completes(&b, 8, IBV_WC_SUCCESS).imm_data, htonl(5));
 	ck_assert_mem_eq(at_b.p + 64, at_a.p, 8);
-	/* without a receive */
+	/* Without a receive. */
 	prepare(2);
 	wr = work(4, IBV_WR_SEND, &from, 1, NULL, 0);
 	uc_loses(&wr, "no receive");
 	wr = work(5, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
 	if (!rdma_is_rxe())
 		uc_loses(&wr, "no receive");
-	/* the peer forbids it, or does not answer */
+	/* The peer is in RESET, or forbids access. */
 	ck_assert_int_eq(post_receive(&b, 9, &to, 1), 0);
 	ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
 	prepare(3);
@@ -2536,7 +2563,7 @@ START_TEST(uc_lost)
 }
 END_TEST
 
-/* what is wrong at the sender is an error there, and the receiver sees nothing */
+/* Mistakes of the sender fail there. The receiver has no completion. */
 START_TEST(uc_mistakes)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM };
@@ -2558,7 +2585,7 @@ START_TEST(uc_mistakes)
 		is_flushed(&a);
 		both_anew();
 	}
-	/* the receiver's own mistake takes only the receiver into the error state */
+	/* A mistake of the receiver puts only the receiver into the error state. */
 	from = sge(&at_a, 0, 8);
 	to.lkey ^= 0x33;
 	ck_assert_int_eq(post_receive(&b, 9, &to, 1), 0);
@@ -2567,7 +2594,7 @@ START_TEST(uc_mistakes)
 	completes(&b, 9, IBV_WC_LOC_PROT_ERR);
 	is_flushed(&b);
 	ck_assert_int_eq(end_state(&a), IBV_QPS_RTS);
-	/* reads and atomics are no verbs of UC */
+	/* UC has no reads and no atomics. */
 	wr = work(10, IBV_WR_RDMA_READ, &from, 1, &at_b, 64);
 	ck_assert_int_ne(post(&a, &wr), 0);
 	wr = work(11, IBV_WR_ATOMIC_FETCH_AND_ADD, &from, 1, &at_b, 64);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Revocation: when the call that revokes returns, no DMA reaches the range; who is told; and what comes back. */
+/*
+ * Revocation: when the revoking call has returned, no DMA reaches the range; notification; and
+ * restoring.
+ */
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -36,10 +39,10 @@ START_TEST(decoding_off_and_on)
 		ok(pb_device_set_decoding(gpu, false, &err));
 		ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 		dma_faults(iova, 0);
-		/* neither this mapping nor a new one while it is off */
+		/* While decoding is off, neither restoring nor a new mapping works. */
 		refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
 		refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
-		/* twice is harmless, and told once */
+		/* Turning it off twice is harmless, and reported once. */
 		ok(pb_device_set_decoding(gpu, false, &err));
 		ck_assert(event_waits());
 		ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
@@ -47,13 +50,16 @@ START_TEST(decoding_off_and_on)
 		ck_assert_ptr_null(pb_ioas_next_revoked(ioas));
 
 		ok(pb_device_set_decoding(gpu, true, &err));
-		/* the kernel's revocation is final for the mapping, although the buffer is back */
+		/*
+		 * The revocation is final for the kernel's mapping, although the buffer is live
+		 * again.
+		 */
 		ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 		dma_faults(iova, 0);
 		ok(pb_mapping_restore(m, &err));
 		ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
 		ck_assert_uint_eq(pb_mapping_iova(m), iova);
-		/* of a live one: nothing to do */
+		/* Restoring a live mapping does nothing. */
 		ok(pb_mapping_restore(m, &err));
 	}
 	dma_lands(iova, 0);
@@ -89,7 +95,7 @@ START_TEST(reset_revokes)
 
 	dma_lands(iova, 0);
 	if (lab_has_no_reset()) {
-		/* what is refused revokes nothing */
+		/* A failed reset revokes nothing. */
 		refused(pb_device_reset(gpu, &err), EOPNOTSUPP, "cannot be reset");
 		ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
 		dma_lands(iova, 0);
@@ -107,7 +113,7 @@ START_TEST(reset_revokes)
 }
 END_TEST
 
-/* the exporter's device is closed while mapped: for good */
+/* The exporter's device is closed while the buffer is mapped: a permanent revoke. */
 START_TEST(close_revokes_for_good)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE), *fresh;
@@ -123,11 +129,14 @@ START_TEST(close_revokes_for_good)
 	dma_faults(iova, 0);
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
-	/* it can still be asked what it was */
+	/* The buffer can still be queried. */
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_str_eq(info.bdf, lab_bdf(LAB_GPU));
 
-	/* the device is opened again: the old buffer stays dead, the range can be exported afresh */
+	/*
+	 * After the device is opened again, the old buffer stays dead. The range can be exported
+	 * again.
+	 */
 	gpu = lab_open(iommu, LAB_GPU);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
@@ -152,7 +161,7 @@ START_TEST(every_mapping_is_told)
 		pb_mapping_set_data(m[i], &m[i]);
 	ok(pb_map_memory(ioas, (char *)memory.p + PAGE, PAGE, RW, 0, &plain, &err));
 	ok(pb_device_set_decoding(gpu, false, &err));
-	/* one that is unmapped is not told any more */
+	/* An unmapped mapping is not reported any more. */
 	ok(pb_unmap(m[1], &err));
 	while ((told = pb_ioas_next_revoked(ioas))) {
 		struct pb_mapping **slot = pb_mapping_data(told);
@@ -163,9 +172,9 @@ START_TEST(every_mapping_is_told)
 		seen++;
 	}
 	ck_assert_int_eq(seen, 2);
-	/* memory is no device's */
+	/* Memory of the process is not affected. */
 	ck_assert_int_eq(pb_mapping_state(plain), PB_LIVE);
-	/* another device's decoding is no business of these mappings */
+	/* Another device's decoding does not affect these mappings. */
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_mapping_restore(m[0], &err));
 	ok(pb_device_set_decoding(edu_device, false, &err));
@@ -177,7 +186,7 @@ START_TEST(every_mapping_is_told)
 }
 END_TEST
 
-/* a buffer that came as a descriptor: the kernel tells nobody, but can be asked */
+/* A buffer imported by descriptor: the kernel does not notify, but can be queried. */
 START_TEST(a_buffer_from_elsewhere)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE), *taken;
@@ -197,7 +206,7 @@ START_TEST(a_buffer_from_elsewhere)
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 	ck_assert(event_waits());
 	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
-	/* found once */
+	/* Found only once. */
 	check_finds(0);
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
 	ok(pb_device_set_decoding(gpu, true, &err));
@@ -209,7 +218,7 @@ START_TEST(a_buffer_from_elsewhere)
 }
 END_TEST
 
-/* the exporter is another process, which gets killed */
+/* The exporting process is killed. */
 START_TEST(the_exporting_process_is_killed)
 {
 	struct pb_buffer *taken;
@@ -259,7 +268,7 @@ START_TEST(the_exporting_process_is_killed)
 }
 END_TEST
 
-/* the driver is unbound once the device is closed, while the buffer is still held and mapped */
+/* The driver is unbound after the device is closed, while the buffer is held and mapped. */
 START_TEST(unbind_with_a_buffer_held)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE);
@@ -277,7 +286,7 @@ START_TEST(unbind_with_a_buffer_held)
 }
 END_TEST
 
-/* a mapping may end while it is revoked; its addresses are free then */
+/* A revoked mapping can be unmapped, which frees its addresses. */
 START_TEST(unmapping_what_is_revoked)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE);
@@ -288,14 +297,16 @@ START_TEST(unmapping_what_is_revoked)
 	ok(pb_unmap(m, &err));
 	ck_assert(!event_waits());
 	ok(pb_device_set_decoding(gpu, true, &err));
-	/* the addresses are free again */
+	/* The addresses are free again. */
 	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, iova, &m, &err));
 	dma_lands(iova, 0);
 	pb_buffer_close(buffer);
 }
 END_TEST
 
-/* a VMM passes its guest's writes on, and the guest turns decoding off: told as if the library had been asked to */
+/*
+ * A VMM forwards its guest's write that turns decoding off: reported like pb_device_set_decoding().
+ */
 START_TEST(decoding_off_by_a_config_write)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE);
@@ -303,7 +314,7 @@ START_TEST(decoding_off_by_a_config_write)
 	uint8_t command[2], off[2];
 
 	ok(pb_device_read(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
-	/* a write of what is there already is nothing */
+	/* Writing the current value has no effect. */
 	ok(pb_device_write(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
 	ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
 	off[0] = command[0] & ~2;
@@ -319,7 +330,7 @@ START_TEST(decoding_off_by_a_config_write)
 }
 END_TEST
 
-/* and so is a function level reset, which the guest of an NVMe starts in its configuration space */
+/* The same for a function level reset, which an NVMe's guest starts in configuration space. */
 START_TEST(function_level_reset_by_a_config_write)
 {
 	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);
@@ -357,7 +368,10 @@ START_TEST(function_level_reset_by_a_config_write)
 }
 END_TEST
 
-/* a mapping of the BAR keeps the kernel's device open; closing the library's revokes all the same */
+/*
+ * A mapping of the BAR keeps the kernel's device open. Closing the library's device revokes
+ * nevertheless.
+ */
 START_TEST(close_while_the_bar_is_mapped)
 {
 	struct pb_buffer *buffer = export_one(0, PAGE);
@@ -378,7 +392,7 @@ START_TEST(close_while_the_bar_is_mapped)
 }
 END_TEST
 
-/* the DMA engine's own device is closed while it is attached: the address space can end */
+/* The DMA engine's device is closed while attached: the address space can be destroyed. */
 START_TEST(close_of_the_dma_engine_while_mapped)
 {
 	uint8_t *registers = (uint8_t *)edu.mmio;

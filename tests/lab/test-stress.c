@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Many times, and many at once: nothing leaks, nothing hangs, every answer is one of those that are documented. */
+/* Many operations, sequential and concurrent: no leaks, no hangs, and only documented errors. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,7 +33,7 @@ static void shrink(const char *name)
 	close(fd);
 }
 
-/* the objects in use in each slab cache, after those that are only kept for later were given back */
+/* Count the objects in use in each slab cache, after shrinking the caches. */
 static unsigned int slab_counts(struct cache *caches)
 {
 	char line[512];
@@ -41,7 +41,7 @@ static unsigned int slab_counts(struct cache *caches)
 	int pass;
 	FILE *f;
 
-	/* what RCU frees late is not leaked */
+	/* Wait for deferred frees of RCU. */
 	sleep(1);
 	for (pass = 0; pass < 2; pass++) {
 		n = 0;
@@ -61,8 +61,8 @@ static unsigned int slab_counts(struct cache *caches)
 }
 
 /*
- * KASAN keeps freed objects for a while, and kmemleak has objects of its own: there the counts say nothing. But there every object
- * that nothing points to is found by kmemleak at the end of the run.
+ * KASAN delays frees, and kmemleak has objects of its own, so the counts are meaningless there.
+ * Instead, kmemleak finds unreferenced objects at the end of the run.
  */
 static bool counts_say_something(void)
 {
@@ -73,7 +73,7 @@ static bool counts_say_something(void)
 	return !kmemleak;
 }
 
-/* one object a round is what the smallest leak would be; half of that is not reached by chance */
+/* The smallest leak is one object a round. Unrelated growth does not reach half of that. */
 static void no_growth(const struct cache *before, unsigned int nb, const struct cache *after, unsigned int na)
 {
 	unsigned int a, b;
@@ -98,7 +98,7 @@ START_TEST(a_thousand_rounds)
 	int i;
 
 	for (i = -20; i < ROUNDS; i++) {
-		/* the first rounds fill what is kept for later */
+		/* The first rounds fill caches. */
 		if (!i) {
 			fds = count_fds();
 			nb = slab_counts(before);
@@ -194,7 +194,7 @@ static void *mapper(void *arg)
 	return NULL;
 }
 
-/* eight threads map and unmap while decoding toggles, in one address space and of one buffer */
+/* Eight threads map and unmap one buffer in one address space while decoding is toggled. */
 START_TEST(threads_and_toggles)
 {
 	const struct pb_range ranges[] = { { 0, 2 * PAGE }, { MIB, PAGE }, { 3 * PAGE, 4 * PAGE } };
@@ -222,7 +222,7 @@ START_TEST(threads_and_toggles)
 	ck_assert_uint_gt(restores, 10);
 	ck_assert_uint_gt(toggles, 10);
 
-	/* and all of it still works */
+	/* Everything must still work. */
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ck_assert_ptr_null(pb_ioas_next_revoked(ioas));
 	m = map_rw(shared);

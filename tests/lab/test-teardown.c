@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Closing and unbinding a device, with importers that take their time and with many buffers: all buffers go at once, nobody waits
- * for ever, and nothing costs more than what it touches.
+ * Closing and unbinding a device with slow importers and with many buffers: all buffers are revoked
+ * at once, no wait is unbounded, and the cost depends only on the buffers involved.
  */
 #include <fcntl.h>
 #include <linux/vfio.h>
@@ -44,7 +44,9 @@ static void sleep_ms(unsigned int ms)
 	usleep(ms * 1000);
 }
 
-/* an importer of a NIC's with a DMA mapping, which it keeps until it is asked to release it, or closed */
+/*
+ * Attach an importer for a NIC with a DMA mapping, which it keeps until it is released or closed.
+ */
 static int import_for_ever(int fd, enum peerbar_test_kind kind)
 {
 	int handle = test_import_attach_late(importer, fd, kind, 0, lab_bdf(LAB_NIC), PEERBAR_TEST_NEVER);
@@ -54,7 +56,7 @@ static int import_for_ever(int fd, enum peerbar_test_kind kind)
 	return handle;
 }
 
-/* what a child keeps of its parent's descriptors: at most two, or -1 */
+/* Close the descriptors that a child inherited, except at most two; -1: none. */
 static void close_all_but(int a, int b)
 {
 	int i;
@@ -64,7 +66,7 @@ static void close_all_but(int a, int b)
 			close(i);
 }
 
-/* a process that unbinds the GPU by sysfs, and has nothing of it open */
+/* Start a process that unbinds the GPU through sysfs, and has no descriptor of it. */
 static pid_t unbind_process(void)
 {
 	pid_t child = fork();
@@ -80,7 +82,7 @@ static pid_t unbind_process(void)
 	_exit(n < 0);
 }
 
-/* that a child ends in some seconds, and not never; its status as wait_for() */
+/* Wait until a child ends, at most @limit seconds. Return its status like wait_for(). */
 static int ends(pid_t child, unsigned int limit, const char *what)
 {
 	unsigned int i;
@@ -101,7 +103,10 @@ static bool is_dead(int fd)
 
 /* ---- the last reference ---- */
 
-/* an importer is all that keeps the buffer; when @go is written to, it goes, or first unmaps, and goes a second later */
+/*
+ * Start a process whose importer has the last reference to the buffer. When @go is written to, it
+ * exits; if @late, it unmaps first, and exits a second later.
+ */
 static pid_t holder_process(int fd, const int go[2], bool late)
 {
 	pid_t child = fork();
@@ -131,7 +136,10 @@ static pid_t holder_process(int fd, const int go[2], bool late)
 	_exit(0);
 }
 
-/* keeps the unbinding process, on the first CPU, from noticing that it may go on until the importer is gone */
+/*
+ * Occupy the first CPU until the importer is gone, so that the unbinding process does not run
+ * before.
+ */
 static pid_t busy_process(void)
 {
 	struct sched_param param = { .sched_priority = 50 };
@@ -165,7 +173,7 @@ START_TEST(unbinding_ends_when_the_last_reference_goes)
 	ck_assert_int_lt(i, 100);
 	sleep_ms(200);
 	pb_buffer_close(buffer);
-	/* the child inherits the CPU */
+	/* The child inherits the CPU affinity. */
 	CPU_ZERO(&cpu);
 	CPU_SET(0, &cpu);
 	ck_assert_int_eq(sched_setaffinity(0, sizeof(cpu), &cpu), 0);
@@ -191,9 +199,12 @@ START_TEST(unbinding_ends_when_the_last_reference_goes)
 }
 END_TEST
 
-/* ---- all at once ---- */
+/* ---- all buffers at once ---- */
 
-/* a process that owns the GPU, with two buffers, which the test gets; it turns decoding off when @go is written to */
+/*
+ * Start a process that owns the GPU and exports two buffers, whose descriptors the test gets. It
+ * turns decoding off when @go is written to.
+ */
 static pid_t owner_process(int fds[2], const int go[2])
 {
 	int sockets[2];
@@ -246,7 +257,9 @@ START_TEST(one_late_importer_saves_no_other_buffer)
 	p = map_fd(fds[1], 0, PAGE);
 	ck_assert(can_read(p, NULL));
 	if (fenced) {
-		/* the core waits for the fence of the first, and has not come to the second */
+		/*
+		 * The core waits for the first buffer's fence, and has not begun with the second.
+		 */
 		ck_assert_int_eq(write(go[1], "x", 1), 1);
 		for (i = 0; i < 100 && !test_import_is(importer, handle, PEERBAR_TEST_STATUS_STALE); i++)
 			sleep_ms(100);
@@ -257,14 +270,17 @@ START_TEST(one_late_importer_saves_no_other_buffer)
 		ck_assert_int_eq(kill(owner, SIGKILL), 0);
 	else
 		unbinder = unbind_process();
-	/* another process has the second buffer, and no importer of it is slow: it goes at once */
+	/*
+	 * The second buffer is held by another process, but none of its importers is slow: it must
+	 * die at once.
+	 */
 	for (i = 0; i < 100 && (!is_dead(fds[1]) || can_read(p, NULL) || test_import_is(importer, other, PEERBAR_TEST_STATUS_MAPPED)); i++)
 		sleep_ms(50);
 	ck_assert(is_dead(fds[1]));
 	ck_assert(!can_read(p, NULL));
 	ck_assert(!test_import_is(importer, other, PEERBAR_TEST_STATUS_MAPPED));
 	ck_assert_int_eq(test_import_attach(importer, fds[1], PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -ENODEV);
-	/* which is not because the first importer is done */
+	/* The first importer has not unmapped yet. */
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
 	sleep_ms(300);
 	ck_assert_int_eq(waitpid(unbinder ?: owner, NULL, WNOHANG), 0);
@@ -298,7 +314,10 @@ static void *decoding_off(void *arg)
 	return NULL;
 }
 
-/* a process that revokes the buffer, or asks about it, by a system call that a signal may end; the errno is its status */
+/*
+ * Start a process that revokes the buffer, or queries it, with a system call that a signal can
+ * interrupt. Its exit status is the errno.
+ */
 static pid_t asking_process(int fd, bool revoke)
 {
 	struct sigaction action = { .sa_handler = nothing }; /* no SA_RESTART */
@@ -316,7 +335,9 @@ static pid_t asking_process(int fd, bool revoke)
 	_exit(dev < 0 ? 255 : ioctl(dev, PEERBAR_QUERY, &q) ? errno : 0);
 }
 
-/* another thread, which turns decoding off, has the lock of the buffer and waits for an importer's fence */
+/*
+ * Another thread turns decoding off: it holds the buffer's lock and waits for an importer's fence.
+ */
 START_TEST(signals_end_waits_for_a_lock_that_is_kept)
 {
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
@@ -344,14 +365,14 @@ START_TEST(signals_end_waits_for_a_lock_that_is_kept)
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
 	ck_assert_int_eq(test_import_release(importer, handle), 0);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	/* REVOKE was interrupted, but is not undone */
+	/* An interrupted REVOKE is not undone. */
 	ok(pb_device_set_decoding(gpu, true, &err));
 	state_is(fd, PEERBAR_STATE_DEAD);
 	pb_buffer_close(buffer);
 }
 END_TEST
 
-/* ---- many ---- */
+/* ---- many buffers ---- */
 
 static int *export_many(unsigned int n)
 {
@@ -387,11 +408,14 @@ static void allow_many(void)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
-/* four times as many take some four times as long; quadratic is 16. The machine is busy, so one of some attempts will do */
+/*
+ * Four times as many take some four times as long; quadratic cost would be 16 times. The machine
+ * may be busy, so one successful attempt is enough.
+ */
 #define AT_MOST		9
 #define ATTEMPTS	4
 
-/* seconds that @n exports take while the memory is away, and that it takes to have them back */
+/* Measure @n exports while decoding is off, and turning it on with them. */
 static void time_exports(unsigned int n, double *exports, double *back)
 {
 	double start = seconds();
@@ -428,7 +452,7 @@ START_TEST(exports_without_the_memory_are_linear)
 }
 END_TEST
 
-/* seconds that it takes to revoke @n buffers one by one, and then as many by closing the device */
+/* Measure revoking @n buffers one by one, and as many by closing the device. */
 static void time_ends(unsigned int n, double *revokes, double *closing)
 {
 	int *fds = export_many(n), device;
@@ -440,7 +464,10 @@ static void time_ends(unsigned int n, double *revokes, double *closing)
 	*revokes = seconds() - start;
 	close_many(fds, n);
 	fds = export_many(n);
-	/* the library turns decoding off first, which revokes them all; so don't let it */
+	/*
+	 * pb_device_close() turns decoding off first, which revokes them all: close the descriptor
+	 * without the library.
+	 */
 	device = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ck_assert_int_ge(device, 0);
 	start = seconds();
@@ -457,7 +484,7 @@ static void time_ends(unsigned int n, double *revokes, double *closing)
 
 START_TEST(closing_costs_what_revoking_costs)
 {
-	/* each takes a hundred times as long with KASAN */
+	/* Each takes a hundred times as long with KASAN. */
 	unsigned int usual = lab_kernel_is("debug") ? 200 : 2000;
 	unsigned int n = getenv("LAB_BUFFERS") ? (unsigned int)atoi(getenv("LAB_BUFFERS")) : usual;
 	double one, many, ignored, least_one = 1e9, least_many = 1e9, revokes, least_revokes = 1e9;
@@ -465,7 +492,7 @@ START_TEST(closing_costs_what_revoking_costs)
 
 	allow_many();
 	for (i = 0; i < ATTEMPTS; i++) {
-		/* closing the device resets it, which takes its time whether there are buffers or not */
+		/* Closing the device resets it, which takes the same time without buffers. */
 		time_ends(1, &ignored, &one);
 		time_ends(n, &revokes, &many);
 		least_one = one < least_one ? one : least_one;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The command peerbar, as it is installed: what it prints, its JSON, its exit statuses, its sentences. */
+/* The installed command peerbar: its output, its JSON, its exit statuses, its messages. */
 #include <json-c/json.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,9 +8,10 @@
 
 #include "ours.h"
 
-static char output[65536]; /* stdout and stderr of the last command, together unless it redirects them */
+static char output[65536]; /* stdout and stderr of the last command, together unless it redirects
+			    * them */
 
-/* run a shell command; its exit status */
+/* Run a shell command. Return its exit status. */
 static int run(const char *fmt, ...)
 {
 	char command[2048];
@@ -32,7 +33,7 @@ static int run(const char *fmt, ...)
 	return WEXITSTATUS(ret);
 }
 
-/* a call with a function's address in place of each @ */
+/* Copy a call with a function's address in place of each @. */
 static void put_bdf(char *to, size_t size, const char *call, const char *bdf)
 {
 	size_t n = 0;
@@ -126,13 +127,16 @@ START_TEST(bind_and_unbind)
 }
 END_TEST
 
-/* commands for the shell: a process that holds an exported buffer, as $e, and the PID:FD that it prints, as $fd */
+/*
+ * Shell commands that start a process that holds an exported buffer: $e is its PID, and $fd the
+ * PID:FD that it prints.
+ */
 #define HOLD(what) \
 	"rm -f /tmp/held; peerbar export " what " --hold >/tmp/held 2>&1 & e=$!; n=0; " \
 	"until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " \
 	"fd=$(grep '^[0-9]*:[0-9]*$' /tmp/held); "
 
-/* a driver that is not for the device can crash the kernel */
+/* Binding a driver to a device it does not support can crash the kernel. */
 START_TEST(bind_to_a_driver_of_other_devices)
 {
 	struct json_object *o;
@@ -147,7 +151,7 @@ START_TEST(bind_to_a_driver_of_other_devices)
 	o = parsed();
 	is_string(member(o, "error"), "errno", "EPERM");
 	json_object_put(o);
-	/* one that looks at the device before it does anything */
+	/* A driver that checks the device before it accesses it. */
 	ck_assert_int_eq(run("peerbar bind %s --driver virtio-pci --force 2>&1", lab_bdf(LAB_EDU)), 1);
 	says("peerbar: warning: virtio-pci is not for");
 	says("does not take it");
@@ -157,7 +161,10 @@ START_TEST(bind_to_a_driver_of_other_devices)
 }
 END_TEST
 
-/* a device that is open: refused at once, by all that would wait or fail, and the process is named */
+/*
+ * A device that is open: commands that would wait or fail return an error at once that names the
+ * process.
+ */
 START_TEST(in_use)
 {
 	static const char *const commands[] = { "unbind @", "bind --driver virtio-pci @", "export @ 2", "reset @" };
@@ -172,7 +179,7 @@ START_TEST(in_use)
 		ck_assert_int_eq(run(HOLD("%s 2 0:64K") "timeout -s KILL 60 peerbar %s 2>&1; r=$?; echo \"holder $e (peerbar) end\"; kill $e; wait $e; "
 				     "exit $r", lab_bdf(LAB_GPU), command), 1);
 		says("in use by process ");
-		/* it is the holder's number that stands before "(peerbar)", twice */
+		/* Check that the message names the holder's PID. */
 		{
 			const char *holder = strstr(output, "holder ") + strlen("holder ");
 			char name[40];
@@ -185,7 +192,7 @@ START_TEST(in_use)
 	o = parsed();
 	is_string(member(o, "error"), "errno", "EBUSY");
 	json_object_put(o);
-	/* what stock vfio-pci cannot do is not begun */
+	/* A command that stock vfio-pci cannot complete must not begin. */
 	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --revoke %s 2>&1; r=$?; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU),
 			     lab_bdf(LAB_GPU)), 1);
 	says("this needs peerbar-vfio-pci");
@@ -194,7 +201,7 @@ START_TEST(in_use)
 }
 END_TEST
 
-/* --wait ends by a signal and changes nothing, and goes on when the device is closed */
+/* --wait changes nothing if a signal ends it, and continues when the device is closed. */
 START_TEST(wait_until_unused)
 {
 	struct pb_pci_function f;
@@ -241,7 +248,10 @@ START_TEST(help)
 	says("no command 'frobnicate'");
 	ck_assert_int_eq(run("peerbar -x 2>&1"), 2);
 	says("no option '-x'");
-	/* each command that the help tells has a help of its own, and is known to the shell's completion */
+	/*
+	 * Each command in the help must have a help text of its own, and be known to the shell
+	 * completion.
+	 */
 	ck_assert_int_eq(run("peerbar help | sed -n 's/^  \\([a-z][a-z]*\\) .*/\\1/p' | sort -u >/tmp/commands; [ $(wc -l </tmp/commands) -ge 15 ] && "
 			     "while read -r c; do [ $c = help ] || peerbar $c -h | grep -q \"peerbar.* $c\" || echo no help of $c; done </tmp/commands; "
 			     "bash -c '. $(dirname $(command -v peerbar))/../share/bash-completion/completions/peerbar; "
@@ -252,7 +262,7 @@ START_TEST(help)
 }
 END_TEST
 
-/* arguments that are no arguments are wrong calls, and nothing is done */
+/* Invalid operands are usage errors, and nothing is done. */
 START_TEST(empty_arguments)
 {
 	static const char *const calls[] = {
@@ -272,7 +282,7 @@ START_TEST(empty_arguments)
 }
 END_TEST
 
-/* nobody reads what is printed: what is held until then ends */
+/* A command with --hold ends when the reader of its output is gone. */
 START_TEST(nobody_reads)
 {
 	bind_all();
@@ -281,13 +291,13 @@ START_TEST(nobody_reads)
 	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar --json export %s 2 0:64K --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU)), 0);
 	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar map %s 2 0:4K --into %s --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 0);
 	says("iova");
-	/* who does not read is not one who cannot */
+	/* A slow reader is no closed pipe. */
 	ck_assert_int_eq(run("{ timeout -s INT 5 peerbar export %s 2 0:64K --hold; echo status $?; } 2>&1 | { sleep 2; cat; }", lab_bdf(LAB_GPU)), 0);
 	says("status 124");
 }
 END_TEST
 
-/* no signal takes the buffer from under a command and leaves it running */
+/* No signal ends the tool, and so the buffer, while its command runs. */
 START_TEST(signals_with_a_command)
 {
 	static const char *const passed[] = { "HUP", "INT", "QUIT", "TERM", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "36", "PIPE" };
@@ -295,20 +305,25 @@ START_TEST(signals_with_a_command)
 
 	bind_all();
 	for (i = 0; i < sizeof(passed) / sizeof(passed[0]); i++) {
-		/* bash, since a command in the background of dash has SIGINT and SIGQUIT ignored, and cannot trap them */
+		/*
+		 * Use bash: dash ignores SIGINT and SIGQUIT in background commands, which then
+		 * cannot trap them.
+		 */
 		ck_assert_msg(run("rm -f /tmp/up; bash -c 'set -m; peerbar export %s 2 0:64K -- "
 				  "bash -c \"trap \\\"exit 9\\\" %s; touch /tmp/up; while :; do sleep 0.1; done\" & p=$!; n=0; "
 				  "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -%s $p; wait $p; echo status $?' 2>&1",
 				  lab_bdf(LAB_GPU), passed[i], passed[i]) == 0, "%s: %s", passed[i], output);
 		ck_assert_msg(strstr(output, "status 9"), "the command did not get SIG%s: %s", passed[i], output);
 	}
-	/* of an exported buffer USR1 is a wish to revoke it, which stock vfio-pci cannot */
+	/*
+	 * For an exported buffer, SIGUSR1 requests a revoke, which stock vfio-pci does not support.
+	 */
 	ck_assert_int_eq(run("rm -f /tmp/up; peerbar export %s 2 0:64K -- sh -c 'touch /tmp/up; sleep 3; exit 5' >/tmp/out 2>&1 & p=$!; n=0; "
 			     "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; cat /tmp/out",
 			     lab_bdf(LAB_GPU)), 0);
 	says("status 5");
 	says("peerbar-vfio-pci");
-	/* of another's it is the command's */
+	/* For another process's buffer, it is passed to the command. */
 	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "rm -f /tmp/up; peerbar map --fd $fd --into %s -- sh -c 'trap \"exit 9\" USR1; touch /tmp/up; "
 			     "while :; do sleep 0.1; done' & p=$!; n=0; "
 			     "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; "
@@ -335,7 +350,7 @@ START_TEST(reset)
 	o = parsed();
 	is_string(o, "bdf", lab_bdf(LAB_GPU));
 	json_object_put(o);
-	/* under a process that maps: the mapping is told to be revoked */
+	/* Reset while a process has a mapping: it learns that the mapping is revoked. */
 	ck_assert_int_eq(run("rm -f /tmp/map; peerbar map %s 2 0:1M --into %s --hold >/tmp/map 2>&1 & m=$!; n=0; "
 			     "until grep -qs iova /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 			     "peerbar reset %s 2>&1 | grep force; peerbar reset --force %s; r=$?; kill $m; wait $m; echo end $?; exit $r",
@@ -364,11 +379,11 @@ START_TEST(export)
 	is_number(r, "offset", MIB);
 	is_number(r, "length", 8 * KIB);
 	json_object_put(o);
-	/* the whole BAR, as text */
+	/* The whole BAR, as text. */
 	ck_assert_int_eq(run("peerbar export %s 2 2>&1", lab_bdf(LAB_GPU)), 0);
 	says("256M");
 	says("REVOCABLE");
-	/* errors: a sentence, an object, a status */
+	/* Errors: a message, a JSON object, an exit status. */
 	ck_assert_int_eq(run("peerbar export %s 2 1:4096 2>&1", lab_bdf(LAB_GPU)), 1);
 	says("peerbar: cannot export range 0");
 	ck_assert_int_eq(run("peerbar --json export %s 2 0:512M 2>/dev/null", lab_bdf(LAB_GPU)), 1);
@@ -388,7 +403,7 @@ START_TEST(export)
 }
 END_TEST
 
-/* a buffer handed to a command, which asks about it */
+/* A command inherits the buffer, and queries it. */
 START_TEST(query_an_inherited_buffer)
 {
 	struct json_object *o;
@@ -399,7 +414,7 @@ START_TEST(query_an_inherited_buffer)
 	is_number(o, "size", 64 * KIB);
 	is_string(o, "model", "REVOCABLE");
 	json_object_put(o);
-	/* the command's exit status comes back */
+	/* The tool returns the command's exit status. */
 	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'exit 7' 2>&1", lab_bdf(LAB_GPU)), 7);
 	ck_assert_int_eq(run("peerbar query 0 </dev/null 2>&1"), 1);
 	says("no dma-buf");
@@ -408,7 +423,7 @@ START_TEST(query_an_inherited_buffer)
 }
 END_TEST
 
-/* what 'run' wants; what it does is in vm/perftest */
+/* The operands of 'run'. vm/perftest tests its function. */
 START_TEST(run_wants)
 {
 	bind_all();
@@ -426,19 +441,19 @@ START_TEST(run_wants)
 	says("cannot export range 0");
 	ck_assert_int_eq(run("peerbar run --bar %s:2 --offset 4K -- true 2>&1", lab_bdf(LAB_GPU)), 2);
 	says("--offset is for --fd");
-	/* stock vfio-pci has no mmap of dma-bufs */
+	/* Stock vfio-pci has no mmap of dma-bufs. */
 	ck_assert_int_eq(run("peerbar run --bar %s:2 -- true 2>&1", lab_bdf(LAB_GPU)), 1);
 	says("peerbar-vfio-pci");
 }
 END_TEST
 
-/* one process holds an exported buffer, others ask about it and map it by PID:FD */
+/* A process holds an exported buffer; other processes query and map it by PID:FD. */
 START_TEST(another_process)
 {
 	struct json_object *o;
 
 	bind_all();
-	/* the shell keeps the holder, and ends it */
+	/* The shell starts the holder, and ends it. */
 	ck_assert_int_eq(run("rm -f /tmp/held; peerbar export %s 2 2M:1M --hold >/tmp/held 2>&1 & p=$!; n=0; "
 			     "until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 			     "where=$(grep '^[0-9]*:[0-9]*$' /tmp/held); peerbar --json query $where; "
@@ -467,7 +482,7 @@ START_TEST(map)
 	is_string(o, "prot", "rw");
 	ck_assert_uint_eq(json_object_array_length(member(o, "devices")), 2);
 	json_object_put(o);
-	/* a device into itself is opened once */
+	/* If source and target are the same device, it is opened once. */
 	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s -- sh -c 'echo $PEERBAR_IOVA' 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
 	says("0x");
 	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s --iova 0xfee00000 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 1);
@@ -477,7 +492,7 @@ START_TEST(map)
 }
 END_TEST
 
-/* --hold tells that its exporter went away */
+/* --hold reports that the exporter is gone. */
 START_TEST(map_is_told_of_a_revocation)
 {
 	bind_all();
@@ -492,7 +507,7 @@ START_TEST(map_is_told_of_a_revocation)
 }
 END_TEST
 
-/* ---- with our modules ---- */
+/* ---- with peerbar's modules ---- */
 
 static void modules_up(void)
 {
@@ -506,7 +521,7 @@ static void modules_down(void)
 {
 	ok(pb_pci_bind(lab_bdf(LAB_GPU), NULL, &err));
 	context_down();
-	/* the suites after this one are for a kernel without our modules, unless they say otherwise */
+	/* Later suites need a kernel without peerbar's modules, unless they load them. */
 	ck_assert_int_eq(module_unload("peerbar_iommufd"), 0);
 	ck_assert_int_eq(module_unload("peerbar_vfio_pci"), 0);
 	ck_assert_int_eq(module_unload("peerbar"), 0);
@@ -528,7 +543,7 @@ START_TEST(capabilities)
 		ck_assert_msg(json_object_get_boolean(member(c, "there")), "%s is said to be missing", json_object_get_string(c));
 	}
 	json_object_put(o);
-	/* without them, the one that is missing is named */
+	/* Without peerbar-iommufd, the message names the missing capability. */
 	ok(pb_pci_bind(lab_bdf(LAB_GPU), NULL, &err));
 	ck_assert_int_eq(module_unload("peerbar_iommufd"), 0);
 	ck_assert_int_eq(run("peerbar capabilities 2>&1"), 0);
@@ -539,7 +554,9 @@ START_TEST(capabilities)
 }
 END_TEST
 
-/* a buffer with an attribute, another process that looks at it and writes, and the owner who takes it back; watched */
+/*
+ * Watch a buffer with an attribute: another process reads and writes it, and its owner revokes it.
+ */
 START_TEST(peek_poke_list_and_watch)
 {
 	struct json_object *o;
@@ -601,7 +618,7 @@ START_TEST(watch_has_times)
 	o = parsed();
 	ck_assert(is_time(json_object_get_string(member(o, "time"))));
 	json_object_put(o);
-	/* it ends with the one who reads, and need not see another event for that */
+	/* It ends with its reader, without waiting for another event. */
 	ck_assert_int_eq(run("rm -f /tmp/watching; timeout 60 sh -c 'peerbar watch 2>/tmp/watching | head -n 1' & w=$!; n=0; "
 			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 			     HOLD("%s 2 0:64K") "wait $w; r=$?; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU)), 0);
@@ -609,7 +626,7 @@ START_TEST(watch_has_times)
 }
 END_TEST
 
-/* a third process takes the memory back: one buffer, and all of a device */
+/* A third process revokes the memory: one buffer, and all of a device. */
 START_TEST(revoke_by_a_third_process)
 {
 	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar query $fd | grep state; peerbar revoke $fd; r=$?; peerbar query $fd | grep state; "
@@ -630,7 +647,7 @@ START_TEST(revoke_by_a_third_process)
 }
 END_TEST
 
-/* the owner of a command's buffer takes it back, and the command goes on */
+/* The owner of a command's buffer revokes it, and the command continues. */
 START_TEST(revoke_under_a_command)
 {
 	ck_assert_int_eq(run("rm -f /tmp/up; peerbar export %s 2 0:64K -- sh -c 'touch /tmp/up; sleep 3; peerbar query $PEERBAR_FD; exit 5' >/tmp/out 2>&1 & "
@@ -642,7 +659,7 @@ START_TEST(revoke_under_a_command)
 }
 END_TEST
 
-/* the memory goes first, and the device is waited for */
+/* The memory is revoked first, then the tool waits for the device. */
 START_TEST(unbind_and_revoke)
 {
 	struct pb_pci_function f;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The verbs library: the page of revocations, and from an address to its buffer, which need no device; then regions, being told
- * of their end, and the cache, with peerbar's own device.
+ * The verbs library: without a device, the page of revocations and the lookup of an address's
+ * buffer; with peerbar's device, regions, notification of revocation, and the cache.
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -23,7 +23,7 @@
 #define BUFFER_SIZE (16 * PAGE)
 #define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
 
-/* ---- the page ---- */
+/* ---- the page of revocations ---- */
 
 static const struct peerbar_page *page_map(void)
 {
@@ -48,21 +48,23 @@ START_TEST(the_page_counts)
 	uint64_t before = revocations(page);
 	uint8_t *p;
 
-	/* what takes nobody's memory is not counted */
+	/* Count only revocations: a mapping, an access and a query are none. */
 	p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
 	ck_assert(can_write(p, 1));
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert(info.counted);
 	ck_assert_uint_eq(info.revocations, 0);
 	ck_assert_uint_eq(revocations(page), before);
-	/* one buffer */
+	/* Revoke one buffer. */
 	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(other)), 0);
 	ck_assert_uint_eq(revocations(page), before + 1);
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_uint_eq(info.revocations, 0);
 	ok(pb_buffer_query(other, &info, &err));
 	ck_assert_uint_eq(info.revocations, 1);
-	/* all that are left; their coming back is no revocation, but does not undo one */
+	/*
+	 * Revoke all others. Restoring them is no revocation, and does not decrement the counters.
+	 */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert_uint_eq(revocations(page), before + 2);
 	ok(pb_device_set_decoding(gpu, true, &err));
@@ -80,7 +82,7 @@ START_TEST(the_page_counts)
 }
 END_TEST
 
-/* the errno of an mmap() of /dev/peerbar that must fail */
+/* Return the errno of an mmap() of /dev/peerbar that must fail. */
 static int mmap_errno(int dev, size_t length, int prot, int flags, off_t offset)
 {
 	ck_assert_ptr_eq(mmap(NULL, length, prot, flags, dev, offset), MAP_FAILED);
@@ -111,9 +113,9 @@ START_TEST(the_page_is_for_reading)
 }
 END_TEST
 
-/* ---- from an address to a buffer ---- */
+/* ---- lookup of an address's buffer ---- */
 
-/* 1 if the address is a buffer's, 0 if not, or a negative errno; @where may be NULL */
+/* Return 1 if the address is a buffer's, 0 if not, or a negative errno. @where may be NULL. */
 static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where, uint64_t *offset)
 {
 	struct pb_buffer *found = NULL;
@@ -154,7 +156,7 @@ START_TEST(addresses_of_a_buffer)
 	leads_to(NULL, (char *)p + 8 * PAGE - 1, 1, buffer, 11 * PAGE - 1);
 	leads_to(NULL, (char *)q + 10, PAGE, two, PAGE + 10);
 	refused(look_up(NULL, (char *)p + 5, 8 * PAGE, NULL, NULL), ERANGE, "end elsewhere");
-	/* in pieces, because parts of it are protected otherwise; and with a hole */
+	/* In several mappings, because the protections differ; and with a hole. */
 	ck_assert_int_eq(mprotect((char *)p + 2 * PAGE, PAGE, PROT_READ), 0);
 	leads_to(NULL, (char *)p + PAGE, 5 * PAGE, buffer, 4 * PAGE);
 	ck_assert_int_eq(munmap((char *)p + 4 * PAGE, PAGE), 0);
@@ -197,14 +199,14 @@ START_TEST(addresses_of_nothing_we_know)
 	ck_assert_int_eq(look_up(NULL, &here, 1, NULL, NULL), 0);
 	ck_assert_int_eq(look_up(NULL, memory.p, PAGE, NULL, NULL), 0);
 	ck_assert_int_eq(look_up(NULL, NULL, 1, NULL, NULL), 0);
-	/* the same memory, but not by a dma-buf */
+	/* The same memory, but not mapped through a dma-buf. */
 	ck_assert_int_eq(look_up(NULL, bar, PAGE, NULL, NULL), 0);
 	munmap(bar, PAGE);
-	/* a dma-buf that this process has no descriptor of any more, or never had */
+	/* A dma-buf that this process has no descriptor of. */
 	ok(pb_buffer_mmap(buffer, 0, PAGE, true, &p, &err));
 	pb_buffer_close(buffer);
 	refused(look_up(NULL, p, 1, NULL, NULL), ENOENT, "no descriptor");
-	/* nor does the kernel give one for the mapping */
+	/* The kernel does not open one for the mapping either. */
 	snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx", (unsigned long long)(uintptr_t)p,
 		 (unsigned long long)(uintptr_t)p + PAGE);
 	ck_assert_int_eq(open(path, O_RDWR | O_CLOEXEC), -1);
@@ -226,13 +228,13 @@ START_TEST(a_register_of_mappings)
 	ok(pbv_space_create(&space, &err));
 	ok(pbv_space_mmap(space, buffer, PAGE, 4 * PAGE, true, &p, &err));
 	ok(pb_buffer_mmap(buffer, 8 * PAGE, PAGE, true, &q, &err));
-	/* one that is registered, and one that is found all the same */
+	/* A registered mapping, and one found without registration. */
 	leads_to(space, (char *)p + 9, PAGE, buffer, PAGE + 9);
 	leads_to(space, (char *)q + 9, 1, buffer, 8 * PAGE + 9);
 	ck_assert(can_write((char *)p + 4 * PAGE - 1, 1));
 	ok(pbv_space_munmap(space, p, &err));
 	ck_assert_int_eq(look_up(space, p, 1, NULL, NULL), 0);
-	/* the register needs no descriptor of the caller's */
+	/* A space does not need the caller's descriptor. */
 	ok(pbv_space_add(space, q, PAGE, buffer, 8 * PAGE, &err));
 	pb_buffer_close(buffer);
 	ck_assert_int_eq(look_up(space, q, 1, NULL, NULL), 1);
@@ -241,7 +243,7 @@ START_TEST(a_register_of_mappings)
 }
 END_TEST
 
-/* ---- with the device ---- */
+/* ---- with a device ---- */
 
 static struct end a, b; /* connected; b has the regions */
 
@@ -286,7 +288,7 @@ static struct pbv_mr *reg(struct pb_buffer *buffer, uint64_t offset, uint64_t le
 	return mr;
 }
 
-/* an RDMA write of a pattern to an address of a region, and the status of its completion */
+/* Write a pattern to an address of a region. Return the status of the completion. */
 static enum ibv_wc_status rdma_write(struct pbv_mr *mr, uint64_t iova, size_t length, uint32_t seed, uint8_t *pattern)
 {
 	struct mem source = mem_new(&a, length, IBV_ACCESS_LOCAL_WRITE);
@@ -331,7 +333,7 @@ START_TEST(what_rxe_takes)
 	pd = ibv_alloc_pd(ctx);
 	ck_assert_ptr_nonnull(pd);
 	refused(pbv_reg_buffer(pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP, "cannot register dma-bufs");
-	/* ordinary memory it takes */
+	/* It registers ordinary memory. */
 	ok(pbv_reg_address(NULL, pd, memory.p, PAGE, ACCESS, 0, &mr, &err));
 	ok(pbv_dereg(mr, &err));
 	ibv_dealloc_pd(pd);
@@ -447,7 +449,7 @@ START_TEST(being_told)
 	ck_assert_int_eq(rdma_write(mr, 0, 100, 1, pattern), IBV_WC_REM_ACCESS_ERR);
 	ck_assert(!lab_host_sees(BUFFER_AT, pattern, 100));
 	ok(pbv_dereg(mr, &err));
-	/* away and back: the region is not */
+	/* The memory is revoked and restored, but the region stays revoked. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ok(pb_device_set_decoding(gpu, true, &err));
 	is_next(watch, mr2);
@@ -463,7 +465,7 @@ START_TEST(being_told)
 }
 END_TEST
 
-/* the key of a region from the cache, given back at once */
+/* Get a region from the cache and put it at once. Return its key. */
 static uint32_t cached(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset, uint64_t length)
 {
 	struct pbv_mr *mr;
@@ -488,25 +490,28 @@ START_TEST(a_cache)
 	ok(pbv_cache_create(b.pd, 16, 0, &cache, &err));
 	key = cached(cache, buffer, 0, 4 * PAGE);
 	ck_assert_uint_eq(cached(cache, buffer, PAGE, 10), key);
-	/* another descriptor of the same dma-buf */
+	/* Another descriptor of the same dma-buf. */
 	ok(pb_buffer_from_fd(pb_buffer_fd(buffer), &same, &err));
 	ck_assert_uint_eq(cached(cache, same, 0, 4 * PAGE), key);
 	pb_buffer_close(same);
-	/* another dma-buf of the same memory */
+	/* Another dma-buf of the same memory. */
 	same = export_one(BUFFER_AT, BUFFER_SIZE);
 	ck_assert_uint_ne(cached(cache, same, 0, 4 * PAGE), key);
 	pb_buffer_close(same);
 	pbv_cache_stats(cache, &stats);
 	ck_assert_uint_eq(stats.hits, 2);
 	ck_assert_uint_eq(stats.checks, 0);
-	/* the death of another costs a question */
+	/* A revocation of another buffer costs one check. */
 	ok(pb_buffer_revoke(gpu, other, &err));
 	ck_assert_uint_eq(cached(cache, buffer, 0, 4 * PAGE), key);
 	ck_assert_uint_eq(cached(cache, buffer, 0, 4 * PAGE), key);
 	pbv_cache_stats(cache, &stats);
 	ck_assert_uint_eq(stats.checks, 1);
 	ck_assert_uint_eq(stats.stale, 0);
-	/* away and back: registered anew, while somebody has the old one, whose key is not used again meanwhile */
+	/*
+	 * After a revoke and restore the cache registers a new region while the old one is in use.
+	 * The old key is not reused meanwhile.
+	 */
 	ok(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &held, &err));
 	ok(pb_device_set_decoding(gpu, false, &err));
 	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV, "memory decoding");
@@ -515,7 +520,7 @@ START_TEST(a_cache)
 	ck_assert_ptr_ne(mr, held);
 	ck_assert_uint_ne(pbv_mr_verbs(mr)->rkey, key);
 	ck_assert_int_eq(pbv_mr_state(held), PBV_REVOKED);
-	/* addresses are offsets in the buffer */
+	/* Addresses are offsets in the buffer. */
 	ck_assert_int_eq(rdma_write(mr, PAGE + 7, 100, 5, pattern), IBV_WC_SUCCESS);
 	ck_assert(lab_host_sees(BUFFER_AT + PAGE + 7, pattern, 100));
 	pbv_cache_put(cache, held);
@@ -529,7 +534,7 @@ START_TEST(a_cache)
 }
 END_TEST
 
-/* in a process that is killed for any system call but the last */
+/* Run in a child that is killed at any system call but the last. */
 START_TEST(a_hit_makes_no_system_call)
 {
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE);
@@ -598,7 +603,7 @@ START_TEST(an_address)
 	ok(pbv_reg_address(NULL, b.pd, p, 2 * PAGE, IBV_ACCESS_REMOTE_READ, 0, &mr, &err));
 	ok(pbv_dereg(mr, &err));
 	munmap(p, 4 * PAGE);
-	/* ordinary memory, and a device's that is no dma-buf */
+	/* Ordinary memory, and device memory that is not mapped through a dma-buf. */
 	ok(pbv_reg_address(NULL, b.pd, memory.p, PAGE, ACCESS, 0, &mr, &err));
 	ck_assert_int_eq(rdma_write(mr, (uintptr_t)memory.p + 3, 1000, 10, pattern), IBV_WC_SUCCESS);
 	ck_assert(!memcmp((uint8_t *)memory.p + 3, pattern, 1000));
@@ -610,7 +615,7 @@ START_TEST(an_address)
 }
 END_TEST
 
-/* buffers of stock vfio-pci, of which our module knows nothing: the device tells */
+/* The core does not know buffers of stock vfio-pci: the device reports their revocation. */
 START_TEST(stock_buffers)
 {
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE), *other = export_one(2 * MIB, PAGE);
@@ -643,7 +648,7 @@ START_TEST(stock_buffers)
 }
 END_TEST
 
-/* the network device of the second NIC */
+/* Return the network device of the second NIC. */
 static const char *second_nic(void)
 {
 	static char name[64];
@@ -669,7 +674,7 @@ START_TEST(links)
 	refused(pb_rdma_link_add("another", "lo", &err), EOPNOTSUPP, "a PCI function behind it");
 	refused(pb_rdma_link_add("another", "nowhere", &err), ENODEV, "no network device 'nowhere'");
 	refused(pb_rdma_link_delete("another", &err), ENODEV, "none of that name");
-	/* it goes although somebody has it open */
+	/* Deletion succeeds although the device is open. */
 	ok(pb_rdma_link_delete("made-here", &err));
 	ck_assert_int_ne(access("/sys/class/infiniband/made-here", F_OK), 0);
 	ibv_close_device(ctx);

@@ -198,7 +198,7 @@ int test_import_pfn(int importer, int handle, uint64_t offset, unsigned int max_
 	return call(importer, PEERBAR_TEST_PFN, pfn);
 }
 
-/* ---- looking ---- */
+/* ---- inspection ---- */
 
 int test_model(int importer, int fd, bool *declared)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Prints how fast this machine's time stamp counter counts, in kHz; nothing where there is none. An emulated machine reads the same
- * counter, but measures it against an emulated timer, and on a busy host may find a fifth of what is right: its clock would run five
- * times too fast, and its timeouts with it.
+ * Prints the frequency of the time stamp counter in kHz, or nothing where there is none. An
+ * emulated machine reads the same counter, but calibrates it against an emulated timer. On a busy
+ * host it may find a fifth of the true value: its clock, and its timeouts, would then run five
+ * times too fast.
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -16,7 +17,7 @@ struct moment {
 	uint64_t tsc, ns;
 };
 
-/* both at once: of many readings, the one in which least happened in between */
+/* Read both at once: of many readings, take the one that took the shortest time. */
 static struct moment now(void)
 {
 	struct moment best = { 0, 0 };

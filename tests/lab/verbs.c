@@ -8,7 +8,7 @@
 
 #include "verbs.h"
 
-#define PATIENCE_MS 60000 /* for what takes a moment, on a slow machine */
+#define PATIENCE_MS 60000 /* for events that take a moment, on a slow machine */
 
 uint64_t now_ms(void)
 {
@@ -57,7 +57,7 @@ static void run(const char *command)
 		lab_die("this failed: %s", command);
 }
 
-/* a test of another suite may have taken it from its driver */
+/* A test of another suite may have unbound the NIC: bind it first. */
 void nic_name(unsigned int nic, char *name, size_t size)
 {
 	char command[200];
@@ -67,7 +67,7 @@ void nic_name(unsigned int nic, char *name, size_t size)
 	if (pb_pci_bind(nic_bdf(nic), "e1000e", &err))
 		lab_die("%s", err.text);
 	snprintf(command, sizeof(command), "ls /sys/bus/pci/devices/%s/net 2>/dev/null", nic_bdf(nic));
-	/* one whose network namespace was removed comes back a moment later */
+	/* A NIC whose network namespace was removed comes back a moment later. */
 	for (i = 0; i < 100; i++) {
 		f = popen(command, "re");
 		if (!f)
@@ -107,7 +107,7 @@ void rdma_nic_up(unsigned int nic)
 	char command[500], netdev[64];
 
 	nic_name(nic, netdev, sizeof(netdev));
-	/* two NICs of one host do not answer each other's ARP */
+	/* Two NICs of one host don't answer each other's ARP: add the neighbours. */
 	snprintf(command, sizeof(command),
 		 "ip addr replace %s/24 dev %s && ip link set %s up && ip neigh replace %s lladdr %s dev %s",
 		 nic ? NIC1_IP : NIC0_IP, netdev, netdev, nic ? NIC0_IP : NIC1_IP, nic ? NIC0_MAC : NIC1_MAC, netdev);
@@ -128,7 +128,7 @@ void rdma_link_up(void)
 	rdma_nic_up(1);
 	if (rdma_link_add(rdma_name(), 0))
 		lab_die("there is no device %s", rdma_name());
-	/* the GIDs follow the addresses a moment later, and the port the NIC's carrier */
+	/* The GIDs follow the addresses, and the port the NIC's carrier, with a delay. */
 	for (i = 0; i < 100; i++) {
 		snprintf(command, sizeof(command),
 			 "grep -q ACTIVE /sys/class/infiniband/%s/ports/1/state && "
@@ -141,7 +141,7 @@ void rdma_link_up(void)
 	lab_die("the port of %s does not become active", rdma_name());
 }
 
-/* ---- one end ---- */
+/* ---- ends ---- */
 
 static enum ibv_qp_type default_type = IBV_QPT_RC;
 
@@ -168,12 +168,12 @@ struct ibv_context *verbs_open(const char *name)
 			ctx = ibv_open_device(list[i]);
 	ibv_free_device_list(list);
 	ck_assert_msg(ctx, "the device %s cannot be opened; libibverbs knows %d devices", name, n);
-	/* so that a test can ask whether there is an event */
+	/* Let tests poll for events. */
 	ck_assert_int_eq(fcntl(ctx->async_fd, F_SETFL, fcntl(ctx->async_fd, F_GETFL) | O_NONBLOCK), 0);
 	return ctx;
 }
 
-/* the first one of RoCE v2 with an IPv4 address */
+/* Choose the first GID of RoCE v2 with an IPv4 address. */
 static void choose_gid(struct end *end)
 {
 	struct ibv_gid_entry entries[64];
@@ -217,7 +217,7 @@ static void make_qp(struct end *end, const struct end_options *o)
 	ck_assert_uint_ge(attr.cap.max_send_sge, sges);
 	end->access = o->access == -1 ? 0 : o->access ? o->access : REMOTE_ACCESS;
 	end->psn = (end->qp->qp_num * 7919) & 0xffffff;
-	/* 1 s, and as often as there is a number for */
+	/* 1 s, and the highest retry counts */
 	end->timeout = 18;
 	end->retries = 7;
 	end->rnr_retries = 7;
@@ -441,7 +441,7 @@ int post(struct end *end, struct ibv_send_wr *wr)
 	struct ibv_send_wr *bad = NULL;
 	int ret = ibv_post_send(end->qp, wr, &bad);
 
-	/* rxe does not say which, in a state in which nothing can be posted */
+	/* rxe doesn't set bad_wr in a state that permits no posting. */
 	if (ret && !rdma_is_rxe())
 		ck_assert_ptr_eq(bad, wr);
 	return ret < 0 ? -ret : ret;

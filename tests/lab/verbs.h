@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the tests of the verbs device share: the device, its link, queue pairs that are connected with each other, and work that
- * is posted, waited for and looked at.
+ * Helpers of the tests of the verbs device: the device, its link, connected queue pairs, and work
+ * requests: post them, wait for them, check them.
  *
- * The device is that of the environment's LAB_RDMA, pb0 without it. A name that begins with "rxe" is one of the kernel's own rxe,
- * which has no dma-bufs: it shows that what the tests expect of verbs is not our invention.
+ * LAB_RDMA names the device, pb0 by default. A name that begins with "rxe" is a device of the
+ * kernel's rxe, which has no dma-bufs: the suites pass there too, so their expectations are those
+ * of verbs.
  */
 #ifndef VERBS_H
 #define VERBS_H
@@ -21,31 +22,37 @@
 #define NIC1_IP "10.77.1.1"
 #define NIC0_MAC "52:54:00:00:00:01"
 #define NIC1_MAC "52:54:00:00:00:02"
-/* what a second host has, where a test makes one of the second NIC; and one that nobody has. Both are behind the first NIC. */
+/*
+ * Of a second host, where a test makes one of the second NIC; of no host. Both are behind the first
+ * NIC.
+ */
 #define OTHER_HOST_IP "10.77.0.2"
 #define NOBODY_IP "10.77.0.99"
 
 const char *rdma_name(void);
 bool rdma_is_rxe(void);
 
-/* the NIC below the device: its PCI address; @n is 0 or 1 */
+/* Return the PCI address of the NIC below the device; @n is 0 or 1. */
 const char *nic_bdf(unsigned int n);
-/* its network device */
+/* Return its network device. */
 void nic_name(unsigned int nic, char *name, size_t size);
 
-/* load the modules, give the NICs their addresses, make the device: for unchecked fixtures; it does nothing the second time */
+/*
+ * Load the modules, set the NICs' addresses, create the device. For unchecked fixtures; does
+ * nothing the second time.
+ */
 void rdma_link_up(void);
-/* a NIC's address, and its carrier */
+/* Set a NIC's address and bring its link up. */
 void rdma_nic_up(unsigned int nic);
-/* make and remove a link on a NIC: 0, or the exit status of the rdma command */
+/* Create and remove a link on a NIC: 0, or the exit status of the rdma command. */
 int rdma_link_add(const char *name, unsigned int nic);
 int rdma_link_del(const char *name);
 
-/* ---- one end ---- */
+/* ---- ends ---- */
 
-/* the type of queue pairs whose options name none: RC until this is called */
+/* Set the default type of queue pairs. It is RC until then. */
 void ends_have_type(enum ibv_qp_type type);
-/* whether that type has reads and atomics, and a peer that answers */
+/* Return whether that type has reads and atomics, and a peer that acknowledges. */
 bool ends_are_reliable(void);
 
 struct end_options {
@@ -56,10 +63,10 @@ struct end_options {
 	unsigned int inline_len; /* 0: 64 */
 	bool events;		 /* the completion queue has a channel */
 	bool all_signaled;
-	unsigned int srq;	/* receives come from a shared queue of so many */
-	struct ibv_srq *shared; /* or from this one */
+	unsigned int srq;	/* size of a new shared receive queue; 0: none */
+	struct ibv_srq *shared; /* use this shared receive queue */
 	int access;		/* of the queue pair for its peer; 0: all. -1: none */
-	const char *device;	/* NULL: the one of the tests */
+	const char *device;	/* NULL: the default device */
 };
 
 struct end {
@@ -74,11 +81,11 @@ struct end {
 	bool borrowed; /* context, protection domain and completion queue are another end's */
 	int access;
 	uint32_t psn;
-	/* may be changed before it is connected */
+	/* May be changed before the end is connected. */
 	uint8_t timeout, retries, rnr_retries;
 };
 
-/* what the other end has to know */
+/* The peer's parameters of a connection. */
 struct address {
 	uint32_t qpn;
 	uint32_t psn;
@@ -86,25 +93,28 @@ struct address {
 };
 
 struct ibv_context *verbs_open(const char *name);
-/* a context, protection domain, completion queue and queue pair, in RESET; all from @options, which may be NULL */
+/*
+ * Open a context, protection domain, completion queue and queue pair, in RESET. @options may be
+ * NULL.
+ */
 void end_open(struct end *end, const struct end_options *options);
-/* another queue pair on what @of has */
+/* Open another queue pair on the objects of @of. */
 void end_open_beside(struct end *end, const struct end *of, const struct end_options *options);
 void end_close(struct end *end);
 struct address end_address(const struct end *end);
-/* the steps of a connection: 0, or the errno */
+/* The steps of a connection: 0, or the errno. */
 int end_to_init(struct end *end);
 int end_to_rtr(struct end *end, const struct address *peer);
 int end_to_rts(struct end *end);
 int end_to(struct end *end, enum ibv_qp_state state);
-/* all of them, both ways; for UD, which has no peer, each by itself */
+/* All steps, for both ends; for UD, which has no peer, for each end by itself. */
 void end_connect(struct end *end, const struct address *peer);
 void ends_connect(struct end *a, struct end *b);
-/* other queue pairs instead of these, after an error; what had completed is forgotten */
+/* Replace the queue pairs after an error, and discard their completions. */
 void ends_anew(struct end *a, struct end *b);
 void forget_completions(struct end *end);
 enum ibv_qp_state end_state(struct end *end);
-/* it gets there within a second */
+/* Check that the queue pair enters @state within a second. */
 void end_state_is(struct end *end, enum ibv_qp_state state);
 
 /* ---- memory ---- */
@@ -122,31 +132,31 @@ struct ibv_sge sge(const struct mem *mem, size_t offset, size_t length);
 
 /* ---- work ---- */
 
-/* a request for the memory of the other end; there is nothing remote if @remote is NULL. All are signaled. */
+/* Build a signaled request for the peer's memory. If @remote is NULL, it accesses none. */
 struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote,
 			size_t offset);
-/* 0, or the errno */
+/* Return 0, or the errno. */
 int post(struct end *end, struct ibv_send_wr *wr);
 int post_receive(struct end *end, uint64_t id, struct ibv_sge *sges, int n);
-/* the next completion; the test fails if none comes in time */
+/* Return the next completion. Fail the test if none comes in time. */
 struct ibv_wc completion(struct end *end);
-/* it is that of @id, with this status */
+/* Check that the next completion is that of @id with this status. */
 struct ibv_wc completes(struct end *end, uint64_t id, enum ibv_wc_status status);
-/* there is none, also a moment later */
+/* Check that there is no completion, and none a moment later. */
 void nothing_completes(struct end *end);
-/* post it and see it done */
+/* Post a request and wait until it succeeds, or fails with @status. */
 void done(struct end *end, struct ibv_send_wr *wr);
 void fails(struct end *end, struct ibv_send_wr *wr, enum ibv_wc_status status);
 
-/* the next asynchronous event of this kind comes within a few seconds; others are passed over */
+/* Wait a few seconds for the next asynchronous event of this type. Skip others. */
 void event_comes(struct end *end, enum ibv_event_type type);
 bool event_waits(struct end *end, enum ibv_event_type type, int milliseconds);
 
-/* whole structures through a socket */
+/* Send and receive whole structures on a socket. */
 void tell(int sock, const void *data, size_t size);
 void hear(int sock, void *data, size_t size);
 
-/* milliseconds of a clock that only goes forward */
+/* Return the milliseconds of a monotonic clock. */
 uint64_t now_ms(void);
 
 #endif

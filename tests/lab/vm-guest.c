@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * PID 1 of a virtual machine inside the lab's, to which a VMM has assigned two of the lab's devices: edu moves bytes through the GPU's
- * BAR, peer to peer, before and after what guests do to devices. Says on the console what it saw, in TAP, and turns the machine off.
+ * PID 1 of a virtual machine inside the lab's, to which a VMM has assigned two of the lab's
+ * devices. edu copies within the GPU's BAR, peer to peer, before and after typical guest operations
+ * on devices. Reports its results on the console in TAP, and powers off.
  *
- * It boots twice: the first time it ends with a reset of the whole machine. Which time it is it reads from the GPU's memory, which
- * outlives that.
+ * It boots twice: the first boot ends with a reset of the machine. The GPU's memory survives the
+ * reset, and has a mark after the first boot.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,10 +26,10 @@
 #define KIB 1024UL
 #define MIB (1024 * KIB)
 #define LEN (4 * KIB) /* of a DMA: all of edu's buffer */
-#define MARK (3 * MIB) /* where in the BAR it is written how often this booted */
+#define MARK (3 * MIB) /* offset of the mark in the BAR */
 #define BOOTED 0x70656572626f6f74ULL
 
-/* edu */
+/* edu. */
 #define EDU_BUFFER 0x40000
 #define EDU_SRC 0x80
 #define EDU_DST 0x88
@@ -37,7 +38,7 @@
 #define EDU_START 1
 #define EDU_FROM_BUFFER 2
 
-/* configuration space */
+/* Configuration space. */
 #define COMMAND 4
 #define COMMAND_MEMORY 2
 #define COMMAND_MASTER 4
@@ -76,7 +77,7 @@ static void result(bool good, const char *what)
 	failures += !good;
 }
 
-/* ---- functions, by sysfs ---- */
+/* ---- functions, through sysfs ---- */
 
 static void path_of(const struct function *f, const char *attribute, char path[128])
 {
@@ -201,7 +202,7 @@ static void edu_dma(uint64_t src, uint64_t dst, uint64_t command)
 		nanosleep(&t, NULL);
 }
 
-/* bytes of the BAR into edu, and from there to another place of the BAR at @address */
+/* Copy from the BAR into edu, and from there to the BAR at @address + 1 MiB. */
 static bool peer_to_peer(uint64_t address)
 {
 	static uint64_t seed = 0x9e3779b97f4a7c15;
@@ -222,7 +223,7 @@ static bool peer_to_peer(uint64_t address)
 	return same == LEN / 8;
 }
 
-/* ---- what guests do ---- */
+/* ---- operations of guests ---- */
 
 static void decoding(void)
 {
@@ -235,7 +236,10 @@ static void decoding(void)
 	result(peer_to_peer(gpu.address), "P2P after memory decoding was off and on, three times");
 }
 
-/* as firmware and kernels find out the size of a BAR: all ones, with decoding off or, as some do, on */
+/*
+ * Find out a BAR's size like firmware and kernels: write all ones, with decoding off or, as some
+ * do, on.
+ */
 static void sizing(bool on)
 {
 	uint32_t old, size, ones = 0xffffffff;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The verbs library without a device: libibverbs, what the kernel says of a buffer, and the page of revocations are this test's
- * own, so that every errno can be had, and every order of events. What a device really does is for the machine.
+ * The verbs library without a device. The test replaces libibverbs, the kernel's answers about
+ * buffers, and the page of revocations, to produce every errno and every order of events. The lab
+ * tests real devices.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -28,8 +29,8 @@ static struct ibv_context *context = &verbs.context;
 static struct ibv_pd pd;
 static struct ibv_pd *the_pd = &pd;
 
-static int reg_errno; /* what registering fails with, if not 0 */
-static bool no_dmabufs; /* the provider has no call for it */
+static int reg_errno; /* errno of registration; 0: it succeeds */
+static bool no_dmabufs; /* the provider lacks the call */
 static int dereg_errno;
 static bool odp;
 static unsigned int registered, registrations;
@@ -64,7 +65,7 @@ int ibv_dealloc_pd(struct ibv_pd *p)
 	return 0;
 }
 
-/* what any thread may call at a time */
+/* Protects the state of calls that several threads may make. */
 static pthread_mutex_t mock_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static struct ibv_mr *new_verbs(struct ibv_pd *p, size_t length)
@@ -127,7 +128,7 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 	return 0;
 }
 
-/* used by an inline function of <infiniband/verbs.h> */
+/* Used by an inline function of <infiniband/verbs.h>. */
 int ibv_query_device(struct ibv_context *c, struct ibv_device_attr *attr)
 {
 	(void)c;
@@ -141,8 +142,8 @@ static bool own;
 static int own_fd = -1;
 static uint32_t own_keys[8];
 static unsigned int nr_own_keys;
-static uint32_t own_revoked; /* the lkey of which it says so, when asked */
-static bool own_tells; /* it can be asked */
+static uint32_t own_revoked; /* the lkey of the region that it reports as revoked */
+static bool own_tells; /* it can be queried */
 static int own_error;
 
 static int mock_revocation_fd(struct ibv_context *c)
@@ -196,7 +197,7 @@ void __wrap_pbv_page_close(const volatile uint64_t *page)
 
 /* ---- buffers ---- */
 
-static struct pb_buffer_info infos[4]; /* what the kernel says */
+static struct pb_buffer_info infos[4]; /* the kernel's answers */
 static struct pb_dmabuf dmabufs[4];
 static struct pb_buffer buffers[4];
 static struct pb_buffer *const buffer = &buffers[0];
@@ -212,7 +213,7 @@ int __wrap_pb_buffer_query_sized(struct pb_buffer *b, struct pb_buffer_info *inf
 	return 0;
 }
 
-static int events_errno = ENOENT; /* what opening the module's events fails with */
+static int events_errno = ENOENT; /* errno of opening the module's events */
 static struct pb_event events[8];
 static unsigned int nr_events;
 static int events_fd = -1;
@@ -286,7 +287,7 @@ static void teardown(void)
 			      atomic_load(&dmabufs[i].refs) - 1);
 }
 
-/* the buffer is revoked, and the page tells, if there is one; @back: and is there again */
+/* Revoke a buffer, and count that in the page. If @back, restore it. */
 static void take_away(unsigned int i, bool back)
 {
 	infos[i].revocations++;
@@ -294,7 +295,7 @@ static void take_away(unsigned int i, bool back)
 	__atomic_add_fetch(&the_page, 1, __ATOMIC_RELEASE);
 }
 
-/* exported by somebody else, without the module's knowing */
+/* Make it another exporter's, unknown to the module. */
 static void foreign(unsigned int i, enum pb_model model)
 {
 	infos[i].managed = infos[i].counted = false;
@@ -328,7 +329,7 @@ START_TEST(a_region)
 	dereg_errno = 0;
 	ok(pbv_dereg(mr, &err));
 	ok(pbv_dereg(NULL, &err));
-	/* all of it, to the last byte */
+	/* The whole buffer, and its last byte. */
 	ok(reg(0, 0, 0, 64 * PAGE, 0));
 	ok(pbv_dereg(mr, &err));
 	ok(reg(0, RW, 64 * PAGE - 1, 1, PAGE - 1));
@@ -350,7 +351,7 @@ START_TEST(wrong_arguments)
 	refused(reg(0, RW, 0, 2 * PAGE, 0 - PAGE), EINVAL, "beyond 2^64");
 	refused(reg(0, IBV_ACCESS_REMOTE_WRITE, 0, PAGE, 0), EINVAL, "IBV_ACCESS_LOCAL_WRITE");
 	refused(reg(0, IBV_ACCESS_REMOTE_ATOMIC, 0, PAGE, 0), EINVAL, "IBV_ACCESS_LOCAL_WRITE");
-	/* nobody need ask why */
+	/* The error is optional. */
 	ck_assert_int_eq(pbv_reg_buffer(the_pd, buffer, 0, 0, 0, RW, 0, &mr, NULL), -EINVAL);
 	/* nothing came to the device */
 	ck_assert_uint_eq(registrations + queries, 0);
@@ -401,7 +402,7 @@ START_TEST(every_errno_has_its_sentence)
 	}
 	no_dmabufs = true;
 	refused(reg(0, RW, 0, PAGE, 0), EOPNOTSUPP, "cannot register dma-bufs");
-	/* what is known to be revoked is not tried */
+	/* A buffer known to be revoked is not registered. */
 	no_dmabufs = false;
 	reg_errno = 0;
 	infos[0].state = PB_BUFFER_DEAD;
@@ -436,16 +437,16 @@ START_TEST(states)
 {
 	struct pbv_mr *mr;
 
-	/* back is not enough: the region is not */
+	/* Restoring the memory does not restore the region. */
 	ok(reg(0, RW, 0, PAGE, 0));
 	take_away(0, true);
 	ck_assert_int_eq(pbv_mr_state(mr), PBV_REVOKED);
 	ok(pbv_dereg(mr, &err));
-	/* one registered afterwards is good */
+	/* A region registered afterwards is live. */
 	ok(reg(0, RW, 0, PAGE, 0));
 	ck_assert_int_eq(pbv_mr_state(mr), PBV_LIVE);
 	ok(pbv_dereg(mr, &err));
-	/* of another exporter's nobody tells, but peerbar's own device */
+	/* Only peerbar's device reports revocations of another exporter's buffers. */
 	foreign(0, PB_REVOCABLE);
 	ok(reg(0, RW, 0, PAGE, 0));
 	ck_assert_int_eq(pbv_mr_state(mr), PBV_UNKNOWN);
@@ -518,7 +519,7 @@ START_TEST(what_the_module_tells)
 	ok(pbv_watch_add(watch, other, &err));
 	refused(pbv_watch_add(watch, other, &err), EBUSY, "twice");
 	is_next(watch, NULL);
-	/* both regions of the buffer, once, and not the other's */
+	/* Both regions of the buffer are reported once, and no region of the other. */
 	take_away(0, true);
 	events[nr_events++] = (struct pb_event){ .type = PB_EVENT_REVOKED, .buffer.id = 10 };
 	is_next(watch, mr);
@@ -528,18 +529,18 @@ START_TEST(what_the_module_tells)
 	events[nr_events++] = (struct pb_event){ .type = PB_EVENT_REVOKED, .buffer.id = 10 };
 	is_next(watch, NULL);
 	ck_assert_int_eq(pbv_mr_state(mr), PBV_REVOKED);
-	/* an event from before the registration means nothing */
+	/* Ignore an event from before the registration. */
 	ok(pbv_dereg(second, &err));
 	ok(pbv_reg_buffer(the_pd, buffer, PAGE, PAGE, 0, RW, 0, &second, &err));
 	ok(pbv_watch_add(watch, second, &err));
 	events[nr_events++] = (struct pb_event){ .type = PB_EVENT_REVOKED, .buffer.id = 10 };
 	is_next(watch, NULL);
-	/* events that were lost are made up for */
+	/* Recover from lost events. */
 	take_away(1, false);
 	events[nr_events++] = (struct pb_event){ .type = PB_EVENT_LOST };
 	is_next(watch, other);
 	is_next(watch, NULL);
-	/* what goes while it waits is not told */
+	/* A deregistered region is not reported. */
 	take_away(0, false);
 	ok(pbv_dereg(mr, &err));
 	ck_assert_int_eq(pbv_mr_state(second), PBV_REVOKED);
@@ -547,7 +548,7 @@ START_TEST(what_the_module_tells)
 	ok(pbv_dereg(second, &err));
 	is_next(watch, NULL);
 	ck_assert(!readable(watch));
-	/* a region outlives its watch */
+	/* A region outlives its watch. */
 	pbv_watch_close(watch);
 	ok(pbv_dereg(other, &err));
 	close(events_fd);
@@ -568,7 +569,7 @@ START_TEST(told_at_once_of_what_happened_before)
 	ck_assert(readable(watch));
 	is_next(watch, mr);
 	is_next(watch, NULL);
-	/* a region that cannot be ended stays watched */
+	/* A region that cannot be deregistered stays watched. */
 	dereg_errno = EBUSY;
 	refused(pbv_dereg(mr, &err), EBUSY, "window");
 	refused(pbv_watch_add(watch, mr, &err), EBUSY, "twice");
@@ -594,7 +595,7 @@ START_TEST(what_our_device_tells)
 	ok(pbv_reg_buffer(the_pd, &buffers[1], 0, PAGE, 0, RW, 0, &pinned, &err));
 	ok(pbv_watch_add(watch, mr, &err));
 	ok(pbv_watch_add(watch, pinned, &err));
-	/* keys that are nobody's are passed over */
+	/* Unknown keys are skipped. */
 	own_keys[nr_own_keys++] = pbv_mr_verbs(mr)->lkey;
 	own_keys[nr_own_keys++] = 0xdead;
 	ck_assert_int_eq(eventfd_write(own_fd, 1), 0);
@@ -604,7 +605,10 @@ START_TEST(what_our_device_tells)
 	ck_assert_int_eq(pbv_mr_state(mr), PBV_REVOKED);
 	own_error = -EIO;
 	refused(pbv_next_revoked(watch, &mr, &err), EIO, "mock0");
-	/* a key that waits when its region goes is not told of the one that gets it next */
+	/*
+	 * If a region is deregistered while its key is queued, the key's next region is not
+	 * reported.
+	 */
 	ok(pbv_dereg(mr, &err));
 	ok(reg(0, RW, 0, PAGE, 0));
 	ok(pbv_watch_add(watch, mr, &err));
@@ -614,7 +618,9 @@ START_TEST(what_our_device_tells)
 	ok(pbv_watch_add(watch, mr, &err));
 	ck_assert_uint_eq(nr_own_keys, 0);
 	is_next(watch, NULL);
-	/* which keys were lost nobody knows: so this one may be among them, but not the pinned one */
+	/*
+	 * It is unknown which keys were lost. Report the region as UNKNOWN, but not the pinned one.
+	 */
 	own_error = -EOVERFLOW;
 	is_next(watch, mr);
 	is_next(watch, NULL);
@@ -650,7 +656,7 @@ static struct pbv_mr *get(unsigned int i, uint64_t offset, uint64_t length, int 
 	return mr;
 }
 
-/* get and put; which key it was */
+/* Get and put a region. Return its key. */
 static uint32_t key(unsigned int i, uint64_t offset, uint64_t length, int access)
 {
 	struct pbv_mr *mr = get(i, offset, length, access);
@@ -679,15 +685,15 @@ START_TEST(hits_and_misses)
 	first = key(0, PAGE, 4 * PAGE, RW);
 	ck_assert_uint_eq(queries, 1);
 	ck_assert_uint_eq(key(0, PAGE, 4 * PAGE, RW), first);
-	/* a part of it */
+	/* A part of it. */
 	ck_assert_uint_eq(key(0, 2 * PAGE + 5, 17, RW), first);
-	/* another handle of the same dma-buf */
+	/* Another handle of the same dma-buf. */
 	ok(pbv_cache_get(cache, &same, PAGE, 4 * PAGE, RW, &mr, &err));
 	ck_assert_uint_eq(pbv_mr_verbs(mr)->lkey, first);
 	pbv_cache_put(cache, mr);
 	ck_assert_uint_eq(registrations, 1);
 	ck_assert_uint_eq(queries, 1);
-	/* not what is not all in it, nor with other rights, nor another dma-buf */
+	/* No hit if the range is not covered, the access differs, or for another dma-buf. */
 	ck_assert_uint_ne(key(0, PAGE - 1, 4 * PAGE, RW), first);
 	ck_assert_uint_ne(key(0, PAGE, 4 * PAGE + 1, RW), first);
 	ck_assert_uint_ne(key(0, PAGE, PAGE, IBV_ACCESS_REMOTE_READ), first);
@@ -697,13 +703,13 @@ START_TEST(hits_and_misses)
 	ck_assert_uint_eq(stats().hits, 3);
 	ck_assert_uint_eq(stats().misses, 5);
 	ck_assert_uint_eq(stats().in_use, 0);
-	/* what cannot be registered is said as ever, and changes nothing */
+	/* Failed registrations return the usual errors, and change nothing. */
 	refused(pbv_cache_get(cache, buffer, 0, 65 * PAGE, RW, &mr, &err), ERANGE, "size is");
 	refused(pbv_cache_get(cache, buffer, 0, 0, RW, &mr, &err), EINVAL, "length");
 	reg_errno = ENOMEM;
 	refused(pbv_cache_get(cache, &buffers[2], 0, PAGE, RW, &mr, &err), ENOMEM, "room");
 	ck_assert_uint_eq(stats().regions, 5);
-	/* nobody ends a region of the cache but the cache */
+	/* Only the cache deregisters its regions. */
 	mr = get(0, PAGE, PAGE, RW);
 	refused(pbv_dereg(mr, &err), EINVAL, "pbv_cache_put");
 	refused(pbv_cache_destroy(cache, &err), EBUSY, "1 of its regions");
@@ -722,7 +728,7 @@ START_TEST(revoked_keys_are_not_handed_out)
 	cache_new(8, 0);
 	first = key(0, 0, PAGE, RW);
 	second = key(1, 0, PAGE, RW);
-	/* the other's revocation is looked at, once, and changes nothing */
+	/* A revocation of the other buffer costs one check, and changes nothing. */
 	take_away(1, true);
 	queries = 0;
 	ck_assert_uint_eq(key(0, 0, PAGE, RW), first);
@@ -731,7 +737,7 @@ START_TEST(revoked_keys_are_not_handed_out)
 	ck_assert_uint_eq(queries, 1);
 	ck_assert_uint_ne(key(1, 0, PAGE, RW), second);
 	ck_assert_uint_eq(registered, 2);
-	/* somebody has it: its key stays until he gives it back */
+	/* A region in use keeps its key until it is put. */
 	old = get(0, 0, PAGE, RW);
 	take_away(0, true);
 	new = get(0, 0, PAGE, RW);
@@ -745,7 +751,7 @@ START_TEST(revoked_keys_are_not_handed_out)
 	pbv_cache_put(cache, new);
 	ck_assert_uint_eq(registered, 2);
 	ck_assert_uint_eq(stats().stale, 2);
-	/* while it is away, it cannot be had */
+	/* A revoked buffer cannot be registered. */
 	take_away(0, false);
 	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "revoked");
 	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "revoked");
@@ -782,18 +788,18 @@ START_TEST(where_nobody_tells)
 	foreign(2, PB_DYNAMIC);
 	odp = true;
 	cache_new(8, 0);
-	/* the page does not count what another device lost */
+	/* The page does not count revocations of other devices. */
 	first = key(0, 0, PAGE, RW);
 	ck_assert_uint_ne(key(0, 0, PAGE, RW), first);
 	ck_assert_uint_eq(registered, 1);
-	/* what nobody takes away is good for ever */
+	/* Regions of buffers that are never revoked stay valid. */
 	first = key(1, 0, PAGE, RW);
 	take_away(3, false);
 	ck_assert_uint_eq(key(1, 0, PAGE, RW), first);
 	first = key(2, 0, PAGE, RW);
 	ck_assert_uint_eq(key(2, 0, PAGE, RW), first);
 	ok(pbv_cache_destroy(cache, &err));
-	/* the caller says that he will tell */
+	/* The caller promises to report revocations. */
 	cache_new(8, PBV_CACHE_CALLER_TELLS);
 	first = key(0, 0, PAGE, RW);
 	ck_assert_uint_eq(key(0, 0, PAGE, RW), first);
@@ -801,7 +807,10 @@ START_TEST(where_nobody_tells)
 	ck_assert_uint_eq(registered, 0);
 	ck_assert_uint_ne(key(0, 0, PAGE, RW), first);
 	ok(pbv_cache_destroy(cache, &err));
-	/* our device: the page counts what it lost; which region that was it may tell */
+	/*
+	 * With peerbar's device the page counts revocations, and the device can report which region
+	 * was revoked.
+	 */
 	own = true;
 	cache_new(8, 0);
 	first = key(0, 0, PAGE, RW);
@@ -835,7 +844,7 @@ START_TEST(the_one_not_used_for_longest_goes)
 	ck_assert_uint_eq(key(0, 0, PAGE, RW), keys[0]);
 	ck_assert_uint_eq(key(2, 0, PAGE, RW), keys[2]);
 	ck_assert_uint_ne(key(1, 0, PAGE, RW), keys[1]);
-	/* what is in use does not go, even if that is more than there should be */
+	/* Regions in use are kept, even above the capacity. */
 	for (i = 0; i < 4; i++)
 		held[i] = get(i, PAGE, PAGE, RW);
 	ck_assert_uint_eq(registered, 4);
@@ -888,7 +897,7 @@ END_TEST
 
 static atomic_bool enough;
 
-/* the regions that it is given were good when it asked */
+/* Check that the regions of a buffer were valid when they were requested. */
 static void *user(void *arg)
 {
 	unsigned int seed = *(unsigned int *)arg, n;
@@ -947,7 +956,10 @@ START_TEST(several_threads)
 }
 END_TEST
 
-/* by itself, so that the instructions can be counted: all but the first call of pbv_cache_get() are hits */
+/*
+ * In a case of its own, to count the instructions: all calls of pbv_cache_get() but the first are
+ * hits.
+ */
 START_TEST(a_hit_asks_nobody)
 {
 	struct pbv_mr *mr;
@@ -986,7 +998,7 @@ START_TEST(lines_of_maps)
 	ck_assert(vma.writable && vma.shared && vma.dmabuf);
 	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 r--s 00000000 00:0c 77 /dmabuf:\n", &vma));
 	ck_assert(!vma.writable && vma.dmabuf);
-	/* a private mapping is memory of its own */
+	/* A private mapping is memory of its own. */
 	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-p 00000000 00:0c 77 /dmabuf:\n", &vma));
 	ck_assert(!vma.dmabuf);
 	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-p 00000000 00:00 0 \n", &vma));
@@ -998,7 +1010,7 @@ START_TEST(lines_of_maps)
 }
 END_TEST
 
-/* 1 if the address is a buffer's, 0 if not, or a negative errno; @where may be NULL */
+/* Return 1 if the address is a buffer's, 0 if not, or a negative errno. @where may be NULL. */
 static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where, uint64_t *offset)
 {
 	struct pb_buffer *found = NULL;
@@ -1024,9 +1036,9 @@ START_TEST(a_register_of_mappings)
 	ok(pbv_space_create(&space, &err));
 	ok(pbv_space_add(space, p + 16 * PAGE, 4 * PAGE, buffer, 8 * PAGE, &err));
 	ok(pbv_space_add(space, p, PAGE + 1, &buffers[1], 0, &err));
-	/* behind one another, here and in the buffer */
+	/* Adjacent, in memory and in the buffer. */
 	ok(pbv_space_add(space, p + 20 * PAGE, 4 * PAGE, buffer, 12 * PAGE, &err));
-	/* here, but not in the buffer */
+	/* Adjacent in memory, but not in the buffer. */
 	ok(pbv_space_add(space, p + 24 * PAGE, 4 * PAGE, buffer, 0, &err));
 	refused(pbv_space_add(space, p + 19 * PAGE, PAGE, buffer, 0, &err), EEXIST, "registered");
 	refused(pbv_space_add(space, p + PAGE, PAGE, buffer, 0, &err), EEXIST, "registered");
@@ -1048,7 +1060,7 @@ START_TEST(a_register_of_mappings)
 	ck_assert_uint_eq(pb_buffer_id(found), 101);
 	ck_assert_uint_eq(offset, 0);
 	pb_buffer_close(found);
-	/* nothing is there */
+	/* Nothing is registered there. */
 	ck_assert_int_eq(look_up(space, p + 2 * PAGE, PAGE, &found, &offset), 0);
 	ck_assert_int_eq(look_up(space, p + 28 * PAGE, PAGE, &found, &offset), 0);
 	refused(look_up(space, p, 0, &found, &offset), EINVAL, "length");
@@ -1072,7 +1084,7 @@ START_TEST(many_mappings)
 	unsigned int i;
 
 	ok(pbv_space_create(&space, &err));
-	/* in no order */
+	/* Out of order. */
 	for (i = 0; i < 1000; i++)
 		ok(pbv_space_add(space, (void *)(0x7e0000000000 + (i * 7 % 1000) * 2 * PAGE), PAGE, buffer, (i * 7 % 64) * PAGE,
 				 &err));
@@ -1098,7 +1110,7 @@ START_TEST(addresses)
 	ck_assert_uint_eq(pbv_mr_offset(mr), 8 * PAGE + 0x123);
 	ck_assert_uint_eq(pb_buffer_id(pbv_mr_buffer(mr)), 100);
 	ok(pbv_dereg(mr, &err));
-	/* ordinary memory, with a register and without, shared and not */
+	/* Ordinary memory, with a space and without, private and shared. */
 	ok(pbv_reg_address(space, the_pd, memory, sizeof(memory), RW, 0, &mr, &err));
 	ck_assert_ptr_null(pbv_mr_buffer(mr));
 	ck_assert_uint_eq(pbv_mr_iova(mr), (uintptr_t)memory);

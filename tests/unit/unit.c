@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What can be tested without a machine: parsing, searching, refusing, and the errors of calls that need no device. */
+/*
+ * Tests that need no machine: parsing, searching, argument checks, and the errors of calls that
+ * need no device.
+ */
 #include <fcntl.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
@@ -45,16 +48,16 @@ START_TEST(errors_are_sentences)
 	ck_assert_str_eq(err.text, "the number 7 is wrong");
 	ck_assert_int_eq(pb_fail_errno(&err, ENOENT, "cannot open it"), -ENOENT);
 	ck_assert_str_eq(err.text, "cannot open it: No such file or directory");
-	/* nobody need ask for the text */
+	/* The error is optional. */
 	ck_assert_int_eq(pb_fail(NULL, EIO, "x"), -EIO);
 	ck_assert_int_eq(pb_fail_errno(NULL, EIO, "x"), -EIO);
-	/* what is not there is named, and how to get it */
+	/* The error names the missing module, and how to get it. */
 	ck_assert_int_eq(pb_fail_driver(&err, "0000:01:00.0", "cannot do %s", "it"), -EOPNOTSUPP);
 	ck_assert_int_eq(err.code, EOPNOTSUPP);
 	ck_assert_str_eq(err.text, "cannot do it: this needs the kernel module peerbar-vfio-pci; load it and bind the device to it: "
 			 "peerbar bind --driver peerbar-vfio-pci 0000:01:00.0");
 	ck_assert_int_eq(pb_fail_driver(NULL, "", "x"), -EOPNOTSUPP);
-	/* what is too long is cut, not written behind the end */
+	/* A long message is truncated. */
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	ck_assert_int_eq(pb_fail_errno(&err, EIO, "%s", longer), -EIO);
@@ -70,7 +73,10 @@ START_TEST(model_of_exporters)
 	ck_assert_int_eq(pb_exporter_model("peerbar_vfio_pci"), PB_REVOCABLE);
 	ck_assert_int_eq(pb_exporter_model("udmabuf"), PB_PINNED);
 	ck_assert_int_eq(pb_exporter_model("system"), PB_PINNED);
-	/* a guess is no answer: neither for strangers, nor for those who share a name, nor for what only looks like a known one */
+	/*
+	 * Exporters that are not in the table are UNKNOWN: strangers, drivers that share a name,
+	 * and names similar to known ones.
+	 */
 	ck_assert_int_eq(pb_exporter_model("drm"), PB_UNKNOWN);
 	ck_assert_int_eq(pb_exporter_model("stranger"), PB_UNKNOWN);
 	ck_assert_int_eq(pb_exporter_model("vfio_pci_core2"), PB_UNKNOWN);
@@ -119,7 +125,7 @@ START_TEST(model_refusals)
 	ck_assert_int_eq(pb_model_accept(PB_PINNED, false, "udmabuf", &err), 0);
 	ck_assert_int_eq(pb_model_accept(PB_REVOCABLE, false, "vfio_pci_core", &err), 0);
 	refused(pb_model_accept(PB_DYNAMIC, false, "mover", &err), EOPNOTSUPP, "DYNAMIC");
-	/* insisting helps for what is not known, not for what is known to move */
+	/* The flag permits UNKNOWN, but not DYNAMIC. */
 	refused(pb_model_accept(PB_DYNAMIC, true, "mover", &err), EOPNOTSUPP, "mover");
 	refused(pb_model_accept(PB_UNKNOWN, false, "drm", &err), EOPNOTSUPP, "UNKNOWN");
 	ck_assert_int_eq(pb_model_accept(PB_UNKNOWN, true, "drm", &err), 0);
@@ -127,8 +133,8 @@ START_TEST(model_refusals)
 END_TEST
 
 /*
- * A DYNAMIC exporter is not to be had on a stock kernel, so this is the one place with a buffer made up by hand: the refusal must come
- * before anything is asked of the kernel. The descriptors are invalid, and so is the context; any use of them would show.
+ * A stock kernel has no DYNAMIC exporter, so construct a buffer. The call must fail before it uses
+ * the kernel: the descriptors and the context are invalid, so any use would fail differently.
  */
 START_TEST(dynamic_is_refused_before_anything_else)
 {
@@ -148,9 +154,12 @@ START_TEST(dynamic_is_refused_before_anything_else)
 }
 END_TEST
 
-/* ---- what takes a device on peerbar-vfio-pci ---- */
+/* ---- calls that need peerbar-vfio-pci ---- */
 
-/* an empty file for a VFIO device: it knows no ioctl, as a device on another driver does not know ours */
+/*
+ * An empty file instead of a VFIO device: it supports no ioctl, like another driver that lacks
+ * peerbar's.
+ */
 static void make_device(struct pb_device *device)
 {
 	memset(device, 0, sizeof(*device));
@@ -213,7 +222,7 @@ START_TEST(wrong_arguments_for_mmap)
 }
 END_TEST
 
-/* a buffer that is revoked for good takes its mappings with it, those that come late too, and nobody else's */
+/* A permanent revoke of a buffer revokes its mappings, also later ones, and no others. */
 START_TEST(the_end_of_a_buffer)
 {
 	struct pb_origin *origin = pb_origin_new("");
@@ -245,7 +254,7 @@ END_TEST
 
 /* ---- netlink ---- */
 
-/* a message in the making */
+/* The message under construction. */
 static struct {
 	_Alignas(struct nlattr) char bytes[4096];
 	size_t n;
@@ -263,7 +272,7 @@ static void put(unsigned int type, const void *value, size_t size)
 
 static void put_number(unsigned int type, uint64_t value, size_t size)
 {
-	/* little-endian or not, the kernel's numbers are the processor's */
+	/* Netlink has the CPU's byte order. */
 	uint32_t half = (uint32_t)value;
 
 	put(type, size == 4 ? (void *)&half : (void *)&value, size);
@@ -287,7 +296,7 @@ static void put_range(uint64_t start, uint64_t length)
 	memcpy(message.bytes + at, &head, sizeof(head));
 }
 
-/* an event as the kernel sends it; whether the other end of the socket hears it */
+/* Send an event like the kernel. Return whether the other socket receives it. */
 static bool heard(const int sockets[2], uint8_t cmd, uint64_t id)
 {
 	struct nlmsghdr head = { .nlmsg_type = 0x17 };
@@ -310,7 +319,7 @@ static bool heard(const int sockets[2], uint8_t cmd, uint64_t id)
 	return n > 0;
 }
 
-/* of which events a guest is woken; another socket has the same filters */
+/* The events that wake a guest: the filter is tested on another socket. */
 START_TEST(events_of_some_buffers)
 {
 	const uint64_t ids[] = { 7, 0x100000007ULL, 0xfedcba9876543210ULL };
@@ -334,7 +343,10 @@ START_TEST(events_of_some_buffers)
 	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, 0x700000001ULL));
 	ck_assert_int_eq(pb_filter_events(sockets[1], ids, 1), 0);
 	ck_assert(!heard(sockets, PEERBAR_CMD_BUFFER_REVOKED, ids[1]));
-	/* as many as can be told apart, if the system lets a socket have so long a filter; and more */
+	/*
+	 * The longest filter that distinguishes buffers, if the system permits a filter of that
+	 * length; and more buffers.
+	 */
 	for (i = 0; i < 600; i++)
 		many[i] = 1000 + i;
 	ck_assert_int_eq(pb_filter_events(sockets[1], many, 512), 0);
@@ -370,7 +382,7 @@ START_TEST(a_listed_buffer)
 	put_range(0x100000000ULL, 0x4000);
 	put_text(PEERBAR_A_IMPORTER, "iommu");
 	put_text(PEERBAR_A_IMPORTER, "0000:02:00.0");
-	/* of a newer kernel module */
+	/* Of a newer kernel module. */
 	put_text(PEERBAR_A_MAX + 1, "what is this?");
 	ck_assert_int_eq(pb_parse_listed(message.bytes, message.n, &b), 0);
 	ck_assert_uint_eq(b.id, 0x123456789abULL);
@@ -402,14 +414,14 @@ START_TEST(messages_that_are_wrong)
 	static const char longer[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
 	struct pb_listed b;
 
-	/* without a number it is no buffer, and nothing is kept of it */
+	/* A message without an ID is invalid, and nothing is kept. */
 	message.n = 0;
 	ck_assert_int_eq(pb_parse_listed(message.bytes, 0, &b), -EBADMSG);
 	put_range(0x1000, 0x2000);
 	put_text(PEERBAR_A_IMPORTER, "iommu");
 	ck_assert_int_eq(pb_parse_listed(message.bytes, message.n, &b), -EBADMSG);
 	ck_assert_ptr_null(b.extents);
-	/* a number that is too short is none; a name that is too long, or not ended, is cut */
+	/* A short number is ignored. A long or unterminated name is truncated. */
 	message.n = 0;
 	put(PEERBAR_A_SIZE, "abcd", 4);
 	put(PEERBAR_A_STATE, "a", 1);
@@ -426,14 +438,14 @@ START_TEST(messages_that_are_wrong)
 }
 END_TEST
 
-/* the sanitizers watch */
+/* Random messages, for the sanitizers. */
 START_TEST(messages_of_noise)
 {
 	unsigned int seed = 42, round;
 
 	for (round = 0; round < 20000; round++) {
 		size_t i, n = (size_t)rand_r(&seed) % 256;
-		/* just as large as it is, so that reading behind it shows */
+		/* Allocate the exact size, so that reads beyond it are detected. */
 		uint32_t *noise = malloc((n + 3) / 4 * 4 + 4);
 		struct pb_listed b;
 
@@ -472,14 +484,14 @@ START_TEST(lists_are_one_block)
 	ck_assert_uint_eq(packed[1].extents[1].length, 0x1000);
 	ck_assert_str_eq(packed[1].importer_names[0], "iommu");
 	free(packed);
-	/* none is a list too */
+	/* An empty list is valid. */
 	packed = pb_pack_listed(NULL, 0, sizeof(*list));
 	ck_assert_ptr_nonnull(packed);
 	free(packed);
 }
 END_TEST
 
-/* ---- without the modules ---- */
+/* ---- without peerbar's modules ---- */
 
 START_TEST(versions)
 {
@@ -492,7 +504,7 @@ START_TEST(versions)
 }
 END_TEST
 
-/* a program that was compiled with an older header, or a newer one */
+/* A program that was compiled with an older or a newer header. */
 START_TEST(structures_that_grow)
 {
 	struct { struct pb_capability known; char more[40]; } *newer;
@@ -518,7 +530,7 @@ START_TEST(structures_that_grow)
 	}
 	free(newer);
 	free(whole);
-	/* not a byte more than the caller has, and none that is not written */
+	/* Write all of the caller's structure, and no byte beyond it. */
 	memset(&copy, 0x55, sizeof(copy));
 	memset(&canary, 0x55, sizeof(canary));
 	pb_fill_sized(&copy, 10, &(struct { char c[20]; }){ "0123456789abcdef" }, 20);
@@ -527,7 +539,7 @@ START_TEST(structures_that_grow)
 	pb_fill_sized(&copy, 30, &(struct { char c[20]; }){ "0123456789abcdef" }, 20);
 	ck_assert_mem_eq(&copy, "0123456789abcdef\0\0\0\0\0\0\0\0\0\0\0\0\0", 30);
 	ck_assert_mem_eq(copy.bytes + 30, canary.bytes, sizeof(copy) - 30);
-	/* what the elements point to is behind them, and aligned, whatever their size */
+	/* The data that elements point to is behind them and aligned, for any element size. */
 	list[1].extents = calloc(1, sizeof(struct pb_extent));
 	list[1].extents[0].length = 0x1000;
 	packed = calloc(2, sizeof(list[0]));
@@ -548,7 +560,7 @@ START_TEST(what_the_module_peerbar_is_for)
 	struct pb_watch *watch = NULL;
 	unsigned int n;
 
-	/* the host may have it */
+	/* The host may have the module. */
 	if (!access("/dev/peerbar", F_OK))
 		return;
 	refused(pb_list_buffers(&list, &n, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
@@ -618,7 +630,10 @@ START_TEST(fdinfo_of_something_else)
 }
 END_TEST
 
-/* the name is the holder's to choose, newlines included: it must not pass for what the kernel says */
+/*
+ * The holder chooses the name, which may contain newlines: it must not pass for the kernel's
+ * fields.
+ */
 START_TEST(fdinfo_with_a_forged_name)
 {
 	struct pb_fdinfo info;
@@ -627,7 +642,7 @@ START_TEST(fdinfo_with_a_forged_name)
 	ck_assert(info.is_dmabuf);
 	ck_assert_str_eq(info.exporter, "xe");
 	ck_assert_uint_eq(info.size, 4096);
-	/* longer than there is room for */
+	/* Longer than the field. */
 	pb_parse_fdinfo("size:\t4096\nexp_name:\tabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\n", &info);
 	ck_assert_uint_eq(strlen(info.exporter), sizeof(info.exporter) - 1);
 }
@@ -663,11 +678,11 @@ START_TEST(bdf_bad)
 }
 END_TEST
 
-/* ---- room ---- */
+/* ---- holders, and holes in an address space ---- */
 
 #define RANGES(...) (const struct pb_iova_range[]){ __VA_ARGS__ }
 
-/* what /proc shows of a process that holds a device, and of others */
+/* Entries in /proc of a process that holds a device, and others. */
 START_TEST(holders_in_proc)
 {
 	static const char bdf[] = "0000:01:00.0", cdev[] = "/dev/vfio/devices/vfio1";
@@ -711,7 +726,7 @@ START_TEST(holders_in_a_sentence)
 	ck_assert(!strncmp(text, "process 10 (qemu), this process", 31) && strstr(text, self));
 	ck_assert(pb_describe_holders(list, 6, true, text, sizeof(text)));
 	ck_assert(!strncmp(text, "process 10 (qemu), process 12 (old), this process", 49));
-	/* a dma-buf keeps nothing in use */
+	/* A dma-buf does not keep the device in use. */
 	ck_assert(!pb_describe_holders(list + 2, 1, true, text, sizeof(text)));
 	ck_assert_str_eq(text, "");
 	ck_assert(!pb_describe_holders(NULL, 0, true, text, sizeof(text)));
@@ -728,17 +743,17 @@ START_TEST(hole_first_fit)
 {
 	uint64_t iova;
 
-	/* empty */
+	/* Empty. */
 	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, NULL, 0, 0x1000, 0x1000, 0x1000, &iova), 0);
 	ck_assert_uint_eq(iova, 0x1000);
-	/* between two, exactly */
+	/* Exactly between two. */
 	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffffff }), 1, RANGES({ 0, 0x1fff }, { 0x4000, 0xffffff }), 2, 0, 0x2000, 0x1000,
 				      &iova), 0);
 	ck_assert_uint_eq(iova, 0x2000);
-	/* one page too small */
+	/* One page too small. */
 	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffffff }), 1, RANGES({ 0, 0x1fff }, { 0x4000, 0xffffff }), 2, 0, 0x3000, 0x1000,
 				      &iova), -ENOSPC);
-	/* behind all, up to the last byte of the aperture */
+	/* Behind all, up to the last byte of the aperture. */
 	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffff }), 1, RANGES({ 0, 0x7fff }), 1, 0, 0x8000, 0x1000, &iova), 0);
 	ck_assert_uint_eq(iova, 0x8000);
 }
@@ -751,7 +766,7 @@ START_TEST(hole_aligned)
 	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, RANGES({ 0x200000, 0x200fff }), 1, 0x1000, 0x200000, 0x200000, &iova),
 			 0);
 	ck_assert_uint_eq(iova, 0x400000);
-	/* aligning must not wrap around */
+	/* Aligning must not wrap around. */
 	ck_assert_int_eq(pb_find_hole(RANGES({ UINT64_MAX - 0xfff, UINT64_MAX }), 1, NULL, 0, UINT64_MAX - 5, 1, 0x1000, &iova), -ENOSPC);
 }
 END_TEST
@@ -760,18 +775,21 @@ START_TEST(hole_in_a_torn_aperture)
 {
 	uint64_t iova;
 
-	/* the second range, because the first is too small; the gap (as the MSI window) is left alone */
+	/*
+	 * The second range, because the first is too small. The gap, e.g. the MSI window, is not
+	 * used.
+	 */
 	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xfedfffff }, { 0xfef00000, UINT64_MAX >> 16 }), 2, RANGES({ 0, 0xfecfffff }), 1, 0x1000,
 				      0x200000, 0x1000, &iova), 0);
 	ck_assert_uint_eq(iova, 0xfef00000);
-	/* the whole 64-bit space is taken */
+	/* The whole 64-bit space is in use. */
 	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, RANGES({ 0, UINT64_MAX }), 1, 0, 0x1000, 0x1000, &iova), -ENOSPC);
-	/* no aperture */
+	/* No aperture. */
 	ck_assert_int_eq(pb_find_hole(NULL, 0, NULL, 0, 0, 0x1000, 0x1000, &iova), -ENOSPC);
 }
 END_TEST
 
-/* against a search that tries every page */
+/* Compare with a search that tries every page. */
 START_TEST(hole_against_brute_force)
 {
 	unsigned int seed = 42, round;
@@ -842,7 +860,7 @@ START_TEST(descriptors_that_are_no_iommufd)
 }
 END_TEST
 
-/* ---- where BARs lie in a guest ---- */
+/* ---- positions of BARs in a guest ---- */
 
 START_TEST(what_a_bar_claims)
 {
@@ -851,21 +869,21 @@ START_TEST(what_a_bar_claims)
 	ck_assert(pb_bar_claim(0x10000000, 0x10000, false, 4096, &claim));
 	ck_assert_uint_eq(claim.first, 0x10000000);
 	ck_assert_uint_eq(claim.last, 0x1000ffff);
-	/* one that is smaller than a page has the page */
+	/* A BAR smaller than a page claims the page. */
 	ck_assert(pb_bar_claim(0x10000300, 0x100, false, 4096, &claim));
 	ck_assert_uint_eq(claim.first, 0x10000000);
 	ck_assert_uint_eq(claim.last, 0x10000fff);
 	ck_assert(!pb_bar_claim(PB_GUEST_NOWHERE, 0x10000, true, 4096, &claim));
 	ck_assert(!pb_bar_claim(0x10000000, 0, true, 4096, &claim));
-	/* sized: all address bits are ones */
+	/* During sizing all address bits are ones. */
 	ck_assert(!pb_bar_claim(0xffff0000, 0x10000, false, 4096, &claim));
 	ck_assert(!pb_bar_claim(0xffffffffffff0000, 0x10000, true, 4096, &claim));
 	ck_assert(!pb_bar_claim(0xffffffffffff0000, 0x10000, false, 4096, &claim));
-	/* of a 64-bit BAR the lower half alone says nothing */
+	/* The lower half of a 64-bit BAR is not enough. */
 	ck_assert(pb_bar_claim(0xffff0000, 0x10000, true, 4096, &claim));
 	ck_assert_uint_eq(claim.last, 0xffffffff);
 	ck_assert(pb_bar_claim(0x1ffff0000, 0x10000, false, 4096, &claim));
-	/* what would wrap around is nowhere */
+	/* A range that would wrap around claims nothing. */
 	ck_assert(!pb_bar_claim(0xffffffffffff0000, 0x20000, true, 4096, &claim));
 	ck_assert(pb_bar_claim(0, 0x10000, true, 4096, &claim));
 	ck_assert_uint_eq(claim.first, 0);
@@ -881,27 +899,27 @@ START_TEST(runs_of_spans)
 	ck_assert_uint_eq(end, 9);
 	ck_assert_int_eq(pb_span_run(spans, 3, 10, 100, &end), 0);
 	ck_assert_uint_eq(end, 19);
-	/* the earlier one comes first */
+	/* The earlier span takes precedence. */
 	ck_assert_int_eq(pb_span_run(spans, 3, 17, 100, &end), 0);
 	ck_assert_uint_eq(end, 19);
 	ck_assert_int_eq(pb_span_run(spans, 3, 20, 100, &end), 1);
 	ck_assert_uint_eq(end, 39);
 	ck_assert_int_eq(pb_span_run(spans, 3, 40, UINT64_MAX, &end), 2);
 	ck_assert_uint_eq(end, UINT64_MAX);
-	/* no further than asked */
+	/* Not beyond the requested end. */
 	ck_assert_int_eq(pb_span_run(spans, 3, 11, 12, &end), 0);
 	ck_assert_uint_eq(end, 12);
 	ck_assert_int_eq(pb_span_run(spans, 3, 5, 5, &end), -1);
 	ck_assert_uint_eq(end, 5);
 	ck_assert_int_eq(pb_span_run(NULL, 0, 0, UINT64_MAX, &end), -1);
 	ck_assert_uint_eq(end, UINT64_MAX);
-	/* a later one that begins before an earlier one ends where that begins */
+	/* A later span that begins before an earlier one ends where that begins. */
 	ck_assert_int_eq(pb_span_run((struct pb_span[]){ { .first = 5, .last = 6 }, { .first = 0, .last = 9 } }, 2, 0, 20, &end), 1);
 	ck_assert_uint_eq(end, 4);
 }
 END_TEST
 
-/* cut a line into runs, and compare each number with what a look at all spans says */
+/* Divide a line into runs, and compare each number with a search of all spans. */
 START_TEST(runs_against_brute_force)
 {
 	unsigned int round, n, i;
@@ -956,7 +974,7 @@ START_TEST(gaps_of_an_aperture)
 	ck_assert_uint_eq(gap.last, UINT64_MAX);
 	ck_assert(pb_find_gap(two, 2, 1ULL << 62, 1ULL << 63, &gap));
 	ck_assert_uint_eq(gap.first, 0x8000000000);
-	/* an aperture that has everything, one that has nothing, and ranges that touch */
+	/* An aperture of everything, of nothing, and of adjacent ranges. */
 	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, UINT64_MAX } }, 1, 0, UINT64_MAX, &gap));
 	ck_assert(pb_find_gap(NULL, 0, 5, 5, &gap));
 	ck_assert(!gap.first && gap.last == UINT64_MAX);
@@ -995,7 +1013,7 @@ START_TEST(a_guest_without_devices)
 }
 END_TEST
 
-/* ---- guests, with devices that are none: their configuration space is a file, and nothing can be exported from them ---- */
+/* ---- guests with fake devices: the configuration space is a file, and exports fail ---- */
 
 struct fake {
 	struct pb_device device;
@@ -1004,7 +1022,10 @@ struct fake {
 
 #define FAKE_MSIX 0x40
 
-/* BAR 0 of 16 KiB with an MSI-X table in its third page, BAR 2 of 64 KiB and 64 bits, BAR 4 of 256 bytes */
+/*
+ * BAR 0 of 16 KiB with an MSI-X table in its third page, BAR 2 of 64 KiB and 64 bits, BAR 4 of 256
+ * bytes.
+ */
 static void fake_up(struct fake *fake, const char *bdf)
 {
 	static const uint64_t sizes[PB_BARS] = { 0x4000, 0, 0x10000, 0, 0x100, 0 };
@@ -1043,7 +1064,7 @@ static struct pb_iommu no_iommu;
 static struct pb_ioas no_ioas = { .iommu = &no_iommu, .id = 7, .lock = PTHREAD_MUTEX_INITIALIZER,
 				  .events_lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* the only range of a BAR */
+/* Return the only range of a BAR. */
 static struct pb_guest_range only_range(struct pb_guest *guest, const struct fake *fake, unsigned int bar)
 {
 	struct pb_guest_range *list, found = { 0 };
@@ -1086,7 +1107,7 @@ START_TEST(a_device_that_cannot_be_exported)
 	ck_assert(range.address == PB_GUEST_NOWHERE && range.length == 0x10000 && !range.ioas && range.data == &fake);
 	ok(pb_guest_set_bar(fake.guest_device, 2, 0x100000, &err));
 	ck_assert_int_eq(only_range(guest, &fake, 2).state, PB_GUEST_OFF);
-	/* reported once, however often it is tried */
+	/* The failure is reported once, however often the guest tries. */
 	for (i = 0; i < 3; i++) {
 		ok(pb_guest_set_decoding(fake.guest_device, true, &err));
 		range = only_range(guest, &fake, 2);
@@ -1101,7 +1122,7 @@ START_TEST(a_device_that_cannot_be_exported)
 	ck_assert_int_eq(range.state, PB_GUEST_REFUSED);
 	ck_assert_ptr_nonnull(strstr(range.why.text, "cannot export BAR 2 of 0000:77:00.0"));
 	ck_assert(!pb_guest_next_report(guest, &range));
-	/* not while it sleeps, nor while it is reset */
+	/* Not while it is in D3hot, or during a reset. */
 	ok(pb_guest_set_decoding(fake.guest_device, true, &err));
 	ok(pb_guest_set_power(fake.guest_device, false, &err));
 	ck_assert_int_eq(only_range(guest, &fake, 2).state, PB_GUEST_OFF);
@@ -1114,7 +1135,7 @@ START_TEST(a_device_that_cannot_be_exported)
 	ok(pb_guest_set_bar(fake.guest_device, 2, ~0xffffULL, &err));
 	ok(pb_guest_set_decoding(fake.guest_device, true, &err));
 	ck_assert_int_eq(only_range(guest, &fake, 2).state, PB_GUEST_UNPLACED);
-	/* reports of a device go with it */
+	/* Removing a device discards its reports. */
 	ok(pb_guest_set_bar(fake.guest_device, 2, 0x100000, &err));
 	ok(pb_guest_sync(guest, PB_GUEST_RETRY, &err));
 	ck_assert_uint_eq(pb_guest_nr_refused(guest), 1);
@@ -1125,7 +1146,10 @@ START_TEST(a_device_that_cannot_be_exported)
 }
 END_TEST
 
-/* a mapping that the kernel does not let go of: nothing is put in its place, and the device stays until it is gone */
+/*
+ * The kernel fails to unmap a mapping: nothing is mapped in its place, and the device cannot be
+ * removed until it is gone.
+ */
 START_TEST(what_the_kernel_does_not_unmap)
 {
 	struct pb_mapping *mapping = calloc(1, sizeof(*mapping));
@@ -1140,7 +1164,7 @@ START_TEST(what_the_kernel_does_not_unmap)
 	fake_up(&fake, "0000:77:00.0");
 	LIST_INIT(&no_ioas.mappings);
 	TAILQ_INIT(&no_ioas.revoked);
-	no_iommu.fd = fake.device.fd; /* which knows no ioctls */
+	no_iommu.fd = fake.device.fd; /* supports no ioctl */
 	ok(pb_guest_create(&guest, &err));
 	ok(pb_guest_add_ioas(guest, &no_ioas, 0, &err));
 	ok(pb_guest_add_device(guest, &fake.device, NULL, 0, &fake, &fake.guest_device, &err));
@@ -1157,7 +1181,7 @@ START_TEST(what_the_kernel_does_not_unmap)
 	mapping->mapped = true;
 	LIST_INSERT_HEAD(&no_ioas.mappings, mapping, in_ioas);
 	LIST_INSERT_HEAD(&window->ranges, range, in_window);
-	/* decoding is off, so it ought to go */
+	/* Decoding is off, so it should be unmapped. */
 	ok(pb_guest_sync(guest, 0, &err));
 	ck_assert(pb_guest_next_report(guest, &report));
 	ck_assert_int_eq(report.state, PB_GUEST_REFUSED);
@@ -1165,14 +1189,14 @@ START_TEST(what_the_kernel_does_not_unmap)
 	ck_assert(!pb_guest_next_report(guest, &report));
 	refused(pb_guest_remove_ioas(guest, &no_ioas, &err), EBUSY, "call again");
 	refused(pb_guest_remove_device(fake.guest_device, &err), EBUSY, "call again");
-	/* another BAR that comes there keeps away */
+	/* Another BAR at that address is not mapped. */
 	ok(pb_guest_set_bar(fake.guest_device, 0, 0x100000, &err));
 	ok(pb_guest_set_bar(fake.guest_device, 2, 0x200000, &err));
 	ok(pb_guest_set_decoding(fake.guest_device, true, &err));
 	ck_assert_int_eq(only_range(guest, &fake, 2).state, PB_GUEST_REFUSED);
 	ck_assert_ptr_eq(LIST_FIRST(&no_ioas.mappings), mapping);
 	ok(pb_guest_set_decoding(fake.guest_device, false, &err));
-	/* now it goes */
+	/* Now it can be unmapped. */
 	mapping->mapped = false;
 	ok(pb_guest_remove_device(fake.guest_device, &err));
 	ck_assert_ptr_null(LIST_FIRST(&no_ioas.mappings));
@@ -1182,7 +1206,7 @@ START_TEST(what_the_kernel_does_not_unmap)
 }
 END_TEST
 
-/* the state of each page that a BAR claims, by looking at all BARs */
+/* Compute the state of a page that a BAR claims, from all BARs. */
 static enum pb_guest_state state_of(const uint64_t at[2][PB_BARS], const bool on[2], int device, unsigned int bar, uint64_t page)
 {
 	static const uint64_t pages[PB_BARS] = { 4, 0, 16, 0, 1, 0 };
@@ -1252,7 +1276,7 @@ START_TEST(guests_against_brute_force)
 				ck_assert_int_eq(list[k].state, state_of(at, on, which, list[k].bar, page));
 		}
 		free(list);
-		/* nothing is missing */
+		/* The ranges must be complete. */
 		for (i = 0; i < 2 * PB_BARS; i++) {
 			static const uint64_t pages[PB_BARS] = { 4, 0, 16, 0, 1, 0 };
 			uint64_t base = at[i / PB_BARS][i % PB_BARS], page;
@@ -1293,7 +1317,7 @@ START_TEST(version)
 }
 END_TEST
 
-/* ---- what the tool reads from its command line ---- */
+/* ---- operands on the tool's command line ---- */
 
 START_TEST(numbers_good)
 {
