@@ -77,8 +77,10 @@ int receive_fd(int socket);
 
 /* Count the descriptors that this process has open. */
 unsigned int count_fds(void);
-/* Return whether a line of the kernel's log contains @words. */
-bool log_says(const char *words);
+/* Open the kernel's log at its end. */
+int log_open(void);
+/* Return whether a line since log_open() contains @words. Closes @fd. */
+bool log_has(int fd, const char *words);
 /* Count the attachments of a dma-buf in debugfs; -1 without debugfs. */
 int count_attachments(struct pb_buffer *buffer);
 

@@ -44,19 +44,21 @@ START_TEST(one_range)
 	struct pb_buffer *buffer = export_one(4 * MIB, 4 * PAGE);
 	int fd = pb_buffer_fd(buffer);
 	uint8_t *p = map_fd(fd, 0, 4 * PAGE), *alias = map_fd(fd, 2 * PAGE, 2 * PAGE);
-	uint8_t before[64], byte;
+	uint8_t below[64], above[64], byte;
 	unsigned int i;
 
 	ck_assert_ptr_nonnull(p);
 	ck_assert_ptr_nonnull(alias);
+	lab_host_read(4 * MIB - sizeof(below), below, sizeof(below));
+	lab_host_read(4 * MIB + 4 * PAGE, above, sizeof(above));
 	for (i = 0; i < 4; i++)
 		lands(p + i * PAGE, 4 * MIB + i * PAGE, i);
 	lands(alias + PAGE, 4 * MIB + 3 * PAGE, 20);
 	ck_assert_mem_eq(p + 3 * PAGE, alias + PAGE, 64);
 	/* The neighbours are not changed. */
-	lab_host_read(4 * MIB + 4 * PAGE, before, sizeof(before));
 	ck_assert(can_read(p + 4 * PAGE - 1, &byte));
-	ck_assert(lab_host_sees(4 * MIB + 4 * PAGE, before, sizeof(before)));
+	ck_assert(lab_host_sees(4 * MIB - sizeof(below), below, sizeof(below)));
+	ck_assert(lab_host_sees(4 * MIB + 4 * PAGE, above, sizeof(above)));
 	/* The mapping keeps the buffer. */
 	pb_buffer_close(buffer);
 	lands(p, 4 * MIB, 30);

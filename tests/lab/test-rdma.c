@@ -167,7 +167,7 @@ START_TEST(write_and_read)
 		ck_assert_int_eq(post(&a, &wr), 0);
 		wc = completes(&a, i, IBV_WC_SUCCESS);
 		ck_assert_int_eq(wc.opcode, IBV_WC_RDMA_READ);
-		ck_assert_mem_eq(at_a.p + 131071, at_b.p + 4095, sizes[i] ? sizes[i] : 1 - 1);
+		ck_assert_mem_eq(at_a.p + 131071, at_b.p + 4095, sizes[i]);
 	}
 	/* The responder has no completion. */
 	nothing_completes(&b);
@@ -2433,7 +2433,7 @@ START_TEST(other_host_and_container)
 	struct ibv_send_wr wr;
 	struct offer theirs;
 	struct ibv_sge from;
-	int i, sock, child;
+	int i, sock, child, log;
 	char netdev[64];
 	struct end end;
 	struct mem mem;
@@ -2451,8 +2451,9 @@ START_TEST(other_host_and_container)
 	for (i = 0; i < 50 && system("busybox ping -c 1 -W 1 " OTHER_HOST_IP " >/dev/null 2>&1"); i++)
 		usleep(100000);
 	ck_assert_int_eq(end_to_init(&end), 0);
+	log = log_open();
 	ck_assert_int_eq(end_to_rtr(&end, &there), EHOSTUNREACH);
-	ck_assert(log_says("there is no transport"));
+	ck_assert(log_has(log, "there is no transport"));
 	ck_assert_int_eq(end_state(&end), IBV_QPS_INIT);
 	end_close(&end);
 	/* A container with a device on this host is reachable. */
