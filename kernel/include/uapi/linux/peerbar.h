@@ -46,7 +46,7 @@ enum peerbar_state {
 #define PEERBAR_MEMATTR_GROUP(attr)	((attr) >> 24)
 #define PEERBAR_MEMATTR_NC		0	/* not cached: pgprot_noncached(), the default */
 #define PEERBAR_MEMATTR_WC		1	/* write-combining: pgprot_writecombine() */
-#define PEERBAR_MEMATTR_WB		2	/* cached, if a driver's memory allows it; no plain BAR */
+#define PEERBAR_MEMATTR_WB		2	/* cached, if the driver allows; no plain BAR */
 
 /* ---- /dev/peerbar ---- */
 
@@ -68,9 +68,9 @@ struct peerbar_info {
 };
 
 #define PEERBAR_CAP_P2PDMA	0x1	/* the kernel has PCI_P2PDMA: peers can attach to BARs */
-#define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd maps peerbar's buffers */
+#define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd maps buffers */
 #define PEERBAR_CAP_VFIO	0x4	/* peerbar-vfio-pci is loaded */
-#define PEERBAR_CAP_PAGE	0x80	/* mmap() of /dev/peerbar; PEERBAR_QUERY fills @revocations */
+#define PEERBAR_CAP_PAGE	0x80	/* mmap() of /dev/peerbar, @revocations in PEERBAR_QUERY */
 
 #define PEERBAR_INFO	_IOWR(PEERBAR_IOC, 0, struct peerbar_info)
 
