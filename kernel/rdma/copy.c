@@ -450,8 +450,12 @@ int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct p
 	}
 	ret = 0;
 out:
+	/*
+	 * Device writes must arrive before the completion, and before the last unit of a later
+	 * pass.
+	 */
 	if (mmio)
-		wmb(); /* device writes must arrive before the completion, and before the end of a pass */
+		wmb(); /* as above */
 	return ret;
 }
 
