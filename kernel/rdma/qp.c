@@ -529,10 +529,7 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 {
 	if (to == IB_QPS_ERR) {
 		xchg(&qp->state, IB_QPS_ERR);
-		/*
-		 * On return, nothing writes to its memory, and work requests posted before are
-		 * flushed.
-		 */
+		/* On return, nothing writes to its memory. Flush what was posted before. */
 		pb_qp_block(qp);
 		pb_flush(qp);
 		return 0;
