@@ -38,7 +38,7 @@ struct test_kind;
  * @follows: can map again after an invalidation
  * @delay_ms: delay between invalidation and unmap
  * @work: unmaps after @delay_ms
- * @fence: signalled when the importer's DMA is complete; accessed only by exchange
+ * @fence: signalled when the importer's DMA is complete; changed only by xchg()
  * @fence_context: of its fences
  * @fence_seqno: of the last fence
  * @sgt: the mapping, or NULL

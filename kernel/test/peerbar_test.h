@@ -3,8 +3,8 @@
  * The devices of the test modules, for tests that root runs:
  *
  *	/dev/peerbar-test-exporter	exports dma-bufs of each model, from system memory
- *	/dev/peerbar-test-importer	attaches to any dma-buf as each kind of importer, and reads page
- *					tables
+ *	/dev/peerbar-test-importer	attaches to any dma-buf as each kind of importer, and
+ *					reads page tables
  *
  * A reserved field must be 0; otherwise the call fails with EINVAL. A descriptor that is not a
  * dma-buf's fails with EBADF or EINVAL.
@@ -281,7 +281,7 @@ struct peerbar_test_status {
 };
 
 #define PEERBAR_TEST_STATUS_MAPPED	0x1
-#define PEERBAR_TEST_STATUS_STALE	0x2	/* invalidated while mapped, and not mapped again since */
+#define PEERBAR_TEST_STATUS_STALE	0x2	/* invalidated while mapped; not mapped since */
 #define PEERBAR_TEST_STATUS_FENCE	0x4	/* has a fence that is not signalled */
 #define PEERBAR_TEST_STATUS_GONE	0x8	/* its device was removed */
 
