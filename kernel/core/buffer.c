@@ -58,15 +58,10 @@ struct peerbar_buffer *peerbar_buffer_next(u64 after)
 
 /* ---- stop, revoke and kill ---- */
 
-/*
- * Zap only the buffer's own VMAs: a device's address space may contain mappings of other buffers.
- */
+/* Zap only the buffer's own VMAs: a device's address space may map other buffers as well. */
 void peerbar_buffer_zap(struct peerbar_buffer *buf)
 {
-	/*
-	 * A VMA is counted before its first fault, and that fault checks the state set by the
-	 * caller.
-	 */
+	/* A VMA is counted before its first fault, which checks the state that led here. */
 	if (atomic_read(&buf->mmaps))
 		unmap_mapping_range(buf->mapping, (loff_t)buf->pgoff_base << PAGE_SHIFT, buf->dmabuf->size, true);
 }
@@ -90,9 +85,7 @@ static void peerbar_stop_dead_locked(struct peerbar_buffer *buf)
 	if (buf->stopped)
 		return;
 	peerbar_stop(buf);
-	/*
-	 * Must be last: pairs with the acquire in peerbar_is_stopped(); callers rely on the above.
-	 */
+	/* Must be last: pairs with the acquire in peerbar_is_stopped(); its callers rely on it. */
 	smp_store_release(&buf->stopped, true);
 }
 
@@ -158,10 +151,7 @@ int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible)
 	dma_fence_put(fence);
 	if (ret)
 		return ret;
-	/*
-	 * An importer that pinned the memory without invalidate_mappings() may keep it
-	 * indefinitely.
-	 */
+	/* An importer that pinned the memory and cannot be invalidated may keep it forever. */
 	if (unwilling)
 		return READ_ONCE(buf->dma_maps) ? -EBUSY : 0;
 	if (interruptible)
@@ -408,9 +398,7 @@ static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *at
 		buf->info.ops->detach(buf, attach);
 }
 
-/*
- * Several importers map the same memory: expected for a dma-buf, so don't let DMA debugging warn.
- */
+/* Several importers map the same memory: don't let DMA debugging warn about it. */
 #define PEERBAR_PAGES_ATTRS DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
 
 static struct sg_table *peerbar_map_pages(struct dma_buf_attachment *attach, struct peerbar_buffer *buf,
@@ -731,10 +719,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 		dmabuf->file->f_mapping = info->mapping;
 	buf->mapping = dmabuf->file->f_mapping;
 	buf->dentry = dmabuf->file->f_path.dentry;
-	/*
-	 * The file's inode goes away before the dma-buf does, but exporters revoke until their
-	 * release returns.
-	 */
+	/* The file's inode goes before the dma-buf, but exporters revoke until release returns. */
 	buf->inode = file_inode(dmabuf->file);
 	ihold(buf->inode);
 	spin_lock(&dmabuf->name_lock);

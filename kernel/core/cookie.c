@@ -27,10 +27,7 @@ int peerbar_cookie_add(struct peerbar_cookies *cookies, struct peerbar_buffer *b
 	guard(mutex)(&cookies->lock);
 	if (pages > cookies->last - cookies->first || cookies->nr >= PEERBAR_COOKIES_MAX)
 		return -EBUSY;
-	/*
-	 * Randomize, so that user space cannot rely on offsets. If no room follows, start at
-	 * @first.
-	 */
+	/* Randomize, so that user space cannot rely on offsets. If no room follows, wrap. */
 	from = cookies->first + (unsigned long)get_random_u64() % (cookies->last - cookies->first - pages + 1);
 	ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, from, cookies->last, GFP_KERNEL_ACCOUNT);
 	if (ret == -EBUSY)

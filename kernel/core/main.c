@@ -16,9 +16,7 @@
 
 #include "core.h"
 
-/*
- * Sizes of the first version: callers built against it must keep working when the structures grow.
- */
+/* Sizes of the first version: callers that use them must keep working when structures grow. */
 #define PEERBAR_INFO_SIZE	offsetofend(struct peerbar_info, caps)
 #define PEERBAR_QUERY_SIZE	offsetofend(struct peerbar_query, faults)
 
@@ -37,9 +35,7 @@ void peerbar_note_revocation(void)
 	struct peerbar_page *page = page_address(peerbar_page);
 
 	BUILD_BUG_ON(sizeof(page->revocations) != sizeof(atomic64_t));
-	/*
-	 * Order the revocation before the count: readers that see the new count see the revocation.
-	 */
+	/* Readers that see the new count must see the revocation. */
 	smp_mb__before_atomic();
 	atomic64_inc((atomic64_t *)&page->revocations);
 }
@@ -124,9 +120,7 @@ static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	void __user *user = (void __user *)arg;
 	u32 size;
 
-	/*
-	 * Structures grow at their end. Take the size from the first field, not from the command.
-	 */
+	/* Structures grow at their end: use the size in the first field, not in the command. */
 	if (_IOC_TYPE(cmd) != PEERBAR_IOC || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
 		return -ENOTTY;
 	if (_IOC_NR(cmd) != _IOC_NR(PEERBAR_INFO) && _IOC_NR(cmd) != _IOC_NR(PEERBAR_QUERY))
@@ -229,10 +223,7 @@ err_page:
 static void __exit peerbar_exit(void)
 {
 	misc_deregister(&peerbar_misc);
-	/*
-	 * All buffers and exporters are gone, but the worker that put the last buffer may still
-	 * run.
-	 */
+	/* Buffers and exporters are gone, but the worker that put the last one may still run. */
 	destroy_workqueue(peerbar_wq);
 	peerbar_netlink_exit();
 	__free_page(peerbar_page);

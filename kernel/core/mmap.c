@@ -238,10 +238,7 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	if (vma->vm_pgoff < buf->pgoff_base || vma->vm_pgoff - buf->pgoff_base > pages ||
 	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base))
 		return -EINVAL;
-	/*
-	 * DEAD is final. A REVOKED buffer may become LIVE again, so allow mmap; faults fail until
-	 * then.
-	 */
+	/* DEAD is final. A REVOKED buffer may return to LIVE; until then, faults fail. */
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
 		return -ENODEV;
 

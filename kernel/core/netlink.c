@@ -123,10 +123,7 @@ static int peerbar_put_summary(struct sk_buff *skb, const struct peerbar_summary
 	return 0;
 }
 
-/*
- * Put as many ranges and importers as fit. Return false if some did not; the message contains their
- * total numbers.
- */
+/* Put ranges and importers; return false if some don't fit. The message has their totals. */
 static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *buf)
 {
 	struct dma_buf_attachment *attach;
@@ -175,9 +172,7 @@ static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u
 		importers++;
 	fits = !nla_put_u32(skb, PEERBAR_A_NR_IMPORTERS, importers);
 	if (fits && privileged)
-		/*
-		 * If the rest does not fit beside other buffers, use a new message; truncate there.
-		 */
+		/* What does not fit beside others may fit alone; truncate what does not. */
 		fits = peerbar_put_privileged(skb, buf) || !others;
 	dma_resv_unlock(buf->dmabuf->resv);
 	if (!fits)

@@ -161,9 +161,7 @@ bool pb_queue_pending(const struct pb_queue *queue)
 	return ahead && ahead <= queue->nr;
 }
 
-/*
- * Copy the next entry once: user space may write to it at any time. Return false if there is none.
- */
+/* Copy the next entry once: user space may write to it at any time. False if there is none. */
 bool pb_queue_peek(struct pb_queue *queue, void *entry)
 {
 	if (!pb_queue_pending(queue))
@@ -333,10 +331,7 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	av->sl = rdma_ah_get_sl(init->ah_attr);
 	av->hop_limit = grh->hop_limit;
 	av->traffic_class = grh->traffic_class;
-	/*
-	 * Don't fail without a target: it may exist at the time of a send, and datagrams may be
-	 * lost.
-	 */
+	/* A target may exist by the time of a send. Without one, the datagram is lost. */
 	ether_addr_copy(av->dmac, init->ah_attr->roce.dmac);
 	av->target = pb_find_device(dev, &av->dgid, av->dmac);
 	av->attr = *init->ah_attr;

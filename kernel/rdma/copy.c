@@ -450,10 +450,7 @@ int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct p
 	}
 	ret = 0;
 out:
-	/*
-	 * Device writes must arrive before the completion, and before the last unit of a later
-	 * pass.
-	 */
+	/* Device writes must arrive before the completion and the last unit of a later pass. */
 	if (mmio)
 		wmb(); /* as above */
 	return ret;

@@ -91,10 +91,7 @@ static int pb_set_page(struct ib_mr *ib, u64 addr)
 	return 0;
 }
 
-/*
- * Fill the list that the next IB_WR_REG_MR registers. The pages registered now are in another list,
- * and remain.
- */
+/* Fill the list that the next IB_WR_REG_MR registers; the registered pages are another list. */
 static int pb_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, unsigned int *offset)
 {
 	struct pb_page_list *list = to_pb_mr(ib)->mapped;
@@ -125,9 +122,7 @@ static bool pb_fast_fits(const struct pb_page_list *list, const struct peerbar_s
 	return sqe->mw.length && sqe->mw.length <= size && (sqe->mw.addr & (list->page_size - 1)) <= size - sqe->mw.length;
 }
 
-/*
- * IB_WR_REG_MR: give a region in the free state the mapped pages, and a new key of the same index.
- */
+/* IB_WR_REG_MR: give a free region the mapped pages, and a new key of the same index. */
 int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 {
 	struct pb_mr *mr;

@@ -384,9 +384,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ret = ib_register_device(&dev->ib, name, &pdev->dev);
 	if (ret)
 		goto err_dealloc;
-	/*
-	 * Recheck: until now the notifier could not find the device, and may have missed an event.
-	 */
+	/* Until now the notifier missed a change of the MTU, or the network device's removal. */
 	pb_set_mtu_of(ndev);
 	if (READ_ONCE(ndev->reg_state) != NETREG_REGISTERED)
 		pb_unregister_of(ndev);

@@ -471,10 +471,7 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 		ret = -ENOMEM;
 		goto err_put;
 	}
-	/*
-	 * Publish blocked: no task may enter before there is memory, but a revocation needs the
-	 * key.
-	 */
+	/* Publish blocked: there is no memory to enter yet, but a revocation needs the key. */
 	atomic_set(&mr->users, INT_MIN);
 	ret = pb_mr_publish(dev, mr);
 	if (ret)

@@ -58,9 +58,7 @@ bool pb_rq_take(struct pb_qp *qp)
 void pb_rq_done(struct pb_qp *qp)
 {
 	qp->held = false;
-	/*
-	 * Send the limit event here, not in pb_rq_take(), whose caller may have entered a region.
-	 */
+	/* Send the limit event here: the caller of pb_rq_take() may have entered a region. */
 	if (qp->srq)
 		pb_srq_check_limit(qp->srq);
 	else
@@ -233,8 +231,8 @@ void pb_qp_put(struct pb_qp *qp)
 
 /*
  * Make lookups fail, and wait for the references of earlier ones. The caller must hold modify_lock,
- * or be destroying the queue pair. The wait is not interruptible, but short: the state has changed
- * before, so a copy stops after at most PB_COPY_PIECE bytes.
+ * or be destroying the queue pair. The wait is not interruptible: the state has changed before, so
+ * a copy stops within PB_COPY_PIECE bytes.
  */
 static void pb_qp_block(struct pb_qp *qp)
 {
@@ -515,9 +513,7 @@ static void pb_qp_reset(struct pb_qp *qp)
 	qp->epoch = atomic_inc_return(&pb_last_epoch);
 	qp->established = false;
 	qp->last_told = false;
-	/*
-	 * Flush a receive taken from a shared queue: it cannot be returned, and must not get lost.
-	 */
+	/* A receive taken from a shared queue cannot be returned, and must not get lost. */
 	pb_flush_held(qp);
 	WRITE_ONCE(*qp->flags, 0);
 	mutex_unlock(&qp->rq_lock);
@@ -630,10 +626,7 @@ static int pb_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr, const str
 		return -EINVAL;
 	if (!qp->user)
 		ret = pb_rq_post(&qp->rq, wr, bad);
-	/*
-	 * Flush what is posted to an errored queue pair; pairs with the barrier of
-	 * pb_flush_receives().
-	 */
+	/* Flush posts to an errored queue pair; pairs with the barrier in pb_flush_receives(). */
 	smp_mb();
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
 		pb_qp_kick(qp);
@@ -692,9 +685,7 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 	}
 }
 
-/*
- * Execute a user's requests, already in the ring, here. A kernel user may be atomic: use a worker.
- */
+/* Execute a user's requests, already in the ring, here. A kernel user may be in any context. */
 static int pb_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const struct ib_send_wr **bad)
 {
 	struct pb_qp *qp = to_pb_qp(ib);

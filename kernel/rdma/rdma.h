@@ -430,17 +430,12 @@ int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av
 extern const struct ib_device_ops pb_cq_ops;
 /* Return false if the queue is full. */
 bool pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
-/*
- * Drop the completions of a kernel user's queue pair that is being destroyed; the provider does so
- * in user space.
- */
+/* Drop the completions of a kernel user's queue pair being destroyed; a user's provider does. */
 void pb_cq_forget(struct ib_cq *cq, struct pb_qp *qp);
 
 /* mr.c */
 extern const struct ib_device_ops pb_mr_ops;
-/*
- * Enter all regions, or none. Return 0, or -EFAULT if a key does not grant the access to all of it.
- */
+/* Enter all regions or none: 0, or -EFAULT if a key does not grant the access to all of it. */
 int pb_refs_get(struct pb_refs *refs);
 void pb_refs_put(struct pb_refs *refs);
 /*
@@ -494,10 +489,7 @@ static inline bool pb_is_datagram(const struct pb_qp *qp)
 	return qp->ib.qp_type == IB_QPT_UD || qp->ib.qp_type == IB_QPT_GSI;
 }
 
-/*
- * Whether the queue pair accepts messages. Check under RCU or a lock of the caller's before taking
- * a reference.
- */
+/* Whether it accepts messages; check under RCU or a lock before taking a reference. */
 static inline bool pb_answers(const struct pb_qp *qp)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);

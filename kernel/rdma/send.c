@@ -18,10 +18,7 @@
 #define PB_WC_WITH_INV BIT(3)
 /* Instead of a status: not complete, run again */
 #define PB_AGAIN 1000
-/*
- * Instead of a status: over UC, the message is lost. The sender's request succeeds, and the
- * responder completes nothing.
- */
+/* Instead of a status: lost over UC. The request succeeds; the responder completes nothing. */
 #define PB_LOST 1001
 
 /*
@@ -240,10 +237,7 @@ static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 
 /* ---- connections ---- */
 
-/*
- * The responder refuses a request: move both queue pairs to the error state. UC drops the message
- * instead.
- */
+/* The responder refuses: both queue pairs go to the error state. UC drops the message instead. */
 static u32 pb_refuse(struct pb_qp *peer, u32 status)
 {
 	if (peer->ib.qp_type == IB_QPT_UC)
@@ -308,10 +302,7 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
 	    pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
 		pb_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
-		/*
-		 * A receive that completes in error moves the queue pair to the error state, also
-		 * for UC.
-		 */
+		/* A receive that completes in error moves its queue pair to ERR, also over UC. */
 		pb_qp_error(peer, IB_EVENT_QP_REQ_ERR);
 		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	}
@@ -451,9 +442,7 @@ static u32 pb_do_connected(struct pb_qp *qp, struct pb_qp *peer)
 	}
 }
 
-/*
- * Execute a request that does not need the peer. Return a status, or PB_AGAIN if it needs the peer.
- */
+/* Execute what does not need the peer. Return a status, or PB_AGAIN if the peer is needed. */
 static u32 pb_local_work(struct pb_qp *qp)
 {
 	bool read = false;
@@ -715,10 +704,7 @@ static void pb_end_request(struct pb_qp *qp, u32 status)
 	qp->waiting = false;
 	qp->retrying = false;
 	qp->progress = 0;
-	/*
-	 * Set the error state first, so that later work is flushed and cannot overtake the
-	 * completion.
-	 */
+	/* Must be first: later work is flushed and must not overtake the completion. */
 	if (status)
 		pb_qp_error(qp, 0);
 	pb_complete_send(qp, status);
@@ -764,10 +750,7 @@ static unsigned long pb_run(struct pb_qp *qp)
 	int turns = 0;
 
 	do {
-		/*
-		 * Order the post before the lock: its holder checks for work again after releasing
-		 * it.
-		 */
+		/* Order the post before the lock: its holder checks again after releasing it. */
 		smp_mb();
 		if (!mutex_trylock(&qp->sq_lock))
 			return 0;

@@ -74,10 +74,7 @@ err:
 	return ERR_PTR(-ENOMEM);
 }
 
-/*
- * The address of a byte of a place, and the number of contiguous bytes from there in @left; NULL
- * past the end.
- */
+/* The address of a byte of a place, and in @left the contiguous bytes; NULL past the end. */
 static void *test_at(struct test_buffer *t, unsigned int place, u64 offset, size_t *left)
 {
 	unsigned int i;

@@ -361,9 +361,7 @@ static int test_map(struct test_import *p, enum dma_data_direction dir, struct d
 	sgt = dma_buf_map_attachment(p->attach, dir);
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
-	/*
-	 * A moving exporter fills the new place before this, and does not wait for this importer.
-	 */
+	/* A moving exporter fills the new place before this, and does not wait for importers. */
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true, MAX_SCHEDULE_TIMEOUT);
 	if (ret < 0) {
 		dma_buf_unmap_attachment(p->attach, sgt, dir);

@@ -195,9 +195,7 @@ static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 		if (done) {
 			scoped_guard(mutex, &tracker->lock)
 				list_del_init(&vbuf->unattached);
-			/*
-			 * A signal interrupted the settle; leave it to the worker, which gets none.
-			 */
+			/* A signal interrupted the settle. The worker gets no signals. */
 			if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
 				peerbar_vfio_memory_returns(vbuf);
 		}
@@ -205,10 +203,7 @@ static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 	} while (done && !fatal_signal_pending(current));
 }
 
-/*
- * Queue a buffer for the worker: the core is about to restore its memory. The buffer's reservation
- * lock may be held.
- */
+/* The core is about to restore a buffer's memory. The reservation lock may be held. */
 void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf)
 {
 	struct peerbar_vfio_tracker *tracker = vbuf->tracker;
@@ -238,18 +233,14 @@ static void peerbar_vfio_restore(struct work_struct *work)
 	struct peerbar_vfio_tracker *tracker = container_of(work, struct peerbar_vfio_tracker, restore);
 	struct peerbar_vfio_buffer *vbuf;
 
-	/*
-	 * The core notifies before it allows mappings, and holds memory_lock until it does: wait.
-	 */
+	/* The core notifies before it allows mappings, and holds memory_lock until it does. */
 	down_read(&tracker->device->core.memory_lock);
 	up_read(&tracker->device->core.memory_lock);
 	while ((vbuf = peerbar_vfio_pop_returning(tracker))) {
 		peerbar_buffer_settle(vbuf->buf);
 		peerbar_buffer_put(vbuf->buf);
 	}
-	/*
-	 * Not only the device's user restores memory, and no other code checks unattached buffers.
-	 */
+	/* If a task other than the device's user restored the memory, only this checks. */
 	peerbar_vfio_settle_unattached(tracker);
 }
 

@@ -54,9 +54,7 @@ static int peerbar_vfio_attach_inner(struct peerbar_vfio_buffer *vbuf)
 {
 	struct dma_buf_attachment *attach;
 
-	/*
-	 * Pairs with the release below: readers that see the pointer see the attachment's contents.
-	 */
+	/* Pairs with the release below: readers of the pointer see the whole attachment. */
 	if (smp_load_acquire(&vbuf->attach))
 		return 0;
 	guard(mutex)(&vbuf->attach_lock);
@@ -213,9 +211,7 @@ static void peerbar_vfio_release(struct peerbar_buffer *buf)
 	peerbar_vfio_free(vbuf);
 }
 
-/*
- * The core keeps all BARs mapped while the device is open; a close kills buffers before it unmaps.
- */
+/* The core maps all BARs while the device is open; a close kills buffers before it unmaps. */
 static void __iomem *peerbar_vfio_iomem(struct peerbar_buffer *buf, unsigned int range)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
