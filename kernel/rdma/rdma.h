@@ -220,7 +220,7 @@ struct pb_segment {
  *	none may be bound any more
  * @mw_type: of a window
  * @parent: of a bound window
- * @qp: number of the queue pair that a window of type 2 is bound to (field @qpn)
+ * @qpn: number of the queue pair that a window of type 2 is bound to
  */
 struct pb_mr {
 	struct ib_mr ib;
