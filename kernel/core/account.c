@@ -18,11 +18,11 @@
 
 static unsigned int max_buffers = 32768;
 module_param(max_buffers, uint, 0644);
-MODULE_PARM_DESC(max_buffers, "Buffers that the processes of one user may have made, EDQUOT beyond (default: 32768)");
+MODULE_PARM_DESC(max_buffers, "Maximum number of buffers of one user, EDQUOT beyond (default: 32768)");
 
 static unsigned int max_ranges = 1048576;
 module_param(max_ranges, uint, 0644);
-MODULE_PARM_DESC(max_ranges, "Ranges of these buffers, in total, EDQUOT beyond (default: 1048576)");
+MODULE_PARM_DESC(max_ranges, "Maximum number of ranges of one user's buffers in total, EDQUOT beyond (default: 1048576)");
 
 /**
  * struct peerbar_user - the buffers of one user's processes

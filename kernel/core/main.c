@@ -171,19 +171,19 @@ struct device *peerbar_probe_device(void)
  */
 static char newest_kernel[16] = "7.3";
 module_param_string(newest_kernel, newest_kernel, sizeof(newest_kernel), 0444);
-MODULE_PARM_DESC(newest_kernel, "Refuse to load on a newer kernel than this (default: 7.3, the newest that was tested)");
+MODULE_PARM_DESC(newest_kernel, "Newest kernel to load on (default: 7.3, the newest tested)");
 
 static int __init peerbar_check_kernel(void)
 {
 	unsigned int major, minor;
 
 	if (sscanf(newest_kernel, "%u.%u", &major, &minor) != 2) {
-		pr_err("newest_kernel: '%s' is no version such as 7.3\n", newest_kernel);
+		pr_err("newest_kernel: '%s' is not a version such as 7.3\n", newest_kernel);
 		return -EINVAL;
 	}
 	if (major > LINUX_VERSION_MAJOR || (major == LINUX_VERSION_MAJOR && minor >= LINUX_VERSION_PATCHLEVEL))
 		return 0;
-	pr_err("this kernel, %u.%u, is newer than %u.%u, and peerbar was not tested with it: newest_kernel=%u.%u insists\n",
+	pr_err("cannot load on kernel %u.%u: it is newer than %u.%u and was not tested; load with newest_kernel=%u.%u to override\n",
 	       LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL, major, minor, LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL);
 	return -EOPNOTSUPP;
 }
@@ -232,7 +232,7 @@ static void __exit peerbar_exit(void)
 module_init(peerbar_init);
 module_exit(peerbar_exit);
 
-MODULE_DESCRIPTION("dma-bufs that can be revoked, and the memory model of any dma-buf");
+MODULE_DESCRIPTION("Revocable dma-bufs, and the memory model of any dma-buf");
 MODULE_AUTHOR("The peerbar authors");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

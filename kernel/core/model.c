@@ -255,7 +255,7 @@ int peerbar_dma_buf_iommufd_map(struct dma_buf_attachment *attach, struct phys_v
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	if (buf->info.model == PEERBAR_MODEL_DYNAMIC) {
-		pr_info_ratelimited("iommufd was refused the DYNAMIC dma-buf %s: it may move, and iommufd cannot follow\n",
+		pr_info_ratelimited("iommufd cannot map dma-buf %s: its memory model is DYNAMIC, and iommufd cannot follow a move\n",
 				    buf->label);
 		return -EOPNOTSUPP;
 	}

@@ -205,7 +205,7 @@ static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
 		buf = NULL;
 	}
 	if (!buf) {
-		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[PEERBAR_A_ID], "there is no buffer of this number");
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[PEERBAR_A_ID], "no buffer has this id");
 		return -ENOENT;
 	}
 	reply = nlmsg_new(privileged ? SKB_WITH_OVERHEAD(32768) - NLMSG_HDRLEN : NLMSG_DEFAULT_SIZE, GFP_KERNEL);
@@ -321,7 +321,7 @@ static struct {
 /* About 200 bytes each */
 static unsigned int max_queued_events = 65536;
 module_param(max_queued_events, uint, 0644);
-MODULE_PARM_DESC(max_queued_events, "Events that may wait to be sent, ENOBUFS to listeners beyond (default: 65536)");
+MODULE_PARM_DESC(max_queued_events, "Maximum number of queued events, listeners get ENOBUFS beyond (default: 65536)");
 
 static bool peerbar_has_listeners(struct peerbar_ns *ns)
 {
