@@ -54,12 +54,12 @@ static int __init peerbar_iommufd_init(void)
 
 	ret = ftrace_set_filter(&peerbar_iommufd_ops, name, sizeof(name) - 1, 0);
 	if (ret) {
-		pr_err("this kernel's vfio-pci-core has no " TARGET "() that can be traced: %d\n", ret);
+		pr_err("cannot trace " TARGET "(): vfio-pci-core has no such function that can be traced, error %d\n", ret);
 		return ret;
 	}
 	ret = register_ftrace_function(&peerbar_iommufd_ops);
 	if (ret) {
-		pr_err("cannot trace " TARGET "(), maybe because a live patch does: %d\n", ret);
+		pr_err("cannot trace " TARGET "(): error %d, a live patch or kprobe may be on it\n", ret);
 		ftrace_free_filter(&peerbar_iommufd_ops);
 		return ret;
 	}
@@ -82,7 +82,7 @@ static void __exit peerbar_iommufd_exit(void)
 	 * an unload can no longer fail: so never return, not even on a signal, and keep the
 	 * handler.
 	 */
-	while (WARN_ONCE(ret, "tracing " TARGET "() cannot be ended: %d; the module stays\n", ret)) {
+	while (WARN_ONCE(ret, "cannot stop tracing " TARGET "(): error %d; the module stays loaded\n", ret)) {
 		set_current_state(TASK_IDLE);
 		schedule_timeout(60 * HZ);
 	}
@@ -96,7 +96,7 @@ static void *peerbar_iommufd_needs __used = vfio_pci_core_mmap;
 
 static int __init peerbar_iommufd_init(void)
 {
-	pr_err("this kernel lacks %s, without which iommufd cannot be made to take our buffers\n",
+	pr_err("cannot load: the kernel lacks %s, which is needed for iommufd to map peerbar's buffers\n",
 	       IS_ENABLED(CONFIG_VFIO_PCI_DMABUF) ? "CONFIG_DYNAMIC_FTRACE_WITH_ARGS (or _WITH_REGS)" : "CONFIG_VFIO_PCI_DMABUF");
 	return -EOPNOTSUPP;
 }

@@ -28,7 +28,7 @@ MODULE_PARM_DESC(ids, "Devices to bind to, \"vendor:device[:subvendor[:subdevice
 
 static bool nointxmask;
 module_param(nointxmask, bool, 0644);
-MODULE_PARM_DESC(nointxmask, "Disable support for PCI 2.3 style INTx masking, for devices that get it wrong");
+MODULE_PARM_DESC(nointxmask, "Disable support for PCI 2.3 style INTx masking, for devices where it is broken");
 
 static bool disable_vga;
 #ifdef CONFIG_VFIO_PCI_VGA
@@ -43,7 +43,7 @@ MODULE_PARM_DESC(disable_idle_d3, "Disable using the D3 low power state for idle
 static bool enable_sriov;
 #ifdef CONFIG_PCI_IOV
 module_param(enable_sriov, bool, 0644);
-MODULE_PARM_DESC(enable_sriov, "Let sriov_numvfs create virtual functions, which may need support by the user of the physical one");
+MODULE_PARM_DESC(enable_sriov, "Allow sriov_numvfs to create virtual functions, which may depend on the user of the physical function");
 #endif
 
 static bool disable_denylist;
@@ -449,10 +449,10 @@ static int peerbar_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *
 
 	if (pci_match_id(peerbar_vfio_denied, pdev)) {
 		if (!disable_denylist) {
-			pci_warn(pdev, "this device has errata that untrusted users can exploit: needs disable_denylist=1\n");
+			pci_warn(pdev, "cannot bind: untrusted users can exploit errata of this device; load with disable_denylist=1 to override\n");
 			return -EINVAL;
 		}
-		pci_warn(pdev, "this device has errata that untrusted users can exploit: bound by disable_denylist=1\n");
+		pci_warn(pdev, "bound because of disable_denylist=1: untrusted users can exploit errata of this device\n");
 	}
 	device = vfio_alloc_device(peerbar_vfio_device, core.vdev, &pdev->dev, &peerbar_vfio_ops);
 	if (IS_ERR(device))
@@ -594,12 +594,12 @@ static void __init peerbar_vfio_add_ids(void)
 		class = 0;
 		class_mask = 0;
 		if (sscanf(id, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor, &subdevice, &class, &class_mask) < 2) {
-			pr_warn("ids: '%s' is not vendor:device, in hexadecimal digits: ignored\n", id);
+			pr_warn("ids: '%s' ignored: not vendor:device in hexadecimal\n", id);
 			continue;
 		}
 		ret = pci_add_dynid(&peerbar_vfio_driver, vendor, device, subvendor, subdevice, class, class_mask, 0);
 		if (ret)
-			pr_warn("ids: '%s' cannot be added: %d\n", id, ret);
+			pr_warn("ids: cannot add '%s': error %d\n", id, ret);
 	}
 }
 

@@ -374,7 +374,7 @@ static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 
 static bool disable_wc;
 module_param(disable_wc, bool, 0644);
-MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings, beside which the kernel has an uncached one of the same pages");
+MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings: the kernel has an uncached mapping of the same pages");
 
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
 {
