@@ -28,7 +28,7 @@ int pb_object_add(struct ib_ucontext *ib, enum pb_object kind)
 	had = atomic_read(objects);
 	do {
 		if (had >= max) {
-			dev_notice_ratelimited(&ib->device->dev, "a context of %s (%d) has all %d that max_%s allows: objects must be destroyed before more can be made\n",
+			dev_notice_ratelimited(&ib->device->dev, "cannot create an object: a context of %s (%d) has all %d that max_%s allows; destroy some first\n",
 					       current->comm, task_tgid_nr(current), max, names[kind]);
 			return -ENOMEM;
 		}

@@ -25,19 +25,19 @@ static unsigned int pb_max[PB_NR_OBJECTS] = {
 };
 
 module_param_named(max_qp, pb_max[PB_QP], uint, 0644);
-MODULE_PARM_DESC(max_qp, "queue pairs that a context may have, on devices that are made later");
+MODULE_PARM_DESC(max_qp, "Maximum number of queue pairs of a context, for devices added later");
 module_param_named(max_cq, pb_max[PB_CQ], uint, 0644);
-MODULE_PARM_DESC(max_cq, "completion queues that a context may have");
+MODULE_PARM_DESC(max_cq, "Maximum number of completion queues of a context");
 module_param_named(max_srq, pb_max[PB_SRQ], uint, 0644);
-MODULE_PARM_DESC(max_srq, "shared receive queues that a context may have");
+MODULE_PARM_DESC(max_srq, "Maximum number of shared receive queues of a context");
 module_param_named(max_pd, pb_max[PB_PD], uint, 0644);
-MODULE_PARM_DESC(max_pd, "protection domains that a context may have");
+MODULE_PARM_DESC(max_pd, "Maximum number of protection domains of a context");
 module_param_named(max_ah, pb_max[PB_AH], uint, 0644);
-MODULE_PARM_DESC(max_ah, "address handles that a context may have");
+MODULE_PARM_DESC(max_ah, "Maximum number of address handles of a context");
 module_param_named(max_mr, pb_max[PB_MR], uint, 0644);
-MODULE_PARM_DESC(max_mr, "memory regions that a context may have");
+MODULE_PARM_DESC(max_mr, "Maximum number of memory regions of a context");
 module_param_named(max_mw, pb_max[PB_MW], uint, 0644);
-MODULE_PARM_DESC(max_mw, "memory windows that a context may have");
+MODULE_PARM_DESC(max_mw, "Maximum number of memory windows of a context");
 
 /* All devices; changed under the lock, read under RCU */
 static LIST_HEAD(pb_devices);
@@ -337,7 +337,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	int ret;
 
 	if (ndev->type != ARPHRD_ETHER || !pdev) {
-		netdev_notice(ndev, "peerbar: no RDMA device can be made here: it needs an Ethernet device with a PCI function of its own, whose DMA identity it takes\n");
+		netdev_notice(ndev, "peerbar: cannot add an RDMA device: this is not an Ethernet device with a PCI function, whose DMA identity the RDMA device needs\n");
 		return -EOPNOTSUPP;
 	}
 	guard(mutex)(&pb_link_lock);
@@ -465,6 +465,6 @@ module_init(pb_init);
 module_exit(pb_exit);
 
 MODULE_ALIAS_RDMA_LINK("peerbar");
-MODULE_DESCRIPTION("peerbar: a verbs device in software that registers device memory");
+MODULE_DESCRIPTION("peerbar: verbs device in software that registers device memory");
 MODULE_IMPORT_NS("DMA_BUF");
 MODULE_LICENSE("GPL");

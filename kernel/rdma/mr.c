@@ -434,15 +434,15 @@ static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
 	case PEERBAR_MODEL_REVOCABLE:
 		return 0;
 	case PEERBAR_MODEL_DYNAMIC:
-		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
+		dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	default:
 		if (peerbar_dma_buf_revoked(dmabuf)) {
-			dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: it is revoked\n", dmabuf->exp_name);
+			dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: it is revoked\n", dmabuf->exp_name);
 			return -ENODEV;
 		}
-		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: nothing tells its memory model\n",
+		dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: its memory model is UNKNOWN\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	}

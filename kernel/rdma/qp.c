@@ -582,7 +582,7 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 
 		target = pb_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
 		if (!target) {
-			dev_notice_ratelimited(&ib->device->dev, "a queue pair cannot be connected to %pI6c: no peerbar device of this host has that address, and there is no transport to others\n",
+			dev_notice_ratelimited(&ib->device->dev, "cannot connect a queue pair to %pI6c: no peerbar device of this host has that address, and there is no transport to other hosts\n",
 					       dgid->raw);
 			return -EHOSTUNREACH;
 		}

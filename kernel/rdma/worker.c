@@ -41,7 +41,7 @@ static void pb_worker_join(struct kthread_work *work)
 		return;
 	ret = cgroup_attach_task_all(owner, current);
 	if (ret)
-		pr_notice_ratelimited("peerbar-rdma: deferred work of process %d is not accounted to its cgroups: error %d\n",
+		pr_notice_ratelimited("peerbar-rdma: cannot account the deferred work of process %d to its cgroups: error %d\n",
 				      task_tgid_nr(owner), ret);
 	set_user_nice(current, task_nice(owner));
 	put_task_struct(owner);
