@@ -583,6 +583,6 @@ static void __exit test_exit(void)
 module_init(test_init);
 module_exit(test_exit);
 
-MODULE_DESCRIPTION("peerbar: an exporter for tests");
+MODULE_DESCRIPTION("peerbar test: an exporter");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

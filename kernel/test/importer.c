@@ -222,9 +222,9 @@ void test_import_unlock(struct test_import *p)
 static bool test_takes(const struct test_kind *kind, struct dma_buf *dmabuf)
 {
 	static const char * const why[] = {
-		[PEERBAR_MODEL_UNKNOWN] = "refused a dma-buf of UNKNOWN model: it may move, and this importer cannot follow",
-		[PEERBAR_MODEL_REVOCABLE] = "refused a REVOCABLE dma-buf: it may go away, and this importer cannot let go",
-		[PEERBAR_MODEL_DYNAMIC] = "refused a DYNAMIC dma-buf: it may move, and this importer cannot follow",
+		[PEERBAR_MODEL_UNKNOWN] = "cannot attach to a dma-buf: its memory model is UNKNOWN, and this importer cannot follow a move",
+		[PEERBAR_MODEL_REVOCABLE] = "cannot attach to a dma-buf: its memory model is REVOCABLE, and this importer cannot be revoked",
+		[PEERBAR_MODEL_DYNAMIC] = "cannot attach to a dma-buf: its memory model is DYNAMIC, and this importer cannot follow a move",
 	};
 	enum peerbar_model model = peerbar_dma_buf_model(dmabuf, NULL);
 
@@ -561,6 +561,6 @@ static void __exit test_exit(void)
 module_init(test_init);
 module_exit(test_exit);
 
-MODULE_DESCRIPTION("peerbar: an importer for tests");
+MODULE_DESCRIPTION("peerbar test: an importer");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

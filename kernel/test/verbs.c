@@ -124,7 +124,7 @@ static void test_fired(struct ib_cq *cq, void *context)
 	local_irq_save(flags);
 	end->calls++;
 	if (end->again && ib_post_send(end->qp, end->again, &bad))
-		pr_err("the completion handler cannot post\n");
+		pr_err("cannot post in the completion handler\n");
 	end->again = NULL;
 	local_irq_restore(flags);
 	complete(&end->fired);
@@ -202,7 +202,7 @@ static int test_end_connect(struct test *t, struct test_end *end, struct test_en
 	while (ib_poll_cq(end->cq, 1, &wc) > 0)
 		;
 	if (ret)
-		pr_err("a queue pair cannot be connected: %d\n", ret);
+		pr_err("cannot connect a queue pair: %d\n", ret);
 	return ret;
 }
 
@@ -227,7 +227,7 @@ static int test_find_gid(struct test *t)
 		if (t->gid_index >= 0)
 			return 0;
 	}
-	pr_err("%s has no address\n", dev_name(&t->dev->dev));
+	pr_err("%s has no RoCE v2 GID\n", dev_name(&t->dev->dev));
 	return -ENODEV;
 }
 
@@ -287,7 +287,7 @@ static int test_has(struct test *t, size_t at, size_t len)
 	for (i = 0; i < BYTES; i++) {
 		want = i >= at && i < at + len ? t->from[i - at] : FILLER;
 		if (*test_byte(t, i) != want) {
-			pr_err("byte %zu is 0x%02x, not 0x%02x\n", i, *test_byte(t, i), want);
+			pr_err("byte %zu is 0x%02x, expected 0x%02x\n", i, *test_byte(t, i), want);
 			return -EPROTO;
 		}
 	}
@@ -314,7 +314,7 @@ static int test_wait(struct test_end *end, struct ib_wc *wc)
 		usleep_range(100, 1000);
 	if (n == 1)
 		return 0;
-	pr_err("nothing completes\n");
+	pr_err("no completion within 10 s\n");
 	return -EPROTO;
 }
 
@@ -328,7 +328,7 @@ static int test_post(struct test_end *end, const struct ib_send_wr *wr)
 	ret = ib_post_send(end->qp, wr, &bad);
 	local_irq_restore(flags);
 	if (ret)
-		pr_err("a request of opcode %d cannot be posted: %d\n", wr->opcode, ret);
+		pr_err("cannot post a request of opcode %d: %d\n", wr->opcode, ret);
 	return ret;
 }
 
@@ -340,7 +340,7 @@ static int test_completes(struct test_end *end, enum ib_wc_opcode opcode, enum i
 	if (ret)
 		return ret;
 	if (wc.status != status || wc.qp != end->qp || (!status && wc.opcode != opcode)) {
-		pr_err("a request of opcode %d completes with opcode %d: %s, not: %s\n", opcode, wc.opcode,
+		pr_err("a request of opcode %d completed with opcode %d and status %s, expected status %s\n", opcode, wc.opcode,
 		       ib_wc_status_msg(wc.status), ib_wc_status_msg(status));
 		return -EPROTO;
 	}
@@ -366,7 +366,7 @@ static int test_write(struct test *t, u32 rkey, u64 addr, u32 len, enum ib_wc_st
 	int ret = test_do(t, &t->a, &wr.wr, IB_WC_RDMA_WRITE, status);
 
 	if (ret)
-		pr_err("which was a write of %u bytes with key 0x%x\n", len, rkey);
+		pr_err("failed request: write of %u bytes with key 0x%x\n", len, rkey);
 	return ret;
 }
 
@@ -392,7 +392,7 @@ static int test_map(struct test *t)
 	t->mr->length -= OFFSET;
 	if (n == t->nents && t->mr->length == LENGTH)
 		return 0;
-	pr_err("%d of %d elements can be mapped, %llu bytes\n", n, t->nents, t->mr->length);
+	pr_err("mapped %d of %d elements, %llu bytes\n", n, t->nents, t->mr->length);
 	return -EPROTO;
 }
 
@@ -460,7 +460,7 @@ static int test_case_read(struct test *t)
 	ret = test_do(t, &t->a, &wr.wr, IB_WC_RDMA_READ, IB_WC_SUCCESS);
 	for (i = 0; !ret && i < LENGTH; i++) {
 		if (t->from[i] != *test_byte(t, OFFSET + i)) {
-			pr_err("byte %zu that was read is not what is there\n", i);
+			pr_err("byte %zu read differs from the memory\n", i);
 			ret = -EPROTO;
 		}
 	}
@@ -476,7 +476,7 @@ static int test_case_local(struct test *t)
 	ret = test_ready(t, IB_ACCESS_LOCAL_WRITE) ?:
 	      test_write_from(t, t->mr->lkey, t->mr->iova, 16, t->from_dma + 64, t->pd->unsafe_global_rkey, IB_WC_SUCCESS);
 	if (!ret && memcmp(t->from + 64, "from the region", 16)) {
-		pr_err("the bytes are not there\n");
+		pr_err("the bytes were not written\n");
 		ret = -EPROTO;
 	}
 	return ret ?: test_write_from(t, t->mr->lkey, t->mr->iova, LENGTH + 1, t->from_dma, t->pd->unsafe_global_rkey,
@@ -573,7 +573,7 @@ static int test_case_send_invalidates(struct test *t)
 		return ret;
 	if (wc.status || wc.opcode != IB_WC_RECV || !(wc.wc_flags & IB_WC_WITH_INVALIDATE) || wc.wc_flags & IB_WC_WITH_IMM ||
 	    wc.ex.invalidate_rkey != t->mr->rkey) {
-		pr_err("the receiver is not told which key: status %d, flags 0x%x, key 0x%x\n", wc.status, wc.wc_flags,
+		pr_err("the receive does not report the invalidated key: status %d, flags 0x%x, key 0x%x\n", wc.status, wc.wc_flags,
 		       wc.ex.invalidate_rkey);
 		return -EPROTO;
 	}
@@ -639,7 +639,7 @@ static int test_case_notified(struct test *t)
 	/* Not armed yet. */
 	ret = test_do(t, &t->a, &first.wr, IB_WC_RDMA_WRITE, IB_WC_SUCCESS);
 	if (!ret && t->a.calls) {
-		pr_err("the handler was called without a reason\n");
+		pr_err("the handler was called before notification was requested\n");
 		return -EPROTO;
 	}
 	t->a.again = &second.wr;
@@ -647,20 +647,20 @@ static int test_case_notified(struct test *t)
 		return -EPROTO;
 	ret = ret ?: test_post(&t->a, &first.wr);
 	if (!ret && !wait_for_completion_timeout(&t->a.fired, 10 * HZ)) {
-		pr_err("the handler is not called\n");
+		pr_err("the handler was not called\n");
 		return -EPROTO;
 	}
 	ret = ret ?: test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS) ?:
 	      test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS);
 	if (!ret && t->a.calls != 1) {
-		pr_err("the handler was called %u times\n", t->a.calls);
+		pr_err("the handler was called %u times, expected 1\n", t->a.calls);
 		return -EPROTO;
 	}
 	/* A completion before arming is reported as missed. */
 	ret = ret ?: test_post(&t->a, &first.wr);
 	msleep(100);
 	if (!ret && ib_req_notify_cq(t->a.cq, IB_CQ_NEXT_COMP | IB_CQ_REPORT_MISSED_EVENTS) <= 0) {
-		pr_err("a completion that nobody polled is not reported\n");
+		pr_err("a missed completion is not reported\n");
 		return -EPROTO;
 	}
 	return ret;
@@ -773,9 +773,9 @@ static const struct kernel_param_ops test_run_ops = { .set = test_run };
 static const struct kernel_param_ops test_list_ops = { .get = test_list };
 
 module_param_cb(run, &test_run_ops, NULL, 0200);
-MODULE_PARM_DESC(run, "the name of a case, and of a device: run it");
+MODULE_PARM_DESC(run, "Run a case: its name and that of a device");
 module_param_cb(cases, &test_list_ops, NULL, 0400);
-MODULE_PARM_DESC(cases, "the names of all cases");
+MODULE_PARM_DESC(cases, "Names of all cases");
 
 static int __init test_init(void)
 {
@@ -790,5 +790,5 @@ static void __exit test_exit(void)
 module_init(test_init);
 module_exit(test_exit);
 
-MODULE_DESCRIPTION("peerbar: a kernel user of verbs for tests");
+MODULE_DESCRIPTION("peerbar test: a kernel user of verbs");
 MODULE_LICENSE("GPL");
