@@ -246,6 +246,8 @@ void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf);
 
 /**
  * peerbar_buffer_revoke() - take the lock, revoke a buffer, and wait until importers have unmapped
+ * @buf: no lock held, a reference; not PINNED
+ * @interruptible: return early on a signal
  *
  * Return: as peerbar_buffer_kill(). After -ERESTARTSYS the buffer may not be revoked yet.
  */
@@ -308,6 +310,7 @@ int peerbar_buffer_stop(struct peerbar_buffer *buf, bool interruptible);
 
 /**
  * peerbar_buffer_try_stop() - peerbar_buffer_stop() without waiting
+ * @buf: no lock held; DEAD
  *
  * Return: false if another task holds the reservation lock.
  */
@@ -361,6 +364,8 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma);
 
 /**
  * peerbar_buffer_set_memattr() - set the attribute of the next mmap
+ * @buf: the buffer
+ * @memattr: PEERBAR_MEMATTR_*
  *
  * Return: 0; -EOPNOTSUPP if @memattr is not supported; -ENODEV if the buffer is dead.
  */
