@@ -101,8 +101,8 @@ static vm_fault_t peerbar_again(struct vm_fault *vmf)
 }
 
 /*
- * Return 0 with the reservation lock held. Otherwise return RETRY, not NOPAGE: a caller that faults
- * on behalf of others, such as KVM, must know that there is no entry yet.
+ * Return 0 with the reservation lock held. Make the first attempt fail with RETRY, not NOPAGE: a
+ * caller that faults on behalf of others, such as KVM, must know that there is no entry yet.
  */
 static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 {
