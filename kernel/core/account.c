@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How many buffers a user may have.
+ * Limits on the buffers of a user.
  *
- * A buffer that is only mapped takes no descriptor, so RLIMIT_NOFILE does not limit them. What this module allocates for one is
- * charged to the memory cgroup of its creator; the struct dma_buf, and what the exporter below allocates, may be charged to
- * nobody. These limits bound that.
+ * A buffer that is only mapped takes no descriptor, so RLIMIT_NOFILE does not limit buffers. This
+ * module charges its allocations for a buffer to the memory cgroup of the creator. The struct
+ * dma_buf, and the exporter's allocations, may be charged to no cgroup: these limits bound them.
  */
 #include <linux/cred.h>
 #include <linux/err.h>
@@ -18,16 +18,17 @@
 
 static unsigned int max_buffers = 32768;
 module_param(max_buffers, uint, 0644);
-MODULE_PARM_DESC(max_buffers, "Buffers that the processes of one user may have made, EDQUOT beyond (default: 32768)");
+MODULE_PARM_DESC(max_buffers, "Maximum number of buffers of one user, EDQUOT beyond (default: 32768)");
 
 static unsigned int max_ranges = 1048576;
 module_param(max_ranges, uint, 0644);
-MODULE_PARM_DESC(max_ranges, "Ranges of these buffers, in total, EDQUOT beyond (default: 1048576)");
+MODULE_PARM_DESC(max_ranges, "Maximum number of ranges of one user's buffers in total, EDQUOT beyond (default: 1048576)");
 
 /**
- * struct peerbar_user - what the processes of one user have made
+ * struct peerbar_user - the buffers of one user's processes
  * @uid: the user, also the index in users
- * @buffers: number of buffers that exist; the structure goes with the last. Under users_lock, as @ranges
+ * @buffers: number of existing buffers; the structure is freed with the last. Under users_lock, as
+ *	@ranges
  * @ranges: number of their ranges
  */
 struct peerbar_user {
@@ -39,7 +40,7 @@ struct peerbar_user {
 static DEFINE_MUTEX(users_lock); /* a leaf */
 static DEFINE_XARRAY(users);
 
-/* The user that @uid is, who need not have any buffer yet. */
+/* The structure for @uid; allocated if the user has no buffers yet. */
 static struct peerbar_user *peerbar_user_get(kuid_t uid)
 {
 	struct peerbar_user *user = xa_load(&users, __kuid_val(uid));
@@ -62,8 +63,8 @@ static struct peerbar_user *peerbar_user_get(kuid_t uid)
 }
 
 /**
- * peerbar_user_charge() - a buffer is being made by the current process
- * @nr_ranges: of how many ranges
+ * peerbar_user_charge() - charge a new buffer to the user of the current process
+ * @nr_ranges: number of its ranges
  *
  * Return: the user, for peerbar_user_uncharge(); -EDQUOT if a limit is reached; -ENOMEM.
  */

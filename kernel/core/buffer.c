@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Buffers: dma-bufs whose memory can go away. States and locks are described with struct peerbar_buffer.
+ * Buffers: dma-bufs whose memory can be revoked. struct peerbar_buffer documents states and locks.
  */
 #include <linux/dcache.h>
 #include <linux/dma-buf-mapping.h>
@@ -20,8 +20,8 @@ static DEFINE_XARRAY(registry);
 static atomic64_t last_id = ATOMIC64_INIT(0);
 
 /*
- * Not by the file: it is gone before the dma-buf's release is called, which whoever has the dentry (an O_PATH descriptor, say)
- * puts off for as long as he likes.
+ * Take a reference to the dentry, not to the file. The file is gone before the dma-buf's release is
+ * called, and any holder of the dentry (of an O_PATH descriptor, say) can delay the release.
  */
 bool peerbar_buffer_tryget(struct peerbar_buffer *buf)
 {
@@ -56,28 +56,28 @@ struct peerbar_buffer *peerbar_buffer_next(u64 after)
 	return NULL;
 }
 
-/* ---- reaching for the memory, and losing it ---- */
+/* ---- stop, revoke and kill ---- */
 
-/* Zap the buffer's own VMAs only: the address space may be a device's, with mappings of other buffers in it. */
+/* Zap only the buffer's own VMAs: a device's address space may map other buffers as well. */
 void peerbar_buffer_zap(struct peerbar_buffer *buf)
 {
-	/* a VMA is counted before its first fault, which finds the state that led here */
+	/* A VMA is counted before its first fault, which checks the state that led here. */
 	if (atomic_read(&buf->mmaps))
 		unmap_mapping_range(buf->mapping, (loff_t)buf->pgoff_base << PAGE_SHIFT, buf->dmabuf->size, true);
 }
 
-/* Everybody who has the memory is told to let go, and processes lose their mappings at once. */
+/* Invalidate the mappings of importers, and zap those of processes. */
 static void peerbar_stop(struct peerbar_buffer *buf)
 {
 	buf->revocations++;
 	dma_buf_invalidate_mappings(buf->dmabuf);
 	peerbar_buffer_zap(buf);
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED);
-	/* the last: who sees it asks about the rest */
+	/* Must be last: readers that see the new count query the buffer. */
 	peerbar_note_revocation();
 }
 
-/* Once for a DEAD buffer, by the first task that has the reservation lock after it died. */
+/* Stop a DEAD buffer, once: the first task that takes the reservation lock after the death does. */
 static void peerbar_stop_dead_locked(struct peerbar_buffer *buf)
 {
 	dma_resv_assert_held(buf->dmabuf->resv);
@@ -85,13 +85,13 @@ static void peerbar_stop_dead_locked(struct peerbar_buffer *buf)
 	if (buf->stopped)
 		return;
 	peerbar_stop(buf);
-	/* Must be last: pairs with the acquire in peerbar_is_stopped(), whose callers rely on all of the above. */
+	/* Must be last: pairs with the acquire in peerbar_is_stopped(); its callers rely on it. */
 	smp_store_release(&buf->stopped, true);
 }
 
 static bool peerbar_is_stopped(struct peerbar_buffer *buf)
 {
-	/* pairs with the release in peerbar_stop_dead_locked() */
+	/* Pairs with the release in peerbar_stop_dead_locked(). */
 	return smp_load_acquire(&buf->stopped);
 }
 
@@ -105,7 +105,7 @@ void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)
 	if (was == PEERBAR_STATE_LIVE)
 		peerbar_stop(buf);
 	else if (was == PEERBAR_STATE_DEAD)
-		/* its killer may still wait for the lock, but the memory goes away now */
+		/* The killer may still wait for the lock, but the memory goes away now. */
 		peerbar_stop_dead_locked(buf);
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_revoke_locked);
@@ -118,8 +118,9 @@ static int peerbar_resv_lock(struct peerbar_buffer *buf, bool interruptible)
 }
 
 /*
- * What importers have under way now, as one fence. Those that come later are no importers' who have the memory, and must not hold
- * up who waits: any holder of the descriptor can add some.
+ * Return the fences of importers' current work as one fence. Don't wait for later fences: no
+ * importer with access to the memory adds them, and any holder of the descriptor could delay the
+ * caller with new ones.
  */
 static struct dma_fence *peerbar_fence_locked(struct peerbar_buffer *buf)
 {
@@ -150,7 +151,7 @@ int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible)
 	dma_fence_put(fence);
 	if (ret)
 		return ret;
-	/* An importer that pinned the memory and cannot be told keeps it for as long as it likes. */
+	/* An importer that pinned the memory and cannot be invalidated may keep it forever. */
 	if (unwilling)
 		return READ_ONCE(buf->dma_maps) ? -EBUSY : 0;
 	if (interruptible)
@@ -162,7 +163,7 @@ EXPORT_SYMBOL_GPL(peerbar_buffer_drain);
 
 bool peerbar_buffer_drained(struct peerbar_buffer *buf)
 {
-	/* An importer that was let in before is counted by now: stopping takes the lock that mapping is done under. */
+	/* Mapping and stopping take the same lock, so every importer that could map is counted. */
 	return peerbar_is_stopped(buf) && !READ_ONCE(buf->dma_maps) &&
 	       dma_resv_test_signaled(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP);
 }
@@ -185,7 +186,7 @@ EXPORT_SYMBOL_GPL(peerbar_buffer_revoke);
 
 void peerbar_buffer_mark_dead(struct peerbar_buffer *buf)
 {
-	/* fully ordered: pairs with the barrier in peerbar_fault_order() */
+	/* Fully ordered: pairs with the barrier in peerbar_fault_order(). */
 	xchg(&buf->state, PEERBAR_STATE_DEAD);
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_mark_dead);
@@ -220,7 +221,10 @@ EXPORT_SYMBOL_GPL(peerbar_buffer_stop);
 
 #define PEERBAR_STOP_INTERVAL	msecs_to_jiffies(20)
 
-/* For a killer that was interrupted while another task had the lock. Polls, so that a lock that is kept costs no worker. */
+/*
+ * Finish the stop for a killer that was interrupted while another task held the lock. Poll, so that
+ * a long-held lock does not block a worker.
+ */
 static void peerbar_stop_later(struct work_struct *work)
 {
 	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer, stop_later);
@@ -243,7 +247,10 @@ int peerbar_buffer_kill(struct peerbar_buffer *buf, bool interruptible)
 	ret = peerbar_buffer_stop(buf, interruptible);
 	if (!ret)
 		return peerbar_buffer_drain(buf, interruptible);
-	/* Interrupted, but importers must be told all the same. The caller has a reference, so the worker gets its own. */
+	/*
+	 * Interrupted, but importers must still be invalidated. The caller has a reference, so the
+	 * worker gets its own.
+	 */
 	if (!test_and_set_bit_lock(PEERBAR_STOP_QUEUED, &buf->flags) && peerbar_buffer_tryget(buf))
 		queue_delayed_work(peerbar_wq, &buf->stop_later, PEERBAR_STOP_INTERVAL);
 	return ret;
@@ -261,7 +268,7 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 		return -ENODEV;
 	if (ops->enter) {
 		ret = ops->enter(buf);
-		/* an exporter that is not told of a revocation finds it here */
+		/* An exporter without notification of revocations detects one here. */
 		if (ret == -ENODEV)
 			peerbar_buffer_revoke_locked(buf);
 		if (ret)
@@ -271,7 +278,7 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 	}
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_LIVE)
 		return 0;
-	/* it may die meanwhile, which takes no lock */
+	/* The state may become DEAD meanwhile, without a lock. */
 	if (cmpxchg(&buf->state, PEERBAR_STATE_REVOKED, PEERBAR_STATE_LIVE) != PEERBAR_STATE_REVOKED) {
 		peerbar_buffer_leave(buf);
 		return -ENODEV;
@@ -296,10 +303,10 @@ enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf)
 
 	do {
 		ret = ops->prepare ? ops->prepare(buf) : 0;
-		/* who revokes may have the lock for as long as an importer has something under way */
+		/* A revoking task may hold the lock while an importer has work under way. */
 		if (dma_resv_lock_interruptible(buf->dmabuf->resv, NULL))
 			return READ_ONCE(buf->state);
-		/* who has something to leave is not told of revocations, and has to look */
+		/* An exporter with @leave has no notification of revocations: check by entering. */
 		if (!ret && (READ_ONCE(buf->state) == PEERBAR_STATE_REVOKED || ops->leave)) {
 			ret = peerbar_buffer_enter(buf);
 			if (!ret)
@@ -336,7 +343,7 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 		ret = -EBUSY;
 		goto unlock;
 	}
-	/* importers may read on, and forget what they read, until they unmap; that is theirs to know */
+	/* Importers may read, and discard the result, until they unmap; handling that is theirs. */
 	dma_buf_invalidate_mappings(buf->dmabuf);
 	peerbar_buffer_zap(buf);
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, true, MAX_SCHEDULE_TIMEOUT);
@@ -367,13 +374,13 @@ int peerbar_buffer_set_memattr(struct peerbar_buffer *buf, u32 memattr)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_set_memattr);
 
-/* ---- the dma-buf ---- */
+/* ---- dma-buf operations ---- */
 
 static int peerbar_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
 	struct peerbar_buffer *buf = dmabuf->priv;
 
-	/* without a provider nobody knows how a peer gets there */
+	/* Without a provider, the path from a peer to the memory is unknown. */
 	if (buf->info.mmio && (!buf->info.provider || !attach->peer2peer))
 		return -EOPNOTSUPP;
 	if (buf->info.model == PEERBAR_MODEL_REVOCABLE && !dma_buf_attach_revocable(attach))
@@ -391,7 +398,7 @@ static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *at
 		buf->info.ops->detach(buf, attach);
 }
 
-/* several importers map the same memory: that is what a dma-buf is for, and no error of anybody's */
+/* Several importers map the same memory: don't let DMA debugging warn about it. */
 #define PEERBAR_PAGES_ATTRS DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
 
 static struct sg_table *peerbar_map_pages(struct dma_buf_attachment *attach, struct peerbar_buffer *buf,
@@ -431,8 +438,9 @@ err_free:
 }
 
 /*
- * The helper of dma-buf places every range at the start of one piece of IOVA space, and so fails for several behind an IOMMU. It
- * does map one range: the ranges are mapped one by one, and the importer gets a table of all of them.
+ * dma_buf_phys_vec_to_sgt() places every range at the start of the same IOVA space, and so fails
+ * for several ranges behind an IOMMU. Map the ranges one by one, and give the importer a table of
+ * all.
  */
 struct peerbar_sgt {
 	struct sg_table all;
@@ -444,7 +452,7 @@ static void peerbar_free_some(struct peerbar_sgt *sgts, struct dma_buf_attachmen
 			      enum dma_data_direction dir)
 {
 	while (nr--) {
-		/* the helper says 0 to importers, and then frees as many: the table would leak */
+		/* The helper set orig_nents to 0 for importers; restore it, or the table leaks. */
 		sgts->one[nr]->orig_nents = sgts->one[nr]->nents;
 		dma_buf_free_sgt(attach, sgts->one[nr], dir);
 	}
@@ -484,7 +492,7 @@ struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_att
 			sg = sg_next(sg);
 		}
 	}
-	/* there is nothing for the CPU in it */
+	/* The table has no pages for the CPU. */
 	sgts->all.orig_nents = 0;
 	return &sgts->all;
 
@@ -584,8 +592,9 @@ static void peerbar_release(struct dma_buf *dmabuf)
 	scoped_guard(mutex, &registry_lock)
 		xa_erase(&registry, buf->id);
 	/*
-	 * The exporter's callbacks, which may still have a pointer, find nothing to enter. Not killable, though another task may
-	 * keep the lock while it waits for a fence: dma_buf_detach() in the exporter's release needs the lock as well.
+	 * Set DEAD, since the exporter's callbacks may still have a pointer and must not enter. Not
+	 * killable, although another task may hold the lock while it waits for a fence:
+	 * dma_buf_detach() in the exporter's release needs the lock as well.
 	 */
 	dma_resv_lock(dmabuf->resv, NULL);
 	peerbar_buffer_mark_dead(buf);
@@ -606,7 +615,7 @@ static const struct dma_buf_ops peerbar_dma_buf_ops = {
 	.release = peerbar_release,
 };
 
-/* that it has a pin is how the rest of the kernel knows a buffer that moves */
+/* The pin operation marks a dma-buf as dynamic for the rest of the kernel. */
 static const struct dma_buf_ops peerbar_dynamic_ops = {
 	.attach = peerbar_attach,
 	.detach = peerbar_detach,
@@ -626,7 +635,7 @@ struct peerbar_buffer *peerbar_buffer_of(struct dma_buf *dmabuf)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_of);
 
-/* ---- making one ---- */
+/* ---- creation ---- */
 
 static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec *vec, unsigned int nr, size_t *size)
 {
@@ -643,7 +652,7 @@ static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec
 		if (!vec[i].len || !PAGE_ALIGNED(vec[i].len) || !PAGE_ALIGNED(vec[i].paddr) ||
 		    check_add_overflow(vec[i].paddr, (phys_addr_t)vec[i].len, &end))
 			return -EINVAL;
-		/* a scatterlist's entry is no longer */
+		/* Limit of a scatterlist entry's length. */
 		if (!buf->info.mmio && vec[i].len > UINT_MAX)
 			return -EINVAL;
 		buf->ranges[i].offset = *size;
@@ -690,7 +699,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 		ret = -ENOMEM;
 		goto err_free;
 	}
-	/* nothing may fail once the dma-buf is there, because its release frees */
+	/* Nothing may fail after dma_buf_export(): the dma-buf's release frees. */
 	ret = xa_reserve(&registry, buf->id, GFP_KERNEL);
 	if (ret)
 		goto err_name;
@@ -710,7 +719,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 		dmabuf->file->f_mapping = info->mapping;
 	buf->mapping = dmabuf->file->f_mapping;
 	buf->dentry = dmabuf->file->f_path.dentry;
-	/* the inode of the file goes before the dma-buf does, but exporters revoke until their release has been called */
+	/* The file's inode goes before the dma-buf, but exporters revoke until release returns. */
 	buf->inode = file_inode(dmabuf->file);
 	ihold(buf->inode);
 	spin_lock(&dmabuf->name_lock);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mmap cookies: offsets of a file that mean nothing but what they were given out for.
+ * mmap cookies: opaque file offsets, each allocated for one buffer.
  */
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -27,7 +27,7 @@ int peerbar_cookie_add(struct peerbar_cookies *cookies, struct peerbar_buffer *b
 	guard(mutex)(&cookies->lock);
 	if (pages > cookies->last - cookies->first || cookies->nr >= PEERBAR_COOKIES_MAX)
 		return -EBUSY;
-	/* anywhere, so that nobody comes to rely on where; from the start if there is no room behind that */
+	/* Randomize, so that user space cannot rely on offsets. If no room follows, wrap. */
 	from = cookies->first + (unsigned long)get_random_u64() % (cookies->last - cookies->first - pages + 1);
 	ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, from, cookies->last, GFP_KERNEL_ACCOUNT);
 	if (ret == -EBUSY)
@@ -58,7 +58,7 @@ int peerbar_cookie_mmap(struct peerbar_cookies *cookies, struct vm_area_struct *
 		buf = mtree_load(&cookies->tree, vma->vm_pgoff);
 		if (!buf)
 			return -ENOENT;
-		/* until the VMA has its own */
+		/* Hold the file until the VMA has its own reference. */
 		get_dma_buf(buf->dmabuf);
 	}
 	vma_set_file(vma, buf->dmabuf->file);

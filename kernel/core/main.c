@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/peerbar: what a process may ask about a dma-buf that it holds.
+ * /dev/peerbar: queries of a process about the dma-bufs that it holds.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -16,7 +16,7 @@
 
 #include "core.h"
 
-/* the first version's: who knows no more may go on asking when the structures have grown */
+/* Sizes of the first version: callers that use them must keep working when structures grow. */
 #define PEERBAR_INFO_SIZE	offsetofend(struct peerbar_info, caps)
 #define PEERBAR_QUERY_SIZE	offsetofend(struct peerbar_query, faults)
 
@@ -35,7 +35,7 @@ void peerbar_note_revocation(void)
 	struct peerbar_page *page = page_address(peerbar_page);
 
 	BUILD_BUG_ON(sizeof(page->revocations) != sizeof(atomic64_t));
-	/* whoever sees the new number finds what it stands for done */
+	/* Readers that see the new count must see the revocation. */
 	smp_mb__before_atomic();
 	atomic64_inc((atomic64_t *)&page->revocations);
 }
@@ -120,7 +120,7 @@ static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	void __user *user = (void __user *)arg;
 	u32 size;
 
-	/* structures grow at their end: their size is in their first field, and the one in the command says nothing */
+	/* Structures grow at their end: use the size in the first field, not in the command. */
 	if (_IOC_TYPE(cmd) != PEERBAR_IOC || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
 		return -ENOTTY;
 	if (_IOC_NR(cmd) != _IOC_NR(PEERBAR_INFO) && _IOC_NR(cmd) != _IOC_NR(PEERBAR_QUERY))
@@ -134,7 +134,7 @@ static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	return size < PEERBAR_QUERY_SIZE ? -EINVAL : peerbar_ioctl_query(user, size);
 }
 
-/* for reading, now and after any mprotect() */
+/* Read-only, now and after mprotect(). */
 static int peerbar_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	if (vma->vm_pgoff || vma_pages(vma) != 1)
@@ -152,7 +152,7 @@ static const struct file_operations peerbar_fops = {
 	.compat_ioctl = compat_ptr_ioctl,
 };
 
-/* anyone may ask: about what is held already, and no more */
+/* Accessible to all users: a process can query only dma-bufs that it holds. */
 static struct miscdevice peerbar_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "peerbar",
@@ -166,24 +166,24 @@ struct device *peerbar_probe_device(void)
 }
 
 /*
- * What these modules rely on in dma-buf and vfio-pci-core is more than the compiler checks. All of them need this one, so here is
- * the place to refuse a kernel that was not tested.
+ * The modules rely on more of dma-buf and vfio-pci-core than the compiler checks. All of them
+ * depend on this one, so refuse an untested kernel here.
  */
 static char newest_kernel[16] = "7.3";
 module_param_string(newest_kernel, newest_kernel, sizeof(newest_kernel), 0444);
-MODULE_PARM_DESC(newest_kernel, "Refuse to load on a newer kernel than this (default: 7.3, the newest that was tested)");
+MODULE_PARM_DESC(newest_kernel, "Newest kernel to load on (default: 7.3, the newest tested)");
 
 static int __init peerbar_check_kernel(void)
 {
 	unsigned int major, minor;
 
 	if (sscanf(newest_kernel, "%u.%u", &major, &minor) != 2) {
-		pr_err("newest_kernel: '%s' is no version such as 7.3\n", newest_kernel);
+		pr_err("newest_kernel: '%s' is not a version such as 7.3\n", newest_kernel);
 		return -EINVAL;
 	}
 	if (major > LINUX_VERSION_MAJOR || (major == LINUX_VERSION_MAJOR && minor >= LINUX_VERSION_PATCHLEVEL))
 		return 0;
-	pr_err("this kernel, %u.%u, is newer than %u.%u, and peerbar was not tested with it: newest_kernel=%u.%u insists\n",
+	pr_err("cannot load on kernel %u.%u: it is newer than %u.%u and was not tested; load with newest_kernel=%u.%u to override\n",
 	       LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL, major, minor, LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL);
 	return -EOPNOTSUPP;
 }
@@ -223,7 +223,7 @@ err_page:
 static void __exit peerbar_exit(void)
 {
 	misc_deregister(&peerbar_misc);
-	/* buffers and their exporters are gone, but the worker that put the last of them may not be */
+	/* Buffers and exporters are gone, but the worker that put the last one may still run. */
 	destroy_workqueue(peerbar_wq);
 	peerbar_netlink_exit();
 	__free_page(peerbar_page);
@@ -232,7 +232,7 @@ static void __exit peerbar_exit(void)
 module_init(peerbar_init);
 module_exit(peerbar_exit);
 
-MODULE_DESCRIPTION("dma-bufs that can be revoked, and the memory model of any dma-buf");
+MODULE_DESCRIPTION("Revocable dma-bufs, and the memory model of any dma-buf");
 MODULE_AUTHOR("The peerbar authors");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

@@ -2,9 +2,9 @@
 /*
  * Buffers in the address spaces of processes.
  *
- * Page table entries are made in faults, under the reservation lock and only while the buffer can be entered, and they are zapped
- * under the same lock when it is revoked: so whoever sees the state under the lock knows that there is no entry that should not
- * be there.
+ * Faults make page table entries under the reservation lock, and only while the buffer is entered.
+ * A revocation zaps them under the same lock. So a task that sees REVOKED under the lock knows that
+ * there are no entries.
  */
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
@@ -12,7 +12,7 @@
 
 #include "core.h"
 
-/* offset in the buffer of an address */
+/* Offset in the buffer of an address. */
 static u64 peerbar_offset_of(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
 {
 	return (u64)(((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff - buf->pgoff_base) << PAGE_SHIFT;
@@ -30,10 +30,11 @@ static vm_fault_t peerbar_insert(struct vm_fault *vmf, unsigned long pfn, unsign
 }
 
 /*
- * The ordinary way to make an entry gives it the memory type that the architecture remembers for the address, whatever the VMA
- * says: on x86, for a BAR that VFIO has ioremapped, that is UC-. That is right for two mappings of which one is cached, which
- * must not be; an uncached and a write-combining one may stand side by side. So for WC the entries are written here. They are
- * single pages, but a fault makes all of its PMD's.
+ * Write the entries of WC mappings here. vmf_insert_pfn() uses the memory type that the
+ * architecture tracks for the address, not the VMA's: on x86, UC- for a BAR that VFIO has
+ * ioremapped. That is right if one of two mappings is cached, which must not coexist with the
+ * other. An uncached and a write-combining mapping may coexist. The entries are single pages, but a
+ * fault makes all of its PMD's.
  */
 struct peerbar_fill {
 	struct mm_struct *mm;
@@ -63,7 +64,7 @@ static vm_fault_t peerbar_insert_wc(struct vm_fault *vmf, struct peerbar_buffer 
 
 	if (!range)
 		return VM_FAULT_SIGBUS;
-	/* what of the PMD is inside the VMA, and inside the range */
+	/* Limit the PMD to the VMA and to the range. */
 	start = max(ALIGN_DOWN(addr, PMD_SIZE), vma->vm_start);
 	end = min(ALIGN_DOWN(addr, PMD_SIZE) + PMD_SIZE, vma->vm_end);
 	before = offset - range->offset;
@@ -78,15 +79,16 @@ static vm_fault_t peerbar_insert_wc(struct vm_fault *vmf, struct peerbar_buffer 
 	return VM_FAULT_NOPAGE;
 }
 
-/* Whether the fault may let go of the locks that it came with, wait, and be made again. */
+/* Whether the fault may release its locks, wait, and be retried. */
 static bool peerbar_may_wait(struct vm_fault *vmf)
 {
 	return fault_flag_allow_retry_first(vmf->flags) && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
 }
 
 /*
- * The exporter is busy, with a reset for example, or another task keeps the reservation lock, and this fault cannot wait for it:
- * come again. A fatal signal ends the sleep, and then the process, on its way out of this fault or at the start of the next.
+ * Sleep, then retry: the exporter is busy, with a reset for example, or another task holds the
+ * reservation lock, and this fault cannot wait for it. A fatal signal ends the sleep; the process
+ * then dies on its way out of this fault, or at the start of the next.
  */
 static vm_fault_t peerbar_again(struct vm_fault *vmf)
 {
@@ -99,8 +101,8 @@ static vm_fault_t peerbar_again(struct vm_fault *vmf)
 }
 
 /*
- * 0 with the reservation lock held. Who faults on behalf of others, as KVM does, must see that there is no entry yet: hence
- * RETRY.
+ * Return 0 with the reservation lock held. Make the first attempt fail with RETRY, not NOPAGE: a
+ * caller that faults on behalf of others, such as KVM, must know that there is no entry yet.
  */
 static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 {
@@ -109,7 +111,7 @@ static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 	if (dma_resv_trylock(dmabuf->resv))
 		return 0;
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
-		/* The caller expects an entry, and cannot come again. */
+		/* The caller expects an entry, and cannot retry. */
 		while (!dma_resv_trylock(dmabuf->resv)) {
 			if (fatal_signal_pending(current))
 				return VM_FAULT_SIGBUS;
@@ -117,7 +119,7 @@ static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 		}
 		return 0;
 	}
-	/* Don't wait with mmap_lock held, which this fault may not release a second time. */
+	/* Don't wait with mmap_lock held: this fault may not release it a second time. */
 	if (!fault_flag_allow_retry_first(vmf->flags))
 		return peerbar_again(vmf);
 	if (!peerbar_may_wait(vmf))
@@ -162,7 +164,10 @@ static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, 
 	else
 		fault = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
 	peerbar_buffer_leave(buf);
-	/* Pairs with the exchange in peerbar_buffer_mark_dead(): either its caller zaps the new entry, or it is seen here. */
+	/*
+	 * Pairs with the exchange in peerbar_buffer_mark_dead(): either its caller zaps the new
+	 * entry, or this fault sees DEAD.
+	 */
 	smp_mb();
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
 		peerbar_buffer_zap(buf);
@@ -227,17 +232,17 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 
 	if (buf->info.unmappable)
 		return -EINVAL;
-	/* of a descriptor that is only for reading, a shared mapping has no VM_SHARED */
+	/* Check VM_MAYSHARE: a shared mapping of a read-only descriptor lacks VM_SHARED. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	if (vma->vm_pgoff < buf->pgoff_base || vma->vm_pgoff - buf->pgoff_base > pages ||
 	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base))
 		return -EINVAL;
-	/* one that is dead now will never be anything else; a revoked one may come back, and until then faults */
+	/* DEAD is final. A REVOKED buffer may return to LIVE; until then, faults fail. */
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
 		return -ENODEV;
 
-	/* the exporter may have changed its mind since it was set */
+	/* The exporter may have stopped supporting the attribute since it was set. */
 	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported && !buf->info.ops->memattr_supported(buf, memattr))
 		return -EOPNOTSUPP;
 	switch (memattr) {
@@ -268,7 +273,7 @@ int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
 	struct peerbar_buffer *buf = dmabuf->priv;
 
-	/* the offsets of a cookie's buffer are the device's, and its descriptor is nobody's */
+	/* A cookie's buffer uses offsets of the device, and no process has its descriptor. */
 	if (buf->pgoff_base)
 		return -EINVAL;
 	return peerbar_buffer_mmap(buf, vma);

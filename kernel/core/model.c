@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which model is this dma-buf, and where is its memory: what importers in the kernel ask.
+ * The memory model and the memory of a dma-buf, for importers in the kernel.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -11,7 +11,7 @@
 
 #include "core.h"
 
-static DECLARE_RWSEM(exporters_lock); /* held while an exporter is asked, so that it cannot go */
+static DECLARE_RWSEM(exporters_lock); /* held while calling an exporter, so that it stays */
 static LIST_HEAD(exporters);
 
 int peerbar_exporter_register(struct peerbar_exporter *exporter)
@@ -50,10 +50,10 @@ static bool peerbar_declared_model(struct dma_buf *dmabuf, enum peerbar_model *m
 
 static void peerbar_probe_invalidate(struct dma_buf_attachment *attach)
 {
-	/* a probe maps nothing */
+	/* A probe has no mappings. */
 }
 
-/* an importer that keeps what it has for as long as it likes, and one that can be told to let go */
+/* One importer without invalidate_mappings(), which keeps its mappings, and one with it. */
 static const struct dma_buf_attach_ops peerbar_probe_keeps = {
 	.allow_peer2peer = true,
 };
@@ -75,10 +75,11 @@ static int peerbar_probe(struct dma_buf *dmabuf, const struct dma_buf_attach_ops
 }
 
 /*
- * What dma-buf's contract says of an exporter that behaves so:
- * - one that can be asked to pin moves when it is not;
- * - one that cannot, and takes importers that cannot let go, keeps the memory where it is for as long as they are attached;
- * - one that refuses just those takes its memory away from the others.
+ * Derive the model by the contract of dma-buf:
+ * - an exporter with a pin operation moves memory that is not pinned: DYNAMIC;
+ * - an exporter without it that accepts importers without invalidate_mappings() keeps the memory in
+ *   place while they are attached: PINNED;
+ * - an exporter that refuses only those importers revokes memory: REVOCABLE.
  */
 static enum peerbar_model peerbar_derived_model(struct dma_buf *dmabuf)
 {
@@ -122,7 +123,7 @@ bool peerbar_dma_buf_revoked(struct dma_buf *dmabuf)
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_revoked);
 
-/* ---- the memory ---- */
+/* ---- memory of a buffer ---- */
 
 const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 offset)
 {
@@ -130,7 +131,7 @@ const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 off
 
 	if (offset >= buf->dmabuf->size)
 		return NULL;
-	/* the last range that does not begin after it */
+	/* Find the last range that does not begin after @offset. */
 	while (high - low > 1) {
 		unsigned int mid = low + (high - low) / 2;
 
@@ -142,7 +143,10 @@ const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 off
 	return &buf->ranges[low];
 }
 
-/* Whether the block of that order that begins at @offset is in one range, and aligned in physical memory; and if so, where. */
+/*
+ * Whether the block of @order that begins at @offset is inside one range and aligned in physical
+ * memory; if so, return its frame in @pfn.
+ */
 bool peerbar_pfn_at(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn)
 {
 	const struct peerbar_range *range = peerbar_range_at(buf, offset);
@@ -175,7 +179,7 @@ static struct peerbar_buffer *peerbar_attached_buffer(struct dma_buf_attachment 
 	return buf;
 }
 
-/* one allocation: a buffer has one provider, so it is one chunk, and its addresses follow it */
+/* Allocate once: a buffer has one provider, so it is one chunk, followed by its addresses. */
 int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks, size_t *nr_chunks)
 {
 	struct peerbar_buffer *buf = peerbar_attached_buffer(attach);
@@ -251,11 +255,11 @@ int peerbar_dma_buf_iommufd_map(struct dma_buf_attachment *attach, struct phys_v
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	if (buf->info.model == PEERBAR_MODEL_DYNAMIC) {
-		pr_info_ratelimited("iommufd was refused the DYNAMIC dma-buf %s: it may move, and iommufd cannot follow\n",
+		pr_info_ratelimited("iommufd cannot map dma-buf %s: its memory model is DYNAMIC, and iommufd cannot follow a move\n",
 				    buf->label);
 		return -EOPNOTSUPP;
 	}
-	/* it maps what it is given as MMIO, and one range */
+	/* iommufd maps one range, as MMIO. */
 	if (!buf->info.mmio || buf->info.nr_ranges != 1)
 		return -EOPNOTSUPP;
 	phys->paddr = buf->ranges[0].paddr;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The generic netlink family: which buffers there are, and what happens to them.
+ * The generic netlink family: lists buffers and sends events.
  *
- * A socket sees the buffers of its network namespace, one of the initial namespace sees all. What tells where memory is, or who
- * uses it, is for CAP_SYS_ADMIN, and is never in an event, since those go to everybody who listens.
+ * A socket sees the buffers of its network namespace; a socket of the initial namespace sees all.
+ * Physical addresses, importers and creators are for CAP_SYS_ADMIN only. Events go to all
+ * listeners, so they never contain them.
  *
- * Any process may join the group of events, so sending one takes as long as unprivileged processes like. Hence a revocation,
- * which has its buffer's reservation lock and may have vfio-pci-core's memory_lock, only queues a record of what happened. A
- * worker sends the records, in their order, without a lock.
+ * Any process may join the group of events, so unprivileged processes can delay a send. A
+ * revocation holds its buffer's reservation lock, and maybe vfio-pci-core's memory_lock. It
+ * therefore only queues a record of the event. A worker sends the records in order, without a lock.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -24,7 +25,7 @@
 
 #include "core.h"
 
-/* room for what is in every message: nine numbers and three names */
+/* Room for the attributes of every message: nine numbers and three names */
 #define PEERBAR_MSG_SIZE	512
 
 static const struct nla_policy peerbar_policy[] = {
@@ -36,12 +37,13 @@ static struct genl_family peerbar_family;
 /* ---- network namespaces ---- */
 
 /**
- * struct peerbar_ns - a network namespace, which it does not keep alive
- * @users: the namespace, its buffers, their queued events, @lost
- * @net: NULL once the namespace is going away; under events.lock
- * @lost_node: in events.lost while an event could not be queued and the sockets have not been told. events.lock, as the rest
- * @lost_first: number of the event queued before the first that was lost
- * @lost_last: number of the event queued before the last that was lost
+ * struct peerbar_ns - a network namespace; does not keep the namespace alive
+ * @users: references: the namespace, its buffers, their queued events, events.lost
+ * @net: NULL once the namespace is being destroyed; under events.lock
+ * @lost_node: in events.lost from a failure to queue an event until the sockets have been notified.
+ *	Under events.lock, as the rest
+ * @lost_first: number of the event queued before the first lost event
+ * @lost_last: number of the event queued before the last lost event
  */
 struct peerbar_ns {
 	refcount_t users;
@@ -58,7 +60,7 @@ static struct peerbar_ns *peerbar_ns_of(struct net *net)
 	return *(struct peerbar_ns **)net_generic(net, peerbar_ns_id);
 }
 
-/* The namespace that buffers of the current process belong to. */
+/* The namespace of buffers that the current process creates. */
 struct peerbar_ns *peerbar_ns_get_current(void)
 {
 	struct peerbar_ns *ns = peerbar_ns_of(current->nsproxy ? current->nsproxy->net_ns : &init_net);
@@ -76,7 +78,7 @@ void peerbar_ns_put(struct peerbar_ns *ns)
 /* ---- messages ---- */
 
 /**
- * struct peerbar_summary - what every message says of a buffer
+ * struct peerbar_summary - attributes of a buffer in every message
  * @exporter: module
  * @device: NULL if the buffer has none
  * @label: of the buffer
@@ -121,7 +123,7 @@ static int peerbar_put_summary(struct sk_buff *skb, const struct peerbar_summary
 	return 0;
 }
 
-/* As many of the ranges and importers as there is room for; false if that is not all, which the numbers above tell. */
+/* Put ranges and importers; return false if some don't fit. The message has their totals. */
 static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *buf)
 {
 	struct dma_buf_attachment *attach;
@@ -170,7 +172,7 @@ static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u
 		importers++;
 	fits = !nla_put_u32(skb, PEERBAR_A_NR_IMPORTERS, importers);
 	if (fits && privileged)
-		/* what does not fit beside others may do so in a message of its own; what does not fit there is cut */
+		/* What does not fit beside others may fit alone; truncate what does not. */
 		fits = peerbar_put_privileged(skb, buf) || !others;
 	dma_resv_unlock(buf->dmabuf->resv);
 	if (!fits)
@@ -203,7 +205,7 @@ static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
 		buf = NULL;
 	}
 	if (!buf) {
-		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[PEERBAR_A_ID], "there is no buffer of this number");
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[PEERBAR_A_ID], "no buffer has this id");
 		return -ENOENT;
 	}
 	reply = nlmsg_new(privileged ? SKB_WITH_OVERHEAD(32768) - NLMSG_HDRLEN : NLMSG_DEFAULT_SIZE, GFP_KERNEL);
@@ -223,7 +225,7 @@ put:
 
 static int peerbar_get_start(struct netlink_callback *cb)
 {
-	/* for the ranges of at least one buffer */
+	/* Room for the ranges of at least one buffer. */
 	cb->min_dump_alloc = SKB_WITH_OVERHEAD(32768);
 	return 0;
 }
@@ -244,7 +246,7 @@ static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 		if (ret)
 			break;
 	}
-	/* what did not fit comes in the next message */
+	/* The next message begins with the buffer that did not fit. */
 	return ret && !skb->len ? ret : skb->len;
 }
 
@@ -283,11 +285,11 @@ static struct genl_family peerbar_family __ro_after_init = {
 /* ---- events ---- */
 
 /**
- * struct peerbar_event - something that happened to a buffer, and is to be told
+ * struct peerbar_event - an event of a buffer, to be sent
  * @node: in events.queue
- * @nr: counts the events that were queued
+ * @nr: sequence number of queued events
  * @ns: the buffer's namespace, with a reference
- * @what: the buffer as it was then; its strings are in @text
+ * @what: the buffer at the time of the event; its strings are in @text
  */
 struct peerbar_event {
 	struct list_head node;
@@ -300,7 +302,7 @@ struct peerbar_event {
 
 static void peerbar_send_events(struct work_struct *work);
 
-/* @lock is a leaf: taken under reservation locks */
+/* @lock is a leaf, taken under reservation locks */
 static struct {
 	spinlock_t lock; /* protects the rest, and struct peerbar_ns */
 	struct list_head queue;
@@ -316,10 +318,10 @@ static struct {
 	.work = __WORK_INITIALIZER(events.work, peerbar_send_events),
 };
 
-/* some 200 bytes each */
+/* About 200 bytes each */
 static unsigned int max_queued_events = 65536;
 module_param(max_queued_events, uint, 0644);
-MODULE_PARM_DESC(max_queued_events, "Events that may wait to be sent, ENOBUFS to listeners beyond (default: 65536)");
+MODULE_PARM_DESC(max_queued_events, "Maximum number of queued events, listeners get ENOBUFS beyond (default: 65536)");
 
 static bool peerbar_has_listeners(struct peerbar_ns *ns)
 {
@@ -328,7 +330,7 @@ static bool peerbar_has_listeners(struct peerbar_ns *ns)
 	return ns->net && genl_has_listeners(&peerbar_family, ns->net, 0);
 }
 
-/* The listeners of a namespace missed something. */
+/* Record that the listeners of a namespace missed an event. */
 static void peerbar_lose(struct peerbar_ns *ns)
 {
 	lockdep_assert_held(&events.lock);
@@ -352,7 +354,7 @@ static const char *peerbar_copy_text(char **at, const char *text, size_t size)
 	return copy;
 }
 
-/* Don't wait for memory: locks that a revocation needs are held. */
+/* Don't wait for memory: the caller holds locks that a revocation needs. */
 static struct peerbar_event *peerbar_event_alloc(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
 {
 	struct peerbar_summary what = peerbar_summarize(buf, buf->state);
@@ -382,11 +384,11 @@ static void peerbar_event_free(struct peerbar_event *event)
 }
 
 /**
- * peerbar_event() - tell listeners, soon, what happened to a buffer
+ * peerbar_event() - queue an event of a buffer for its listeners
  * @buf: reservation lock held, except when the buffer is created or released
  *
- * Events of one buffer are sent in the order of the calls, and so are those of several if locks order the calls. Never sleeps.
- * Listeners of an event that cannot be queued get ENOBUFS.
+ * Events of one buffer are sent in the order of the calls. So are those of several buffers if locks
+ * order the calls. Never sleeps. Listeners of an event that cannot be queued get ENOBUFS.
  */
 void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
 {
@@ -413,7 +415,7 @@ void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
 	queue_work(events.wq, &events.work);
 }
 
-/* The namespace, with a reference; NULL if it is gone. */
+/* The network namespace, with a reference; NULL if it is gone. */
 static struct net *peerbar_ns_get_net(struct peerbar_ns *ns)
 {
 	guard(spinlock)(&events.lock);
@@ -469,8 +471,9 @@ static void peerbar_send(const struct peerbar_event *event)
 }
 
 /*
- * Takes the next event off the queue, or a namespace whose listeners are to be told of a loss; false if there is neither. They
- * are told after the events that were queued before the loss: what they find when they ask must not be followed by older events.
+ * Take the next event off the queue, or a namespace whose listeners missed one; return false if
+ * there is neither. Report a loss after the events queued before it: listeners then query the
+ * buffers, and no older event may follow what they find.
  */
 static bool peerbar_next_to_send(struct peerbar_event **event, struct peerbar_ns **lost)
 {
@@ -480,7 +483,7 @@ static bool peerbar_next_to_send(struct peerbar_event **event, struct peerbar_ns
 	if (*lost && (!*event || (*event)->nr > (*lost)->lost_first)) {
 		*event = NULL;
 		list_del_init(&(*lost)->lost_node);
-		/* more was lost meanwhile, behind events that are queued still */
+		/* More events were lost meanwhile, after events that are still queued. */
 		if ((*lost)->lost_last > (*lost)->lost_first) {
 			(*lost)->lost_first = (*lost)->lost_last;
 			refcount_inc(&(*lost)->users);
@@ -566,10 +569,10 @@ err_wq:
 	return ret;
 }
 
-/* There are no buffers any more: their exporters' modules depend on this one. */
+/* No buffers exist any more: the modules of their exporters depend on this one. */
 void peerbar_netlink_exit(void)
 {
-	/* sends what is queued */
+	/* Sends the queued events. */
 	destroy_workqueue(events.wq);
 	genl_unregister_family(&peerbar_family);
 	unregister_pernet_subsys(&peerbar_ns_ops);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the peerbar modules share, and what other exporters and importers in the kernel may use.
+ * The interface between the peerbar modules, also for other exporters and importers in the kernel.
  *
- * A buffer (struct peerbar_buffer) is a dma-buf whose memory can be taken away. The core knows dma-buf, page faults and
- * netlink; where the memory comes from, and when it goes away, is the exporter's business (struct peerbar_backing_ops).
+ * A buffer (struct peerbar_buffer) is a dma-buf whose memory can be revoked. The core implements
+ * dma-buf, page faults and netlink. The exporter provides the memory and decides when to revoke it
+ * (struct peerbar_backing_ops).
  */
 #ifndef _PEERBAR_KAPI_H
 #define _PEERBAR_KAPI_H
@@ -24,7 +25,7 @@ struct vm_area_struct;
 
 /**
  * struct peerbar_range - physically contiguous memory of a buffer
- * @offset: where it begins in the buffer; the sum of the lengths before it
+ * @offset: offset in the buffer: the sum of the lengths of the ranges before it
  * @paddr: physical address, page-aligned
  * @len: bytes, a multiple of the page size
  */
@@ -35,22 +36,25 @@ struct peerbar_range {
 };
 
 /**
- * struct peerbar_backing_ops - what an exporter does for its buffers; all are optional
- * @prepare: no lock of ours is held, mmap_lock may be, in faults. Do what has to be done before @enter can succeed and cannot be
- *	done under the reservation lock. Called before attachments, questions and faults, and often; 0 or an errno that they fail
- *	with.
- * @enter: reservation lock held. The memory is about to be reached: 0, or -ENODEV if it cannot be now. After 0 it must remain
- *	reachable until @leave, and for what was mapped meanwhile, until the exporter calls peerbar_buffer_revoke_locked() and,
- *	for DMA, importers have unmapped.
- * @leave: reservation lock held. The other end of @enter.
- * @attach: no lock held. An importer attaches; 0 or an errno.
- * @detach: no lock held. The importer of an @attach that succeeded goes.
- * @map: reservation lock held, entered. As map_dma_buf of &struct dma_buf_ops; without it the core maps the ranges.
- * @unmap: reservation lock held. The other end of @map.
- * @release: no lock held. The last reference to the buffer is gone; nothing of ours is called any more.
- * @iomem: reservation lock held, entered. For device memory: where the kernel reaches the range of that number, if the exporter
- *	keeps it mapped for as long as the buffer is not revoked; NULL if it does not.
- * @memattr_supported: whether mmap with this attribute is possible; without it only the default is.
+ * struct peerbar_backing_ops - operations of an exporter on its buffers; all are optional
+ * @prepare: called before attachments, queries and faults, and often. None of the core's locks is
+ *	held; in faults, mmap_lock may be. Do what @enter requires and cannot do under the
+ *	reservation lock. Returns 0, or the errno that the caller fails with.
+ * @enter: begin an access to the memory; reservation lock held. Returns 0, or -ENODEV if the memory
+ *	is unreachable now. After 0 the memory must remain reachable until @leave. What was mapped
+ *	meanwhile must remain reachable until the exporter calls peerbar_buffer_revoke_locked()
+ *	and, for DMA, importers have unmapped.
+ * @leave: end the access that @enter began; reservation lock held
+ * @attach: an importer attaches; no lock held. Returns 0 or an errno.
+ * @detach: the importer of a successful @attach detaches; no lock held
+ * @map: as map_dma_buf of &struct dma_buf_ops; reservation lock held, entered. Without it the core
+ *	maps the ranges.
+ * @unmap: undo @map; reservation lock held
+ * @release: the last reference to the buffer is gone; no lock held. The core makes no further
+ *	calls.
+ * @iomem: kernel address of a range of device memory, by its index; reservation lock held, entered.
+ *	Returns NULL unless the exporter keeps the range mapped while the buffer is not revoked.
+ * @memattr_supported: whether mmap with this attribute is possible; without it only the default is
  */
 struct peerbar_backing_ops {
 	int (*prepare)(struct peerbar_buffer *buf);
@@ -67,26 +71,27 @@ struct peerbar_backing_ops {
 };
 
 /**
- * struct peerbar_buffer_info - what a buffer is made from
+ * struct peerbar_buffer_info - parameters of a new buffer
  * @owner: module of the exporter; held while the buffer exists
- * @dev: the device whose memory it is; may be NULL. The exporter holds it until @ops->release, since its name is told, and kills
- *	its buffers before the device goes away.
- * @name: what /proc/PID/maps and netlink call it; at most 31 characters
- * @ops: see there
- * @priv: the exporter's own
+ * @dev: the device whose memory it is; may be NULL. The exporter holds a reference until
+ *	@ops->release, since netlink reports its name, and kills its buffers before the device goes
+ *	away.
+ * @name: name in /proc/PID/maps and netlink; at most 31 characters
+ * @ops: operations of the exporter
+ * @priv: private to the exporter
  * @model: PEERBAR_MODEL_PINNED, REVOCABLE or DYNAMIC
  * @memattr: the default attribute of mmaps
- * @first_memattr: the attribute of mmaps until somebody sets another
+ * @first_memattr: the attribute of mmaps until peerbar_buffer_set_memattr()
  * @open_flags: O_RDONLY, O_WRONLY or O_RDWR, and O_CLOEXEC
  * @resv: a reservation object to share, which must outlive the buffer; NULL for one of its own
- * @mapping: the address space that mmaps belong to, which must outlive the buffer; NULL for one of its own
+ * @mapping: the address space of its mmaps, which must outlive the buffer; NULL for one of its own
  * @provider: the P2P provider of MMIO ranges; NULL if peers cannot reach them
- * @mmio: the ranges are a device's memory, not the system's
- * @any_uncached: a guest may map it with any uncached type (VM_ALLOW_ANY_UNCACHED): the exporter knows that no access to the
- *	memory can do harm, whatever the type
+ * @mmio: the ranges are device memory, not system memory
+ * @any_uncached: a guest may map it with any uncached type (VM_ALLOW_ANY_UNCACHED). The exporter
+ *	guarantees that no access to the memory does harm, whatever the type.
  * @unmappable: processes cannot map it
- * @revoked: it begins its life revoked, not live
- * @ranges: where it is; copied
+ * @revoked: the initial state is REVOKED, not LIVE
+ * @ranges: its memory; copied
  * @nr_ranges: at least 1
  */
 struct peerbar_buffer_info {
@@ -111,55 +116,62 @@ struct peerbar_buffer_info {
 };
 
 /**
- * struct peerbar_buffer - a buffer; as old as its dma-buf, which holds the only reference
+ * struct peerbar_buffer - a buffer; its dma-buf holds the only reference, and both live equally
+ * long
  *
- * States and who moves a buffer between them:
+ * State transitions, and the task that makes each:
  *
  *	LIVE -> REVOKED		the exporter, peerbar_buffer_revoke_locked(); reservation lock
- *	REVOKED -> LIVE		any task for which @enter succeeds, peerbar_buffer_enter(); reservation lock
- *	any -> DEAD		peerbar_buffer_mark_dead(); no lock, so also under another task's; nothing leads out of it
+ *	REVOKED -> LIVE		a task for which @enter succeeds, peerbar_buffer_enter();
+ *				reservation lock
+ *	any -> DEAD		peerbar_buffer_mark_dead(); takes no lock, so possible while another
+ *				task holds it; final
  *
- * A buffer is killed in three steps, so that neither a late importer nor a task that keeps a reservation lock saves others:
+ * A kill has three steps, so that neither a late importer nor a task that holds a reservation lock
+ * keeps the memory reachable for others:
  *
  *	DEAD		faults, attachments and DMA mappings are refused
- *	stopped		importers have been told, and the mappings of processes are gone; needs the reservation lock
- *	drained		the fences of importers have signalled, and they have unmapped: nothing reaches the memory
+ *	stopped		importers are invalidated, and the mappings of processes are zapped; needs
+ *			the reservation lock
+ *	drained		the fences of importers have signalled, and importers have unmapped: nothing
+ *			reaches the memory
  *
  * Locks, outermost first:
  *
  *	mmap_lock, or the lock of a VMA		(faults)
  *	locks that @ops->prepare takes
- *	dmabuf->resv				LIVE or REVOKED, @stopped, @dma_maps, @pins, @ranges, the attachments, making PTEs
+ *	dmabuf->resv				LIVE or REVOKED, @stopped, @dma_maps, @pins,
+ *						@ranges, the attachments, making PTEs
  *	locks that @ops->enter takes
  *	i_mmap_rwsem, page table locks		(zapping, making PTEs)
  *
- * The registry's mutex is a leaf: nothing but a reference is taken under it. Nobody waits for importers to unmap with a lock
- * held.
+ * The registry's mutex is a leaf: under it the core takes references and nothing else. No task
+ * waits for importers to unmap with a lock held.
  *
  * @dmabuf: the dma-buf; its priv is the buffer
- * @info: what it was made from, without @info.ranges, which is below
- * @dentry: the dma-buf's; who holds it keeps the release from being called
- * @inode: keeps @mapping alive until the exporter has been told of the release
- * @mapping: where the VMAs of mmaps are found
- * @ranges: where it is. Changes only for DYNAMIC, under the reservation lock
- * @pgoff_base: subtracted from vm_pgoff to get the page in the buffer: 0 but for cookies
+ * @info: its parameters, except @info.ranges: @ranges replaces them
+ * @dentry: the dma-buf's; a reference to it delays the release
+ * @inode: keeps @mapping alive until @ops->release has returned
+ * @mapping: the address space that holds the VMAs of mmaps
+ * @ranges: its memory. Changes only for DYNAMIC, under the reservation lock
+ * @pgoff_base: subtracted from vm_pgoff to get the page in the buffer; 0 except for cookies
  * @state: enum peerbar_state
- * @stopped: importers have been told that it is DEAD, and processes have lost it
+ * @stopped: the stop of a DEAD buffer is complete: importers invalidated, mappings zapped
  * @flags: PEERBAR_STOP_QUEUED: @stop_later is queued, with a reference of its own
- * @stop_later: stops it for a killer that was interrupted before it had the lock
- * @revocations: how often the memory was taken away, under the reservation lock
- * @dma_maps: number of DMA mappings (map_dma_buf) that exist
+ * @stop_later: stops the buffer for a killer that was interrupted before it got the lock
+ * @revocations: number of revocations; under the reservation lock
+ * @dma_maps: number of existing DMA mappings (map_dma_buf)
  * @pins: pins of a DYNAMIC buffer
- * @unwilling: those of importers that have no invalidate_mappings(), and so keep what they have
+ * @unwilling: pins by importers without invalidate_mappings(), which keep their mappings
  * @memattr: the attribute of the next mmap; a single word, read and written without a lock
- * @label: what it is called; unlike the dma-buf's name, which any holder may change, this is the exporter's
+ * @label: the exporter's name for it; the dma-buf's name can be changed by any holder
  * @drained: woken when @dma_maps reaches 0
  * @mmaps: number of VMAs
  * @faults: page faults that mapped a page, a PMD, a PUD
- * @id: never 0, never used twice
- * @ns: the network namespace it was created in, and which it does not keep alive
- * @user: the user who made it, whose limits it counts for
- * @creator: the process that made it
+ * @id: never 0, never reused
+ * @ns: the network namespace of its creator; does not keep the namespace alive
+ * @user: the user of its creator; counts it against the user's limits
+ * @creator: the process that created it
  */
 struct peerbar_buffer {
 	struct dma_buf *dmabuf;
@@ -188,63 +200,71 @@ struct peerbar_buffer {
 	pid_t creator;
 };
 
-#define PEERBAR_STOP_QUEUED	0 /* a bit of @flags */
+#define PEERBAR_STOP_QUEUED	0 /* bit in @flags */
 
-/* ---- for exporters ---- */
+/* ---- exporters ---- */
 
 /**
- * peerbar_buffer_create() - make a buffer
- * @info: see there
+ * peerbar_buffer_create() - create a buffer
+ * @info: its parameters
  *
- * The buffer's only reference is that of its dma-buf: dma_buf_put() or dma_buf_fd() ends the caller's. Sleeps; no lock may be
- * held that @info->ops take.
+ * The dma-buf holds the only reference to the buffer; the caller gives its own up with
+ * dma_buf_put() or dma_buf_fd(). Sleeps. The caller must not hold a lock that @info->ops take.
  *
- * Return: the buffer, or ERR_PTR: -EINVAL for ranges that are none, unaligned or overflow, or for system memory of 4 GiB and more
- * in one; -EDQUOT if the user of the current process has too many buffers or ranges; -ENOMEM; what dma_buf_export() says.
+ * Return: the buffer, or ERR_PTR: -EINVAL if there are no ranges, if a range is empty, unaligned or
+ * overflows, or if a range of system memory has 4 GiB or more; -EDQUOT if the user of the current
+ * process has too many buffers or ranges; -ENOMEM; the errno of dma_buf_export().
  */
 struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *info);
 
-/** peerbar_buffer_of() - the buffer of a dma-buf; NULL if it is not one of ours */
+/** peerbar_buffer_of() - the buffer of a dma-buf; NULL unless peerbar exported it */
 struct peerbar_buffer *peerbar_buffer_of(struct dma_buf *dmabuf);
 
 /**
- * peerbar_buffer_tryget() - a reference to a buffer that may be on its way out
- * @buf: kept from being freed by a lock that @ops->release takes
+ * peerbar_buffer_tryget() - get a reference to a buffer that may be about to be released
+ * @buf: a lock that @ops->release takes must keep it from being freed
  *
- * It keeps the buffer and its dma-buf, but not the dma-buf's file, which must not be touched.
+ * The reference keeps the buffer and its dma-buf, but not the dma-buf's file: don't access the
+ * file.
  *
- * Return: true if there is something to be given back with peerbar_buffer_put(), with no lock held that @ops->release takes.
+ * Return: true if the caller got a reference. It must drop it with peerbar_buffer_put(), without a
+ * lock that @ops->release takes.
  */
 bool peerbar_buffer_tryget(struct peerbar_buffer *buf);
 void peerbar_buffer_put(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_revoke_locked() - the memory goes away for now
+ * peerbar_buffer_revoke_locked() - revoke a buffer, until a later peerbar_buffer_enter() succeeds
  * @buf: reservation lock held
  *
- * Importers are told, mappings of processes are zapped, and new ones refused. What remains for the caller to wait for: the fences
- * of the reservation object, then until they have unmapped. Does nothing to a buffer that is not live.
+ * Invalidates importers' mappings, zaps those of processes, and makes new ones fail. The caller
+ * must then wait for the fences of the reservation object, and after that for importers to unmap.
+ * Does nothing to a buffer that is REVOKED, or DEAD and stopped; stops one that is DEAD and not
+ * stopped.
  */
 void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_revoke() - the same for a caller without the lock, and wait until importers have unmapped
+ * peerbar_buffer_revoke() - take the lock, revoke a buffer, and wait until importers have unmapped
+ * @buf: no lock held, a reference; not PINNED
+ * @interruptible: return early on a signal
  *
  * Return: as peerbar_buffer_kill(). After -ERESTARTSYS the buffer may not be revoked yet.
  */
 int peerbar_buffer_revoke(struct peerbar_buffer *buf, bool interruptible);
 
 /**
- * peerbar_buffer_enter() - reach for the memory; to be followed by peerbar_buffer_leave()
+ * peerbar_buffer_enter() - begin an access to the memory; end it with peerbar_buffer_leave()
  * @buf: reservation lock held
  *
- * Return: 0, and the buffer is live; -ENODEV if the memory cannot be reached.
+ * Return: 0, and the buffer is LIVE; -ENODEV if the memory is unreachable; other errnos of
+ * @ops->enter.
  */
 int peerbar_buffer_enter(struct peerbar_buffer *buf);
 void peerbar_buffer_leave(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_settle() - find out whether the memory can be reached now, and update the state
+ * peerbar_buffer_settle() - check whether the memory is reachable now, and update the state
  * @buf: no lock held
  *
  * Return: the state.
@@ -252,87 +272,111 @@ void peerbar_buffer_leave(struct peerbar_buffer *buf);
 enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_kill() - revoke for good: mark dead, stop, drain
+ * peerbar_buffer_kill() - revoke permanently: mark dead, stop, drain
  * @buf: no lock held, a reference; not PINNED
- * @interruptible: give up waiting on a signal
+ * @interruptible: return early on a signal
  *
- * Return: 0 when nothing reaches the memory any more; -EOPNOTSUPP for a PINNED buffer, which is left alone; -EBUSY if an
- * importer without invalidate_mappings() has pinned a DYNAMIC buffer: it is dead for all others; -ERESTARTSYS if interrupted: the
- * buffer is dead, new accesses are refused, processes' mappings are gone, but an importer may still have DMA under way. If
- * another task kept the reservation lock, a worker tells importers when the lock is free. Calling again waits again. Killing
- * twice is harmless.
+ * A repeated call waits again and is harmless.
+ *
+ * Return:
+ * * 0: nothing reaches the memory any more.
+ * * -EOPNOTSUPP: the buffer is PINNED, and unchanged.
+ * * -EBUSY: an importer without invalidate_mappings() has pinned a DYNAMIC buffer. The buffer is
+ *   dead for all others.
+ * * -ERESTARTSYS: interrupted. The buffer is dead, new accesses fail, and the mappings of processes
+ *   are gone, but an importer may still have DMA under way. If another task held the reservation
+ *   lock, a worker invalidates importers once the lock is free.
  */
 int peerbar_buffer_kill(struct peerbar_buffer *buf, bool interruptible);
 
 /**
- * peerbar_buffer_mark_dead() - the first step of peerbar_buffer_kill(): from now on, the buffer is DEAD
+ * peerbar_buffer_mark_dead() - first step of peerbar_buffer_kill(): set the state DEAD
  * @buf: in any context
  *
- * Importers and processes keep what they have until the buffer is stopped, which the caller must do.
+ * Existing mappings remain until the caller stops the buffer, which it must do.
  */
 void peerbar_buffer_mark_dead(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_stop() - the second step: tell importers, zap processes' mappings
+ * peerbar_buffer_stop() - second step: invalidate importers, zap the mappings of processes
  * @buf: no lock held; DEAD
- * @interruptible: give up waiting for the reservation lock on a signal
+ * @interruptible: stop waiting for the reservation lock on a signal
  *
- * Processes lose the memory even while another task keeps the reservation lock.
+ * Zaps the mappings of processes even while another task holds the reservation lock.
  *
  * Return: 0 when both are done; -ERESTARTSYS.
  */
 int peerbar_buffer_stop(struct peerbar_buffer *buf, bool interruptible);
 
-/** peerbar_buffer_try_stop() - the same without waiting. Return: false if another task has the reservation lock. */
+/**
+ * peerbar_buffer_try_stop() - peerbar_buffer_stop() without waiting
+ * @buf: no lock held; DEAD
+ *
+ * Return: false if another task holds the reservation lock.
+ */
 bool peerbar_buffer_try_stop(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_drain() - the last step: wait for importers' fences, then until they have unmapped
+ * peerbar_buffer_drain() - last step: wait for importers' fences, then for importers to unmap
  * @buf: no lock held; REVOKED, or stopped
- * @interruptible: give up waiting on a signal
+ * @interruptible: return early on a signal
  *
  * Return: 0, -EBUSY or -ERESTARTSYS, as peerbar_buffer_kill().
  */
 int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible);
 
-/** peerbar_buffer_drained() - whether a buffer is dead, and nothing reaches its memory any more; no lock needed */
+/**
+ * peerbar_buffer_drained() - whether a buffer is dead and nothing reaches its memory; takes no lock
+ */
 bool peerbar_buffer_drained(struct peerbar_buffer *buf);
 
 /**
- * peerbar_buffer_move() - put a DYNAMIC buffer elsewhere
+ * peerbar_buffer_move() - move a DYNAMIC buffer
  * @buf: no lock held
- * @ranges: the new place; as many ranges, of the same lengths
- * @copy: called when nobody reaches the old place for writing any more, reservation lock held; may be NULL; 0, after which
- *	nothing fails any more, or an errno that ends the move
+ * @ranges: the new memory; as many ranges, of the same lengths
+ * @copy: called when nothing writes to the old memory any more, reservation lock held; may be NULL.
+ *	Returns 0, after which the move cannot fail, or an errno that aborts the move.
  * @arg: for @copy
  *
- * Return: 0; -EINVAL if it is not DYNAMIC, or the lengths differ; -EBUSY while it is pinned; -ENODEV if it is not live;
- * -ERESTARTSYS if a signal came while it waited for fences.
+ * Return: 0; -EINVAL if the buffer is not DYNAMIC, a length differs or an address is not aligned;
+ * -EBUSY while it is pinned; -ENODEV if it is not LIVE; -ERESTARTSYS if a signal interrupted the
+ * wait for the lock or fences; the errno of @copy.
  */
 int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *ranges,
 			int (*copy)(struct peerbar_buffer *buf, void *arg), void *arg);
 
 /**
- * peerbar_map_mmio() - what map_dma_buf does for MMIO ranges: for @map of exporters that do something besides. Errnos as there.
+ * peerbar_map_mmio() - map_dma_buf for MMIO ranges, for the @map of an exporter that does more
+ *
+ * Return: as map_dma_buf.
  */
 struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir);
 void peerbar_unmap_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
 			enum dma_data_direction dir);
 
 /**
- * peerbar_buffer_mmap() - set up a VMA of a buffer, whose file must be the dma-buf's already. Errnos as mmap() of the dma-buf.
+ * peerbar_buffer_mmap() - set up a VMA of a buffer
+ * @vma: its file must be the dma-buf's already
+ *
+ * Return: as mmap() of the dma-buf.
  */
 int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma);
 
-/** peerbar_buffer_set_memattr() - Return: 0; -EOPNOTSUPP if @memattr is not supported; -ENODEV if the buffer is dead */
+/**
+ * peerbar_buffer_set_memattr() - set the attribute of the next mmap
+ * @buf: the buffer
+ * @memattr: PEERBAR_MEMATTR_*
+ *
+ * Return: 0; -EOPNOTSUPP if @memattr is not supported; -ENODEV if the buffer is dead.
+ */
 int peerbar_buffer_set_memattr(struct peerbar_buffer *buf, u32 memattr);
 
-/* ---- the model of any dma-buf ---- */
+/* ---- memory models ---- */
 
 /**
- * struct peerbar_exporter - how the exporter of other dma-bufs tells their model
- * @ops: its dma_buf_ops
- * @model: called with a dma-buf of @ops, and with a lock that registering takes
+ * struct peerbar_exporter - declares the model of another exporter's dma-bufs
+ * @ops: the exporter's dma_buf_ops
+ * @model: returns the model of a dma-buf of @ops; called under a lock that registration takes
  */
 struct peerbar_exporter {
 	const struct dma_buf_ops *ops;
@@ -340,31 +384,37 @@ struct peerbar_exporter {
 	struct list_head node;
 };
 
-/** peerbar_exporter_register() - from now on, ask it. Return: 0; -EEXIST if @ops are registered. */
+/**
+ * peerbar_exporter_register() - start using @exporter. Return: 0; -EEXIST if @ops are registered.
+ */
 int peerbar_exporter_register(struct peerbar_exporter *exporter);
 void peerbar_exporter_unregister(struct peerbar_exporter *exporter);
 
 /**
  * peerbar_dma_buf_model() - the memory model of any dma-buf
  * @dmabuf: the caller holds a reference; no lock held
- * @declared: true if the exporter said so, false if its behaviour did; may be NULL
+ * @declared: set to true if the exporter declares the model, to false if it is derived from the
+ *	exporter's behaviour; may be NULL
  *
- * Return: the model; PEERBAR_MODEL_UNKNOWN where neither tells. May be called before attaching; attaches briefly itself.
+ * May be called before attaching; attaches briefly itself.
+ *
+ * Return: the model; PEERBAR_MODEL_UNKNOWN if it is neither declared nor can be derived.
  */
 enum peerbar_model peerbar_dma_buf_model(struct dma_buf *dmabuf, bool *declared);
 
 /**
- * peerbar_dma_buf_revoked() - whether a dma-buf of any exporter is revoked, or was revoked for good
+ * peerbar_dma_buf_revoked() - whether a dma-buf of any exporter is revoked, temporarily or not
  * @dmabuf: the caller holds a reference; no lock held
  *
- * Distinguishes a buffer whose model is UNKNOWN because its exporter lets no importer attach now from one whose exporter never
- * tells. Attaches briefly, unless the buffer is one of peerbar's. The answer may change at once.
+ * The model of a dma-buf is UNKNOWN if the exporter never declares it, but also while the exporter
+ * refuses attachments; this function distinguishes the two. Attaches briefly, unless peerbar
+ * exported the dma-buf. The result may be stale at once.
  *
  * Return: true if attaching fails with -ENODEV.
  */
 bool peerbar_dma_buf_revoked(struct dma_buf *dmabuf);
 
-/* ---- the memory itself, for importers that need no scatterlist ---- */
+/* ---- importers without a scatterlist ---- */
 
 /**
  * struct peerbar_chunk - memory of one P2P provider
@@ -379,60 +429,66 @@ struct peerbar_chunk {
 };
 
 /**
- * peerbar_dma_buf_get_chunks() - where a buffer is
- * @attach: the importer's attachment, whose dma-buf's reservation lock is held; it must be revocable unless the model is PINNED
- * @chunks: receives an array, to be freed with peerbar_chunks_free()
+ * peerbar_dma_buf_get_chunks() - get the physical memory of a buffer
+ * @attach: the importer's attachment, whose dma-buf's reservation lock is held; it must be
+ *	revocable unless the model is PINNED
+ * @chunks: receives an array, which the caller frees with peerbar_chunks_free()
  * @nr_chunks: receives the number of elements
  *
- * What it says is valid until the importer's invalidate_mappings() is called, or without one, until it detaches.
+ * The result is valid until the importer's invalidate_mappings() is called. Without that callback,
+ * it is valid until the importer detaches.
  *
- * Return: 0; -EOPNOTSUPP if the dma-buf is not ours or @attach cannot be revoked; -ENODEV if it is revoked; -ENOMEM.
+ * Return: 0; -EOPNOTSUPP if the dma-buf is not peerbar's or @attach cannot be revoked; -ENODEV if
+ * it is revoked; -ENOMEM.
  */
 int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks, size_t *nr_chunks);
 void peerbar_chunks_free(struct peerbar_chunk *chunks, size_t nr_chunks);
 
 /**
- * peerbar_dma_buf_iomem() - where the kernel reaches device memory, for importers that copy
- * @attach: as above
+ * peerbar_dma_buf_iomem() - kernel address of device memory, for importers that copy
+ * @attach: as for peerbar_dma_buf_get_chunks()
  * @offset: bytes
  *
- * Return: the address of the byte at @offset, with what follows it in its range, for as long as what the chunks say; NULL if the
- * exporter does not keep it mapped, or there is no such byte: whoever needs it maps the physical range.
+ * Return: the address of the byte at @offset; the rest of its range follows. Valid for as long as
+ * the chunks are. NULL if the exporter does not keep the range mapped, in which case the caller
+ * must map the physical range itself, or if there is no such byte.
  */
 void __iomem *peerbar_dma_buf_iomem(struct dma_buf_attachment *attach, u64 offset);
 
 /**
- * peerbar_dma_buf_get_pfn() - the page frame at an offset, with as many neighbours as fit
- * @attach: as above
+ * peerbar_dma_buf_get_pfn() - the page frame at an offset, and the largest block around it
+ * @attach: as for peerbar_dma_buf_get_chunks()
  * @offset: bytes; page-aligned
  * @max_order: the largest order that the caller can use
  * @pfn: receives the frame of the page at @offset
- * @order: receives the largest order, at most @max_order, such that the naturally aligned block of that order around @offset (in
- *	the buffer, and in physical memory) is all inside one range
+ * @order: receives the largest order, at most @max_order, such that the block of that order around
+ *	@offset is inside one range, and naturally aligned in the buffer and in physical memory
  *
- * Return: 0; -ERANGE if @offset is past the end; -EINVAL if it is not aligned; otherwise as above.
+ * Return: 0; -ERANGE if @offset is past the end; -EINVAL if it is not aligned; otherwise as
+ * peerbar_dma_buf_get_chunks().
  */
 int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsigned int max_order, unsigned long *pfn,
 			    unsigned int *order);
 
 /**
- * peerbar_dma_buf_iommufd_map() - does for our buffers what vfio_pci_dma_buf_iommufd_map() does for the core's
+ * peerbar_dma_buf_iommufd_map() - vfio_pci_dma_buf_iommufd_map() for peerbar's buffers
  * @attach: iommufd's attachment, whose dma-buf's reservation lock is held
  * @phys: receives the one range
  *
- * Return: 0; -EOPNOTSUPP if the buffer is DYNAMIC, is no device's memory, or has several ranges; -ENODEV if it is revoked.
+ * Return: 0; -EOPNOTSUPP if the dma-buf is not peerbar's, or if the buffer is DYNAMIC, is not
+ * device memory, or has several ranges; -ENODEV if it is revoked.
  */
 int peerbar_dma_buf_iommufd_map(struct dma_buf_attachment *attach, struct phys_vec *phys);
 
-/* ---- mmap cookies: opaque offsets of a file, each standing for a buffer ---- */
+/* ---- mmap cookies: opaque file offsets, one for each buffer ---- */
 
 /**
  * struct peerbar_cookies - the cookies of one open device
  * @lock: protects the rest; a leaf, taken with mmap_lock held
- * @tree: buffers by page offset; each is a reference
- * @nr: how many there are
- * @first: the page offsets that cookies are taken from
- * @last: the last of them
+ * @tree: buffers by page offset; each entry holds a reference
+ * @nr: number of cookies
+ * @first: first page offset available to cookies
+ * @last: last page offset available to cookies
  */
 struct peerbar_cookies {
 	struct mutex lock; /* a leaf */
@@ -444,36 +500,48 @@ struct peerbar_cookies {
 
 void peerbar_cookies_init(struct peerbar_cookies *cookies, unsigned long first, unsigned long last);
 
-/* as many cookies as a device may have: no descriptor stands for one, so nothing else limits them */
+/* Limit per open device: cookies take no descriptor, so no other limit applies. */
 #define PEERBAR_COOKIES_MAX	1024
 
 /**
- * peerbar_cookie_add() - a cookie for @buf, whose reference it takes over on success. Return: 0; -EBUSY if there is no room;
- * -ENOMEM
+ * peerbar_cookie_add() - make a cookie for @buf, and take over the caller's reference on success
+ * @offset: receives the offset for mmap()
+ *
+ * Return: 0; -EBUSY if there is no room; -ENOMEM.
  */
 int peerbar_cookie_add(struct peerbar_cookies *cookies, struct peerbar_buffer *buf, u64 *offset);
 
-/** peerbar_cookie_del() - take back a cookie that nobody has been told of; the buffer's reference is the caller's again */
+/**
+ * peerbar_cookie_del() - delete a cookie that was not passed to user space yet
+ *
+ * Returns the buffer's reference to the caller.
+ */
 void peerbar_cookie_del(struct peerbar_cookies *cookies, struct peerbar_buffer *buf);
 
 /**
- * peerbar_cookie_mmap() - mmap() of the device: -ENOENT if the VMA's offset is no cookie's; otherwise as peerbar_buffer_mmap()
+ * peerbar_cookie_mmap() - mmap() of the device at a cookie
+ *
+ * Return: -ENOENT if no cookie has the VMA's offset; otherwise as peerbar_buffer_mmap().
  */
 int peerbar_cookie_mmap(struct peerbar_cookies *cookies, struct vm_area_struct *vma);
 
-/** peerbar_cookies_destroy() - forget all; the buffers' references are dropped. They are not killed: that is for the exporter. */
+/**
+ * peerbar_cookies_destroy() - delete all cookies, and drop their references to the buffers
+ *
+ * Does not kill the buffers; the exporter must.
+ */
 void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 
-/* ---- among our modules ---- */
+/* ---- peerbar's modules ---- */
 
-/** peerbar_set_cap() - say in PEERBAR_INFO that a capability is there, or not */
+/** peerbar_set_cap() - set or clear a capability that PEERBAR_INFO reports */
 void peerbar_set_cap(u32 cap, bool there);
 
 /**
- * peerbar_note_revocation() - count a revocation in the page that processes read
+ * peerbar_note_revocation() - count a revocation in the page that processes map; in any context
  *
- * The core does so for buffers of its own; an importer, for a dma-buf of another exporter that was taken from it, once it has let
- * go. In any context.
+ * The core calls it for buffers of its own. An importer calls it for a dma-buf of another exporter
+ * that was invalidated, after it has released its mapping.
  */
 void peerbar_note_revocation(void);
 

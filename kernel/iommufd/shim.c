@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * peerbar-iommufd: lets an unmodified iommufd map our buffers.
+ * peerbar-iommufd: let an unmodified iommufd map peerbar's buffers.
  *
- * iommufd needs physical addresses, and asks vfio-pci-core for them (vfio_pci_dma_buf_iommufd_map()), which knows its own
- * dma-bufs only. An ftrace handler at that function's entry looks whose the dma-buf is, and if it is ours sends the call to a
- * function of the core with the same contract; calls for all others go on as if nothing were there. Attachment, locks and
- * revocation are iommufd's own: it attaches to our buffer as a revocable importer, and unmaps when it is told to.
+ * iommufd needs physical addresses, and gets them from vfio_pci_dma_buf_iommufd_map() of
+ * vfio-pci-core, which accepts only its own dma-bufs. An ftrace handler at that function's entry
+ * redirects calls for peerbar's buffers to peerbar_dma_buf_iommufd_map(), which has the same
+ * contract. Calls for all others proceed unchanged. Attachment, locks and revocation are iommufd's
+ * own: it attaches to the buffer as a revocable importer, and unmaps when it is invalidated.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -19,7 +20,7 @@
 #if (IS_ENABLED(CONFIG_DYNAMIC_FTRACE_WITH_REGS) || IS_ENABLED(CONFIG_DYNAMIC_FTRACE_WITH_ARGS)) && \
 	IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
 
-/* where the arguments can be had without all registers, asking for those fails */
+/* With ARGS, the arguments are available without all registers, and SAVE_REGS fails. */
 #ifdef CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS
 #define PEERBAR_FTRACE_REGS	0
 #else
@@ -28,7 +29,7 @@
 
 #define TARGET	"vfio_pci_dma_buf_iommufd_map"
 
-/* the handler sends calls of the one to the other */
+/* The handler redirects calls from one to the other. */
 static_assert(__same_type(vfio_pci_dma_buf_iommufd_map, peerbar_dma_buf_iommufd_map));
 
 static void notrace peerbar_iommufd_enter(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *op,
@@ -42,7 +43,7 @@ static void notrace peerbar_iommufd_enter(unsigned long ip, unsigned long parent
 
 static struct ftrace_ops peerbar_iommufd_ops = {
 	.func = peerbar_iommufd_enter,
-	/* PERMANENT: kernel.ftrace_enabled cannot turn it off behind our back */
+	/* PERMANENT: kernel.ftrace_enabled cannot disable the handler. */
 	.flags = PEERBAR_FTRACE_REGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
 };
 
@@ -53,12 +54,12 @@ static int __init peerbar_iommufd_init(void)
 
 	ret = ftrace_set_filter(&peerbar_iommufd_ops, name, sizeof(name) - 1, 0);
 	if (ret) {
-		pr_err("this kernel's vfio-pci-core has no " TARGET "() that can be traced: %d\n", ret);
+		pr_err("cannot trace " TARGET "(): vfio-pci-core has no such function that can be traced, error %d\n", ret);
 		return ret;
 	}
 	ret = register_ftrace_function(&peerbar_iommufd_ops);
 	if (ret) {
-		pr_err("cannot trace " TARGET "(), maybe because a live patch does: %d\n", ret);
+		pr_err("cannot trace " TARGET "(): error %d, a live patch or kprobe may be on it\n", ret);
 		ftrace_free_filter(&peerbar_iommufd_ops);
 		return ret;
 	}
@@ -71,27 +72,31 @@ static void __exit peerbar_iommufd_exit(void)
 	int ret;
 
 	peerbar_set_cap(PEERBAR_CAP_IOMMUFD, false);
-	/* waits until nobody is in the handler; whoever was sent on by it is in the core, which the buffer holds */
+	/*
+	 * Waits until no task is in the handler. A redirected task is in peerbar's core, and its
+	 * buffer holds a reference to that module.
+	 */
 	ret = unregister_ftrace_function(&peerbar_iommufd_ops);
 	/*
-	 * It fails if ftrace has found itself broken. The target may still call the handler, and an unload cannot be refused any
-	 * more: so it never ends, not by a signal either, and the handler stays.
+	 * Fails if ftrace has detected a bug in itself. The target may still call the handler, and
+	 * an unload can no longer fail: so never return, not even on a signal, and keep the
+	 * handler.
 	 */
-	while (WARN_ONCE(ret, "tracing " TARGET "() cannot be ended: %d; the module stays\n", ret)) {
+	while (WARN_ONCE(ret, "cannot stop tracing " TARGET "(): error %d; the module stays loaded\n", ret)) {
 		set_current_state(TASK_IDLE);
 		schedule_timeout(60 * HZ);
 	}
 	ftrace_free_filter(&peerbar_iommufd_ops);
 }
 
-/* keeps vfio-pci-core loaded for as long as we trace it */
+/* Reference the target's module, to keep vfio-pci-core loaded while it is traced. */
 static void *peerbar_iommufd_needs __used = vfio_pci_core_mmap;
 
 #else
 
 static int __init peerbar_iommufd_init(void)
 {
-	pr_err("this kernel lacks %s, without which iommufd cannot be made to take our buffers\n",
+	pr_err("cannot load: the kernel lacks %s, which is needed for iommufd to map peerbar's buffers\n",
 	       IS_ENABLED(CONFIG_VFIO_PCI_DMABUF) ? "CONFIG_DYNAMIC_FTRACE_WITH_ARGS (or _WITH_REGS)" : "CONFIG_VFIO_PCI_DMABUF");
 	return -EOPNOTSUPP;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Contexts, the memory that rings are in, protection domains and address handles. */
+/* Contexts, memory of rings, protection domains and address handles. */
 #include <linux/etherdevice.h>
 #include <linux/eventfd.h>
 #include <linux/sched/signal.h>
@@ -28,7 +28,7 @@ int pb_object_add(struct ib_ucontext *ib, enum pb_object kind)
 	had = atomic_read(objects);
 	do {
 		if (had >= max) {
-			dev_notice_ratelimited(&ib->device->dev, "a context of %s (%d) has all %d that max_%s allows: objects must be destroyed before more can be made\n",
+			dev_notice_ratelimited(&ib->device->dev, "cannot create an object: a context of %s (%d) has all %d that max_%s allows; destroy some first\n",
 					       current->comm, task_tgid_nr(current), max, names[kind]);
 			return -ENOMEM;
 		}
@@ -45,8 +45,9 @@ void pb_object_remove(struct ib_ucontext *ib, enum pb_object kind)
 /* ---- memory of rings ---- */
 
 /*
- * Zeroed pages, mapped in one piece; vfree() frees them. Neither vmalloc_user(), which charges nobody, nor __vmalloc(): when that
- * fails half way it leaves the pages charged until a worker has freed them, and the caller's next page fault may find no memory.
+ * Allocate zeroed pages, mapped contiguously; vfree() frees them. Don't use vmalloc_user(), which
+ * does not charge the user. Don't use __vmalloc(): on a partial failure, a worker frees the pages
+ * later; until then they stay charged, and the caller's next page fault may find no memory.
  */
 static void *pb_pages_alloc(size_t size, gfp_t gfp)
 {
@@ -74,7 +75,10 @@ err_free:
 	return NULL;
 }
 
-/* For a context, @offset receives what its user mmaps, and who calls is charged; without one, the ring is the kernel's own. */
+/*
+ * With a context, charge the caller, and return the offset for mmap() in @offset. Without one, the
+ * ring is the kernel's own.
+ */
 struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
 {
 	struct pb_buf *buf;
@@ -125,16 +129,16 @@ static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 	int ret = 0;
 	size_t at;
 
-	/* a private copy would see nothing of what the other side writes */
+	/* Refuse a private copy: it would not see the kernel's writes. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	entry = rdma_user_mmap_entry_get(ctx, vma);
 	if (!entry)
 		return -EINVAL;
 	buf = container_of(entry, struct pb_buf, entry);
-	/* a child would post and poll behind the back of whom the queues are */
+	/* VM_DONTCOPY: a child must not post and poll on the queues of its parent. */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
-	/* the mapping has the size of the entry */
+	/* rdma_user_mmap_entry_get() checked that the mapping has the size of the entry. */
 	for (at = 0; !ret && at < buf->size; at += PAGE_SIZE)
 		ret = vm_insert_page(vma, vma->vm_start + at, vmalloc_to_page(buf->va + at));
 	rdma_user_mmap_entry_put(entry);
@@ -148,16 +152,16 @@ void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entr
 	*queue = (struct pb_queue){ .ring = ring, .entries = entries, .nr = nr, .stride = stride };
 }
 
-/* Whether there is something. An index that no honest user writes is an empty queue. */
+/* Whether an entry is pending. Treat an invalid producer index as an empty queue. */
 bool pb_queue_pending(const struct pb_queue *queue)
 {
-	/* pairs with the release of whoever posts */
+	/* Pairs with the release of the poster. */
 	u32 ahead = queue->nr ? smp_load_acquire(&queue->ring->producer) - queue->next : 0;
 
 	return ahead && ahead <= queue->nr;
 }
 
-/* Copy what comes next, once: its owner may write to it at any time. False if there is nothing. */
+/* Copy the next entry once: user space may write to it at any time. False if there is none. */
 bool pb_queue_peek(struct pb_queue *queue, void *entry)
 {
 	if (!pb_queue_pending(queue))
@@ -168,7 +172,7 @@ bool pb_queue_peek(struct pb_queue *queue, void *entry)
 
 void pb_queue_done(struct pb_queue *queue)
 {
-	/* the entry was read before its place is given back */
+	/* Finish reading the entry before freeing its slot. */
 	smp_store_release(&queue->ring->consumer, ++queue->next);
 }
 
@@ -176,7 +180,7 @@ void *pb_queue_room(struct pb_queue *queue)
 {
 	u32 producer = queue->ring->producer;
 
-	/* pairs with pb_queue_done() */
+	/* Pairs with pb_queue_done(). */
 	if (producer - smp_load_acquire(&queue->ring->consumer) >= queue->nr)
 		return NULL;
 	return queue->entries + (producer & (queue->nr - 1)) * queue->stride;
@@ -184,7 +188,7 @@ void *pb_queue_room(struct pb_queue *queue)
 
 void pb_queue_post(struct pb_queue *queue)
 {
-	/* pairs with pb_queue_peek() */
+	/* Pairs with pb_queue_peek(). */
 	smp_store_release(&queue->ring->producer, queue->ring->producer + 1);
 }
 
@@ -244,10 +248,10 @@ static void pb_dealloc_ucontext(struct ib_ucontext *ib)
 
 static void pb_disassociate_ucontext(struct ib_ucontext *ib)
 {
-	/* rings are memory, which stays until it is unmapped */
+	/* Rings are memory, and stay until they are unmapped. */
 }
 
-/* A region of this context was revoked; called with the reservation lock of its dma-buf held. */
+/* Notify a context that its region was revoked; reservation lock of the dma-buf held. */
 void pb_tell_revoked(struct ib_ucontext *ib, u32 lkey)
 {
 	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
@@ -258,7 +262,7 @@ void pb_tell_revoked(struct ib_ucontext *ib, u32 lkey)
 		WRITE_ONCE(ring->lost, READ_ONCE(ring->lost) + 1);
 	} else {
 		WRITE_ONCE(ring->lkeys[ctx->revoked_producer & (PB_REVOKED_ENTRIES - 1)], lkey);
-		/* the key before the index */
+		/* Store the key before the index. */
 		smp_store_release(&ring->ring.producer, ++ctx->revoked_producer);
 	}
 	spin_unlock(&ctx->revoked_lock);
@@ -310,7 +314,7 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	struct pb_av *av;
 	int ret;
 
-	/* the core sets @ib->uobject later */
+	/* Use @udata: the core sets @ib->uobject later. */
 	if (udata)
 		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
 	ret = pb_object_add(ctx, PB_AH);
@@ -327,7 +331,7 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	av->sl = rdma_ah_get_sl(init->ah_attr);
 	av->hop_limit = grh->hop_limit;
 	av->traffic_class = grh->traffic_class;
-	/* who is not there yet may be when something is sent; datagrams may get lost */
+	/* A target may exist by the time of a send. Without one, the datagram is lost. */
 	ether_addr_copy(av->dmac, init->ah_attr->roce.dmac);
 	av->target = pb_find_device(dev, &av->dgid, av->dmac);
 	av->attr = *init->ah_attr;
@@ -372,7 +376,7 @@ static int pb_destroy_ah(struct ib_ah *ib, u32 flags)
 	return 0;
 }
 
-/* a copy of the address that user space knows by number */
+/* Copy the address that user space refers to by number. */
 int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av)
 {
 	const struct pb_av *found;

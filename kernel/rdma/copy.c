@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Moving bytes between regions: once, from where they are to where they belong. */
+/* Copying between regions: once, directly from source to destination. */
 #include <linux/dma-direct.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
@@ -10,8 +10,8 @@
 #include "rdma.h"
 
 /*
- * What a DMA address of the function stands for. Behind an IOMMU that is what the IOMMU translates it to; without a translation
- * for it, it is a bus address of a peer behind the same switch.
+ * Translate a DMA address of the function. Behind an IOMMU, use the IOMMU's translation. An address
+ * without one is a bus address of a peer behind the same switch.
  */
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys)
 {
@@ -31,7 +31,7 @@ int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys)
 	return page_is_ram(PHYS_PFN(*phys)) ? -EFAULT : 0;
 }
 
-/* ---- pieces that the CPU can address ---- */
+/* ---- contiguous memory that the CPU can address ---- */
 
 struct pb_piece {
 	union {
@@ -75,7 +75,7 @@ static int pb_piece_of_segments(struct pb_mr *mr, u64 offset, struct pb_piece *p
 	return 0;
 }
 
-/* the kernel's own queue pairs name memory by its DMA address */
+/* The kernel's own queue pairs refer to memory by DMA address. */
 static int pb_piece_of_dma(struct pb_device *dev, u64 dma, struct pb_piece *piece)
 {
 	phys_addr_t phys;
@@ -86,7 +86,7 @@ static int pb_piece_of_dma(struct pb_device *dev, u64 dma, struct pb_piece *piec
 		return ret;
 	if (!pfn_valid(PHYS_PFN(phys)))
 		return -EFAULT;
-	/* a device's memory has pages too, if its driver gives it away for peer-to-peer DMA */
+	/* Device memory has pages too, if its driver publishes it for peer-to-peer DMA. */
 	piece->mmio = is_pci_p2pdma_page(pfn_to_page(PHYS_PFN(phys)));
 	if (piece->mmio)
 		piece->io = (void __iomem *)phys_to_virt(phys);
@@ -96,7 +96,7 @@ static int pb_piece_of_dma(struct pb_device *dev, u64 dma, struct pb_piece *piec
 	return 0;
 }
 
-/* the same, of a fast registration */
+/* As pb_piece_of_dma(), for a fast registration. */
 static int pb_piece_of_fast(struct pb_device *dev, const struct pb_mr *mr, u64 offset, struct pb_piece *piece)
 {
 	size_t len;
@@ -125,7 +125,7 @@ static int pb_piece_of_mr(struct pb_device *dev, struct pb_mr *mr, u64 offset, s
 	}
 }
 
-/* Where byte @at of the message is, and how many follow it. */
+/* Find byte @at of the message, and the number of contiguous bytes from there. */
 static int pb_piece(struct pb_refs *refs, u64 at, struct pb_piece *piece)
 {
 	struct pb_ref *ref = refs->ref;
@@ -153,9 +153,10 @@ static int pb_piece(struct pb_refs *refs, u64 at, struct pb_piece *piece)
 /*
  * ---- copying ----
  *
- * Programs poll on the last byte of a message, or on flags of 4 or 8 bytes inside it. So addresses go up, each naturally aligned
- * unit of 8 bytes at the destination is one store (at the ends of a message, units of 4, 2 and 1), and pb_copy() orders the last
- * unit behind all others. memcpy() promises none of this. A device is accessed with naturally aligned words only.
+ * Programs poll on the last byte of a message, or on flags of 4 or 8 bytes inside it. So copy in
+ * ascending order, with one store for each naturally aligned unit of 8 bytes of the destination
+ * (and units of 4, 2 and 1 at the ends of a message). pb_copy() orders the last unit after all
+ * others. memcpy() guarantees none of this. Access a device with naturally aligned words only.
  */
 
 static __always_inline u64 pb_load(const u8 *src, unsigned int size, bool device)
@@ -174,7 +175,7 @@ static __always_inline u64 pb_load(const u8 *src, unsigned int size, bool device
 	}
 }
 
-/* @dst is naturally aligned */
+/* @dst must be naturally aligned. */
 static __always_inline void pb_store(u8 *dst, u64 value, unsigned int size, bool device)
 {
 	u8 __iomem *io = (u8 __force __iomem *)dst;
@@ -206,7 +207,7 @@ static __always_inline void pb_store(u8 *dst, u64 value, unsigned int size, bool
 	}
 }
 
-/* One unit, to a naturally aligned @dst, from anywhere. */
+/* Copy one unit to a naturally aligned @dst; @src may be unaligned. */
 static __always_inline void pb_copy_unit(u8 *dst, const u8 *src, unsigned int size, bool to_device, bool from_device)
 {
 	u8 bytes[8] __aligned(8);
@@ -223,8 +224,9 @@ static __always_inline void pb_copy_unit(u8 *dst, const u8 *src, unsigned int si
 }
 
 /*
- * Words to an aligned @dst from a device's memory that is not aligned: each is made of two aligned loads, none of which reaches
- * beyond @len. Returns how many bytes were copied; the rest is less than two words.
+ * Copy words to an aligned @dst from unaligned device memory. Combine each word from two aligned
+ * loads, neither of which extends beyond @len. Return the number of bytes copied; the rest is less
+ * than two words.
  */
 static __always_inline size_t pb_copy_shifted(u8 *dst, const u8 *src, size_t len, bool to_device)
 {
@@ -296,7 +298,7 @@ static noinline void pb_copy_from_device(u8 *dst, const u8 *src, size_t len)
 	pb_copy_units(dst, src, len, false, true);
 }
 
-/* From one device to another: through a register, never through memory. */
+/* Copy from device to device through registers, never through memory. */
 static noinline void pb_copy_devices(u8 *dst, const u8 *src, size_t len)
 {
 	pb_copy_units(dst, src, len, true, true);
@@ -314,13 +316,13 @@ static void pb_copy_piece(struct pb_piece *dst, struct pb_piece *src, size_t len
 		pb_copy_memory(dst->va, src->va, len);
 }
 
-/* Going up would overwrite what is still to be read. */
+/* Whether an ascending copy would overwrite source bytes before reading them. */
 static bool pb_overlaps(const struct pb_piece *dst, const struct pb_piece *src, size_t len)
 {
 	return dst->mmio == src->mmio && dst->va > src->va && dst->va < src->va + len;
 }
 
-/* The size of the naturally aligned unit that the last of @len bytes at @dst is in. */
+/* The size of the naturally aligned unit that contains the last of @len bytes at @dst. */
 static size_t pb_last_unit(const struct pb_piece *dst, size_t len)
 {
 	unsigned long end = (unsigned long)dst->va + len;
@@ -328,7 +330,7 @@ static size_t pb_last_unit(const struct pb_piece *dst, size_t len)
 	return min_t(size_t, 1UL << __ffs(end | 8), rounddown_pow_of_two(len));
 }
 
-/* Bytes @at and following of a message, to an aligned unit: its source is in several pieces. */
+/* Copy @len bytes of a message, from @at on, to an aligned unit whose source is not contiguous. */
 static int pb_gather(struct pb_refs *src, u64 at, u8 *bytes, size_t len)
 {
 	struct pb_piece from, to = {};
@@ -347,8 +349,9 @@ static int pb_gather(struct pb_refs *src, u64 at, u8 *bytes, size_t len)
 }
 
 /*
- * Copy what follows at byte @at, as far as both are in one piece; returns how much, or an error, with *@who as of pb_copy(). The
- * last unit is stored after everything else; *@mmio notes whether any of it went to a device.
+ * Copy from byte @at on, as far as both source and destination are contiguous. Return the number of
+ * bytes copied, or an error with *@who as for pb_copy(). Store the message's last unit after
+ * everything else. Set *@mmio if any of it went to a device.
  */
 static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u64 len, bool *mmio, struct pb_refs **who)
 {
@@ -370,7 +373,7 @@ static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u6
 	if (n == len - at || n == to.len)
 		odd = 0;
 	if (odd < n) {
-		/* a unit that the source's end cuts is for the next time */
+		/* The end of the source splits a unit: leave it to the next call. */
 		n -= odd;
 	} else if (odd) {
 		n = min3(to.len, (size_t)(8 - ((unsigned long)to.va & 7)), (size_t)(len - at));
@@ -394,9 +397,9 @@ static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u6
 	last = pb_last_unit(&to, n);
 	if (n > last)
 		pb_copy_piece(&to, &from, n - last);
-	/* Pairs with the reader's: a program that sees the last unit sees the others. */
+	/* Pairs with the reader's barrier: a program that sees the last unit sees all others. */
 	if (*mmio)
-		wmb(); /* writes to a device may be combined */
+		wmb(); /* device writes may be combined */
 	else
 		smp_wmb(); /* as above */
 	to.va += n - last;
@@ -428,7 +431,7 @@ int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct p
 		*at += n;
 		if (*at < pause || *at == len)
 			continue;
-		/* a revocation may come in between, or the end of a queue pair */
+		/* Leave both, so that a revocation or the end of a queue pair can intervene. */
 		pause = *at + PB_COPY_PIECE;
 		pb_refs_put(dst);
 		pb_refs_put(src);
@@ -447,12 +450,16 @@ int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct p
 	}
 	ret = 0;
 out:
+	/* Device writes must arrive before the completion and the last unit of a later pass. */
 	if (mmio)
-		wmb(); /* Writes to devices must arrive before the completion, and before the end of a later pass. */
+		wmb(); /* as above */
 	return ret;
 }
 
-/* An atomic on 8 aligned bytes. Where the memory has no atomics, no other atomic of this device comes in between. */
+/*
+ * Atomic operation on 8 aligned bytes. On memory without atomics, it is atomic only with respect to
+ * other atomics of this device.
+ */
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old)
 {
 	struct pb_piece piece;
@@ -463,7 +470,7 @@ int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 comp
 	ret = pb_piece(remote, 0, &piece);
 	if (ret)
 		return ret;
-	/* an aligned address need not be aligned memory: a region's address is what its owner calls it */
+	/* An aligned address may be at unaligned memory: the region's owner chooses its address. */
 	if (!IS_ALIGNED((unsigned long)piece.va, sizeof(u64)) || piece.len < sizeof(u64))
 		return -EINVAL;
 	if (!piece.mmio) {
@@ -476,7 +483,7 @@ int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 comp
 	value = swap ? swap_val : *old + compare_add;
 	if (!swap || *old == compare_add)
 		__raw_writeq(value, piece.io);
-	/* reads it back, so that it is there */
+	/* Read back, so that the write has arrived. */
 	(void)__raw_readq(piece.io);
 	return 0;
 }

@@ -15,7 +15,7 @@ static void pb_cq_event(struct pb_cq *cq, enum ib_event_type type)
 		cq->ib.event_handler(&event, cq->ib.cq_context);
 }
 
-/* How many entries nobody has polled. An index that no honest user writes makes the queue full. */
+/* Number of entries not polled yet. Treat an invalid consumer index as a full queue. */
 static u32 pb_cq_fill(struct pb_cq *cq)
 {
 	u32 consumer = cq->buf->user ? READ_ONCE(cq->ring->consumer) : cq->consumer;
@@ -38,9 +38,9 @@ bool pb_complete(struct ib_cq *ib, struct pb_qp *qp, const struct peerbar_cqe *c
 	} else {
 		entry = &cq->entries[cq->producer & (cq->nr - 1)];
 		*entry = *cqe;
-		/* kernel users are told the queue pair, not the time */
+		/* For kernel users, the timestamp field holds the queue pair. */
 		entry->timestamp = cq->buf->user ? ktime_get_raw_ns() : (uintptr_t)&qp->ib;
-		/* the entry before the index */
+		/* Store the entry before the index. */
 		smp_store_release(&cq->ring->producer, ++cq->producer);
 		tell = cq->armed & IB_CQ_NEXT_COMP ||
 		       (cq->armed & IB_CQ_SOLICITED && (solicited || cqe->status != IB_WC_SUCCESS));
@@ -121,13 +121,13 @@ static int pb_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
 	return 0;
 }
 
-/* as many entries are copied at a time: with interrupts off under the lock */
+/* Entries per batch; bounds the copy under the lock, with interrupts off */
 #define PB_RESIZE_BATCH 256
 
 /*
- * Copy the entries of @cq from index @first on to the beginning of @entries, @nr at most, and return with the lock held: only the
- * last batch is copied under it. The provider takes no entries meanwhile; a user that moves the consumer index all the same
- * gets wrong entries. Returns how many were copied.
+ * Copy up to @nr entries of @cq, from index @first on, to the beginning of @entries, and return
+ * their number with the lock held. Copy only the last batch under the lock. The provider takes no
+ * entries meanwhile; a user that moves the consumer index gets wrong entries.
  */
 static u32 pb_cq_copy(struct pb_cq *cq, struct peerbar_cqe *entries, u32 first, u32 nr)
 	__acquires(&cq->lock)
@@ -168,7 +168,7 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	resp.offset = offset;
 	resp.size = buf->size;
 	resp.entries = nr;
-	/* the user must not learn of a ring that is not going to be */
+	/* Check before responding: the user must not get the offset of a ring that is not used. */
 	spin_lock_irq(&cq->lock);
 	n = pb_cq_fill(cq);
 	first = cq->producer - n;
@@ -180,7 +180,7 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 		goto err_free;
 	entries = buf->va + sizeof(struct peerbar_cq_ring);
 	n = pb_cq_copy(cq, entries, first, nr);
-	/* more may have come meanwhile than there is room for now */
+	/* More entries than the new ring has room for may have been added meanwhile. */
 	lost = cq->producer - first > nr && !cq->overflow;
 	if (lost)
 		cq->overflow = true;
@@ -206,7 +206,7 @@ static int pb_req_notify_cq(struct ib_cq *ib, enum ib_cq_notify_flags flags)
 	int missed = 0;
 
 	spin_lock_irqsave(&cq->lock, irq);
-	/* what is armed for everything is not disarmed by who wants less */
+	/* Don't downgrade NEXT_COMP to SOLICITED. */
 	if (!(cq->armed & IB_CQ_NEXT_COMP))
 		cq->armed = flags & IB_CQ_SOLICITED_MASK;
 	if (flags & IB_CQ_REPORT_MISSED_EVENTS && pb_cq_fill(cq))
@@ -231,7 +231,7 @@ static void pb_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
 		.port_num = 1,
 		.network_hdr_type = cqe->network_hdr_type,
 	};
-	/* BIT(3) means an invalidated key to user space, and something else in the kernel */
+	/* BIT(3) is IBV_WC_WITH_INV in user space, and another flag in the kernel. */
 	if (cqe->wc_flags & BIT(3))
 		wc->wc_flags ^= BIT(3) | IB_WC_WITH_INVALIDATE;
 	if (cqe->wc_flags & IB_WC_WITH_IMM)
@@ -240,7 +240,7 @@ static void pb_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
 		wc->ex.invalidate_rkey = cqe->imm_data;
 }
 
-/* for kernel users; user space reads its ring */
+/* Poll for kernel users; user space reads its ring. */
 static int pb_poll_cq(struct ib_cq *ib, int nr, struct ib_wc *wc)
 {
 	struct pb_cq *cq = to_pb_cq(ib);
@@ -269,7 +269,7 @@ void pb_cq_forget(struct ib_cq *ib, struct pb_qp *qp)
 	if (cq->buf->user)
 		return;
 	spin_lock_irqsave(&cq->lock, flags);
-	/* those that stay move towards the end */
+	/* Move the remaining entries towards the end. */
 	for (i = n = cq->producer; i-- != cq->consumer;) {
 		from = &cq->entries[i & (cq->nr - 1)];
 		if (from->timestamp == (uintptr_t)&qp->ib || --n == i)

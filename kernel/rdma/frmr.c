@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory regions of kernel users: fast registration, where work requests register a list of pages and invalidate it again, and
- * the region of all memory that a kernel user may ask for together with its protection domain. User space can reach neither:
- * uverbs has no call for them, and IB_WR_REG_MR is refused in a ring that user space writes to.
+ * Memory regions of kernel users: fast registration, where work requests register a list of pages
+ * and invalidate it again, and the region of all memory that a kernel user may request together
+ * with its protection domain. User space can reach neither: uverbs has no call for them, and
+ * IB_WR_REG_MR is refused in a ring that user space writes to.
  *
- * All of them name memory by DMA addresses of the function, as for a NIC. A DMA address is translated when bytes are copied, so
- * that an address that was unmapped meanwhile fails the request.
+ * All of them refer to memory by DMA addresses of the function, as for a NIC. A DMA address is
+ * translated when bytes are copied, so a request fails if the address was unmapped meanwhile.
  */
 #include <linux/log2.h>
 #include <linux/slab.h>
@@ -17,9 +18,9 @@
 
 /**
  * struct pb_page_list - pages of a region for fast registration
- * @nr: of @addrs
- * @max: of @addrs
- * @page_size: of each
+ * @nr: number of @addrs in use
+ * @max: size of @addrs
+ * @page_size: size of each page
  * @addrs: DMA addresses
  */
 struct pb_page_list {
@@ -53,7 +54,7 @@ void pb_fast_free(struct pb_mr *mr)
 	kvfree(mr->mapped);
 }
 
-/* A region in the free state has length 0: no request finds anything in it. */
+/* Allocate a region in the free state: with length 0, so that no request can use it. */
 static struct ib_mr *pb_alloc_mr(struct ib_pd *pd, enum ib_mr_type type, u32 max_num_sg)
 {
 	struct pb_mr *mr;
@@ -90,7 +91,7 @@ static int pb_set_page(struct ib_mr *ib, u64 addr)
 	return 0;
 }
 
-/* Fill the list that the next IB_WR_REG_MR registers; what is registered now is another list, and stays. */
+/* Fill the list that the next IB_WR_REG_MR registers; the registered pages are another list. */
 static int pb_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, unsigned int *offset)
 {
 	struct pb_page_list *list = to_pb_mr(ib)->mapped;
@@ -102,7 +103,7 @@ static int pb_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, uns
 	return ib_sg_to_pages(ib, sg, nents, offset, pb_set_page);
 }
 
-/* The region's address and length are those of when the request is posted. */
+/* Copy the region's address and length at the time of the post. */
 void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe)
 {
 	sqe->mw.addr = wr->mr->iova;
@@ -112,16 +113,16 @@ void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe)
 	sqe->mw.access = wr->access;
 }
 
-/* The list as mapped has all of the region in it. */
+/* Whether the mapped list covers all of the region. */
 static bool pb_fast_fits(const struct pb_page_list *list, const struct peerbar_sqe *sqe)
 {
 	u64 size = (u64)list->nr * list->page_size;
 
-	/* an empty list has no page size yet */
+	/* Test the length first: an empty list has no page size yet. */
 	return sqe->mw.length && sqe->mw.length <= size && (sqe->mw.addr & (list->page_size - 1)) <= size - sqe->mw.length;
 }
 
-/* IB_WR_REG_MR: a region in the free state gets the pages that were mapped, and a new key of the same index. */
+/* IB_WR_REG_MR: give a free region the mapped pages, and a new key of the same index. */
 int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 {
 	struct pb_mr *mr;
@@ -145,14 +146,17 @@ int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 	return ret;
 }
 
-/* @mr blocked; one that is free already stays so */
+/* Return a blocked region to the free state; harmless if it is free already. */
 void pb_fast_invalidate(struct pb_mr *mr)
 {
 	mr->length = 0;
 	mr->access = 0;
 }
 
-/* All memory, at DMA addresses, under a key of its own. Remote access to it is what IB_PD_UNSAFE_GLOBAL_RKEY asks for. */
+/*
+ * Register all memory, at DMA addresses, under a key of its own. IB_PD_UNSAFE_GLOBAL_RKEY requests
+ * remote access to it.
+ */
 static struct ib_mr *pb_get_dma_mr(struct ib_pd *pd, int access)
 {
 	struct pb_mr *mr;

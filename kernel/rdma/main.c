@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The module, and its devices: made on a network device by "rdma link add NAME type peerbar netdev IF". */
+/* The module and its devices; "rdma link add NAME type peerbar netdev IF" creates one. */
 #include <linux/dma-mapping.h>
 #include <linux/etherdevice.h>
 #include <linux/if_arp.h>
@@ -14,46 +14,46 @@
 
 #include "rdma.h"
 
-/* for the kernel's own queue pairs */
+/* Workqueues of the kernel's own queue pairs */
 struct workqueue_struct *pb_wq;
 struct workqueue_struct *pb_gsi_wq;
 
-/* limits for each context, of devices that are made later; the number spaces bound them */
+/* Limits of each context, for devices created later; the number spaces bound them. */
 static unsigned int pb_max[PB_NR_OBJECTS] = {
 	[PB_QP] = PB_MAX_QP, [PB_CQ] = PB_MAX_CQ, [PB_SRQ] = PB_MAX_SRQ, [PB_PD] = PB_MAX_PD, [PB_AH] = PB_MAX_AH,
 	[PB_MR] = PB_MAX_MR, [PB_MW] = PB_MAX_MW,
 };
 
 module_param_named(max_qp, pb_max[PB_QP], uint, 0644);
-MODULE_PARM_DESC(max_qp, "queue pairs that a context may have, on devices that are made later");
+MODULE_PARM_DESC(max_qp, "Maximum number of queue pairs of a context, for devices added later");
 module_param_named(max_cq, pb_max[PB_CQ], uint, 0644);
-MODULE_PARM_DESC(max_cq, "completion queues that a context may have");
+MODULE_PARM_DESC(max_cq, "Maximum number of completion queues of a context");
 module_param_named(max_srq, pb_max[PB_SRQ], uint, 0644);
-MODULE_PARM_DESC(max_srq, "shared receive queues that a context may have");
+MODULE_PARM_DESC(max_srq, "Maximum number of shared receive queues of a context");
 module_param_named(max_pd, pb_max[PB_PD], uint, 0644);
-MODULE_PARM_DESC(max_pd, "protection domains that a context may have");
+MODULE_PARM_DESC(max_pd, "Maximum number of protection domains of a context");
 module_param_named(max_ah, pb_max[PB_AH], uint, 0644);
-MODULE_PARM_DESC(max_ah, "address handles that a context may have");
+MODULE_PARM_DESC(max_ah, "Maximum number of address handles of a context");
 module_param_named(max_mr, pb_max[PB_MR], uint, 0644);
-MODULE_PARM_DESC(max_mr, "memory regions that a context may have");
+MODULE_PARM_DESC(max_mr, "Maximum number of memory regions of a context");
 module_param_named(max_mw, pb_max[PB_MW], uint, 0644);
-MODULE_PARM_DESC(max_mw, "memory windows that a context may have");
+MODULE_PARM_DESC(max_mw, "Maximum number of memory windows of a context");
 
-/* all devices; changed under the lock, read under RCU */
+/* All devices; changed under the lock, read under RCU */
 static LIST_HEAD(pb_devices);
 static DEFINE_SPINLOCK(pb_devices_lock);
-static u32 pb_last_id; /* under the next */
-static DEFINE_MUTEX(pb_link_lock); /* one link is made at a time; taken first */
+static u32 pb_last_id; /* under pb_link_lock */
+static DEFINE_MUTEX(pb_link_lock); /* serializes link creation; outermost */
 
 static struct rdma_link_ops pb_link_ops;
 
-/* ---- finding ---- */
+/* ---- lookup ---- */
 
 static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
 {
 	const struct ib_gid_attr *attr;
 
-	/* not one that is going away */
+	/* Skip a device that is being unregistered. */
 	if (!ib_device_try_get(&dev->ib))
 		return false;
 	attr = rdma_find_gid(&dev->ib, gid, IB_GID_TYPE_ROCE_UDP_ENCAP, NULL);
@@ -63,7 +63,7 @@ static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
 	return !IS_ERR(attr);
 }
 
-/* whether @dmac is the address of the device's network device */
+/* Whether @dmac is the address of the device's network device. */
 static bool pb_has_mac(struct pb_device *dev, const u8 *dmac)
 {
 	struct net_device *ndev = ib_device_get_netdev(&dev->ib, 1);
@@ -77,8 +77,9 @@ static bool pb_has_mac(struct pb_device *dev, const u8 *dmac)
 }
 
 /*
- * The sender's own device first, then those of its network namespace, where an address belongs to one device. A device of another
- * namespace is reached only if the network leads there: the sender's namespace resolved the address to that network device.
+ * Try the sender's own device first, then those of its network namespace, where an address belongs
+ * to one device. Use a device of another namespace only if the network leads there: if the sender's
+ * namespace resolved the address to that network device.
  */
 u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dmac)
 {
@@ -112,7 +113,7 @@ struct pb_qp_handle *pb_find_gsi(u32 id)
 	return NULL;
 }
 
-/* ---- what the device is ---- */
+/* ---- device attributes ---- */
 
 static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, struct ib_udata *udata)
 {
@@ -123,7 +124,7 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		.fw_ver = PEERBAR_RDMA_ABI_VERSION,
 		.max_mr_size = ~0ULL,
 		.page_size_cap = PAGE_SIZE,
-		/* nobody's */
+		/* no vendor's ID */
 		.vendor_id = 0xffffff,
 		.vendor_part_id = PEERBAR_RDMA_DRIVER_ID,
 		.max_qp = dev->max[PB_QP],
@@ -218,7 +219,7 @@ static void pb_get_fw_str(struct ib_device *ib, char *str)
 	snprintf(str, IB_FW_VERSION_NAME_MAX, "%d", PEERBAR_RDMA_ABI_VERSION);
 }
 
-/* pb_devices_lock held */
+/* Caller holds pb_devices_lock. */
 static bool pb_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_size)
 {
 	struct pb_device *dev;
@@ -233,8 +234,9 @@ static bool pb_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_s
 }
 
 /*
- * An exporter may give a dma-buf in one piece: for what the CPU copies there is no limit. The NIC's own driver notices only if it
- * maps scatterlists, of which the IOMMU may then join more; with the last device of the function its limit comes back.
+ * Raise the function's limit of a segment: an exporter may map a dma-buf as one segment, and copies
+ * by the CPU have no limit. The NIC's own driver is affected only if it maps scatterlists: the
+ * IOMMU may then merge more entries. Restore the limit with the function's last device.
  */
 static void pb_device_list(struct pb_device *dev)
 {
@@ -256,13 +258,13 @@ static void pb_device_unlist(struct pb_device *dev)
 
 	spin_lock(&pb_devices_lock);
 	list_del_rcu(&dev->node);
-	/* unless the driver has set another limit itself */
+	/* Keep the limit if the driver has changed it. */
 	if (!pb_function_has_device(dev->pdev, &unused) && dma_get_max_seg_size(function) == SZ_2G)
 		dma_set_max_seg_size(function, dev->max_seg_size);
 	spin_unlock(&pb_devices_lock);
 }
 
-/* The last call; what remains is the memory of the device itself, which goes after a grace period. */
+/* The last call of the core. The memory of the device itself is freed after a grace period. */
 static void pb_dealloc_driver(struct ib_device *ib)
 {
 	struct pb_device *dev = to_pb(ib);
@@ -289,7 +291,7 @@ static const struct ib_device_ops pb_device_ops = {
 
 /* ---- links ---- */
 
-/* The PCI function behind a network device: it is what attaches to dma-bufs. */
+/* The PCI function behind a network device; it attaches to dma-bufs. */
 static struct pci_dev *pb_function_of(struct net_device *ndev)
 {
 	struct device *parent;
@@ -300,7 +302,7 @@ static struct pci_dev *pb_function_of(struct net_device *ndev)
 	return NULL;
 }
 
-/* What fits into one datagram; other messages are not cut. */
+/* The MTU limits datagrams. Other messages are not split. */
 static void pb_set_mtu(struct pb_device *dev, struct net_device *ndev)
 {
 	WRITE_ONCE(dev->active_mtu, iboe_get_mtu(READ_ONCE(ndev->mtu)) ?: IB_MTU_256);
@@ -335,7 +337,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	int ret;
 
 	if (ndev->type != ARPHRD_ETHER || !pdev) {
-		netdev_notice(ndev, "peerbar: no RDMA device can be made here: it needs an Ethernet device with a PCI function of its own, whose DMA identity it takes\n");
+		netdev_notice(ndev, "peerbar: cannot add an RDMA device: this is not an Ethernet device with a PCI function, whose DMA identity the RDMA device needs\n");
 		return -EOPNOTSUPP;
 	}
 	guard(mutex)(&pb_link_lock);
@@ -349,7 +351,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
-	/* peer-to-peer memory is matched with the parent; and programs find the function and its NUMA node by it */
+	/* P2P memory is matched with the parent. Programs find the function and NUMA node by it. */
 	dev->ib.dev.parent = &pdev->dev;
 	for (i = 0; i < PB_NR_OBJECTS; i++)
 		dev->max[i] = min_t(unsigned int, READ_ONCE(pb_max[i]), PB_MAX_OBJECTS);
@@ -382,7 +384,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ret = ib_register_device(&dev->ib, name, &pdev->dev);
 	if (ret)
 		goto err_dealloc;
-	/* the notifier could not find us before: the MTU may have changed, and the network device may be gone */
+	/* Until now the notifier missed a change of the MTU, or the network device's removal. */
 	pb_set_mtu_of(ndev);
 	if (READ_ONCE(ndev->reg_state) != NETREG_REGISTERED)
 		pb_unregister_of(ndev);
@@ -405,8 +407,9 @@ static struct rdma_link_ops pb_link_ops = {
 };
 
 /*
- * The network device goes, or the driver of its function. It is waited for until nobody refers to the network device, as the
- * verbs device does until all of its regions are gone: so nothing is mapped for a function without a driver.
+ * Unregister the device when its network device, or the driver of the function, goes away. The
+ * network device's unregistration waits for its references. The verbs device holds one until all
+ * of its regions are gone, so nothing stays mapped for a function without a driver.
  */
 static int pb_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
 {
@@ -454,7 +457,7 @@ static void __exit pb_exit(void)
 	destroy_workqueue(pb_gsi_wq);
 	destroy_workqueue(pb_wq);
 	pb_qps_exit();
-	/* regions and addresses are freed after a grace period */
+	/* Regions and addresses are freed by RCU callbacks. */
 	rcu_barrier();
 }
 
@@ -462,6 +465,6 @@ module_init(pb_init);
 module_exit(pb_exit);
 
 MODULE_ALIAS_RDMA_LINK("peerbar");
-MODULE_DESCRIPTION("peerbar: a verbs device in software that registers device memory");
+MODULE_DESCRIPTION("peerbar: verbs device in software that registers device memory");
 MODULE_IMPORT_NS("DMA_BUF");
 MODULE_LICENSE("GPL");

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Multicast: which queue pairs receive what is sent to a group. The peerbar devices of one network namespace are on one wire.
+ * Multicast: the queue pairs of each group. A message reaches the members on all peerbar devices of
+ * one network namespace, as on one wire.
  */
 #include <linux/rbtree.h>
 #include <linux/slab.h>
 
 #include "rdma.h"
 
-/* a queue pair in a group; in order of network namespace, group, and queue pair */
+/* A queue pair in a group; sorted by network namespace, group, and queue pair */
 struct pb_member {
 	struct rb_node node;
 	const struct net *net;
@@ -17,7 +18,7 @@ struct pb_member {
 };
 
 static struct rb_root pb_members = RB_ROOT;
-static DEFINE_SPINLOCK(pb_members_lock); /* the tree, and the devices' counts; a leaf */
+static DEFINE_SPINLOCK(pb_members_lock); /* protects the tree, and the devices' counts; a leaf */
 
 static int pb_member_cmp(const struct pb_member *a, const struct pb_member *b)
 {
@@ -36,7 +37,7 @@ static struct pb_member pb_member_of(const struct pb_qp *qp, const union ib_gid 
 	return (struct pb_member){ .net = qp->dev->net, .gid = *gid, .qpn = qp->ib.qp_num };
 }
 
-/* false if there are as many as there may be */
+/* Return false if the device has PB_MAX_MCAST members. */
 static bool pb_member_insert(struct pb_member *member, struct pb_device *dev)
 {
 	struct rb_node **link = &pb_members.rb_node, *parent = NULL;
@@ -49,7 +50,7 @@ static bool pb_member_insert(struct pb_member *member, struct pb_device *dev)
 		other = rb_entry(parent, struct pb_member, node);
 		cmp = pb_member_cmp(member, other);
 		if (!cmp) {
-			/* once is enough */
+			/* Already a member. */
 			kfree(member);
 			return true;
 		}
@@ -119,7 +120,7 @@ struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u
 		member = rb_entry(next, struct pb_member, node);
 		if (member->net != key.net || memcmp(&member->gid, gid, sizeof(*gid)))
 			break;
-		/* not one that is being destroyed, or not ready */
+		/* Skip a queue pair that is being destroyed, or is not ready. */
 		if (pb_answers(member->qp) && pb_qp_get(member->qp))
 			return member->qp;
 	}

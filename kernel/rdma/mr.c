@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Memory regions and windows: how they are found, entered, and taken away. */
+/* Memory regions and windows: lookup, access, revocation. */
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/io.h>
@@ -16,9 +16,9 @@
 
 #define PB_ACCESS_CHANGES (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC)
 
-/* ---- entering ---- */
+/* ---- entering and blocking ---- */
 
-/* Found by index, the key not compared. */
+/* Look up a region by index and enter it; the caller must compare the key. */
 static struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
 {
 	struct pb_mr *mr;
@@ -33,14 +33,14 @@ static struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
 static void pb_mr_leave(struct pb_mr *mr)
 {
 	/*
-	 * Who waits may free it as soon as it sees this; the address is all that is needed then. The decrement is a full barrier,
-	 * as wake_up_var() needs one before it.
+	 * The waiting task may free @mr as soon as it sees the count; only the address is used
+	 * then. The decrement is a full barrier, which wake_up_var() requires before it.
 	 */
 	if (atomic_dec_return(&mr->users) == INT_MIN)
 		wake_up_var(&mr->users);
 }
 
-/* Nobody enters any more. One at a time may do this: false if another has. */
+/* Prevent further entries. Return false if another task has blocked the region. */
 static bool pb_mr_try_block(struct pb_mr *mr)
 {
 	int old = atomic_read(&mr->users);
@@ -52,11 +52,11 @@ static bool pb_mr_try_block(struct pb_mr *mr)
 	return true;
 }
 
-/* Blocked; wait until nobody is inside. */
+/* Wait until no task is inside a blocked region. */
 static void pb_mr_drain(struct pb_mr *mr)
 {
 	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
-	/* what they did inside comes before what the caller does; pairs with pb_mr_leave() */
+	/* Order the accesses inside before those of the caller; pairs with pb_mr_leave(). */
 	smp_acquire__after_ctrl_dep();
 }
 
@@ -69,9 +69,9 @@ static void pb_mr_block(struct pb_mr *mr)
 void pb_mr_unblock(struct pb_mr *mr)
 {
 	atomic_sub(INT_MIN, &mr->users);
-	/* pairs with the barrier between queueing and looking in wait_var_event(); wake_up_var() has none */
+	/* Pairs with the barrier between queueing and testing in wait_var_event(). */
 	smp_mb__after_atomic();
-	/* the address is all that is needed */
+	/* Only the address is used. */
 	wake_up_var(&mr->users);
 }
 
@@ -97,7 +97,7 @@ static int pb_ref_get(struct pb_refs *refs, struct pb_ref *ref)
 		goto err_leave;
 	ref->region = mr;
 	if (mr->kind == PB_MR_WINDOW) {
-		/* a window is for remote access only */
+		/* A window grants remote access only. */
 		if (!mr->parent || !(refs->access & ~IB_ACCESS_LOCAL_WRITE) || (mr->qpn && mr->qpn != refs->qpn) ||
 		    !atomic_inc_unless_negative(&mr->parent->users))
 			goto err_leave;
@@ -136,7 +136,7 @@ int pb_refs_get(struct pb_refs *refs)
 err_put:
 	while (i--)
 		pb_ref_put(&refs->ref[i]);
-	/* whoever puts them again puts nothing */
+	/* Make a later pb_refs_put() do nothing. */
 	for (i = 0; i < refs->nr; i++)
 		refs->ref[i].mr = NULL;
 	return ret;
@@ -158,7 +158,7 @@ int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
 	u32 index;
 	int ret;
 
-	/* what is found has its key already: its index is reserved first */
+	/* Reserve the index first: a region must have its key when lookups find it. */
 	ret = pb_object_add(mr->ctx, kind);
 	if (ret)
 		return ret;
@@ -204,7 +204,7 @@ struct ib_mr *pb_mr_done(struct pb_mr *mr)
 	return &mr->ib;
 }
 
-/* ---- memory of the user ---- */
+/* ---- user memory ---- */
 
 static void pb_mr_unpin(struct pb_mr *mr)
 {
@@ -230,13 +230,13 @@ static int pb_mr_list_pages(struct pb_mr *mr)
 	return i == mr->nr ? 0 : -EINVAL;
 }
 
-/* @mr gets the memory at @start: its pages, pinned */
+/* Pin the memory at @start, and list its pages in @mr. */
 static int pb_mr_pin(struct pb_mr *mr, struct ib_device *device, u64 start, u64 length, int access)
 {
 	struct ib_umem *umem;
 	int ret;
 
-	/* nothing to pin, and nothing that could be reached */
+	/* Nothing to pin, and no access would succeed. */
 	if (!length)
 		return 0;
 	umem = ib_umem_get_va(device, start, length, access);
@@ -290,12 +290,15 @@ static void pb_mr_unmap(struct pb_mr *mr)
 	mr->nr = 0;
 }
 
-/* physically contiguous memory, as a piece that the CPU can address; @io: where it is mapped already, or NULL */
+/*
+ * Add physically contiguous memory as a segment that the CPU can address. @io is its existing
+ * mapping, or NULL.
+ */
 static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, size_t len, void __iomem *io)
 {
 	struct pb_segment *seg = mr->segments;
 
-	/* most have one; room for a power of two */
+	/* Most regions have one segment; grow by powers of two. */
 	if (!(mr->nr & (mr->nr - 1))) {
 		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), pb_gfp(true));
 		if (!seg)
@@ -317,7 +320,7 @@ static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, siz
 	return 0;
 }
 
-/* A piece for every run of DMA addresses that is physically contiguous too. */
+/* Add a segment for each run of DMA addresses that is physically contiguous as well. */
 static int pb_mr_map_runs(struct pb_mr *mr)
 {
 	struct pb_device *dev = to_pb(mr->pd->device);
@@ -328,7 +331,7 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 	int ret;
 
 	for_each_sgtable_dma_sg(&mr->umem->sgt_append.sgt, sg, i) {
-		/* what is not whole pages would come with somebody else's */
+		/* Refuse partial pages: the rest of the page may be another owner's. */
 		if (!IS_ALIGNED(sg_dma_address(sg) | sg_dma_len(sg), PAGE_SIZE))
 			return -EINVAL;
 		cond_resched();
@@ -351,7 +354,10 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 	return offset ? pb_mr_add_segment(mr, start, begin, next - begin, NULL) : -EINVAL;
 }
 
-/* A piece for every range that the exporter names, from @offset on; it holds for as long as the DMA addresses do. */
+/*
+ * Add a segment for each range of the exporter, starting at @offset. Segments are valid for as long
+ * as the DMA addresses are.
+ */
 static int pb_mr_map_chunks(struct pb_mr *mr, struct dma_buf_attachment *attach, const struct peerbar_chunk *chunks,
 			    size_t nr_chunks, u64 offset)
 {
@@ -379,7 +385,10 @@ static int pb_mr_map_chunks(struct pb_mr *mr, struct dma_buf_attachment *attach,
 	return left || !at ? -EINVAL : 0;
 }
 
-/* @offset: where the first page is in the dma-buf. Who exports with peerbar names the ranges; of others, the IOMMU is asked. */
+/*
+ * Map the dma-buf; @offset is that of the first page. For peerbar's exporters,
+ * peerbar_dma_buf_get_chunks() returns the ranges. For others, query the IOMMU.
+ */
 static int pb_mr_map(struct pb_mr *mr, struct dma_buf_attachment *attach, u64 offset)
 {
 	struct peerbar_chunk *chunks;
@@ -399,8 +408,8 @@ static int pb_mr_map(struct pb_mr *mr, struct dma_buf_attachment *attach, u64 of
 }
 
 /*
- * The memory goes away, or the region does; the reservation lock is held. When this returns nothing reaches the memory. The key
- * remains taken until the region is deregistered.
+ * The memory is revoked, or the region is deregistered; reservation lock held. On return, nothing
+ * accesses the memory. The key stays allocated until the region is deregistered.
  */
 static void pb_mr_revoked(void *priv)
 {
@@ -413,11 +422,11 @@ static void pb_mr_revoked(void *priv)
 	mr->revoked = true;
 	if (mr->ctx)
 		pb_tell_revoked(mr->ctx, mr->key);
-	/* the last: who sees it asks about the rest */
+	/* Must be last: readers that see the new count query the region. */
 	peerbar_note_revocation();
 }
 
-/* A device that cannot follow memory refuses what moves, and what may. */
+/* Refuse memory that moves or may move: the device cannot follow it. */
 static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
 {
 	switch (peerbar_dma_buf_model(dmabuf, NULL)) {
@@ -425,15 +434,15 @@ static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
 	case PEERBAR_MODEL_REVOCABLE:
 		return 0;
 	case PEERBAR_MODEL_DYNAMIC:
-		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
+		dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	default:
 		if (peerbar_dma_buf_revoked(dmabuf)) {
-			dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: it is revoked\n", dmabuf->exp_name);
+			dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: it is revoked\n", dmabuf->exp_name);
 			return -ENODEV;
 		}
-		dev_notice_ratelimited(&dev->ib.dev, "a dma-buf of %s is refused: nothing tells its memory model\n",
+		dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: its memory model is UNKNOWN\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	}
@@ -453,7 +462,7 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
-	/* as with mmap() */
+	/* As with mmap(). */
 	ret = ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE) ? -EACCES : pb_check_model(dev, dmabuf);
 	if (ret)
 		goto err_put;
@@ -462,14 +471,17 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 		ret = -ENOMEM;
 		goto err_put;
 	}
-	/* nobody enters before there is memory; what is told of a revocation needs the key */
+	/* Publish blocked: there is no memory to enter yet, but a revocation needs the key. */
 	atomic_set(&mr->users, INT_MIN);
 	ret = pb_mr_publish(dev, mr);
 	if (ret)
 		goto err_free;
 	do {
 		umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd, access);
-		/* also what it says when the memory was taken after attaching and before the lock: then attaching tells */
+		/*
+		 * -EINVAL also if the memory was revoked between attaching and the lock. Retry:
+		 * then attaching returns the right errno.
+		 */
 	} while (umem == ERR_PTR(-EINVAL) && --tries);
 	if (IS_ERR(umem)) {
 		ret = PTR_ERR(umem);
@@ -477,7 +489,7 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 	}
 	mr->umem = &umem->umem;
 	mr->first = offset_in_page(offset);
-	/* the descriptor may stand for another dma-buf by now, which was not looked at */
+	/* The descriptor may refer to another dma-buf by now, whose model was not checked. */
 	ret = umem->attach->dmabuf == dmabuf ? pb_mr_map(mr, umem->attach, offset - mr->first) : -EBADF;
 	if (ret)
 		goto err_umem;
@@ -499,9 +511,9 @@ err_put:
 	return ERR_PTR(ret);
 }
 
-/* ---- both ---- */
+/* ---- regions of either kind ---- */
 
-/* From now on none is bound to it; false if one is. */
+/* Prevent further bindings. Return false if a window is bound. */
 static bool pb_mr_keep_windows_out(struct pb_mr *mr)
 {
 	return !atomic_cmpxchg(&mr->windows, 0, INT_MIN);
@@ -519,7 +531,7 @@ static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u6
 		access = mr->access;
 	if (access & ~PB_ACCESS)
 		return ERR_PTR(-EOPNOTSUPP);
-	/* pinned for reading only, it stays so until it is pinned anew */
+	/* Memory that is pinned for reading stays so until it is pinned again. */
 	if (!(flags & IB_MR_REREG_TRANS) && mr->umem && ib_access_writable(access) && !mr->umem->writable)
 		return ERR_PTR(-EACCES);
 	ret = flags & IB_MR_REREG_TRANS ? pb_mr_pin(&other, ib->device, start, length, access) : 0;
@@ -546,7 +558,7 @@ static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u6
 	pb_mr_unblock(mr);
 	atomic_set(&mr->windows, 0);
 out:
-	/* the old memory, or what was not used; nothing if neither was pinned */
+	/* Unpin the old memory, or the unused new one; does nothing if neither was pinned. */
 	pb_mr_unpin(&other);
 	return ERR_PTR(ret);
 }
@@ -559,14 +571,14 @@ static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 		return -EBUSY;
 	WRITE_ONCE(mr->gone, true);
 	if (mr->kind == PB_MR_SEGMENTS) {
-		/* this blocks it, unless it was revoked */
+		/* Blocks the region, unless it was revoked. */
 		ib_umem_release(mr->umem);
 	} else {
 		pb_mr_block(mr);
 		pb_mr_unpin(mr);
 		pb_fast_free(mr);
 	}
-	/* until here, the key was not for others */
+	/* Unpublish last: until now, the key must not be reused. */
 	pb_mr_unpublish(to_pb(ib->device), mr);
 	kfree_rcu(mr, rcu);
 	return 0;
@@ -593,7 +605,7 @@ static int pb_alloc_mw(struct ib_mw *ib, struct ib_udata *udata)
 	return 0;
 }
 
-/* the window blocked */
+/* Caller holds the window blocked. */
 static void pb_mw_unbind(struct pb_mr *mw)
 {
 	if (mw->parent)
@@ -630,7 +642,7 @@ struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 m
 	}
 	pb_mr_leave(mr);
 	pb_mr_drain(mr);
-	/* somebody may have changed it before it was blocked */
+	/* Compare again: another task may have changed it before it was blocked. */
 	if (!((mr->key ^ key) & mask))
 		return mr;
 	pb_mr_unblock(mr);
@@ -648,7 +660,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		return -EINVAL;
 	if (mw->kind != PB_MR_WINDOW)
 		goto out;
-	/* of type 2, only one that is not bound, and with a new key of the same window */
+	/* Type 2: only an unbound window, and only with a new key of the same index. */
 	if (mw->mw_type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
 		goto out;
 	if (sqe->mw.length) {
@@ -661,7 +673,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PB_ACCESS ||
 		    (sqe->mw.access & PB_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
 			goto out;
-		/* addresses from 0 on are for windows of type 2, and not twice */
+		/* Zero-based windows: only of type 2, and not on a zero-based region. */
 		if (sqe->mw.access & IB_ZERO_BASED && (mw->mw_type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
 			goto out;
 		if (!atomic_inc_unless_negative(&mr->windows))
@@ -686,7 +698,7 @@ out:
 	return ret;
 }
 
-/* a window of type 2 that is bound, or a region for fast registration, is taken back by its key */
+/* Invalidate a bound window of type 2, or a region for fast registration, by its key. */
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key)
 {
 	struct pb_mr *mr = pb_mr_lock(dev, pd, key, ~0U);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Queue pairs and shared receive queues: making them, changing their state, and finding them. */
+/* Queue pairs and shared receive queues: creation, states, lookup and posting. */
 #include <linux/log2.h>
 #include <linux/slab.h>
 
 #include "rdma.h"
 
-/* all queue pairs of all devices, by number; GSI's are found by device */
+/* The queue pairs of all devices, by number; GSI's are looked up by device. */
 static DEFINE_XARRAY_FLAGS(pb_qps, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
 static u32 pb_next_qpn;
 static atomic_t pb_last_srqn;
@@ -33,8 +33,8 @@ static struct pb_rq *pb_rq_of(struct pb_qp *qp)
 }
 
 /*
- * Take the next receive, into @qp->rqe; the caller holds rq_lock. It is given back by not calling pb_rq_done(): one of a shared
- * queue is kept for the next message then.
+ * Take the next receive into @qp->rqe; the caller must hold rq_lock. Without pb_rq_done() it is not
+ * consumed; a receive of a shared queue then remains for this queue pair's next message.
  */
 bool pb_rq_take(struct pb_qp *qp)
 {
@@ -58,7 +58,7 @@ bool pb_rq_take(struct pb_qp *qp)
 void pb_rq_done(struct pb_qp *qp)
 {
 	qp->held = false;
-	/* the event of the limit is not sent where the receive is taken: a region may be entered there */
+	/* Send the limit event here: the caller of pb_rq_take() may have entered a region. */
 	if (qp->srq)
 		pb_srq_check_limit(qp->srq);
 	else
@@ -170,7 +170,7 @@ static int pb_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 	return 0;
 }
 
-/* The event comes once, when there are fewer than the limit; who wants it again sets the limit again. */
+/* Send the event once, when fewer receives than the limit are left. Setting the limit rearms it. */
 void pb_srq_check_limit(struct pb_srq *srq)
 {
 	struct ib_event event = { .device = srq->ib.device, .element.srq = &srq->ib, .event = IB_EVENT_SRQ_LIMIT_REACHED };
@@ -187,15 +187,15 @@ static int pb_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, cons
 {
 	struct pb_srq *srq = to_pb_srq(ib);
 
-	/* of a user, a call that there is something new; nobody waits for that */
+	/* A user's call reports new receives; no task waits for them. */
 	if (srq->rq.user)
 		return 0;
 	return pb_rq_post(&srq->rq, wr, bad);
 }
 
-/* ---- finding ---- */
+/* ---- lookup ---- */
 
-/* The queue pair @qpn of the device @target, to be given back. */
+/* The queue pair @qpn of the device @target, with a reference; NULL if it does not answer. */
 struct pb_qp *pb_peer_get(u32 target, u32 qpn)
 {
 	struct pb_qp_handle *handle;
@@ -222,16 +222,17 @@ void pb_qp_put(struct pb_qp *qp)
 	struct pb_qp_handle *handle = qp->handle;
 
 	/*
-	 * The decrement is a full barrier, as wake_up_var() needs one before it. Whoever waits may free both as soon as it sees
-	 * the count; the address is all that is needed then.
+	 * The decrement is a full barrier, which wake_up_var() requires before it. The waiting task
+	 * may free both as soon as it sees the count; only the address is used then.
 	 */
 	if (atomic_dec_return(&handle->users) == INT_MIN)
 		wake_up_var(&handle->users);
 }
 
 /*
- * Let no lookup succeed any more, and wait until those that did are done; modify_lock held, or the queue pair is being destroyed.
- * The wait cannot be interrupted: a copy ends at its next piece, since the state has changed before.
+ * Make lookups fail, and wait for the references of earlier ones. The caller must hold modify_lock,
+ * or be destroying the queue pair. The wait is not interruptible: the state has changed before, so
+ * a copy stops within PB_COPY_PIECE bytes.
  */
 static void pb_qp_block(struct pb_qp *qp)
 {
@@ -240,11 +241,11 @@ static void pb_qp_block(struct pb_qp *qp)
 	if (atomic_read(users) >= 0)
 		atomic_add(INT_MIN, users);
 	wait_var_event(users, atomic_read(users) == INT_MIN);
-	/* what the lookups did comes before what the caller does; pairs with pb_qp_put() */
+	/* Order the accesses of lookups before those of the caller; pairs with pb_qp_put(). */
 	smp_acquire__after_ctrl_dep();
 }
 
-/* modify_lock held */
+/* Caller holds modify_lock. */
 static void pb_qp_unblock(struct pb_qp *qp)
 {
 	if (atomic_read(&qp->handle->users) < 0)
@@ -266,7 +267,7 @@ void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
 	enum ib_qp_state old = READ_ONCE(qp->state);
 
 	do {
-		/* what was reset meanwhile has nothing to do with it */
+		/* Ignore the error if the queue pair was reset meanwhile. */
 		if (old == IB_QPS_ERR || old == IB_QPS_RESET)
 			return;
 	} while (!try_cmpxchg(&qp->state, &old, IB_QPS_ERR));
@@ -275,7 +276,7 @@ void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
 	pb_qp_kick(qp);
 }
 
-/* ---- making ---- */
+/* ---- creation ---- */
 
 static u32 pb_sq_stride(const struct ib_qp_cap *cap)
 {
@@ -295,7 +296,7 @@ static int pb_check_cap(const struct ib_qp_init_attr *init)
 	return 0;
 }
 
-/* the rings of a queue pair, and what is copied out of them */
+/* Allocate the rings of a queue pair, and the buffers for entries copied from them. */
 static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, struct peerbar_create_qp_resp *resp)
 {
 	u32 sq_nr = roundup_pow_of_two(max(qp->cap.max_send_wr, 1U));
@@ -413,7 +414,7 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	ret = udata ? ib_respond_udata(udata, resp) : 0;
 	if (ret)
 		goto err_free;
-	/* the last: from now on it is found */
+	/* Must be last: lookups find the queue pair from here on. */
 	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp->handle, XA_LIMIT(PB_FIRST_QPN, PB_LAST_QPN), &pb_next_qpn,
 			      pb_gfp(ctx));
 	if (ret < 0)
@@ -434,11 +435,11 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 		rcu_assign_pointer(qp->dev->gsi, NULL);
 	else
 		xa_erase(&pb_qps, ib->qp_num);
-	/* whoever is copying for it sees that, and stops */
+	/* A task that copies for it checks the state, and stops. */
 	xchg(&qp->state, IB_QPS_ERR);
 	pb_qp_block(qp);
 	pb_qp_stop_work(qp);
-	/* a completion names the queue pair by its address */
+	/* Completions contain the queue pair's address. */
 	pb_cq_forget(ib->recv_cq, qp);
 	pb_cq_forget(ib->send_cq, qp);
 	pb_object_remove(pb_buf_context(qp->buf), PB_QP);
@@ -493,7 +494,7 @@ static void pb_qp_set_attr(struct pb_qp *qp, const struct ib_qp_attr *attr, int 
 		a->path_mig_state = attr->path_mig_state;
 }
 
-/* Nothing of it is queued any more, and what was is forgotten. */
+/* Empty the queues, and forget the request that was begun. */
 static void pb_qp_reset(struct pb_qp *qp)
 {
 	mutex_lock(&qp->sq_lock);
@@ -512,24 +513,24 @@ static void pb_qp_reset(struct pb_qp *qp)
 	qp->epoch = atomic_inc_return(&pb_last_epoch);
 	qp->established = false;
 	qp->last_told = false;
-	/* of a shared queue: it cannot be given back, and must not get lost */
+	/* A receive taken from a shared queue cannot be returned, and must not get lost. */
 	pb_flush_held(qp);
 	WRITE_ONCE(*qp->flags, 0);
 	mutex_unlock(&qp->rq_lock);
 	mutex_unlock(&qp->sq_lock);
 }
 
-/* @modify_lock held */
+/* Caller holds @modify_lock. */
 static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state to, const struct ib_qp_attr *attr, int mask)
 {
 	if (to == IB_QPS_ERR) {
 		xchg(&qp->state, IB_QPS_ERR);
-		/* when this returns nobody writes to its memory any more, and what was posted before is flushed */
+		/* On return, nothing writes to its memory. Flush what was posted before. */
 		pb_qp_block(qp);
 		pb_flush(qp);
 		return 0;
 	}
-	/* an error that came meanwhile is not undone, except by a reset */
+	/* A concurrent error is final, except for a reset. */
 	if (to != IB_QPS_RESET && cmpxchg(&qp->state, from, to) != from)
 		return -EINVAL;
 	if (to == IB_QPS_RESET) {
@@ -539,7 +540,7 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 	} else if (to == IB_QPS_RTR) {
 		pb_qp_unblock(qp);
 	} else if (to == IB_QPS_SQD && from != IB_QPS_SQD) {
-		/* what is being sent is sent when the lock is free, unless it waits */
+		/* The lock waits for a request under way, unless that request waits itself. */
 		mutex_lock(&qp->sq_lock);
 		qp->drain_event = mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify;
 		pb_check_drained(qp);
@@ -559,7 +560,7 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 
 	if (mask & ~IB_QP_ATTR_STANDARD_BITS)
 		return -EOPNOTSUPP;
-	/* there is no path migration */
+	/* No path migration. */
 	if (mask & IB_QP_ALT_PATH || (mask & IB_QP_PATH_MIG_STATE && attr->path_mig_state != IB_MIG_MIGRATED))
 		return -EOPNOTSUPP;
 	guard(mutex)(&qp->modify_lock);
@@ -581,7 +582,7 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 
 		target = pb_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
 		if (!target) {
-			dev_notice_ratelimited(&ib->device->dev, "a queue pair cannot be connected to %pI6c: no peerbar device of this host has that address, and there is no transport to others\n",
+			dev_notice_ratelimited(&ib->device->dev, "cannot connect a queue pair to %pI6c: no peerbar device of this host has that address, and there is no transport to other hosts\n",
 					       dgid->raw);
 			return -EHOSTUNREACH;
 		}
@@ -625,7 +626,7 @@ static int pb_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr, const str
 		return -EINVAL;
 	if (!qp->user)
 		ret = pb_rq_post(&qp->rq, wr, bad);
-	/* to an errored queue pair, to be flushed; pairs with that of pb_flush() */
+	/* Flush posts to an errored queue pair; pairs with the barrier in pb_flush_receives(). */
 	smp_mb();
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
 		pb_qp_kick(qp);
@@ -651,7 +652,7 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 	if (pb_is_datagram(qp)) {
 		if (wr->opcode != IB_WR_SEND && wr->opcode != IB_WR_SEND_WITH_IMM)
 			return -EOPNOTSUPP;
-		/* the kernel's address handles are known by their address, which nobody else can write here */
+		/* A kernel address handle is its address; only the kernel writes to this ring. */
 		sqe->pad[4] = (uintptr_t)to_pb_ah(ud_wr(wr)->ah)->av;
 		sqe->ud.remote_qpn = ud_wr(wr)->remote_qpn;
 		sqe->ud.remote_qkey = ud_wr(wr)->remote_qkey;
@@ -684,7 +685,7 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 	}
 }
 
-/* A user filled the ring, and the work is done here; a kernel user may be anywhere, so a worker does it. */
+/* Execute a user's requests, already in the ring, here. A kernel user may be in any context. */
 static int pb_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const struct ib_send_wr **bad)
 {
 	struct pb_qp *qp = to_pb_qp(ib);

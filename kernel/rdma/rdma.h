@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A verbs device in software, for what is on this host: whoever posts a send copies it to where it belongs, in the system call
- * that rings the doorbell. Device memory is reached at the DMA addresses that the PCI function behind the network device was
- * given for it, through the IOMMU's own translations.
+ * A verbs device in software, for queue pairs on this host. The task that posts a send copies it to
+ * its destination, in the system call that rings the doorbell. Device memory is accessed at the DMA
+ * addresses that the PCI function behind the network device has for it, through the IOMMU's own
+ * translations.
  *
- * A wire transport would begin where pb_find_device() finds nobody (modify to RTR, and address handles) and where pb_peer_get()
- * looks for the other queue pair: everything before is about work requests, everything after about the responder.
+ * A wire transport would begin where pb_find_device() finds no device (modify to RTR, and address
+ * handles) and where pb_peer_get() looks up the other queue pair: the code before handles work
+ * requests, the code after is the responder.
  */
 #ifndef _PEERBAR_RDMA_H
 #define _PEERBAR_RDMA_H
@@ -26,8 +28,8 @@
 #define PB_MAX_CQE		SZ_1M
 #define PB_MAX_MSG		SZ_2G
 /*
- * What one context may have of each, unless a module parameter of that name says otherwise: no context can use up a device, whose
- * own limits are numbers of 24 bits, and memory.
+ * Limits of one context, the defaults of module parameters of those names. They keep a context from
+ * using up a device, whose own limits are numbers of 24 bits, and memory.
  */
 #define PB_MAX_QP		65536
 #define PB_MAX_CQ		65536
@@ -41,15 +43,15 @@
 #define PB_FIRST_QPN		16
 #define PB_LAST_QPN		PB_MAX_OBJECTS
 #define PB_MAX_RD_ATOM		128
-/* memberships in multicast groups, of one device */
+/* multicast group memberships of one device */
 #define PB_MAX_MCAST		8192
-/* in one fast registration */
+/* of one fast registration */
 #define PB_MAX_FAST_PAGES	512
-/* a key that stands for all memory, at DMA addresses; only the kernel's own queue pairs may use it */
+/* key of all memory, at DMA addresses; only the kernel's own queue pairs may use it */
 #define PB_DMA_LKEY		0xffffff00
-/* memory is copied in pieces of this size, and after each a revocation may come in between */
+/* bytes copied before a revocation may intervene */
 #define PB_COPY_PIECE		SZ_64K
-/* and after so much of a message the receiver's lock is released */
+/* bytes of a message copied before the receiver's lock is released */
 #define PB_COPY_PASS		SZ_1M
 
 struct pb_worker;
@@ -59,24 +61,24 @@ enum pb_object { PB_QP, PB_CQ, PB_SRQ, PB_PD, PB_AH, PB_MR, PB_MW, PB_NR_OBJECTS
 struct pb_device {
 	struct ib_device ib;
 	struct pci_dev *pdev;
-	const struct net *net; /* to compare; the network device does not change it while this device exists */
+	const struct net *net; /* only compared; constant while this device exists */
 	u32 id;
 	struct list_head node;
-	int max[PB_NR_OBJECTS]; /* of a context, as the device reports them */
-	unsigned int max_seg_size; /* of the function, before there was a device on it */
+	int max[PB_NR_OBJECTS]; /* limits of a context, as the device reports them */
+	unsigned int max_seg_size; /* the function's own, before its first device */
 	struct xarray mrs;
 	u32 next_mr;
 	struct xarray avs;
 	u32 next_av;
 	struct pb_qp_handle __rcu *gsi;
 	enum ib_mtu active_mtu;
-	u32 nr_members; /* memberships in multicast groups, under the lock of those */
-	spinlock_t atomic_lock; /* atomics on memory that has none of its own; a leaf */
+	u32 nr_members; /* multicast memberships; under pb_members_lock */
+	spinlock_t atomic_lock; /* for atomics on memory without atomics; a leaf */
 };
 
 /**
- * struct pb_buf - memory that a ring is in; freed when neither the object nor a mapping needs it
- * @entry: of the context, if it is for user space
+ * struct pb_buf - memory of a ring; freed when neither the object nor a mapping uses it
+ * @entry: in the context, if it is for user space
  * @va: its address
  * @size: in bytes, whole pages
  */
@@ -88,8 +90,8 @@ struct pb_buf {
 };
 
 /**
- * struct pb_queue - a ring of work requests, which somebody else fills
- * @next: the index of what comes next; the shared consumer index only follows it, and is never read
+ * struct pb_queue - a ring of work requests; this driver is the consumer
+ * @next: index of the next entry; copied to the shared consumer index, which is never read back
  */
 struct pb_queue {
 	struct peerbar_ring *ring;
@@ -101,28 +103,28 @@ struct pb_queue {
 
 /**
  * struct pb_ucontext - a context
- * @objects: how many of each it has; see pb_object_add()
+ * @objects: number of its objects of each kind; see pb_object_add()
  */
 struct pb_ucontext {
 	struct ib_ucontext ib;
 	atomic_t objects[PB_NR_OBJECTS];
 	struct pb_buf *buf;
-	spinlock_t revoked_lock; /* the ring of revoked keys; a leaf */
+	spinlock_t revoked_lock; /* protects the ring of revoked keys; a leaf */
 	u32 revoked_producer;
 	struct eventfd_ctx *event;
-	struct pb_worker *worker; /* from the first queue pair on, so that it does not end with each */
+	struct pb_worker *worker; /* from the first queue pair on, to outlive single ones */
 };
 
 /**
  * struct pb_pd - a protection domain
- * @charge: memory for nothing, charged to the user as the core's own, of that size, is not
+ * @charge: unused allocation of the domain's size: charges the user for the core's, which is not
  */
 struct pb_pd {
 	struct ib_pd ib;
 	void *charge;
 };
 
-/* where a message goes; read under RCU, but for @attr */
+/* destination of a message; read under RCU, except @attr */
 struct pb_av {
 	struct rcu_head rcu;
 	struct rdma_ah_attr attr;
@@ -143,9 +145,9 @@ struct pb_ah {
 };
 
 /**
- * struct pb_cq - completions
- * @resize_mutex: one resize at a time; taken before @lock
- * @lock: everything below; taken with irqs off, a leaf
+ * struct pb_cq - completion queue
+ * @resize_mutex: serializes resizes; taken before @lock
+ * @lock: protects everything below; taken with irqs off, a leaf
  */
 struct pb_cq {
 	struct ib_cq ib;
@@ -161,10 +163,10 @@ struct pb_cq {
 	bool overflow;
 };
 
-/* where requests for receives wait: a queue pair's own, or a shared one */
+/* receive queue: a queue pair's own, or a shared one */
 struct pb_rq {
-	spinlock_t lock; /* taking one; a leaf */
-	spinlock_t post_lock; /* posting one in the kernel; irqs off, a leaf */
+	spinlock_t lock; /* serializes taking receives; a leaf */
+	spinlock_t post_lock; /* serializes posting in the kernel; irqs off, a leaf */
 	struct pb_queue queue;
 	u32 *flags;
 	u32 max_sge;
@@ -179,14 +181,14 @@ struct pb_srq {
 };
 
 enum pb_mr_kind {
-	PB_MR_PAGES,	/* the user's memory: pages */
-	PB_MR_SEGMENTS,	/* a dma-buf: pieces that the CPU can address */
+	PB_MR_PAGES,	/* user memory: pages */
+	PB_MR_SEGMENTS,	/* a dma-buf: segments that the CPU can address */
 	PB_MR_WINDOW,	/* a memory window */
-	PB_MR_FAST,	/* of a kernel user: pages by their DMA addresses, for fast registration */
+	PB_MR_FAST,	/* of a kernel user: pages by DMA address, for fast registration */
 	PB_MR_DMA,	/* of a kernel user: all memory, at DMA addresses */
 };
 
-/* a piece of a dma-buf */
+/* a contiguous segment of a dma-buf */
 struct pb_segment {
 	u64 offset;
 	size_t len;
@@ -195,27 +197,30 @@ struct pb_segment {
 		void __iomem *io;
 	};
 	bool mmio;
-	bool mapped; /* by us */
+	bool mapped; /* by this driver, with ioremap() */
 };
 
 /**
  * struct pb_mr - a memory region, or a window into one
  *
- * Found by key under RCU; @users counts who is inside, and is negative when nobody may enter (any more, or for now). Whoever
- * makes it negative waits until the rest are out: that is what a revoke does, with the reservation lock of the dma-buf held, so
- * nobody inside may take that lock.
+ * Looked up by key under RCU. @users counts the tasks that have entered, and is negative while none
+ * may enter (temporarily or permanently). The task that makes it negative waits until the others
+ * have left. A revoke does so with the reservation lock of the dma-buf held, so a task that has
+ * entered must not take that lock.
  *
  * @key: both lkey and rkey
- * @ctx: who is told of a revocation
+ * @ctx: the context that is notified of a revocation
  * @umem: of user memory and dma-bufs
- * @first: offset of @iova in the first page, or in the first segment; of a window, the address in @parent where it begins
+ * @first: offset of @iova in the first page, or in the first segment; of a window, its start
+ *	address in @parent
  * @registered: the pages of a fast registration; changed with the region blocked
- * @mapped: the pages that the next one registers; its user's
- * @gone: deregistered, not revoked: nobody needs to be told
- * @windows: bound to it; a region with windows cannot be deregistered. Negative when none may be bound any more
+ * @mapped: the pages that the next fast registration registers; its user's
+ * @gone: deregistered, not revoked: don't notify @ctx
+ * @windows: number of bound windows; a region with windows cannot be deregistered. Negative when
+ *	none may be bound any more
  * @mw_type: of a window
- * @parent: of a window that is bound
- * @qp: the queue pair that a window of type 2 is bound to, by number
+ * @parent: of a bound window
+ * @qpn: number of the queue pair that a window of type 2 is bound to
  */
 struct pb_mr {
 	struct ib_mr ib;
@@ -245,29 +250,29 @@ struct pb_mr {
 	u32 qpn;
 };
 
-/* the core frees this at once, lookups need @mr for a grace period more */
+/* The core frees this at once; lookups need @mr for another grace period. */
 struct pb_mw {
 	struct ib_mw ib;
 	struct pb_mr *mr;
 };
 
-/* one scatter/gather element whose memory was entered */
+/* a scatter/gather element whose memory was entered */
 struct pb_ref {
 	struct pb_mr *mr;
-	struct pb_mr *region; /* whose memory it is: not the same for a window */
-	void *va; /* instead of both: memory of the kernel */
+	struct pb_mr *region; /* region that contains the memory: @mr, or a window's parent */
+	void *va; /* kernel memory, instead of both */
 	u64 addr;
 	u32 len;
 	u32 key;
 };
 
 /**
- * struct pb_refs - where a message comes from or goes to
- * @pd: that the keys must belong to
+ * struct pb_refs - source or destination of a message
+ * @pd: protection domain that the keys must belong to
  * @qpn: the queue pair that uses the keys, for windows of type 2
- * @access: that the keys must give
- * @dma: may use PB_DMA_LKEY
- * @state: of the queue pair; when it is in error or reset, a copy stops
+ * @access: access that the keys must grant
+ * @dma: PB_DMA_LKEY is allowed
+ * @state: of the queue pair; a copy stops when it is ERR or RESET
  */
 struct pb_refs {
 	struct pb_device *dev;
@@ -282,13 +287,14 @@ struct pb_refs {
 };
 
 /**
- * struct pb_qp_handle - what a lookup by number finds, under RCU
+ * struct pb_qp_handle - result of a lookup by number, under RCU
  *
- * The core frees a queue pair as soon as it is destroyed. The handle is freed a grace period later, so that no caller of
- * destroy or modify has to wait for one.
+ * The core frees a queue pair as soon as it is destroyed. The handle is freed a grace period later,
+ * so that destroy and modify do not wait for one.
  *
- * @users: lookups that hold the queue pair; negative while none may. Blocking adds INT_MIN and waits until that is what
- *	   remains, as with regions; changed so under @modify_lock, and when the queue pair is destroyed
+ * @users: number of lookups that hold the queue pair; negative while it is blocked. Blocking adds
+ *	INT_MIN and waits until INT_MIN remains, as for regions. Blocked and unblocked under
+ *	@modify_lock, and when the queue pair is destroyed
  */
 struct pb_qp_handle {
 	struct rcu_head rcu;
@@ -301,18 +307,24 @@ struct pb_qp_handle {
  *
  * Locks, outermost first:
  *
- *	@modify_lock		changes of @attr and @state on request
- *	@sq_lock		taking work from the send queue, @sqe, @src, @dst and the retries; of one queue pair at a time
+ *	@modify_lock		requested changes of @attr and @state
+ *	@sq_lock		executing the send queue, @sqe, @src, @dst and the retries; of one
+ *				queue pair at a time
  *	@rq_lock		of the peer: taking receives in order, and completing them; @rqe
  *	CQ and ring locks	leaves
  *
- * Memory regions are entered under @sq_lock and @rq_lock, and left before any of them is released.
+ * Memory regions are entered under @sq_lock and @rq_lock, and left before either is released.
  *
- * @handle: blocked while @state is RESET or INIT, and after an error or a reset on request, which wait for the lookups before
- * @begun: @sqe was taken from the queue and is not done: it waits, or is copied in several passes
- * @progress: how much of it was copied; @peer_epoch: to which life of the peer. Of a multicast, @after: the last member served
- * @epoch: differs for each life of a queue pair, which a reset ends. Stable while the queue pair is referenced
- * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. A lookup fails unless pb_answers()
+ * @handle: blocked while @state is RESET or INIT, and after a requested change to ERR or RESET,
+ *	which waits for the lookups first
+ * @begun: @sqe was taken from the queue and is not complete: it waits, or needs several passes
+ * @progress: bytes of @sqe copied so far
+ * @peer_epoch: @epoch of the peer that @progress refers to
+ * @after: of a multicast, the number of the last member served
+ * @epoch: unique to each life of a queue pair, which a reset ends. Stable while the queue pair is
+ *	referenced
+ * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. A lookup
+ *	fails unless pb_answers()
  */
 struct pb_qp {
 	struct ib_qp ib;
@@ -338,7 +350,7 @@ struct pb_qp {
 	u8 sl;
 	u64 value;
 	bool begun;
-	bool drain_event; /* is to be sent when a request that was begun is done */
+	bool drain_event; /* send the event when a begun request completes */
 	u64 progress;
 	u32 peer_epoch;
 	u32 after;
@@ -348,7 +360,7 @@ struct pb_qp {
 	bool waiting;
 	bool retrying;
 	u8 rnr_left;
-	struct delayed_work work; /* of the kernel's queue pairs; the user's have the next two */
+	struct delayed_work work; /* for kernel queue pairs; a user's use the next two */
 	struct kthread_delayed_work deferred;
 	struct pb_worker *worker;
 
@@ -356,7 +368,7 @@ struct pb_qp {
 	struct pb_rq rq;
 	struct peerbar_rqe *rqe;
 	struct pb_srq *srq;
-	bool held; /* @rqe was taken from @srq, and not used up */
+	bool held; /* @rqe was taken from @srq, and not consumed */
 	bool last_told;
 	bool established;
 };
@@ -373,24 +385,30 @@ static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { retur
 /* main.c */
 extern struct workqueue_struct *pb_wq;
 extern struct workqueue_struct *pb_gsi_wq;
-/* the device that has @gid, as @from sees it, for which the network found @dmac: its id, or 0 */
+/*
+ * Return the id of the device that owns @gid as seen from @from, or 0. @dmac is the MAC address
+ * that the network resolved for it.
+ */
 u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dmac);
-/* GSI's queue pair of the device with that id; under RCU, may be NULL */
+/* GSI's handle of the device with @id; call under RCU, may be NULL */
 struct pb_qp_handle *pb_find_gsi(u32 id);
 
 /* context.c */
 extern const struct ib_device_ops pb_context_ops;
 /*
- * One more object of @ctx, which is NULL for a kernel user and then does nothing: 0, or -ENOMEM if it has as many as it may.
- * Removed where the object is freed.
+ * Count one more object of @ctx. Return 0, or -ENOMEM if the limit is reached. @ctx is NULL for a
+ * kernel user, which has no limit. Call pb_object_remove() where the object is freed.
  */
 int pb_object_add(struct ib_ucontext *ctx, enum pb_object kind);
 void pb_object_remove(struct ib_ucontext *ctx, enum pb_object kind);
-/* the context that @uobject is of, NULL for a kernel user */
+/* The context of @uobject; NULL for a kernel user. */
 static inline struct ib_ucontext *pb_context_of(const struct ib_uobject *uobject) { return uobject ? uobject->context : NULL; }
-/* the context whose user mmaps @buf; NULL for a kernel user */
+/* The context that can map @buf; NULL for a kernel user. */
 static inline struct ib_ucontext *pb_buf_context(const struct pb_buf *buf) { return buf->user ? buf->entry.ucontext : NULL; }
-/* how to allocate what a user causes: charged to the user, and -ENOMEM rather than the OOM killer when the user's limit is hit */
+/*
+ * Allocation flags. A user's allocations are charged, and fail with -ENOMEM instead of invoking the
+ * OOM killer when the user's limit is hit.
+ */
 static inline gfp_t pb_gfp(bool user)
 {
 	return user ? GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN : GFP_KERNEL;
@@ -402,7 +420,7 @@ void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entr
 bool pb_queue_pending(const struct pb_queue *queue);
 bool pb_queue_peek(struct pb_queue *queue, void *entry);
 void pb_queue_done(struct pb_queue *queue);
-/* room for one more, by a kernel user who holds the post lock; NULL if there is none */
+/* The next free entry, or NULL if the ring is full. A kernel user must hold the post lock. */
 void *pb_queue_room(struct pb_queue *queue);
 void pb_queue_post(struct pb_queue *queue);
 void pb_tell_revoked(struct ib_ucontext *ctx, u32 lkey);
@@ -410,23 +428,26 @@ int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av
 
 /* cq.c */
 extern const struct ib_device_ops pb_cq_ops;
-/* false if it found no room */
+/* Return false if the queue is full. */
 bool pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
-/* drop the completions of a kernel user's queue pair that is being destroyed; the provider does that for user space */
+/* Drop the completions of a kernel user's queue pair being destroyed; a user's provider does. */
 void pb_cq_forget(struct ib_cq *cq, struct pb_qp *qp);
 
 /* mr.c */
 extern const struct ib_device_ops pb_mr_ops;
-/* 0, or -EFAULT if the key does not give that access to all of it; all of them are entered, or none */
+/* Enter all regions or none: 0, or -EFAULT if a key does not grant the access to all of it. */
 int pb_refs_get(struct pb_refs *refs);
 void pb_refs_put(struct pb_refs *refs);
-/* For frmr.c: a region with its key and fields, found by nobody yet; then by everybody; and as its user sees it. */
+/*
+ * For frmr.c: allocate a region with its fields, invisible to lookups; assign its key and make it
+ * visible; fill the fields of its user's struct ib_mr.
+ */
 struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access);
 int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr);
 struct ib_mr *pb_mr_done(struct pb_mr *mr);
 /*
- * Find a window, or a region for fast registration, by those bits of @key that are in @mask, and block it until pb_mr_unblock().
- * NULL if there is none, or if another changes it.
+ * Find a window, or a region for fast registration, by the bits of @key in @mask, and block it
+ * until pb_mr_unblock(). Return NULL if there is none, or if another task is changing it.
  */
 struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask);
 void pb_mr_unblock(struct pb_mr *mr);
@@ -435,7 +456,7 @@ int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
 /* frmr.c */
 extern const struct ib_device_ops pb_frmr_ops;
-/* the DMA address of byte @offset of the registered pages, and how many bytes of its page follow in @len */
+/* The DMA address of byte @offset of the registered pages; @len receives the rest of its page. */
 u64 pb_fast_dma(const struct pb_mr *mr, u64 offset, size_t *len);
 void pb_fast_free(struct pb_mr *mr);
 void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe);
@@ -444,9 +465,10 @@ void pb_fast_invalidate(struct pb_mr *mr);
 
 /* copy.c */
 /*
- * Copy bytes *@at to @len from @src to @dst, both entered; may leave them and enter again. *@at follows. The caller puts both in
- * any case. Returns -EFAULT and *@who if a region was revoked, -ESHUTDOWN if a queue pair left its state, -EAGAIN if it is
- * to be called again for the rest: a pass is over, or a signal is pending.
+ * Copy bytes *@at to @len from @src to @dst, both entered, and advance *@at. May leave and re-enter
+ * both; the caller must put both in any case. Returns -EFAULT and *@who if a region was revoked,
+ * -ESHUTDOWN if a queue pair is in ERR or RESET, and -EAGAIN if the caller must call again for the
+ * rest: the pass is over, or a signal is pending.
  */
 int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct pb_refs **who);
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
@@ -456,10 +478,10 @@ int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
 extern const struct ib_device_ops pb_qp_ops;
 void pb_qps_exit(void);
 struct pb_qp *pb_peer_get(u32 target, u32 qpn);
-/* false if the queue pair is blocked; the caller makes sure that it exists */
+/* Return false if the queue pair is blocked. The caller guarantees that it exists. */
 bool pb_qp_get(struct pb_qp *qp);
 void pb_qp_put(struct pb_qp *qp);
-/* the queue pair goes to the error state; what is queued is flushed by its worker */
+/* Move the queue pair to the error state; its worker flushes the queues. */
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event);
 void pb_qp_event(struct pb_qp *qp, enum ib_event_type event);
 static inline bool pb_is_datagram(const struct pb_qp *qp)
@@ -467,7 +489,7 @@ static inline bool pb_is_datagram(const struct pb_qp *qp)
 	return qp->ib.qp_type == IB_QPT_UD || qp->ib.qp_type == IB_QPT_GSI;
 }
 
-/* whether it takes what others send, looked at under RCU or a lock of its own before a reference is taken */
+/* Whether it accepts messages; check under RCU or a lock before taking a reference. */
 static inline bool pb_answers(const struct pb_qp *qp)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
@@ -483,7 +505,7 @@ void pb_srq_check_limit(struct pb_srq *srq);
 struct pb_worker *pb_worker_get(struct pb_ucontext *ctx);
 void pb_worker_put(struct pb_worker *worker);
 void pb_qp_init_work(struct pb_qp *qp);
-/* have what remains done after @delay jiffies, or at once */
+/* Run the remaining work after @delay jiffies, or at once. */
 void pb_qp_defer(struct pb_qp *qp, unsigned long delay);
 void pb_qp_kick(struct pb_qp *qp);
 void pb_qp_stop_work(struct pb_qp *qp);
@@ -491,17 +513,17 @@ void pb_qp_stop_work(struct pb_qp *qp);
 /* mcast.c */
 extern const struct ib_device_ops pb_mcast_ops;
 /*
- * The next queue pair after the one of that number which is attached to the group in the network namespace of @from, to be given
- * back; NULL if there is none.
+ * The next queue pair after number @after that is attached to the group in the network namespace of
+ * @from, with a reference; NULL if there is none.
  */
 struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after);
 
 /* send.c */
 void pb_run_deferred(struct pb_qp *qp);
-/* for the system call that posts: 0, or an error that makes it start again, with the rest */
+/* For the system call that posts: return 0, or the error that restarts it for the rest. */
 int pb_run_posted(struct pb_qp *qp);
 void pb_flush(struct pb_qp *qp);
-/* send the event that the send queue is drained, if it is and one was asked for; sq_lock held */
+/* Send the event that the send queue is drained, if it is and one was requested; sq_lock held. */
 void pb_check_drained(struct pb_qp *qp);
 /* rq_lock held */
 void pb_flush_held(struct pb_qp *qp);

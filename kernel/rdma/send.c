@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Doing what is in a send queue: in the system call of whoever posted it, or in the queue pair's worker after a wait. The
- * sender's thread does the responder's part too.
+ * Execution of send queues: in the system call of the task that posts, or in the queue pair's
+ * worker after a wait. The sender's thread also executes the responder.
  */
 #include <linux/ip.h>
 #include <linux/sched/signal.h>
@@ -14,16 +14,17 @@
 #include "rdma.h"
 
 #define PB_GRH_BYTES 40
-/* of user space; the kernel's IB_WC_WITH_INVALIDATE has another value */
+/* User space's value; the kernel's IB_WC_WITH_INVALIDATE differs. */
 #define PB_WC_WITH_INV BIT(3)
-/* instead of a status: not now */
+/* Instead of a status: not complete, run again */
 #define PB_AGAIN 1000
-/* instead of a status: over UC, the message is lost. The sender's request succeeds, and the receiver sees nothing. */
+/* Instead of a status: lost over UC. The request succeeds; the responder completes nothing. */
 #define PB_LOST 1001
 
 /*
- * A received datagram's packet type, where NICs put it for RoCE: in the service level. Bit 3: there is a UDP header (RoCE v2);
- * bits 0 to 2: 1 for IPv6, 2 for IPv4. UCX reads it to find the GID in the header.
+ * Packet type of a received datagram, in the service level, as NICs report it for RoCE. Bit 3:
+ * there is a UDP header (RoCE v2). Bits 0 to 2: 1 for IPv6, 2 for IPv4. UCX uses it to find the GID
+ * in the header.
  */
 #define PB_SL_IPV6 0x9
 #define PB_SL_IPV4 0xa
@@ -67,7 +68,7 @@ static void pb_complete_send(struct pb_qp *qp, u32 status)
 		cqe.byte_len = qp->dst->total;
 	else if (sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP || sqe->opcode == IB_WR_ATOMIC_FETCH_AND_ADD)
 		cqe.byte_len = sizeof(u64);
-	/* its place is free before the completion says so */
+	/* Free the slot before the completion is visible. */
 	pb_queue_done(&qp->sq);
 	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
 		return;
@@ -75,7 +76,7 @@ static void pb_complete_send(struct pb_qp *qp, u32 status)
 		pb_qp_error(qp, IB_EVENT_QP_FATAL);
 }
 
-/* The receive in @peer->rqe is used up; rq_lock held. */
+/* Complete and consume the receive in @peer->rqe; rq_lock held. */
 static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u32 len)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
@@ -101,7 +102,7 @@ static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u
 	if (pb_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
 		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
-		/* the kernel answers with the service level that it finds here */
+		/* The kernel replies with this service level. */
 		if (!peer->user)
 			cqe.sl = qp->sl;
 		else
@@ -111,7 +112,7 @@ static void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u
 		pb_qp_error(peer, IB_EVENT_QP_FATAL);
 }
 
-/* ---- where a message comes from and goes to ---- */
+/* ---- source and destination of a message ---- */
 
 static void pb_refs_init(struct pb_refs *refs, struct pb_qp *qp, struct ib_pd *pd, int access)
 {
@@ -147,7 +148,7 @@ static void pb_refs_add_sges(struct pb_refs *refs, const struct peerbar_sge *sge
 		pb_refs_add(refs, sge->addr, sge->length, sge->lkey);
 }
 
-/* what the sender names; a status */
+/* Set the sender's side of a request. Return a status. */
 static u32 pb_local_refs(struct pb_qp *qp, struct pb_refs *refs, int access)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
@@ -164,7 +165,7 @@ static u32 pb_local_refs(struct pb_qp *qp, struct pb_refs *refs, int access)
 	return refs->total > PB_MAX_MSG ? IB_WC_LOC_LEN_ERR : IB_WC_SUCCESS;
 }
 
-/* where the responder's receive puts it; a status of the responder */
+/* Set and enter the memory of the responder's receive. Return a status of the responder. */
 static u32 pb_recv_refs(struct pb_qp *peer, struct pb_refs *refs, u64 need)
 {
 	const struct peerbar_rqe *rqe = peer->rqe;
@@ -188,7 +189,7 @@ static u32 pb_wait(struct pb_qp *qp, unsigned long delay)
 	return PB_AGAIN;
 }
 
-/* Nobody answers: as with packets that get lost, try until the retries are over. */
+/* The responder does not answer: as with lost packets, retry until the retries are exhausted. */
 static u32 pb_no_answer(struct pb_qp *qp)
 {
 	u64 timeout = (4096ULL << qp->attr.timeout) * (qp->attr.retry_cnt + 1);
@@ -204,7 +205,7 @@ static u32 pb_no_answer(struct pb_qp *qp)
 	return pb_wait(qp, HZ / 100);
 }
 
-/* What a copy that returned @ret means for the request; @refused if a region was revoked. */
+/* Convert the result @ret of a copy to a status; @refused if a region was revoked. */
 static u32 pb_copy_status(struct pb_qp *qp, int ret, u32 refused)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
@@ -216,7 +217,7 @@ static u32 pb_copy_status(struct pb_qp *qp, int ret, u32 refused)
 	return state == IB_QPS_ERR || state == IB_QPS_RESET ? IB_WC_WR_FLUSH_ERR : pb_no_answer(qp);
 }
 
-/* in units of 10 us */
+/* In units of 10 us */
 static const u32 pb_rnr_timer[32] = {
 	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144,
 	8192, 12288, 16384, 24576, 32768, 49152,
@@ -228,7 +229,7 @@ static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 		return PB_LOST;
 	if (!qp->rnr_left)
 		return IB_WC_RNR_RETRY_EXC_ERR;
-	/* 7 is for ever */
+	/* 7 means retry indefinitely. */
 	if (qp->attr.rnr_retry != 7)
 		qp->rnr_left--;
 	return pb_wait(qp, usecs_to_jiffies(10 * pb_rnr_timer[peer->attr.min_rnr_timer & 31]));
@@ -236,7 +237,7 @@ static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
 
 /* ---- connections ---- */
 
-/* The responder refuses the request: both queue pairs go to the error state. UC drops the message instead. */
+/* The responder refuses: both queue pairs go to the error state. UC drops the message instead. */
 static u32 pb_refuse(struct pb_qp *peer, u32 status)
 {
 	if (peer->ib.qp_type == IB_QPT_UC)
@@ -245,7 +246,10 @@ static u32 pb_refuse(struct pb_qp *peer, u32 status)
 	return status;
 }
 
-/* The responder's receive is at fault; the caller holds rq_lock. UC drops what is too long, and keeps the receive. */
+/*
+ * The responder's receive is invalid; the caller must hold rq_lock. UC drops a message that is too
+ * long, and keeps the receive.
+ */
 static u32 pb_bad_receive(struct pb_qp *peer, struct pb_qp *qp, u32 status)
 {
 	bool lossy = peer->ib.qp_type == IB_QPT_UC;
@@ -272,10 +276,10 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	int ret;
 
 	guard(mutex)(&peer->rq_lock);
-	/* it may have waited for the lock */
+	/* Check again: the state may have changed while waiting for the lock. */
 	if (!pb_connected(qp, peer))
 		return pb_no_answer(qp);
-	/* Check the sender's keys first: a request that fails must not take a receive, which others may share. */
+	/* Check the sender's keys first: a failing request must not consume a receive of an SRQ. */
 	if (pb_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
 	if (!pb_rq_take(peer)) {
@@ -298,7 +302,7 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
 	    pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
 		pb_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
-		/* a receive that completes in error takes the queue pair with it, also over UC */
+		/* A receive that completes in error moves its queue pair to ERR, also over UC. */
 		pb_qp_error(peer, IB_EVENT_QP_REQ_ERR);
 		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	}
@@ -306,14 +310,14 @@ static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
 	return IB_WC_SUCCESS;
 }
 
-/* the responder's side of a write, read or atomic */
+/* Set and enter the responder's side of a write, read or atomic. */
 static u32 pb_remote_refs(struct pb_qp *peer, struct pb_refs *refs, int access, u64 addr, u64 len, u32 rkey)
 {
 	pb_refs_init(refs, peer, peer->ib.pd, access);
 	refs->dma = false;
 	if (!(READ_ONCE(peer->attr.qp_access_flags) & access))
 		return IB_WC_REM_INV_REQ_ERR;
-	/* a key is not looked at for nothing */
+	/* A request of length 0 does not use its key. */
 	pb_refs_add(refs, addr, len, rkey);
 	return pb_refs_get(refs) ? IB_WC_REM_ACCESS_ERR : IB_WC_SUCCESS;
 }
@@ -332,7 +336,7 @@ static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
 		pb_refs_put(qp->src);
 		return pb_refuse(peer, status);
 	}
-	/* Must be last: a request that fails must not take a receive. */
+	/* Must be last: a failing request must not consume a receive. */
 	if (qp->sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM && !pb_rq_take(peer)) {
 		pb_refs_put(qp->dst);
 		pb_refs_put(qp->src);
@@ -383,7 +387,7 @@ static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
 	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
 }
 
-/* The old value goes from here, @qp->value, to the sender's memory, whose regions are entered in @qp->dst. */
+/* The old value is copied from @qp->value to the sender's memory, already entered in @qp->dst. */
 static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
@@ -438,7 +442,7 @@ static u32 pb_do_connected(struct pb_qp *qp, struct pb_qp *peer)
 	}
 }
 
-/* what does not leave the queue pair; a status, or PB_AGAIN if it has to */
+/* Execute what does not need the peer. Return a status, or PB_AGAIN if the peer is needed. */
 static u32 pb_local_work(struct pb_qp *qp)
 {
 	bool read = false;
@@ -449,7 +453,7 @@ static u32 pb_local_work(struct pb_qp *qp)
 	case IB_WR_LOCAL_INV:
 		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
 	case IB_WR_REG_MR:
-		/* names memory by its DMA address */
+		/* Refuse a user: the request contains DMA addresses. */
 		if (qp->user)
 			return IB_WC_LOC_QP_OP_ERR;
 		return pb_fast_register(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
@@ -485,7 +489,7 @@ static u32 pb_do_connection(struct pb_qp *qp)
 	peer = pb_peer_get(qp->target, qp->attr.dest_qp_num);
 	if (peer && pb_connected(qp, peer)) {
 		qp->retrying = false;
-		/* the rest of a message is not for a queue pair that was reset meanwhile */
+		/* Don't continue a message to a queue pair that was reset meanwhile. */
 		if (qp->peer_epoch != peer->epoch)
 			qp->progress = 0;
 		qp->peer_epoch = peer->epoch;
@@ -500,7 +504,7 @@ static u32 pb_do_connection(struct pb_qp *qp)
 
 /* ---- datagrams ---- */
 
-/* what the receiver finds before the message, as if it had come by wire */
+/* Make the header that a message from the wire would have. */
 static void pb_make_grh(union rdma_network_hdr *hdr, const struct pb_av *av, u32 len)
 {
 	u32 payload = len + 8 + 12 + 8 + 4; /* UDP, BTH, DETH, ICRC */
@@ -534,13 +538,13 @@ static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
 
 	if (!pb_is_datagram(peer) || !pb_answers(peer))
 		return false;
-	/* a key with this bit set is for the privileged: then it is the queue pair's own that counts */
+	/* A Q_Key with this bit is privileged: use the queue pair's own instead. */
 	if (qkey & BIT(31))
 		qkey = qp->attr.qkey;
 	return qkey == (peer->ib.qp_type == IB_QPT_GSI ? IB_QP1_QKEY : READ_ONCE(peer->attr.qkey));
 }
 
-/* It arrives, or gets lost: only what is wrong with the sender's memory is the sender's business. */
+/* Deliver a datagram, or drop it. Only errors in the sender's memory fail the sender's request. */
 static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 {
 	struct pb_refs *who = NULL;
@@ -564,7 +568,7 @@ static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
 	pb_refs_put(qp->src);
 	if (status == IB_WC_LOC_PROT_ERR && who == qp->src)
 		return status;
-	/* what is too long is dropped, and the receive waits for the next */
+	/* Drop a message that is too long, and keep the receive. */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
 	pb_complete_recv(peer, qp, status, status ? 0 : len);
@@ -589,10 +593,10 @@ static u32 pb_deliver_to(struct pb_qp *qp, struct pb_qp *peer)
 	return status;
 }
 
-/* so many members are served in one pass */
+/* Number of members served in one pass */
 #define PB_MCAST_PASS 256
 
-/* to everybody in the group but the sender */
+/* Deliver to all members of the group except the sender. */
 static u32 pb_do_multicast(struct pb_qp *qp, const union ib_gid *gid)
 {
 	u32 status = IB_WC_SUCCESS, members = 0;
@@ -633,14 +637,14 @@ static u32 pb_do_ud(struct pb_qp *qp)
 	status = pb_local_refs(qp, qp->src, 0);
 	if (status)
 		return status;
-	/* nothing here cuts messages into packets */
+	/* Messages are not split into packets. */
 	if (qp->src->total > ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)) + PB_GRH_BYTES)
 		return IB_WC_LOC_LEN_ERR;
 	qp->sl = av.sl;
 	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
 		return pb_do_multicast(qp, &av.dgid);
-	/* who was not there when the address was made may be now */
+	/* Look up again: the target may have been created after the address handle. */
 	target = av.target ?: pb_find_device(qp->dev, &av.dgid, av.dmac);
 	return pb_deliver_to(qp, pb_peer_get(target, sqe->ud.remote_qpn));
 }
@@ -651,22 +655,23 @@ static bool pb_has_work(struct pb_qp *qp)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
-	/* what was begun is finished before the queue is drained */
+	/* Finish a request that was begun before the queue is drained. */
 	if (state == IB_QPS_SQD)
 		return READ_ONCE(qp->begun) && pb_queue_pending(&qp->sq);
 	return (state == IB_QPS_RTS || state == IB_QPS_ERR) && pb_queue_pending(&qp->sq);
 }
 
 /*
- * Bound the work per pass: between two, others get the locks, signals are handled, an unplug or a CPU limit takes effect, and a
- * ring that is filled as fast as it is emptied holds up no thread for ever.
+ * Bound the work per pass. Between passes, other tasks get the locks, signals are handled, and an
+ * unplug or a CPU limit takes effect. A ring that is filled as fast as it is emptied cannot occupy
+ * a thread forever.
  */
 #define PB_BUDGET 4096
 #define PB_BUDGET_BYTES SZ_16M
-/* instead of a delay: there is more to do now */
+/* Instead of a delay: more work is ready */
 #define PB_MORE ULONG_MAX
 
-/* The request in @qp->sqe, from the beginning or from where it was stopped. */
+/* Execute the request in @qp->sqe, from the beginning or from where it stopped. */
 static u32 pb_do_request(struct pb_qp *qp, u64 *bytes)
 {
 	u64 before = qp->progress;
@@ -699,14 +704,17 @@ static void pb_end_request(struct pb_qp *qp, u32 status)
 	qp->waiting = false;
 	qp->retrying = false;
 	qp->progress = 0;
-	/* later work is flushed: it must not overtake the completion */
+	/* Must be first: later work is flushed and must not overtake the completion. */
 	if (status)
 		pb_qp_error(qp, 0);
 	pb_complete_send(qp, status);
 	pb_check_drained(qp);
 }
 
-/* Do what there is; the caller holds sq_lock. Returns how long to wait before going on, 0 if there is nothing, or PB_MORE. */
+/*
+ * Execute the send queue; the caller must hold sq_lock. Return how long to wait before continuing,
+ * 0 if there is no work left, or PB_MORE.
+ */
 static unsigned long pb_run_locked(struct pb_qp *qp)
 {
 	u32 status, budget = PB_BUDGET;
@@ -723,7 +731,7 @@ static unsigned long pb_run_locked(struct pb_qp *qp)
 		}
 		if (qp->waiting && time_before(jiffies, qp->wait_until))
 			return qp->wait_until - jiffies;
-		/* Don't go on with a signal pending. */
+		/* Don't start more work with a signal pending. */
 		if (bytes && signal_pending(current))
 			return PB_MORE;
 		status = pb_do_request(qp, &bytes);
@@ -742,13 +750,13 @@ static unsigned long pb_run(struct pb_qp *qp)
 	int turns = 0;
 
 	do {
-		/* what was posted, before the lock: whoever holds it looks again after releasing it */
+		/* Order the post before the lock: its holder checks again after releasing it. */
 		smp_mb();
 		if (!mutex_trylock(&qp->sq_lock))
 			return 0;
 		delay = pb_run_locked(qp);
 		mutex_unlock(&qp->sq_lock);
-		/* pairs with the barrier above */
+		/* Pairs with the barrier above. */
 		smp_mb();
 		if (delay || !pb_has_work(qp))
 			return delay;
@@ -758,15 +766,16 @@ static unsigned long pb_run(struct pb_qp *qp)
 
 static void pb_defer(struct pb_qp *qp, unsigned long delay)
 {
-	/* a kick that came meanwhile is not put off */
+	/* pb_qp_defer() does not delay work that a kick has queued meanwhile. */
 	if (delay)
 		pb_qp_defer(qp, delay == PB_MORE ? 0 : delay);
 }
 
 /*
- * What is posted is done by the thread that posts it, however long it takes. After each pass the system call starts again: on the
- * way signals are delivered, the CPU controller may throttle the thread, and a device that is being removed is left. Only what
- * waits, and what other threads post meanwhile, is deferred.
+ * The posting thread executes its own requests, however long they take. After each pass the system
+ * call is restarted. On the way, signals are delivered, the CPU controller may throttle the thread,
+ * and the thread leaves a device that is being removed. Only requests that wait, and requests that
+ * other threads post meanwhile, are deferred.
  */
 int pb_run_posted(struct pb_qp *qp)
 {
@@ -799,7 +808,7 @@ void pb_flush_held(struct pb_qp *qp)
 		pb_complete_flushed(qp);
 }
 
-/* rq_lock held; false if there is more to do */
+/* Caller holds rq_lock. Return false if there is more to do. */
 static bool pb_flush_receives(struct pb_qp *qp)
 {
 	u32 budget = PB_BUDGET;
@@ -808,15 +817,15 @@ static bool pb_flush_receives(struct pb_qp *qp)
 		return true;
 	if (qp->srq) {
 		pb_flush_held(qp);
-		/* nothing more is taken from the shared queue for it */
+		/* The queue pair takes no more receives from the shared queue. */
 		if (!qp->last_told)
 			pb_qp_event(qp, IB_EVENT_QP_LAST_WQE_REACHED);
 		qp->last_told = true;
 		return true;
 	}
-	/* from now on, who posts calls; who posted before is seen below */
+	/* Posters call the kernel from here on; receives posted before are taken below. */
 	WRITE_ONCE(*qp->flags, PEERBAR_RING_KICK);
-	smp_mb(); /* pairs with that of whoever posts */
+	smp_mb(); /* pairs with the poster's barrier */
 	while (pb_rq_take(qp)) {
 		if (!budget--)
 			return false;
@@ -825,7 +834,7 @@ static bool pb_flush_receives(struct pb_qp *qp)
 	return true;
 }
 
-/* Everything that is queued in an errored queue pair completes, as flushed; no lock held. */
+/* Complete all requests of an errored queue pair as flushed; no lock held. Defers what remains. */
 void pb_flush(struct pb_qp *qp)
 {
 	unsigned long delay;
@@ -844,7 +853,7 @@ void pb_flush(struct pb_qp *qp)
 	pb_defer(qp, delay);
 }
 
-/* For the thread, or the worker, that does what was deferred. */
+/* Called by the worker. */
 void pb_run_deferred(struct pb_qp *qp)
 {
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The thread that does what the queue pairs of a process have deferred: requests that waited, what was posted behind them, and
- * flushes. It is in the cgroups of that process and has its nice value. So the work is accounted to the process, and a process
- * that has much to do holds up no other's flushes.
+ * The thread that executes the deferred work of a process's queue pairs: requests that waited,
+ * requests posted behind them, and flushes. It is in the cgroups of the process and has its nice
+ * value. So the work is accounted to the process, and a busy process does not delay the flushes of
+ * others.
  */
 #include <linux/cgroup.h>
 #include <linux/hashtable.h>
@@ -14,9 +15,9 @@
 
 /**
  * struct pb_worker - the thread of a process
- * @tgid: the process; a queue pair that a child makes on an inherited context is the child's
- * @users: its queue pairs, and contexts that had one
- * @join: has the thread join the cgroups of @owner, which is NULL when it has
+ * @tgid: the process; a queue pair that a child creates on an inherited context is the child's
+ * @users: number of its queue pairs, and of contexts that have had one
+ * @join: makes the thread join the cgroups of @owner, and then clears @owner
  */
 struct pb_worker {
 	struct hlist_node node;
@@ -28,7 +29,7 @@ struct pb_worker {
 };
 
 static DEFINE_HASHTABLE(pb_workers, 8);
-static DEFINE_MUTEX(pb_workers_lock); /* the table, and the counts of users; taken last */
+static DEFINE_MUTEX(pb_workers_lock); /* protects the table and the user counts; innermost */
 
 static void pb_worker_join(struct kthread_work *work)
 {
@@ -40,7 +41,7 @@ static void pb_worker_join(struct kthread_work *work)
 		return;
 	ret = cgroup_attach_task_all(owner, current);
 	if (ret)
-		pr_notice_ratelimited("peerbar-rdma: deferred work of process %d is not accounted to its cgroups: error %d\n",
+		pr_notice_ratelimited("peerbar-rdma: cannot account the deferred work of process %d to its cgroups: error %d\n",
 				      task_tgid_nr(owner), ret);
 	set_user_nice(current, task_nice(owner));
 	put_task_struct(owner);
@@ -49,7 +50,7 @@ static void pb_worker_join(struct kthread_work *work)
 static bool pb_worker_has_joined(const struct pb_worker *worker)
 {
 #ifdef CONFIG_CGROUPS
-	/* tasks that are in the same cgroups have the same set of them */
+	/* Tasks in the same cgroups share one css_set. */
 	return rcu_access_pointer(worker->thread->task->cgroups) == rcu_access_pointer(current->cgroups);
 #else
 	return true;
@@ -88,7 +89,10 @@ static struct pb_worker *pb_worker_create(struct pid *tgid)
 	return worker;
 }
 
-/* For a queue pair that the current process makes on @ctx; follows the process if it was moved to other cgroups. */
+/*
+ * Get the worker for a queue pair that the current process creates on @ctx. Rejoin the process's
+ * cgroups if it was moved.
+ */
 struct pb_worker *pb_worker_get(struct pb_ucontext *ctx)
 {
 	struct pid *tgid = task_tgid(current);
@@ -123,7 +127,7 @@ void pb_worker_put(struct pb_worker *worker)
 	kfree(worker);
 }
 
-/* ---- of one queue pair; the kernel's own have the workqueues ---- */
+/* ---- deferred work of a queue pair; the kernel's own use the workqueues ---- */
 
 static void pb_qp_work(struct work_struct *work)
 {
@@ -141,7 +145,7 @@ void pb_qp_init_work(struct pb_qp *qp)
 	kthread_init_delayed_work(&qp->deferred, pb_qp_kthread_work);
 }
 
-/* The connection manager's messages do not wait behind others' work. */
+/* A separate queue: the connection manager's messages must not wait behind other work. */
 static struct workqueue_struct *pb_qp_wq(const struct pb_qp *qp)
 {
 	return qp->ib.qp_type == IB_QPT_GSI ? pb_gsi_wq : pb_wq;
@@ -163,7 +167,7 @@ void pb_qp_kick(struct pb_qp *qp)
 		mod_delayed_work(pb_qp_wq(qp), &qp->work, 0);
 }
 
-/* For good; the caller made sure that nobody else refers to the queue pair. */
+/* Stop permanently; the caller guarantees that no other task refers to the queue pair. */
 void pb_qp_stop_work(struct pb_qp *qp)
 {
 	if (qp->worker)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An exporter for tests: dma-bufs of each memory model, in system memory, which is moved, taken away and looked at on request.
- * peerbar_test.h describes what can be asked of it.
+ * A test exporter: dma-bufs of each memory model, in system memory, which it moves, revokes and
+ * reads on request. peerbar_test.h documents the requests.
  */
 #include <linux/cleanup.h>
 #include <linux/dma-resv.h>
@@ -74,7 +74,7 @@ err:
 	return ERR_PTR(-ENOMEM);
 }
 
-/* The address of a byte of a place, and how many follow it in one piece; NULL past the end. */
+/* The address of a byte of a place, and in @left the contiguous bytes; NULL past the end. */
 static void *test_at(struct test_buffer *t, unsigned int place, u64 offset, size_t *left)
 {
 	unsigned int i;
@@ -103,7 +103,7 @@ static int test_place(struct test_buffer *t, u32 asked, unsigned int *place)
 	return *place && t->model != PEERBAR_MODEL_DYNAMIC ? -ENXIO : 0;
 }
 
-/* ---- the core's buffers ---- */
+/* ---- buffers of the core ---- */
 
 static int test_core_enter(struct peerbar_buffer *buf)
 {
@@ -148,9 +148,9 @@ static int test_core_export(struct test_buffer *t)
 	return 0;
 }
 
-/* ---- moving ---- */
+/* ---- moves ---- */
 
-/* Reservation lock and @move_lock held, and nobody reaches the old place. */
+/* Caller holds the reservation lock and @move_lock; nothing accesses the old place any more. */
 int test_change_place(struct peerbar_buffer *buf, void *arg)
 {
 	struct test_buffer *t = arg;
@@ -184,7 +184,7 @@ static int test_move(struct test_buffer *t, u32 asked, u32 *now)
 		ret = test_foreign_move(t);
 	if (ret)
 		goto unlock;
-	/* only now, because the core had not moved yet when the bytes were copied */
+	/* Poison only now: the core was still in the old place when it called @copy. */
 	dma_resv_lock(t->dmabuf->resv, NULL);
 	test_poison(t, !place);
 	dma_resv_unlock(t->dmabuf->resv);
@@ -194,12 +194,12 @@ unlock:
 	return ret;
 }
 
-/* ---- moving by itself ---- */
+/* ---- periodic moves ---- */
 
 /**
  * struct test_file - an open exporter
- * @lock: for @movers
- * @movers: dma-bufs that move by themselves until it is closed
+ * @lock: protects @movers
+ * @movers: dma-bufs that move periodically, until the exporter is closed
  */
 struct test_file {
 	struct mutex lock; /* see above */
@@ -207,16 +207,17 @@ struct test_file {
 };
 
 /**
- * struct test_mover - makes a dma-buf move by itself
+ * struct test_mover - moves a dma-buf periodically
  *
- * A thread, because a move waits for fences that may never be signalled, and a signal can end that.
+ * Uses a thread: a move waits for fences, which may never be signalled, and a signal can end the
+ * wait.
  *
  * @node: in the open exporter
- * @t: what moves
- * @dmabuf: a reference, so that it stays
+ * @t: the buffer
+ * @dmabuf: a reference that keeps @t
  * @task: the thread
- * @period_ms: how often; read without a lock
- * @stop: no further move; set before the signal that ends the one under way
+ * @period_ms: interval; read without a lock
+ * @stop: no further moves; set before the signal that interrupts the current one
  */
 struct test_mover {
 	struct list_head node;
@@ -238,7 +239,7 @@ static int test_mover_run(void *arg)
 			schedule_timeout_uninterruptible(1);
 			continue;
 		}
-		/* if it cannot now, because it is pinned or revoked, then perhaps the next time */
+		/* Retry later if it is pinned or revoked. */
 		test_move(m->t, PEERBAR_TEST_PLACE_THERE, &place);
 		schedule_timeout_interruptible(msecs_to_jiffies(READ_ONCE(m->period_ms)));
 	}
@@ -278,7 +279,7 @@ static int test_mover_start(struct test_file *f, struct test_buffer *t, unsigned
 	return 0;
 }
 
-/* ---- taking the memory away ---- */
+/* ---- revocation ---- */
 
 static int test_core_revoke(struct test_buffer *t, bool for_good)
 {
@@ -312,7 +313,7 @@ static int test_restore(struct test_buffer *t)
 
 /* ---- ioctl()s ---- */
 
-/* Ours behind a descriptor; a reference to its dma-buf is the caller's. */
+/* The test buffer of a descriptor, with a reference to its dma-buf. */
 static struct test_buffer *test_get(int fd)
 {
 	struct dma_buf *dmabuf = dma_buf_get(fd);
@@ -360,7 +361,7 @@ static long test_ioctl_export(void *priv, unsigned int cmd, void *argp)
 		test_buffer_free(t);
 		return ret;
 	}
-	/* from here on, the dma-buf's release frees it */
+	/* From here on, the dma-buf's release frees the buffer. */
 	ret = dma_buf_fd(t->dmabuf, O_CLOEXEC);
 	if (ret < 0)
 		test_put(t);
@@ -417,7 +418,7 @@ static long test_ioctl_access(void *priv, unsigned int cmd, void *argp)
 	return t->core ? test_core_revoke(t, cmd == PEERBAR_TEST_KILL) : test_foreign_revoke(t, cmd == PEERBAR_TEST_KILL);
 }
 
-/* Between @bytes and a place. */
+/* Copy between @bytes and a place. */
 static int test_copy(struct test_buffer *t, const struct peerbar_test_io *arg, void *bytes, bool write)
 {
 	size_t left, step, done;
@@ -430,7 +431,7 @@ static int test_copy(struct test_buffer *t, const struct peerbar_test_io *arg, v
 		return ret;
 	ret = test_place(t, arg->place, &place);
 	for (done = 0; !ret && done < arg->length; done += step) {
-		/* the caller has checked that it is not past the end */
+		/* Not past the end: the caller has checked. */
 		p = test_at(t, place, arg->offset + done, &left);
 		step = min(left, arg->length - done);
 		if (write)
@@ -582,6 +583,6 @@ static void __exit test_exit(void)
 module_init(test_init);
 module_exit(test_exit);
 
-MODULE_DESCRIPTION("peerbar: an exporter for tests");
+MODULE_DESCRIPTION("peerbar test: an exporter");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the files of the exporter for tests share. */
+/* Interfaces between the files of the test exporter. */
 #ifndef _PEERBAR_TEST_EXPORTER_H
 #define _PEERBAR_TEST_EXPORTER_H
 
@@ -11,27 +11,29 @@
 #include "peerbar_test.h"
 
 /**
- * struct test_buffer - what is behind a dma-buf of ours; as old as the dma-buf
+ * struct test_buffer - a dma-buf of the test exporter; exists as long as the dma-buf
  *
  * Locks, outermost first:
  *
- *	test_file.lock		which dma-bufs move by themselves
- *	@move_lock		moves, one after the other
- *	dmabuf->resv		@place, @moves, @revoked, @dead, @maps, @pins, and the bytes of both places
+ *	test_file.lock		list of dma-bufs that move periodically
+ *	@move_lock		serializes moves
+ *	dmabuf->resv		@place, @moves, @revoked, @dead, @maps, @pins, and the bytes of both
+ *				places
  *
- * Nobody copies from or to a process with the reservation lock held: page faults take it under mmap_lock.
+ * Don't copy from or to a process with the reservation lock held: page faults take it under
+ * mmap_lock.
  *
  * @dmabuf: the dma-buf
- * @core: the core's buffer; NULL if it is a foreign one
+ * @core: the core's buffer; NULL if the test module exports the dma-buf itself (foreign)
  * @model: enum peerbar_model
  * @nr_ranges: number of ranges
  * @size: sum of their lengths
- * @vec: the ranges of the places A and B; B's are there only for DYNAMIC
+ * @vec: the ranges of the places A and B; B's exist only for DYNAMIC
  * @move_lock: see above
- * @place: the place in use, 0 or 1; changes with @move_lock held, too
- * @moves: how often it changed
- * @revoked: the memory cannot be reached
- * @dead: and never will again; foreign ones only, the core knows its own
+ * @place: the place in use, 0 or 1; changes only with @move_lock held as well
+ * @moves: number of moves
+ * @revoked: the memory is unreachable
+ * @dead: @revoked is permanent; foreign ones only, the core has its own state
  * @maps: DMA mappings; foreign ones only
  * @pins: pins; foreign ones only
  * @drained: woken when @maps reaches 0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Dma-bufs that the test module exports by itself, as other drivers do.
+ * Dma-bufs that the test module exports itself, as other drivers do.
  */
 #include <linux/dma-resv.h>
 #include <linux/fcntl.h>
@@ -41,7 +41,7 @@ static void test_unpin(struct dma_buf_attachment *attach)
 	t->pins--;
 }
 
-/* A scatterlist of the place in use, in pieces that the importing device takes. */
+/* Make a scatterlist of the place in use; @piece is the importing device's limit of a segment. */
 static int test_fill(struct test_buffer *t, struct sg_table *sgt, size_t piece)
 {
 	const struct phys_vec *vec = t->vec[t->place];
@@ -204,7 +204,10 @@ int test_foreign_move(struct test_buffer *t)
 		goto unlock;
 	}
 	dma_buf_invalidate_mappings(t->dmabuf);
-	/* nobody maps meanwhile; whoever has not unmapped yet after its fences may only read, and forgets what it read */
+	/*
+	 * Nothing maps while the lock is held. An importer that has not unmapped after its fences
+	 * may only read, and must discard what it read.
+	 */
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, true, MAX_SCHEDULE_TIMEOUT);
 	if (ret < 0)
 		goto unlock;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An importer for tests: attaches to dma-bufs as importers of each kind do, holds on to mappings, lets go late or never.
- * peerbar_test.h describes what can be asked of it.
+ * A test importer: attaches to dma-bufs as each kind of importer, keeps mappings, and unmaps late
+ * or never. peerbar_test.h documents the requests.
  */
 #define pr_fmt(fmt) "peerbar-test-importer: " fmt
 
@@ -20,7 +20,7 @@
 
 static void test_invalidate(struct dma_buf_attachment *attach);
 
-/* importers that keep what they have, and importers that let go when told */
+/* Importers that keep their mappings, and importers that can be invalidated */
 static const struct dma_buf_attach_ops test_keeps = {
 	.allow_peer2peer = true,
 };
@@ -32,12 +32,12 @@ static const struct dma_buf_attach_ops test_lets_go = {
 
 /**
  * struct test_kind - a kind of importer
- * @ops: how it attaches; NULL: dma_buf_attach()
- * @models: the models that it takes, one bit for each
- * @pins: it pins what it attaches to
- * @late: when told to let go, it does so later
- * @fenced: while it maps, it has a fence
- * @follows: having been told to let go, it can map again
+ * @ops: attachment operations; NULL: dma_buf_attach()
+ * @models: the models that it accepts, one bit for each
+ * @pins: it pins after attaching
+ * @late: when invalidated, it unmaps later
+ * @fenced: while mapped, it has a fence
+ * @follows: it can map again after an invalidation
  */
 struct test_kind {
 	const struct dma_buf_attach_ops *ops;
@@ -74,7 +74,7 @@ static const char *test_fence_name(struct dma_fence *fence)
 	return PEERBAR_TEST_IMPORTER;
 }
 
-/* without a wait or a release of ours, a fence does not need us any more once it is signalled */
+/* Without wait and release operations, a signalled fence does not need this module any more. */
 static const struct dma_fence_ops test_fence_ops = {
 	.get_driver_name = test_fence_name,
 	.get_timeline_name = test_fence_name,
@@ -90,7 +90,7 @@ static void test_signal(struct test_import *p)
 	dma_fence_put(fence);
 }
 
-/* ---- letting go ---- */
+/* ---- unmapping ---- */
 
 static void test_unmap(struct test_import *p)
 {
@@ -130,7 +130,7 @@ static void test_work(struct work_struct *work)
 	dma_resv_unlock(p->dmabuf->resv);
 }
 
-/* Let go for good. */
+/* Unmap and unpin permanently. */
 static void test_close_import(struct test_import *p)
 {
 	test_signal(p);
@@ -144,8 +144,8 @@ static void test_close_import(struct test_import *p)
 }
 
 /*
- * Nothing may be mapped for a device that is being removed, as no driver's is. It is no longer on the bus, so nobody finds it any
- * more; and the IOMMU lets go of it after us, because our priority is higher.
+ * Unmap for a device that is being removed, as its driver would. The device is no longer on the
+ * bus, so no lookup finds it any more. The priority makes this run before the IOMMU's notifier.
  */
 static int test_bus_notify(struct notifier_block *nb, unsigned long action, void *data)
 {
@@ -176,7 +176,7 @@ void test_import_put(struct test_import *p)
 	kfree(p);
 }
 
-/* Also what is attached in part only. */
+/* Also handles a partly attached import. */
 static void test_detach(struct test_import *p)
 {
 	test_close_import(p);
@@ -218,13 +218,13 @@ void test_import_unlock(struct test_import *p)
 	dma_resv_unlock(p->dmabuf->resv);
 }
 
-/* Whether an importer of that kind takes the dma-buf. */
+/* Whether an importer of @kind accepts the dma-buf. */
 static bool test_takes(const struct test_kind *kind, struct dma_buf *dmabuf)
 {
 	static const char * const why[] = {
-		[PEERBAR_MODEL_UNKNOWN] = "refused a dma-buf of UNKNOWN model: it may move, and this importer cannot follow",
-		[PEERBAR_MODEL_REVOCABLE] = "refused a REVOCABLE dma-buf: it may go away, and this importer cannot let go",
-		[PEERBAR_MODEL_DYNAMIC] = "refused a DYNAMIC dma-buf: it may move, and this importer cannot follow",
+		[PEERBAR_MODEL_UNKNOWN] = "cannot attach to a dma-buf: its memory model is UNKNOWN, and this importer cannot follow a move",
+		[PEERBAR_MODEL_REVOCABLE] = "cannot attach to a dma-buf: its memory model is REVOCABLE, and this importer cannot be revoked",
+		[PEERBAR_MODEL_DYNAMIC] = "cannot attach to a dma-buf: its memory model is DYNAMIC, and this importer cannot follow a move",
 	};
 	enum peerbar_model model = peerbar_dma_buf_model(dmabuf, NULL);
 
@@ -234,7 +234,7 @@ static bool test_takes(const struct test_kind *kind, struct dma_buf *dmabuf)
 	return false;
 }
 
-/* Remember @p, with the device of that name, if there is one. */
+/* Add @p to the list, with the device of that name, or the test device if @name is empty. */
 static int test_add(struct test_import *p, const char *name)
 {
 	guard(mutex)(&test_imports_lock);
@@ -342,7 +342,7 @@ static long test_ioctl_detach(void *priv, unsigned int cmd, void *argp)
 
 /* ---- mappings ---- */
 
-/* Map, with @fence if it is not NULL; that is the attachment's then. */
+/* Map; if @fence is not NULL, the attachment takes it over on success. */
 static int test_map(struct test_import *p, enum dma_data_direction dir, struct dma_fence *fence)
 {
 	struct dma_resv *resv = p->dmabuf->resv;
@@ -361,7 +361,7 @@ static int test_map(struct test_import *p, enum dma_data_direction dir, struct d
 	sgt = dma_buf_map_attachment(p->attach, dir);
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
-	/* an exporter that moves memory fills its new place before this, and does not wait for us */
+	/* A moving exporter fills the new place before this, and does not wait for importers. */
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true, MAX_SCHEDULE_TIMEOUT);
 	if (ret < 0) {
 		dma_buf_unmap_attachment(p->attach, sgt, dir);
@@ -373,7 +373,7 @@ static int test_map(struct test_import *p, enum dma_data_direction dir, struct d
 	if (fence) {
 		dma_fence_init(fence, &test_fence_ops, NULL, p->fence_context, ++p->fence_seqno);
 		dma_resv_add_fence(resv, fence, DMA_RESV_USAGE_BOOKKEEP);
-		/* without a mapping there was none */
+		/* An import without a mapping had no fence. */
 		WARN_ON_ONCE(xchg(&p->fence, fence));
 	}
 	return 0;
@@ -462,7 +462,7 @@ static long test_ioctl_status(void *priv, unsigned int cmd, void *argp)
 	return 0;
 }
 
-/* ---- the device ---- */
+/* ---- device ---- */
 
 static const struct test_ioctl test_ioctls[] = {
 	{ PEERBAR_TEST_ATTACH, test_ioctl_attach },
@@ -501,7 +501,7 @@ static int test_close(struct inode *inode, struct file *file)
 	struct test_import *p;
 	unsigned long handle;
 
-	/* all fences first: someone who waits for one of them may have the lock that another is detached with */
+	/* Signal all fences first: a task waiting for one may hold the lock that a detach needs. */
 	xa_for_each(imports, handle, p)
 		test_signal(p);
 	xa_for_each(imports, handle, p)
@@ -537,7 +537,7 @@ static int __init test_init(void)
 	ret = misc_register(&test_misc);
 	if (ret)
 		goto err_notifier;
-	/* it imports, too; it reaches everything, in one piece, and no IOMMU is in its way */
+	/* The device imports too: it reaches all memory, in one segment, without an IOMMU. */
 	test_misc.this_device->dma_parms = &parms;
 	dma_set_max_seg_size(test_misc.this_device, UINT_MAX);
 	ret = dma_coerce_mask_and_coherent(test_misc.this_device, DMA_BIT_MASK(64));
@@ -561,6 +561,6 @@ static void __exit test_exit(void)
 module_init(test_init);
 module_exit(test_exit);
 
-MODULE_DESCRIPTION("peerbar: an importer for tests");
+MODULE_DESCRIPTION("peerbar test: an importer");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the files of the importer for tests share. */
+/* Interfaces between the files of the test importer. */
 #ifndef _PEERBAR_TEST_IMPORTER_H
 #define _PEERBAR_TEST_IMPORTER_H
 
@@ -17,35 +17,36 @@ struct test_kind;
 /**
  * struct test_import - an attachment
  *
- * Found by its handle in the open importer's xarray, whose lock is a leaf. Whoever took it out of there detaches it; others may
- * still have a reference then, and find it @closed.
+ * Looked up by its handle in the open importer's xarray, whose lock is a leaf. The task that
+ * removes it from the xarray detaches it. Other tasks may still hold a reference then, and find it
+ * @closed.
  *
  * Locks, outermost first:
  *
- *	test_imports_lock	the list of all, and finding a device that is not yet removed
- *	dmabuf->resv		what is below @fence_context; STATUS reads some of it without
+ *	test_imports_lock	the list of all, and looking up a device that is not removed yet
+ *	dmabuf->resv		the fields below @fence_context; STATUS reads some of them without
  *
- * The work takes the reservation lock, so that it must not be waited for with that held. Fences are signalled before the lock is
- * taken: the one who waits for them may have it.
+ * The work takes the reservation lock, so don't wait for the work with that lock held. Signal
+ * fences before taking the lock: a task that waits for a fence may hold it.
  *
  * @node: in the list of all
  * @refs: references
- * @dmabuf: the dma-buf, a reference
- * @dev: the importing device, a reference
- * @attach: the attachment; not to be touched once @closed
- * @kind: which kind of importer
- * @follows: having been told to let go, it can map again
- * @delay_ms: how long it takes to let go
- * @work: lets go, late
- * @fence: signalled when the importer's DMA is over; only exchanged
+ * @dmabuf: the dma-buf, with a reference
+ * @dev: the importing device, with a reference
+ * @attach: the attachment; don't use it once @closed
+ * @kind: kind of importer
+ * @follows: can map again after an invalidation
+ * @delay_ms: delay between invalidation and unmap
+ * @work: unmaps after @delay_ms
+ * @fence: signalled when the importer's DMA is complete; changed only by xchg()
  * @fence_context: of its fences
- * @fence_seqno: of the last one
+ * @fence_seqno: of the last fence
  * @sgt: the mapping, or NULL
  * @dir: its direction
  * @pinned: pinned
- * @stale: told to let go while it was mapped, and not mapped again since
+ * @stale: invalidated while mapped, and not mapped again since
  * @closed: detached, or its device is gone
- * @invalidations: how often it was told to let go
+ * @invalidations: number of invalidations
  */
 struct test_import {
 	struct list_head node;
@@ -68,10 +69,10 @@ struct test_import {
 	u32 invalidations;
 };
 
-/* importer.c: the attachment of a handle, with a reference; NULL if there is none */
+/* importer.c: look up the attachment of a handle, with a reference; NULL if there is none */
 struct test_import *test_import_get(struct xarray *imports, u32 handle);
 void test_import_put(struct test_import *p);
-/* lock its dma-buf; -ENODEV if it is closed */
+/* Lock the reservation object; fails with -ENODEV if the attachment is closed. */
 int test_import_lock(struct test_import *p);
 void test_import_unlock(struct test_import *p);
 

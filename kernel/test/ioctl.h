@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* ioctl()s of the test devices: each has one structure, copied in, given to a function, and copied out if it is to be read. */
+/*
+ * ioctl()s of the test devices. Each has one structure: copied in, passed to a function, and copied
+ * out if the ioctl reads.
+ */
 #ifndef _PEERBAR_TEST_IOCTL_H
 #define _PEERBAR_TEST_IOCTL_H
 
@@ -11,8 +14,9 @@
 
 /**
  * struct test_ioctl - an ioctl() of a test device
- * @cmd: its number, with the size of the structure in it
- * @run: what it does with the file's private data and the structure. Returns a descriptor or a handle, 0, or an errno
+ * @cmd: its number, which contains the size of the structure
+ * @run: called with the file's private data and the structure. Returns a descriptor or a handle, 0,
+ *	or an errno
  */
 struct test_ioctl {
 	unsigned int cmd;
@@ -24,7 +28,7 @@ static inline long test_ioctl_dispatch(const struct test_ioctl *ioctls, size_t n
 {
 	size_t i, size = _IOC_SIZE(cmd);
 	void __user *user = (void __user *)arg;
-	u64 small[8]; /* what ends something does not fail for lack of memory */
+	u64 small[8]; /* no allocation for ioctls that release resources */
 	void *copy = small;
 	long ret;
 

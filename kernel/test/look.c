@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Looking: what the core says of a dma-buf, and what page tables say. And a device whose BARs cannot be mapped.
+ * ioctls of the test importer that query the core about a dma-buf, or read page tables; and a mark
+ * that makes the BARs of a device unmappable.
  */
 #include <linux/mm.h>
 #include <linux/pci.h>
@@ -11,7 +12,7 @@
 
 #include "importer.h"
 
-/* ---- what the core says ---- */
+/* ---- queries to the core ---- */
 
 static int test_flatten(struct peerbar_test_chunks *arg, const struct peerbar_chunk *chunks, size_t nr_chunks)
 {
@@ -101,12 +102,12 @@ long test_ioctl_model(void *priv, unsigned int cmd, void *argp)
 	return 0;
 }
 
-/* ---- what page tables say ---- */
+/* ---- page tables ---- */
 
 static u32 test_cache(const struct follow_pfnmap_args *args)
 {
 #ifdef CONFIG_X86
-	/* the bits that say it are elsewhere in the entries of huge pages */
+	/* Huge entries have the cache mode in other bits. */
 	pgprot_t prot = args->addr_mask == PAGE_MASK ? args->pgprot : pgprot_large_2_4k(args->pgprot);
 	unsigned long mode = pgprot_val(prot) & _PAGE_CACHE_MASK;
 
@@ -117,7 +118,7 @@ static u32 test_cache(const struct follow_pfnmap_args *args)
 	if (mode == cachemode2protval(_PAGE_CACHE_MODE_WC))
 		return PEERBAR_TEST_CACHE_WC;
 #else
-	/* on most machines, they change nothing more */
+	/* On most architectures, these are the identity for a pgprot of that mode. */
 	if (pgprot_val(pgprot_noncached(args->pgprot)) == pgprot_val(args->pgprot))
 		return PEERBAR_TEST_CACHE_NC;
 	if (pgprot_val(pgprot_writecombine(args->pgprot)) == pgprot_val(args->pgprot))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An oops, for the lab's own tests: loading this module reads from an address that no kernel maps. The oops happens under
- * rtnl_lock(), as most do under some lock, so a kernel that does not panic goes on with a lock that is never released.
+ * An oops, for the lab's own tests: loading this module reads an address that no kernel maps. The
+ * oops happens under rtnl_lock(), as most happen under some lock. So a kernel that does not panic
+ * continues with a lock that is never released.
  */
 #include <linux/compiler.h>
 #include <linux/err.h>

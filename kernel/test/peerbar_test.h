@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR BSD-2-Clause */
 /*
- * The devices of the test modules, for tests that the super-user runs:
+ * The devices of the test modules, for tests that root runs:
  *
- *	/dev/peerbar-test-exporter	makes dma-bufs of each model, from system memory
- *	/dev/peerbar-test-importer	attaches to any dma-buf, as importers of each kind do, and looks at page tables
+ *	/dev/peerbar-test-exporter	exports dma-bufs of each model, from system memory
+ *	/dev/peerbar-test-importer	attaches to any dma-buf as each kind of importer, and
+ *					reads page tables
  *
- * Reserved fields are 0, or the call fails with EINVAL. A dma-buf's descriptor that is none: EBADF, EINVAL.
+ * A reserved field must be 0; otherwise the call fails with EINVAL. A descriptor that is not a
+ * dma-buf's fails with EBADF or EINVAL.
  */
 #ifndef PEERBAR_TEST_H
 #define PEERBAR_TEST_H
@@ -18,15 +20,18 @@
 #define PEERBAR_TEST_EXPORTER	"peerbar-test-exporter"
 #define PEERBAR_TEST_IMPORTER	"peerbar-test-importer"
 
-/* ---- the exporter ---- */
+/* ---- exporter ---- */
 
 /*
- * enum peerbar_test_source - who exports
+ * enum peerbar_test_source - the exporter of a dma-buf
  * @PEERBAR_TEST_SOURCE_CORE: peerbar's core
- * @PEERBAR_TEST_SOURCE_FOREIGN: the test module by itself; only its behaviour tells the model. PINNED takes every importer and
- *	offers no pin, REVOCABLE refuses importers that cannot be revoked, DYNAMIC offers pin
- * @PEERBAR_TEST_SOURCE_DECLARED: as REVOCABLE by behaviour, but for PINNED; it tells the core its model
- * @PEERBAR_TEST_SOURCE_REFUSING: refuses every attachment with EOPNOTSUPP, so that nothing tells the model
+ * @PEERBAR_TEST_SOURCE_FOREIGN: the test module itself, without declaring the model. PINNED accepts
+ *	all importers and has no pin operation. REVOCABLE refuses importers that cannot be revoked.
+ *	DYNAMIC has a pin operation.
+ * @PEERBAR_TEST_SOURCE_DECLARED: behaves as REVOCABLE, except for PINNED, and declares its model to
+ *	the core
+ * @PEERBAR_TEST_SOURCE_REFUSING: refuses every attachment with EOPNOTSUPP, so that the model cannot
+ *	be derived
  */
 enum peerbar_test_source {
 	PEERBAR_TEST_SOURCE_CORE,
@@ -39,15 +44,17 @@ enum peerbar_test_source {
 #define PEERBAR_TEST_RANGE_MAX	0x400000
 
 /*
- * EXPORT - make a dma-buf of zeroed memory; returns its descriptor
+ * EXPORT - export a dma-buf of zeroed memory; returns its descriptor
  * @source: enum peerbar_test_source
  * @model: enum peerbar_model of <linux/peerbar.h>, not UNKNOWN
  * @nr_ranges: 1 to PEERBAR_TEST_RANGES
  * @reserved: 0
- * @lengths: of the ranges: multiples of the page size, not 0, at most PEERBAR_TEST_RANGE_MAX. Each is contiguous, and aligned to
- *	its length rounded up to a power of two. The rest are 0.
+ * @lengths: lengths of the ranges: multiples of the page size, not 0, at most
+ *	PEERBAR_TEST_RANGE_MAX. Each range is contiguous, and aligned to its length rounded up to a
+ *	power of two. The remaining elements are 0.
  *
- * A DYNAMIC one has two places, A and B, and begins in A. Where it is not, all bytes are PEERBAR_TEST_POISON.
+ * A DYNAMIC dma-buf has two places, A and B, and begins in A. In the place not in use, all bytes
+ * are PEERBAR_TEST_POISON.
  */
 struct peerbar_test_export {
 	__u32 source;
@@ -62,11 +69,11 @@ struct peerbar_test_export {
 #define PEERBAR_TEST_POISON	0x5b
 
 /*
- * enum peerbar_test_place - where the memory of a DYNAMIC dma-buf is
- * @PEERBAR_TEST_PLACE_HERE: where it is now
- * @PEERBAR_TEST_PLACE_THERE: where it is not now
+ * enum peerbar_test_place - a memory location of a DYNAMIC dma-buf
+ * @PEERBAR_TEST_PLACE_HERE: the place in use
+ * @PEERBAR_TEST_PLACE_THERE: the place not in use
  * @PEERBAR_TEST_PLACE_A: the first place; the only one of a dma-buf that is not DYNAMIC
- * @PEERBAR_TEST_PLACE_B: the second
+ * @PEERBAR_TEST_PLACE_B: the second place
  */
 enum peerbar_test_place {
 	PEERBAR_TEST_PLACE_HERE,
@@ -78,10 +85,10 @@ enum peerbar_test_place {
 /*
  * MOVE - move a DYNAMIC dma-buf, with its contents
  * @fd: the dma-buf
- * @place: in: where to; out: where it is now, A or B
+ * @place: in: the destination; out: the place in use now, A or B
  *
- * EINVAL if it is not DYNAMIC; EBUSY while an importer pins it; ENODEV while it is revoked; EINTR. Moving to where it is does
- * nothing.
+ * Fails with EINVAL if it is not DYNAMIC; EBUSY while an importer pins it; ENODEV while it is
+ * revoked; EINTR. Moving to the place in use does nothing.
  */
 struct peerbar_test_move {
 	__s32 fd;
@@ -91,9 +98,10 @@ struct peerbar_test_move {
 #define PEERBAR_TEST_MOVE	_IOWR(PEERBAR_TEST_IOC, 0x01, struct peerbar_test_move)
 
 /*
- * AUTOMOVE - let a DYNAMIC dma-buf move to and fro by itself, until told otherwise or the exporter's descriptor is closed
- * @fd: the dma-buf, which lives at least as long as it moves
- * @period_ms: how often; at most 60000; 0 stops it
+ * AUTOMOVE - move a DYNAMIC dma-buf back and forth periodically, until stopped or the exporter's
+ * descriptor is closed
+ * @fd: the dma-buf, which is kept while it moves
+ * @period_ms: interval of the moves; at most 60000; 0 stops them
  */
 struct peerbar_test_automove {
 	__s32 fd;
@@ -103,13 +111,13 @@ struct peerbar_test_automove {
 #define PEERBAR_TEST_AUTOMOVE	_IOW(PEERBAR_TEST_IOC, 0x02, struct peerbar_test_automove)
 
 /*
- * REVOKE - take the memory away for now, and wait until importers have let go
- * RESTORE - give it back; ENODEV if it is gone for good
- * KILL - take it away for good, and wait likewise
+ * REVOKE - revoke the memory temporarily, and wait until importers have unmapped
+ * RESTORE - restore it; ENODEV if it is dead
+ * KILL - revoke it permanently, and wait likewise
  * @fd: the dma-buf; EOPNOTSUPP if it is PINNED
  * @reserved: 0
  *
- * EINTR: it is taken away, but an importer has not let go yet; asking again waits again.
+ * EINTR: it is revoked, but an importer has not unmapped yet; a repeated call waits again.
  */
 struct peerbar_test_fd {
 	__s32 fd;
@@ -121,12 +129,12 @@ struct peerbar_test_fd {
 #define PEERBAR_TEST_KILL	_IOW(PEERBAR_TEST_IOC, 0x05, struct peerbar_test_fd)
 
 /*
- * READ, WRITE - look at, or change the memory, whether it is revoked or not
+ * READ, WRITE - read or write the memory, revoked or not
  * @fd: the dma-buf
  * @place: enum peerbar_test_place; ENXIO if there is no such place
  * @offset: bytes from its beginning
  * @length: at most PEERBAR_TEST_IO_MAX; ERANGE past the end
- * @data: address of the caller's bytes
+ * @data: address of the caller's buffer
  */
 struct peerbar_test_io {
 	__s32 fd;
@@ -142,13 +150,13 @@ struct peerbar_test_io {
 #define PEERBAR_TEST_WRITE	_IOW(PEERBAR_TEST_IOC, 0x07, struct peerbar_test_io)
 
 /*
- * WHERE - where the memory is
+ * WHERE - report the location of the memory
  * @fd: the dma-buf
- * @place: in: enum peerbar_test_place; out: which that is, A or B
+ * @place: in: enum peerbar_test_place; out: the place it resolves to, A or B
  * @offset: bytes from its beginning; ERANGE past the end
  * @paddr: out: the physical address of that byte in that place
- * @moves: out: how often it moved
- * @maps: out: how many DMA mappings there are
+ * @moves: out: number of moves
+ * @maps: out: number of DMA mappings
  */
 struct peerbar_test_where {
 	__s32 fd;
@@ -161,16 +169,20 @@ struct peerbar_test_where {
 
 #define PEERBAR_TEST_WHERE	_IOWR(PEERBAR_TEST_IOC, 0x08, struct peerbar_test_where)
 
-/* ---- the importer ---- */
+/* ---- importer ---- */
 
 /*
- * enum peerbar_test_kind - what an importer can do, and which models it takes
- * @PEERBAR_TEST_KIND_STATIC: dma_buf_attach(): keeps its mapping as long as it likes. PINNED
- * @PEERBAR_TEST_KIND_PINNING: the same, with dma_buf_pin(). PINNED
- * @PEERBAR_TEST_KIND_REVOCABLE: when told, unmaps at once, and never maps again. PINNED, REVOCABLE
- * @PEERBAR_TEST_KIND_LATE: when told, unmaps later, and never maps again. PINNED, REVOCABLE
- * @PEERBAR_TEST_KIND_FENCED: LATE, and while it maps it has a fence in the reservation object, which it signals before it unmaps
- * @PEERBAR_TEST_KIND_DYNAMIC: when told, unmaps at once, and can map again. Every model, UNKNOWN too
+ * enum peerbar_test_kind - abilities of an importer, and the models that it accepts
+ * @PEERBAR_TEST_KIND_STATIC: dma_buf_attach(), cannot be invalidated. Accepts PINNED
+ * @PEERBAR_TEST_KIND_PINNING: cannot be invalidated, and calls dma_buf_pin(). Accepts PINNED
+ * @PEERBAR_TEST_KIND_REVOCABLE: when invalidated, unmaps at once, and never maps again. Accepts
+ *	PINNED, REVOCABLE
+ * @PEERBAR_TEST_KIND_LATE: when invalidated, unmaps later, and never maps again. Accepts PINNED,
+ *	REVOCABLE
+ * @PEERBAR_TEST_KIND_FENCED: as LATE; while mapped, it has a fence in the reservation object, which
+ *	it signals before it unmaps
+ * @PEERBAR_TEST_KIND_DYNAMIC: when invalidated, unmaps at once, and can map again. Accepts every
+ *	model, also UNKNOWN
  */
 enum peerbar_test_kind {
 	PEERBAR_TEST_KIND_STATIC,
@@ -182,15 +194,18 @@ enum peerbar_test_kind {
 };
 
 /*
- * ATTACH - returns a handle, which is above 0 and belongs to the importer's descriptor: closing it detaches all
+ * ATTACH - attach an importer; returns a handle above 0, which belongs to the importer's
+ * descriptor. Closing the descriptor detaches all
  * @fd: the dma-buf
  * @kind: enum peerbar_test_kind
  * @flags: PEERBAR_TEST_ATTACH_*
- * @delay_ms: how long LATE and FENCED wait when told; PEERBAR_TEST_NEVER: until RELEASE. 0 for the others
- * @device: the PCI function that imports, as "0000:01:00.0", ENODEV if there is none; "" for one that is no PCI device, and that
- *	reaches all of memory
+ * @delay_ms: delay of LATE and FENCED after an invalidation; PEERBAR_TEST_NEVER: until RELEASE. 0
+ *	for the others
+ * @device: the PCI function that imports, as "0000:01:00.0", ENODEV if there is none; "" for a
+ *	device that is not a PCI device and reaches all memory
  *
- * EOPNOTSUPP if the importer does not take the model; the kernel's log says why. Otherwise, the exporter's errors.
+ * Fails with EOPNOTSUPP if the importer does not accept the model; the kernel log contains the
+ * reason. Otherwise fails with the exporter's errors.
  */
 struct peerbar_test_attach {
 	__s32 fd;
@@ -200,8 +215,8 @@ struct peerbar_test_attach {
 	char device[32];
 };
 
-#define PEERBAR_TEST_ATTACH_ANY		0x1	/* do not ask for the model */
-#define PEERBAR_TEST_ATTACH_AGAIN	0x2	/* do map again after having been told to let go */
+#define PEERBAR_TEST_ATTACH_ANY		0x1	/* don't check the model */
+#define PEERBAR_TEST_ATTACH_AGAIN	0x2	/* can map again after an invalidation */
 
 #define PEERBAR_TEST_NEVER		0xffffffffU
 
@@ -216,14 +231,14 @@ struct peerbar_test_segment {
 
 /*
  * MAP - map for DMA
- * @handle: ENOENT if there is none such
+ * @handle: ENOENT if there is no such handle
  * @direction: 0 both, 1 the device reads, 2 the device writes (enum dma_data_direction)
- * @nr_segments: out: how many there are
+ * @nr_segments: out: number of segments
  * @reserved: 0
- * @segments: out: DMA addresses of the first of them
+ * @segments: out: DMA addresses of the first PEERBAR_TEST_SEGMENTS of them
  *
- * EBUSY if it is mapped; ESTALE if it has been told to let go, and never maps again; ENODEV if its device is gone. Otherwise, the
- * exporter's errors.
+ * Fails with EBUSY if it is mapped; ESTALE if it was invalidated and cannot map again; ENODEV if
+ * its device is gone. Otherwise fails with the exporter's errors.
  */
 struct peerbar_test_map {
 	__u32 handle;
@@ -236,10 +251,10 @@ struct peerbar_test_map {
 #define PEERBAR_TEST_MAP	_IOWR(PEERBAR_TEST_IOC, 0x21, struct peerbar_test_map)
 
 /*
- * UNMAP - EINVAL if it is not mapped; ENODEV if its device is gone
- * DETACH - unmaps, if need be
- * RELEASE - signal the fence, and if it was told to let go, unmap now; EINVAL if it is not LATE or FENCED
- * @handle: ENOENT if there is none such
+ * UNMAP - unmap; EINVAL if it is not mapped; ENODEV if its device is gone
+ * DETACH - detach; unmaps first if mapped
+ * RELEASE - signal the fence; if it was invalidated, unmap now. EINVAL if it is not LATE or FENCED
+ * @handle: ENOENT if there is no such handle
  * @reserved: 0
  */
 struct peerbar_test_handle {
@@ -252,10 +267,10 @@ struct peerbar_test_handle {
 #define PEERBAR_TEST_RELEASE	_IOW(PEERBAR_TEST_IOC, 0x24, struct peerbar_test_handle)
 
 /*
- * STATUS - takes no lock, so it answers while a revocation waits
- * @handle: ENOENT if there is none such
+ * STATUS - report the status; takes no lock, so it returns while a revocation waits
+ * @handle: ENOENT if there is no such handle
  * @flags: out: PEERBAR_TEST_STATUS_*
- * @invalidations: out: how often it was told to let go, mapped or not
+ * @invalidations: out: number of invalidations, mapped or not
  * @reserved: 0
  */
 struct peerbar_test_status {
@@ -266,7 +281,7 @@ struct peerbar_test_status {
 };
 
 #define PEERBAR_TEST_STATUS_MAPPED	0x1
-#define PEERBAR_TEST_STATUS_STALE	0x2	/* told to let go while it was mapped, and not mapped again since */
+#define PEERBAR_TEST_STATUS_STALE	0x2	/* invalidated while mapped; not mapped since */
 #define PEERBAR_TEST_STATUS_FENCE	0x4	/* has a fence that is not signalled */
 #define PEERBAR_TEST_STATUS_GONE	0x8	/* its device was removed */
 
@@ -276,10 +291,11 @@ struct peerbar_test_status {
 #define PEERBAR_TEST_ADDRS_MAX	128
 
 /*
- * CHUNKS - the memory as peerbar_dma_buf_get_chunks() tells it, with its errors; EOVERFLOW if there is no room
- * @handle: ENOENT if there is none such
+ * CHUNKS - call peerbar_dma_buf_get_chunks(); fails with its errors, or EOVERFLOW if the result
+ * does not fit
+ * @handle: ENOENT if there is no such handle
  * @nr_chunks: out
- * @nr_addrs: out: of all chunks
+ * @nr_addrs: out: total of all chunks
  * @reserved: 0
  * @chunks: out
  * @addrs: out: physical addresses of the first chunk, of the second, ...
@@ -299,9 +315,9 @@ struct peerbar_test_chunks {
 #define PEERBAR_TEST_CHUNKS	_IOWR(PEERBAR_TEST_IOC, 0x26, struct peerbar_test_chunks)
 
 /*
- * PFN - one page frame as peerbar_dma_buf_get_pfn() tells it, with its errors
- * @handle: ENOENT if there is none such
- * @max_order: the largest order that is of interest
+ * PFN - call peerbar_dma_buf_get_pfn(); fails with its errors
+ * @handle: ENOENT if there is no such handle
+ * @max_order: the largest order that the caller can use
  * @offset: bytes
  * @pfn: out
  * @order: out
@@ -318,7 +334,7 @@ struct peerbar_test_pfn {
 
 #define PEERBAR_TEST_PFN	_IOWR(PEERBAR_TEST_IOC, 0x27, struct peerbar_test_pfn)
 
-/* enum peerbar_test_cache - how a page is cached; NC is UC- or UC */
+/* enum peerbar_test_cache - cache mode of a page; NC is UC- or UC */
 enum peerbar_test_cache {
 	PEERBAR_TEST_CACHE_OTHER,
 	PEERBAR_TEST_CACHE_NC,
@@ -327,10 +343,11 @@ enum peerbar_test_cache {
 };
 
 /*
- * PTE - what a page table says; it does not fault the page in
- * @pid: whose; 0: the caller's; ESRCH if there is none
+ * PTE - read a page table entry, without a fault
+ * @pid: the process; 0 for the caller; ESRCH if there is none
  * @reserved: 0
- * @address: EFAULT if nothing is mapped there, EINVAL if it is not memory of this sort, ENOENT if no page is there now
+ * @address: EFAULT if nothing is mapped there, EINVAL if the mapping is neither VM_IO nor
+ *	VM_PFNMAP, ENOENT if the entry is empty
  * @pfn: out: the frame at @address
  * @size: out: bytes that the entry maps: a page, 2 MiB, 1 GiB
  * @cache: out: enum peerbar_test_cache
@@ -353,11 +370,11 @@ struct peerbar_test_pte {
 #define PEERBAR_TEST_PTE	_IOWR(PEERBAR_TEST_IOC, 0x28, struct peerbar_test_pte)
 
 /*
- * MODEL - as peerbar_dma_buf_model() tells it
+ * MODEL - call peerbar_dma_buf_model()
  * @fd: the dma-buf
  * @reserved: 0
  * @model: out: enum peerbar_model
- * @declared: out: 1 if the exporter said so, 0 if its behaviour did
+ * @declared: out: 1 if the exporter declares the model, 0 if it is derived from its behaviour
  */
 struct peerbar_test_model {
 	__s32 fd;
@@ -369,8 +386,8 @@ struct peerbar_test_model {
 #define PEERBAR_TEST_MODEL	_IOWR(PEERBAR_TEST_IOC, 0x29, struct peerbar_test_model)
 
 /*
- * UNMAPPABLE - mark a PCI function as one whose BARs the CPU cannot map, as some are on other architectures; VFIO looks when the
- * device is opened
+ * UNMAPPABLE - mark a PCI function as one whose BARs the CPU cannot map, as on some other
+ * architectures. VFIO checks the mark when the device is opened
  * @device: its address; ENODEV if there is none
  * @unmappable: 0 or 1
  */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A kernel user of verbs, for tests: two queue pairs of one device, connected with each other, and a region for fast
- * registration. To run a case, write its name and the device's, as in "write pb0", to the module parameter "run": it fails with
- * EPROTO, and the kernel's log says why. The parameter "cases" lists the cases. All requests are posted with interrupts off.
+ * A kernel user of verbs, for tests: two connected queue pairs of one device, and a region for fast
+ * registration. Write the name of a case and of the device, as in "write pb0", to the module
+ * parameter "run" to run the case. A failed case fails the write with EPROTO and logs the reason.
+ * The parameter "cases" lists the cases. All requests are posted with interrupts off.
  */
 #define pr_fmt(fmt) "peerbar-test-verbs: " fmt
 
@@ -21,7 +22,7 @@
 
 #define PAGES	4
 #define BYTES	(PAGES * PAGE_SIZE)
-/* where the region begins in its first page, and its length: it ends within the last page */
+/* Start of the region in its first page, and its length: it ends within the last page */
 #define OFFSET	1000
 #define LENGTH	(BYTES - 2 * OFFSET)
 #define FILLER	0xee
@@ -29,7 +30,7 @@
 /**
  * struct test_end - one of the two ends
  * @fired: the completion handler was called
- * @calls: how often
+ * @calls: number of calls
  * @again: a request that the completion handler posts, once
  */
 struct test_end {
@@ -41,13 +42,13 @@ struct test_end {
 };
 
 /**
- * struct test - what a case has
+ * struct test - fixture of a case
  * @pd: of both ends, with a key for all memory
- * @a: requests
- * @b: responds
+ * @a: requester
+ * @b: responder
  * @from: memory of @a: random bytes
  * @sg: memory of @b: pages
- * @nents: how many of @sg they are mapped to; 0: they are not
+ * @nents: number of mapped elements of @sg; 0 if it is not mapped
  * @mr: a region for it
  */
 struct test {
@@ -64,7 +65,7 @@ struct test {
 	struct ib_mr *mr;
 };
 
-/* ---- devices; one that is to go waits for a case to end ---- */
+/* ---- devices; removing one waits for a case to end ---- */
 
 struct test_device {
 	struct list_head node;
@@ -72,7 +73,7 @@ struct test_device {
 };
 
 static LIST_HEAD(test_devices);
-static DEFINE_MUTEX(test_lock); /* the list, and a case */
+static DEFINE_MUTEX(test_lock); /* protects the list; held while a case runs */
 
 static int test_add(struct ib_device *dev);
 static void test_remove(struct ib_device *dev, void *data);
@@ -123,7 +124,7 @@ static void test_fired(struct ib_cq *cq, void *context)
 	local_irq_save(flags);
 	end->calls++;
 	if (end->again && ib_post_send(end->qp, end->again, &bad))
-		pr_err("the completion handler cannot post\n");
+		pr_err("cannot post in the completion handler\n");
 	end->again = NULL;
 	local_irq_restore(flags);
 	complete(&end->fired);
@@ -197,15 +198,15 @@ static int test_end_connect(struct test *t, struct test_end *end, struct test_en
 	attr.qp_state = IB_QPS_RTS;
 	ret = ret ?: ib_modify_qp(end->qp, &attr, IB_QP_STATE | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY | IB_QP_SQ_PSN |
 						  IB_QP_MAX_QP_RD_ATOMIC);
-	/* what completed before is forgotten */
+	/* Discard earlier completions. */
 	while (ib_poll_cq(end->cq, 1, &wc) > 0)
 		;
 	if (ret)
-		pr_err("a queue pair cannot be connected: %d\n", ret);
+		pr_err("cannot connect a queue pair: %d\n", ret);
 	return ret;
 }
 
-/* both, as if they were new */
+/* Reset and connect both ends. */
 static int test_connect(struct test *t)
 {
 	return test_end_connect(t, &t->a, &t->b) ?: test_end_connect(t, &t->b, &t->a);
@@ -226,7 +227,7 @@ static int test_find_gid(struct test *t)
 		if (t->gid_index >= 0)
 			return 0;
 	}
-	pr_err("%s has no address\n", dev_name(&t->dev->dev));
+	pr_err("%s has no RoCE v2 GID\n", dev_name(&t->dev->dev));
 	return -ENODEV;
 }
 
@@ -277,7 +278,7 @@ static u8 *test_byte(struct test *t, size_t at)
 	return (u8 *)page_address(sg_page(&t->sg[at / PAGE_SIZE])) + at % PAGE_SIZE;
 }
 
-/* The pages have the first @len bytes of @from at @at, and nothing around them. */
+/* Check that the pages contain the first @len bytes of @from at @at, and filler around them. */
 static int test_has(struct test *t, size_t at, size_t len)
 {
 	size_t i;
@@ -286,7 +287,7 @@ static int test_has(struct test *t, size_t at, size_t len)
 	for (i = 0; i < BYTES; i++) {
 		want = i >= at && i < at + len ? t->from[i - at] : FILLER;
 		if (*test_byte(t, i) != want) {
-			pr_err("byte %zu is 0x%02x, not 0x%02x\n", i, *test_byte(t, i), want);
+			pr_err("byte %zu is 0x%02x, expected 0x%02x\n", i, *test_byte(t, i), want);
 			return -EPROTO;
 		}
 	}
@@ -313,7 +314,7 @@ static int test_wait(struct test_end *end, struct ib_wc *wc)
 		usleep_range(100, 1000);
 	if (n == 1)
 		return 0;
-	pr_err("nothing completes\n");
+	pr_err("no completion within 10 s\n");
 	return -EPROTO;
 }
 
@@ -327,7 +328,7 @@ static int test_post(struct test_end *end, const struct ib_send_wr *wr)
 	ret = ib_post_send(end->qp, wr, &bad);
 	local_irq_restore(flags);
 	if (ret)
-		pr_err("a request of opcode %d cannot be posted: %d\n", wr->opcode, ret);
+		pr_err("cannot post a request of opcode %d: %d\n", wr->opcode, ret);
 	return ret;
 }
 
@@ -339,21 +340,21 @@ static int test_completes(struct test_end *end, enum ib_wc_opcode opcode, enum i
 	if (ret)
 		return ret;
 	if (wc.status != status || wc.qp != end->qp || (!status && wc.opcode != opcode)) {
-		pr_err("a request of opcode %d completes with opcode %d: %s, not: %s\n", opcode, wc.opcode,
+		pr_err("a request of opcode %d completed with opcode %d and status %s, expected status %s\n", opcode, wc.opcode,
 		       ib_wc_status_msg(wc.status), ib_wc_status_msg(status));
 		return -EPROTO;
 	}
 	return 0;
 }
 
-/* Post it, and see it complete so; both ends are connected anew after an error. */
+/* Post, and check the completion. After an error, connect both ends again. */
 static int test_do(struct test *t, struct test_end *end, const struct ib_send_wr *wr, enum ib_wc_opcode opcode,
 		   enum ib_wc_status status)
 {
 	return test_post(end, wr) ?: test_completes(end, opcode, status) ?: status ? test_connect(t) : 0;
 }
 
-/* @len bytes of @from to @addr of the other end */
+/* Write @len bytes of @from to @addr of the other end. */
 static int test_write(struct test *t, u32 rkey, u64 addr, u32 len, enum ib_wc_status status)
 {
 	struct ib_sge sge = { .addr = t->from_dma, .length = len, .lkey = t->pd->local_dma_lkey };
@@ -365,11 +366,11 @@ static int test_write(struct test *t, u32 rkey, u64 addr, u32 len, enum ib_wc_st
 	int ret = test_do(t, &t->a, &wr.wr, IB_WC_RDMA_WRITE, status);
 
 	if (ret)
-		pr_err("which was a write of %u bytes with key 0x%x\n", len, rkey);
+		pr_err("failed request: write of %u bytes with key 0x%x\n", len, rkey);
 	return ret;
 }
 
-/* from the region of this end to the other end's memory: the region is the local side */
+/* Write from the region at end b to memory of end a: the region is the local side. */
 static int test_write_from(struct test *t, u32 lkey, u64 addr, u32 len, u64 to, u32 rkey, enum ib_wc_status status)
 {
 	struct ib_sge sge = { .addr = addr, .length = len, .lkey = lkey };
@@ -387,15 +388,15 @@ static int test_map(struct test *t)
 	unsigned int offset = OFFSET;
 	int n = ib_map_mr_sg(t->mr, t->sg, t->nents, &offset, PAGE_SIZE);
 
-	/* that of the last page, too */
+	/* End OFFSET bytes before the end of the last page, too. */
 	t->mr->length -= OFFSET;
 	if (n == t->nents && t->mr->length == LENGTH)
 		return 0;
-	pr_err("%d of %d elements can be mapped, %llu bytes\n", n, t->nents, t->mr->length);
+	pr_err("mapped %d of %d elements, %llu bytes\n", n, t->nents, t->mr->length);
 	return -EPROTO;
 }
 
-/* with the next key, at @end */
+/* Register with the next key, at @end. */
 static int test_register(struct test *t, struct test_end *end, int access, enum ib_wc_status status)
 {
 	struct ib_reg_wr wr = { .wr.opcode = IB_WR_REG_MR, .mr = t->mr, .access = access };
@@ -427,7 +428,7 @@ static int test_receive(struct test_end *end)
 
 #define REMOTE (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ)
 
-/* mapped and registered */
+/* Map and register. */
 static int test_ready(struct test *t, int access)
 {
 	return test_map(t) ?: test_register(t, &t->b, access, IB_WC_SUCCESS);
@@ -459,14 +460,14 @@ static int test_case_read(struct test *t)
 	ret = test_do(t, &t->a, &wr.wr, IB_WC_RDMA_READ, IB_WC_SUCCESS);
 	for (i = 0; !ret && i < LENGTH; i++) {
 		if (t->from[i] != *test_byte(t, OFFSET + i)) {
-			pr_err("byte %zu that was read is not what is there\n", i);
+			pr_err("byte %zu read differs from the memory\n", i);
 			ret = -EPROTO;
 		}
 	}
 	return ret;
 }
 
-/* as the local side, with the lkey */
+/* The region as the local side, by its lkey. */
 static int test_case_local(struct test *t)
 {
 	int ret;
@@ -475,14 +476,14 @@ static int test_case_local(struct test *t)
 	ret = test_ready(t, IB_ACCESS_LOCAL_WRITE) ?:
 	      test_write_from(t, t->mr->lkey, t->mr->iova, 16, t->from_dma + 64, t->pd->unsafe_global_rkey, IB_WC_SUCCESS);
 	if (!ret && memcmp(t->from + 64, "from the region", 16)) {
-		pr_err("the bytes are not there\n");
+		pr_err("the bytes were not written\n");
 		ret = -EPROTO;
 	}
 	return ret ?: test_write_from(t, t->mr->lkey, t->mr->iova, LENGTH + 1, t->from_dma, t->pd->unsafe_global_rkey,
 				      IB_WC_LOC_PROT_ERR);
 }
 
-/* a region that is not registered has no memory, nor has one that was invalidated */
+/* A region that is not registered, or was invalidated, has no memory. */
 static int test_case_free(struct test *t)
 {
 	return test_map(t) ?: test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
@@ -504,7 +505,7 @@ static int test_case_access(struct test *t)
 	       test_has(t, 0, 0);
 }
 
-/* registered anew, it has another key, and the old one is of no use */
+/* A second registration has another key, and the old key is invalid. */
 static int test_case_keys(struct test *t)
 {
 	u32 old;
@@ -517,7 +518,7 @@ static int test_case_keys(struct test *t)
 	       test_has(t, 0, 0) ?: test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_SUCCESS);
 }
 
-/* not over what is registered */
+/* A registered region cannot be registered again. */
 static int test_case_twice(struct test *t)
 {
 	u32 key;
@@ -529,7 +530,7 @@ static int test_case_twice(struct test *t)
 	       test_has(t, OFFSET, 1);
 }
 
-/* mapping pages for the next registration leaves the present one as it is */
+/* Mapping pages for the next registration does not change the current one. */
 static int test_case_mapped(struct test *t)
 {
 	struct scatterlist other;
@@ -548,7 +549,7 @@ static int test_case_mapped(struct test *t)
 	return test_write(t, key, iova, LENGTH, IB_WC_SUCCESS) ?: test_has(t, OFFSET, LENGTH);
 }
 
-/* DMA addresses that are no longer mapped are nobody's memory */
+/* DMA addresses that are no longer mapped are refused. */
 static int test_case_unmapped(struct test *t)
 {
 	if (test_ready(t, REMOTE))
@@ -558,7 +559,7 @@ static int test_case_unmapped(struct test *t)
 	return test_write(t, t->mr->rkey, t->mr->iova, 8, IB_WC_REM_ACCESS_ERR) ?: test_has(t, 0, 0);
 }
 
-/* a send takes the receiver's region back */
+/* A send invalidates the receiver's region. */
 static int test_case_send_invalidates(struct test *t)
 {
 	struct ib_send_wr wr = { .opcode = IB_WR_SEND_WITH_INV };
@@ -572,14 +573,14 @@ static int test_case_send_invalidates(struct test *t)
 		return ret;
 	if (wc.status || wc.opcode != IB_WC_RECV || !(wc.wc_flags & IB_WC_WITH_INVALIDATE) || wc.wc_flags & IB_WC_WITH_IMM ||
 	    wc.ex.invalidate_rkey != t->mr->rkey) {
-		pr_err("the receiver is not told which key: status %d, flags 0x%x, key 0x%x\n", wc.status, wc.wc_flags,
+		pr_err("the receive does not report the invalidated key: status %d, flags 0x%x, key 0x%x\n", wc.status, wc.wc_flags,
 		       wc.ex.invalidate_rkey);
 		return -EPROTO;
 	}
 	return test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?: test_has(t, 0, 0);
 }
 
-/* not a region whose key is another, nor one of another protection domain */
+/* Refuse a region with another key, and a region of another protection domain. */
 static int test_case_foreign(struct test *t)
 {
 	struct ib_mr *mr = t->mr, *other;
@@ -604,7 +605,10 @@ static int test_case_foreign(struct test *t)
 	return ret;
 }
 
-/* The key of all memory is for local use, unless the protection domain has one of its own for remote use. */
+/*
+ * The key of all memory is for local use, unless the protection domain has one of its own for
+ * remote use.
+ */
 static int test_case_all_memory(struct test *t)
 {
 	struct ib_pd *pd = ib_alloc_pd(t->dev, 0);
@@ -616,7 +620,7 @@ static int test_case_all_memory(struct test *t)
 		return PTR_ERR(pd);
 	ret = test_write(t, key, to, 16, IB_WC_SUCCESS) ?: test_has(t, 8, 16) ?: test_clear(t) ?:
 	      test_write(t, t->pd->local_dma_lkey, to, 16, IB_WC_REM_ACCESS_ERR);
-	/* a responder of another protection domain */
+	/* Use a responder of another protection domain. */
 	test_end_close(&t->b);
 	ret = ret ?: test_end_open(t, &t->b, pd) ?: test_connect(t) ?: test_write(t, key, to, 16, IB_WC_REM_ACCESS_ERR) ?:
 	      test_has(t, 0, 0);
@@ -625,17 +629,17 @@ static int test_case_all_memory(struct test *t)
 	return ret;
 }
 
-/* the handler is called when it was asked for, and once; it may post */
+/* The handler is called once per request for notification; it may post. */
 static int test_case_notified(struct test *t)
 {
 	struct ib_send_wr wr = { .opcode = IB_WR_RDMA_WRITE }, again = { .opcode = IB_WR_RDMA_WRITE };
 	struct ib_rdma_wr first = { .wr = wr }, second = { .wr = again };
 	int ret;
 
-	/* before it is asked for */
+	/* Not armed yet. */
 	ret = test_do(t, &t->a, &first.wr, IB_WC_RDMA_WRITE, IB_WC_SUCCESS);
 	if (!ret && t->a.calls) {
-		pr_err("the handler was called without a reason\n");
+		pr_err("the handler was called before notification was requested\n");
 		return -EPROTO;
 	}
 	t->a.again = &second.wr;
@@ -643,26 +647,26 @@ static int test_case_notified(struct test *t)
 		return -EPROTO;
 	ret = ret ?: test_post(&t->a, &first.wr);
 	if (!ret && !wait_for_completion_timeout(&t->a.fired, 10 * HZ)) {
-		pr_err("the handler is not called\n");
+		pr_err("the handler was not called\n");
 		return -EPROTO;
 	}
 	ret = ret ?: test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS) ?:
 	      test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS);
 	if (!ret && t->a.calls != 1) {
-		pr_err("the handler was called %u times\n", t->a.calls);
+		pr_err("the handler was called %u times, expected 1\n", t->a.calls);
 		return -EPROTO;
 	}
-	/* what came before it was asked for is reported */
+	/* A completion before arming is reported as missed. */
 	ret = ret ?: test_post(&t->a, &first.wr);
 	msleep(100);
 	if (!ret && ib_req_notify_cq(t->a.cq, IB_CQ_NEXT_COMP | IB_CQ_REPORT_MISSED_EVENTS) <= 0) {
-		pr_err("a completion that nobody polled is not reported\n");
+		pr_err("a missed completion is not reported\n");
 		return -EPROTO;
 	}
 	return ret;
 }
 
-/* what is posted to a queue pair in error is flushed, both queues */
+/* Requests posted to a queue pair in error are flushed, on both queues. */
 static int test_case_drain(struct test *t)
 {
 	struct ib_qp_attr attr = { .qp_state = IB_QPS_ERR };
@@ -698,7 +702,7 @@ static int test_open(struct test *t)
 {
 	int ret;
 
-	/* whether the key for all memory is asked for is said in the log, by ib_core */
+	/* ib_core logs the request for a key of all memory. */
 	t->pd = ib_alloc_pd(t->dev, IB_PD_UNSAFE_GLOBAL_RKEY);
 	if (IS_ERR(t->pd)) {
 		ret = PTR_ERR(t->pd);
@@ -769,9 +773,9 @@ static const struct kernel_param_ops test_run_ops = { .set = test_run };
 static const struct kernel_param_ops test_list_ops = { .get = test_list };
 
 module_param_cb(run, &test_run_ops, NULL, 0200);
-MODULE_PARM_DESC(run, "the name of a case, and of a device: run it");
+MODULE_PARM_DESC(run, "Run a case: its name and that of a device");
 module_param_cb(cases, &test_list_ops, NULL, 0400);
-MODULE_PARM_DESC(cases, "the names of all cases");
+MODULE_PARM_DESC(cases, "Names of all cases");
 
 static int __init test_init(void)
 {
@@ -786,5 +790,5 @@ static void __exit test_exit(void)
 module_init(test_init);
 module_exit(test_exit);
 
-MODULE_DESCRIPTION("peerbar: a kernel user of verbs for tests");
+MODULE_DESCRIPTION("peerbar test: a kernel user of verbs");
 MODULE_LICENSE("GPL");

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * peerbar-vfio-pci: vfio-pci whose dma-bufs can be mapped by processes and revoked for good. It binds to whatever driver_override
- * names it for, and has vfio-pci's parameters; what is different is in the other files.
+ * peerbar-vfio-pci: vfio-pci with dma-bufs that processes can map and owners can revoke
+ * permanently. It binds to a device through driver_override, and has vfio-pci's parameters. The
+ * other files contain the differences.
  *
- * Of vfio-pci it lacks the regions of Intel's integrated graphics, whose code is not exported. And it has no device table: a
- * table of all devices, as vfio-pci's, would let programs that look for the driver of a device by its alias (libvirt) find it.
+ * It lacks vfio-pci's regions of Intel's integrated graphics, whose code is not exported. It has no
+ * device table: with a table of all devices, as vfio-pci's, programs that look up a driver by a
+ * device's alias (libvirt) would find it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -18,7 +20,7 @@
 
 #include "vfio.h"
 
-/* ---- parameters, as those of vfio-pci ---- */
+/* ---- parameters of vfio-pci ---- */
 
 static char ids[1024] __initdata;
 module_param_string(ids, ids, sizeof(ids), 0);
@@ -26,7 +28,7 @@ MODULE_PARM_DESC(ids, "Devices to bind to, \"vendor:device[:subvendor[:subdevice
 
 static bool nointxmask;
 module_param(nointxmask, bool, 0644);
-MODULE_PARM_DESC(nointxmask, "Disable support for PCI 2.3 style INTx masking, for devices that get it wrong");
+MODULE_PARM_DESC(nointxmask, "Disable support for PCI 2.3 style INTx masking, for devices where it is broken");
 
 static bool disable_vga;
 #ifdef CONFIG_VFIO_PCI_VGA
@@ -41,7 +43,7 @@ MODULE_PARM_DESC(disable_idle_d3, "Disable using the D3 low power state for idle
 static bool enable_sriov;
 #ifdef CONFIG_PCI_IOV
 module_param(enable_sriov, bool, 0644);
-MODULE_PARM_DESC(enable_sriov, "Let sriov_numvfs create virtual functions, which may need support by the user of the physical one");
+MODULE_PARM_DESC(enable_sriov, "Allow sriov_numvfs to create virtual functions, which may depend on the user of the physical function");
 #endif
 
 static bool disable_denylist;
@@ -59,7 +61,7 @@ void peerbar_vfio_tracker_put(struct peerbar_vfio_tracker *tracker)
 	kfree(tracker);
 }
 
-/* The buffers of the open device, with a reference; NULL while it is closed. */
+/* The tracker of the open device, with a reference; NULL while the device is closed. */
 static struct peerbar_vfio_tracker *peerbar_vfio_tracker_get(struct peerbar_vfio_device *device)
 {
 	guard(mutex)(&device->tracker_lock);
@@ -87,8 +89,9 @@ void peerbar_vfio_untrack(struct peerbar_vfio_buffer *vbuf)
 }
 
 /*
- * Stop all buffers. All are DEAD before the first importer is told, and no buffer waits for the reservation lock of another.
- * Don't wait for importers to unmap: peerbar_vfio_drain_all() does.
+ * Stop all buffers. Mark all DEAD before invalidating the first importer, so that no buffer waits
+ * for the reservation lock of another. Don't wait for importers to unmap: peerbar_vfio_drain_all()
+ * does.
  *
  * Not killable: close and unbind can neither fail nor leave a buffer behind.
  */
@@ -101,7 +104,7 @@ static void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
 	scoped_guard(mutex, &tracker->lock) {
 		list_for_each_entry(vbuf, &tracker->buffers, node) {
 			peerbar_buffer_mark_dead(vbuf->buf);
-			/* without a reference left, it has no importer and no VMA */
+			/* Skip a buffer without a reference: it has no importer and no VMA. */
 			if (peerbar_buffer_tryget(vbuf->buf))
 				list_add_tail(&vbuf->stopping, &stopping);
 		}
@@ -110,7 +113,7 @@ static void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
 		peerbar_buffer_try_stop(vbuf->buf);
 	list_for_each_entry(vbuf, &stopping, stopping)
 		peerbar_buffer_stop(vbuf->buf, false);
-	/* after all is stopped, because a release may wait for locks */
+	/* Put after all are stopped: a release may wait for locks. */
 	list_for_each_entry_safe(vbuf, next, &stopping, stopping) {
 		list_del(&vbuf->stopping);
 		peerbar_buffer_put(vbuf->buf);
@@ -118,7 +121,10 @@ static void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
 	mutex_unlock(&tracker->stop_lock);
 }
 
-/* The buffer after @prev, whose reference is put, with a reference; NULL at the end. With @live, skip those that are not LIVE. */
+/*
+ * Return the buffer after @prev with a reference, or NULL at the end; put the reference of @prev.
+ * With @live, skip buffers that are not LIVE.
+ */
 static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker *tracker,
 						     struct peerbar_vfio_buffer *prev, bool live)
 {
@@ -141,11 +147,12 @@ static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker
 }
 
 /*
- * Wait until nothing reaches the memory of any buffer, after peerbar_vfio_stop_all(), or when all are revoked. That includes
- * buffers that an interrupted REVOKE has left DEAD but not drained.
+ * Wait until nothing reaches the memory of any buffer. Call after peerbar_vfio_stop_all(), or when
+ * all are revoked. Includes buffers that an interrupted REVOKE left DEAD but not drained.
  *
- * Not killable: the device is being closed, or reset. After a close it is reset and may go to another owner, so no importer may
- * have DMA under way. The core waits for its own dma-bufs in the same way, but with its memory_lock held.
+ * Not killable: the device is being closed or reset. After a close it is reset and may go to
+ * another owner, so no importer may have DMA under way. The core waits for its own dma-bufs in the
+ * same way, but with its memory_lock held.
  */
 static void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker)
 {
@@ -168,15 +175,16 @@ static struct peerbar_vfio_buffer *peerbar_vfio_first_unattached(struct peerbar_
 }
 
 /*
- * The memory may be back: see for buffers that were exported without it. Each leaves the list when it has been attached. If one
- * cannot be, the memory is away again, or there is no memory to attach with: leave the rest for the next time.
+ * Attach the buffers that were exported while the memory was away, if it is back. Each leaves the
+ * list when it has been attached. If one cannot be attached, the memory is away again, or
+ * allocation failed: leave the rest for the next call.
  */
 static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf;
 	bool done;
 
-	/* a hint: the task that turns decoding on comes here after it has done so */
+	/* Only a hint: the task that enables decoding calls this afterwards. */
 	if (list_empty(&tracker->unattached) || !__vfio_pci_memory_enabled(&tracker->device->core))
 		return;
 	do {
@@ -187,7 +195,7 @@ static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 		if (done) {
 			scoped_guard(mutex, &tracker->lock)
 				list_del_init(&vbuf->unattached);
-			/* a signal ended it too early; the worker gets none */
+			/* A signal interrupted the settle. The worker gets no signals. */
 			if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
 				peerbar_vfio_memory_returns(vbuf);
 		}
@@ -195,7 +203,7 @@ static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 	} while (done && !fatal_signal_pending(current));
 }
 
-/* The core has told a buffer, whose reservation lock may be held, that its memory is about to be back. */
+/* The core is about to restore a buffer's memory. The reservation lock may be held. */
 void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf)
 {
 	struct peerbar_vfio_tracker *tracker = vbuf->tracker;
@@ -206,7 +214,7 @@ void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf)
 	queue_work(system_dfl_wq, &tracker->restore);
 }
 
-/* The first of @returning, which is taken off it, with a reference. */
+/* Remove the first buffer of @returning, and return it with a reference. */
 static struct peerbar_vfio_buffer *peerbar_vfio_pop_returning(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf, *next;
@@ -225,14 +233,14 @@ static void peerbar_vfio_restore(struct work_struct *work)
 	struct peerbar_vfio_tracker *tracker = container_of(work, struct peerbar_vfio_tracker, restore);
 	struct peerbar_vfio_buffer *vbuf;
 
-	/* the core says so before it lets anybody map, but has its lock until it does */
+	/* The core notifies before it allows mappings, and holds memory_lock until it does. */
 	down_read(&tracker->device->core.memory_lock);
 	up_read(&tracker->device->core.memory_lock);
 	while ((vbuf = peerbar_vfio_pop_returning(tracker))) {
 		peerbar_buffer_settle(vbuf->buf);
 		peerbar_buffer_put(vbuf->buf);
 	}
-	/* if it was not the device's own user that brought the memory back, nobody else looks */
+	/* If a task other than the device's user restored the memory, only this checks. */
 	peerbar_vfio_settle_unattached(tracker);
 }
 
@@ -253,7 +261,7 @@ static struct peerbar_vfio_tracker *peerbar_vfio_tracker_alloc(struct peerbar_vf
 	return tracker;
 }
 
-/* ---- mappings of BARs by the offsets that VFIO gives ---- */
+/* ---- BAR mappings at VFIO's region offsets ---- */
 
 static int peerbar_bar_release(struct inode *inode, struct file *file)
 {
@@ -267,8 +275,8 @@ static const struct file_operations peerbar_bar_fops = {
 };
 
 /*
- * The name in /proc/PID/maps is that of the file. So the VMA gets a file of its own, which keeps the core's open, and is in that
- * one's address space, so that the core zaps it as ever.
+ * /proc/PID/maps shows the name of the VMA's file. Give the VMA a file of its own, which holds a
+ * reference to the core's file and uses its address space, so that the core still zaps the VMA.
  */
 static int peerbar_name_vma(struct vfio_device *vdev, struct vm_area_struct *vma)
 {
@@ -301,9 +309,12 @@ static int peerbar_vfio_mmap(struct vfio_device *vdev, struct vm_area_struct *vm
 	return peerbar_name_vma(vdev, vma);
 }
 
-/* ---- the device ---- */
+/* ---- device operations ---- */
 
-/* half a TiB of page offsets that belong to BAR 5 but are beyond its end, and that the core zaps with all others */
+/*
+ * Page offsets for cookies: half a TiB that belongs to BAR 5 but is beyond its end, so that the
+ * core zaps it with all others.
+ */
 #define PEERBAR_COOKIE_FIRST	((VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_BAR5_REGION_INDEX) >> PAGE_SHIFT) + \
 				 (1UL << (VFIO_PCI_OFFSET_SHIFT - 1 - PAGE_SHIFT)))
 #define PEERBAR_COOKIE_LAST	((VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX) >> PAGE_SHIFT) - 1)
@@ -338,14 +349,17 @@ static void peerbar_vfio_close(struct vfio_device *vdev)
 	peerbar_vfio_drain_all(tracker);
 	peerbar_cookies_destroy(&device->cookies);
 	vfio_pci_core_close_device(vdev);
-	/* nobody queues it any more: all buffers are dead */
+	/* All buffers are DEAD, so nothing queues it any more. */
 	cancel_work_sync(&tracker->restore);
 	scoped_guard(mutex, &device->tracker_lock)
 		device->tracker = NULL;
 	peerbar_vfio_tracker_put(tracker);
 }
 
-/* What may bring the memory back: buffers that were exported without it are not told by the core. */
+/*
+ * Check unattached buffers after an operation that may restore memory: the core does not notify
+ * buffers that were exported without it.
+ */
 static void peerbar_vfio_look(struct vfio_device *vdev)
 {
 	peerbar_vfio_settle_unattached(peerbar_vfio(vdev)->tracker);
@@ -379,7 +393,7 @@ static int peerbar_vfio_init_dev(struct vfio_device *vdev)
 {
 	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
 
-	/* for this device, whatever becomes of the parameters */
+	/* Copy: later changes of the parameters don't affect this device. */
 	device->core.nointxmask = nointxmask;
 	device->core.disable_idle_d3 = disable_idle_d3;
 	device->core.disable_vga = disable_vga;
@@ -415,7 +429,7 @@ static const struct vfio_pci_device_ops peerbar_vfio_pci_ops = {
 	.get_dmabuf_phys = peerbar_vfio_get_dmabuf_phys,
 };
 
-/* devices with errata that vfio-pci, too, does not hand to untrusted users unless told to */
+/* Devices with errata that untrusted users can exploit; vfio-pci denies them as well */
 static const struct pci_device_id peerbar_vfio_denied[] = {
 	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C3XXX) },
 	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C3XXX_VF) },
@@ -435,10 +449,10 @@ static int peerbar_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *
 
 	if (pci_match_id(peerbar_vfio_denied, pdev)) {
 		if (!disable_denylist) {
-			pci_warn(pdev, "this device has errata that untrusted users can exploit: needs disable_denylist=1\n");
+			pci_warn(pdev, "cannot bind: untrusted users can exploit errata of this device; load with disable_denylist=1 to override\n");
 			return -EINVAL;
 		}
-		pci_warn(pdev, "this device has errata that untrusted users can exploit: bound by disable_denylist=1\n");
+		pci_warn(pdev, "bound because of disable_denylist=1: untrusted users can exploit errata of this device\n");
 	}
 	device = vfio_alloc_device(peerbar_vfio_device, core.vdev, &pdev->dev, &peerbar_vfio_ops);
 	if (IS_ERR(device))
@@ -462,8 +476,9 @@ static void peerbar_vfio_remove(struct pci_dev *pdev)
 	struct peerbar_vfio_tracker *tracker;
 
 	/*
-	 * Stop the buffers at once, and not only when the user closes the device. Don't drain them: the close does, and
-	 * vfio_unregister_group_dev() waits for the close. That wait is VFIO's, and not killable, since remove cannot fail.
+	 * Stop the buffers at once; don't wait for the user to close the device. Don't drain them:
+	 * the close does, and vfio_unregister_group_dev() waits for the close. That wait is VFIO's,
+	 * and not killable, since remove cannot fail.
 	 */
 	WRITE_ONCE(device->gone, true);
 	tracker = peerbar_vfio_tracker_get(device);
@@ -483,11 +498,12 @@ static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 }
 
 /*
- * A reset that does not come from the core: by sysfs, or of the bus. The core is not told, so revoke here, and wait until
- * importers are done, since no DMA may reach a function that is being reset. Not killable: the reset cannot be called off.
+ * Handle a reset from outside the core: by sysfs, or of the bus. The core is not notified of it, so
+ * revoke here. Wait until importers have unmapped: no DMA may reach a function that is being reset.
+ * Not killable: the reset cannot be cancelled.
  *
- * A reset of the core's own comes here as well, with memory_lock held. Then the core has revoked all buffers. So none is LIVE,
- * and no reference is put, since the release takes memory_lock.
+ * A reset by the core also comes here, with memory_lock held. The core has then revoked all
+ * buffers. So none is LIVE, and no reference is put, since the release takes memory_lock.
  */
 static void peerbar_vfio_reset_prepare(struct pci_dev *pdev)
 {
@@ -501,7 +517,7 @@ static void peerbar_vfio_reset_prepare(struct pci_dev *pdev)
 	tracker = peerbar_vfio_tracker_get(device);
 	if (!tracker)
 		return;
-	/* Tell the importers of all buffers before those of the first are waited for. */
+	/* Invalidate the importers of all buffers before waiting for any. */
 	while ((vbuf = peerbar_vfio_next(tracker, vbuf, true))) {
 		dma_resv_lock(vbuf->buf->dmabuf->resv, NULL);
 		peerbar_buffer_revoke_locked(vbuf->buf);
@@ -534,8 +550,9 @@ static void peerbar_vfio_reset_done(struct pci_dev *pdev)
 		any = true;
 	}
 	/*
-	 * A worker, because the core holds memory_lock if this reset is its own. Don't queue it for a tracker whose buffers are
-	 * DEAD: peerbar_vfio_close() may have cancelled it already. They become DEAD under the lock of the tracker.
+	 * Use a worker: the core holds memory_lock if this reset is its own. Don't queue it for a
+	 * tracker whose buffers are DEAD: peerbar_vfio_close() may have cancelled it already.
+	 * Buffers become DEAD under the tracker's lock.
 	 */
 	if (any)
 		queue_work(system_dfl_wq, &tracker->restore);
@@ -547,7 +564,7 @@ static const struct pci_error_handlers peerbar_vfio_err_handlers = {
 	.reset_done = peerbar_vfio_reset_done,
 };
 
-/* No MODULE_DEVICE_TABLE(): whoever wants this driver for a device names it. */
+/* No MODULE_DEVICE_TABLE(): the administrator must name this driver for a device. */
 static const struct pci_device_id peerbar_vfio_ids[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
 	{}
@@ -577,12 +594,12 @@ static void __init peerbar_vfio_add_ids(void)
 		class = 0;
 		class_mask = 0;
 		if (sscanf(id, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor, &subdevice, &class, &class_mask) < 2) {
-			pr_warn("ids: '%s' is not vendor:device, in hexadecimal digits: ignored\n", id);
+			pr_warn("ids: '%s' ignored: not vendor:device in hexadecimal\n", id);
 			continue;
 		}
 		ret = pci_add_dynid(&peerbar_vfio_driver, vendor, device, subvendor, subdevice, class, class_mask, 0);
 		if (ret)
-			pr_warn("ids: '%s' cannot be added: %d\n", id, ret);
+			pr_warn("ids: cannot add '%s': error %d\n", id, ret);
 	}
 }
 

@@ -2,10 +2,12 @@
 /*
  * A buffer over a dma-buf of vfio-pci-core.
  *
- * The core makes a dma-buf of its own (the inner one), which this driver attaches to as an importer. The buffer that the user
- * gets shares the inner one's reservation object. When the core revokes, it calls us with the reservation lock held, and we pass
- * it on: the buffer's importers are told, and page tables zapped. Whoever maps the buffer for DMA maps the inner one, so that the
- * core waits for all of them. So the core's own rules hold for everybody, and no lock of the core's is taken from a page fault.
+ * The core exports a dma-buf of its own (the inner one), and this driver attaches to it as an
+ * importer. The user's buffer shares the inner one's reservation object. When the core revokes, it
+ * invalidates this driver with the reservation lock held; the driver then revokes the buffer, which
+ * invalidates its importers and zaps page tables. Each DMA mapping of the buffer maps the inner
+ * one, so that the core waits for all of them. So the core's own rules hold for all importers, and
+ * page faults take no lock of the core.
  */
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
@@ -23,14 +25,17 @@
 
 /* ---- the inner dma-buf ---- */
 
-/* Called by the core when it revokes, and when it is about to restore; the difference is whether we are revoked already. */
+/*
+ * The core calls this when it revokes, and when it is about to restore. Distinguish the two by
+ * whether the buffer is REVOKED already.
+ */
 static void peerbar_vfio_invalidate(struct dma_buf_attachment *attach)
 {
 	struct peerbar_vfio_buffer *vbuf = attach->importer_priv;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	/* one that is being made looks for itself when it is there */
+	/* A buffer under construction checks for itself in peerbar_vfio_make(). */
 	if (!vbuf->buf)
 		return;
 	if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
@@ -44,12 +49,12 @@ static const struct dma_buf_attach_ops peerbar_vfio_importer_ops = {
 	.invalidate_mappings = peerbar_vfio_invalidate,
 };
 
-/* The core lets nobody attach while the memory is away, so that may have to be done later. */
+/* Attach to the inner dma-buf. The core refuses while the memory is away; callers retry later. */
 static int peerbar_vfio_attach_inner(struct peerbar_vfio_buffer *vbuf)
 {
 	struct dma_buf_attachment *attach;
 
-	/* pairs with the release below: who sees it sees all of it */
+	/* Pairs with the release below: readers of the pointer see the whole attachment. */
 	if (smp_load_acquire(&vbuf->attach))
 		return 0;
 	guard(mutex)(&vbuf->attach_lock);
@@ -58,7 +63,7 @@ static int peerbar_vfio_attach_inner(struct peerbar_vfio_buffer *vbuf)
 	attach = dma_buf_dynamic_attach(vbuf->inner, &vbuf->pdev->dev, &peerbar_vfio_importer_ops, vbuf);
 	if (IS_ERR(attach))
 		return PTR_ERR(attach);
-	/* pairs with the acquire above */
+	/* Pairs with the acquire above. */
 	smp_store_release(&vbuf->attach, attach);
 	return 0;
 }
@@ -78,8 +83,9 @@ static int peerbar_vfio_enter(struct peerbar_buffer *buf)
 	if (!vbuf->attach || READ_ONCE(vbuf->device->resetting))
 		return -ENODEV;
 	/*
-	 * What the core answers to a new importer is whether the memory is there, and that changes only under this lock. Ask with
-	 * an attachment of its own, and detach it, so that whatever the core keeps for an importer is given back.
+	 * The core accepts a new importer only while the memory is there, which changes only under
+	 * this lock. Probe with a temporary attachment, and detach it, so that the core releases
+	 * any resources of an importer.
 	 */
 	probe = (struct dma_buf_attachment){
 		.dmabuf = vbuf->inner,
@@ -97,7 +103,7 @@ static int peerbar_vfio_enter(struct peerbar_buffer *buf)
 
 static void peerbar_vfio_told_already(struct dma_buf_attachment *attach)
 {
-	/* the buffer's importers are told by the buffer */
+	/* The buffer itself invalidates its importers. */
 }
 
 static const struct dma_buf_attach_ops peerbar_vfio_on_behalf_ops = {
@@ -105,7 +111,7 @@ static const struct dma_buf_attach_ops peerbar_vfio_on_behalf_ops = {
 	.invalidate_mappings = peerbar_vfio_told_already,
 };
 
-/* For each importer of the buffer, an attachment of its device to the inner one. */
+/* Attach the device of each importer of the buffer to the inner dma-buf. */
 static int peerbar_vfio_attach(struct peerbar_buffer *buf, struct dma_buf_attachment *attach)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
@@ -126,9 +132,10 @@ static void peerbar_vfio_detach(struct peerbar_buffer *buf, struct dma_buf_attac
 }
 
 /*
- * dma_buf_phys_vec_to_sgt(), by which the core maps, gives importers a table that says 0 entries for the CPU, and frees as
- * many: it leaks the entries (7.2, 7.3). With the number set right before they go back, they are freed. (Under
- * CONFIG_DMABUF_DEBUG this is a copy, whose number is right, and the leak remains.)
+ * dma_buf_phys_vec_to_sgt(), which the core maps with, returns a table with orig_nents == 0.
+ * Freeing it frees orig_nents entries, and so leaks them (7.2, 7.3). Restore the number before
+ * unmapping. (Under CONFIG_DMABUF_DEBUG this table is a copy whose number is right, and the leak
+ * remains.)
  */
 static void peerbar_vfio_unmap_inner(struct dma_buf_attachment *inner, struct sg_table *sgt, enum dma_data_direction dir)
 {
@@ -137,8 +144,9 @@ static void peerbar_vfio_unmap_inner(struct dma_buf_attachment *inner, struct sg
 }
 
 /*
- * One range is mapped through the core's dma-buf. Several would fail there behind an IOMMU (see peerbar_map_mmio()), so they are
- * mapped here, and the core waits for a mapping that the device has of itself.
+ * Map a single range through the core's dma-buf. Several ranges would fail there behind an IOMMU
+ * (see peerbar_map_mmio()): map them here, and hold one mapping by the device itself, for which the
+ * core waits.
  */
 static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
 					 enum dma_data_direction dir)
@@ -182,9 +190,10 @@ static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attach
 }
 
 /*
- * The inner dma-buf is gone when this returns, unless the core has a reference of its own for the moment. With dma_buf_put(), its
- * release would be work for the current task to do before it returns to user space. But the task may be one that unbinds the
- * driver, and first waits for the device's registration, of which the inner dma-buf has a share: for ever.
+ * Release the inner dma-buf before returning, unless the core holds a temporary reference of its
+ * own. dma_buf_put() would defer the release until the current task returns to user space. That
+ * task may be unbinding the driver: it would first wait for the device's registration, which the
+ * inner dma-buf holds, and deadlock.
  */
 static void peerbar_vfio_put_inner(struct peerbar_vfio_buffer *vbuf)
 {
@@ -202,7 +211,7 @@ static void peerbar_vfio_release(struct peerbar_buffer *buf)
 	peerbar_vfio_free(vbuf);
 }
 
-/* The core has all BARs mapped while the device is open, and when it is closed, buffers are dead before these mappings go. */
+/* The core maps all BARs while the device is open; a close kills buffers before it unmaps. */
 static void __iomem *peerbar_vfio_iomem(struct peerbar_buffer *buf, unsigned int range)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
@@ -226,12 +235,13 @@ static const struct peerbar_backing_ops peerbar_vfio_overlay_ops = {
 };
 
 /*
- * The core exports only for a user's request, and leaves the result in the table of file descriptors of the task that calls it. A
- * process that took it from there would have a buffer that cannot be revoked for good. So a worker makes the call, with the
- * user's memory and a table of its own: neither the threads of the user see that one, nor do usermode helpers, which inherit the
- * table that kernel threads share. The worker must not fault the user's memory in, because the fault may be served by the user's
- * process (userfaultfd, FUSE), which could then not even be killed: that is for the caller to do. What the core allocates is
- * charged to the caller's memory cgroup.
+ * The core exports only on a user's request, and installs the result in the file descriptor table
+ * of the calling task. A process that took it from there would have a buffer that cannot be revoked
+ * permanently. So a worker makes the call, with the user's memory and a table of its own. Neither
+ * the user's threads see that table, nor usermode helpers, which inherit the table that kernel
+ * threads share. The worker must not fault in the user's memory: the user's process may serve the
+ * fault (userfaultfd, FUSE), and could then not be killed. The caller faults it in. The core's
+ * allocations are charged to the caller's memory cgroup.
  */
 struct peerbar_inner {
 	struct work_struct work;
@@ -244,7 +254,7 @@ struct peerbar_inner {
 	struct files_struct files;
 };
 
-/* An empty table, of which nothing is allocated. */
+/* Initialize an empty table without allocations. */
 static void peerbar_files_init(struct files_struct *files)
 {
 	atomic_set(&files->count, 1);
@@ -258,7 +268,7 @@ static void peerbar_files_init(struct files_struct *files)
 	rcu_assign_pointer(files->fdt, &files->fdtab);
 }
 
-/* Others reach a task's table under this lock only. */
+/* Other tasks access a task's table under task_lock() only. */
 static struct files_struct *peerbar_files_use(struct files_struct *files)
 {
 	struct files_struct *old = current->files;
@@ -292,10 +302,10 @@ static void peerbar_vfio_export_inner(struct work_struct *work)
 	set_active_memcg(old_memcg);
 }
 
-/* All of a request, with as many ranges as it says it has now. */
+/* Fault in all of a request, with its current number of ranges. */
 static int peerbar_fault_in(struct vfio_device_feature_dma_buf __user *arg)
 {
-	/* more ranges than can be copied at once are refused by the core */
+	/* The core refuses more ranges than fit in one allocation. */
 	size_t most = sizeof(*arg) + KMALLOC_MAX_SIZE;
 	u32 nr_ranges;
 
@@ -324,7 +334,7 @@ static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device
 	peerbar_files_init(&inner->files);
 	INIT_WORK(&inner->work, peerbar_vfio_export_inner);
 	do {
-		/* of a round before, in which memory went away again */
+		/* Of an earlier round, in which the user's memory was paged out again. */
 		kvfree(ranges->vec);
 		ranges->vec = NULL;
 		ret = fatal_signal_pending(current) ? -EINTR : peerbar_fault_in(arg);
@@ -346,8 +356,8 @@ static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device
 }
 
 /*
- * Asleep, the device still counts as having its memory; nobody may rely on that. The core may have its lock for as long as an
- * importer takes to unmap.
+ * Fail with -EBUSY if the device is asleep: it still counts as having its memory, but no access may
+ * rely on that. Killable, since the core may hold its lock until an importer has unmapped.
  */
 static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 {
@@ -360,18 +370,18 @@ static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 	return ret;
 }
 
-/* ---- the buffer ---- */
+/* ---- buffer ---- */
 
 static bool disable_wc;
 module_param(disable_wc, bool, 0644);
-MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings, beside which the kernel has an uncached one of the same pages");
+MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings: the kernel has an uncached mapping of the same pages");
 
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
 {
 	return memattr == PEERBAR_MEMATTR_NC || (memattr == PEERBAR_MEMATTR_WC && !READ_ONCE(disable_wc));
 }
 
-/* Whether it is one of this device's. */
+/* Whether @buf is one of this device's. */
 bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer *buf)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
@@ -389,7 +399,7 @@ struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *devic
 	vbuf->device = device;
 	vbuf->tracker = device->tracker;
 	refcount_inc(&vbuf->tracker->refs);
-	/* buffers may outlive the function, though not as more than a name */
+	/* Buffers may outlive the function, and then only use its name. */
 	vbuf->pdev = pci_dev_get(device->core.pdev);
 	INIT_LIST_HEAD(&vbuf->node);
 	INIT_LIST_HEAD(&vbuf->unattached);
@@ -440,12 +450,15 @@ struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const
 		return buf;
 	dma_resv_lock(buf->dmabuf->resv, NULL);
 	vbuf->buf = buf;
-	/* what the core said until now went nowhere */
+	/* Earlier notifications of the core were ignored, since @buf was NULL: check now. */
 	if (!peerbar_buffer_enter(buf))
 		peerbar_buffer_leave(buf);
 	dma_resv_unlock(buf->dmabuf->resv);
 	peerbar_vfio_track(vbuf);
-	/* the task that set it may have stopped all buffers just before; this one has no importers to wait for */
+	/*
+	 * The task that set the flag may have stopped all buffers just before this one was tracked.
+	 * This buffer has no importers to wait for.
+	 */
 	if (READ_ONCE(device->gone))
 		peerbar_buffer_kill(buf, false);
 	else if (READ_ONCE(device->resetting))
@@ -465,7 +478,7 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 		return ERR_PTR(-ENODEV);
 	if (!PEERBAR_OVERLAY)
 		return peerbar_vfio_export_local(device, arg, argsz, open_flags, memattr);
-	/* If the core has its lock for long, wait here, where a fatal signal ends it, and not for the worker. */
+	/* If the core holds its lock for long, wait here, killable, and not for the worker. */
 	ret = peerbar_vfio_check_awake(device);
 	if (ret == -EINTR)
 		return ERR_PTR(ret);
@@ -478,7 +491,7 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 		goto err_free;
 	}
 	ret = peerbar_vfio_check_awake(device) ?: peerbar_vfio_attach_inner(vbuf);
-	/* -ENODEV: the memory is away, and the buffer begins revoked */
+	/* -ENODEV: the memory is away, so create the buffer REVOKED. */
 	if (ret && ret != -ENODEV) {
 		buf = ERR_PTR(ret);
 		goto err_inner;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * VFIO_DEVICE_FEATURE: the standard DMA_BUF, which returns one of our buffers, and ours: REVOKE, MEMATTR and MMAP_COOKIE.
+ * VFIO_DEVICE_FEATURE: the standard DMA_BUF, which returns one of peerbar's buffers, and peerbar's
+ * REVOKE, MEMATTR and MMAP_COOKIE.
  */
 #include <linux/uaccess.h>
 
@@ -27,7 +28,7 @@ static int peerbar_feature_dma_buf(struct peerbar_vfio_device *device, u32 flags
 	return ret;
 }
 
-/* The device's own buffer behind a descriptor, with a reference to its dma-buf. */
+/* The device's buffer of a descriptor, with a reference to its dma-buf. */
 static struct peerbar_buffer *peerbar_get_own(struct peerbar_vfio_device *device, int fd)
 {
 	struct dma_buf *dmabuf = dma_buf_get(fd);
@@ -57,7 +58,7 @@ static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
 	buf = peerbar_get_own(device, revoke.dmabuf_fd);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	/* nothing is left to revoke */
+	/* A drained buffer has nothing left to revoke. */
 	ret = peerbar_buffer_drained(buf) ? -EBADFD : peerbar_buffer_kill(buf, true);
 	dma_buf_put(buf->dmabuf);
 	return ret;

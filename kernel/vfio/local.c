@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Buffers on a kernel without PCI_P2PDMA: nobody can attach to them, but processes can map them.
+ * Buffers on a kernel without PCI_P2PDMA: importers cannot attach, but processes can map.
  *
- * There the core exports nothing and tells nobody when memory goes away, but it does zap the address space of the device. So the
- * mappings of these buffers are in that one, and page table entries are made under memory_lock, as the core's own are. In a fault
- * mmap_lock is held, and the core zaps with memory_lock held, so memory_lock is only tried, and the fault comes again if it is
- * taken. The state is found out when somebody asks, and so is what has happened: there are no timely events. And since the
- * mappings are in the device's address space, the driver cannot be unbound before the last buffer is gone.
+ * The core exports nothing there and does not notify importers when memory goes away, but it does
+ * zap the address space of the device. So these buffers map into that address space, and make page
+ * table entries under memory_lock, as the core does for its own mappings. A fault holds mmap_lock,
+ * and the core zaps with memory_lock held. So a fault only tries memory_lock, and is retried if it
+ * is taken. The state is updated, and an event sent, only on a query or a fault: events are not
+ * timely. Since the mappings are in the device's address space, the driver cannot be unbound before
+ * the last buffer is gone.
  */
 #include <linux/nospec.h>
 #include <linux/overflow.h>
@@ -54,7 +56,7 @@ static const struct peerbar_backing_ops peerbar_local_ops = {
 	.memattr_supported = peerbar_vfio_memattr_supported,
 };
 
-/* What the core checks where it exports itself, with the same errnos. */
+/* Check a request as the core does where it exports, with the same errnos. */
 static int peerbar_local_ranges(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg, size_t argsz,
 				struct peerbar_ranges *ranges)
 {
@@ -76,7 +78,7 @@ static int peerbar_local_ranges(struct peerbar_vfio_device *device, struct vfio_
 	request.region_index = array_index_nospec(request.region_index, VFIO_PCI_ROM_REGION_INDEX);
 	if (!device->core.barmap[request.region_index] || IS_ERR((void __force *)device->core.barmap[request.region_index]))
 		return -ENODEV;
-	/* memory, and not I/O ports */
+	/* Refuse I/O ports. */
 	if (!device->core.bar_mmap_supported[request.region_index])
 		return -EINVAL;
 	user = memdup_array_user(&arg->dma_ranges, request.nr_ranges, sizeof(*user));
@@ -87,7 +89,7 @@ static int peerbar_local_ranges(struct peerbar_vfio_device *device, struct vfio_
 		if (!PAGE_ALIGNED(user[i].offset) || !PAGE_ALIGNED(user[i].length) ||
 		    check_add_overflow(total, user[i].length, &total))
 			goto free_user;
-	/* what the core zaps: the offsets of BARs */
+	/* Limit the size to the range that the core zaps: the offsets of BARs. */
 	if (total > VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX))
 		goto free_user;
 	ret = -ENOMEM;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where a BAR is, and who gets peers there. Depends on no P2P: without it there is nobody who does.
+ * The physical ranges of a BAR and its P2P provider. Builds without PCI_P2PDMA; then there is no
+ * provider.
  */
 #include <linux/overflow.h>
 #include <linux/pci-p2pdma.h>
@@ -33,7 +34,7 @@ static int peerbar_fill(struct vfio_pci_core_device *vdev, struct p2pdma_provide
 	return 0;
 }
 
-/* The core asks when it exports: what it is told, we keep. */
+/* Called by the core when it exports; keep a copy of the result in @wanted. */
 int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
 				 struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the files of peerbar-vfio-pci share. */
+/* Interfaces between the files of peerbar-vfio-pci. */
 #ifndef _PEERBAR_VFIO_H
 #define _PEERBAR_VFIO_H
 
@@ -8,13 +8,14 @@
 #include "peerbar_kapi.h"
 
 /*
- * With PCI_P2PDMA, vfio-pci-core makes a dma-buf itself, and tells its importers when its memory goes away: ours are laid over
- * those (export.c). Without it there is none, and ours live in the device's own address space, which the core zaps (local.c).
+ * With PCI_P2PDMA, vfio-pci-core exports a dma-buf, and invalidates its importers when the memory
+ * goes away: peerbar's buffers are overlays of it (export.c). Without PCI_P2PDMA there is no such
+ * dma-buf: peerbar's buffers are in the device's own address space, which the core zaps (local.c).
  */
 #define PEERBAR_OVERLAY	IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
 
 /**
- * struct peerbar_ranges - memory of a BAR that a buffer is about to be made of
+ * struct peerbar_ranges - ranges of a BAR for a new buffer
  * @provider: NULL without PCI_P2PDMA
  * @region: the BAR
  * @nr: number of elements of @vec
@@ -28,19 +29,22 @@ struct peerbar_ranges {
 };
 
 /**
- * struct peerbar_vfio_tracker - the buffers that were exported between one open of a device and its close
+ * struct peerbar_vfio_tracker - the buffers exported between an open of a device and its close
  *
- * A buffer is in @buffers until its release, which may be long after the device was closed and its driver unbound: hence a
- * structure of its own. A reference to a buffer keeps its place in the list.
+ * A buffer is in @buffers until its release. That may be long after the device was closed and its
+ * driver unbound, so the tracker has its own lifetime. A reference to a buffer keeps it in the
+ * list.
  *
  * @refs: held by the open device, by each buffer, and by the unbinding task
  * @device: the device; valid only while it is open
  * @lock: protects the lists
  * @buffers: all, oldest first
- * @unattached: those exported while the memory was away, which the core does not tell when it is back
- * @returning: those that the core has told that the memory is about to be back
+ * @unattached: those exported while the memory was away; the core does not notify them of its
+ *	return
+ * @returning: those that the core has notified of the imminent return of the memory
  * @restore: settles the buffers in @returning
- * @stop_lock: held by the task that stops all buffers, which has them in a list by struct peerbar_vfio_buffer.stopping
+ * @stop_lock: held by the task that stops all buffers; it lists them by struct
+ *	peerbar_vfio_buffer.stopping
  */
 struct peerbar_vfio_tracker {
 	refcount_t refs;
@@ -50,7 +54,7 @@ struct peerbar_vfio_tracker {
 	struct list_head unattached;
 	struct list_head returning;
 	struct work_struct restore;
-	struct mutex stop_lock; /* one task stops all at a time */
+	struct mutex stop_lock; /* one task stops all buffers at a time */
 };
 
 /**
@@ -65,18 +69,20 @@ struct peerbar_vfio_tracker {
  *	memory_lock			-> reservation lock (the core, when it revokes and restores)
  *	reservation lock		-> lock of a tracker
  *	@tracker_lock			-> lock of a tracker
- *	lock of a tracker		a leaf, but for the spinlock of a buffer's dentry
+ *	lock of a tracker		a leaf, except for the spinlock of a buffer's dentry
  *
- * memory_lock is never waited for under mmap_lock or a reservation lock: see local.c. The release of a buffer takes its
- * reservation lock, the lock of its tracker, and memory_lock: don't put a reference with one of these held.
+ * Don't wait for memory_lock under mmap_lock or a reservation lock: see local.c. The release of a
+ * buffer takes its reservation lock, the lock of its tracker, and memory_lock: don't put a
+ * reference with one of these held.
  *
  * @core: the core's part
  * @export_lock: one export at a time, because of @wanted
- * @wanted: where get_dmabuf_phys() leaves what it was asked for
- * @tracker_lock: protects @tracker; not needed for reading it in the open device's callbacks
+ * @wanted: receives the ranges that the core requests from get_dmabuf_phys()
+ * @tracker_lock: protects @tracker; callbacks of the open device may read it without
  * @tracker: the buffers of the open device; NULL while it is closed
  * @gone: the driver is being unbound; no more exports
- * @resetting: the function is being reset, and no buffer is LIVE. Changes under the function's device_lock()
+ * @resetting: the function is being reset, and no buffer is LIVE. Changes under the function's
+ *	device_lock()
  * @cookies: of the open device
  */
 struct peerbar_vfio_device {
@@ -91,24 +97,24 @@ struct peerbar_vfio_device {
 };
 
 /**
- * struct peerbar_vfio_buffer - what a buffer is to us
- * @buf: the buffer; NULL until it has been made. Set under the reservation lock
- * @device: its device; valid until the device is closed, before which the buffer is stopped
- * @tracker: its device's, held
+ * struct peerbar_vfio_buffer - peerbar-vfio-pci's data of a buffer
+ * @buf: the buffer; NULL until it has been created. Set under the reservation lock
+ * @device: its device; valid until the device is closed, which stops the buffer first
+ * @tracker: its device's, with a reference
  * @node: in @tracker->buffers
  * @unattached: in @tracker->unattached
  * @returning: in @tracker->returning
- * @stopping: in a list of the task that has @tracker->stop_lock
- * @pdev: its PCI function, held
- * @bar: of which it is a part
+ * @stopping: in a list of the task that holds @tracker->stop_lock
+ * @pdev: its PCI function, with a reference
+ * @bar: the BAR that it is a part of
  * @core: in local.c, the core's device, whose registration is held; otherwise NULL
- * @inner: the core's dma-buf below ours, whose reservation object ours shares; NULL in local.c
- * @attach_lock: makes @attach
- * @attach: our attachment to @inner, by which the core tells us of revocations; NULL while it cannot be made. Never changes once
- *	set
- * @held: our mapping of @inner, for which the core waits when it revokes, while there are DMA mappings of ours that are none of
- *	the core's. Reservation lock, as @holders
- * @holders: number of those
+ * @inner: the core's dma-buf below the buffer; both share its reservation object. NULL in local.c
+ * @attach_lock: serializes setting @attach
+ * @attach: the driver's attachment to @inner, which the core invalidates when it revokes; NULL
+ *	until attaching succeeds. Never changes once set
+ * @held: the driver's mapping of @inner, for which the core waits when it revokes. Exists while the
+ *	buffer has DMA mappings that are not the core's. Under the reservation lock, as @holders
+ * @holders: number of those DMA mappings
  */
 struct peerbar_vfio_buffer {
 	struct peerbar_buffer *buf;
@@ -122,7 +128,7 @@ struct peerbar_vfio_buffer {
 	unsigned int bar;
 	struct vfio_pci_core_device *core;
 	struct dma_buf *inner;
-	struct mutex attach_lock; /* makes @attach */
+	struct mutex attach_lock; /* serializes setting @attach */
 	struct dma_buf_attachment *attach;
 	struct sg_table *held;
 	unsigned int holders;
@@ -133,7 +139,7 @@ static inline struct peerbar_vfio_device *peerbar_vfio(struct vfio_device *vdev)
 	return container_of(vdev, struct peerbar_vfio_device, core.vdev);
 }
 
-/* driver.c: all buffers of a device */
+/* driver.c: buffers of a device */
 void peerbar_vfio_tracker_put(struct peerbar_vfio_tracker *tracker);
 void peerbar_vfio_track(struct peerbar_vfio_buffer *vbuf);
 void peerbar_vfio_untrack(struct peerbar_vfio_buffer *vbuf);
@@ -142,7 +148,7 @@ void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf);
 /* feature.c */
 int peerbar_vfio_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz);
 
-/* export.c, local.c: a buffer from a user's struct vfio_device_feature_dma_buf */
+/* export.c, local.c: create a buffer from a user's struct vfio_device_feature_dma_buf */
 struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
 					   size_t argsz, int open_flags, u32 memattr);
 struct peerbar_buffer *peerbar_vfio_export_local(struct peerbar_vfio_device *device,

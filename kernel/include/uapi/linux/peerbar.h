@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR BSD-2-Clause */
 /*
- * peerbar: questions about dma-bufs (/dev/peerbar), features of VFIO devices bound to peerbar-vfio-pci, and the generic netlink
- * family that lists buffers and announces what happens to them. docs/uapi.md describes each with its errnos.
+ * peerbar: queries about dma-bufs (/dev/peerbar), features of VFIO devices bound to
+ * peerbar-vfio-pci, and the generic netlink family that lists buffers and reports their events.
+ * docs/uapi.md describes each with its errnos.
  */
 #ifndef _UAPI_LINUX_PEERBAR_H
 #define _UAPI_LINUX_PEERBAR_H
@@ -10,11 +11,11 @@
 #include <linux/types.h>
 
 /*
- * enum peerbar_model - what the exporter of a dma-buf promises about its memory
- * @PEERBAR_MODEL_UNKNOWN: nobody says, and its behaviour does not tell
- * @PEERBAR_MODEL_PINNED: never moves, never goes away while attached
- * @PEERBAR_MODEL_REVOCABLE: never moves, may go away; importers must be able to stop
- * @PEERBAR_MODEL_DYNAMIC: may move at any time; importers must be able to follow
+ * enum peerbar_model - what the exporter of a dma-buf guarantees about its memory
+ * @PEERBAR_MODEL_UNKNOWN: not declared, and cannot be derived from the exporter's behaviour
+ * @PEERBAR_MODEL_PINNED: never moves, and stays while attached
+ * @PEERBAR_MODEL_REVOCABLE: never moves, may be revoked; importers must be able to invalidate
+ * @PEERBAR_MODEL_DYNAMIC: may move at any time; importers must be able to invalidate and remap
  */
 enum peerbar_model {
 	PEERBAR_MODEL_UNKNOWN,
@@ -24,11 +25,11 @@ enum peerbar_model {
 };
 
 /*
- * enum peerbar_state - whether the memory of a buffer can be reached
- * @PEERBAR_STATE_UNKNOWN: the exporter is not one of ours and does not say
- * @PEERBAR_STATE_LIVE: it can
- * @PEERBAR_STATE_REVOKED: it cannot now, but may again (memory decoding off, reset, D3)
- * @PEERBAR_STATE_DEAD: it never will again
+ * enum peerbar_state - whether the memory of a buffer is reachable
+ * @PEERBAR_STATE_UNKNOWN: the exporter is not peerbar's and does not report it
+ * @PEERBAR_STATE_LIVE: reachable
+ * @PEERBAR_STATE_REVOKED: unreachable, but may become LIVE again (memory decoding off, reset, D3)
+ * @PEERBAR_STATE_DEAD: unreachable for good
  */
 enum peerbar_state {
 	PEERBAR_STATE_UNKNOWN,
@@ -38,21 +39,23 @@ enum peerbar_state {
 };
 
 /*
- * Memory attributes of CPU mappings: one value, not flags. The top byte names a group: 0 is the base set, below; others are for
- * one architecture's own. The values NC and WC are those of the series on the list.
+ * Memory attributes of CPU mappings: one value, not flags. The top byte selects a group: 0 is the
+ * base set, below; others are specific to an architecture. NC and WC have the values of the series
+ * on the list.
  */
 #define PEERBAR_MEMATTR_GROUP(attr)	((attr) >> 24)
 #define PEERBAR_MEMATTR_NC		0	/* not cached: pgprot_noncached(), the default */
 #define PEERBAR_MEMATTR_WC		1	/* write-combining: pgprot_writecombine() */
-#define PEERBAR_MEMATTR_WB		2	/* cached, where a driver's memory allows it; never for a plain BAR */
+#define PEERBAR_MEMATTR_WB		2	/* cached, if the driver allows; no plain BAR */
 
 /* ---- /dev/peerbar ---- */
 
-#define PEERBAR_IOC	0xD5	/* not in the list of the kernel, Documentation/userspace-api/ioctl/ioctl-number.rst */
+/* Not in the kernel's list, Documentation/userspace-api/ioctl/ioctl-number.rst */
+#define PEERBAR_IOC	0xD5
 
 /*
- * PEERBAR_INFO - what these modules can do on this kernel
- * @size: in: the size of the structure that the caller knows; out: the size that the kernel knows
+ * PEERBAR_INFO - report the capabilities of the modules on this kernel
+ * @size: in: the size of the caller's structure; out: the size of the kernel's structure
  * @flags: 0
  * @abi: 1
  * @caps: PEERBAR_CAP_*
@@ -65,30 +68,31 @@ struct peerbar_info {
 };
 
 #define PEERBAR_CAP_P2PDMA	0x1	/* the kernel has PCI_P2PDMA: peers can attach to BARs */
-#define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd takes our buffers */
+#define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd maps buffers */
 #define PEERBAR_CAP_VFIO	0x4	/* peerbar-vfio-pci is loaded */
-#define PEERBAR_CAP_PAGE	0x80	/* mmap() of /dev/peerbar works, and PEERBAR_QUERY tells @revocations */
+#define PEERBAR_CAP_PAGE	0x80	/* mmap() of /dev/peerbar, @revocations in PEERBAR_QUERY */
 
 #define PEERBAR_INFO	_IOWR(PEERBAR_IOC, 0, struct peerbar_info)
 
 /*
- * PEERBAR_QUERY - ask about a dma-buf, from any exporter, that the caller holds
- * @size: in: the size of the structure that the caller knows; out: the size that the kernel knows
+ * PEERBAR_QUERY - query a dma-buf of any exporter that the caller holds
+ * @size: in: the size of the caller's structure; out: the size of the kernel's structure
  * @fd: the dma-buf
  * @flags: in: 0; out: PEERBAR_QUERY_*
  * @model: enum peerbar_model
  * @state: enum peerbar_state
- * @memattr: the attribute that the next mmap() gets; 0 without PEERBAR_QUERY_OURS
+ * @memattr: the attribute of the next mmap(); 0 without PEERBAR_QUERY_OURS
  * @nr_ranges: number of ranges; 0 without PEERBAR_QUERY_OURS
- * @importers: number of attachments, ours or not
+ * @importers: number of attachments, by peerbar or other importers
  * @length: bytes
- * @id: our number for it, as netlink tells it; 0 without PEERBAR_QUERY_OURS. Never used twice before the next boot.
- * @faults: how many page faults its mappings took, by the size of the entry: a page, 2 MiB (PMD), 1 GiB (PUD).
- *	A fault of a write-combining mapping makes all pages of its 2 MiB, and counts as one of the first
- * @revocations: how often its memory was taken away; 0 without PEERBAR_QUERY_OURS
- * @inode: the dma-buf's number, as fstat() tells it
- * @exporter: the name of its exporter, with a 0 at the end, as /proc/PID/fdinfo tells it
- * @name: the name that somebody gave it with DMA_BUF_SET_NAME, any bytes, with a 0 at the end
+ * @id: its number in netlink; 0 without PEERBAR_QUERY_OURS. Not reused before the next boot.
+ * @faults: number of page faults of its mappings, by the size of the entry: a page, 2 MiB (PMD),
+ *	1 GiB (PUD). A fault of a write-combining mapping maps all pages of its 2 MiB, and counts as
+ *	a page.
+ * @revocations: number of revocations; 0 without PEERBAR_QUERY_OURS
+ * @inode: the dma-buf's inode number, as fstat() reports it
+ * @exporter: the name of its exporter, 0-terminated, as in /proc/PID/fdinfo
+ * @name: the name set with DMA_BUF_SET_NAME, any bytes, 0-terminated
  */
 struct peerbar_query {
 	__u32 size;
@@ -109,16 +113,16 @@ struct peerbar_query {
 };
 
 #define PEERBAR_QUERY_OURS	0x1	/* exported through peerbar */
-#define PEERBAR_QUERY_DECLARED	0x2	/* the exporter says which model it is; otherwise derived from its behaviour */
+#define PEERBAR_QUERY_DECLARED	0x2	/* the exporter declares the model; otherwise derived */
 #define PEERBAR_QUERY_MMAP	0x4	/* the exporter offers mmap() */
 
 #define PEERBAR_QUERY	_IOWR(PEERBAR_IOC, 1, struct peerbar_query)
 
 /*
- * struct peerbar_page - what mmap() of /dev/peerbar shows: one page, at offset 0, for reading only
- * @revocations: how often the memory of some buffer was taken away: of one of ours, or of another that peerbar-rdma had
- *	registered. It moves before the call that revokes returns. Who finds it where it was last time need not ask about the
- *	buffers that it counts
+ * struct peerbar_page - the page at offset 0 of mmap() of /dev/peerbar, read-only
+ * @revocations: number of revocations of all buffers of peerbar, and of others that peerbar-rdma
+ *	had registered. Changes before the call that revokes returns. While it is unchanged, a
+ *	process need not query the buffers that it counts.
  */
 struct peerbar_page {
 	__aligned_u64 revocations;
@@ -127,9 +131,12 @@ struct peerbar_page {
 /* ---- VFIO_DEVICE_FEATURE on a device bound to peerbar-vfio-pci ---- */
 
 /*
- * SET: revoke a dma-buf of this device for good. When it returns, nothing reaches the memory any more. EBADF or EINVAL if the
- * descriptor is no dma-buf's, ENODEV if it is not one of this device's. EBADFD: it was revoked for good before, and nothing
- * reaches the memory. EINTR: the buffer is dead, but an importer has not let go yet; asking again waits for it.
+ * SET: revoke a dma-buf of this device permanently. On return, nothing reaches the memory any more.
+ * Fails with:
+ * EBADF, EINVAL: the descriptor is not a dma-buf's
+ * ENODEV: the dma-buf is not one of this device's
+ * EBADFD: it was revoked permanently before, and nothing reaches the memory
+ * EINTR: the buffer is dead, but an importer has not unmapped yet; a repeated call waits for it
  */
 #define VFIO_DEVICE_FEATURE_PEERBAR_REVOKE	0x5042
 
@@ -138,8 +145,9 @@ struct peerbar_vfio_revoke {
 };
 
 /*
- * GET, SET: the memory attribute of later mmap()s of a dma-buf of this device; existing mappings keep theirs. EOPNOTSUPP for a
- * value that is not supported, so that a list can be tried in order of preference.
+ * GET, SET: the memory attribute of later mmap()s of a dma-buf of this device. Existing mappings
+ * keep theirs. Fails with EOPNOTSUPP for an unsupported value, so that user space can try a list in
+ * order of preference.
  */
 #define VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR	0x5043
 
@@ -149,14 +157,15 @@ struct peerbar_vfio_memattr {
 };
 
 /*
- * GET: prepare a part of a BAR for mmap() of the device's descriptor, at the offset that is returned. The offsets that the
- * kernel gives for whole regions keep working beside it. Cookies end when the device is closed.
- * The first fields are laid out as struct vfio_device_feature_dma_buf with one range.
+ * GET: prepare a part of a BAR for mmap() of the device's descriptor, at @mmap_offset. The kernel's
+ * offsets for whole regions remain valid. Closing the device deletes its cookies.
+ *
+ * The first fields have the layout of struct vfio_device_feature_dma_buf with one range.
  * @region_index: the BAR
  * @open_flags: 0
  * @flags: 0
  * @nr_ranges: 1
- * @offset: where in the BAR; page-aligned
+ * @offset: offset in the BAR; page-aligned
  * @length: bytes; a multiple of the page size, not 0
  * @memattr: PEERBAR_MEMATTR_*
  * @reserved: 0
@@ -183,16 +192,17 @@ struct peerbar_vfio_mmap_cookie {
 #define PEERBAR_GENL_EVENTS	"events"	/* the multicast group */
 
 /*
- * Buffers belong to the network namespace that they were created in. A socket sees those of its own; one of the initial
- * namespace sees all.
+ * A buffer belongs to the network namespace that it was created in. A socket sees the buffers of
+ * its own namespace; a socket of the initial namespace sees all.
  *
  * @PEERBAR_CMD_BUFFER_GET: request: one buffer, by PEERBAR_A_ID, or all (dump)
- * @PEERBAR_CMD_BUFFER_CREATED: event: a buffer was made
- * @PEERBAR_CMD_BUFFER_REVOKED: event: its memory was taken away, and new accesses are refused; PEERBAR_A_STATE says whether for
- *	good. Importers may be about to let go still: when the call that revokes returns, they have
- * @PEERBAR_CMD_BUFFER_RESTORED: event: it can be reached again
+ * @PEERBAR_CMD_BUFFER_CREATED: event: a buffer was created
+ * @PEERBAR_CMD_BUFFER_REVOKED: event: it was revoked, and new accesses fail. PEERBAR_A_STATE
+ *	reports whether it is permanent. Importers may still have to unmap; they have when the call
+ *	that revokes returns.
+ * @PEERBAR_CMD_BUFFER_RESTORED: event: it is reachable again
  * @PEERBAR_CMD_BUFFER_MOVED: event: a DYNAMIC buffer moved
- * @PEERBAR_CMD_BUFFER_RELEASED: event: the last reference to it is gone
+ * @PEERBAR_CMD_BUFFER_RELEASED: event: its last reference is gone
  */
 enum peerbar_cmd {
 	PEERBAR_CMD_UNSPEC,
@@ -208,17 +218,19 @@ enum peerbar_cmd {
  * @PEERBAR_A_ID: u64
  * @PEERBAR_A_EXPORTER: string: the name of the exporter's module
  * @PEERBAR_A_DEVICE: string: the device whose memory it is, as "0000:01:00.0"; absent if none
- * @PEERBAR_A_NAME: string: what the exporter calls it, as "0000:01:00.0/BAR2"
+ * @PEERBAR_A_NAME: string: the exporter's name for it, as "0000:01:00.0/BAR2"
  * @PEERBAR_A_SIZE: u64, bytes
  * @PEERBAR_A_MODEL: u32, enum peerbar_model
  * @PEERBAR_A_STATE: u32, enum peerbar_state
  * @PEERBAR_A_MEMATTR: u32
  * @PEERBAR_A_NR_RANGES: u32
  * @PEERBAR_A_NR_IMPORTERS: u32, attachments (not in events)
- * @PEERBAR_A_NR_MMAPS: u32, memory areas of processes that map it (not in events)
- * @PEERBAR_A_RANGE: nested, one for each range: PEERBAR_A_RANGE_*. Only for CAP_SYS_ADMIN, never in events
- * @PEERBAR_A_IMPORTER: string, one for each attachment: the importing device. Only for CAP_SYS_ADMIN, never in events
- * @PEERBAR_A_CREATOR: u32, the process that made it. Only for CAP_SYS_ADMIN, never in events
+ * @PEERBAR_A_NR_MMAPS: u32, VMAs of processes that map it (not in events)
+ * @PEERBAR_A_RANGE: nested, one for each range: PEERBAR_A_RANGE_*. Only for CAP_SYS_ADMIN, never in
+ *	events
+ * @PEERBAR_A_IMPORTER: string, one for each attachment: the importing device. Only for
+ *	CAP_SYS_ADMIN, never in events
+ * @PEERBAR_A_CREATOR: u32, the process that created it. Only for CAP_SYS_ADMIN, never in events
  */
 enum peerbar_attr {
 	PEERBAR_A_UNSPEC,

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-2-Clause) */
 /*
- * What the kernel module peerbar-rdma and its libibverbs provider share: the extra fields of the verbs commands, and the rings
- * that both see. Everything that user space writes into a ring is copied once by the kernel before it is looked at.
+ * The ABI between the kernel module peerbar-rdma and its libibverbs provider: the extra fields of
+ * the verbs commands, and the shared rings. The kernel copies each ring entry that user space
+ * writes once, and reads only the copy.
  *
- * Indexes run freely through 32 bits; the entry of index i is i & (entries - 1), and entries is a power of two. Who produces
- * fills the entry, and then stores the index with release semantics; who consumes loads it with acquire semantics. A ring is full
- * when producer - consumer == entries.
+ * Indexes run freely through 32 bits. The entry of index i is i & (entries - 1); entries is a power
+ * of two. A producer fills the entry, and then stores the index with release semantics. A consumer
+ * loads the index with acquire semantics. A ring is full when producer - consumer == entries.
  */
 #ifndef PEERBAR_ABI_H
 #define PEERBAR_ABI_H
 
 #include <linux/types.h>
 
-/* the number in RDMA_NLDEV_ATTR_DRIVER_ID, by which the provider finds the device */
+/* RDMA_NLDEV_ATTR_DRIVER_ID, by which the provider finds the device */
 #define PEERBAR_RDMA_DRIVER_ID		0x5042
 #define PEERBAR_RDMA_ABI_VERSION	1
 
@@ -24,9 +25,10 @@ struct peerbar_ring {
 };
 
 /*
- * The context. @event_fd is an eventfd that is signalled whenever a memory region of this context was revoked, or -1. Keys of
- * revoked regions are then in the ring at @revoked_offset: a struct peerbar_ring, and @revoked_entries lkeys (__u32) behind it,
- * produced by the kernel. A key that finds the ring full is dropped, and @lost counts it.
+ * The context. @event_fd is an eventfd, or -1. The kernel signals it when a memory region of this
+ * context is revoked. It writes the lkeys of revoked regions into the ring at @revoked_offset: a
+ * struct peerbar_ring, followed by @revoked_entries lkeys (__u32). If the ring is full, the kernel
+ * drops the key and increments @lost.
  */
 struct peerbar_revoked_ring {
 	struct peerbar_ring ring;
@@ -53,7 +55,10 @@ struct peerbar_alloc_pd_resp {
 	__u32 reserved;
 };
 
-/* Offsets are for mmap() of the context's command descriptor, sizes in bytes and whole pages; both go with the object. */
+/*
+ * Offsets are for mmap() of the context's command descriptor. Sizes are in bytes and whole pages.
+ * Both are valid until the object is destroyed.
+ */
 struct peerbar_create_cq_resp {
 	__aligned_u64 offset;
 	__u32 size;
@@ -77,8 +82,9 @@ struct peerbar_create_srq_resp {
 };
 
 /*
- * A queue pair's memory begins with struct peerbar_qp_ring; the entries of the send queue are at @sq_entries_offset in it,
- * those of the receive queue at @rq_entries_offset. With an SRQ there is no receive queue, and @rq_entries is 0.
+ * A queue pair's memory begins with struct peerbar_qp_ring. The send queue's entries are at
+ * @sq_entries_offset in it, the receive queue's at @rq_entries_offset. With an SRQ there is no
+ * receive queue, and @rq_entries is 0.
  */
 struct peerbar_create_qp_resp {
 	__aligned_u64 offset;
@@ -99,9 +105,10 @@ struct peerbar_create_ah_resp {
 };
 
 /*
- * @flags, written by the kernel: whoever posts a receive looks at it afterwards (a full barrier between), and if it has
- * PEERBAR_RING_KICK calls the kernel, with a POST_RECV (or POST_SRQ_RECV) of no work request. Sends are always followed by a
- * POST_SEND of no work request, in which the kernel does them.
+ * @flags, written by the kernel. After posting a receive, user space must issue a full barrier and
+ * read @flags. With PEERBAR_RING_KICK set, it must call the kernel with a POST_RECV (or
+ * POST_SRQ_RECV) of no work request. Sends are always followed by a POST_SEND of no work request,
+ * in which the kernel executes them.
  */
 #define PEERBAR_RING_KICK	(1 << 0)
 
@@ -125,14 +132,14 @@ struct peerbar_cq_ring {
 	/* entries follow: struct peerbar_cqe */
 };
 
-/* as struct ib_uverbs_sge and struct ibv_sge */
+/* Layout of struct ib_uverbs_sge and struct ibv_sge */
 struct peerbar_sge {
 	__aligned_u64 addr;
 	__u32 length;
 	__u32 lkey;
 };
 
-/* a receive; @sge has as many as the stride leaves room for */
+/* A receive; the stride limits the number of @sge */
 struct peerbar_rqe {
 	__aligned_u64 wr_id;
 	__u32 num_sge;
@@ -140,15 +147,15 @@ struct peerbar_rqe {
 	struct peerbar_sge sge[];
 };
 
-/* a send; opcodes are those of enum ib_uverbs_wr_opcode, flags those of enum ibv_send_flags */
+/* A send; opcodes are enum ib_uverbs_wr_opcode, flags enum ibv_send_flags */
 struct peerbar_sqe {
 	__aligned_u64 wr_id;
 	__u32 opcode;
 	__u32 flags;
-	/* big endian immediate, or the rkey to invalidate */
+	/* big-endian immediate, or the rkey to invalidate */
 	__u32 imm_data;
 	__u32 num_sge;
-	/* with IBV_SEND_INLINE, instead of num_sge: so many bytes where the sges would be */
+	/* with IBV_SEND_INLINE, instead of num_sge: number of bytes in place of the sges */
 	__u32 inline_len;
 	__u32 reserved;
 	union {
@@ -174,7 +181,7 @@ struct peerbar_sqe {
 			__aligned_u64 addr;
 			__aligned_u64 length;
 			__u32 mr_lkey;
-			/* the key that the window has, and the one that it gets (local invalidate: imm_data) */
+			/* the window's current key, and its new key (local invalidate: imm_data) */
 			__u32 mw_rkey;
 			__u32 new_rkey;
 			__u32 access;
@@ -184,14 +191,14 @@ struct peerbar_sqe {
 	struct peerbar_sge sge[];
 };
 
-/* a completion; status, opcode and flags are those of enum ibv_wc_status, ibv_wc_opcode and ibv_wc_flags */
+/* A completion; enum ibv_wc_status, enum ibv_wc_opcode and enum ibv_wc_flags */
 struct peerbar_cqe {
 	__aligned_u64 wr_id;
 	__u32 status;
 	__u32 opcode;
 	__u32 vendor_err;
 	__u32 byte_len;
-	/* big endian immediate, or the rkey that was invalidated */
+	/* big-endian immediate, or the rkey that was invalidated */
 	__u32 imm_data;
 	__u32 qp_num;
 	__u32 src_qp;
