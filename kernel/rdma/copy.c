@@ -316,10 +316,14 @@ static void pb_copy_piece(struct pb_piece *dst, struct pb_piece *src, size_t len
 		pb_copy_memory(dst->va, src->va, len);
 }
 
-/* Whether an ascending copy would overwrite source bytes before reading them. */
+/*
+ * Whether an ascending copy would overwrite source bytes before reading them. The result of a
+ * message whose source and destination overlap is undefined. It is that of memmove() in system
+ * memory; I/O memory takes aligned words only, in ascending order, whatever the result.
+ */
 static bool pb_overlaps(const struct pb_piece *dst, const struct pb_piece *src, size_t len)
 {
-	return dst->mmio == src->mmio && dst->va > src->va && dst->va < src->va + len;
+	return !dst->mmio && !src->mmio && dst->va > src->va && dst->va < src->va + len;
 }
 
 /* The size of the naturally aligned unit that contains the last of @len bytes at @dst. */

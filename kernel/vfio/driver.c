@@ -185,7 +185,7 @@ static void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 	bool done;
 
 	/* Only a hint: the task that enables decoding calls this afterwards. */
-	if (list_empty(&tracker->unattached) || !__vfio_pci_memory_enabled(&tracker->device->core))
+	if (data_race(list_empty(&tracker->unattached)) || !__vfio_pci_memory_enabled(&tracker->device->core))
 		return;
 	do {
 		vbuf = peerbar_vfio_first_unattached(tracker);
