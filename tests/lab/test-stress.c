@@ -148,7 +148,8 @@ END_TEST
 /* ---- threads ---- */
 
 #define THREADS 8
-#define SECONDS 12
+#define SECONDS 8
+#define MOST_SECONDS 120 /* On a busy host, until each thing has happened often enough. */
 
 static struct pb_buffer *shared;
 static atomic_bool stop;
@@ -194,6 +195,11 @@ static void *mapper(void *arg)
 	return NULL;
 }
 
+static bool happened_often(unsigned int toggles)
+{
+	return atomic_load(&maps) > 100 && atomic_load(&refusals) > 10 && atomic_load(&restores) > 10 && toggles > 10;
+}
+
 /* Eight threads map and unmap one buffer in one address space while decoding is toggled. */
 START_TEST(threads_and_toggles)
 {
@@ -212,15 +218,12 @@ START_TEST(threads_and_toggles)
 		ok(pb_device_set_decoding(gpu, toggles++ & 1, &err));
 		usleep(toggles & 1 ? 2000 : 20000);
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec - begin.tv_sec < SECONDS);
+	} while (now.tv_sec - begin.tv_sec < (happened_often(toggles) ? SECONDS : MOST_SECONDS));
 	atomic_store(&stop, true);
 	for (i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
 	printf("stress: %u maps, %u refused, %u restored, in %u toggles\n", maps, refusals, restores, toggles);
-	ck_assert_uint_gt(maps, 100);
-	ck_assert_uint_gt(refusals, 10);
-	ck_assert_uint_gt(restores, 10);
-	ck_assert_uint_gt(toggles, 10);
+	ck_assert(happened_often(toggles));
 
 	/* Everything must still work. */
 	ok(pb_device_set_decoding(gpu, true, &err));
