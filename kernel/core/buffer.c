@@ -2,6 +2,8 @@
 /*
  * Buffers: dma-bufs whose memory can be revoked. struct peerbar_buffer documents states and locks.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dcache.h>
 #include <linux/dma-buf-mapping.h>
 #include <linux/dma-fence.h>
@@ -10,6 +12,7 @@
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/pagemap.h>
+#include <linux/seq_buf.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -66,11 +69,47 @@ void peerbar_buffer_zap(struct peerbar_buffer *buf)
 		unmap_mapping_range(buf->mapping, (loff_t)buf->pgoff_base << PAGE_SHIFT, buf->dmabuf->size, true);
 }
 
+/* Report a revoke that importers hold up for so long. */
+#define PEERBAR_SLOW_REVOKE	HZ
+
+static bool peerbar_has_fences(struct peerbar_buffer *buf)
+{
+	return !dma_resv_test_signaled(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP);
+}
+
+/* Once per revoke: the administrator looks for the culprit among the importers. */
+static void peerbar_report_slow_revoke(struct work_struct *work)
+{
+	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer, slow_revoke);
+	unsigned int maps = READ_ONCE(buf->dma_maps);
+	bool fences = peerbar_has_fences(buf);
+	struct dma_buf_attachment *attach;
+	struct seq_buf importers;
+	char names[128];
+
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_LIVE || (!maps && !fences))
+		return;
+	seq_buf_init(&importers, names, sizeof(names));
+	/* The exporter's core may hold the lock while it waits for the fences. */
+	if (dma_resv_trylock(buf->dmabuf->resv)) {
+		list_for_each_entry(attach, &buf->dmabuf->attachments, node)
+			seq_buf_printf(&importers, " %s", dev_name(attach->dev));
+		dma_resv_unlock(buf->dmabuf->resv);
+	} else {
+		seq_buf_puts(&importers, " unknown, their lock is held");
+	}
+	pr_notice("a revoke of buffer %llu (%s) has waited for %u s: %u DMA mappings left, fences %s; importers:%s\n",
+		  buf->id, buf->label, PEERBAR_SLOW_REVOKE / HZ, maps, fences ? "pending" : "signalled",
+		  seq_buf_str(&importers));
+}
+
 /* Invalidate the mappings of importers, and zap those of processes. */
 static void peerbar_stop(struct peerbar_buffer *buf)
 {
 	buf->revocations++;
 	dma_buf_invalidate_mappings(buf->dmabuf);
+	if (buf->dma_maps || peerbar_has_fences(buf))
+		mod_delayed_work(peerbar_wq, &buf->slow_revoke, PEERBAR_SLOW_REVOKE);
 	peerbar_buffer_zap(buf);
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED);
 	/* Must be last: readers that see the new count query the buffer. */
@@ -600,6 +639,8 @@ static void peerbar_release(struct dma_buf *dmabuf)
 	peerbar_buffer_mark_dead(buf);
 	buf->stopped = true;
 	dma_resv_unlock(dmabuf->resv);
+	/* Not queued any more: only a stop does, and there is none after this. */
+	cancel_delayed_work_sync(&buf->slow_revoke);
 	if (buf->info.ops->release)
 		buf->info.ops->release(buf);
 	peerbar_free(buf);
@@ -690,6 +731,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	buf->id = atomic64_inc_return(&last_id);
 	init_waitqueue_head(&buf->drained);
 	INIT_DELAYED_WORK(&buf->stop_later, peerbar_stop_later);
+	INIT_DELAYED_WORK(&buf->slow_revoke, peerbar_report_slow_revoke);
 	ret = peerbar_copy_ranges(buf, info->ranges, info->nr_ranges, &exp_info.size);
 	if (ret)
 		goto err_free;

@@ -159,6 +159,7 @@ struct peerbar_buffer_info {
  * @stopped: the stop of a DEAD buffer is complete: importers invalidated, mappings zapped
  * @flags: PEERBAR_STOP_QUEUED: @stop_later is queued, with a reference of its own
  * @stop_later: stops the buffer for a killer that was interrupted before it got the lock
+ * @slow_revoke: reports a revoke that importers hold up. Without a reference: the release cancels it
  * @revocations: number of revocations; under the reservation lock
  * @dma_maps: number of existing DMA mappings (map_dma_buf)
  * @pins: pins of a DYNAMIC buffer
@@ -185,6 +186,7 @@ struct peerbar_buffer {
 	bool stopped;
 	unsigned long flags;
 	struct delayed_work stop_later;
+	struct delayed_work slow_revoke;
 	u64 revocations;
 	unsigned int dma_maps;
 	unsigned int pins;

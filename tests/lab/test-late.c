@@ -104,11 +104,17 @@ START_TEST(a_permanent_revoke_waits)
 	static const enum peerbar_test_kind kinds[] = { PEERBAR_TEST_KIND_REVOCABLE, PEERBAR_TEST_KIND_LATE, PEERBAR_TEST_KIND_FENCED };
 	unsigned int delay = _i ? 1500 : 0, before;
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
-	int handle = import_mapped(pb_buffer_fd(buffer), kinds[_i], delay);
+	int handle = import_mapped(pb_buffer_fd(buffer), kinds[_i], delay), log = log_open();
+	char line[200];
 
 	before = milliseconds();
 	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
 	revoked_after(buffer, handle, before, delay);
+	/* After a second the log names the buffer, the importer and what the revoke waits for. */
+	snprintf(line, sizeof(line), "a revoke of buffer %llu (%s/BAR2) has waited for 1 s: 1 DMA mappings left, fences %s; importers: %s\n",
+		 (unsigned long long)query(pb_buffer_fd(buffer)).id, lab_bdf(LAB_GPU), _i == 2 ? "pending" : "signalled",
+		 lab_bdf(LAB_NIC));
+	ck_assert_int_eq(log_has(log, line), !!delay);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 	/* It is still attached, and can detach at any time. */
 	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).importers, 1);
