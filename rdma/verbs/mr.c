@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Memory regions: which buffers a device can take, registering one, and whether it still reaches its memory. */
+/*
+ * Memory regions: the models that a device can register, registration, and the state of a region.
+ */
 #include <stdio.h>
 
 #include "internal.h"
@@ -16,7 +18,9 @@ static bool follows_moves(struct ibv_context *context)
 	return !ibv_query_device_ex(context, NULL, &attr) && attr.odp_caps.general_caps & IBV_ODP_SUPPORT;
 }
 
-/* with a descriptor that is none: who has the call complains about that */
+/*
+ * Try an invalid descriptor. A driver that has the call fails with an errno about the descriptor.
+ */
 static bool registers_dmabufs(struct ibv_pd *pd)
 {
 	struct ibv_mr *mr;
@@ -28,9 +32,9 @@ static bool registers_dmabufs(struct ibv_pd *pd)
 		return true;
 	}
 	switch (errno) {
-	case EOPNOTSUPP:	/* libibverbs, for a provider without it */
+	case EOPNOTSUPP:	/* libibverbs, for a provider without the call */
 	case ENOSYS:
-	case EPROTONOSUPPORT:	/* the kernel, for a driver without it */
+	case EPROTONOSUPPORT:	/* the kernel, for a driver without the call */
 	case ENOTTY:
 		return false;
 	default:
@@ -184,7 +188,10 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	if (access & PEERS_WRITE && !(access & IBV_ACCESS_LOCAL_WRITE))
 		return pbv_fail(err, EINVAL, "cannot register %s with %s with the access 0x%x: where peers may write, this host "
 				"must be allowed to as well, with IBV_ACCESS_LOCAL_WRITE", what, name, (unsigned int)access);
-	/* the revocations are counted before the region is made: one that comes between is taken for one behind */
+	/*
+	 * Read the revocation counter before registering: a revocation in between then counts as a
+	 * later one.
+	 */
 	ret = pb_buffer_query(buffer, &info, err);
 	if (ret)
 		return ret;
@@ -261,7 +268,7 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 		return 0;
 	if (mr->entry)
 		return pbv_fail(err, EINVAL, "cannot end a region of a cache: pbv_cache_put() gives it back");
-	/* it may say -1 and errno, or the errno */
+	/* Some versions return -1 and set errno, others return the errno. */
 	watch = pbv_watch_hold(mr);
 	errno = 0;
 	ret = ibv_dereg_mr(mr->verbs);
@@ -278,7 +285,7 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	return 0;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 struct ibv_mr *pbv_mr_verbs(const struct pbv_mr *mr)
 {
@@ -326,7 +333,7 @@ enum pbv_state pbv_mr_state(struct pbv_mr *mr)
 	if (atomic_load(&mr->revoked))
 		return PBV_REVOKED;
 	if (mr->counted && !pb_buffer_query(mr->buffer, &info, NULL) && info.counted) {
-		/* once revoked is enough, even if the buffer is back: a region is not */
+		/* One revocation is final for a region, even if the buffer is live again. */
 		if (info.revocations == mr->revocations && info.state == PB_BUFFER_LIVE)
 			return PBV_LIVE;
 		atomic_store(&mr->revoked, true);
