@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Buffers: dma-bufs that were exported here, or came as descriptors. */
+/* Buffers: dma-bufs, exported here or received as descriptors. */
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 
 	if (!dmabuf || atomic_fetch_sub(&dmabuf->refs, 1) > 1)
 		return;
-	/* the only piece of a simple buffer is the buffer itself */
+	/* With one range, the piece's descriptor is the buffer's own. */
 	if (dmabuf->nr_pieces > 1)
 		for (i = 0; i < dmabuf->nr_pieces; i++)
 			close(dmabuf->pieces[i].fd);
@@ -36,7 +36,7 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 	free(dmabuf);
 }
 
-/* a buffer that iommufd maps as it is */
+/* A buffer that iommufd maps with its own descriptor. */
 static void only_piece(struct pb_dmabuf *dmabuf)
 {
 	dmabuf->only_piece = (struct pb_piece){ .fd = dmabuf->fd, .size = dmabuf->info.size };
@@ -150,7 +150,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 		int fd = export_fd(device, (unsigned int)dmabuf->info.bar, &dmabuf->ranges[i], 1, err);
 
 		if (fd < 0) {
-			/* what was made so far must not be taken for a simple buffer's piece */
+			/* Don't let pb_dmabuf_put() close these again. */
 			while (i--)
 				close(dmabuf->pieces[i].fd);
 			dmabuf->nr_pieces = 0;
@@ -163,7 +163,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 	return 0;
 }
 
-/* The first one of a device is asked about; those that follow differ in size and number. */
+/* Query only the device's first buffer; later ones differ only in size and number. */
 static int identify_export(struct pb_dmabuf *dmabuf, struct pb_device *device, struct pb_error *err)
 {
 	struct pb_buffer_info *info = &dmabuf->info;
@@ -231,7 +231,7 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 		goto err_put;
 	dmabuf->info.bar = (int)bar;
 	memcpy(dmabuf->info.bdf, device->bdf, sizeof(dmabuf->info.bdf));
-	/* for people who look at /proc or debugfs, which peerbar's driver thinks of; nothing depends on it */
+	/* For /proc and debugfs; nothing depends on the name. peerbar-vfio-pci sets one itself. */
 	if (!dmabuf->info.managed) {
 		snprintf(name, sizeof(name), "%s BAR %u", device->bdf, bar);
 		pb_ioctl(dmabuf->fd, DMA_BUF_SET_NAME_B, name);
@@ -284,7 +284,7 @@ err_put:
 	return ret;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 int pb_buffer_fd(const struct pb_buffer *buffer)
 {
@@ -297,7 +297,7 @@ int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info,
 	struct pb_buffer_info found;
 	int ret;
 
-	/* much may have changed since it was made */
+	/* The state may have changed since the export. */
 	ret = pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, &found, err);
 	if (ret)
 		return ret;

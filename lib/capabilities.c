@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What this system can do, and what it lacks, by name. */
+/* The capabilities of this system, and what is missing, by name. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netlink/genl/ctrl.h>
@@ -55,7 +55,7 @@ static const char *const symbols[NR_SYMBOLS] = {
 	[SYM_FTRACE] = "ftrace_regs_caller",
 };
 
-/* which of them there are; false if it cannot be found out */
+/* Returns false if the symbols cannot be read. */
 static bool find_symbols(bool found[NR_SYMBOLS])
 {
 	char line[1024];
@@ -83,7 +83,7 @@ static bool find_symbols(bool found[NR_SYMBOLS])
 	return true;
 }
 
-/* ---- each of them ---- */
+/* ---- each capability ---- */
 
 static void ask_iommu(struct pb_capability *c)
 {
@@ -161,7 +161,7 @@ static void ask_symbols(struct pb_capability *list, const struct peerbar_info *i
 		there(&list[PB_CAP_FTRACE]);
 }
 
-/* whether the module answers; @info is filled in if it does */
+/* Returns whether the module answers; fills in @info if it does. */
 static bool ask_peerbar(struct pb_capability *c, struct peerbar_info *info)
 {
 	int ret = pb_ask_info(info);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A VFIO device: its character device, bound to an iommufd; its regions; its command register; its reset. */
+/* VFIO devices: open and bind to an iommufd, regions, the command register, reset. */
 #include <fcntl.h>
 #include <stdio.h>
 
 #include "internal.h"
 #include "uapi.h"
 
-/* ---- the origin: what outlives the device ---- */
+/* ---- the origin, which outlives the device ---- */
 
 struct pb_origin *pb_origin_new(const char *bdf)
 {
@@ -57,7 +57,7 @@ bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_in
 void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info)
 {
 	pthread_mutex_lock(&origin->lock);
-	/* not what is only this one's */
+	/* Leave out what differs between buffers. */
 	origin->kind = (struct pb_buffer_info){ .model = info->model, .basis = info->basis, .asked = info->asked, .mappable = info->mappable,
 						.managed = info->managed, .counted = info->counted, .bar = -1 };
 	memcpy(origin->kind.exporter, info->exporter, sizeof(info->exporter));
@@ -135,7 +135,7 @@ static int read_regions(struct pb_device *device, struct pb_error *err)
 		struct vfio_region_info region = { .argsz = sizeof(region), .index = i };
 
 		ret = pb_ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &region);
-		/* a region that this device does not have, as VGA */
+		/* This device does not have the region, for example VGA. */
 		if (ret == -EINVAL)
 			continue;
 		if (ret)
@@ -170,7 +170,7 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	}
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
 	if (ret) {
-		/* not one of the processes that are looked for */
+		/* Close first, so that pb_fail_in_use() does not find this descriptor. */
 		close(device->fd);
 		device->fd = -1;
 		if (ret == -EBUSY || ret == -EINVAL)
@@ -186,10 +186,10 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	return 0;
 }
 
-/* where the capabilities are that can revoke, and MSI-X, in the device's configuration space as VFIO shows it */
+/* Find the capabilities that can revoke, and MSI-X, in VFIO's view of the configuration space. */
 static void find_capabilities(struct pb_device *device)
 {
-	unsigned int left = 48; /* more do not fit, so a list that is longer has a loop */
+	unsigned int left = 48; /* no more fit: a longer list has a loop */
 	uint8_t at;
 
 	if (pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_CAPABILITY_LIST, &at, 1, NULL))
@@ -211,7 +211,7 @@ static void find_capabilities(struct pb_device *device)
 	}
 }
 
-/* a device that is not open yet, and what sysfs says of the function */
+/* Make a device that is not open yet, and fill in @f from sysfs. */
 static int new_device(struct pb_iommu *iommu, const char *bdf, struct pb_pci_function *f, struct pb_device **device, struct pb_error *err)
 {
 	struct pb_device *new;
@@ -311,8 +311,9 @@ void pb_device_close(struct pb_device *device)
 		struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
 
 		/*
-		 * The kernel would detach and revoke with the last reference to the file. But a mapping of a region, or a child of
-		 * fork(), may hold another one, so all of it is done here.
+		 * The kernel detaches and revokes when the last reference to the file is dropped.
+		 * But a mapping of a region, or a child of fork(), may hold one, so do it
+		 * explicitly.
 		 */
 		pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 		LIST_REMOVE(device, in_ioas);
@@ -325,7 +326,7 @@ void pb_device_close(struct pb_device *device)
 	change_command(device, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, false, NULL);
 	close(device->fd);
 	device->fd = -1;
-	/* not before: what is mapped until then is revoked too */
+	/* Must be last: also revokes the mappings made until then. */
 	pb_origin_revoke(device->origin);
 	free_device(device);
 }
@@ -432,13 +433,16 @@ static int write_region(struct pb_device *device, unsigned int region, uint64_t 
 	return 0;
 }
 
-/* the byte at @at, if a write of @length bytes at @offset has it */
+/* Returns the byte at @at if the write of @length bytes at @offset includes it, otherwise -1. */
 static int written(uint64_t at, uint64_t offset, const void *data, size_t length)
 {
 	return at >= offset && at - offset < length ? ((const uint8_t *)data)[at - offset] : -1;
 }
 
-/* whether a write to the configuration space makes the kernel revoke: decoding off, D3hot, a function level reset */
+/*
+ * Returns whether a write to the configuration space makes the kernel revoke: decoding off, D3hot,
+ * a function level reset.
+ */
 static bool write_revokes(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
 {
 	int byte;
@@ -456,7 +460,10 @@ static bool write_revokes(const struct pb_device *device, uint64_t offset, const
 	return byte >= 0 && (byte & PCI_AF_CTRL_FLR);
 }
 
-/* whether buffers may be usable after such a write that were not before: decoding on, D0, and whatever revokes and restores */
+/*
+ * Returns whether buffers may become usable by the write: decoding on, D0, or a reset that revokes
+ * and restores.
+ */
 static bool write_restores(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
 {
 	int byte;
@@ -470,7 +477,9 @@ static bool write_restores(const struct pb_device *device, uint64_t offset, cons
 	return write_revokes(device, offset, data, length);
 }
 
-/* with the device's lock held: nobody changes the registers in between, and nobody hears of the revocation late */
+/*
+ * Must hold the device's lock: it orders register accesses, and each write before its revocation.
+ */
 static int write_config(struct pb_device *device, uint64_t offset, const void *data, size_t length, struct pb_error *err)
 {
 	int ret;
@@ -542,7 +551,10 @@ static int change_command(struct pb_device *device, uint16_t bits, bool on, stru
 	pthread_mutex_lock(&device->lock);
 	ret = get_command(device, &command, err);
 	if (!ret) {
-		/* written even if nothing changes: decoding that reads as off may be on, as on a virtual function */
+		/*
+		 * Write even if the register does not change: decoding may be on although it reads
+		 * as off, as on a virtual function.
+		 */
 		command = on ? command | bits : command & (uint16_t)~bits;
 		le[0] = command & 0xff;
 		le[1] = command >> 8;
@@ -583,7 +595,7 @@ int pb_device_reset(struct pb_device *device, struct pb_error *err)
 		return pb_fail(err, EOPNOTSUPP, "%s cannot be reset: the kernel knows no reset for this function alone", device->bdf);
 	pthread_mutex_lock(&device->lock);
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
-	/* whatever came of it, the kernel revoked first */
+	/* The kernel revoked, even if the reset failed. */
 	pb_origin_revoke(device->origin);
 	pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
 	pthread_mutex_unlock(&device->lock);
