@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The iommufd context: /dev/iommu, counted. */
+/* The iommufd context: a reference counted /dev/iommu. */
 #include <fcntl.h>
 
 #include "internal.h"
@@ -37,7 +37,7 @@ int pb_iommu_open(struct pb_iommu **iommu, struct pb_error *err)
 
 int pb_iommu_from_fd(int fd, struct pb_iommu **iommu, struct pb_error *err)
 {
-	/* iommufd's mildest request, which succeeds on every one */
+	/* A request without side effects that succeeds on every iommufd. */
 	struct iommu_option probe = { .size = sizeof(probe), .option_id = IOMMU_OPTION_RLIMIT_MODE, .op = IOMMU_OPTION_OP_GET };
 	int copy, ret;
 
