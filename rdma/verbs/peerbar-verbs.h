@@ -164,8 +164,10 @@ enum pbv_state {
  *
  * Ordinary memory and PB_PINNED buffers are PBV_LIVE. For a buffer exported through peerbar's
  * modules, the module reports any revocation since the registration, also if the buffer is live
- * again. For other buffers, peerbar's own device reports it. With another device, or without the
- * module, the state is PBV_UNKNOWN. Each call queries the kernel; &struct pbv_cache avoids that.
+ * again. For other buffers on peerbar's own device, the state is PBV_REVOKED once a watch has taken
+ * the revocation from the device; otherwise it is PBV_UNKNOWN, unless the provider has
+ * peerbardv_mr_revoked(). With another device, or without the module, the state is PBV_UNKNOWN.
+ * Each call queries the kernel; &struct pbv_cache avoids that.
  */
 PB_API enum pbv_state pbv_mr_state(struct pbv_mr *mr);
 
