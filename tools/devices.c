@@ -58,7 +58,7 @@ static struct json_object *function_json(const struct pb_pci_function *f)
 
 static void print_table(const struct pb_pci_function *list, unsigned int n)
 {
-	int bdf = 7, driver = 6, cdev = 4; /* the headings' */
+	int bdf = 7, driver = 6, cdev = 4; /* for the headings */
 	unsigned int i, b;
 
 	for (i = 0; i < n; i++) {
@@ -87,7 +87,10 @@ static void print_table(const struct pb_pci_function *list, unsigned int n)
 	}
 }
 
-/* the functions that the operands name, all or none; without operands every one that has a memory BAR; an exit status */
+/*
+ * Get the functions of the operands, all or none; without operands, all that have a memory BAR.
+ * Returns an exit status.
+ */
 static int find_functions(const struct args *args, struct pb_pci_function **functions, unsigned int *nr)
 {
 	struct pb_pci_function *list;
@@ -160,8 +163,9 @@ static int change_driver(const char *bdf, const char *driver, bool force, struct
 }
 
 /*
- * Ask again until no process has the device open. What the kernel itself would wait in cannot be interrupted; this can, and tells each
- * time who is waited for, or every ten seconds.
+ * Retry until no process has the device open. Unlike the kernel's own wait, this can be
+ * interrupted. Print the processes it waits for whenever they change, and the time every ten
+ * seconds.
  */
 static int change_unused(const char *bdf, const char *driver, bool force, struct pb_error *err)
 {
@@ -190,7 +194,7 @@ static int change_unused(const char *bdf, const char *driver, bool force, struct
 	return -EINTR;
 }
 
-/* before a function is taken from our driver, take its memory from those who have it; an exit status */
+/* Before unbinding from peerbar-vfio-pci, revoke the buffers. Returns an exit status. */
 static int revoke_first(const struct pb_pci_function *f)
 {
 	unsigned int revoked, left;
@@ -207,7 +211,7 @@ static int revoke_first(const struct pb_pci_function *f)
 	return status;
 }
 
-/* change the driver of each function, and say which it has then; @driver is NULL to unbind */
+/* Change the driver of each function, and print the result. @driver is NULL to unbind. */
 static int change_drivers(const struct args *args, const char *driver)
 {
 	int (*change)(const char *bdf, const char *driver, bool force, struct pb_error *err) = args->wait ? change_unused : change_driver;
@@ -242,7 +246,7 @@ static int change_drivers(const struct args *args, const char *driver)
 			ret = pb_pci_get(args->operands[i], &list[i], &err);
 		if (ret) {
 			report(&err);
-			/* the functions are there, so it is the driver's name */
+			/* The functions exist, so the driver's name is invalid. */
 			status = ret == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 			break;
 		}

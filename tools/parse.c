@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Numbers and ranges, see parse.h. */
+/* Numbers and ranges; parse.h documents them. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,7 @@ static unsigned int suffix_shift(char c)
 	}
 }
 
-/* the @len characters at @text are the number */
+/* Parse the @len characters at @text as a number. */
 static int parse_span(const char *text, size_t len, uint64_t *value, char *why, size_t n)
 {
 	int shown = len < 40 ? (int)len : 40;
@@ -114,7 +114,9 @@ int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offs
 	const char *colon = memrchr(text, ':', (size_t)(end - text));
 	uint64_t number = 0, from = 0;
 
-	/* only an address of a function has a dot, and without one, the colon is the address's own */
+	/*
+	 * Only the address of a function has a dot. Without one, the colon is part of the address.
+	 */
 	if (!colon || !memchr(text, '.', (size_t)(colon - text))) {
 		snprintf(why, n, "'%.40s' is no BAR: BDF:BAR is right, as in 0000:01:00.0:2, or BDF:BAR+OFFSET", text);
 		return -EINVAL;

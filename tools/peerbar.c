@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The command peerbar: its command line, and help. */
+/* The command peerbar: command line and help. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ enum option_value {
 	OPT_FORCE,
 	OPT_WAIT,
 	OPT_REVOKE,
-	/* those from here on belong to no command in particular */
+	/* The options from here on belong to all commands. */
 	OPT_JSON,
 	OPT_HELP,
 	OPT_VERSION,
@@ -204,7 +204,7 @@ static const char general_help[] =
 	"BDF is 0000:01:00.0 or 01:00.0, RANGE is OFFSET:LENGTH. Numbers are decimal or, after\n"
 	"0x, hexadecimal, and may end in K, M, G or T. See peerbar(1).\n";
 
-/* of parse(), and no exit statuses */
+/* Results of parse() that are not exit statuses. */
 #define HELP_WANTED 1000
 #define VERSION_WANTED 1001
 
@@ -308,7 +308,10 @@ static int take_option(struct args *args, int option)
 	}
 }
 
-/* @argc arguments, up to "--"; an exit status, or one of the above; *@command is NULL if there is none */
+/*
+ * Parse @argc arguments, up to "--". Returns an exit status, or one of the above. *@command is NULL
+ * if there is none.
+ */
 static int parse(int argc, char **argv, struct args *args, const struct command **command)
 {
 	bool help = false, version = false;
@@ -317,7 +320,10 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 
 	*command = NULL;
 	opterr = 0;
-	/* '-': operands come in their places too, as the argument of option 1, and POSIXLY_CORRECT makes no difference */
+	/*
+	 * '-': return operands in order, as the argument of option 1, regardless of
+	 * POSIXLY_CORRECT.
+	 */
 	while ((option = getopt_long(argc, argv, "-:hV", options, NULL)) != -1) {
 		if (option == ':')
 			return misuse("the option '%.40s' needs an argument", argv[optind - 1]);
@@ -365,7 +371,10 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 	return STATUS_OK;
 }
 
-/* what we open must not get the number of a standard stream that the caller closed; using one is an error as before */
+/*
+ * Don't let a later descriptor get the number of a standard stream that the caller closed. Using
+ * one still fails.
+ */
 static void occupy_standard_streams(void)
 {
 	int fd;
@@ -384,9 +393,9 @@ int main(int argc, char **argv)
 	int status, n;
 
 	occupy_standard_streams();
-	/* ignored, as we may have inherited it, it would take the exit statuses of children away */
+	/* If SIGCHLD were ignored, as inherited, the exit statuses of children would be lost. */
 	signal(SIGCHLD, SIG_DFL);
-	/* what follows "--" is not ours to look at */
+	/* The arguments after "--" belong to the other command. */
 	for (n = 1; n < argc && strcmp(argv[n], "--"); n++)
 		if (!strcmp(argv[n], "--json"))
 			json_output = true;
