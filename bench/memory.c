@@ -97,7 +97,7 @@ static double kernel_memory(void)
 	return used;
 }
 
-/* Measure after the kernel has freed what it caches or frees later. */
+/* Measure after the kernel has freed caches and objects that it frees later. */
 static struct used used(void)
 {
 	struct used used = { .kernel = 0 };

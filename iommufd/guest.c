@@ -113,7 +113,7 @@ static void report(struct guest_window *window, struct guest_range *range, enum 
 		free_report(guest, TAILQ_FIRST(&guest->reports));
 }
 
-/* ---- first step: unmap what is wrong ---- */
+/* ---- first step: unmap wrong mappings ---- */
 
 /* Returns false, with a report, if the kernel did not unmap it. */
 static bool unmap_range(struct guest_window *window, struct guest_range *range)
@@ -172,7 +172,7 @@ static void drop_wrong(struct pb_guest *guest, bool all)
 			}
 }
 
-/* ---- second step: map what is missing ---- */
+/* ---- second step: map missing pages ---- */
 
 static unsigned int count_mappings(struct pb_ioas *ioas)
 {
@@ -649,7 +649,7 @@ static void try_range(struct guest_window *window, struct guest_range *range)
 	refused(window, range, &why, changes);
 }
 
-/* Set the ranges without a mapping aside; they are cut anew. */
+/* Set the ranges without a mapping aside; they are cut again. */
 static void set_aside(struct guest_window *window)
 {
 	struct guest_range *range, *next;
@@ -786,8 +786,8 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 		return ret;
 	}
 	/*
-	 * Without events, only pb_guest_check() and the VMM's reports detect what other processes
-	 * do.
+	 * Without events, only pb_guest_check() and the VMM's reports detect actions of other
+	 * processes.
 	 */
 	if (!pb_watch_open_silent(&new->watch, NULL) && poll_also(new, pb_watch_fd(new->watch))) {
 		pb_watch_close(new->watch);

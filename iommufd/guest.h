@@ -4,13 +4,13 @@
  *
  * The devices hold the guest's state: the address of each BAR, and whether the device decodes. The
  * windows hold the kernel's state: the ranges that are mapped. settle() makes the second equal to
- * the first, in two steps. First it unmaps what must not be mapped; this needs no memory, and no
- * obstacle can prevent it. Then it maps what is missing. It does the same after every event, so the
- * order of the guest's actions does not matter.
+ * the first, in two steps. First it unmaps wrong mappings; this needs no memory, and no obstacle
+ * can prevent it. Then it maps missing pages. It does the same after every event, so the order of
+ * the guest's actions does not matter.
  *
  * Pages that cannot be mapped are cut out, and the others are mapped: pages that another BAR
  * claims, trapped pages, addresses that the IOMMU reserves, and addresses that the VMM has mapped.
- * Ranges without a mapping are cut anew each time, since this may have changed.
+ * Ranges without a mapping are cut again each time, since this may have changed.
  *
  * The descriptor that the VMM polls becomes readable only when work is pending: a mapping was
  * revoked, a refused range may be possible (pb_waitlist), or a report is pending. Of the kernel's

@@ -114,7 +114,7 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 		return;
 	all.ioas_id = ioas->id;
 	while ((mapping = LIST_FIRST(&ioas->mappings))) {
-		/* In the caller's address space, unmap only what was mapped here. */
+		/* In the caller's address space, unmap only the mappings made here. */
 		if (ioas->borrowed && !pb_unmap(mapping, NULL))
 			continue;
 		pb_mapping_free(mapping);

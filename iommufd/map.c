@@ -14,7 +14,7 @@
 
 typedef unsigned long long ull;
 
-/* What to map: @dmabuf from @offset on, or memory at the address @offset. */
+/* The memory to map: @dmabuf from @offset on, or the address @offset. */
 struct source {
 	struct pb_dmabuf *dmabuf;
 	uint64_t offset;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The capabilities of this system, and what is missing, by name. */
+/* The capabilities of this system, and the missing ones' requirements, by name. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netlink/genl/ctrl.h>

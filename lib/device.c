@@ -57,7 +57,7 @@ bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_in
 void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info)
 {
 	pthread_mutex_lock(&origin->lock);
-	/* Leave out what differs between buffers. */
+	/* Leave out the properties of the single buffer. */
 	origin->kind = (struct pb_buffer_info){ .model = info->model, .basis = info->basis, .asked = info->asked, .mappable = info->mappable,
 						.managed = info->managed, .counted = info->counted, .bar = -1 };
 	memcpy(origin->kind.exporter, info->exporter, sizeof(info->exporter));

@@ -51,8 +51,8 @@ extern "C" {
 
 /*
  * The version of this header: major, minor and micro in a byte each, 0x000100 for 0.1.0. The
- * library at run time may be newer or older: see pb_version(). docs/abi.md lists what may differ
- * between versions.
+ * library at run time may be newer or older: see pb_version(). docs/abi.md lists the possible
+ * differences between versions.
  */
 #define PB_VERSION_MAJOR 0
 #define PB_VERSION_MINOR 1
@@ -352,8 +352,8 @@ PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_dev
  *
  * The caller owns the device's state: pb_device_close() only closes the duplicate, which keeps the
  * kernel's device open until then. It does not detach, revoke, or clear command register bits. The
- * library does not see what the caller writes to the descriptor directly, so pb_mapping_state()
- * does not reflect it; for a VMM, see &struct pb_guest.
+ * library does not see the caller's own writes to the descriptor, so pb_mapping_state() does not
+ * reflect it; for a VMM, see &struct pb_guest.
  *
  * Return: 0; -EINVAL if @bdf is not a PCI address, or @fd is not a bound VFIO device; -EBADF if @fd
  * is not open; -ENODEV if there is no such function.
@@ -494,7 +494,7 @@ PB_API int pb_device_reset(struct pb_device *device, struct pb_error *err);
 struct pb_buffer;
 
 /**
- * enum pb_model - what the exporter of a dma-buf guarantees about its memory
+ * enum pb_model - the guarantees of a dma-buf's exporter about its memory
  * @PB_UNKNOWN: unknown; never a guess
  * @PB_PINNED: never moves, and is never revoked while attached
  * @PB_REVOCABLE: never moves, but may be revoked; the importer must be able to stop
@@ -645,9 +645,9 @@ struct pb_buffer_info {
  * dma-bufs of a single range. While memory decoding is off, the export succeeds, but the buffer is
  * revoked until decoding is turned on.
  *
- * The driver of the device decides what the buffer supports. With stock vfio-pci, iommufd can map
- * it. With peerbar-vfio-pci, pb_buffer_mmap() and permanent revocation (pb_buffer_revoke()) work as
- * well.
+ * The operations that the buffer supports depend on the device's driver. With stock vfio-pci,
+ * iommufd can map it. With peerbar-vfio-pci, pb_buffer_mmap() and permanent revocation
+ * (pb_buffer_revoke()) work as well.
  *
  * Return: 0; -EINVAL if @bar is not 0 to 5, @flags is not 0, there is no range or more than 65,536,
  * or a range is of length 0 or not page-aligned; -EOVERFLOW if a range, or their total length,
@@ -730,7 +730,7 @@ PB_API int pb_buffer_share(struct pb_buffer *buffer, struct pb_buffer **shared, 
 /** pb_buffer_close() - release the handle; NULL is allowed. Mappings of the buffer remain. */
 PB_API void pb_buffer_close(struct pb_buffer *buffer);
 
-/* ---- what a device on peerbar-vfio-pci adds -------------------------------------------------- */
+/* ---- devices on peerbar-vfio-pci ------------------------------------------------------------- */
 
 /**
  * pb_buffer_mmap() - map a part of a buffer into this process
@@ -1497,9 +1497,9 @@ PB_API int pb_guest_reset_begin(struct pb_guest_device *device, struct pb_error 
 PB_API int pb_guest_reset_done(struct pb_guest_device *device, struct pb_error *err);
 
 /**
- * enum pb_guest_sync_flags - what pb_guest_sync() repeats
- * @PB_GUEST_RETRY: also retry what the kernel refused for a lasting reason, such as a BAR that
- *	cannot be exported; export the BAR again if it is not mapped
+ * enum pb_guest_sync_flags - flags of pb_guest_sync()
+ * @PB_GUEST_RETRY: also retry ranges that the kernel refused for a lasting reason, such as a BAR
+ *	that cannot be exported; export the BAR again if it is not mapped
  * @PB_GUEST_REMAKE: make all mappings again, also those that seem live: for a VMM that cannot see
  *	all revocations of its devices
  */
@@ -1509,7 +1509,7 @@ enum pb_guest_sync_flags {
 };
 
 /**
- * pb_guest_sync() - process pending events, and retry what was refused
+ * pb_guest_sync() - process pending events, and retry refused ranges
  * @guest: the guest
  * @flags: of &enum pb_guest_sync_flags
  * @err: may be NULL
@@ -1551,7 +1551,7 @@ PB_API int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct
  * others, nor for actions of the guest that the VMM reports in the right order.
  *
  * After pb_guest_sync(), and pb_guest_next_report() until there is none, it is not readable until
- * the next event, and each event triggers it anew: edge-triggered polling (EPOLLET) works as well.
+ * the next event, and each event triggers it again: edge-triggered polling (EPOLLET) works as well.
  * It remains the guest's. Do not read from it.
  */
 PB_API int pb_guest_fd(const struct pb_guest *guest);
@@ -1649,7 +1649,7 @@ static inline bool pb_guest_next_report(struct pb_guest *guest, struct pb_guest_
 	return pb_guest_next_report_sized(guest, report, sizeof(*report));
 }
 
-/* ---- what this system can do ----------------------------------------------------------------- */
+/* ---- capabilities of this system ------------------------------------------------------------- */
 
 /**
  * enum pb_capability_index - the elements of the array of pb_capabilities()
@@ -1664,7 +1664,7 @@ static inline bool pb_guest_next_report(struct pb_guest *guest, struct pb_guest_
  *	revocation, cookies
  * @PB_CAP_IOMMUFD_SHIM: the module peerbar-iommufd is loaded: iommufd maps buffers of
  *	peerbar-vfio-pci
- * @PB_CAP_FTRACE: the kernel has what peerbar-iommufd needs
+ * @PB_CAP_FTRACE: the kernel can load peerbar-iommufd
  *
  * An older library may report fewer of them.
  */
@@ -1696,8 +1696,8 @@ struct pb_capability {
 };
 
 /**
- * pb_capabilities_sized() - get the capabilities that this process has on this system now, and what
- * is missing
+ * pb_capabilities_sized() - get the present capabilities of this process on this system, and their
+ * missing requirements
  * @capabilities: receives an array, indexed by &enum pb_capability_index, to be freed with free()
  * @size: sizeof(**@capabilities)
  * @nr_capabilities: receives the number of elements: all that the running library knows

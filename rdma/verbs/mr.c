@@ -8,7 +8,7 @@
 
 #define PEERS_WRITE (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
-/* ---- what a device can take ---- */
+/* ---- models that a device can register ---- */
 
 static bool follows_moves(struct ibv_context *context)
 {

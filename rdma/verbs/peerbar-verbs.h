@@ -28,7 +28,7 @@ struct ibv_context;
 struct ibv_mr;
 struct ibv_pd;
 
-/* ---- what a device can take ------------------------------------------------------------------ */
+/* ---- models that a device can register ------------------------------------------------------- */
 
 /**
  * enum pbv_model_bits - the bits of pbv_models()
