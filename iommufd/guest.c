@@ -485,8 +485,10 @@ static void inherit(struct guest_window *window, struct guest_range *range, bool
 
 static void mapped(struct guest_window *window, struct guest_range *range, bool was_refused)
 {
-	static const struct pb_error silently = { .code = ESTALE, .text = "the kernel revoked it, or it was unmapped, without a word to the "
-						  "guest's manager; it is mapped again, and DMA to it may have faulted in between" };
+	static const struct pb_error silently = { .code = ESTALE, .text = "it was revoked or "
+						  "unmapped without a report to the library; it is "
+						  "mapped again, and DMA to it may have faulted in "
+						  "between" };
 
 	if (range->lost)
 		report(window, range, PB_GUEST_MAPPED, &silently);
@@ -959,7 +961,8 @@ int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const stru
 			       "multiples of the page size, 0x%llx, the length not 0, and the end not beyond 2^64", (ull)w->length,
 			       (ull)w->iova, (ull)w->address, (ull)page);
 	if (w->flags & ~known || !(w->flags & known))
-		return pb_fail(err, EINVAL, "a window cannot have flags 0x%x; PB_MAP_READ, PB_MAP_WRITE or both are right", w->flags);
+		return pb_fail(err, EINVAL, "a window cannot have flags 0x%x; pass PB_MAP_READ, "
+			       "PB_MAP_WRITE or both", w->flags);
 	pthread_mutex_lock(&guest->lock);
 	space = find_space(guest, ioas);
 	if (!space || !space->windowed) {

@@ -92,7 +92,8 @@ int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, 
 	ret = pb_ioas_aperture(new, NULL, 0, NULL, NULL, NULL);
 	if (ret) {
 		free_ioas(new);
-		return pb_fail(err, ENOENT, "the iommufd has no address space %u; the number of one that IOMMU_IOAS_ALLOC made would be right",
+		return pb_fail(err, ENOENT, "the iommufd has no address space %u; pass the number "
+			       "of one that IOMMU_IOAS_ALLOC made",
 			       id);
 	}
 	*ioas = new;

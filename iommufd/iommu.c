@@ -43,12 +43,14 @@ int pb_iommu_from_fd(int fd, struct pb_iommu **iommu, struct pb_error *err)
 
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0)
-		return errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; an open /dev/iommu would be right", fd) :
+		return errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one "
+						"of /dev/iommu", fd) :
 					pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 	ret = pb_ioctl(copy, IOMMU_OPTION, &probe);
 	if (ret) {
 		close(copy);
-		return pb_fail(err, EINVAL, "descriptor %d is no iommufd; an open /dev/iommu would be right", fd);
+		return pb_fail(err, EINVAL, "descriptor %d is no iommufd; pass one of /dev/iommu",
+			       fd);
 	}
 	return new_iommu(copy, iommu, err);
 }

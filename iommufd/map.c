@@ -356,7 +356,8 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	case -EINVAL:
 	case -EOVERFLOW:
 		if (!fixed && ret == -EOVERFLOW)
-			return pb_fail(err, ENOSPC, "cannot map %s: no address space has so much room", what);
+			return pb_fail(err, ENOSPC, "cannot map %s: it is larger than any address "
+				       "space", what);
 		if (!fixed)
 			break;
 		aperture = pb_ioas_ranges(ioas, &n, &failed);

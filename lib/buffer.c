@@ -127,8 +127,9 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: the kernel does not offer this BAR to peers", bar,
 			       device->bdf);
 	case -EDQUOT:
-		return pb_fail(err, EDQUOT, "cannot export BAR %u of %s: this user has as many buffers, or ranges of buffers, as the parameters "
-			       "max_buffers and max_ranges of the module peerbar allow", bar, device->bdf);
+		return pb_fail(err, EDQUOT, "cannot export BAR %u of %s: this user has reached the "
+			       "limit of buffers or of their ranges; close some, or raise "
+			       "max_buffers or max_ranges of the module peerbar", bar, device->bdf);
 	}
 	if (fd < 0)
 		return pb_fail_errno(err, -fd, "cannot export BAR %u of %s (VFIO_DEVICE_FEATURE_DMA_BUF)", bar, device->bdf);
@@ -203,7 +204,8 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 	int ret;
 
 	if (flags)
-		return pb_fail(err, EINVAL, "cannot export BAR %u of %s with flags 0x%x: no flag is known, 0 is right", bar, device->bdf,
+		return pb_fail(err, EINVAL, "cannot export BAR %u of %s with flags 0x%x: no flags "
+			       "are defined; pass 0", bar, device->bdf,
 			       flags);
 	ret = pb_check_ranges(device, bar, ranges, nr_ranges, "export", err);
 	if (ret)
@@ -260,7 +262,8 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 	atomic_init(&dmabuf->refs, 1);
 	dmabuf->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (dmabuf->fd < 0) {
-		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; a dma-buf's would be right", fd) :
+		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one of "
+					       "a dma-buf", fd) :
 				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 		goto err_put;
 	}

@@ -22,7 +22,7 @@ static const struct {
 	[PB_CAP_DMABUF] = { "dmabuf", "export BARs with vfio-pci" },
 	[PB_CAP_P2PDMA] = { "p2pdma", "attach other importers than iommufd to BARs" },
 	[PB_CAP_PEERBAR] = { "peerbar", "ask for the model and the state of any dma-buf" },
-	[PB_CAP_NETLINK] = { "netlink", "list buffers, and hear of events" },
+	[PB_CAP_NETLINK] = { "netlink", "list buffers, and receive their events" },
 	[PB_CAP_VFIO_PCI] = { "peerbar-vfio-pci", "mmap, memory attributes, revocation for good, cookies" },
 	[PB_CAP_IOMMUFD_SHIM] = { "peerbar-iommufd", "map buffers of peerbar-vfio-pci with iommufd" },
 	[PB_CAP_FTRACE] = { "ftrace", "load peerbar-iommufd" },
@@ -137,9 +137,9 @@ static void ask_symbols(struct pb_capability *list, const struct peerbar_info *i
 	char enabled[8];
 
 	if (!find_symbols(found)) {
-		missing(&list[PB_CAP_DMABUF], "the permission to read /proc/kallsyms, which would tell");
-		missing(&list[PB_CAP_P2PDMA], "the permission to read /proc/kallsyms, which would tell");
-		missing(&list[PB_CAP_FTRACE], "the permission to read /proc/kallsyms, which would tell");
+		missing(&list[PB_CAP_DMABUF], "the permission to detect it in /proc/kallsyms");
+		missing(&list[PB_CAP_P2PDMA], "the permission to detect it in /proc/kallsyms");
+		missing(&list[PB_CAP_FTRACE], "the permission to detect it in /proc/kallsyms");
 		memset(found, 0, sizeof(found));
 	} else {
 		if (found[SYM_VFIO])

@@ -283,11 +283,13 @@ int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb
 	new->borrowed = true;
 	new->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (new->fd < 0)
-		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; %s opened and bound to an iommufd would be right", fd,
+		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one of "
+					       "%s that is bound to an iommufd", fd,
 					       f.bdf) :
 				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 	else if (pb_ioctl(new->fd, VFIO_DEVICE_GET_INFO, &info) || !(info.flags & VFIO_DEVICE_FLAGS_PCI))
-		ret = pb_fail(err, EINVAL, "descriptor %d is no PCI device of VFIO that is bound to an iommufd; %s, so opened, would be right", fd,
+		ret = pb_fail(err, EINVAL, "descriptor %d is no PCI device of VFIO that is bound "
+			      "to an iommufd; pass one of %s", fd,
 			      f.bdf);
 	else
 		ret = read_regions(new, err);

@@ -278,7 +278,8 @@ int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr
 		return ret;
 	ret = find_holders(&f, &found);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot look for the processes that have %s open", f.bdf);
+		return pb_fail_errno(err, -ret, "cannot list the processes that have %s open",
+				     f.bdf);
 	*holders = found.list;
 	*nr_holders = (unsigned int)found.n;
 	return 0;
@@ -383,8 +384,10 @@ int pb_fail_in_use(struct pb_error *err, const struct pb_pci_function *f, const 
 			       f->iommu_group, text);
 	}
 	if (unknown)
-		return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s; the process may "
-			       "be one of %u that this one may not look at (that takes CAP_SYS_PTRACE)", f->bdf, f->iommu_group,
+		return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU "
+			       "group %d, is in use%s; the process may be one of %u that this one "
+			       "may not inspect (this needs CAP_SYS_PTRACE)",
+			       f->bdf, f->iommu_group,
 			       otherwise, unknown);
 	return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s", f->bdf, f->iommu_group,
 		       otherwise);
@@ -440,7 +443,8 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err)
 
 	ret = find_holders(f, &found);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot take %s from %s: cannot look for the processes that have it open", f->bdf,
+		return pb_fail_errno(err, -ret, "cannot take %s from %s: cannot list the processes "
+				     "that have it open", f->bdf,
 				     f->driver);
 	known = pb_describe_holders(found.list, found.n, false, text, sizeof(text));
 	free(found.list);

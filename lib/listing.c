@@ -216,7 +216,7 @@ static int nl_failed(int error, const char *what, struct pb_error *err)
 	if (code == ENOENT)
 		return pb_fail(err, ENOENT, "cannot %s: there is no netlink family '" PEERBAR_GENL_NAME "'; this needs the kernel module "
 			       "peerbar: modprobe peerbar", what);
-	return pb_fail(err, code, "cannot %s: netlink says '%s'", what, nl_geterror(error));
+	return pb_fail(err, code, "cannot %s: netlink fails with '%s'", what, nl_geterror(error));
 }
 
 /* Returns a connected socket, and the family's number in *@family; NULL on failure. */

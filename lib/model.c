@@ -111,8 +111,9 @@ int pb_model_accept(enum pb_model model, bool accept_unknown, const char *export
 		if (accept_unknown)
 			return 0;
 		return pb_fail(err, EOPNOTSUPP,
-			       "cannot map a buffer of the exporter '%s': its memory model is UNKNOWN, so nobody says that it stays where "
-			       "it is; PB_MAP_UNKNOWN_MODEL takes it all the same", exporter);
+			       "cannot map a buffer of the exporter '%s': its memory model is "
+			       "UNKNOWN, so it may move; PB_MAP_UNKNOWN_MODEL maps it anyway",
+			       exporter);
 	}
 }
 
@@ -265,7 +266,8 @@ static int identify_by_proc(int fd, int shown, struct pb_buffer_info *info, stru
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	ret = pb_read_file(path, text, sizeof(text));
 	if (ret < 0)
-		return pb_fail_errno(err, -ret, "cannot read %s, which tells what a dma-buf is; it needs /proc", path);
+		return pb_fail_errno(err, -ret, "cannot read %s, which identifies a dma-buf and "
+				     "needs /proc", path);
 	pb_parse_fdinfo(text, &fdinfo);
 	if (!fdinfo.is_dmabuf)
 		return pb_fail(err, EINVAL, "descriptor %d is no dma-buf", shown);

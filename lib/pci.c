@@ -330,7 +330,8 @@ int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, s
 		return pb_fail(err, EPERM, "cannot bind %s to %s: the driver is not for this device, %04x:%04x, or refused it; a driver that runs a "
 			       "device it does not know can crash the kernel, so that takes PB_BIND_FORCE (peerbar bind --force)", f.bdf, driver, f.vendor,
 			       f.device);
-	return pb_fail(err, ENODEV, "cannot bind %s to %s: the driver does not take it; the kernel log may say why", f.bdf, driver);
+	return pb_fail(err, ENODEV, "cannot bind %s to %s: the driver did not bind it; see the "
+		       "kernel log", f.bdf, driver);
 }
 
 int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
@@ -358,6 +359,6 @@ int pb_pci_unbind(const char *bdf, struct pb_error *err)
 	/* It is no error if no driver binds. */
 	ret = pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
 	if (ret && ret != -ENODEV && ret != -EINVAL)
-		return pb_fail_errno(err, -ret, "cannot give %s back to its ordinary driver", f.bdf);
+		return pb_fail_errno(err, -ret, "cannot bind %s to its default driver", f.bdf);
 	return 0;
 }

@@ -182,8 +182,9 @@ int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct 
 	case 0:
 		return 0;
 	case -EINTR:
-		return pb_fail(err, EINTR, "a signal came while a buffer of %s was being revoked: it is dead, but an importer has not let go "
-			       "of it yet; calling again waits for that", device->bdf);
+		return pb_fail(err, EINTR, "a signal interrupted the revocation of a buffer of %s: "
+			       "it is dead, but an importer has not released it yet; call again to "
+			       "wait for that", device->bdf);
 	case -ENOTTY:
 		return pb_fail_driver(err, device->bdf, "cannot revoke a buffer of %s for good", device->bdf);
 	case -ENODEV:
@@ -234,8 +235,9 @@ int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t len
 	 */
 	ret = pb_mmap(device->fd, mmap_offset, length, writable, 0, address);
 	if (ret == -EINVAL)
-		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it is no cookie of this device, or stands for "
-			       "less", length, (ull)mmap_offset, device->bdf);
+		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it "
+			       "is no cookie of this device, or one of a smaller part",
+			       length, (ull)mmap_offset, device->bdf);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at the cookie 0x%llx of %s (mmap)", length, (ull)mmap_offset,
 				     device->bdf);
