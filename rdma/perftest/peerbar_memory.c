@@ -265,8 +265,9 @@ int peerbar_memory_option(struct perftest_parameters *params, const char *text)
 	}
 	place.text = text;
 	if (!take_place(text)) {
-		fprintf(stderr, " --use_peerbar=%s: BDF:BAR[+OFFSET], FD[+OFFSET] or PID:FD[+OFFSET] is right, and the offset a "
-			"multiple of 0x%llx\n", text, (ull)page_size());
+		fprintf(stderr, " --use_peerbar=%s: use BDF:BAR[+OFFSET], FD[+OFFSET] or "
+			"PID:FD[+OFFSET], with an offset that is a multiple of 0x%llx\n",
+			text, (ull)page_size());
 		return FAILURE;
 	}
 	params->memory_create = peerbar_memory_create;

@@ -492,8 +492,9 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		/* May wrap around below the beginning; take_room() fails then. */
 		next = s->offset + (address - s->start) - (address - start);
 		if (known && next != *offset) {
-			say("cannot register 0x%llx bytes at 0x%llx: parts of it were registered before, and are not in one piece in "
-			    "the device's memory", (ull)(end - start), (ull)start);
+			say("cannot register 0x%llx bytes at 0x%llx: parts of it were registered "
+			    "before, and are not contiguous in the device's memory",
+			    (ull)(end - start), (ull)start);
 			return refuse(EOPNOTSUPP);
 		}
 		*offset = next;
@@ -501,8 +502,9 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 	}
 	if (!known) {
 		if (!find_room(start, end - start, whole, offset)) {
-			say("cannot register 0x%llx bytes at 0x%llx: there is no room for 0x%llx in one piece in the device's memory, "
-			    "of which there are 0x%llx", (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
+			say("cannot register 0x%llx bytes at 0x%llx: there is no contiguous room "
+			    "for 0x%llx in the device's memory, which has 0x%llx",
+			    (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ start, end, *offset, 1, true };
@@ -513,8 +515,9 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		if (span_at(address))
 			continue;
 		if (!take_room(*offset + (address - start), border - address, &next)) {
-			say("cannot register 0x%llx bytes at 0x%llx: a part of it was registered before, and what is beside that in "
-			    "the device's memory is taken", (ull)(end - start), (ull)start);
+			say("cannot register 0x%llx bytes at 0x%llx: a part of it was registered "
+			    "before, and the range beside that in the device's memory is in use",
+			    (ull)(end - start), (ull)start);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ address, border, *offset + (address - start), 1, true };
@@ -578,7 +581,8 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 	int n;
 
 	if (!have_room()) {
-		say("cannot register 0x%zx bytes at 0x%llx: the descriptor %d is no dma-buf, or not the one that it was", length,
+		say("cannot register 0x%zx bytes at 0x%llx: descriptor %d is no dma-buf, or was "
+		    "replaced since the start", length,
 		    (ull)address, room.fd);
 		return refuse(EBADF);
 	}
@@ -600,7 +604,8 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 	if (!move_all(*vmas, n)) {
 		int code = errno;
 
-		say("cannot put 0x%zx bytes at 0x%llx into the device's memory: %s", length, (ull)address,
+		say("cannot move 0x%zx bytes at 0x%llx to the device's memory: %s",
+		    length, (ull)address,
 		    code == EFAULT ? "it cannot be written, it may be revoked" : strerror(code));
 		return refuse(code == EFAULT ? ENODEV : code);
 	}

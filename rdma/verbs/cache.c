@@ -377,7 +377,8 @@ int pbv_cache_destroy(struct pbv_cache *cache, struct pb_error *err)
 	}
 	pthread_mutex_unlock(&cache->lock);
 	if (in_use)
-		return pbv_fail(err, EBUSY, "cannot end a cache: %u of its regions were not given back", in_use);
+		return pbv_fail(err, EBUSY, "cannot destroy a cache: %u of its regions are in use; "
+				"release them with pbv_cache_put()", in_use);
 	ret = end(cache, &doomed, err);
 	if (ret)
 		return ret;

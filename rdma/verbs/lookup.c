@@ -166,7 +166,8 @@ int pbv_space_munmap(struct pbv_space *space, void *address, struct pb_error *er
 	if (ret)
 		return ret;
 	if (munmap(address, (size_t)(place.end - place.start)))
-		return pbv_fail_errno(err, errno, "cannot unmap what is at the address %p (munmap)", address);
+		return pbv_fail_errno(err, errno, "cannot unmap the mapping at the address %p "
+				      "(munmap)", address);
 	return 0;
 }
 
@@ -259,7 +260,8 @@ static int ask_maps(const void *address, size_t length, struct pbv_vma *found, s
 
 	f = fopen("/proc/self/maps", "re");
 	if (!f)
-		return pbv_fail_errno(err, errno, "cannot read /proc/self/maps, which tells what is mapped at the address %p",
+		return pbv_fail_errno(err, errno, "cannot read /proc/self/maps, to find the "
+				      "mapping at the address %p",
 				      address);
 	while (getline(&line, &size, f) > 0) {
 		if (!pbv_parse_maps(line, &vma) || vma.end <= start)
@@ -317,8 +319,9 @@ static int find_descriptor(const void *address, const struct pbv_vma *vma, struc
 		pb_buffer_close(*buffer);
 	}
 	closedir(dir);
-	return pbv_fail(err, ENOENT, "a dma-buf, number %llu, is mapped at the address %p, but this process has no descriptor of "
-			"it: one must be kept open, or the mapping be registered with pbv_space_add()", (ull)vma->inode, address);
+	return pbv_fail(err, ENOENT, "a dma-buf, number %llu, is mapped at the address %p, but "
+			"this process has no descriptor of it: keep one open, or register the "
+			"mapping with pbv_space_add()", (ull)vma->inode, address);
 }
 
 static int look_up(struct pbv_space *space, const void *address, size_t length, struct place *place, struct pb_error *err)
@@ -327,9 +330,11 @@ static int look_up(struct pbv_space *space, const void *address, size_t length, 
 	int ret;
 
 	if (!length)
-		return pbv_fail(err, EINVAL, "cannot look 0 bytes at the address %p up: the length must not be 0", address);
+		return pbv_fail(err, EINVAL, "cannot look up 0 bytes at the address %p: the length "
+				"must not be 0", address);
 	if ((uintptr_t)address + length - 1 < (uintptr_t)address)
-		return pbv_fail(err, ERANGE, "cannot look 0x%zx bytes at the address %p up: their end would be beyond 2^64",
+		return pbv_fail(err, ERANGE, "cannot look up 0x%zx bytes at the address %p: their "
+				"end would be beyond 2^64",
 				length, address);
 	ret = space ? ask_space(space, address, length, place, err) : 0;
 	if (ret)

@@ -90,8 +90,9 @@ static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, un
 	default:
 		if (flags & PBV_UNKNOWN_MODEL)
 			return 0;
-		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: its memory model is UNKNOWN, "
-				"so nobody says that it stays where it is; PBV_UNKNOWN_MODEL takes it all the same", what,
+		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: "
+				"its memory model is UNKNOWN, so it may move; PBV_UNKNOWN_MODEL "
+				"registers it anyway", what,
 				info->exporter, name);
 	}
 }
@@ -120,9 +121,11 @@ static int reg_failed(struct ibv_pd *pd, const struct pb_buffer_info *info, cons
 		if (!registers_dmabufs(pd))
 			return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: the device, or its provider in libibverbs, "
 					"cannot register dma-bufs (ibv_reg_dmabuf_mr)", what, name);
-		return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: its exporter '%s' refuses the device, which cannot "
-				"do P2P DMA, or whose driver cannot let go of a %s buffer, or the driver refuses the buffer, as "
-				"it may one that is revoked now; the kernel's log may tell", what, name, info->exporter,
+		return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: its exporter '%s' "
+				"refuses the device, because that cannot do P2P DMA, or its driver "
+				"cannot invalidate a %s buffer; or the driver refuses the buffer, "
+				"for example because it is revoked; see the kernel log",
+				what, name, info->exporter,
 				pb_model_name(info->model));
 	case EINVAL:
 		return pbv_fail(err, EINVAL, "cannot register %s with %s: the device does not know the access 0x%x, or cannot "
@@ -180,8 +183,9 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	if (offset > size || length > size - offset)
 		return pbv_fail(err, ERANGE, "cannot register %s with %s: the buffer's size is 0x%llx", what, name, (ull)size);
 	if ((iova ^ offset) & in_page)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: it must lie in its page where "
-				"the offset lies in its own, at 0x%llx", what, name, (ull)iova, (ull)(offset & in_page));
+		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: "
+				"its offset in its page must be that of the buffer's offset, 0x%llx",
+				what, name, (ull)iova, (ull)(offset & in_page));
 	if (iova + length - 1 < iova)
 		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: its end would be beyond 2^64",
 				what, name, (ull)iova);
@@ -267,7 +271,8 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	if (!mr)
 		return 0;
 	if (mr->entry)
-		return pbv_fail(err, EINVAL, "cannot end a region of a cache: pbv_cache_put() gives it back");
+		return pbv_fail(err, EINVAL, "cannot deregister a region of a cache; release it "
+				"with pbv_cache_put()");
 	/* Some versions return -1 and set errno, others return the errno. */
 	watch = pbv_watch_hold(mr);
 	errno = 0;
@@ -277,9 +282,11 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	pbv_watch_release(watch, mr, !ret);
 	if (ret) {
 		if (ret == EBUSY)
-			return pbv_fail(err, EBUSY, "cannot end a region of 0x%llx bytes: a memory window is bound to it",
+			return pbv_fail(err, EBUSY, "cannot deregister a region of 0x%llx bytes: a "
+					"memory window is bound to it",
 					(ull)mr->length);
-		return pbv_fail_errno(err, ret, "cannot end a region of 0x%llx bytes (ibv_dereg_mr)", (ull)mr->length);
+		return pbv_fail_errno(err, ret, "cannot deregister a region of 0x%llx bytes "
+				      "(ibv_dereg_mr)", (ull)mr->length);
 	}
 	free_mr(mr);
 	return 0;

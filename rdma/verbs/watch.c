@@ -186,8 +186,9 @@ int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct
 	new->own = pbv_direct_open(&new->direct, context);
 	if (ret && !new->own) {
 		ret = ret == -ENOENT ?
-			pbv_fail(err, EOPNOTSUPP, "cannot watch the regions of %s: nobody would tell, since the kernel module "
-				 "peerbar is not loaded, and %s is not peerbar's own device", name, name) :
+			pbv_fail(err, EOPNOTSUPP, "cannot watch the regions of %s: nothing would "
+				 "report them, since the kernel module peerbar is not loaded, and "
+				 "%s is not peerbar's own device; modprobe peerbar", name, name) :
 			pbv_fail(err, -ret, "cannot watch the regions of %s: %.300s", name, events_err.text);
 		goto err_close;
 	}
@@ -217,8 +218,9 @@ int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *e
 		return pbv_fail(err, EXDEV, "cannot watch a region of %s with a watch of another context, of %s",
 				ibv_get_device_name(mr->verbs->context->device), name);
 	if (mr->buffer && mr->model != PB_PINNED && !watch->own && !(watch->events && mr->counted))
-		return pbv_fail(err, EOPNOTSUPP, "cannot watch a region of %s: nobody would tell of its buffer, which is not one "
-				"of peerbar's kernel modules, and %s is not peerbar's own device", name, name);
+		return pbv_fail(err, EOPNOTSUPP, "cannot watch a region of %s: nothing would "
+				"report it, since its buffer was not exported through peerbar's "
+				"kernel modules, and %s is not peerbar's own device", name, name);
 	if (!atomic_compare_exchange_strong(&mr->watch, &none, watch))
 		return pbv_fail(err, EBUSY, "cannot watch a region of %s twice", name);
 	atomic_fetch_add(&watch->refs, 1);
