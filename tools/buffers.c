@@ -171,7 +171,7 @@ int take_buffer(const char *text, struct pb_buffer **buffer)
 			return status;
 	}
 	if (!pid)
-		return misuse("'%.40s' names no process: PID:FD is right, as in 1234:5", text);
+		return misuse("'%.40s' names no process; use PID:FD, as in 1234:5", text);
 	copy = take_descriptor(pid, fd);
 	if (copy < 0)
 		return STATUS_FAILED;
@@ -569,8 +569,9 @@ int cmd_map(const struct args *args)
 	if (status)
 		goto out;
 	if (info.model == PB_UNKNOWN && !(args->map_flags & PB_MAP_UNKNOWN_MODEL)) {
-		status = fail(EOPNOTSUPP, "cannot map a buffer of the exporter '%s': its memory model is UNKNOWN, so nobody "
-			      "says that it stays where it is; --allow-unknown takes it all the same", info.exporter);
+		status = fail(EOPNOTSUPP, "cannot map a buffer of the exporter '%s': its memory "
+			      "model is UNKNOWN, so it may move; --allow-unknown maps it anyway",
+			      info.exporter);
 		goto out;
 	}
 	into = allocate(args->nr_into, sizeof(*into));
@@ -699,7 +700,8 @@ int cmd_run(const struct args *args)
 	if (!args->command)
 		return misuse("'run' needs a command to run, after '--'");
 	if (args->fd && args->nr_memattrs)
-		return misuse("--memattr is for --bar: of a dma-buf, whoever exported it chose the memory attribute");
+		return misuse("--memattr is for --bar: the exporter of a dma-buf chooses its "
+			      "memory attribute");
 	if (args->bar && args->offset)
 		return misuse("--offset is for --fd; with --bar the offset is a part of it, as in 0000:01:00.0:2+16M");
 	if (args->fd) {

@@ -158,7 +158,8 @@ static int change_driver(const char *bdf, const char *driver, bool force, struct
 	ret = pb_pci_bind(bdf, driver, err);
 	if (ret != -EPERM || !force)
 		return ret;
-	fprintf(stderr, "peerbar: warning: %.40s is not for %s, and is made to take it all the same: it may crash the kernel\n", driver, bdf);
+	fprintf(stderr, "peerbar: warning: %.40s is not for %s, and is bound to it anyway: it may "
+		"crash the kernel\n", driver, bdf);
 	return pb_pci_bind_flags(bdf, driver, PB_BIND_FORCE, err);
 }
 
@@ -222,7 +223,8 @@ static int change_drivers(const struct args *args, const char *driver)
 	int status, ret;
 
 	if (!args->nr_operands)
-		return misuse("'%s' needs a PCI function; BDF is one, as 0000:01:00.0", driver ? "bind" : "unbind");
+		return misuse("'%s' needs a PCI function BDF, as in 0000:01:00.0",
+			      driver ? "bind" : "unbind");
 	if (driver && !driver[0])
 		return misuse("cannot take --driver '': it names no driver; vfio-pci is one");
 	status = find_functions(args, &list, &n);

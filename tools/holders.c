@@ -241,8 +241,9 @@ static int revoke_operand(const char *operand)
 	if (status)
 		return status;
 	if (left)
-		return fail(EBUSY, "%u buffers of %s were revoked, and %u were not: no process has a descriptor of them any more, but something has "
-			    "them mapped; 'peerbar reset --force %s' takes their memory away for the moment", revoked, bdf, left, bdf);
+		return fail(EBUSY, "%u buffers of %s were revoked, and %u were not: no process has "
+			    "a descriptor of them, but they are mapped; 'peerbar reset --force %s' "
+			    "revokes them temporarily", revoked, bdf, left, bdf);
 	if (json_output) {
 		struct json_object *object = json_new(false);
 
@@ -322,7 +323,7 @@ int cmd_reset(const struct args *args)
 	int status = STATUS_OK;
 
 	if (!args->nr_operands)
-		return misuse("'reset' needs a PCI function; BDF is one, as 0000:01:00.0");
+		return misuse("'reset' needs a PCI function BDF, as in 0000:01:00.0");
 	for (i = 0; i < args->nr_operands && !status; i++)
 		status = reset_function(args->operands[i], args->force);
 	return status;

@@ -224,7 +224,8 @@ int cmd_watch(const struct args *args)
 	if (args->nr_operands)
 		return misuse("'watch' takes no operand, and '%.40s' was given", args->operands[0]);
 	if (args->timeout > 1000000000)
-		return misuse("cannot take --timeout: %llu s are too many; 1000000000 are the most", (ull)args->timeout);
+		return misuse("cannot take --timeout: %llu s is too long; 1000000000 s is the "
+			      "maximum", (ull)args->timeout);
 	block_signals(0);
 	end_signals(&set);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);

@@ -97,7 +97,8 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 	int ret;
 
 	if (!colon) {
-		snprintf(why, n, "'%.40s' is no range: it has no colon; OFFSET:LENGTH is right, as in 0x1000:64K", text);
+		snprintf(why, n, "'%.40s' is no range: it has no colon; use OFFSET:LENGTH, as in "
+			 "0x1000:64K", text);
 		return -EINVAL;
 	}
 	ret = parse_span(text, (size_t)(colon - text), &r.offset, why, n);
@@ -118,7 +119,8 @@ int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offs
 	 * Only the address of a function has a dot. Without one, the colon is part of the address.
 	 */
 	if (!colon || !memchr(text, '.', (size_t)(colon - text))) {
-		snprintf(why, n, "'%.40s' is no BAR: BDF:BAR is right, as in 0000:01:00.0:2, or BDF:BAR+OFFSET", text);
+		snprintf(why, n, "'%.40s' is no BAR; use BDF:BAR, as in 0000:01:00.0:2, or "
+			 "BDF:BAR+OFFSET", text);
 		return -EINVAL;
 	}
 	if (parse_span(colon + 1, (size_t)(end - colon - 1), &number, why, n) ||
@@ -172,7 +174,8 @@ int pbt_parse_bytes(const char *text, uint8_t *bytes, size_t *count, char *why, 
 	size_t i, len = strlen(text);
 
 	if (!len || len % 2 || strspn(text, "0123456789abcdefABCDEF") != len) {
-		snprintf(why, n, "'%.40s' is no sequence of bytes: two hexadecimal digits for each are right, as in 00ff12", text);
+		snprintf(why, n, "'%.40s' is no sequence of bytes; use two hexadecimal digits for "
+			 "each, as in 00ff12", text);
 		return -EINVAL;
 	}
 	for (i = 0; i < len / 2; i++)

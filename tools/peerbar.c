@@ -274,7 +274,7 @@ static int take_option(struct args *args, int option)
 		if (!strcmp(optarg, "w") || !strcmp(optarg, "rw"))
 			args->map_flags |= PB_MAP_WRITE;
 		if (!(args->map_flags & (PB_MAP_READ | PB_MAP_WRITE)))
-			return misuse("cannot take --prot '%.40s': r, w or rw is right", optarg);
+			return misuse("cannot take --prot '%.40s'; use r, w or rw", optarg);
 		return STATUS_OK;
 	case OPT_OFFSET:
 		return option_number(option, &args->offset);
@@ -330,10 +330,11 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 		if (option == '?' && optopt >= OPT_DRIVER)
 			return misuse("the option '%.40s' takes no argument", argv[optind - 1]);
 		if (option == '?' && optopt)
-			return misuse("there is no option '-%c'; 'peerbar --help' tells the options", optopt);
+			return misuse("there is no option '-%c'; 'peerbar --help' lists the options",
+				      optopt);
 		if (option == '?')
-			return misuse("there is no option '%.40s', or it is short for several; 'peerbar --help' tells the "
-				      "options", argv[optind - 1]);
+			return misuse("there is no option '%.40s', or it is short for several; "
+				      "'peerbar --help' lists the options", argv[optind - 1]);
 		if (option == 'h' || option == OPT_HELP) {
 			help = true;
 		} else if (option == 'V' || option == OPT_VERSION) {
@@ -350,24 +351,26 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 		} else {
 			*command = find_command(optarg);
 			if (!*command)
-				return misuse("there is no command '%.40s'; 'peerbar --help' tells the commands", optarg);
+				return misuse("there is no command '%.40s'; 'peerbar --help' lists "
+					      "the commands", optarg);
 		}
 	}
 	if (help || version)
 		return help ? HELP_WANTED : VERSION_WANTED;
 	if (!*command)
-		return misuse("a command is needed; 'peerbar --help' tells the commands");
+		return misuse("a command is needed; 'peerbar --help' lists the commands");
 	wrong = given & (BIT(OPT_JSON) - 1) & ~(*command)->options;
 	for (i = OPT_DRIVER; i < OPT_JSON; i++)
 		if (wrong & BIT(i))
-			return misuse("the command '%s' has no option --%s; 'peerbar %s --help' tells its options",
+			return misuse("the command '%s' has no option --%s; 'peerbar %s --help' "
+				      "lists its options",
 				      (*command)->name, option_name(i), (*command)->name);
 	if (args->command && !(*command)->runs_command)
 		return misuse("the command '%s' runs no other command, so nothing can follow it after '--'", (*command)->name);
 	if (args->command && !args->command[0])
 		return misuse("a command to run is missing after '--'");
 	if (args->command && args->hold)
-		return misuse("--hold and a command after '--' exclude each other; one of them is right");
+		return misuse("--hold and a command after '--' exclude each other; use one of them");
 	return STATUS_OK;
 }
 

@@ -216,7 +216,8 @@ int take_descriptor(int pid, int fd)
 	if (code == EBADF)
 		fail(code, "cannot take descriptor %d of process %d: the process has no such descriptor open", fd, pid);
 	else if (code == EPERM)
-		fail(code, "cannot take descriptor %d of process %d: it takes the right to trace it (CAP_SYS_PTRACE)", fd, pid);
+		fail(code, "cannot take descriptor %d of process %d: this needs the right to trace "
+		     "it (CAP_SYS_PTRACE)", fd, pid);
 	else
 		fail(code, "cannot take descriptor %d of process %d (pidfd_getfd): %s", fd, pid, strerror(code));
 	return -1;

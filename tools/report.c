@@ -76,7 +76,7 @@ int flush_output(void)
 static void *need(void *p)
 {
 	if (!p) {
-		fputs("peerbar: there is no memory\n", stderr);
+		fputs("peerbar: out of memory\n", stderr);
 		exit(STATUS_FAILED);
 	}
 	return p;
