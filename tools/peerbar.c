@@ -72,36 +72,36 @@ static const struct command {
 	{ "bind", cmd_bind, BIT(OPT_DRIVER) | BIT(OPT_FORCE) | BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
 	  "Usage: peerbar [--json] bind BDF... [--driver NAME] [--force] [--revoke] [--wait]\n"
 	  "\n"
-	  "Take PCI functions from their drivers and bind them to another one. A function that a\n"
-	  "process has open by a VFIO driver is refused, and the process named.\n"
+	  "Unbind PCI functions from their drivers and bind them to another one. Fails, and names\n"
+	  "the process, if a process has a function open by a VFIO driver.\n"
 	  "\n"
-	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if need be.\n"
-	  "                 With peerbar-vfio-pci, buffers can be mapped by processes, and\n"
+	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if needed.\n"
+	  "                 With peerbar-vfio-pci, processes can map buffers, and they can be\n"
 	  "                 revoked for good\n"
-	  "  --force        bind to a driver that is not for the device, which can crash the\n"
-	  "                 kernel; VFIO's drivers are for any\n"
+	  "  --force        bind to a driver that does not support the device, which can crash\n"
+	  "                 the kernel; VFIO's drivers support any\n"
 	  "  --revoke       as for 'unbind'\n"
 	  "  --wait         as for 'unbind'\n" },
 	{ "unbind", cmd_unbind, BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
 	  "Usage: peerbar [--json] unbind BDF... [--revoke] [--wait]\n"
 	  "\n"
-	  "Take PCI functions from their drivers and let the kernel find their ordinary ones. A\n"
-	  "function that a process has open by a VFIO driver is refused, and the process named.\n"
+	  "Unbind PCI functions from their drivers and let the kernel bind the default ones.\n"
+	  "Fails, and names the process, if a process has a function open by a VFIO driver.\n"
 	  "\n"
 	  "  --revoke  first revoke all buffers of the device for good, as 'revoke' does\n"
-	  "  --wait    wait until no process has the device open; SIGINT or SIGTERM ends that\n" },
+	  "  --wait    wait until no process has the device open; SIGINT or SIGTERM ends the wait\n" },
 	{ "revoke", cmd_revoke, 0, false,
 	  "Usage: peerbar [--json] revoke FD|PID:FD|BDF...\n"
 	  "\n"
-	  "Revoke dma-bufs for good, or all those of a device BDF, which is bound to\n"
-	  "peerbar-vfio-pci. It takes the right to trace the process that has the device open.\n" },
+	  "Revoke dma-bufs for good, or all those of a device BDF. The device must be bound to\n"
+	  "peerbar-vfio-pci. This needs the right to trace the process that has it open.\n" },
 	{ "reset", cmd_reset, BIT(OPT_FORCE), false,
 	  "Usage: peerbar [--json] reset BDF... [--force]\n"
 	  "\n"
-	  "Reset PCI functions that are bound to a VFIO driver. Their buffers are revoked, and come\n"
-	  "back with memory decoding.\n"
+	  "Reset PCI functions that are bound to a VFIO driver. Their buffers are revoked until\n"
+	  "memory decoding is on again.\n"
 	  "\n"
-	  "  --force  also a function that another process has open, through its descriptor\n" },
+	  "  --force  also reset a function that another process has open, by its descriptor\n" },
 	{ "export", cmd_export, BIT(OPT_HOLD) | BIT(OPT_MEMATTR), true,
 	  "Usage: peerbar [--json] export BDF BAR [OFFSET:LENGTH...] [--memattr LIST]\n"
 	  "                               [--hold | -- CMD...]\n"
@@ -109,7 +109,7 @@ static const struct command {
 	  "Export ranges of a BAR as one dma-buf, and describe it. Without a range it is the\n"
 	  "whole BAR, rounded down to a page.\n"
 	  "\n"
-	  "  --memattr LIST  the memory attribute for those who map it: the first of LIST that\n"
+	  "  --memattr LIST  the memory attribute of processes' mappings: the first of LIST that\n"
 	  "                  is supported, as in wc,nc. Needs peerbar-vfio-pci\n"
 	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
 	  "                  SIGUSR1 revokes it for good, which needs peerbar-vfio-pci\n"
@@ -117,7 +117,7 @@ static const struct command {
 	{ "query", cmd_query, 0, false,
 	  "Usage: peerbar [--json] query FD|PID:FD...\n"
 	  "\n"
-	  "Describe dma-bufs: FD was inherited, PID:FD is a descriptor of another process.\n" },
+	  "Describe dma-bufs: FD is an inherited descriptor, PID:FD one of another process.\n" },
 	{ "peek", cmd_peek, 0, false,
 	  "Usage: peerbar [--json] peek FD|PID:FD OFFSET LENGTH\n"
 	  "\n"
@@ -125,7 +125,7 @@ static const struct command {
 	{ "poke", cmd_poke, 0, false,
 	  "Usage: peerbar [--json] poke FD|PID:FD OFFSET BYTES\n"
 	  "\n"
-	  "Write bytes into a dma-buf, by mmap. BYTES are hexadecimal digits, two for each.\n" },
+	  "Write bytes to a dma-buf, by mmap. BYTES are hexadecimal digits, two per byte.\n" },
 	{ "map", cmd_map,
 	  BIT(OPT_HOLD) | BIT(OPT_FD) | BIT(OPT_INTO) | BIT(OPT_IOVA) | BIT(OPT_PROT) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) |
 	  BIT(OPT_ALLOW_UNKNOWN), true,
@@ -134,45 +134,45 @@ static const struct command {
 	  "\n"
 	  "Map a buffer into a new I/O address space, for the devices attached to it.\n"
 	  "\n"
-	  "  --fd FD|PID:FD   take this dma-buf, and export none\n"
+	  "  --fd FD|PID:FD   map this dma-buf instead of exporting one\n"
 	  "  --into BDF       attach this device; may be given several times\n"
-	  "  --iova ADDR      map at this address, not where there is room\n"
-	  "  --prot r|w|rw    what the devices may do; rw unless given\n"
+	  "  --iova ADDR      map at this address; at any free one unless given\n"
+	  "  --prot r|w|rw    the access of the devices; rw unless given\n"
 	  "  --offset N       begin at this offset of the buffer\n"
-	  "  --length N       map so much of it; all from the offset on unless given\n"
-	  "  --allow-unknown  take a buffer whose memory model is not known\n"
-	  "  --hold           keep the mapping until SIGINT or SIGTERM; tell when it is revoked,\n"
+	  "  --length N       map N bytes; all from the offset on unless given\n"
+	  "  --allow-unknown  map a buffer whose memory model is unknown\n"
+	  "  --hold           keep the mapping until SIGINT or SIGTERM; print when it is revoked,\n"
 	  "                   and restore it when that is possible\n"
 	  "  -- CMD           run CMD, with PEERBAR_IOVA, PEERBAR_LENGTH and PEERBAR_FD set\n" },
 	{ "run", cmd_run, BIT(OPT_BAR) | BIT(OPT_FD) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) | BIT(OPT_MEMATTR), true,
 	  "Usage: peerbar run --bar BDF:BAR[+OFFSET] [--length N] [--memattr LIST] -- CMD...\n"
 	  "       peerbar run --fd FD|PID:FD [--offset N] [--length N] -- CMD...\n"
 	  "\n"
-	  "Run CMD, unmodified, with the memory that it registers for RDMA in a BAR. It takes\n"
-	  "a device that is bound to peerbar-vfio-pci. peerbar(1) tells what cannot work.\n"
+	  "Run CMD, unmodified, with the memory that it registers for RDMA in a BAR. The device\n"
+	  "must be bound to peerbar-vfio-pci. peerbar(1) lists the limitations.\n"
 	  "\n"
 	  "  --bar BDF:BAR[+OFFSET]  the BAR, from OFFSET on\n"
-	  "  --fd FD|PID:FD          a dma-buf, and no BAR\n"
+	  "  --fd FD|PID:FD          a dma-buf, instead of a BAR\n"
 	  "  --offset N              begin at this offset of the dma-buf\n"
-	  "  --length N              use so much of it; all that follows unless given\n"
+	  "  --length N              use N bytes; all from the offset on unless given\n"
 	  "  --memattr LIST          as for 'export'\n" },
 	{ "list", cmd_list, 0, false,
 	  "Usage: peerbar [--json] list\n"
 	  "\n"
-	  "List the buffers that were exported through peerbar's kernel modules, by anybody.\n"
-	  "With --json and CAP_SYS_ADMIN also who made them, where they are, and who imports.\n" },
+	  "List the buffers that all processes exported through peerbar's kernel modules. With\n"
+	  "--json and CAP_SYS_ADMIN also their creators, physical addresses and importers.\n" },
 	{ "watch", cmd_watch, BIT(OPT_COUNT) | BIT(OPT_TIMEOUT), false,
 	  "Usage: peerbar [--json] watch [--count N] [--timeout S]\n"
 	  "\n"
 	  "Print a line when such a buffer is created, revoked, restored, moved or released,\n"
 	  "until SIGINT or SIGTERM.\n"
 	  "\n"
-	  "  --count N    end after N events\n"
-	  "  --timeout S  end after S seconds; with --count that is a failure\n" },
+	  "  --count N    exit after N events\n"
+	  "  --timeout S  exit after S seconds; with --count that is a failure\n" },
 	{ "capabilities", cmd_capabilities, 0, false,
 	  "Usage: peerbar [--json] capabilities\n"
 	  "\n"
-	  "Tell what this system can do, and what it lacks, by name.\n" },
+	  "List the capabilities of this system, and what the missing ones need, by name.\n" },
 };
 
 static const char general_help[] =
@@ -182,19 +182,19 @@ static const char general_help[] =
 	"\n"
 	"  devices [BDF...]              list PCI functions with memory BARs\n"
 	"  bind BDF...                   bind functions to vfio-pci\n"
-	"  unbind BDF...                 give functions back to their ordinary drivers\n"
+	"  unbind BDF...                 bind functions to their default drivers\n"
 	"  reset BDF...                  reset functions\n"
 	"  export BDF BAR [RANGE...]     export ranges of a BAR as a dma-buf\n"
 	"  query FD|PID:FD...            describe dma-bufs\n"
 	"  map BDF BAR [RANGE...] --into BDF...\n"
 	"                                export, and map for other devices\n"
-	"  run --bar BDF:BAR -- CMD...   run CMD with what it registers for RDMA in a BAR\n"
+	"  run --bar BDF:BAR -- CMD...   run CMD with its RDMA memory in a BAR\n"
 	"  peek FD|PID:FD OFFSET LENGTH  print bytes of a dma-buf\n"
-	"  poke FD|PID:FD OFFSET BYTES   write bytes into a dma-buf\n"
-	"  revoke FD|PID:FD|BDF...       take dma-bufs back for good, or all of a device\n"
+	"  poke FD|PID:FD OFFSET BYTES   write bytes to a dma-buf\n"
+	"  revoke FD|PID:FD|BDF...       revoke dma-bufs for good, or all of a device\n"
 	"  list                          list buffers of peerbar's kernel modules\n"
-	"  watch                         tell what happens to them\n"
-	"  capabilities                  tell what this system can do, and what it lacks\n"
+	"  watch                         print their events\n"
+	"  capabilities                  list the capabilities of this system\n"
 	"  help [COMMAND]                print this help, or that of a command\n"
 	"\n"
 	"  --json         print results and errors as JSON\n"
