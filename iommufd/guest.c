@@ -773,7 +773,7 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 
 	new = calloc(1, sizeof(*new));
 	if (!new)
-		return pb_fail_errno(err, ENOMEM, "cannot begin to manage a guest");
+		return pb_fail_errno(err, ENOMEM, "cannot create a guest");
 	pthread_mutex_init(&new->lock, NULL);
 	LIST_INIT(&new->devices);
 	LIST_INIT(&new->spaces);
@@ -783,7 +783,7 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 	new->report_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (new->poll_fd < 0 || new->revoked_fd < 0 || new->report_fd < 0 || poll_also(new, new->revoked_fd) ||
 	    poll_also(new, new->report_fd)) {
-		ret = pb_fail_errno(err, errno, "cannot begin to manage a guest (epoll, eventfd)");
+		ret = pb_fail_errno(err, errno, "cannot create a guest (epoll, eventfd)");
 		free_guest(new);
 		return ret;
 	}
@@ -1075,7 +1075,8 @@ static int set_up_bars(struct pb_guest_device *dev, const struct pb_guest_trap *
 		/* The caller's, the MSI-X table, the pending bits, and an incomplete last page. */
 		bar->traps = calloc((size_t)nr_traps + 3, sizeof(*bar->traps));
 		if (!bar->traps)
-			return pb_fail_errno(err, ENOMEM, "cannot give %s to a guest", dev->device->bdf);
+			return pb_fail_errno(err, ENOMEM, "cannot add %s to a guest",
+					     dev->device->bdf);
 		if (bar->size % pb_page_size())
 			add_trap(bar, bar->size - 1, 1);
 	}
@@ -1097,7 +1098,7 @@ int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const 
 
 	new = calloc(1, sizeof(*new));
 	if (!new)
-		return pb_fail_errno(err, ENOMEM, "cannot give %s to a guest", device->bdf);
+		return pb_fail_errno(err, ENOMEM, "cannot add %s to a guest", device->bdf);
 	new->guest = guest;
 	new->device = device;
 	new->data = data;
@@ -1118,7 +1119,7 @@ int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const 
 	pthread_mutex_unlock(&guest->lock);
 	if (dev) {
 		free_device(new);
-		return pb_fail(err, EEXIST, "%s was given to this guest already", device->bdf);
+		return pb_fail(err, EEXIST, "%s was added to this guest already", device->bdf);
 	}
 	return 0;
 }
@@ -1290,7 +1291,8 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 	struct guest_bar *bar;
 
 	if (flags & ~known)
-		return pb_fail(err, EINVAL, "cannot bring a guest up to date with flags 0x%x: 0x%x is not known here", flags, flags & ~known);
+		return pb_fail(err, EINVAL, "cannot sync a guest with flags 0x%x: 0x%x is not "
+			       "known here", flags, flags & ~known);
 	pthread_mutex_lock(&guest->lock);
 	hear(guest);
 	if (flags & PB_GUEST_REMAKE)
@@ -1359,7 +1361,8 @@ int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct pb_err
 	if (nr_found)
 		*nr_found = found;
 	if (failed)
-		return pb_fail_errno(err, -failed, "cannot ask what the kernel has of a guest's BARs (IOMMU_IOAS_COPY, IOMMU_IOAS_MAP_FILE)");
+		return pb_fail_errno(err, -failed, "cannot query the kernel's mappings of a "
+				     "guest's BARs (IOMMU_IOAS_COPY, IOMMU_IOAS_MAP_FILE)");
 	return 0;
 }
 

@@ -702,6 +702,7 @@ int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error 
 	if (nr_found)
 		*nr_found = found;
 	if (ret && ret != -ENODEV)
-		return pb_fail_errno(err, -ret, "cannot ask which mappings of address space %u are revoked (IOMMU_IOAS_MAP_FILE)", ioas->id);
+		return pb_fail_errno(err, -ret, "cannot query which mappings of address space %u "
+				     "are revoked (IOMMU_IOAS_MAP_FILE)", ioas->id);
 	return 0;
 }

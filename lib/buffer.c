@@ -61,7 +61,8 @@ int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_
 	if (!size || !device->memory_bar[bar])
 		return pb_fail(err, ENODEV, "cannot %s BAR %u of %s: it has no such BAR with memory", verb, bar, device->bdf);
 	if (nr_ranges > PB_MAX_RANGES)
-		return pb_fail(err, EINVAL, "cannot %s %u ranges of BAR %u of %s: %u are the most", verb, nr_ranges, bar, device->bdf,
+		return pb_fail(err, EINVAL, "cannot %s %u ranges of BAR %u of %s: %u is the maximum",
+			       verb, nr_ranges, bar, device->bdf,
 			       PB_MAX_RANGES);
 	if (!nr_ranges || !ranges)
 		return pb_fail(err, EINVAL, "cannot %s BAR %u of %s: no range was given; one at least is needed", verb, bar,
@@ -190,7 +191,7 @@ static int new_buffer(struct pb_dmabuf *dmabuf, struct pb_buffer **buffer, struc
 
 	new = calloc(1, sizeof(*new));
 	if (!new)
-		return pb_fail_errno(err, ENOMEM, "cannot keep a buffer");
+		return pb_fail_errno(err, ENOMEM, "cannot allocate a buffer");
 	new->dmabuf = dmabuf;
 	*buffer = new;
 	return 0;

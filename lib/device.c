@@ -128,7 +128,8 @@ static int read_regions(struct pb_device *device, struct pb_error *err)
 
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_GET_INFO, &info);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot ask %s for its regions (VFIO_DEVICE_GET_INFO)", device->bdf);
+		return pb_fail_errno(err, -ret, "cannot query the regions of %s "
+				     "(VFIO_DEVICE_GET_INFO)", device->bdf);
 	device->flags = info.flags;
 	device->nr_regions = info.num_regions < PB_MAX_REGIONS ? info.num_regions : PB_MAX_REGIONS;
 	for (i = 0; i < device->nr_regions; i++) {
@@ -139,7 +140,7 @@ static int read_regions(struct pb_device *device, struct pb_error *err)
 		if (ret == -EINVAL)
 			continue;
 		if (ret)
-			return pb_fail_errno(err, -ret, "cannot ask %s for region %u (VFIO_DEVICE_GET_REGION_INFO)", device->bdf, i);
+			return pb_fail_errno(err, -ret, "cannot query %s for region %u (VFIO_DEVICE_GET_REGION_INFO)", device->bdf, i);
 		device->regions[i].offset = region.offset;
 		device->regions[i].size = region.size;
 		device->regions[i].flags = region.flags;
@@ -176,8 +177,9 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 		if (ret == -EBUSY || ret == -EINVAL)
 			ret = pb_fail_in_use(err, f, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
 		else if (ret == -EPERM)
-			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not keep its interrupts apart from others'; turn interrupt "
-				      "remapping on, or set iommufd's parameter allow_unsafe_interrupts", f->bdf);
+			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not remap "
+				      "interrupts; turn interrupt remapping on, or set iommufd's "
+				      "parameter allow_unsafe_interrupts", f->bdf);
 		else
 			ret = pb_fail_errno(err, -ret, "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)", f->bdf);
 		return ret;

@@ -53,8 +53,8 @@ static struct nl_sock *connect_rdma(struct pb_error *err, int *ret)
 	if (!nl_connect(sk, NETLINK_RDMA))
 		return sk;
 	nl_socket_free(sk);
-	*ret = pb_fail(err, EPROTONOSUPPORT, "cannot speak netlink with the kernel's RDMA core: it has none, or the module ib_core is not "
-		       "loaded: modprobe ib_core");
+	*ret = pb_fail(err, EPROTONOSUPPORT, "cannot connect to the RDMA core by netlink: the "
+		       "kernel has none, or the module ib_core is not loaded: modprobe ib_core");
 	return NULL;
 }
 

@@ -553,7 +553,7 @@ int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t s
 		ret = receive(watch);
 	pthread_mutex_unlock(&watch->lock);
 	if (ret < 0 && ret != -ENOBUFS)
-		return pb_fail_errno(err, -ret, "cannot take an event from netlink");
+		return pb_fail_errno(err, -ret, "cannot receive an event from netlink");
 	if (ret != 1)
 		next = (struct pb_event){ .type = ret ? PB_EVENT_LOST : PB_EVENT_NONE };
 	pb_fill_sized(event, size, &next, sizeof(next));

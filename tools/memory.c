@@ -90,7 +90,8 @@ static int sync_buffer(struct pb_buffer *buffer, uint64_t flags)
 
 	while (ioctl(pb_buffer_fd(buffer), DMA_BUF_IOCTL_SYNC, &sync))
 		if (errno != EINTR && errno != EAGAIN)
-			return fail(errno, "cannot get a dma-buf ready for the processor (DMA_BUF_IOCTL_SYNC): %s", strerror(errno));
+			return fail(errno, "cannot prepare a dma-buf for access by the CPU "
+				    "(DMA_BUF_IOCTL_SYNC): %s", strerror(errno));
 	return STATUS_OK;
 }
 

@@ -236,7 +236,8 @@ static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offse
 
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
-		return pbv_fail_errno(err, ENOMEM, "cannot keep a region of 0x%llx bytes", (ull)length);
+		return pbv_fail_errno(err, ENOMEM, "cannot cache a region of 0x%llx bytes",
+				      (ull)length);
 	entry->id = pb_buffer_id(buffer);
 	entry->offset = offset;
 	entry->length = length;

@@ -52,8 +52,8 @@ int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_erro
 	errno = 0;
 	pd = ibv_alloc_pd(context);
 	if (!pd)
-		return pbv_fail_errno(err, errno ? errno : ENOMEM, "cannot ask what %s can register: no protection domain "
-				      "(ibv_alloc_pd)", name);
+		return pbv_fail_errno(err, errno ? errno : ENOMEM, "cannot query the models that "
+				      "%s can register: no protection domain (ibv_alloc_pd)", name);
 	if (registers_dmabufs(pd)) {
 		takes = PBV_TAKES(PB_PINNED);
 		if (follows_moves(context))

@@ -121,7 +121,8 @@ static int collect_keys(struct pbv_watch *watch, struct pb_error *err)
 	} while (ret == -EOVERFLOW);
 	if (!ret)
 		return 0;
-	return pbv_fail_errno(err, -ret, "cannot ask %s which regions were revoked", ibv_get_device_name(watch->context->device));
+	return pbv_fail_errno(err, -ret, "cannot query %s for revoked regions",
+			      ibv_get_device_name(watch->context->device));
 }
 
 struct pbv_watch *pbv_watch_hold(struct pbv_mr *mr)
