@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The benchmark, in the machine. What is measured is told as samples, one line each: NAME, unit, value. The name has the form
- * what/side/size. All sides of a comparison are measured in every round, one after the other.
+ * The benchmark's part in the lab's machine. It prints samples, one per line: NAME, unit, value.
+ * NAME has the form what/side/size. Every round measures all sides of a comparison, one after the
+ * other.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -16,20 +17,23 @@
 
 #define RW (PB_MAP_READ | PB_MAP_WRITE)
 #define ALL_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
-/* of what takes a moment, so many samples of one side follow one another: the first finds caches that the other side filled */
+/*
+ * For short operations, take this many samples of a side in a row: the first one runs with the
+ * caches of the other side.
+ */
 #define BURST 5
-/* where mappings begin: any large page fits */
+/* The IOVA of mappings, aligned for any huge page. */
 #define FIRST_IOVA (4096 * MIB)
 
 /**
- * struct bench - what measures work with
- * @ioas: edu is attached to it, so that mapping fills page tables of the IOMMU
- * @gpu: on vfio-pci or on peerbar-vfio-pci
- * @ours: on which of the two
- * @driver: its name
+ * struct bench - the state of the benchmark
+ * @ioas: edu is attached, so that mapping fills page tables of the IOMMU
+ * @gpu: bound to vfio-pci or peerbar-vfio-pci
+ * @ours: bound to peerbar-vfio-pci
+ * @driver: the name of its driver
  * @pb: a protection domain of pb0
- * @rxe: one of rxe0
- * @round: 0 is for warming up, and leaves no samples
+ * @rxe: a protection domain of rxe0
+ * @round: 0 for the warm-up, which prints no samples
  */
 struct bench {
 	struct pb_iommu *iommu;
@@ -45,12 +49,12 @@ struct bench {
 };
 
 /**
- * struct measure - something that is measured
+ * struct measure - a measurement
  * @name: for --only
- * @stock: a round with the GPU on vfio-pci; may be NULL
- * @ours: a round with it on peerbar-vfio-pci; may be NULL
- * @first: the first round; 0 if it has to warm up
- * @most: the last round; 0 if in all
+ * @stock: one round with the GPU on vfio-pci; may be NULL
+ * @ours: one round with the GPU on peerbar-vfio-pci; may be NULL
+ * @first: the first round; 0 to include the warm-up
+ * @most: the last round; 0 for no limit
  */
 struct measure {
 	const char *name;
@@ -64,12 +68,12 @@ extern const struct measure map_measure, touch_measure, register_measure, revoke
 	cache_measure, memory_measure, copy_measure;
 
 extern struct pb_error err;
-/* what returns nothing but 0, or ends the benchmark with the library's sentence */
+/* End the benchmark with the library's error sentence unless the call returns 0. */
 #define must(call) do { if (call) lab_die("%s: %s", #call, err.text); } while (0)
-/* the same for a system call or verb: no value that is negative or NULL */
+/* The same for a system call or verb, as a condition on its result. */
 #define must_errno(condition) do { if (!(condition)) lab_die("%s: %s", #condition, strerror(errno)); } while (0)
 
-/* one sample of what/side/size */
+/* Print one sample of what/side/size. */
 void sample(const struct bench *b, const char *what, const char *side, uint64_t size, const char *unit, double value);
 uint64_t now_ns(void);
 static inline double us_since(uint64_t ns)
@@ -77,14 +81,17 @@ static inline double us_since(uint64_t ns)
 	return (double)(now_ns() - ns) / 1000;
 }
 
-/* memory that is there; with pages as the kernel likes them, or small ones. munmap() frees it */
+/*
+ * Allocate and populate memory; with @large in huge pages if the kernel prefers, otherwise in small
+ * ones. Free it with munmap().
+ */
 void *new_memory(size_t size, bool large);
-/* this process may open as many files as there will be buffers */
+/* Raise the limit of open files. */
 void many_files(void);
-/* one range of the GPU's BAR, from its beginning */
+/* Export the first @size bytes of the GPU's BAR. */
 struct pb_buffer *new_buffer(const struct bench *b, uint64_t size);
 
-/* hits of a cache, each given back, for callgrind */
+/* Get and put a region of the cache @passes times, for callgrind. */
 void count_hits(struct bench *b, unsigned int passes);
 
 #endif

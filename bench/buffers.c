@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Asking about one buffer, listing all, and revoking one, while there are many. */
+/* Query one buffer, list all, and revoke one, with many buffers. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static void with(struct bench *b, unsigned int n)
 	uint64_t t0;
 	unsigned int listed;
 
-	/* ten of them, from the first to the last: as many as there are when there are few */
+	/* Use ten buffers, from the first to the last, as with ten buffers in total. */
 	for (i = 0; i < TIMES; i++) {
 		which = i % 10 * (n / 10);
 		t0 = now_ns();
@@ -43,7 +43,7 @@ static void with(struct bench *b, unsigned int n)
 		t0 = now_ns();
 		must(pb_buffer_revoke(b->gpu, buffers[which], &err));
 		sample(b, "revoke-one", "peerbar", n, "us", us_since(t0));
-		/* so that there are as many again */
+		/* Keep the number of buffers constant. */
 		pb_buffer_close(buffers[which]);
 		buffers[which] = page_of_bar(b, which);
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The cache of memory regions: finding one, and registering one. */
+/* The cache of memory regions: a hit, and a registration for comparison. */
 #include <errno.h>
 #include <string.h>
 

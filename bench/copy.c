@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* memcpy(), as fast as it is here: the same bytes over and over, as perftest writes them. */
+/* memcpy() in cached memory: the same bytes repeatedly, as perftest writes them. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +20,7 @@ static void ours(struct bench *b)
 		t0 = now_ns();
 		for (n = 0; n < times; n++) {
 			memcpy(p + MIB, p, sizes[i]);
-			/* or it would be done once */
+			/* Don't let the compiler merge the iterations. */
 			__asm__ volatile("" : : : "memory");
 		}
 		sample(b, "bandwidth", "memcpy", sizes[i], "MiB/s", (double)(times * sizes[i]) / MIB / (us_since(t0) / 1e6));

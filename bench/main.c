@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The benchmark's rounds. In each the GPU is on vfio-pci first, then on peerbar-vfio-pci. */
+/* The rounds of the benchmark. In each, the GPU is on vfio-pci first, then on peerbar-vfio-pci. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -135,7 +135,10 @@ static void half(struct bench *b, const char *driver, bool wanted[MEASURES])
 
 		if (!wanted[i] || !run || b->round < measures[i]->first || (measures[i]->most && b->round > measures[i]->most))
 			continue;
-		/* the kernel still frees what the one before left, and an emulator goes on with what a driver's change began */
+		/*
+		 * Wait: the kernel may still free memory of the previous measurement, and an
+		 * emulator may still handle the change of driver.
+		 */
 		usleep(300000);
 		run(b);
 	}
@@ -146,7 +149,7 @@ static void run_rounds(struct bench *b, bool wanted[MEASURES])
 {
 	uint64_t t0 = now_ns();
 
-	/* one round alone is to try whether it works */
+	/* A single round is a trial, without warm-up. */
 	for (b->round = b->rounds > 1 ? 0 : 1; b->round <= b->rounds; b->round++) {
 		half(b, "vfio-pci", wanted);
 		half(b, "peerbar-vfio-pci", wanted);

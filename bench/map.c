@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Mapping into an address space of the IOMMU: a BAR, and memory. */
+/* Map into an address space of the IOMMU: a BAR, and memory. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,7 +33,7 @@ static void map_bar(struct bench *b, const char *side, uint64_t size)
 	pb_buffer_close(buffer);
 }
 
-/* pages as large as the kernel makes them, which is large, or small ones */
+/* In huge pages, if the kernel makes them, or in small ones. */
 static void map_memory(struct bench *b, const char *side, uint64_t size, bool large)
 {
 	void *p = new_memory(size, large);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What objects cost in memory: that of the kernel by what of the machine's is free before and after there are many of them, that of
- * the process by what malloc() gave out.
+ * The memory that objects take. For the kernel: the difference in the machine's used memory before
+ * and after making many of them. For the process: that of malloc().
  */
 #include <errno.h>
 #include <glob.h>
@@ -40,7 +40,7 @@ static unsigned long long meminfo(const char *field)
 	return kb * 1024;
 }
 
-/* of all kinds of objects, those that are in use */
+/* The size of the objects in use, of all slab caches. */
 static unsigned long long slabs(void)
 {
 	unsigned long long used = 0, active, size;
@@ -56,7 +56,7 @@ static unsigned long long slabs(void)
 	return used;
 }
 
-/* the kernel's allocator keeps objects that were freed, and counts them as used */
+/* Release freed objects that the slab allocator keeps and counts as used. */
 static void shrink_slabs(void)
 {
 	glob_t found;
@@ -69,7 +69,7 @@ static void shrink_slabs(void)
 	globfree(&found);
 }
 
-/* free pages that the processors keep for themselves, which do not count as free */
+/* Free pages on the per-CPU lists, which MemFree does not include. */
 static unsigned long long kept_pages(void)
 {
 	unsigned long long pages = 0, n;
@@ -85,7 +85,7 @@ static unsigned long long kept_pages(void)
 	return pages;
 }
 
-/* objects by their size, the rest by pages */
+/* Slab objects by their size, everything else by pages. */
 static double kernel_memory(void)
 {
 	static const char *const others[] = { "MemFree", "Slab", "AnonPages", "Cached", "Buffers" };
@@ -97,7 +97,7 @@ static double kernel_memory(void)
 	return used;
 }
 
-/* once the kernel has let go of what it only keeps, or frees a moment later */
+/* Measure after the kernel has freed caches and objects that it frees later. */
 static struct used used(void)
 {
 	struct used used = { .kernel = 0 };
@@ -121,17 +121,17 @@ static struct used used(void)
 
 static void *objects[NR];
 
-/* @make makes one; @side is what it is called */
+/* @make makes one object; @side is the series' name. */
 static void many(struct bench *b, const char *side, unsigned int nr, void *(*make)(struct bench *b, unsigned int i), void (*end)(void *object))
 {
 	struct used before, after;
 	char name[64];
 	unsigned int i;
 
-	/* one round alone is to try whether it works */
+	/* A single round is a trial. */
 	if (b->rounds == 1)
 		nr /= 10;
-	/* so that what is there once is there */
+	/* Exclude allocations that happen once. */
 	memset(objects, 0, sizeof(objects));
 	end(make(b, 0));
 	before = used();

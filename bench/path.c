@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What the library costs: a buffer is exported, asked about, mapped, unmapped and closed, by its functions and by the system calls
- * that tell and do the same.
+ * The overhead of the library: export, query, map, unmap and close a buffer, by the library's
+ * functions and by the equivalent system calls.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +53,7 @@ static void both(struct bench *b)
 
 	must_errno(peerbar >= 0);
 	for (i = 0; i < TIMES; i++) {
-		/* neither is always the second */
+		/* Alternate the order. */
 		library = !library;
 		for (n = 0; n < 2; n++, library = !library) {
 			t0 = now_ns();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Registering memory regions: a BAR with our verbs device, memory with it and with the kernel's. */
+/* Register memory regions: a BAR with peerbar's verbs device, memory with that and with rxe. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>

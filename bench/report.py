@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-"""Report on the samples of ./lab bench: which goals were reached, what else was measured.
+"""Report on the samples of ./lab bench: the goals that were reached, and all other series.
 
     report.py [--partial] IN OUT
 
-IN/bench.tsv has one sample a line, with tabs between the fields: WHAT/SIDE/X UNIT VALUE. X is a number (bytes, importers,
-buffers), 0 where there is none. The k-th sample of a series is that of round k. IN/bench-machine.tsv has lines of KEY and VALUE.
+IN/bench.tsv has one sample per line, with tabs between the fields: WHAT/SIDE/X UNIT VALUE. X is a
+number (bytes, importers, buffers), 0 if there is none. The k-th sample of a series is that of round
+k. IN/bench-machine.tsv has lines of KEY and VALUE.
 
-The tables go to standard output; bench.json and the data of the plots (PLOT.dat) go to OUT. A missed goal is a result, not an
-error: the exit status is 1 if samples are malformed, or if expected ones are missing. --partial allows missing ones.
+The tables go to standard output; bench.json and the data of the plots (PLOT.dat) go to OUT. A
+missed goal is a result, not an error: the exit status is 1 if samples are malformed, or if expected
+ones are missing. --partial allows missing ones.
 """
 import json
 import math
@@ -21,7 +23,7 @@ from statistics import median, quantiles
 
 RELATIONS = {'<=': operator.le, '<': operator.lt, '>=': operator.ge}
 
-# Without "theirs" the goal is for the median of "ours".
+# Without "theirs", the goal applies to the median of "ours".
 Goal = namedtuple('Goal', 'id text against ours theirs relation goal')
 GOALS = [Goal(*g) for g in (
     ('P1', 'map a 256 MiB BAR buffer into an IOAS', 'map 256 MiB of memory', 'map/bar/268435456', 'map/memory/268435456', '<=', 0.05),
@@ -47,7 +49,7 @@ GOALS = [Goal(*g) for g in (
     ('P10b', 'instructions of a hit', None, 'instructions/hit/0', None, '<', 200),
 )]
 
-# The series of a complete run. rxe is slow, so that only its series of goals are measured.
+# The series of a complete run. rxe is slow: only its series that goals need are measured.
 EXPECTED = (
     ('map', 'bar memory', '2097152 16777216 67108864 268435456'),
     ('register', 'pb-bar pb-memory rxe-memory', '2097152 16777216 67108864'),
@@ -67,7 +69,7 @@ EXPECTED = (
     ('instructions', 'hit', '0'),
 )
 
-# Plots of lines over X, each with the series it shows.
+# Line plots over X, with their series.
 LINE_PLOTS = {
     'map': ['map'],
     'register': ['register'],
@@ -133,7 +135,7 @@ class Series:
 
 
 class Result:
-    """What came of a goal: the ratio of the medians, and the quartiles of the rounds' ratios."""
+    """The result of a goal: the ratio of the medians, and the quartiles of the rounds' ratios."""
 
     def __init__(self, goal, series):
         self.goal, self.ours, self.theirs = goal, series[goal.ours], series.get(goal.theirs)
@@ -156,7 +158,7 @@ class Result:
         self.held = RELATIONS[goal.relation](self.value, goal.goal)
 
     def better(self, value):
-        """How many times better than the goal a value is."""
+        """Return how many times better than the goal a value is."""
         return value / self.goal.goal if self.goal.relation == '>=' else self.goal.goal / value
 
 
@@ -168,7 +170,7 @@ def read_lines(path, nr_fields, form):
         fail(f'cannot open {path}: {e.strerror}')
     for number, line in enumerate(lines, 1):
         at = f'{path.name}, line {number}'
-        # Even the value of a line that was cut off may look good.
+        # A truncated line may still end in a valid number.
         if not line.endswith('\n'):
             fail(f'{at}: the end of the line is missing')
         fields = line[:-1].split('\t')
@@ -185,7 +187,7 @@ def read_samples(path):
             fail(f'{at}: the unit is missing')
         if re.search('[ |]', unit):
             fail(f"{at}: '{unit}' is no unit: it has to be one word")
-        # float() takes more than a decimal number.
+        # float() accepts more than decimal numbers.
         if not re.fullmatch(r'\d[\d.]*(e[+-]?\d+)?', text, re.I) or text.count('.') > 1 or not math.isfinite(float(text)):
             fail(f"{at}: '{text}' is no value: it has to be a number, and not a negative one")
         if not re.fullmatch(r'[a-z0-9-]+/[a-z0-9-]+/\d+', name) or int(name.rsplit('/', 1)[1]) >= 1 << 64:
@@ -212,7 +214,7 @@ def read_machine(path):
     return facts
 
 
-# ---- tables: Markdown, padded so that it can be read as it is
+# ---- tables: Markdown, padded to be readable as plain text
 
 def print_table(rows):
     width = [max(map(len, column)) for column in zip(*rows)]
@@ -223,14 +225,14 @@ def print_table(rows):
 
 
 def number_text(v):
-    """Three digits, or fewer if there are no more."""
+    """Return the number with three significant digits, but without rounding its integer part."""
     if v >= 100 or v == round(v):
         return f'{v:.0f}'
     return f'{v:.1f}' if v >= 10 else f'{v:.2f}' if v >= 1 else f'{v:.3g}'
 
 
 def shown_unit(unit, value):
-    """Return the unit in which to show a value, and how many of the series' own unit it has."""
+    """Return the unit in which to show a value, and its size in the series' own unit."""
     if unit in TIMES:
         shown = next((t for t in TIMES if value * TIMES[unit] >= TIMES[t]), 'ns')
         return shown, TIMES[shown] / TIMES[unit]
@@ -247,7 +249,7 @@ def summary_text(series):
 
 
 def x_text(series, all_series):
-    """2097152 is 2 MiB, 10000 is 10000; empty for a series that has no X."""
+    """Return 2097152 as "2 MiB", 10000 as "10000"; empty for a series that has no X."""
     x = series.x
     if not x and not any(s.key == series.key and s.x for s in all_series.values()):
         return ''
@@ -283,7 +285,7 @@ def print_tables(series, results):
 # ---- bench.json
 
 def short(v):
-    """A number with at most ten digits, whole where it is."""
+    """Return a number with at most ten digits, as an int if it is integer."""
     v = float(f'{v:.10g}')
     return int(v) if v.is_integer() else v
 
@@ -307,7 +309,7 @@ def write_json(out, machine, series, results):
 # ---- data of the plots
 
 def point(series):
-    """Times are in seconds, for gnuplot to choose their prefix."""
+    """Return a data point. Times are in seconds: gnuplot chooses the prefix."""
     factor = TIMES[series.unit] / 1e9 if series.unit in TIMES else 1
     s = series.summary
     return f'{s.median * factor:.9g} {s.low * factor:.9g} {s.high * factor:.9g}'
@@ -318,7 +320,7 @@ def title(key):
 
 
 def write_data(out, plot, text):
-    """A plot without data is not drawn."""
+    """Write the data of a plot, unless it is empty: a plot without data is not drawn."""
     if text:
         (out / f'{plot}.dat').write_text(text + '\n')
 
@@ -339,7 +341,7 @@ def write_plots(out, series, results):
     bars = []
     for r in results:
         low, high = sorted((r.low, r.high), key=lambda v: v if r.goal.relation == '>=' else -v)
-        # What is infinitely good or bad has no place on the scale.
+        # An infinite ratio cannot be plotted.
         if r.value and r.low:
             bars.append(f'"{r.goal.id}  {r.goal.text}" {int(not r.held)} '
                         f'{r.better(r.value):.9g} {r.better(low):.9g} {r.better(high):.9g}')

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Taking a buffer away from its importers: for good, from one buffer, with peerbar-vfio-pci; by turning memory decoding off, with
- * vfio-pci, which has no other way. Importers are mappings in an address space, or memory regions.
+ * Revoke a buffer from its importers: with peerbar-vfio-pci permanently, one buffer; with vfio-pci
+ * by turning memory decoding off, the only way. Importers are mappings in an address space, or
+ * memory regions.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Touching all of a BAR for the first time: by the mmap() of a VFIO device, and by that of a dma-buf. */
+/* Touch a whole BAR for the first time: by the mmap() of a VFIO device, and of a dma-buf. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +18,10 @@ static long faults(void)
 	return usage.ru_minflt;
 }
 
-/* An emulator's TLB grows with every flush after which it was full, and shrinks when it is not: the first of a side do not count. */
+/*
+ * An emulator's TLB grows with each flush while it is full, and shrinks otherwise: ignore the first
+ * samples of a side.
+ */
 #define FIRST_THAT_COUNTS BURST
 
 static void touch(struct bench *b, const char *side, unsigned int nr, void *p)
@@ -49,7 +52,7 @@ static void device(struct bench *b)
 	}
 }
 
-/* the device as a program maps it that does not use the library: at whatever address the kernel chooses */
+/* The device mapped without the library, at an address that the kernel chooses. */
 static void stock(struct bench *b)
 {
 	uint64_t offset, size;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What a VMM does to keep P2P working: as little of one as can be.
+ * A minimal VMM that keeps P2P DMA working.
  *
- * Two devices are assigned to a guest that is not there: a GPU with memory in BAR 2, and edu, which copies. What the guest would write to
- * their configuration spaces was written down before, and is replayed: sizing, placing, moving, decoding off and on, sleep and reset. Each
- * access is trapped, as a VMM traps it, and becomes the call of the library that says so. After each step edu, with guest-physical
- * addresses only, copies a pattern into the GPU's memory, or is stopped by the IOMMU where the GPU is not.
+ * Two devices are assigned to an imaginary guest: a GPU with memory in BAR 2, and edu, which
+ * copies. The guest's writes to their configuration spaces are replayed from a recording: sizing,
+ * placing, moving, decoding off and on, sleep and reset. Each access is trapped as in a VMM, and
+ * reported with the corresponding call of the library. After each step edu copies a pattern into
+ * the GPU's memory, with guest-physical addresses only. The IOMMU stops DMA to addresses where the
+ * GPU is not.
  *
  * It runs in the lab, whose driver for edu it uses: ./lab run -- /build/examples/vmm
  */
@@ -16,23 +18,23 @@
 #include "lab.h"
 
 #define RAM_SIZE (4 * MIB) /* the guest's memory, at guest-physical address 0 */
-#define SOURCE (1 * MIB) /* in it: where the pattern is */
+#define SOURCE (1 * MIB) /* the pattern's offset in it */
 #define LENGTH 1024
 
-/* ---- a device as the guest sees it ---- */
+/* ---- a device in the guest's view ---- */
 
 #define COMMAND 0x04
 #define BAR0 0x10
-#define MEMORY 0x2 /* the bits of the command register */
+#define MEMORY 0x2 /* bits of the command register */
 #define MASTER 0x4
 
 struct assigned {
 	struct pb_device *device;
 	struct pb_guest_device *guest_device;
 	uint64_t size[PB_BARS];
-	bool wide[PB_BARS]; /* a 64-bit BAR, whose upper half is the next register */
+	bool wide[PB_BARS]; /* a 64-bit BAR; the next register has its upper half */
 	uint32_t command;
-	uint32_t bar[PB_BARS]; /* the registers */
+	uint32_t bar[PB_BARS]; /* the BAR registers */
 	bool asleep;
 };
 
@@ -64,7 +66,10 @@ static void assign(struct assigned *a, struct pb_device *device)
 
 /* ---- the traps ---- */
 
-/* a BAR register was written: only the address bits keep what is written, which is how a guest finds the size */
+/*
+ * The guest wrote a BAR register. Only the address bits keep the value; the guest finds the size by
+ * that.
+ */
 static void write_bar(struct assigned *a, unsigned int n, uint32_t value)
 {
 	unsigned int low = n && a->wide[n - 1] ? n - 1 : n;
@@ -80,7 +85,9 @@ static void write_bar(struct assigned *a, unsigned int n, uint32_t value)
 	must(pb_guest_set_bar(a->guest_device, low, address, &err));
 }
 
-/* the command register was written: what goes away is told first and done then, what comes is done first */
+/*
+ * The guest wrote the command register. Report decoding off before applying it, decoding on after.
+ */
 static void write_command(struct assigned *a, uint32_t value)
 {
 	bool on = value & MEMORY;
@@ -96,7 +103,7 @@ static void write_command(struct assigned *a, uint32_t value)
 
 static void set_power(struct assigned *a, bool on)
 {
-	/* this GPU has no D3 of its own; where there is one, the write to its register belongs between the two */
+	/* This GPU has no D3. A device with D3 needs the write to its register here. */
 	must(pb_guest_set_power(a->guest_device, on, &err));
 	a->asleep = !on;
 }
@@ -109,7 +116,7 @@ static void reset(struct assigned *a)
 	must(pb_device_reset(a->device, &err));
 	must(pb_device_set_decoding(a->device, false, &err));
 	must(pb_guest_reset_done(a->guest_device, &err));
-	/* what the guest reads from now on */
+	/* The guest's view after the reset. */
 	a->command = 0;
 	for (i = 0; i < PB_BARS; i++) {
 		a->bar[i] = 0;
@@ -118,16 +125,16 @@ static void reset(struct assigned *a)
 	}
 }
 
-/* ---- what was recorded ---- */
+/* ---- the recording ---- */
 
 enum op { WRITE, SLEEP, WAKE, RESET, SAY };
 
 struct access {
 	enum op op;
-	unsigned int offset; /* in the configuration space of the GPU */
+	unsigned int offset; /* in the GPU's configuration space */
 	uint32_t value;
-	const char *say; /* with SAY: what has been done, after which P2P is tried */
-	uint64_t at; /* where the GPU's memory is now; PB_GUEST_NOWHERE if nowhere */
+	const char *say; /* with SAY: describes the state; P2P is tried then */
+	uint64_t at; /* the GPU's address then; PB_GUEST_NOWHERE if it has none */
 };
 
 #define BAR2 (BAR0 + 8)
@@ -135,7 +142,10 @@ struct access {
 #define MOVED(a) { SAY, 0, 0, a, 0x1200000000 }
 #define OFF(a) { SAY, 0, 0, a, PB_GUEST_NOWHERE }
 
-/* firmware, then a kernel, which finds decoding on, sizes the BARs with it off, and moves them */
+/*
+ * The firmware places the BARs. Then the kernel finds decoding on, sizes them with decoding off,
+ * and moves them.
+ */
 static const struct access recording[] = {
 	OFF("powered on"),
 	{ WRITE, BAR2, 0xffffffff, NULL, 0 },
@@ -179,7 +189,7 @@ static const struct access recording[] = {
 
 static int failed;
 
-/* edu copies to each place that the GPU has had: it must arrive where the GPU is, and nowhere else */
+/* Copy to both addresses that the GPU has had: the data must arrive only at the current one. */
 static void try_p2p(struct edu *edu, uint8_t *ram, const struct access *now)
 {
 	static const uint64_t places[] = { 0x1080000000, 0x1200000000 };
@@ -206,7 +216,7 @@ static void try_p2p(struct edu *edu, uint8_t *ram, const struct access *now)
 	failed += !right;
 }
 
-/* what the manager has to say, as a VMM's event loop would when pb_guest_fd() polls readable */
+/* Print the reports, as a VMM's event loop would when pb_guest_fd() polls readable. */
 static void hear(void)
 {
 	struct pb_guest_range report;
@@ -227,7 +237,10 @@ int main(void)
 	size_t i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	/* the guest's address space: all its devices are in it, and its memory is mapped in it, as in every VMM with iommufd */
+	/*
+	 * The guest's address space, with all its devices and its memory, as in every VMM with
+	 * iommufd.
+	 */
 	must(pb_iommu_open(&iommu, &err));
 	must(pb_ioas_create(iommu, &ioas, &err));
 	must(pb_guest_create(&guest, &err));
@@ -258,7 +271,7 @@ int main(void)
 		hear();
 	}
 
-	/* unplugged: first from the guest, then from the host */
+	/* Unplug: first from the guest, then from the host. */
 	must(pb_guest_remove_device(gpu.guest_device, &err));
 	pb_device_close(gpu.device);
 	printf("%d steps went wrong\n", failed);

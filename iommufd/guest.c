@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Guests: the BARs of assigned devices, kept where the guest has put them. How it works is told in guest.h. */
+/*
+ * Guests: map the BARs of assigned devices at the guest's addresses. guest.h describes the design.
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -16,14 +18,14 @@ enum { SPAN_CLAIM, SPAN_TRAP, SPAN_RANGE, SPAN_RESERVED, SPAN_TAKEN };
 
 #define for_each_bar(bar, dev) for ((bar) = (dev)->bars; (bar) < (dev)->bars + PB_BARS; (bar)++)
 
-/* ---- what the guest means ---- */
+/* ---- the guest's state ---- */
 
 static bool decodes(const struct pb_guest_device *dev)
 {
 	return dev->decoding && dev->powered && !dev->resetting;
 }
 
-/* the pages that the BAR claims now */
+/* Get the pages that the BAR claims now; returns false if none. */
 static bool claims(const struct guest_bar *bar, struct pb_span *claim)
 {
 	return bar->size && decodes(bar->device) && pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), claim);
@@ -34,7 +36,10 @@ static bool overlap(const struct pb_span *span, uint64_t first, uint64_t last)
 	return span->first <= last && first <= span->last;
 }
 
-/* the guest means these pages of the BAR to be just there, and no other BAR claims any of them */
+/*
+ * Returns whether the guest wants these pages of the BAR at this address, and no other BAR claims
+ * any of them.
+ */
 static bool right_place(struct pb_guest *guest, const struct guest_range *range)
 {
 	struct pb_guest_device *dev;
@@ -84,10 +89,10 @@ static void free_report(struct pb_guest *guest, struct guest_report *report)
 	guest->nr_reports--;
 	free(report);
 	if (!guest->nr_reports && read(guest->report_fd, &count, sizeof(count)) < 0)
-		(void)0; /* cannot fail: it was told of each */
+		(void)0; /* Cannot fail: each report was counted. */
 }
 
-/* without memory there is no report; the list has it all the same */
+/* Without memory the report is dropped; pb_guest_list() still has the range. */
 static void report(struct guest_window *window, struct guest_range *range, enum pb_guest_state state, const struct pb_error *why)
 {
 	struct pb_guest *guest = range->bar->device->guest;
@@ -103,14 +108,14 @@ static void report(struct guest_window *window, struct guest_range *range, enum 
 	TAILQ_INSERT_TAIL(&guest->reports, new, in_guest);
 	guest->nr_reports++;
 	if (write(guest->report_fd, &one, sizeof(one)) < 0)
-		(void)0; /* cannot fail: the counter is emptied long before 2^64 */
+		(void)0; /* Cannot fail: the counter is drained long before 2^64. */
 	if (guest->nr_reports > MAX_REPORTS)
 		free_report(guest, TAILQ_FIRST(&guest->reports));
 }
 
-/* ---- first: out with what is wrong ---- */
+/* ---- first step: unmap wrong mappings ---- */
 
-/* false if the kernel did not unmap it, and says so in the report */
+/* Returns false, with a report, if the kernel did not unmap it. */
 static bool unmap_range(struct guest_window *window, struct guest_range *range)
 {
 	struct pb_error why = { 0 };
@@ -125,7 +130,7 @@ static bool unmap_range(struct guest_window *window, struct guest_range *range)
 	return true;
 }
 
-/* it has no mapping */
+/* Must not be mapped. */
 static void free_range(struct guest_range *range)
 {
 	pb_wait_end(&range->waiter);
@@ -161,13 +166,13 @@ static void drop_wrong(struct pb_guest *guest, bool all)
 				}
 				if (range->mapping && pb_mapping_state(range->mapping) == PB_REVOKED)
 					range->lost = true;
-				/* its place stays its own */
+				/* The range keeps its place: it is mapped again below. */
 				if (range->lost)
 					unmap_range(window, range);
 			}
 }
 
-/* ---- then: in with what is missing ---- */
+/* ---- second step: map missing pages ---- */
 
 static unsigned int count_mappings(struct pb_ioas *ioas)
 {
@@ -181,7 +186,7 @@ static unsigned int count_mappings(struct pb_ioas *ioas)
 	return n;
 }
 
-/* room for all that can be in the way of one BAR, and for @more */
+/* Allocate spans for all obstacles of one BAR, and for @more. */
 static int make_room(struct pb_guest *guest, struct guest_window *window, unsigned int more)
 {
 	struct pb_guest_device *dev;
@@ -210,7 +215,10 @@ static void add_span(struct pb_guest *guest, unsigned int *n, uint64_t first, ui
 	guest->spans[(*n)++] = (struct pb_span){ .first = first, .last = last, .kind = kind, .of = of };
 }
 
-/* what there is at the pages that @bar claims, the first to have them first; how many */
+/*
+ * Collect the spans that overlap or may overlap the claimed pages; earlier ones take precedence.
+ * Returns their number.
+ */
 static unsigned int spans_of(struct pb_guest *guest, struct guest_window *window, struct guest_bar *bar, const struct pb_span *claim)
 {
 	struct pb_guest_device *dev;
@@ -225,13 +233,13 @@ static unsigned int spans_of(struct pb_guest *guest, struct guest_window *window
 				add_span(guest, &n, theirs.first, theirs.last, SPAN_CLAIM, NULL);
 	for (i = 0; i < bar->nr_traps; i++)
 		add_span(guest, &n, claim->first + bar->traps[i].first, claim->first + bar->traps[i].last, SPAN_TRAP, NULL);
-	/* one of another BAR is there because the kernel did not unmap it */
+	/* A range of another BAR is still here because the kernel did not unmap it. */
 	LIST_FOREACH(range, &window->ranges, in_window)
 		add_span(guest, &n, range->first, range->last, range->bar == bar ? SPAN_RANGE : SPAN_CLAIM, range);
 	return n;
 }
 
-/* whole pages of the window that have the addresses from @first to @last of its address space; none if there are none */
+/* Add the whole pages of the window whose IOVAs are from @first to @last; there may be none. */
 static void add_iovas(struct pb_guest *guest, unsigned int *n, const struct guest_window *window, uint64_t first, uint64_t last, int kind)
 {
 	uint64_t page = pb_page_size(), end = window->iova + (window->last - window->first);
@@ -247,7 +255,10 @@ static void add_iovas(struct pb_guest *guest, unsigned int *n, const struct gues
 	add_span(guest, n, window->first + (first - window->iova), window->first + (last - window->iova), kind, NULL);
 }
 
-/* what is in the way in the address space: what it does not have, and what is mapped there that is not the guest's */
+/*
+ * Add the obstacles in the address space: gaps of the aperture, and mappings that are not the
+ * guest's.
+ */
 static unsigned int add_obstacles(struct pb_guest *guest, struct guest_window *window, unsigned int n)
 {
 	struct pb_ioas *ioas = window->space->ioas;
@@ -261,7 +272,7 @@ static unsigned int add_obstacles(struct pb_guest *guest, struct guest_window *w
 			break;
 		from = gap.last + 1;
 	}
-	/* those of the guest are covered by their ranges, which come first */
+	/* The guest's mappings are covered by their ranges, which come first. */
 	pthread_mutex_lock(&ioas->lock);
 	LIST_FOREACH(m, &ioas->mappings, in_ioas)
 		add_iovas(guest, &n, window, m->iova, m->iova + (m->length - 1), SPAN_TAKEN);
@@ -278,7 +289,10 @@ static bool in_window(const struct guest_window *window, const struct pb_span *c
 	return true;
 }
 
-/* a range of the BAR, which begins at @base; the former one if it is the same. False without memory. */
+/*
+ * Add a range of the BAR, which begins at @base; reuse the former range if it is the same. Returns
+ * false without memory.
+ */
 static bool add_range(struct guest_window *window, struct guest_bar *bar, uint64_t base, uint64_t first, uint64_t last, int in_the_way)
 {
 	struct guest_range *range;
@@ -303,7 +317,7 @@ static bool add_range(struct guest_window *window, struct guest_bar *bar, uint64
 	return true;
 }
 
-/* whether one of the first @n spans has each of these addresses */
+/* Returns whether the first @n spans cover all of these addresses. */
 static bool is_covered(const struct pb_guest *guest, unsigned int n, uint64_t at, uint64_t last)
 {
 	uint64_t end;
@@ -316,7 +330,10 @@ static bool is_covered(const struct pb_guest *guest, unsigned int n, uint64_t at
 	}
 }
 
-/* ranges for the pages of the BAR that have none; without memory the rest stays without, and unmapped */
+/*
+ * Add ranges for the pages of the BAR that have none. Without memory, the remaining pages stay
+ * without a range, and unmapped.
+ */
 static void add_ranges(struct pb_guest *guest, struct guest_window *window, struct guest_bar *bar)
 {
 	uint64_t at, end, further, last;
@@ -329,15 +346,18 @@ static void add_ranges(struct pb_guest *guest, struct guest_window *window, stru
 	n = spans_of(guest, window, bar, &claim);
 	if (is_covered(guest, n, at, last))
 		return;
-	/* more than is counted now is mapped by other threads, and found when it is in the way */
+	/*
+	 * Another thread may map more after the count. Such a mapping is found when it refuses the
+	 * range.
+	 */
 	if (make_room(guest, window, guest->nr_aperture + 1 + count_mappings(window->space->ioas)))
 		return;
-	/* the ranges that are added do not get in each other's way */
+	/* The ranges added below don't overlap each other. */
 	n = add_obstacles(guest, window, n);
 	for (;; at = end + 1) {
 		i = pb_span_run(guest->spans, n, at, last, &end);
 		kind = i < 0 ? -1 : guest->spans[i].kind;
-		/* what is in the way for one reason is one range */
+		/* Make one range of adjacent obstacles of the same kind. */
 		while ((kind == SPAN_RESERVED || kind == SPAN_TAKEN) && end < last) {
 			i = pb_span_run(guest->spans, n, end + 1, last, &further);
 			if (i < 0 || guest->spans[i].kind != kind)
@@ -351,7 +371,7 @@ static void add_ranges(struct pb_guest *guest, struct guest_window *window, stru
 	}
 }
 
-/* hear of what happens to the buffers that are in use, and of nothing else */
+/* Receive events of the buffers in use only. */
 static void update_watch(struct pb_guest *guest)
 {
 	struct pb_guest_device *dev;
@@ -370,12 +390,15 @@ static void update_watch(struct pb_guest *guest)
 		for_each_bar(bar, dev)
 			if (bar->heard)
 				ids[n++] = bar->heard;
-	/* if it fails too much is heard, or, of buffers that are new, too little, which pb_guest_check() finds */
+	/*
+	 * On failure, too many events are received or, for new buffers, too few; pb_guest_check()
+	 * finds those.
+	 */
 	pb_watch_only(guest->watch, ids, n);
 	free(ids);
 }
 
-/* the BAR as a buffer, and how often it was revoked so far if that can be known */
+/* Export the BAR if necessary, and read its revocation counter if it has one. */
 static int get_buffer(struct guest_bar *bar, struct guest_range *range, struct pb_error *err)
 {
 	struct pb_range whole = { 0, (bar->size + pb_page_size() - 1) & ~(pb_page_size() - 1) };
@@ -388,7 +411,10 @@ static int get_buffer(struct guest_bar *bar, struct guest_range *range, struct p
 			return ret;
 	}
 	range->counted = false;
-	/* before it is counted, so that whatever comes later is either counted or heard of */
+	/*
+	 * Must be before the counter is read: a later revocation is then either counted or
+	 * received.
+	 */
 	if (bar->device->guest->watch && !bar->heard && bar->buffer->dmabuf->info.managed && !pb_buffer_query(bar->buffer, &info, NULL)) {
 		bar->heard = info.list_id;
 		update_watch(bar->device->guest);
@@ -407,7 +433,10 @@ static void forget_buffer(struct guest_bar *bar)
 	bar->heard = 0;
 }
 
-/* whether the buffer is revoked for good, so that another must be exported. One that is only revoked for now comes back by itself. */
+/*
+ * Returns whether the buffer is permanently revoked, so that it must be exported again. A temporary
+ * revocation ends by itself.
+ */
 static bool is_dead(struct pb_buffer *buffer)
 {
 	struct pb_buffer_info info;
@@ -436,7 +465,7 @@ static int map_range(struct guest_window *window, struct guest_range *range, str
 	return ret;
 }
 
-/* what the ranges were whose pages are in this one */
+/* Take over the state of the former ranges that overlap this one. */
 static void inherit(struct guest_window *window, struct guest_range *range, bool *was_refused)
 {
 	struct guest_range *former;
@@ -448,7 +477,7 @@ static void inherit(struct guest_window *window, struct guest_range *range, bool
 			continue;
 		range->lost |= former->lost;
 		*was_refused |= former->why.code != 0;
-		/* a part of what was reported is reported already */
+		/* Don't report a part of a reported range again. */
 		if (!range->why.code && former->first <= range->first && range->last <= former->last)
 			range->why = former->why;
 	}
@@ -456,8 +485,10 @@ static void inherit(struct guest_window *window, struct guest_range *range, bool
 
 static void mapped(struct guest_window *window, struct guest_range *range, bool was_refused)
 {
-	static const struct pb_error silently = { .code = ESTALE, .text = "the kernel revoked it, or it was unmapped, without a word to the "
-						  "guest's manager; it is mapped again, and DMA to it may have faulted in between" };
+	static const struct pb_error silently = { .code = ESTALE, .text = "it was revoked or "
+						  "unmapped without a report to the library; it is "
+						  "mapped again, and DMA to it may have faulted in "
+						  "between" };
 
 	if (range->lost)
 		report(window, range, PB_GUEST_MAPPED, &silently);
@@ -467,7 +498,7 @@ static void mapped(struct guest_window *window, struct guest_range *range, bool 
 	memset(&range->why, 0, sizeof(range->why));
 }
 
-/* @changes: of the device and of the address space, before it was tried */
+/* @changes: the counts of the device's and the address space's waitlists before the attempt. */
 static void refused(struct guest_window *window, struct guest_range *range, const struct pb_error *why, const uint64_t changes[2])
 {
 	struct guest_bar *bar = range->bar;
@@ -489,7 +520,7 @@ static void refused(struct guest_window *window, struct guest_range *range, cons
 		pb_wait_begin(&window->space->ioas->room, &range->waiter, changes[1]);
 }
 
-/* the sentence for what is in the way */
+/* Write the error sentence for an obstacle. */
 static void obstacle(struct guest_window *window, const struct guest_range *range, int kind, struct pb_error *why)
 {
 	uint64_t iova = window->iova + (range->first - window->first), last = iova + (range->last - range->first);
@@ -518,7 +549,7 @@ static void add_taken(struct pb_guest *guest, uint64_t first, uint64_t last)
 		room = guest->taken_room ? 2 * guest->taken_room : 16;
 		taken = reallocarray(guest->taken, room, sizeof(*taken));
 		if (!taken) {
-			/* what is in between is given up */
+			/* Without memory, treat the addresses in between as taken too. */
 			if (guest->nr_taken)
 				guest->taken[guest->nr_taken - 1].last = last;
 			return;
@@ -532,8 +563,9 @@ static void add_taken(struct pb_guest *guest, uint64_t first, uint64_t last)
 #define MAX_PROBES 1024
 
 /*
- * Where in the range from @first to @last something is mapped that the library does not know: by trying. The kernel says whether all of
- * some addresses is mapped, and whether some is; halves are looked at until they are one or the other.
+ * Find the parts of the range from @first to @last where the library's user mapped something
+ * without the library. The kernel only reports whether all of a range is mapped, and whether any of
+ * it is: bisect until each part is one or the other.
  */
 static void find_taken(struct guest_window *window, const struct guest_range *range, uint64_t first, uint64_t last, unsigned int *probes)
 {
@@ -555,7 +587,7 @@ static void find_taken(struct guest_window *window, const struct guest_range *ra
 	find_taken(window, range, middle, last, probes);
 }
 
-/* something is in the way of a part of the range: cut that out, and let the rest be tried again */
+/* A part of the range is taken: split it off, and retry the rest. */
 static bool cut_range(struct guest_window *window, struct guest_range *range)
 {
 	struct pb_guest *guest = range->bar->device->guest;
@@ -606,7 +638,7 @@ static void try_range(struct guest_window *window, struct guest_range *range)
 		mapped(window, range, was_refused);
 		return;
 	} else if (!bar->refused.code && why.code == EEXIST) {
-		/* its parts are tried after it */
+		/* Its other parts follow in the list, and are tried next. */
 		if (cut_range(window, range)) {
 			range->tried = range->in_the_way >= 0;
 			if (!range->tried) {
@@ -619,7 +651,7 @@ static void try_range(struct guest_window *window, struct guest_range *range)
 	refused(window, range, &why, changes);
 }
 
-/* those without a mapping are cut anew */
+/* Set the ranges without a mapping aside; they are cut again. */
 static void set_aside(struct guest_window *window)
 {
 	struct guest_range *range, *next;
@@ -650,7 +682,10 @@ static void settle_window(struct pb_guest *guest, struct guest_window *window)
 		free_range(range);
 }
 
-/* buffers without a range are not heard of: what happens to them is what the guest does, and the VMM tells of that */
+/*
+ * Don't receive events of buffers without a range: they follow from the guest's actions, which the
+ * VMM reports.
+ */
 static void hear_of_those_in_use(struct pb_guest *guest)
 {
 	struct pb_guest_device *dev;
@@ -687,7 +722,7 @@ static void settle(struct pb_guest *guest)
 	int ret;
 
 	hear(guest);
-	/* what is unmapped below is tried again below, so it is no news */
+	/* Stop waiting: everything is tried again below. */
 	LIST_FOREACH(space, &guest->spaces, in_guest)
 		LIST_FOREACH(window, &space->windows, in_space)
 			LIST_FOREACH(range, &window->ranges, in_window)
@@ -738,7 +773,7 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 
 	new = calloc(1, sizeof(*new));
 	if (!new)
-		return pb_fail_errno(err, ENOMEM, "cannot begin to manage a guest");
+		return pb_fail_errno(err, ENOMEM, "cannot create a guest");
 	pthread_mutex_init(&new->lock, NULL);
 	LIST_INIT(&new->devices);
 	LIST_INIT(&new->spaces);
@@ -748,11 +783,14 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 	new->report_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (new->poll_fd < 0 || new->revoked_fd < 0 || new->report_fd < 0 || poll_also(new, new->revoked_fd) ||
 	    poll_also(new, new->report_fd)) {
-		ret = pb_fail_errno(err, errno, "cannot begin to manage a guest (epoll, eventfd)");
+		ret = pb_fail_errno(err, errno, "cannot create a guest (epoll, eventfd)");
 		free_guest(new);
 		return ret;
 	}
-	/* without events it has to be told, or asked */
+	/*
+	 * Without events, only pb_guest_check() and the VMM's reports detect actions of other
+	 * processes.
+	 */
 	if (!pb_watch_open_silent(&new->watch, NULL) && poll_also(new, pb_watch_fd(new->watch))) {
 		pb_watch_close(new->watch);
 		new->watch = NULL;
@@ -794,7 +832,7 @@ void pb_guest_destroy(struct pb_guest *guest)
 
 	if (!guest)
 		return;
-	/* a mapping that the kernel does not let go of is left to the address space */
+	/* Leave mappings that the kernel did not unmap to the address space. */
 	drop_wrong(guest, true);
 	while ((space = LIST_FIRST(&guest->spaces))) {
 		LIST_REMOVE(space, in_guest);
@@ -867,7 +905,7 @@ int pb_guest_add_ioas(struct pb_guest *guest, struct pb_ioas *ioas, unsigned int
 	return 0;
 }
 
-/* false if the kernel did not unmap all of it */
+/* Returns false if the kernel did not unmap all of it. */
 static bool empty_window(struct guest_window *window)
 {
 	struct guest_range *range, *next;
@@ -923,7 +961,8 @@ int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const stru
 			       "multiples of the page size, 0x%llx, the length not 0, and the end not beyond 2^64", (ull)w->length,
 			       (ull)w->iova, (ull)w->address, (ull)page);
 	if (w->flags & ~known || !(w->flags & known))
-		return pb_fail(err, EINVAL, "a window cannot have flags 0x%x; PB_MAP_READ, PB_MAP_WRITE or both are right", w->flags);
+		return pb_fail(err, EINVAL, "a window cannot have flags 0x%x; pass PB_MAP_READ, "
+			       "PB_MAP_WRITE or both", w->flags);
 	pthread_mutex_lock(&guest->lock);
 	space = find_space(guest, ioas);
 	if (!space || !space->windowed) {
@@ -973,7 +1012,7 @@ int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_
 
 /* ---- devices ---- */
 
-/* the pages that [offset, offset + length) of the BAR touches are trapped; there is room */
+/* Trap the pages that overlap [offset, offset + length) of the BAR. Must have room. */
 static void add_trap(struct guest_bar *bar, uint64_t offset, uint64_t length)
 {
 	uint64_t page = pb_page_size();
@@ -990,7 +1029,7 @@ static uint32_t config32(struct pb_device *device, unsigned int at)
 	return (uint32_t)le[0] | (uint32_t)le[1] << 8 | (uint32_t)le[2] << 16 | (uint32_t)le[3] << 24;
 }
 
-/* the MSI-X table, and the pending bits: every VMM emulates the one, and no peer has any business with the other */
+/* Trap the MSI-X table, which every VMM emulates, and the pending bits, which no peer needs. */
 static void trap_msix(struct pb_guest_device *dev)
 {
 	struct pb_device *device = dev->device;
@@ -1033,10 +1072,11 @@ static int set_up_bars(struct pb_guest_device *dev, const struct pb_guest_trap *
 			continue;
 		bar->wide = (config32(dev->device, PCI_BASE_ADDRESS_0 + 4 * bar->index) & PCI_BASE_ADDRESS_MEM_TYPE_MASK) ==
 			    PCI_BASE_ADDRESS_MEM_TYPE_64;
-		/* besides the caller's: the MSI-X table, the pending bits, and what makes less than a page */
+		/* The caller's, the MSI-X table, the pending bits, and an incomplete last page. */
 		bar->traps = calloc((size_t)nr_traps + 3, sizeof(*bar->traps));
 		if (!bar->traps)
-			return pb_fail_errno(err, ENOMEM, "cannot give %s to a guest", dev->device->bdf);
+			return pb_fail_errno(err, ENOMEM, "cannot add %s to a guest",
+					     dev->device->bdf);
 		if (bar->size % pb_page_size())
 			add_trap(bar, bar->size - 1, 1);
 	}
@@ -1058,7 +1098,7 @@ int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const 
 
 	new = calloc(1, sizeof(*new));
 	if (!new)
-		return pb_fail_errno(err, ENOMEM, "cannot give %s to a guest", device->bdf);
+		return pb_fail_errno(err, ENOMEM, "cannot add %s to a guest", device->bdf);
 	new->guest = guest;
 	new->device = device;
 	new->data = data;
@@ -1079,12 +1119,12 @@ int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const 
 	pthread_mutex_unlock(&guest->lock);
 	if (dev) {
 		free_device(new);
-		return pb_fail(err, EEXIST, "%s was given to this guest already", device->bdf);
+		return pb_fail(err, EEXIST, "%s was added to this guest already", device->bdf);
 	}
 	return 0;
 }
 
-/* whether anything of the device is mapped */
+/* Returns whether the device has any range. */
 static bool is_mapped(const struct pb_guest_device *dev)
 {
 	struct guest_window *window;
@@ -1126,7 +1166,7 @@ int pb_guest_remove_device(struct pb_guest_device *dev, struct pb_error *err)
 	return ret;
 }
 
-/* ---- what the guest does ---- */
+/* ---- actions of the guest ---- */
 
 int pb_guest_set_bar(struct pb_guest_device *dev, unsigned int bar, uint64_t address, struct pb_error *err)
 {
@@ -1187,9 +1227,12 @@ int pb_guest_reset_done(struct pb_guest_device *dev, struct pb_error *err)
 	return 0;
 }
 
-/* ---- what the kernel does ---- */
+/* ---- actions of the kernel ---- */
 
-/* our driver counts revocations, so that one that is over is seen as well; how many mappings are dead that were not known to be */
+/*
+ * peerbar-vfio-pci counts revocations, so that past ones are detected as well. Returns the number
+ * of mappings newly found dead.
+ */
 static unsigned int count_revocations(struct guest_window *window)
 {
 	struct pb_buffer_info info;
@@ -1216,7 +1259,8 @@ static void hear(struct pb_guest *guest)
 	uint64_t count;
 
 	if (read(guest->revoked_fd, &count, sizeof(count)) < 0)
-		(void)0; /* EAGAIN: there was nothing; the mappings themselves say what was revoked */
+		/* EAGAIN: not signaled. The mappings themselves have the state. */
+		(void)0;
 	while (guest->watch && !pb_watch_next(guest->watch, &event, NULL) && event.type != PB_EVENT_NONE)
 		heard = heard || event.type == PB_EVENT_REVOKED || event.type == PB_EVENT_RESTORED || event.type == PB_EVENT_LOST;
 	if (!heard)
@@ -1247,7 +1291,8 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 	struct guest_bar *bar;
 
 	if (flags & ~known)
-		return pb_fail(err, EINVAL, "cannot bring a guest up to date with flags 0x%x: 0x%x is not known here", flags, flags & ~known);
+		return pb_fail(err, EINVAL, "cannot sync a guest with flags 0x%x: 0x%x is not "
+			       "known here", flags, flags & ~known);
 	pthread_mutex_lock(&guest->lock);
 	hear(guest);
 	if (flags & PB_GUEST_REMAKE)
@@ -1257,7 +1302,10 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 			for_each_bar(bar, dev) {
 				memset(&bar->refused, 0, sizeof(bar->refused));
 				bar->told = false;
-				/* stock vfio-pci does not say whether a buffer is revoked for good */
+				/*
+				 * Stock vfio-pci does not report permanent revocation: export BARs
+				 * that are not mapped again.
+				 */
 				if (!bar_is_mapped(guest, bar))
 					forget_buffer(bar);
 			}
@@ -1313,7 +1361,8 @@ int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct pb_err
 	if (nr_found)
 		*nr_found = found;
 	if (failed)
-		return pb_fail_errno(err, -failed, "cannot ask what the kernel has of a guest's BARs (IOMMU_IOAS_COPY, IOMMU_IOAS_MAP_FILE)");
+		return pb_fail_errno(err, -failed, "cannot query the kernel's mappings of a "
+				     "guest's BARs (IOMMU_IOAS_COPY, IOMMU_IOAS_MAP_FILE)");
 	return 0;
 }
 
@@ -1376,7 +1425,7 @@ static struct pb_guest_range *next_slot(struct listing *list)
 	return &list->ranges[list->n++];
 }
 
-/* the BAR in one window, run by run */
+/* List the BAR in one window. */
 static int list_placed(struct pb_guest *guest, struct guest_window *window, struct guest_bar *bar, const struct pb_span *claim,
 		       struct listing *list)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* I/O address spaces: their life, the devices attached to them, their aperture, and the events of their mappings. */
+/* I/O address spaces: creation, attached devices, aperture, and events of their mappings. */
 #include <sys/eventfd.h>
 
 #include "ioas.h"
@@ -25,7 +25,7 @@ static int destroy_id(struct pb_iommu *iommu, uint32_t id)
 	return pb_ioctl(iommu->fd, IOMMU_DESTROY, &destroy);
 }
 
-/* an address space that has no number yet */
+/* Allocate the structure of an address space, without an IOAS. */
 static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_error *err)
 {
 	struct pb_ioas *new;
@@ -88,11 +88,12 @@ int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, 
 		return ret;
 	new->id = id;
 	new->borrowed = true;
-	/* a request that only an address space answers */
+	/* This request fails for other kinds of objects. */
 	ret = pb_ioas_aperture(new, NULL, 0, NULL, NULL, NULL);
 	if (ret) {
 		free_ioas(new);
-		return pb_fail(err, ENOENT, "the iommufd has no address space %u; the number of one that IOMMU_IOAS_ALLOC made would be right",
+		return pb_fail(err, ENOENT, "the iommufd has no address space %u; pass the number "
+			       "of one that IOMMU_IOAS_ALLOC made",
 			       id);
 	}
 	*ioas = new;
@@ -114,7 +115,7 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 		return;
 	all.ioas_id = ioas->id;
 	while ((mapping = LIST_FIRST(&ioas->mappings))) {
-		/* of somebody else's address space only what was mapped here is taken out */
+		/* In the caller's address space, unmap only the mappings made here. */
 		if (ioas->borrowed && !pb_unmap(mapping, NULL))
 			continue;
 		pb_mapping_free(mapping);
@@ -131,7 +132,9 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 	}
 	pthread_mutex_unlock(&ioas->iommu->lock);
 
-	/* first: if somebody else has put the address space to use, it will not be destroyed before he lets go */
+	/*
+	 * Unmap first: the IOAS is not destroyed while another user of the iommufd has attached it.
+	 */
 	if (!ioas->borrowed) {
 		pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &all);
 		destroy_id(ioas->iommu, ioas->id);
@@ -143,7 +146,10 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 
 /* ---- devices ---- */
 
-/* the kernel has moved the device to @ioas, and with it all functions of its IOMMU group that were where it was */
+/*
+ * The kernel moved the device to @ioas, together with the functions of its IOMMU group that were
+ * attached to the same address space.
+ */
 static void move_device(struct pb_ioas *ioas, struct pb_device *device)
 {
 	struct pb_ioas *from = device->ioas;
@@ -151,7 +157,7 @@ static void move_device(struct pb_ioas *ioas, struct pb_device *device)
 
 	if (from == ioas)
 		return;
-	/* what the device reserved there may be free now */
+	/* Addresses that the device reserved may be free now. */
 	if (from)
 		pb_wait_wake(&from->room, 0, UINT64_MAX);
 	for (d = from ? LIST_FIRST(&from->devices) : NULL; d; d = next) {
@@ -231,7 +237,7 @@ int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigne
 		return pb_fail_errno(err, ENOMEM, "cannot read the aperture of address space %u", ioas->id);
 	request.allowed_iovas = (uintptr_t)list;
 	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_IOVA_RANGES, &request);
-	/* too many for the room: the number is told all the same */
+	/* EMSGSIZE: the ranges don't fit, but the kernel returns their number. */
 	if (ret && ret != -EMSGSIZE) {
 		free(list);
 		return pb_fail_errno(err, -ret, "cannot read the aperture of address space %u (IOMMU_IOAS_IOVA_RANGES)", ioas->id);
@@ -242,7 +248,10 @@ int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigne
 	}
 	free(list);
 	if (alignment)
-		/* before a device is attached the kernel has none, but pages are what is mapped */
+		/*
+		 * The kernel reports no alignment before a device is attached. The library maps
+		 * whole pages.
+		 */
 		*alignment = request.out_iova_alignment > pb_page_size() ? request.out_iova_alignment : pb_page_size();
 	if (nr_ranges)
 		*nr_ranges = request.num_iovas;
@@ -260,7 +269,8 @@ void pb_mapping_revoked(struct pb_mapping *mapping)
 		return;
 	if (mapping->notify_fd) {
 		if (write(*mapping->notify_fd, &one, sizeof(one)) < 0)
-			(void)0; /* cannot fail either */
+			/* Cannot fail: the counter is drained long before 2^64. */
+			(void)0;
 		return;
 	}
 	pthread_mutex_lock(&ioas->events_lock);
@@ -268,7 +278,7 @@ void pb_mapping_revoked(struct pb_mapping *mapping)
 		TAILQ_INSERT_TAIL(&ioas->revoked, mapping, in_revoked);
 		mapping->queued = true;
 	}
-	/* cannot fail: the counter is emptied long before 2^64 */
+	/* Cannot fail: the counter is drained long before 2^64. */
 	if (write(ioas->event_fd, &one, sizeof(one)) < 0)
 		(void)0;
 	pthread_mutex_unlock(&ioas->events_lock);
@@ -279,14 +289,14 @@ static void drain(struct pb_ioas *ioas)
 	uint64_t count;
 
 	if (TAILQ_EMPTY(&ioas->revoked) && read(ioas->event_fd, &count, sizeof(count)) < 0)
-		(void)0; /* EAGAIN: it was empty */
+		(void)0; /* EAGAIN: not signaled */
 }
 
 void pb_mapping_forget_event(struct pb_mapping *mapping)
 {
 	struct pb_ioas *ioas = mapping->ioas;
 
-	/* whoever calls this sees to it that nobody queues it */
+	/* The caller ensures that no other thread can queue it. */
 	if (!mapping->queued)
 		return;
 	pthread_mutex_lock(&ioas->events_lock);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The iommufd context: /dev/iommu, counted. */
+/* The iommufd context: a reference counted /dev/iommu. */
 #include <fcntl.h>
 
 #include "internal.h"
@@ -37,18 +37,20 @@ int pb_iommu_open(struct pb_iommu **iommu, struct pb_error *err)
 
 int pb_iommu_from_fd(int fd, struct pb_iommu **iommu, struct pb_error *err)
 {
-	/* iommufd's mildest request, which succeeds on every one */
+	/* A request without side effects that succeeds on every iommufd. */
 	struct iommu_option probe = { .size = sizeof(probe), .option_id = IOMMU_OPTION_RLIMIT_MODE, .op = IOMMU_OPTION_OP_GET };
 	int copy, ret;
 
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0)
-		return errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; an open /dev/iommu would be right", fd) :
+		return errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one "
+						"of /dev/iommu", fd) :
 					pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 	ret = pb_ioctl(copy, IOMMU_OPTION, &probe);
 	if (ret) {
 		close(copy);
-		return pb_fail(err, EINVAL, "descriptor %d is no iommufd; an open /dev/iommu would be right", fd);
+		return pb_fail(err, EINVAL, "descriptor %d is no iommufd; pass one of /dev/iommu",
+			       fd);
 	}
 	return new_iommu(copy, iommu, err);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Where BARs lie in a guest, by arithmetic alone. */
+/* Arithmetic of a guest's BAR addresses. */
 #include "guest.h"
 
 bool pb_bar_claim(uint64_t address, uint64_t size, bool wide, uint64_t page, struct pb_span *claim)
@@ -9,7 +9,7 @@ bool pb_bar_claim(uint64_t address, uint64_t size, bool wide, uint64_t page, str
 	if (address == PB_GUEST_NOWHERE || !size || address > UINT64_MAX - (size - 1))
 		return false;
 	last = address + (size - 1);
-	/* all of the register's address bits are ones: it is being sized */
+	/* All address bits of the register are ones: it is being sized. */
 	if (last == UINT64_MAX || (!wide && last == UINT32_MAX))
 		return false;
 	claim->first = address & ~(page - 1);

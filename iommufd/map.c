@@ -2,9 +2,10 @@
 /*
  * Mappings of an address space.
  *
- * iommufd maps ordinary memory (IOMMU_IOAS_MAP) and single-range dma-bufs of vfio-pci (IOMMU_IOAS_MAP_FILE). A buffer of several
- * ranges is mapped piece by piece at fixed addresses; the place for all of them is looked for here, because the kernel finds room
- * for one piece at a time only.
+ * iommufd maps ordinary memory (IOMMU_IOAS_MAP) and single-range dma-bufs of vfio-pci
+ * (IOMMU_IOAS_MAP_FILE). A buffer of several ranges is mapped piece by piece at fixed addresses.
+ * The library searches for a free range for all of them, because the kernel does so for one piece
+ * only.
  */
 #include <stdio.h>
 
@@ -13,7 +14,7 @@
 
 typedef unsigned long long ull;
 
-/* what is to be mapped: @dmabuf from @offset on, or memory at the address @offset */
+/* The memory to map: @dmabuf from @offset on, or the address @offset. */
 struct source {
 	struct pb_dmabuf *dmabuf;
 	uint64_t offset;
@@ -23,7 +24,7 @@ struct source {
 
 /* ---- the ioctls ---- */
 
-/* map one piece; @fixed: at *@iova, otherwise *@iova receives the place */
+/* Map one piece; with @fixed at *@iova, otherwise *@iova receives the address. */
 static int map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t start, uint64_t length, uint32_t prot, bool fixed,
 		   uint64_t *iova)
 {
@@ -54,11 +55,14 @@ static int unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uin
 	int ret;
 
 	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &unmap);
-	/* somebody who uses the IOAS without the library was faster; what is wanted is that nothing is there */
+	/* Another user of the IOAS, without the library, unmapped it first. */
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/* which piece of the buffer does @offset lie in, where in it, and how much of @length is there */
+/*
+ * Find the piece of the buffer that contains @offset, the offset in that piece, and how much of
+ * @length it has. Returns its descriptor.
+ */
 static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t length, uint64_t *start, uint64_t *n)
 {
 	unsigned int i = 0;
@@ -72,7 +76,10 @@ static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t 
 	return dmabuf->pieces[i].fd;
 }
 
-/* map all pieces at *@iova, or where the kernel finds room if there is only one; on failure *@where is the address that failed */
+/*
+ * Map all pieces at *@iova or, if there is only one and @fixed is false, at an address that the
+ * kernel chooses. On failure *@where is the address that failed.
+ */
 static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t *iova, uint64_t *where)
 {
 	uint64_t done = 0;
@@ -109,7 +116,7 @@ static bool in_one_piece(const struct source *src)
 	return n == src->length;
 }
 
-/* ---- finding room ---- */
+/* ---- searching a free range ---- */
 
 int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
 		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova)
@@ -120,9 +127,9 @@ int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture,
 		uint64_t at = aperture[i].first > from ? aperture[i].first : from;
 		uint64_t last = aperture[i].last;
 
-		/* each round either fits, or leaves this range, or steps over one taken range */
+		/* Each round finds a hole, leaves this range, or skips one taken range. */
 		for (t = 0;;) {
-			/* align upwards; beyond the end of the range if that wraps */
+			/* Align upwards. If that wraps, it is beyond the range. */
 			if (at > UINT64_MAX - (alignment - 1))
 				break;
 			at = (at + alignment - 1) & ~(alignment - 1);
@@ -198,13 +205,13 @@ int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uin
 		return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx to 0x%llx: the addresses 0x%llx to 0x%llx are not inside the aperture "
 			       "of address space %u; the IOMMU, or a device, reserves them, as for interrupts", what, (ull)first, (ull)last,
 			       (ull)gap.first, (ull)gap.last, ioas->id);
-	/* not any more */
+	/* The aperture has changed since. */
 	return pb_fail_errno(err, ERANGE, "cannot map %s at IOVA 0x%llx into address space %u", what, (ull)first, ioas->id);
 }
 
 /*
- * Look for room in user space, and map there. What others mapped in this IOAS without the library is not known, but found out by
- * EEXIST; the search steps over it, further each time.
+ * Search for a free range, and map there. Mappings that were made in this IOAS without the library
+ * are unknown, and fail with EEXIST: skip them, in growing steps.
  */
 static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_t *iova)
 {
@@ -234,7 +241,7 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 		taken[n].first = m->iova;
 		taken[n++].last = m->iova + (m->length - 1);
 	}
-	/* so that the IOMMU can use large pages where the buffer allows it; page 0 is left alone, as the kernel does */
+	/* Align for the IOMMU's huge pages. Don't use page 0, as the kernel does not. */
 	alignment = page;
 	if (src->length >= 2 << 20 && page < 2 << 20)
 		alignment = 2 << 20;
@@ -243,7 +250,7 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	for (tries = 0; tries < 64; tries++) {
 		ret = pb_find_hole(aperture, nr_aperture, taken, n, from, src->length, alignment, iova);
 		if (ret && (alignment > page || from > page)) {
-			/* once more, with less comfort, and slowly */
+			/* Retry with the smallest alignment and step. */
 			alignment = page;
 			from = tries ? where + page : page;
 			step = page;
@@ -274,7 +281,10 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 
 	if (!in_one_piece(src))
 		return map_searching(ioas, src, iova);
-	/* addresses that belong to a mapping which iommufd does not have at present are not for the kernel to give away */
+	/*
+	 * The kernel must not allocate the addresses of a mapping that iommufd does not have at
+	 * present.
+	 */
 	LIST_FOREACH(m, &ioas->mappings, in_ioas)
 		if (!m->mapped)
 			return map_searching(ioas, src, iova);
@@ -282,7 +292,7 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 	return map_pieces(ioas, src, false, iova, &where);
 }
 
-/* ---- why it failed ---- */
+/* ---- errors ---- */
 
 static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struct pb_error *err)
 {
@@ -346,7 +356,8 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	case -EINVAL:
 	case -EOVERFLOW:
 		if (!fixed && ret == -EOVERFLOW)
-			return pb_fail(err, ENOSPC, "cannot map %s: no address space has so much room", what);
+			return pb_fail(err, ENOSPC, "cannot map %s: it is larger than any address "
+				       "space", what);
 		if (!fixed)
 			break;
 		aperture = pb_ioas_ranges(ioas, &n, &failed);
@@ -527,7 +538,7 @@ void pb_mapping_free(struct pb_mapping *mapping)
 	LIST_REMOVE(mapping, in_ioas);
 	if (mapping->dmabuf)
 		pb_origin_unwatch(mapping->dmabuf->origin, mapping);
-	/* nobody can queue it any more */
+	/* No other thread can queue it now. */
 	pb_mapping_forget_event(mapping);
 	pb_dmabuf_put(mapping->dmabuf);
 	free(mapping);
@@ -558,11 +569,12 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 	return ret;
 }
 
-/* ---- revoked, and back ---- */
+/* ---- revocation and restore ---- */
 
 /*
- * Whether the buffer behind a mapping can be mapped now: try it, in an IOAS that no device uses. -ENODEV if it is revoked. The
- * pieces of a buffer come from one device, and are revoked together.
+ * Test whether the mapping's buffer can be mapped now, in an IOAS without devices. Fails with
+ * -ENODEV if it is revoked. One piece is enough: all pieces of a buffer belong to one device, and
+ * are revoked together.
  */
 static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
 {
@@ -582,7 +594,7 @@ static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
 	return ret;
 }
 
-/* copying is refused where not every address is mapped, and changes nothing in the address space that is copied from */
+/* Test whether all addresses are mapped: otherwise a copy fails. It does not change the source. */
 static int probe_addresses(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_copy copy = { .size = sizeof(copy), .flags = IOMMU_IOAS_MAP_READABLE, .dst_ioas_id = ioas->scratch_id,
@@ -649,7 +661,7 @@ int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 	if (pb_mapping_state(mapping) == PB_LIVE)
 		goto out;
 	seen = pb_origin_revocations(mapping->dmabuf->origin);
-	/* the dead mapping keeps the addresses until there is something to put there */
+	/* Keep the dead mapping, which reserves the addresses, until the buffer can be mapped. */
 	ret = probe_buffer(ioas, mapping);
 	if (!ret && mapping->mapped) {
 		ret = unmap_span(ioas, ioas->id, iova, mapping->length);
@@ -690,6 +702,7 @@ int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error 
 	if (nr_found)
 		*nr_found = found;
 	if (ret && ret != -ENODEV)
-		return pb_fail_errno(err, -ret, "cannot ask which mappings of address space %u are revoked (IOMMU_IOAS_MAP_FILE)", ioas->id);
+		return pb_fail_errno(err, -ret, "cannot query which mappings of address space %u "
+				     "are revoked (IOMMU_IOAS_MAP_FILE)", ioas->id);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The kernel's VFIO and iommufd interfaces, and what the installed headers may be too old to have. Numbers and layouts are those of
- * include/uapi/linux/vfio.h of Linux 7.2.
+ * The kernel's VFIO and iommufd interfaces, with definitions that the installed headers may lack.
+ * Numbers and layouts are those of include/uapi/linux/vfio.h of Linux 7.2.
  */
 #ifndef PB_UAPI_H
 #define PB_UAPI_H

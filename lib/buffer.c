@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Buffers: dma-bufs that were exported here, or came as descriptors. */
+/* Buffers: dma-bufs, exported here or received as descriptors. */
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 
 	if (!dmabuf || atomic_fetch_sub(&dmabuf->refs, 1) > 1)
 		return;
-	/* the only piece of a simple buffer is the buffer itself */
+	/* With one range, the piece's descriptor is the buffer's own. */
 	if (dmabuf->nr_pieces > 1)
 		for (i = 0; i < dmabuf->nr_pieces; i++)
 			close(dmabuf->pieces[i].fd);
@@ -36,7 +36,7 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 	free(dmabuf);
 }
 
-/* a buffer that iommufd maps as it is */
+/* A buffer that iommufd maps with its own descriptor. */
 static void only_piece(struct pb_dmabuf *dmabuf)
 {
 	dmabuf->only_piece = (struct pb_piece){ .fd = dmabuf->fd, .size = dmabuf->info.size };
@@ -61,7 +61,8 @@ int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_
 	if (!size || !device->memory_bar[bar])
 		return pb_fail(err, ENODEV, "cannot %s BAR %u of %s: it has no such BAR with memory", verb, bar, device->bdf);
 	if (nr_ranges > PB_MAX_RANGES)
-		return pb_fail(err, EINVAL, "cannot %s %u ranges of BAR %u of %s: %u are the most", verb, nr_ranges, bar, device->bdf,
+		return pb_fail(err, EINVAL, "cannot %s %u ranges of BAR %u of %s: %u is the maximum",
+			       verb, nr_ranges, bar, device->bdf,
 			       PB_MAX_RANGES);
 	if (!nr_ranges || !ranges)
 		return pb_fail(err, EINVAL, "cannot %s BAR %u of %s: no range was given; one at least is needed", verb, bar,
@@ -127,8 +128,9 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: the kernel does not offer this BAR to peers", bar,
 			       device->bdf);
 	case -EDQUOT:
-		return pb_fail(err, EDQUOT, "cannot export BAR %u of %s: this user has as many buffers, or ranges of buffers, as the parameters "
-			       "max_buffers and max_ranges of the module peerbar allow", bar, device->bdf);
+		return pb_fail(err, EDQUOT, "cannot export BAR %u of %s: this user has reached the "
+			       "limit of buffers or of their ranges; close some, or raise "
+			       "max_buffers or max_ranges of the module peerbar", bar, device->bdf);
 	}
 	if (fd < 0)
 		return pb_fail_errno(err, -fd, "cannot export BAR %u of %s (VFIO_DEVICE_FEATURE_DMA_BUF)", bar, device->bdf);
@@ -150,7 +152,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 		int fd = export_fd(device, (unsigned int)dmabuf->info.bar, &dmabuf->ranges[i], 1, err);
 
 		if (fd < 0) {
-			/* what was made so far must not be taken for a simple buffer's piece */
+			/* Don't let pb_dmabuf_put() close these again. */
 			while (i--)
 				close(dmabuf->pieces[i].fd);
 			dmabuf->nr_pieces = 0;
@@ -163,7 +165,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 	return 0;
 }
 
-/* The first one of a device is asked about; those that follow differ in size and number. */
+/* Query only the device's first buffer; later ones differ only in size and number. */
 static int identify_export(struct pb_dmabuf *dmabuf, struct pb_device *device, struct pb_error *err)
 {
 	struct pb_buffer_info *info = &dmabuf->info;
@@ -189,7 +191,7 @@ static int new_buffer(struct pb_dmabuf *dmabuf, struct pb_buffer **buffer, struc
 
 	new = calloc(1, sizeof(*new));
 	if (!new)
-		return pb_fail_errno(err, ENOMEM, "cannot keep a buffer");
+		return pb_fail_errno(err, ENOMEM, "cannot allocate a buffer");
 	new->dmabuf = dmabuf;
 	*buffer = new;
 	return 0;
@@ -203,7 +205,8 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 	int ret;
 
 	if (flags)
-		return pb_fail(err, EINVAL, "cannot export BAR %u of %s with flags 0x%x: no flag is known, 0 is right", bar, device->bdf,
+		return pb_fail(err, EINVAL, "cannot export BAR %u of %s with flags 0x%x: no flags "
+			       "are defined; pass 0", bar, device->bdf,
 			       flags);
 	ret = pb_check_ranges(device, bar, ranges, nr_ranges, "export", err);
 	if (ret)
@@ -231,7 +234,7 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 		goto err_put;
 	dmabuf->info.bar = (int)bar;
 	memcpy(dmabuf->info.bdf, device->bdf, sizeof(dmabuf->info.bdf));
-	/* for people who look at /proc or debugfs, which peerbar's driver thinks of; nothing depends on it */
+	/* For /proc and debugfs; nothing depends on the name. peerbar-vfio-pci sets one itself. */
 	if (!dmabuf->info.managed) {
 		snprintf(name, sizeof(name), "%s BAR %u", device->bdf, bar);
 		pb_ioctl(dmabuf->fd, DMA_BUF_SET_NAME_B, name);
@@ -260,7 +263,8 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 	atomic_init(&dmabuf->refs, 1);
 	dmabuf->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (dmabuf->fd < 0) {
-		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; a dma-buf's would be right", fd) :
+		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one of "
+					       "a dma-buf", fd) :
 				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 		goto err_put;
 	}
@@ -284,7 +288,7 @@ err_put:
 	return ret;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 int pb_buffer_fd(const struct pb_buffer *buffer)
 {
@@ -297,7 +301,7 @@ int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info,
 	struct pb_buffer_info found;
 	int ret;
 
-	/* much may have changed since it was made */
+	/* The state may have changed since the export. */
 	ret = pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, &found, err);
 	if (ret)
 		return ret;

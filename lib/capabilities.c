@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What this system can do, and what it lacks, by name. */
+/* The capabilities of this system, and the missing ones' requirements, by name. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netlink/genl/ctrl.h>
@@ -22,7 +22,7 @@ static const struct {
 	[PB_CAP_DMABUF] = { "dmabuf", "export BARs with vfio-pci" },
 	[PB_CAP_P2PDMA] = { "p2pdma", "attach other importers than iommufd to BARs" },
 	[PB_CAP_PEERBAR] = { "peerbar", "ask for the model and the state of any dma-buf" },
-	[PB_CAP_NETLINK] = { "netlink", "list buffers, and hear of events" },
+	[PB_CAP_NETLINK] = { "netlink", "list buffers, and receive their events" },
 	[PB_CAP_VFIO_PCI] = { "peerbar-vfio-pci", "mmap, memory attributes, revocation for good, cookies" },
 	[PB_CAP_IOMMUFD_SHIM] = { "peerbar-iommufd", "map buffers of peerbar-vfio-pci with iommufd" },
 	[PB_CAP_FTRACE] = { "ftrace", "load peerbar-iommufd" },
@@ -55,7 +55,7 @@ static const char *const symbols[NR_SYMBOLS] = {
 	[SYM_FTRACE] = "ftrace_regs_caller",
 };
 
-/* which of them there are; false if it cannot be found out */
+/* Returns false if the symbols cannot be read. */
 static bool find_symbols(bool found[NR_SYMBOLS])
 {
 	char line[1024];
@@ -83,7 +83,7 @@ static bool find_symbols(bool found[NR_SYMBOLS])
 	return true;
 }
 
-/* ---- each of them ---- */
+/* ---- each capability ---- */
 
 static void ask_iommu(struct pb_capability *c)
 {
@@ -137,9 +137,9 @@ static void ask_symbols(struct pb_capability *list, const struct peerbar_info *i
 	char enabled[8];
 
 	if (!find_symbols(found)) {
-		missing(&list[PB_CAP_DMABUF], "the permission to read /proc/kallsyms, which would tell");
-		missing(&list[PB_CAP_P2PDMA], "the permission to read /proc/kallsyms, which would tell");
-		missing(&list[PB_CAP_FTRACE], "the permission to read /proc/kallsyms, which would tell");
+		missing(&list[PB_CAP_DMABUF], "the permission to detect it in /proc/kallsyms");
+		missing(&list[PB_CAP_P2PDMA], "the permission to detect it in /proc/kallsyms");
+		missing(&list[PB_CAP_FTRACE], "the permission to detect it in /proc/kallsyms");
 		memset(found, 0, sizeof(found));
 	} else {
 		if (found[SYM_VFIO])
@@ -161,7 +161,7 @@ static void ask_symbols(struct pb_capability *list, const struct peerbar_info *i
 		there(&list[PB_CAP_FTRACE]);
 }
 
-/* whether the module answers; @info is filled in if it does */
+/* Returns whether the module answers; fills in @info if it does. */
 static bool ask_peerbar(struct pb_capability *c, struct peerbar_info *info)
 {
 	int ret = pb_ask_info(info);

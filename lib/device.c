@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* A VFIO device: its character device, bound to an iommufd; its regions; its command register; its reset. */
+/* VFIO devices: open and bind to an iommufd, regions, the command register, reset. */
 #include <fcntl.h>
 #include <stdio.h>
 
 #include "internal.h"
 #include "uapi.h"
 
-/* ---- the origin: what outlives the device ---- */
+/* ---- the origin, which outlives the device ---- */
 
 struct pb_origin *pb_origin_new(const char *bdf)
 {
@@ -57,7 +57,7 @@ bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_in
 void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info)
 {
 	pthread_mutex_lock(&origin->lock);
-	/* not what is only this one's */
+	/* Leave out the properties of the single buffer. */
 	origin->kind = (struct pb_buffer_info){ .model = info->model, .basis = info->basis, .asked = info->asked, .mappable = info->mappable,
 						.managed = info->managed, .counted = info->counted, .bar = -1 };
 	memcpy(origin->kind.exporter, info->exporter, sizeof(info->exporter));
@@ -128,18 +128,19 @@ static int read_regions(struct pb_device *device, struct pb_error *err)
 
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_GET_INFO, &info);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot ask %s for its regions (VFIO_DEVICE_GET_INFO)", device->bdf);
+		return pb_fail_errno(err, -ret, "cannot query the regions of %s "
+				     "(VFIO_DEVICE_GET_INFO)", device->bdf);
 	device->flags = info.flags;
 	device->nr_regions = info.num_regions < PB_MAX_REGIONS ? info.num_regions : PB_MAX_REGIONS;
 	for (i = 0; i < device->nr_regions; i++) {
 		struct vfio_region_info region = { .argsz = sizeof(region), .index = i };
 
 		ret = pb_ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &region);
-		/* a region that this device does not have, as VGA */
+		/* This device does not have the region, for example VGA. */
 		if (ret == -EINVAL)
 			continue;
 		if (ret)
-			return pb_fail_errno(err, -ret, "cannot ask %s for region %u (VFIO_DEVICE_GET_REGION_INFO)", device->bdf, i);
+			return pb_fail_errno(err, -ret, "cannot query %s for region %u (VFIO_DEVICE_GET_REGION_INFO)", device->bdf, i);
 		device->regions[i].offset = region.offset;
 		device->regions[i].size = region.size;
 		device->regions[i].flags = region.flags;
@@ -170,14 +171,15 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	}
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
 	if (ret) {
-		/* not one of the processes that are looked for */
+		/* Close first, so that pb_fail_in_use() does not find this descriptor. */
 		close(device->fd);
 		device->fd = -1;
 		if (ret == -EBUSY || ret == -EINVAL)
 			ret = pb_fail_in_use(err, f, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
 		else if (ret == -EPERM)
-			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not keep its interrupts apart from others'; turn interrupt "
-				      "remapping on, or set iommufd's parameter allow_unsafe_interrupts", f->bdf);
+			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not remap "
+				      "interrupts; turn interrupt remapping on, or set iommufd's "
+				      "parameter allow_unsafe_interrupts", f->bdf);
 		else
 			ret = pb_fail_errno(err, -ret, "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)", f->bdf);
 		return ret;
@@ -186,10 +188,10 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 	return 0;
 }
 
-/* where the capabilities are that can revoke, and MSI-X, in the device's configuration space as VFIO shows it */
+/* Find the capabilities that can revoke, and MSI-X, in VFIO's view of the configuration space. */
 static void find_capabilities(struct pb_device *device)
 {
-	unsigned int left = 48; /* more do not fit, so a list that is longer has a loop */
+	unsigned int left = 48; /* no more fit: a longer list has a loop */
 	uint8_t at;
 
 	if (pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_CAPABILITY_LIST, &at, 1, NULL))
@@ -211,7 +213,7 @@ static void find_capabilities(struct pb_device *device)
 	}
 }
 
-/* a device that is not open yet, and what sysfs says of the function */
+/* Make a device that is not open yet, and fill in @f from sysfs. */
 static int new_device(struct pb_iommu *iommu, const char *bdf, struct pb_pci_function *f, struct pb_device **device, struct pb_error *err)
 {
 	struct pb_device *new;
@@ -283,11 +285,13 @@ int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb
 	new->borrowed = true;
 	new->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (new->fd < 0)
-		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; %s opened and bound to an iommufd would be right", fd,
+		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one of "
+					       "%s that is bound to an iommufd", fd,
 					       f.bdf) :
 				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 	else if (pb_ioctl(new->fd, VFIO_DEVICE_GET_INFO, &info) || !(info.flags & VFIO_DEVICE_FLAGS_PCI))
-		ret = pb_fail(err, EINVAL, "descriptor %d is no PCI device of VFIO that is bound to an iommufd; %s, so opened, would be right", fd,
+		ret = pb_fail(err, EINVAL, "descriptor %d is no PCI device of VFIO that is bound "
+			      "to an iommufd; pass one of %s", fd,
 			      f.bdf);
 	else
 		ret = read_regions(new, err);
@@ -311,8 +315,9 @@ void pb_device_close(struct pb_device *device)
 		struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
 
 		/*
-		 * The kernel would detach and revoke with the last reference to the file. But a mapping of a region, or a child of
-		 * fork(), may hold another one, so all of it is done here.
+		 * The kernel detaches and revokes when the last reference to the file is dropped.
+		 * But a mapping of a region, or a child of fork(), may hold one, so do it
+		 * explicitly.
 		 */
 		pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 		LIST_REMOVE(device, in_ioas);
@@ -325,7 +330,7 @@ void pb_device_close(struct pb_device *device)
 	change_command(device, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, false, NULL);
 	close(device->fd);
 	device->fd = -1;
-	/* not before: what is mapped until then is revoked too */
+	/* Must be last: also revokes the mappings made until then. */
 	pb_origin_revoke(device->origin);
 	free_device(device);
 }
@@ -432,13 +437,16 @@ static int write_region(struct pb_device *device, unsigned int region, uint64_t 
 	return 0;
 }
 
-/* the byte at @at, if a write of @length bytes at @offset has it */
+/* Returns the byte at @at if the write of @length bytes at @offset includes it, otherwise -1. */
 static int written(uint64_t at, uint64_t offset, const void *data, size_t length)
 {
 	return at >= offset && at - offset < length ? ((const uint8_t *)data)[at - offset] : -1;
 }
 
-/* whether a write to the configuration space makes the kernel revoke: decoding off, D3hot, a function level reset */
+/*
+ * Returns whether a write to the configuration space makes the kernel revoke: decoding off, D3hot,
+ * a function level reset.
+ */
 static bool write_revokes(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
 {
 	int byte;
@@ -456,7 +464,10 @@ static bool write_revokes(const struct pb_device *device, uint64_t offset, const
 	return byte >= 0 && (byte & PCI_AF_CTRL_FLR);
 }
 
-/* whether buffers may be usable after such a write that were not before: decoding on, D0, and whatever revokes and restores */
+/*
+ * Returns whether buffers may become usable by the write: decoding on, D0, or a reset that revokes
+ * and restores.
+ */
 static bool write_restores(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
 {
 	int byte;
@@ -470,7 +481,9 @@ static bool write_restores(const struct pb_device *device, uint64_t offset, cons
 	return write_revokes(device, offset, data, length);
 }
 
-/* with the device's lock held: nobody changes the registers in between, and nobody hears of the revocation late */
+/*
+ * Must hold the device's lock: it orders register accesses, and each write before its revocation.
+ */
 static int write_config(struct pb_device *device, uint64_t offset, const void *data, size_t length, struct pb_error *err)
 {
 	int ret;
@@ -542,7 +555,10 @@ static int change_command(struct pb_device *device, uint16_t bits, bool on, stru
 	pthread_mutex_lock(&device->lock);
 	ret = get_command(device, &command, err);
 	if (!ret) {
-		/* written even if nothing changes: decoding that reads as off may be on, as on a virtual function */
+		/*
+		 * Write even if the register does not change: decoding may be on although it reads
+		 * as off, as on a virtual function.
+		 */
 		command = on ? command | bits : command & (uint16_t)~bits;
 		le[0] = command & 0xff;
 		le[1] = command >> 8;
@@ -583,7 +599,7 @@ int pb_device_reset(struct pb_device *device, struct pb_error *err)
 		return pb_fail(err, EOPNOTSUPP, "%s cannot be reset: the kernel knows no reset for this function alone", device->bdf);
 	pthread_mutex_lock(&device->lock);
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
-	/* whatever came of it, the kernel revoked first */
+	/* The kernel revoked, even if the reset failed. */
 	pb_origin_revoke(device->origin);
 	pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
 	pthread_mutex_unlock(&device->lock);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Sentences for what went wrong, and the small helpers. */
+/* Error sentences, and helpers. */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 	va_end(ap);
 	if (err) {
 		char buf[80];
-		/* the GNU strerror_r(): thread-safe, and may return a constant */
+		/* The GNU strerror_r(): thread-safe, and may return a constant. */
 		const char *why = strerror_r(code, buf, sizeof(buf));
 
 		append(err, ": %s", why);
@@ -135,7 +135,7 @@ void pb_read_link_name(const char *path, char *name, size_t size)
 		strcpy(name, last);
 }
 
-/* of the kernel's large pages, the largest that fits */
+/* Returns the largest of the kernel's huge page sizes that fits into @length, or 0. */
 static size_t large_page(size_t length)
 {
 	if (length >= 1ULL << 30)
@@ -143,7 +143,10 @@ static size_t large_page(size_t length)
 	return length >= 2ULL << 20 ? 2ULL << 20 : 0;
 }
 
-/* a free address as far behind a boundary of large pages as @place; only a hint, since others may take it. NULL if it does not matter */
+/*
+ * Returns a free address with the same offset from a huge page boundary as @place, or NULL if
+ * @length is too small. Only a hint: another thread may take the address.
+ */
 static void *large_page_hint(size_t length, uint64_t place)
 {
 	size_t large = large_page(length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Which processes have a VFIO device open or mapped, as /proc shows it. */
+/* The processes that have a VFIO device open or mapped, from /proc. */
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,14 +12,14 @@
 #include "uapi.h"
 
 #define PROC_PATH 320
-#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, among the flags in /proc/PID/stat */
+#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, in the flags of /proc/PID/stat */
 
-/* what the processes are searched for */
+/* The device to search for. */
 struct wanted {
 	const char *bdf;
 	const char *cdev; /* "" if the function has none */
 	dev_t cdev_number; /* 0 if there is none */
-	dev_t group_number; /* of /dev/vfio/GROUP, likewise */
+	dev_t group_number; /* of /dev/vfio/GROUP; 0 if there is none */
 };
 
 struct found {
@@ -27,9 +27,9 @@ struct found {
 	size_t n, room;
 };
 
-/* ---- names, without looking at anything ---- */
+/* ---- parsers, pure ---- */
 
-/* "BDF BAR 2" is the library's name for a dma-buf of vfio-pci, and "BDF/BAR2" that of our driver */
+/* Names of dma-bufs: "BDF BAR 2" by this library for vfio-pci, "BDF/BAR2" by peerbar-vfio-pci. */
 static bool begins_with_bdf(const char *text, const char *bdf)
 {
 	size_t n = strlen(bdf);
@@ -65,7 +65,7 @@ bool pb_map_is_device(const char *line, const char *cdev, const char *bdf)
 	const char *name = line;
 	int field;
 
-	/* behind the addresses, the permissions, the offset, the device and the inode */
+	/* Skip the addresses, the permissions, the offset, the device and the inode. */
 	for (field = 0; field < 5; field++) {
 		name += strcspn(name, " ");
 		name += strspn(name, " ");
@@ -111,7 +111,10 @@ static bool is_device(const struct wanted *wanted, int pid, const char *fd)
 	return pb_read_file(path, text, sizeof(text)) > 0 && pb_fdinfo_is_device(text, wanted->bdf);
 }
 
-/* the descriptor named @fd in the directory @dir; false if it has nothing to do with the device */
+/*
+ * Classify the descriptor @fd in the directory @dir; returns false if it is unrelated to the
+ * device.
+ */
 static bool classify(const struct wanted *wanted, int pid, int dir, const char *fd, enum pb_holder_kind *kind)
 {
 	char target[PROC_PATH];
@@ -131,7 +134,10 @@ static bool classify(const struct wanted *wanted, int pid, int dir, const char *
 		*kind = PB_HOLDER_DEVICE;
 		return is_device(wanted, pid, fd);
 	}
-	/* nodes may have other names in containers; don't make a network file system look for the file */
+	/*
+	 * Compare device numbers: nodes may have other names in containers. Don't make a network
+	 * file system look up the file.
+	 */
 	if (target[0] != '/' || statx(dir, fd, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) || !S_ISCHR(st.stx_mode))
 		return false;
 	number = makedev(st.stx_rdev_major, st.stx_rdev_minor);
@@ -152,7 +158,7 @@ static bool is_kernel_thread(int pid)
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	if (pb_read_file(path, text, sizeof(text)) <= 0)
 		return false;
-	/* the command's name, in parentheses, may have some in it */
+	/* The command name, in parentheses, may contain parentheses. */
 	after = strrchr(text, ')');
 	return after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && (flags & KERNEL_THREAD);
 }
@@ -170,7 +176,7 @@ static int find_descriptors(const struct wanted *wanted, int pid, struct found *
 	if (!dir) {
 		if ((errno == EACCES || errno == EPERM) && !is_kernel_thread(pid))
 			return add_holder(found, pid, -1, PB_HOLDER_UNKNOWN);
-		/* it is gone */
+		/* The process exited. */
 		return 0;
 	}
 	while (!ret && (ent = readdir(dir)))
@@ -180,7 +186,7 @@ static int find_descriptors(const struct wanted *wanted, int pid, struct found *
 	return ret;
 }
 
-/* a mapping holds the device like a descriptor does; one entry stands for all of a process */
+/* A mapping holds the device like a descriptor. Add one entry for all mappings of the process. */
 static int find_mapping(const struct wanted *wanted, int pid, struct found *found)
 {
 	char path[PROC_PATH];
@@ -206,7 +212,7 @@ static int find_mapping(const struct wanted *wanted, int pid, struct found *foun
 
 /* ---- all processes ---- */
 
-/* a device number as sysfs has it, "511:0"; 0 if there is none */
+/* Returns a device number from sysfs, such as "511:0"; 0 if there is none. */
 static dev_t read_number(const char *path)
 {
 	unsigned int major, minor;
@@ -272,13 +278,14 @@ int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr
 		return ret;
 	ret = find_holders(&f, &found);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot look for the processes that have %s open", f.bdf);
+		return pb_fail_errno(err, -ret, "cannot list the processes that have %s open",
+				     f.bdf);
 	*holders = found.list;
 	*nr_holders = (unsigned int)found.n;
 	return 0;
 }
 
-/* ---- sentences ---- */
+/* ---- error sentences ---- */
 
 static bool holds(const struct pb_holder *holder)
 {
@@ -293,7 +300,7 @@ bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, ch
 
 	text[0] = '\0';
 	for (i = 0; i < n; i++) {
-		/* those of one process are neighbours */
+		/* Entries of the same process are adjacent. */
 		if ((!holds(&list[i]) && !(groups && list[i].kind == PB_HOLDER_GROUP)) || list[i].pid == last)
 			continue;
 		last = list[i].pid;
@@ -312,7 +319,9 @@ bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, ch
 	return named;
 }
 
-/* the processes that the caller may not look at, if one of them may be the holder */
+/*
+ * Returns the number of processes that the caller may not inspect, one of which may be the holder.
+ */
 static unsigned int count_unknown(const struct pb_holder *list, size_t n)
 {
 	unsigned int unknown = 0;
@@ -323,7 +332,10 @@ static unsigned int count_unknown(const struct pb_holder *list, size_t n)
 	return unknown;
 }
 
-/* the holders of the function, or if there are none of another one of its group; @bdf receives which */
+/*
+ * Describe the holders of the function or, if there are none, of another function of its group.
+ * @bdf receives the function that is held.
+ */
 static bool describe_group(const struct pb_pci_function *f, char bdf[PB_BDF_LEN], char *text, size_t size, unsigned int *unknown)
 {
 	struct pb_pci_function other;
@@ -372,16 +384,18 @@ int pb_fail_in_use(struct pb_error *err, const struct pb_pci_function *f, const 
 			       f->iommu_group, text);
 	}
 	if (unknown)
-		return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s; the process may "
-			       "be one of %u that this one may not look at (that takes CAP_SYS_PTRACE)", f->bdf, f->iommu_group,
+		return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU "
+			       "group %d, is in use%s; the process may be one of %u that this one "
+			       "may not inspect (this needs CAP_SYS_PTRACE)",
+			       f->bdf, f->iommu_group,
 			       otherwise, unknown);
 	return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s", f->bdf, f->iommu_group,
 		       otherwise);
 }
 
-/* ---- whether the device can be taken from its driver without waiting ---- */
+/* ---- whether unbinding would wait ---- */
 
-/* the kernel lets one descriptor at a time bind a device, and says EINVAL to the second */
+/* The kernel lets only one descriptor bind a device at a time; the second fails with EINVAL. */
 static bool is_bound_elsewhere(const struct pb_pci_function *f)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
@@ -401,9 +415,9 @@ static bool is_bound_elsewhere(const struct pb_pci_function *f)
 }
 
 /*
- * Descriptors that wait in a socket, that io_uring has registered, and those of processes outside of this PID namespace are in no
- * list. So try to bind the device, unless its driver's module has no user at all. The kernel may close what a dead process had a
- * moment after its death, so give it a second.
+ * /proc does not list descriptors in a socket or registered with io_uring, nor processes outside
+ * this PID namespace. So try to bind the device, unless its driver's module has no user. The kernel
+ * may close a dead process's descriptors with a delay, so retry for a second.
  */
 static bool held_out_of_sight(const struct pb_pci_function *f)
 {
@@ -429,7 +443,8 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err)
 
 	ret = find_holders(f, &found);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot take %s from %s: cannot look for the processes that have it open", f->bdf,
+		return pb_fail_errno(err, -ret, "cannot take %s from %s: cannot list the processes "
+				     "that have it open", f->bdf,
 				     f->driver);
 	known = pb_describe_holders(found.list, found.n, false, text, sizeof(text));
 	free(found.list);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* RDMA links of type peerbar: the netlink family of the kernel's RDMA core, as "rdma link add" and "rdma link delete" use it. */
+/* RDMA links of type peerbar, by the RDMA core's netlink family, as "rdma link" uses it. */
 #include <netlink/attr.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
@@ -11,7 +11,7 @@
 
 #define LINK_TYPE "peerbar"
 
-/* the errno that the kernel answers with, which libnl would make one of its own numbers of */
+/* Take the kernel's errno, which libnl would convert to an error of its own. */
 static int take_error(struct sockaddr_nl *from, struct nlmsgerr *message, void *arg)
 {
 	int *error = arg;
@@ -21,7 +21,10 @@ static int take_error(struct sockaddr_nl *from, struct nlmsgerr *message, void *
 	return NL_STOP;
 }
 
-/* send, if the message could be made, and wait for the answer; then free both. 0 or a negative errno */
+/*
+ * Send the message, if it is complete (@made), and wait for the answer; free both. Returns 0 or
+ * -errno.
+ */
 static int transact(struct nl_sock *sk, struct nl_msg *msg, bool made)
 {
 	int error = 0;
@@ -50,8 +53,8 @@ static struct nl_sock *connect_rdma(struct pb_error *err, int *ret)
 	if (!nl_connect(sk, NETLINK_RDMA))
 		return sk;
 	nl_socket_free(sk);
-	*ret = pb_fail(err, EPROTONOSUPPORT, "cannot speak netlink with the kernel's RDMA core: it has none, or the module ib_core is not "
-		       "loaded: modprobe ib_core");
+	*ret = pb_fail(err, EPROTONOSUPPORT, "cannot connect to the RDMA core by netlink: the "
+		       "kernel has none, or the module ib_core is not loaded: modprobe ib_core");
 	return NULL;
 }
 

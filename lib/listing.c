@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The generic netlink family "peerbar": which buffers there are, and what happens to them. */
+/* The generic netlink family "peerbar": the list of buffers, and their events. */
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/genetlink.h>
@@ -24,7 +24,7 @@ static uint32_t get_u32(const struct nlattr *a)
 	return nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
 }
 
-/* cut if it is too long; whether the kernel ended it with a NUL or not */
+/* Copy a name, truncated if it is too long. The kernel may or may not terminate it with a NUL. */
 static void get_name(const struct nlattr *a, char name[PB_NAME_LEN])
 {
 	size_t n = strnlen(nla_data(a), (size_t)nla_len(a));
@@ -67,7 +67,7 @@ static int add_importer(struct pb_listed *listed, const struct nlattr *name)
 	return 0;
 }
 
-/* an attribute that is not known is one of a newer kernel module, and left out */
+/* Ignore unknown attributes, of newer kernel modules. */
 static int take_attribute(struct pb_listed *listed, struct nlattr *a)
 {
 	switch (nla_type(a)) {
@@ -159,7 +159,7 @@ struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t elemen
 		e += list[i].nr_extents;
 		names += list[i].nr_importer_names;
 	}
-	/* the extents behind the elements, whatever their size, are aligned */
+	/* Align the extents after the elements, whatever the element size. */
 	size = (n * element + _Alignof(struct pb_extent) - 1) & ~(_Alignof(struct pb_extent) - 1);
 	packed = malloc(size + e * sizeof(*extents) + names * sizeof(*name) + 1);
 	if (!packed)
@@ -186,7 +186,7 @@ out:
 
 /* ---- the socket ---- */
 
-/* libnl has errors of its own, fewer than there are errnos */
+/* libnl has its own errors, fewer than there are errnos. */
 static int nl_errno(int error)
 {
 	switch (error < 0 ? -error : error) {
@@ -216,10 +216,10 @@ static int nl_failed(int error, const char *what, struct pb_error *err)
 	if (code == ENOENT)
 		return pb_fail(err, ENOENT, "cannot %s: there is no netlink family '" PEERBAR_GENL_NAME "'; this needs the kernel module "
 			       "peerbar: modprobe peerbar", what);
-	return pb_fail(err, code, "cannot %s: netlink says '%s'", what, nl_geterror(error));
+	return pb_fail(err, code, "cannot %s: netlink fails with '%s'", what, nl_geterror(error));
 }
 
-/* connected, with *@family its number; NULL after a failure */
+/* Returns a connected socket, and the family's number in *@family; NULL on failure. */
 static struct nl_sock *connect_family(int *family, const char *what, int *ret, struct pb_error *err)
 {
 	struct nl_sock *sk;
@@ -330,7 +330,7 @@ struct pb_watch {
 	pthread_mutex_t lock;
 	struct nl_sock *sk;
 	int family;
-	size_t at, have; /* of @messages */
+	size_t at, have; /* in @messages */
 	_Alignas(struct nlmsghdr) char messages[16384];
 };
 
@@ -354,12 +354,12 @@ const char *pb_event_name(enum pb_event_type type)
 	}
 }
 
-/* how many buffers a filter can have; the kernel takes 4,096 instructions */
+/* The maximum number of buffers in a filter; the kernel allows 4,096 instructions. */
 #define MAX_FILTERED 512
 
 int pb_filter_events(int fd, const uint64_t *ids, unsigned int n)
 {
-	/* accept what fits the command and the number, by classic BPF; words are loaded as big-endian ones */
+	/* Accept messages that match the command and the number. BPF loads words as big-endian. */
 	const struct sock_filter head[] = {
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(struct genlmsghdr, cmd)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PEERBAR_CMD_BUFFER_REVOKED, 2, 0),
@@ -398,11 +398,11 @@ int pb_filter_events(int fd, const uint64_t *ids, unsigned int n)
 		code[len + 3].k = ntohl(words[1]);
 		len += sizeof(same) / sizeof(same[0]);
 	}
-	/* too many to tell apart are all heard of */
+	/* Accept all events if there are too many buffers. */
 	code[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, n <= MAX_FILTERED ? 0 : UINT32_MAX);
 	program = (struct sock_fprog){ .len = (unsigned short)len, .filter = code };
 	ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
-	/* a long program may be more than the socket may have */
+	/* A long program may exceed the socket's memory limit. */
 	if (ret && len > nr_head + 1) {
 		code[nr_head] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
 		program.len = (unsigned short)(nr_head + 1);
@@ -429,7 +429,7 @@ static int open_watch(struct pb_watch **watch, bool silent, struct pb_error *err
 	new->sk = connect_family(&new->family, what, &ret, err);
 	if (!new->sk)
 		goto err_free;
-	/* room for bursts, as far as the system allows; libnl's own is small */
+	/* Allow bursts, up to the system's limit; libnl's default is small. */
 	nl_socket_set_buffer_size(new->sk, 4 << 20, 0);
 	ret = group = genl_ctrl_resolve_grp(new->sk, PEERBAR_GENL_NAME, PEERBAR_GENL_EVENTS);
 	if (group >= 0 && silent) {
@@ -494,7 +494,7 @@ static bool type_of_event(uint8_t cmd, enum pb_event_type *type)
 	}
 }
 
-/* the next event of those that were received; false if there is none left */
+/* Parse the next received event; returns false if there is none left. */
 static bool next_received(struct pb_watch *watch, struct pb_event *event)
 {
 	while (watch->at < watch->have) {
@@ -508,7 +508,7 @@ static bool next_received(struct pb_watch *watch, struct pb_event *event)
 			continue;
 		if (pb_parse_listed(genlmsg_attrdata(genl, 0), (size_t)genlmsg_attrlen(genl, 0), &event->buffer))
 			continue;
-		/* an event has neither; if a newer one should, nobody would free them */
+		/* Events have neither. Don't leak them if a newer module sends them. */
 		free(event->buffer.extents);
 		free(event->buffer.importer_names);
 		event->buffer.extents = NULL;
@@ -520,7 +520,10 @@ static bool next_received(struct pb_watch *watch, struct pb_event *event)
 	return false;
 }
 
-/* 1 if something came, 0 if nothing is there, -ENOBUFS if something was lost, or another -errno */
+/*
+ * Returns 1 if a message was received, 0 if none is pending, -ENOBUFS if messages were lost, or
+ * another -errno.
+ */
 static int receive(struct pb_watch *watch)
 {
 	struct sockaddr_nl from = { 0 };
@@ -535,7 +538,7 @@ static int receive(struct pb_watch *watch)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
 	if ((size_t)n > sizeof(watch->messages))
 		return -ENOBUFS;
-	/* only the kernel is believed */
+	/* Ignore messages that the kernel did not send. */
 	watch->have = from.nl_pid ? 0 : (size_t)n;
 	return 1;
 }
@@ -550,7 +553,7 @@ int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t s
 		ret = receive(watch);
 	pthread_mutex_unlock(&watch->lock);
 	if (ret < 0 && ret != -ENOBUFS)
-		return pb_fail_errno(err, -ret, "cannot take an event from netlink");
+		return pb_fail_errno(err, -ret, "cannot receive an event from netlink");
 	if (ret != 1)
 		next = (struct pb_event){ .type = ret ? PB_EVENT_LOST : PB_EVENT_NONE };
 	pb_fill_sized(event, size, &next, sizeof(next));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What a dma-buf is. The kernel module peerbar is asked first. Without it, or where it does not know either, the model comes from the
- * name of the exporter, and a table of what each is known to do. The reasons for every row are in docs/models.md. What is not in the
- * table is UNKNOWN: a guess would be worse than no answer, because an importer that believes it keeps using memory that has moved away.
+ * The properties of a dma-buf. The kernel module peerbar is the first source. If it is not loaded
+ * or does not know the model, the model follows from the exporter's name, by a table.
+ * docs/models.md has the reason for each row. An exporter that is not in the table is UNKNOWN: with
+ * a wrong guess, an importer would keep using memory that has moved.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,19 +15,19 @@ static const struct {
 	const char *exporter;
 	enum pb_model model;
 } exporters[] = {
-	/* memory of a PCI BAR: stays where it is, until reset, decoding off, or close take it away */
+	/* memory of a PCI BAR: does not move; reset, decoding off or close revokes it */
 	{ "peerbar_vfio_pci", PB_REVOCABLE },
 	{ "vfio_pci_core", PB_REVOCABLE },
-	/* doorbell and memory pages of an RDMA NIC, until the driver takes them back */
+	/* doorbell and memory pages of an RDMA NIC, until the driver revokes them */
 	{ "ib_uverbs", PB_REVOCABLE },
-	/* pages of a memfd, pinned for as long as the dma-buf lives */
+	/* pages of a memfd, pinned for the lifetime of the dma-buf */
 	{ "udmabuf", PB_PINNED },
-	/* heaps allocate for good */
+	/* heaps never move or revoke their memory */
 	{ "system", PB_PINNED },
 	{ "default_cma_region", PB_PINNED },
 	/*
-	 * No row can say DYNAMIC: the GPU drivers that move their buffers (amdgpu, xe, nouveau, radeon) are all called "drm" here,
-	 * and so are those that never do. "drm" is UNKNOWN.
+	 * There is no DYNAMIC row: all GPU drivers have the exporter name "drm", those that move
+	 * their buffers (amdgpu, xe, nouveau, radeon) and those that never do. So "drm" is UNKNOWN.
 	 */
 };
 
@@ -110,14 +111,16 @@ int pb_model_accept(enum pb_model model, bool accept_unknown, const char *export
 		if (accept_unknown)
 			return 0;
 		return pb_fail(err, EOPNOTSUPP,
-			       "cannot map a buffer of the exporter '%s': its memory model is UNKNOWN, so nobody says that it stays where "
-			       "it is; PB_MAP_UNKNOWN_MODEL takes it all the same", exporter);
+			       "cannot map a buffer of the exporter '%s': its memory model is "
+			       "UNKNOWN, so it may move; PB_MAP_UNKNOWN_MODEL maps it anyway",
+			       exporter);
 	}
 }
 
 /*
- * The kernel writes "size:", "count:" and "exp_name:" before "name:", and the name is the only one that a user can set (to anything,
- * newlines included). So the first line of each kind counts, and the name is the last one looked for.
+ * The kernel writes "size:", "count:" and "exp_name:" before "name:". Only the name can be set by a
+ * user, to anything, including newlines. So use the first line of each key, and parse the name
+ * last.
  */
 static bool first_line(const char *text, const char *key, char *value, size_t size)
 {
@@ -159,7 +162,7 @@ void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info)
 
 /* ---- the kernel module peerbar ---- */
 
-/* the kernel's numbers are handed on as they are */
+/* The kernel's numbers are passed through. */
 _Static_assert(sizeof(((struct peerbar_query *)0)->exporter) <= PB_NAME_LEN &&
 	       sizeof(((struct peerbar_query *)0)->name) <= PB_NAME_LEN, "names");
 _Static_assert((int)PB_DYNAMIC == PEERBAR_MODEL_DYNAMIC && (int)PB_REVOCABLE == PEERBAR_MODEL_REVOCABLE &&
@@ -198,13 +201,13 @@ static int ask_about(struct pb_origin *origin, int fd, struct peerbar_query *que
 	ret = pb_ioctl(peerbar, PEERBAR_QUERY, query);
 	if (kept >= 0)
 		return ret;
-	/* one more for a device is no burden; one more for each descriptor that somebody passed on is */
+	/* Keep /dev/peerbar open for each device, but not for each received descriptor. */
 	if (!origin->bdf[0] || !atomic_compare_exchange_strong(&origin->peerbar, &none, peerbar))
 		close(peerbar);
 	return ret;
 }
 
-/* up to the first line's end, as /proc has it */
+/* Copy up to the end of the first line, as /proc shows a name. */
 static void copy_line(char *to, const char *from, size_t size)
 {
 	size_t n = strnlen(from, size - 1);
@@ -217,8 +220,8 @@ static void copy_line(char *to, const char *from, size_t size)
 }
 
 /*
- * What the module says. False if /proc must be asked too: if there is no module, or one of before, which does not tell everything,
- * or it cannot be asked, whatever the reason.
+ * Query the module. Returns false if /proc must be queried too: the module is not loaded, is an
+ * older one that does not report everything, or the query failed.
  */
 static bool identify_by_module(struct pb_origin *origin, int fd, struct pb_buffer_info *info)
 {
@@ -263,7 +266,8 @@ static int identify_by_proc(int fd, int shown, struct pb_buffer_info *info, stru
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	ret = pb_read_file(path, text, sizeof(text));
 	if (ret < 0)
-		return pb_fail_errno(err, -ret, "cannot read %s, which tells what a dma-buf is; it needs /proc", path);
+		return pb_fail_errno(err, -ret, "cannot read %s, which identifies a dma-buf and "
+				     "needs /proc", path);
 	pb_parse_fdinfo(text, &fdinfo);
 	if (!fdinfo.is_dmabuf)
 		return pb_fail(err, EINVAL, "descriptor %d is no dma-buf", shown);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* PCI functions as sysfs shows them, and which driver has them. */
+/* PCI functions in sysfs, and their drivers. */
 #include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #define PCI_DRIVERS "/sys/bus/pci/drivers"
 #define SYSFS_PATH 256
 
-/* flags of a line of the sysfs file "resource", see include/linux/ioport.h */
+/* Flags of a line of the sysfs file "resource", from include/linux/ioport.h. */
 #define RESOURCE_IO 0x00000100
 #define RESOURCE_MEM 0x00000200
 #define RESOURCE_PREFETCH 0x00002000
@@ -23,7 +23,7 @@ int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err)
 	int used = -1;
 
 	if (text) {
-		/* %x takes signs and spaces, an address does not */
+		/* %x accepts signs and spaces; an address must not have them. */
 		if (strspn(text, "0123456789abcdefABCDEF:.") == strlen(text)) {
 			if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &dev, &fn, &used) == 4 && !text[used])
 				goto found;
@@ -93,7 +93,7 @@ static void read_cdev(const char *bdf, char *cdev, size_t size)
 		char dev[SYSFS_PATH * 2 + 16];
 		struct stat st;
 
-		/* without CONFIG_VFIO_DEVICE_CDEV there is the directory, but no number in it */
+		/* Without CONFIG_VFIO_DEVICE_CDEV the directory exists, but not the file "dev". */
 		snprintf(dev, sizeof(dev), "%s/%s/dev", path, ent->d_name);
 		if (strncmp(ent->d_name, "vfio", 4) || strlen(ent->d_name) > 32 || stat(dev, &st))
 			continue;
@@ -141,7 +141,7 @@ static int by_bdf(const void *a, const void *b)
 	const struct pb_pci_function *fa = a, *fb = b;
 	size_t la = strlen(fa->bdf), lb = strlen(fb->bdf);
 
-	/* a domain may have more than four digits */
+	/* A domain may have more than four digits. */
 	return la != lb ? (la < lb ? -1 : 1) : strcmp(fa->bdf, fb->bdf);
 }
 
@@ -174,7 +174,7 @@ int pb_pci_list_sized(struct pb_pci_function **functions, size_t size, unsigned 
 			list = more;
 		}
 		ret = pb_pci_get(ent->d_name, &list[n], &why);
-		/* it may have been unplugged since readdir() */
+		/* It may have been unplugged since readdir(). */
 		if (ret == -ENODEV)
 			continue;
 		if (ret) {
@@ -226,11 +226,11 @@ static int release_driver(const char *bdf)
 
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver/unbind", bdf);
 	ret = pb_write_file(path, bdf);
-	/* it had none, or lost it in this moment */
+	/* It had no driver, or was unbound in the meantime. */
 	return ret == -ENOENT || ret == -ENODEV ? 0 : ret;
 }
 
-/* by name, or because the module is one of those that use vfio_pci_core */
+/* By name, or because the module uses vfio_pci_core. */
 static bool is_vfio_driver(const char *driver)
 {
 	char path[SYSFS_PATH], module[PB_NAME_LEN];
@@ -243,15 +243,19 @@ static bool is_vfio_driver(const char *driver)
 	return module[0] && !access(path, F_OK);
 }
 
-/* whether the driver lets the function go at once: a VFIO driver would wait for its users, in a system call that nothing ends */
+/*
+ * Check that unbinding does not wait: a VFIO driver waits for its users, in an uninterruptible
+ * system call.
+ */
 static int check_unused(const struct pb_pci_function *f, struct pb_error *err)
 {
 	return is_vfio_driver(f->driver) ? pb_check_unused(f, err) : 0;
 }
 
 /*
- * Give the function to a driver. @override: it takes any device, as VFIO drivers do, because driver_override says so. Otherwise the
- * kernel compares the device with the list of those that the driver is for, and refuses any other with -ENODEV.
+ * Bind the function to a driver. @override: by driver_override, which makes a driver, such as
+ * VFIO's, bind any device. Otherwise the kernel compares the device with the driver's ids, and
+ * fails with -ENODEV if it is not among them.
  */
 static int give_to_driver(const char *bdf, const char *driver, bool override)
 {
@@ -303,7 +307,7 @@ int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, s
 		set_override(f.bdf, override);
 		return pb_fail_errno(err, -ret, "cannot take %s from %s", f.bdf, f.driver);
 	}
-	/* one that was just plugged is in sysfs before the kernel lets drivers have it */
+	/* A hotplugged function is in sysfs before the kernel lets drivers bind it. */
 	for (tries = 0; tries < 20; tries++) {
 		ret = give_to_driver(f.bdf, driver, any_device);
 		unknown = !any_device && ret == -ENODEV;
@@ -316,7 +320,7 @@ int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, s
 		nanosleep(&pause, NULL);
 	}
 
-	/* back to where it was: only the override makes sure that it is the former driver who takes it */
+	/* Restore the former driver. The override ensures that no other driver binds first. */
 	if (former[0]) {
 		set_override(f.bdf, former);
 		pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
@@ -326,7 +330,8 @@ int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, s
 		return pb_fail(err, EPERM, "cannot bind %s to %s: the driver is not for this device, %04x:%04x, or refused it; a driver that runs a "
 			       "device it does not know can crash the kernel, so that takes PB_BIND_FORCE (peerbar bind --force)", f.bdf, driver, f.vendor,
 			       f.device);
-	return pb_fail(err, ENODEV, "cannot bind %s to %s: the driver does not take it; the kernel log may say why", f.bdf, driver);
+	return pb_fail(err, ENODEV, "cannot bind %s to %s: the driver did not bind it; see the "
+		       "kernel log", f.bdf, driver);
 }
 
 int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)
@@ -351,9 +356,9 @@ int pb_pci_unbind(const char *bdf, struct pb_error *err)
 	ret = set_override(f.bdf, "");
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot write driver_override of %s", f.bdf);
-	/* nobody may want it, which is no error */
+	/* It is no error if no driver binds. */
 	ret = pb_write_file("/sys/bus/pci/drivers_probe", f.bdf);
 	if (ret && ret != -ENODEV && ret != -EINVAL)
-		return pb_fail_errno(err, -ret, "cannot give %s back to its ordinary driver", f.bdf);
+		return pb_fail_errno(err, -ret, "cannot bind %s to its default driver", f.bdf);
 	return 0;
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What a device that is bound to peerbar-vfio-pci adds: buffers in processes, their memory attributes, their end; cookies. */
+/*
+ * Functions of devices bound to peerbar-vfio-pci: mmap of buffers, memory attributes, revocation,
+ * cookies.
+ */
 #include <stdio.h>
 
 #include "internal.h"
@@ -7,7 +10,7 @@
 
 typedef unsigned long long ull;
 
-/* VFIO_DEVICE_FEATURE, once: -errno; -ENOTTY if the device's driver has no such feature */
+/* One VFIO_DEVICE_FEATURE ioctl. Fails with -ENOTTY if the device's driver has no such feature. */
 static int feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
 {
 	_Alignas(uint64_t) char room[sizeof(struct vfio_device_feature) + sizeof(struct peerbar_vfio_mmap_cookie)];
@@ -32,7 +35,7 @@ static int feature_again(struct pb_device *device, uint32_t flags, void *payload
 	return ret;
 }
 
-/* ---- buffers in processes ---- */
+/* ---- mmap of buffers ---- */
 
 static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, struct pb_error *err)
 {
@@ -40,7 +43,7 @@ static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, stru
 
 	if (pb_buffer_query(buffer, &info, NULL))
 		info = buffer->dmabuf->info;
-	/* that is what dma-buf says for an exporter without mmap */
+	/* dma-buf's errno for an exporter without mmap. */
 	if (ret == -EINVAL && !info.mappable) {
 		if (!strcmp(info.exporter, "vfio_pci_core"))
 			return pb_fail_driver(err, info.bdf, "cannot map %s into this process", what);
@@ -54,7 +57,10 @@ static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, stru
 	return pb_fail_errno(err, -ret, "cannot map %s into this process (mmap)", what);
 }
 
-/* where the byte at @offset is in its BAR; of a buffer that was not exported here, as if it began at a large page's beginning */
+/*
+ * Returns the offset in the BAR of the byte at @offset. A buffer that was not exported here is
+ * assumed to begin at a huge page boundary.
+ */
 static uint64_t place_in_bar(const struct pb_dmabuf *dmabuf, uint64_t offset)
 {
 	unsigned int i;
@@ -131,7 +137,7 @@ int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum p
 	return 0;
 }
 
-/* ---- the end of a buffer ---- */
+/* ---- revocation ---- */
 
 static int revoke_fd(struct pb_device *device, int fd)
 {
@@ -139,13 +145,14 @@ static int revoke_fd(struct pb_device *device, int fd)
 	int ret;
 
 	ret = feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &payload, sizeof(payload));
-	/* it was revoked for good before, and importers are done */
+	/* Already permanently revoked, and all importers have released it. */
 	return ret == -EBADFD ? 0 : ret;
 }
 
 /*
- * The pieces first: they are known to iommufd alone, which lets go at once, and so the one that may have to be waited for is the last.
- * Whatever happens to one, the others are revoked too.
+ * Revoke the pieces first: only iommufd imports them, and it unmaps at once. The revocation of the
+ * buffer itself may wait for an importer, so it must be last. If interrupted, continue with the
+ * others.
  */
 static int revoke_all(struct pb_device *device, const struct pb_dmabuf *dmabuf)
 {
@@ -175,8 +182,9 @@ int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct 
 	case 0:
 		return 0;
 	case -EINTR:
-		return pb_fail(err, EINTR, "a signal came while a buffer of %s was being revoked: it is dead, but an importer has not let go "
-			       "of it yet; calling again waits for that", device->bdf);
+		return pb_fail(err, EINTR, "a signal interrupted the revocation of a buffer of %s: "
+			       "it is dead, but an importer has not released it yet; call again to "
+			       "wait for that", device->bdf);
 	case -ENOTTY:
 		return pb_fail_driver(err, device->bdf, "cannot revoke a buffer of %s for good", device->bdf);
 	case -ENODEV:
@@ -221,11 +229,15 @@ int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t len
 	if (!length)
 		return pb_fail(err, EINVAL, "cannot map 0 bytes at the cookie 0x%llx of %s: the length must not be 0", (ull)mmap_offset,
 			       device->bdf);
-	/* most begin where large pages do; what a cookie stands for is not kept */
+	/*
+	 * Assume that the part begins at a huge page boundary, as most do: its offset in the BAR is
+	 * not known.
+	 */
 	ret = pb_mmap(device->fd, mmap_offset, length, writable, 0, address);
 	if (ret == -EINVAL)
-		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it is no cookie of this device, or stands for "
-			       "less", length, (ull)mmap_offset, device->bdf);
+		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it "
+			       "is no cookie of this device, or one of a smaller part",
+			       length, (ull)mmap_offset, device->bdf);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at the cookie 0x%llx of %s (mmap)", length, (ull)mmap_offset,
 				     device->bdf);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Waiting for what was refused: who owns a waiter is told by an eventfd when the reason may be gone. */
+/*
+ * Wait until a refused operation may succeed: signal the waiter's eventfd when the reason may be
+ * gone.
+ */
 #include "internal.h"
 
 void pb_waitlist_init(struct pb_waitlist *list)
@@ -24,7 +27,7 @@ static void tell(const struct pb_waiter *waiter)
 	uint64_t one = 1;
 
 	if (write(*waiter->notify_fd, &one, sizeof(one)) < 0)
-		(void)0; /* cannot fail: the counter is emptied long before 2^64 */
+		(void)0; /* Cannot fail: the counter is drained long before 2^64. */
 }
 
 void pb_wait_begin(struct pb_waitlist *list, struct pb_waiter *waiter, uint64_t seen)

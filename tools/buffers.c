@@ -13,7 +13,7 @@
 
 typedef unsigned long long ull;
 
-/* ---- devices that are open: each once, whatever it is needed for ---- */
+/* ---- open devices, each once ---- */
 
 struct opened {
 	struct pb_iommu *iommu;
@@ -29,7 +29,7 @@ static void close_all(struct opened *s)
 	pb_iommu_close(s->iommu);
 }
 
-/* @room is for how many devices; an exit status */
+/* @room: the capacity, in devices. Returns an exit status. */
 static int open_context(struct opened *s, unsigned int room)
 {
 	struct pb_error err;
@@ -48,7 +48,7 @@ static int open_device(struct opened *s, const char *bdf, struct pb_device **dev
 	unsigned int i;
 	int ret;
 
-	/* the same function can be written in two ways */
+	/* Normalize the address. */
 	ret = pb_pci_get(bdf, &f, &err);
 	if (ret) {
 		report(&err);
@@ -66,14 +66,14 @@ static int open_device(struct opened *s, const char *bdf, struct pb_device **dev
 	return STATUS_OK;
 }
 
-/* ---- getting a buffer ---- */
+/* ---- sources of a buffer ---- */
 
-/* BDF BAR [OFFSET:LENGTH...], as operands */
+/* The operands BDF BAR [OFFSET:LENGTH...]. */
 struct source {
 	const char *bdf;
 	unsigned int bar;
 	struct pb_range *ranges;
-	unsigned int nr_ranges; /* 0: the whole BAR */
+	unsigned int nr_ranges; /* 0 for the whole BAR */
 };
 
 static int parse_export(const struct args *args, struct source *x)
@@ -115,7 +115,10 @@ static int do_export(struct opened *s, struct source *x, struct pb_device **from
 	if (status)
 		return status;
 	*from = device;
-	/* while decoding is off, a buffer is revoked, and nobody else can turn it on while we have the device */
+	/*
+	 * While decoding is off, a buffer is revoked, and no other process can turn it on while
+	 * this one has the device.
+	 */
 	if (pb_device_set_decoding(device, true, &err))
 		return report(&err);
 	if (!x->nr_ranges) {
@@ -123,7 +126,7 @@ static int do_export(struct opened *s, struct source *x, struct pb_device **from
 			return report(&err);
 		x->nr_ranges = 1;
 		x->ranges[0].length = region.size & ~(page - 1);
-		/* too small, or not there at all: the library says so */
+		/* Too small, or no such BAR: the library reports the error. */
 		if (!x->ranges[0].length)
 			x->ranges[0].length = page;
 	}
@@ -168,21 +171,21 @@ int take_buffer(const char *text, struct pb_buffer **buffer)
 			return status;
 	}
 	if (!pid)
-		return misuse("'%.40s' names no process: PID:FD is right, as in 1234:5", text);
+		return misuse("'%.40s' names no process; use PID:FD, as in 1234:5", text);
 	copy = take_descriptor(pid, fd);
 	if (copy < 0)
 		return STATUS_FAILED;
 	ret = pb_buffer_from_fd(copy, buffer, &err);
 	close(copy);
-	/* the library's sentence would name our copy */
+	/* The library's sentence would name the copy. */
 	if (ret == -EINVAL)
 		return fail(EINVAL, "descriptor %d of process %d is no dma-buf", fd, pid);
 	return ret ? report(&err) : STATUS_OK;
 }
 
-/* ---- describing a buffer ---- */
+/* ---- the description of a buffer ---- */
 
-/* NULL if they are not known */
+/* Returns NULL if the ranges are unknown. */
 static struct json_object *ranges_json(const struct pb_buffer *buffer)
 {
 	unsigned int i, n = pb_buffer_ranges(buffer, NULL, 0);
@@ -204,7 +207,7 @@ static struct json_object *ranges_json(const struct pb_buffer *buffer)
 	return array;
 }
 
-/* what only the kernel module peerbar tells: null without it */
+/* Add the fields that only the kernel module peerbar reports; null without it. */
 static void describe_more(const struct pb_buffer_info *info, struct json_object *object)
 {
 	struct json_object *faults;
@@ -232,7 +235,10 @@ static void describe_more(const struct pb_buffer_info *info, struct json_object 
 	json_put(object, "faults", faults);
 }
 
-/* *@description receives an object; @fd is a descriptor's number for it to tell, unless negative; an exit status */
+/*
+ * *@description receives an object. @fd is the descriptor's number in it, unless negative. Returns
+ * an exit status.
+ */
 static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info, struct json_object **description)
 {
 	struct json_object *object, *ranges;
@@ -258,7 +264,7 @@ static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *inf
 		json_put_number(object, "bar", (uint64_t)info->bar);
 	ranges = ranges_json(buffer);
 	json_put(object, "ranges", ranges);
-	/* as text, where they are not to be seen */
+	/* In text output, only if the ranges are unknown. */
 	if (info->nr_ranges && (json_output || !ranges))
 		json_put_number(object, "nr_ranges", info->nr_ranges);
 	else
@@ -268,7 +274,7 @@ static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *inf
 	return STATUS_OK;
 }
 
-/* ---- handing a buffer to a command ---- */
+/* ---- commands that get a buffer ---- */
 
 static int set_variable(const char *name, bool hex, uint64_t number)
 {
@@ -280,13 +286,13 @@ static int set_variable(const char *name, bool hex, uint64_t number)
 	return STATUS_OK;
 }
 
-/* a buffer that SIGUSR1 revokes */
+/* A buffer that SIGUSR1 revokes. */
 struct revocable {
 	struct pb_device *device;
 	struct pb_buffer *buffer;
 };
 
-/* standard output is the command's; whether it works or not, the command goes on */
+/* Don't print to stdout, which is the command's. The command goes on, even on failure. */
 static void revoke_under_command(void *arg)
 {
 	struct revocable *r = arg;
@@ -298,21 +304,27 @@ static void revoke_under_command(void *arg)
 		fputs("peerbar: revoked\n", stderr);
 }
 
-/* @device is the buffer's, NULL if another process exported it: then SIGUSR1 is the command's */
+/*
+ * @device is the buffer's; NULL if another process exported it, and then SIGUSR1 is passed to the
+ * command.
+ */
 static int run_with_buffer(char *const command[], struct pb_device *device, struct pb_buffer *buffer)
 {
 	struct revocable r = { device, buffer };
 	int fd = pb_buffer_fd(buffer);
 	int status;
 
-	/* decimal, as shells want it: <&$PEERBAR_FD */
+	/* Decimal, for shells: <&$PEERBAR_FD */
 	status = set_variable("PEERBAR_FD", false, (uint64_t)fd);
 	return status ? status : run_command(command, fd, device ? revoke_under_command : NULL, &r);
 }
 
 /* ---- export ---- */
 
-/* until a signal ends it, or nobody reads what is printed; SIGUSR1 revokes the buffer, and whether that works or not, it is kept */
+/*
+ * Hold the buffer until a signal, or until stdout has no reader. SIGUSR1 revokes the buffer; keep
+ * it in any case.
+ */
 static int hold(struct pb_device *device, struct pb_buffer *buffer)
 {
 	struct pb_error err;
@@ -369,7 +381,7 @@ int cmd_export(const struct args *args)
 	if (status)
 		goto out;
 	if (args->hold) {
-		/* before the line is out, which may make somebody send one of the signals */
+		/* Must be before the line is printed: its reader may send one of the signals. */
 		block_signals(SIGUSR1);
 		json_put_number(description, "pid", (uint64_t)getpid());
 	}
@@ -404,7 +416,7 @@ int cmd_query(const struct args *args)
 		if (status)
 			goto out;
 		status = describe(buffer, -1, &info, &description);
-		/* now, so that our descriptor is not found in place of one that was not inherited */
+		/* Close it now, so that a later operand cannot name the descriptor by accident. */
 		pb_buffer_close(buffer);
 		if (status)
 			goto out;
@@ -465,7 +477,10 @@ static int print_event(const char *what, const struct pb_mapping *mapping)
 	return flush_output();
 }
 
-/* until a signal ends it, or nobody reads what is printed: tell when the mapping is revoked, and restore it as soon as that is possible */
+/*
+ * Until a signal, or until stdout has no reader: report a revocation of the mapping, and restore it
+ * as soon as possible.
+ */
 static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 {
 	bool told = false;
@@ -475,7 +490,7 @@ static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 	while (!wait_while_read(0, 1)) {
 		if (pb_ioas_check(ioas, NULL, &err))
 			return report(&err);
-		/* there is but one mapping, and its state is asked for below */
+		/* There is only one mapping; its state is checked below. */
 		while (pb_ioas_next_revoked(ioas))
 			;
 		if (pb_mapping_state(mapping) == PB_LIVE)
@@ -497,7 +512,7 @@ static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 	return STATUS_OK;
 }
 
-/* open the devices that --into names and attach them; *@nr is how many different ones there are */
+/* Open and attach the devices of --into. *@nr receives the number of different devices. */
 static int attach(struct opened *s, const struct args *args, struct pb_ioas *ioas, struct pb_device **into, unsigned int *nr)
 {
 	struct pb_device *device;
@@ -539,7 +554,10 @@ int cmd_map(const struct args *args)
 	if (args->fd && args->nr_operands)
 		return misuse("'map' takes a buffer from --fd or exports one of BDF BAR, and both were given ('%.40s')",
 			      args->operands[0]);
-	/* before anything is opened, which would take the place of a descriptor that was not inherited */
+	/*
+	 * Must be before anything is opened: a new descriptor could get the number of one that was
+	 * not inherited.
+	 */
 	status = args->fd ? take_buffer(args->fd, &buffer) : parse_export(args, &x);
 	if (status)
 		return status;
@@ -551,8 +569,9 @@ int cmd_map(const struct args *args)
 	if (status)
 		goto out;
 	if (info.model == PB_UNKNOWN && !(args->map_flags & PB_MAP_UNKNOWN_MODEL)) {
-		status = fail(EOPNOTSUPP, "cannot map a buffer of the exporter '%s': its memory model is UNKNOWN, so nobody "
-			      "says that it stays where it is; --allow-unknown takes it all the same", info.exporter);
+		status = fail(EOPNOTSUPP, "cannot map a buffer of the exporter '%s': its memory "
+			      "model is UNKNOWN, so it may move; --allow-unknown maps it anyway",
+			      info.exporter);
 		goto out;
 	}
 	into = allocate(args->nr_into, sizeof(*into));
@@ -596,7 +615,7 @@ out:
 
 /* ---- run ---- */
 
-/* the range of a BAR that --bar and --length name */
+/* Parse --bar and --length to a range of a BAR. */
 static int parse_bar(const struct args *args, char *bdf, struct source *x)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), offset = 0;
@@ -619,13 +638,13 @@ static int parse_bar(const struct args *args, char *bdf, struct source *x)
 	x->ranges[0].length = args->length;
 	if (!args->length && f.bars[x->bar].size > offset)
 		x->ranges[0].length = (f.bars[x->bar].size - offset) & ~(page - 1);
-	/* too small, or not there at all: the library says so */
+	/* Too small, or no such BAR: the library reports the error. */
 	if (!x->ranges[0].length)
 		x->ranges[0].length = page;
 	return STATUS_OK;
 }
 
-/* what is to be used of the buffer: of one that was exported for this, all */
+/* Get the part of the buffer to use: all of an exported one. */
 static int choose_part(const struct args *args, struct pb_buffer *buffer, uint64_t *offset, uint64_t *length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), size = pb_buffer_size(buffer);
@@ -641,7 +660,7 @@ static int choose_part(const struct args *args, struct pb_buffer *buffer, uint64
 	return STATUS_OK;
 }
 
-/* before those that are preloaded already */
+/* Preload before other libraries. */
 static int preload(const char *library)
 {
 	const char *others = getenv("LD_PRELOAD");
@@ -681,7 +700,8 @@ int cmd_run(const struct args *args)
 	if (!args->command)
 		return misuse("'run' needs a command to run, after '--'");
 	if (args->fd && args->nr_memattrs)
-		return misuse("--memattr is for --bar: of a dma-buf, whoever exported it chose the memory attribute");
+		return misuse("--memattr is for --bar: the exporter of a dma-buf chooses its "
+			      "memory attribute");
 	if (args->bar && args->offset)
 		return misuse("--offset is for --fd; with --bar the offset is a part of it, as in 0000:01:00.0:2+16M");
 	if (args->fd) {
@@ -699,7 +719,7 @@ int cmd_run(const struct args *args)
 	}
 	if (!status)
 		status = choose_part(args, buffer, &offset, &length);
-	/* that it can be mapped is seen here, rather than when the program registers something */
+	/* Check now that it can be mapped, not when the program registers memory. */
 	if (!status) {
 		if (pb_buffer_mmap(buffer, offset, (size_t)length, true, &window, &err))
 			status = report(&err);

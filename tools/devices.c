@@ -58,7 +58,7 @@ static struct json_object *function_json(const struct pb_pci_function *f)
 
 static void print_table(const struct pb_pci_function *list, unsigned int n)
 {
-	int bdf = 7, driver = 6, cdev = 4; /* the headings' */
+	int bdf = 7, driver = 6, cdev = 4; /* for the headings */
 	unsigned int i, b;
 
 	for (i = 0; i < n; i++) {
@@ -87,7 +87,10 @@ static void print_table(const struct pb_pci_function *list, unsigned int n)
 	}
 }
 
-/* the functions that the operands name, all or none; without operands every one that has a memory BAR; an exit status */
+/*
+ * Get the functions of the operands, all or none; without operands, all that have a memory BAR.
+ * Returns an exit status.
+ */
 static int find_functions(const struct args *args, struct pb_pci_function **functions, unsigned int *nr)
 {
 	struct pb_pci_function *list;
@@ -155,13 +158,15 @@ static int change_driver(const char *bdf, const char *driver, bool force, struct
 	ret = pb_pci_bind(bdf, driver, err);
 	if (ret != -EPERM || !force)
 		return ret;
-	fprintf(stderr, "peerbar: warning: %.40s is not for %s, and is made to take it all the same: it may crash the kernel\n", driver, bdf);
+	fprintf(stderr, "peerbar: warning: %.40s is not for %s, and is bound to it anyway: it may "
+		"crash the kernel\n", driver, bdf);
 	return pb_pci_bind_flags(bdf, driver, PB_BIND_FORCE, err);
 }
 
 /*
- * Ask again until no process has the device open. What the kernel itself would wait in cannot be interrupted; this can, and tells each
- * time who is waited for, or every ten seconds.
+ * Retry until no process has the device open. Unlike the kernel's own wait, this can be
+ * interrupted. Print the processes it waits for whenever they change, and the time every ten
+ * seconds.
  */
 static int change_unused(const char *bdf, const char *driver, bool force, struct pb_error *err)
 {
@@ -190,7 +195,7 @@ static int change_unused(const char *bdf, const char *driver, bool force, struct
 	return -EINTR;
 }
 
-/* before a function is taken from our driver, take its memory from those who have it; an exit status */
+/* Before unbinding from peerbar-vfio-pci, revoke the buffers. Returns an exit status. */
 static int revoke_first(const struct pb_pci_function *f)
 {
 	unsigned int revoked, left;
@@ -207,7 +212,7 @@ static int revoke_first(const struct pb_pci_function *f)
 	return status;
 }
 
-/* change the driver of each function, and say which it has then; @driver is NULL to unbind */
+/* Change the driver of each function, and print the result. @driver is NULL to unbind. */
 static int change_drivers(const struct args *args, const char *driver)
 {
 	int (*change)(const char *bdf, const char *driver, bool force, struct pb_error *err) = args->wait ? change_unused : change_driver;
@@ -218,7 +223,8 @@ static int change_drivers(const struct args *args, const char *driver)
 	int status, ret;
 
 	if (!args->nr_operands)
-		return misuse("'%s' needs a PCI function; BDF is one, as 0000:01:00.0", driver ? "bind" : "unbind");
+		return misuse("'%s' needs a PCI function BDF, as in 0000:01:00.0",
+			      driver ? "bind" : "unbind");
 	if (driver && !driver[0])
 		return misuse("cannot take --driver '': it names no driver; vfio-pci is one");
 	status = find_functions(args, &list, &n);
@@ -242,7 +248,7 @@ static int change_drivers(const struct args *args, const char *driver)
 			ret = pb_pci_get(args->operands[i], &list[i], &err);
 		if (ret) {
 			report(&err);
-			/* the functions are there, so it is the driver's name */
+			/* The functions exist, so the driver's name is invalid. */
 			status = ret == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 			break;
 		}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* peerbar revoke, reset: what is done to devices and buffers that other processes have, through their descriptors */
+/* peerbar revoke, reset: act on other processes' devices and buffers, through their descriptors */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #define REVOKING_DRIVER "peerbar-vfio-pci"
 
-/* a device that another process has open */
+/* A device that another process has open. */
 struct taken {
 	struct pb_iommu *iommu;
 	struct pb_device *device;
@@ -22,7 +22,10 @@ static void release_device(struct taken *taken)
 	pb_iommu_close(taken->iommu);
 }
 
-/* take the device from the first process that has it; without one, taken->device is NULL; an exit status */
+/*
+ * Duplicate the device from the first process that has it open. taken->device is NULL if there is
+ * none. Returns an exit status.
+ */
 static int take_device(const char *bdf, struct taken *taken)
 {
 	struct pb_holder *list;
@@ -47,7 +50,7 @@ static int take_device(const char *bdf, struct taken *taken)
 			status = STATUS_FAILED;
 			break;
 		}
-		/* one that is open and not bound has exported nothing, and cannot be asked for anything */
+		/* An open device that is not bound has no buffers, and cannot be used. */
 		ret = pb_device_from_fd(taken->iommu, copy, bdf, &taken->device, &err);
 		close(copy);
 		if (ret && ret != -EINVAL) {
@@ -63,7 +66,7 @@ static int take_device(const char *bdf, struct taken *taken)
 
 /* ---- revoke ---- */
 
-/* how many buffers of the function the kernel lists that can be reached, or come back */
+/* Count the function's buffers that the kernel lists as live or temporarily revoked. */
 static int count_alive(const char *bdf, unsigned int *alive)
 {
 	struct pb_listed *list;
@@ -79,7 +82,10 @@ static int count_alive(const char *bdf, unsigned int *alive)
 	return STATUS_OK;
 }
 
-/* revoke the dma-bufs of which processes have descriptors; a name is anybody's choice, so the driver refuses what is not the device's */
+/*
+ * Revoke the device's dma-bufs that any process has a descriptor of. They are found by name, which
+ * any process can set: the driver rejects those of other devices.
+ */
 static int revoke_descriptors(const char *bdf, struct pb_device *device)
 {
 	struct pb_holder *list;
@@ -102,7 +108,7 @@ static int revoke_descriptors(const char *bdf, struct pb_device *device)
 		}
 		ret = pb_buffer_from_fd(copy, &buffer, &err);
 		close(copy);
-		/* closed in this moment, and something else has its number */
+		/* It was closed, and its number reused. */
 		if (ret == -EINVAL)
 			continue;
 		if (!ret) {
@@ -133,7 +139,7 @@ int revoke_function(const char *bdf, unsigned int *revoked, unsigned int *left)
 	status = take_device(f.bdf, &taken);
 	if (status)
 		return status;
-	/* buffers of a device that no process has open are dead */
+	/* Without a process that has the device open, its buffers are dead. */
 	if (taken.device) {
 		status = count_alive(f.bdf, &before);
 		if (!status)
@@ -162,7 +168,7 @@ int stop_function(const char *bdf)
 	return status;
 }
 
-/* the function that a buffer of our driver is of; an exit status */
+/* Get the function that a buffer of peerbar-vfio-pci belongs to. Returns an exit status. */
 static int find_function(struct pb_buffer *buffer, const char *operand, char bdf[PB_NAME_LEN])
 {
 	struct pb_buffer_info info;
@@ -204,7 +210,7 @@ static int revoke_buffer(const char *operand, char bdf[PB_NAME_LEN])
 		pb_buffer_close(buffer);
 		return status;
 	}
-	/* without a process that has the device it is dead */
+	/* Without a process that has the device open, the buffer is dead. */
 	if (taken.device && pb_buffer_revoke(taken.device, buffer, &err))
 		status = report(&err);
 	release_device(&taken);
@@ -212,7 +218,7 @@ static int revoke_buffer(const char *operand, char bdf[PB_NAME_LEN])
 	return status;
 }
 
-/* an address of a function has a dot, and a descriptor has none */
+/* Only the address of a function has a dot. */
 static int revoke_operand(const char *operand)
 {
 	unsigned int revoked = 1, left = 0;
@@ -235,8 +241,9 @@ static int revoke_operand(const char *operand)
 	if (status)
 		return status;
 	if (left)
-		return fail(EBUSY, "%u buffers of %s were revoked, and %u were not: no process has a descriptor of them any more, but something has "
-			    "them mapped; 'peerbar reset --force %s' takes their memory away for the moment", revoked, bdf, left, bdf);
+		return fail(EBUSY, "%u buffers of %s were revoked, and %u were not: no process has "
+			    "a descriptor of them, but they are mapped; 'peerbar reset --force %s' "
+			    "revokes them temporarily", revoked, bdf, left, bdf);
 	if (json_output) {
 		struct json_object *object = json_new(false);
 
@@ -316,7 +323,7 @@ int cmd_reset(const struct args *args)
 	int status = STATUS_OK;
 
 	if (!args->nr_operands)
-		return misuse("'reset' needs a PCI function; BDF is one, as 0000:01:00.0");
+		return misuse("'reset' needs a PCI function BDF, as in 0000:01:00.0");
 	for (i = 0; i < args->nr_operands && !status; i++)
 		status = reset_function(args->operands[i], args->force);
 	return status;

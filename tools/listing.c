@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* peerbar list, watch, capabilities: what the kernel tells of itself */
+/* peerbar list, watch, capabilities: the state that the kernel reports */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ static void make_listed_printable(struct pb_listed *b)
 		make_printable(b->importer_names[i]);
 }
 
-/* what is told of a buffer in lists and in events */
+/* The fields of a buffer in lists and in events. */
 static void put_listed(struct json_object *object, const struct pb_listed *b)
 {
 	json_put_number(object, "id", b->id);
@@ -73,7 +73,7 @@ static struct json_object *listed_json(const struct pb_listed *b)
 
 static void print_table(const struct pb_listed *list, unsigned int n)
 {
-	int device = 6, name = 4; /* the headings' */
+	int device = 6, name = 4; /* for the headings */
 	char size[32], memattr[32];
 	unsigned int i;
 
@@ -152,7 +152,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* for poll(): what is left until @end, rounded up */
+/* The time left until @end for poll(), rounded up. */
 static int left_ms(bool has_end, uint64_t end)
 {
 	uint64_t now = now_ms();
@@ -164,7 +164,7 @@ static int left_ms(bool has_end, uint64_t end)
 	return end - now < 3600000 ? (int)(end - now) : 3600000;
 }
 
-/* print what there is; @left, of --count, becomes less; an exit status */
+/* Print the pending events, and subtract them from @left, of --count. Returns an exit status. */
 static int print_events(struct pb_watch *watch, bool limited, uint64_t *left)
 {
 	struct pb_event event;
@@ -201,7 +201,7 @@ static int watch_until(struct pb_watch *watch, int signals, const struct args *a
 		} while (n < 0 && errno == EINTR);
 		if (n < 0)
 			return fail(errno, "cannot wait for events: %s", strerror(errno));
-		/* a signal, or nobody reads what is printed */
+		/* A signal arrived, or stdout has no reader. */
 		if (p[1].revents || (p[2].revents & (POLLERR | POLLHUP)))
 			return STATUS_OK;
 		if (p[0].revents || !args->has_timeout || now_ms() < end)
@@ -224,7 +224,8 @@ int cmd_watch(const struct args *args)
 	if (args->nr_operands)
 		return misuse("'watch' takes no operand, and '%.40s' was given", args->operands[0]);
 	if (args->timeout > 1000000000)
-		return misuse("cannot take --timeout: %llu s are too many; 1000000000 are the most", (ull)args->timeout);
+		return misuse("cannot take --timeout: %llu s is too long; 1000000000 s is the "
+			      "maximum", (ull)args->timeout);
 	block_signals(0);
 	end_signals(&set);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
@@ -233,7 +234,7 @@ int cmd_watch(const struct args *args)
 	if (pb_watch_open(&watch, &err)) {
 		status = report(&err);
 	} else {
-		/* whoever started us can wait for this before it does what we are to see */
+		/* A script can wait for this line before it causes events. */
 		fputs("peerbar: watching\n", stderr);
 		status = watch_until(watch, signals, args);
 		pb_watch_close(watch);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* peerbar peek, poke: the bytes of a dma-buf, through mmap */
+/* peerbar peek, poke: read and write a dma-buf, through mmap */
 #include <errno.h>
 #include <linux/dma-buf.h>
 #include <setjmp.h>
@@ -16,7 +16,7 @@
 
 typedef unsigned long long ull;
 
-/* a part of a buffer, in whole pages around what is wanted */
+/* A mapped part of a buffer, in whole pages. */
 struct window {
 	struct pb_buffer *buffer;
 	void *pages;
@@ -58,7 +58,7 @@ static void close_window(struct window *w)
 	pb_buffer_close(w->buffer);
 }
 
-/* ---- copying, until the memory is taken away ---- */
+/* ---- copying, until a revocation ---- */
 
 static sigjmp_buf taken_away;
 
@@ -68,7 +68,7 @@ static void on_sigbus(int sig)
 	siglongjmp(taken_away, 1);
 }
 
-/* four bytes at a time where that is possible: some devices take nothing less */
+/* Copy four bytes at a time if possible: some devices require it. */
 static void copy(void *to, const void *from, size_t length)
 {
 	size_t i;
@@ -80,7 +80,7 @@ static void copy(void *to, const void *from, size_t length)
 		for (i = 0; i < length / 4; i++)
 			((volatile uint32_t *)to)[i] = ((const volatile uint32_t *)from)[i];
 	}
-	/* what the processor combines or holds back goes out */
+	/* Flush write combining buffers. */
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -90,11 +90,12 @@ static int sync_buffer(struct pb_buffer *buffer, uint64_t flags)
 
 	while (ioctl(pb_buffer_fd(buffer), DMA_BUF_IOCTL_SYNC, &sync))
 		if (errno != EINTR && errno != EAGAIN)
-			return fail(errno, "cannot get a dma-buf ready for the processor (DMA_BUF_IOCTL_SYNC): %s", strerror(errno));
+			return fail(errno, "cannot prepare a dma-buf for access by the CPU "
+				    "(DMA_BUF_IOCTL_SYNC): %s", strerror(errno));
 	return STATUS_OK;
 }
 
-/* @direction is DMA_BUF_SYNC_READ or DMA_BUF_SYNC_WRITE */
+/* @direction: DMA_BUF_SYNC_READ or DMA_BUF_SYNC_WRITE. */
 static int copy_window(const struct window *w, uint64_t direction, void *to, const void *from, size_t length)
 {
 	struct sigaction action = { .sa_handler = on_sigbus }, before;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Numbers and ranges, see parse.h. */
+/* Numbers and ranges; parse.h documents them. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,7 @@ static unsigned int suffix_shift(char c)
 	}
 }
 
-/* the @len characters at @text are the number */
+/* Parse the @len characters at @text as a number. */
 static int parse_span(const char *text, size_t len, uint64_t *value, char *why, size_t n)
 {
 	int shown = len < 40 ? (int)len : 40;
@@ -97,7 +97,8 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 	int ret;
 
 	if (!colon) {
-		snprintf(why, n, "'%.40s' is no range: it has no colon; OFFSET:LENGTH is right, as in 0x1000:64K", text);
+		snprintf(why, n, "'%.40s' is no range: it has no colon; use OFFSET:LENGTH, as in "
+			 "0x1000:64K", text);
 		return -EINVAL;
 	}
 	ret = parse_span(text, (size_t)(colon - text), &r.offset, why, n);
@@ -114,9 +115,12 @@ int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offs
 	const char *colon = memrchr(text, ':', (size_t)(end - text));
 	uint64_t number = 0, from = 0;
 
-	/* only an address of a function has a dot, and without one, the colon is the address's own */
+	/*
+	 * Only the address of a function has a dot. Without one, the colon is part of the address.
+	 */
 	if (!colon || !memchr(text, '.', (size_t)(colon - text))) {
-		snprintf(why, n, "'%.40s' is no BAR: BDF:BAR is right, as in 0000:01:00.0:2, or BDF:BAR+OFFSET", text);
+		snprintf(why, n, "'%.40s' is no BAR; use BDF:BAR, as in 0000:01:00.0:2, or "
+			 "BDF:BAR+OFFSET", text);
 		return -EINVAL;
 	}
 	if (parse_span(colon + 1, (size_t)(end - colon - 1), &number, why, n) ||
@@ -170,7 +174,8 @@ int pbt_parse_bytes(const char *text, uint8_t *bytes, size_t *count, char *why, 
 	size_t i, len = strlen(text);
 
 	if (!len || len % 2 || strspn(text, "0123456789abcdefABCDEF") != len) {
-		snprintf(why, n, "'%.40s' is no sequence of bytes: two hexadecimal digits for each are right, as in 00ff12", text);
+		snprintf(why, n, "'%.40s' is no sequence of bytes; use two hexadecimal digits for "
+			 "each, as in 00ff12", text);
 		return -EINVAL;
 	}
 	for (i = 0; i < len / 2; i++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The command peerbar: its command line, and help. */
+/* The command peerbar: command line and help. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ enum option_value {
 	OPT_FORCE,
 	OPT_WAIT,
 	OPT_REVOKE,
-	/* those from here on belong to no command in particular */
+	/* The options from here on belong to all commands. */
 	OPT_JSON,
 	OPT_HELP,
 	OPT_VERSION,
@@ -72,36 +72,36 @@ static const struct command {
 	{ "bind", cmd_bind, BIT(OPT_DRIVER) | BIT(OPT_FORCE) | BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
 	  "Usage: peerbar [--json] bind BDF... [--driver NAME] [--force] [--revoke] [--wait]\n"
 	  "\n"
-	  "Take PCI functions from their drivers and bind them to another one. A function that a\n"
-	  "process has open by a VFIO driver is refused, and the process named.\n"
+	  "Unbind PCI functions from their drivers and bind them to another one. Fails, and names\n"
+	  "the process, if a process has a function open by a VFIO driver.\n"
 	  "\n"
-	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if need be.\n"
-	  "                 With peerbar-vfio-pci, buffers can be mapped by processes, and\n"
+	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if needed.\n"
+	  "                 With peerbar-vfio-pci, processes can map buffers, and they can be\n"
 	  "                 revoked for good\n"
-	  "  --force        bind to a driver that is not for the device, which can crash the\n"
-	  "                 kernel; VFIO's drivers are for any\n"
+	  "  --force        bind to a driver that does not support the device, which can crash\n"
+	  "                 the kernel; VFIO's drivers support any\n"
 	  "  --revoke       as for 'unbind'\n"
 	  "  --wait         as for 'unbind'\n" },
 	{ "unbind", cmd_unbind, BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
 	  "Usage: peerbar [--json] unbind BDF... [--revoke] [--wait]\n"
 	  "\n"
-	  "Take PCI functions from their drivers and let the kernel find their ordinary ones. A\n"
-	  "function that a process has open by a VFIO driver is refused, and the process named.\n"
+	  "Unbind PCI functions from their drivers and let the kernel bind the default ones.\n"
+	  "Fails, and names the process, if a process has a function open by a VFIO driver.\n"
 	  "\n"
 	  "  --revoke  first revoke all buffers of the device for good, as 'revoke' does\n"
-	  "  --wait    wait until no process has the device open; SIGINT or SIGTERM ends that\n" },
+	  "  --wait    wait until no process has the device open; SIGINT or SIGTERM ends the wait\n" },
 	{ "revoke", cmd_revoke, 0, false,
 	  "Usage: peerbar [--json] revoke FD|PID:FD|BDF...\n"
 	  "\n"
-	  "Revoke dma-bufs for good, or all those of a device BDF, which is bound to\n"
-	  "peerbar-vfio-pci. It takes the right to trace the process that has the device open.\n" },
+	  "Revoke dma-bufs for good, or all those of a device BDF. The device must be bound to\n"
+	  "peerbar-vfio-pci. This needs the right to trace the process that has it open.\n" },
 	{ "reset", cmd_reset, BIT(OPT_FORCE), false,
 	  "Usage: peerbar [--json] reset BDF... [--force]\n"
 	  "\n"
-	  "Reset PCI functions that are bound to a VFIO driver. Their buffers are revoked, and come\n"
-	  "back with memory decoding.\n"
+	  "Reset PCI functions that are bound to a VFIO driver. Their buffers are revoked until\n"
+	  "memory decoding is on again.\n"
 	  "\n"
-	  "  --force  also a function that another process has open, through its descriptor\n" },
+	  "  --force  also reset a function that another process has open, by its descriptor\n" },
 	{ "export", cmd_export, BIT(OPT_HOLD) | BIT(OPT_MEMATTR), true,
 	  "Usage: peerbar [--json] export BDF BAR [OFFSET:LENGTH...] [--memattr LIST]\n"
 	  "                               [--hold | -- CMD...]\n"
@@ -109,7 +109,7 @@ static const struct command {
 	  "Export ranges of a BAR as one dma-buf, and describe it. Without a range it is the\n"
 	  "whole BAR, rounded down to a page.\n"
 	  "\n"
-	  "  --memattr LIST  the memory attribute for those who map it: the first of LIST that\n"
+	  "  --memattr LIST  the memory attribute of processes' mappings: the first of LIST that\n"
 	  "                  is supported, as in wc,nc. Needs peerbar-vfio-pci\n"
 	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
 	  "                  SIGUSR1 revokes it for good, which needs peerbar-vfio-pci\n"
@@ -117,7 +117,7 @@ static const struct command {
 	{ "query", cmd_query, 0, false,
 	  "Usage: peerbar [--json] query FD|PID:FD...\n"
 	  "\n"
-	  "Describe dma-bufs: FD was inherited, PID:FD is a descriptor of another process.\n" },
+	  "Describe dma-bufs: FD is an inherited descriptor, PID:FD one of another process.\n" },
 	{ "peek", cmd_peek, 0, false,
 	  "Usage: peerbar [--json] peek FD|PID:FD OFFSET LENGTH\n"
 	  "\n"
@@ -125,7 +125,7 @@ static const struct command {
 	{ "poke", cmd_poke, 0, false,
 	  "Usage: peerbar [--json] poke FD|PID:FD OFFSET BYTES\n"
 	  "\n"
-	  "Write bytes into a dma-buf, by mmap. BYTES are hexadecimal digits, two for each.\n" },
+	  "Write bytes to a dma-buf, by mmap. BYTES are hexadecimal digits, two per byte.\n" },
 	{ "map", cmd_map,
 	  BIT(OPT_HOLD) | BIT(OPT_FD) | BIT(OPT_INTO) | BIT(OPT_IOVA) | BIT(OPT_PROT) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) |
 	  BIT(OPT_ALLOW_UNKNOWN), true,
@@ -134,45 +134,45 @@ static const struct command {
 	  "\n"
 	  "Map a buffer into a new I/O address space, for the devices attached to it.\n"
 	  "\n"
-	  "  --fd FD|PID:FD   take this dma-buf, and export none\n"
+	  "  --fd FD|PID:FD   map this dma-buf instead of exporting one\n"
 	  "  --into BDF       attach this device; may be given several times\n"
-	  "  --iova ADDR      map at this address, not where there is room\n"
-	  "  --prot r|w|rw    what the devices may do; rw unless given\n"
+	  "  --iova ADDR      map at this address; at any free one unless given\n"
+	  "  --prot r|w|rw    the access of the devices; rw unless given\n"
 	  "  --offset N       begin at this offset of the buffer\n"
-	  "  --length N       map so much of it; all from the offset on unless given\n"
-	  "  --allow-unknown  take a buffer whose memory model is not known\n"
-	  "  --hold           keep the mapping until SIGINT or SIGTERM; tell when it is revoked,\n"
+	  "  --length N       map N bytes; all from the offset on unless given\n"
+	  "  --allow-unknown  map a buffer whose memory model is unknown\n"
+	  "  --hold           keep the mapping until SIGINT or SIGTERM; print when it is revoked,\n"
 	  "                   and restore it when that is possible\n"
 	  "  -- CMD           run CMD, with PEERBAR_IOVA, PEERBAR_LENGTH and PEERBAR_FD set\n" },
 	{ "run", cmd_run, BIT(OPT_BAR) | BIT(OPT_FD) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) | BIT(OPT_MEMATTR), true,
 	  "Usage: peerbar run --bar BDF:BAR[+OFFSET] [--length N] [--memattr LIST] -- CMD...\n"
 	  "       peerbar run --fd FD|PID:FD [--offset N] [--length N] -- CMD...\n"
 	  "\n"
-	  "Run CMD, unmodified, with the memory that it registers for RDMA in a BAR. It takes\n"
-	  "a device that is bound to peerbar-vfio-pci. peerbar(1) tells what cannot work.\n"
+	  "Run CMD, unmodified, with the memory that it registers for RDMA in a BAR. The device\n"
+	  "must be bound to peerbar-vfio-pci. peerbar(1) lists the limitations.\n"
 	  "\n"
 	  "  --bar BDF:BAR[+OFFSET]  the BAR, from OFFSET on\n"
-	  "  --fd FD|PID:FD          a dma-buf, and no BAR\n"
+	  "  --fd FD|PID:FD          a dma-buf, instead of a BAR\n"
 	  "  --offset N              begin at this offset of the dma-buf\n"
-	  "  --length N              use so much of it; all that follows unless given\n"
+	  "  --length N              use N bytes; all from the offset on unless given\n"
 	  "  --memattr LIST          as for 'export'\n" },
 	{ "list", cmd_list, 0, false,
 	  "Usage: peerbar [--json] list\n"
 	  "\n"
-	  "List the buffers that were exported through peerbar's kernel modules, by anybody.\n"
-	  "With --json and CAP_SYS_ADMIN also who made them, where they are, and who imports.\n" },
+	  "List the buffers that all processes exported through peerbar's kernel modules. With\n"
+	  "--json and CAP_SYS_ADMIN also their creators, physical addresses and importers.\n" },
 	{ "watch", cmd_watch, BIT(OPT_COUNT) | BIT(OPT_TIMEOUT), false,
 	  "Usage: peerbar [--json] watch [--count N] [--timeout S]\n"
 	  "\n"
 	  "Print a line when such a buffer is created, revoked, restored, moved or released,\n"
 	  "until SIGINT or SIGTERM.\n"
 	  "\n"
-	  "  --count N    end after N events\n"
-	  "  --timeout S  end after S seconds; with --count that is a failure\n" },
+	  "  --count N    exit after N events\n"
+	  "  --timeout S  exit after S seconds; with --count that is a failure\n" },
 	{ "capabilities", cmd_capabilities, 0, false,
 	  "Usage: peerbar [--json] capabilities\n"
 	  "\n"
-	  "Tell what this system can do, and what it lacks, by name.\n" },
+	  "List the capabilities of this system, and what the missing ones need, by name.\n" },
 };
 
 static const char general_help[] =
@@ -182,19 +182,19 @@ static const char general_help[] =
 	"\n"
 	"  devices [BDF...]              list PCI functions with memory BARs\n"
 	"  bind BDF...                   bind functions to vfio-pci\n"
-	"  unbind BDF...                 give functions back to their ordinary drivers\n"
+	"  unbind BDF...                 bind functions to their default drivers\n"
 	"  reset BDF...                  reset functions\n"
 	"  export BDF BAR [RANGE...]     export ranges of a BAR as a dma-buf\n"
 	"  query FD|PID:FD...            describe dma-bufs\n"
 	"  map BDF BAR [RANGE...] --into BDF...\n"
 	"                                export, and map for other devices\n"
-	"  run --bar BDF:BAR -- CMD...   run CMD with what it registers for RDMA in a BAR\n"
+	"  run --bar BDF:BAR -- CMD...   run CMD with its RDMA memory in a BAR\n"
 	"  peek FD|PID:FD OFFSET LENGTH  print bytes of a dma-buf\n"
-	"  poke FD|PID:FD OFFSET BYTES   write bytes into a dma-buf\n"
-	"  revoke FD|PID:FD|BDF...       take dma-bufs back for good, or all of a device\n"
+	"  poke FD|PID:FD OFFSET BYTES   write bytes to a dma-buf\n"
+	"  revoke FD|PID:FD|BDF...       revoke dma-bufs for good, or all of a device\n"
 	"  list                          list buffers of peerbar's kernel modules\n"
-	"  watch                         tell what happens to them\n"
-	"  capabilities                  tell what this system can do, and what it lacks\n"
+	"  watch                         print their events\n"
+	"  capabilities                  list the capabilities of this system\n"
 	"  help [COMMAND]                print this help, or that of a command\n"
 	"\n"
 	"  --json         print results and errors as JSON\n"
@@ -204,7 +204,7 @@ static const char general_help[] =
 	"BDF is 0000:01:00.0 or 01:00.0, RANGE is OFFSET:LENGTH. Numbers are decimal or, after\n"
 	"0x, hexadecimal, and may end in K, M, G or T. See peerbar(1).\n";
 
-/* of parse(), and no exit statuses */
+/* Results of parse() that are not exit statuses. */
 #define HELP_WANTED 1000
 #define VERSION_WANTED 1001
 
@@ -274,7 +274,7 @@ static int take_option(struct args *args, int option)
 		if (!strcmp(optarg, "w") || !strcmp(optarg, "rw"))
 			args->map_flags |= PB_MAP_WRITE;
 		if (!(args->map_flags & (PB_MAP_READ | PB_MAP_WRITE)))
-			return misuse("cannot take --prot '%.40s': r, w or rw is right", optarg);
+			return misuse("cannot take --prot '%.40s'; use r, w or rw", optarg);
 		return STATUS_OK;
 	case OPT_OFFSET:
 		return option_number(option, &args->offset);
@@ -308,7 +308,10 @@ static int take_option(struct args *args, int option)
 	}
 }
 
-/* @argc arguments, up to "--"; an exit status, or one of the above; *@command is NULL if there is none */
+/*
+ * Parse @argc arguments, up to "--". Returns an exit status, or one of the above. *@command is NULL
+ * if there is none.
+ */
 static int parse(int argc, char **argv, struct args *args, const struct command **command)
 {
 	bool help = false, version = false;
@@ -317,17 +320,21 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 
 	*command = NULL;
 	opterr = 0;
-	/* '-': operands come in their places too, as the argument of option 1, and POSIXLY_CORRECT makes no difference */
+	/*
+	 * '-': return operands in order, as the argument of option 1, regardless of
+	 * POSIXLY_CORRECT.
+	 */
 	while ((option = getopt_long(argc, argv, "-:hV", options, NULL)) != -1) {
 		if (option == ':')
 			return misuse("the option '%.40s' needs an argument", argv[optind - 1]);
 		if (option == '?' && optopt >= OPT_DRIVER)
 			return misuse("the option '%.40s' takes no argument", argv[optind - 1]);
 		if (option == '?' && optopt)
-			return misuse("there is no option '-%c'; 'peerbar --help' tells the options", optopt);
+			return misuse("there is no option '-%c'; 'peerbar --help' lists the options",
+				      optopt);
 		if (option == '?')
-			return misuse("there is no option '%.40s', or it is short for several; 'peerbar --help' tells the "
-				      "options", argv[optind - 1]);
+			return misuse("there is no option '%.40s', or it is short for several; "
+				      "'peerbar --help' lists the options", argv[optind - 1]);
 		if (option == 'h' || option == OPT_HELP) {
 			help = true;
 		} else if (option == 'V' || option == OPT_VERSION) {
@@ -344,28 +351,33 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 		} else {
 			*command = find_command(optarg);
 			if (!*command)
-				return misuse("there is no command '%.40s'; 'peerbar --help' tells the commands", optarg);
+				return misuse("there is no command '%.40s'; 'peerbar --help' lists "
+					      "the commands", optarg);
 		}
 	}
 	if (help || version)
 		return help ? HELP_WANTED : VERSION_WANTED;
 	if (!*command)
-		return misuse("a command is needed; 'peerbar --help' tells the commands");
+		return misuse("a command is needed; 'peerbar --help' lists the commands");
 	wrong = given & (BIT(OPT_JSON) - 1) & ~(*command)->options;
 	for (i = OPT_DRIVER; i < OPT_JSON; i++)
 		if (wrong & BIT(i))
-			return misuse("the command '%s' has no option --%s; 'peerbar %s --help' tells its options",
+			return misuse("the command '%s' has no option --%s; 'peerbar %s --help' "
+				      "lists its options",
 				      (*command)->name, option_name(i), (*command)->name);
 	if (args->command && !(*command)->runs_command)
 		return misuse("the command '%s' runs no other command, so nothing can follow it after '--'", (*command)->name);
 	if (args->command && !args->command[0])
 		return misuse("a command to run is missing after '--'");
 	if (args->command && args->hold)
-		return misuse("--hold and a command after '--' exclude each other; one of them is right");
+		return misuse("--hold and a command after '--' exclude each other; use one of them");
 	return STATUS_OK;
 }
 
-/* what we open must not get the number of a standard stream that the caller closed; using one is an error as before */
+/*
+ * Don't let a later descriptor get the number of a standard stream that the caller closed. Using
+ * one still fails.
+ */
 static void occupy_standard_streams(void)
 {
 	int fd;
@@ -384,9 +396,9 @@ int main(int argc, char **argv)
 	int status, n;
 
 	occupy_standard_streams();
-	/* ignored, as we may have inherited it, it would take the exit statuses of children away */
+	/* If SIGCHLD were ignored, as inherited, the exit statuses of children would be lost. */
 	signal(SIGCHLD, SIG_DFL);
-	/* what follows "--" is not ours to look at */
+	/* The arguments after "--" belong to the other command. */
 	for (n = 1; n < argc && strcmp(argv[n], "--"); n++)
 		if (!strcmp(argv[n], "--json"))
 			json_output = true;

@@ -17,7 +17,7 @@
 
 extern char **environ;
 
-/* ---- waiting for the end ---- */
+/* ---- waiting for a signal ---- */
 
 void end_signals(sigset_t *set)
 {
@@ -45,7 +45,10 @@ int wait_for_signal(int also, int seconds)
 	end_signals(&set);
 	if (also)
 		sigaddset(&set, also);
-	/* EINTR is for instance a stop and a continue; with a timeout it ends the wait early, which does no harm */
+	/*
+	 * EINTR also occurs for stop and continue. With a timeout it ends the wait early, which is
+	 * harmless.
+	 */
 	do {
 		sig = sigtimedwait(&set, NULL, seconds < 0 ? NULL : &timeout);
 	} while (sig < 0 && errno == EINTR && seconds < 0);
@@ -56,7 +59,7 @@ int reader_fd(void)
 {
 	struct stat st;
 
-	/* of a terminal that hangs up, SIGHUP tells */
+	/* For a terminal, SIGHUP reports the hangup. */
 	return !fstat(STDOUT_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) ? STDOUT_FILENO : -1;
 }
 
@@ -86,7 +89,7 @@ int wait_while_read(int also, int seconds)
 
 /* ---- running programs ---- */
 
-/* @fd, unless negative, is inherited; @quiet sends stdout where stderr goes; an errno */
+/* @fd is inherited, unless negative. @quiet redirects stdout to stderr. Returns an errno. */
 static int spawn(pid_t *pid, char *const argv[], int fd, bool quiet, const sigset_t *mask)
 {
 	posix_spawn_file_actions_t actions;
@@ -99,7 +102,7 @@ static int spawn(pid_t *pid, char *const argv[], int fd, bool quiet, const sigse
 	code = posix_spawnattr_init(&attr);
 	if (code)
 		goto out_actions;
-	/* a descriptor duplicated onto itself loses its FD_CLOEXEC, in the child alone */
+	/* dup2() onto itself clears FD_CLOEXEC, in the child only. */
 	if (fd >= 0)
 		code = posix_spawn_file_actions_adddup2(&actions, fd, fd);
 	if (!code && quiet)
@@ -121,7 +124,10 @@ static int exit_status(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* whatever would end us, and leave the command without the buffer: all but faults of our own, and job control */
+/*
+ * The signals that would end this process and leave the command without the buffer: all except
+ * those of its own faults, and job control.
+ */
 static void command_signals(sigset_t *set)
 {
 	static const int others[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
@@ -155,8 +161,8 @@ int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void 
 		if (sig == SIGUSR1 && on_usr1)
 			on_usr1(arg);
 		/*
-		 * What the terminal sends, the command gets too. What a process sent to us only, the command gets from us; but not a
-		 * SIGPIPE for what we wrote.
+		 * The command gets the terminal's signals too. Pass on signals that a process sent
+		 * to this one only, except the SIGPIPE of an own write.
 		 */
 		else if (info.si_code <= 0 && info.si_pid != getpid())
 			kill(pid, sig);
@@ -187,13 +193,13 @@ bool load_module(const char *name)
 	return !exit_status(status);
 }
 
-/* ---- descriptors of others ---- */
+/* ---- descriptors of other processes ---- */
 
 int take_descriptor(int pid, int fd)
 {
 	int pidfd, copy, code;
 
-	/* both descriptors are born with FD_CLOEXEC */
+	/* Both descriptors are created with FD_CLOEXEC. */
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0) {
 		if (errno == ESRCH)
@@ -210,7 +216,8 @@ int take_descriptor(int pid, int fd)
 	if (code == EBADF)
 		fail(code, "cannot take descriptor %d of process %d: the process has no such descriptor open", fd, pid);
 	else if (code == EPERM)
-		fail(code, "cannot take descriptor %d of process %d: it takes the right to trace it (CAP_SYS_PTRACE)", fd, pid);
+		fail(code, "cannot take descriptor %d of process %d: this needs the right to trace "
+		     "it (CAP_SYS_PTRACE)", fd, pid);
 	else
 		fail(code, "cannot take descriptor %d of process %d (pidfd_getfd): %s", fd, pid, strerror(code));
 	return -1;

@@ -66,7 +66,7 @@ int flush_output(void)
 	}
 	if (!bad)
 		return STATUS_OK;
-	/* to stderr alone: stdout is what does not work */
+	/* Report to stderr only, since stdout failed. */
 	if (!told)
 		fprintf(stderr, "peerbar: cannot write to standard output: %s\n", strerror(code));
 	told = true;
@@ -76,7 +76,7 @@ int flush_output(void)
 static void *need(void *p)
 {
 	if (!p) {
-		fputs("peerbar: there is no memory\n", stderr);
+		fputs("peerbar: out of memory\n", stderr);
 		exit(STATUS_FAILED);
 	}
 	return p;
@@ -211,7 +211,7 @@ static void print_value(const char *key, struct json_object *value)
 	}
 }
 
-/* by the size that each mapped */
+/* Print the number of faults for each size that they mapped. */
 static void print_faults(const char *what, struct json_object *faults)
 {
 	const char *separator = "";

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * A memory backend of perftest whose buffers are in a BAR, by libpeerbar. It is compiled in perftest's tree.
+ * A memory backend of perftest with buffers in a BAR, by libpeerbar. It is compiled in perftest's
+ * tree.
  *
- * The context is that of host memory, with other functions for allocating: the buffers are mapped, so perftest may treat them as
- * host memory, and versions that validate data do that in them as well. There is one place for a process, as there is one
- * option, so the rest is in variables of this file.
+ * It uses the context of host memory, with other allocation functions. The buffers are mapped, so
+ * perftest can treat them as host memory; versions that validate data validate them as well. A
+ * process has one option, and so one BAR or dma-buf: its state is in static variables.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,21 +24,21 @@
 
 typedef unsigned long long ull;
 
-/* what the option said */
+/* The parsed option. */
 static struct {
 	const char *text;
-	char bdf[PB_BDF_LEN]; /* "": it is a dma-buf */
+	char bdf[PB_BDF_LEN]; /* "" for a dma-buf */
 	unsigned int bar;
-	int pid; /* 0: this process */
+	int pid; /* 0 for this process */
 	int fd;
 	uint64_t offset;
 } place;
 
-/* what is open between init and destroy; the device is NULL if it is a dma-buf from elsewhere */
+/* Open between init and destroy. The device is NULL for a dma-buf. */
 static struct pb_iommu *iommu;
 static struct pb_device *device;
 static struct pb_buffer *buffer;
-/* where in the buffer the next allocation begins; the memory is not used again */
+/* The offset of the next allocation in the buffer. Freed memory is not reused. */
 static uint64_t next;
 static int (*destroy_host)(struct memory_ctx *ctx);
 
@@ -54,7 +55,7 @@ static int fail(const struct pb_error *err)
 
 /* ---- the option ---- */
 
-/* what is between @text and @end, as a number that may end in K, M or G */
+/* Parse the number between @text and @end, which may end in K, M or G. */
 static bool take_number(const char *text, const char *end, uint64_t max, uint64_t *value)
 {
 	static const char units[] = "KkMmGg";
@@ -85,7 +86,7 @@ static bool take_place(const char *text)
 
 	if (*end && (!take_number(end + 1, end + strlen(end), INT64_MAX, &place.offset) || place.offset % page_size()))
 		return false;
-	/* the address of a function has a dot, which nothing else has */
+	/* Only the address of a function has a dot. */
 	if (colon && memchr(text, '.', (size_t)(colon - text))) {
 		if (colon - text >= PB_BDF_LEN || !take_number(colon + 1, end, PB_BARS - 1, &number))
 			return false;
@@ -123,14 +124,17 @@ static int export_bar(struct pb_error *err)
 	ret = pb_iommu_open(&iommu, err);
 	if (!ret)
 		ret = pb_device_open(iommu, place.bdf, &device, err);
-	/* while decoding is off, a buffer is revoked */
+	/* While decoding is off, a buffer is revoked. */
 	if (!ret)
 		ret = pb_device_set_decoding(device, true, err);
 	if (!ret)
 		ret = pb_device_region(device, place.bar, &region, err);
 	if (ret)
 		return ret;
-	/* a range that begins behind the end, or a BAR that is not there, is for the library to refuse */
+	/*
+	 * If the offset is beyond the end, or the BAR does not exist, export one page: the library
+	 * reports the error.
+	 */
 	range.length = region.size > range.offset ? (region.size - range.offset) & ~(page_size() - 1) : 0;
 	if (!range.length)
 		range.length = page_size();
@@ -168,7 +172,7 @@ static int peerbar_init(struct memory_ctx *ctx)
 	(void)ctx;
 	if (place.bdf[0] ? export_bar(&err) : take_dmabuf(&err))
 		goto failed;
-	/* of a BAR we export what is behind the offset, so that it is the buffer's beginning */
+	/* Of a BAR, only the part after the offset was exported. */
 	next = place.bdf[0] ? 0 : place.offset;
 	if (pb_buffer_query(buffer, &info, &err))
 		goto failed;
@@ -188,7 +192,7 @@ static int peerbar_destroy(struct memory_ctx *ctx)
 
 /* ---- buffers ---- */
 
-/* the dma-buf's own mmap, or where the driver is stock vfio-pci, which has none, the device's */
+/* Map the dma-buf or, with stock vfio-pci, which does not implement mmap, the device. */
 static int map(uint64_t offset, uint64_t size, void **addr, struct pb_error *err)
 {
 	int ret;
@@ -199,7 +203,7 @@ static int map(uint64_t offset, uint64_t size, void **addr, struct pb_error *err
 	return ret;
 }
 
-/* @alignment is the distance between parts of the buffer, which perftest keeps to by itself */
+/* @alignment is ignored: perftest itself aligns the parts of the buffer by it. */
 static int peerbar_allocate(struct memory_ctx *ctx, int alignment, uint64_t size, int *dmabuf_fd, uint64_t *dmabuf_offset,
 			    void **addr, bool *can_init)
 {
@@ -214,7 +218,7 @@ static int peerbar_allocate(struct memory_ctx *ctx, int alignment, uint64_t size
 			(ull)size, (ull)(next < total ? total - next : 0));
 		return FAILURE;
 	}
-	/* perftest closes it after the registration, and takes 0 for none */
+	/* perftest closes the descriptor after the registration, and takes 0 as none. */
 	fd = fcntl(pb_buffer_fd(buffer), F_DUPFD_CLOEXEC, 3);
 	if (fd < 0) {
 		fprintf(stderr, " --use_peerbar=%s: cannot duplicate the dma-buf's descriptor: %s\n", place.text, strerror(errno));
@@ -261,8 +265,9 @@ int peerbar_memory_option(struct perftest_parameters *params, const char *text)
 	}
 	place.text = text;
 	if (!take_place(text)) {
-		fprintf(stderr, " --use_peerbar=%s: BDF:BAR[+OFFSET], FD[+OFFSET] or PID:FD[+OFFSET] is right, and the offset a "
-			"multiple of 0x%llx\n", text, (ull)page_size());
+		fprintf(stderr, " --use_peerbar=%s: use BDF:BAR[+OFFSET], FD[+OFFSET] or "
+			"PID:FD[+OFFSET], with an offset that is a multiple of 0x%llx\n",
+			text, (ull)page_size());
 		return FAILURE;
 	}
 	params->memory_create = peerbar_memory_create;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the private headers of rdma-core expect of its own configuration. IBVERBS_PABI_VERSION comes from our configure, which
- * reads it in rdma-core's source.
+ * The configuration that rdma-core's private headers expect. configure reads IBVERBS_PABI_VERSION
+ * from rdma-core's source.
  */
 #ifndef PEERBAR_PROVIDER_CONFIG_H
 #define PEERBAR_PROVIDER_CONFIG_H
@@ -14,7 +14,7 @@
 #define HAVE_BUILTIN_CLZL 1
 #define HAVE_FUNC_ATTRIBUTE_ALWAYS_INLINE 1
 
-/* the kernel is asked by ioctl(), and by write() where that has no such command */
+/* Use ioctl(), and write() for commands without an ioctl. */
 #define VERBS_IOCTL_ONLY 0
 #define VERBS_WRITE_ONLY 0
 

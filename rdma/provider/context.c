@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The device and its contexts, and what peerbardv.h offers. */
+/* The device, its contexts, and the functions of peerbardv.h. */
 #include "provider.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static int query_device_ex(struct ibv_context *context, const struct ibv_query_d
 	version = resp.base.fw_ver;
 	snprintf(attr->orig_attr.fw_ver, sizeof(attr->orig_attr.fw_ver), "%u.%u.%u", (unsigned int)(version >> 32) & 0xffff,
 		 (unsigned int)(version >> 16) & 0xffff, (unsigned int)version & 0xffff);
-	/* time stamps of completions are nanoseconds, in all of 64 bits; the clock's rate is in kHz */
+	/* Time stamps of completions are nanoseconds, 64 bits. The clock's rate is in kHz. */
 	if (attr_size >= offsetof(struct ibv_device_attr_ex, completion_timestamp_mask) + sizeof(attr->completion_timestamp_mask))
 		attr->completion_timestamp_mask = UINT64_MAX;
 	if (attr_size >= offsetof(struct ibv_device_attr_ex, hca_core_clock) + sizeof(attr->hca_core_clock))
@@ -55,7 +55,7 @@ static int query_port(struct ibv_context *context, uint8_t port, struct ibv_port
 	return ibv_cmd_query_port(context, port, attr, &cmd, sizeof(cmd));
 }
 
-/* the clock of the time stamps, now */
+/* Read the clock of the time stamps. */
 static int query_rt_values(struct ibv_context *context, struct ibv_values_ex *values)
 {
 	uint32_t wanted = values->comp_mask;
@@ -226,7 +226,10 @@ int peerbardv_next_revoked(struct ibv_context *ibv_context, uint32_t *lkey)
 	revoked = context->memory.base;
 	pthread_spin_lock(&context->lock);
 	consumer = context->consumer;
-	/* a key that comes after the event was taken signals it again, and one that came before is found by looking once more */
+	/*
+	 * Drain the eventfd only if the ring is empty, then read the ring again: a key added before
+	 * the drain is found, and one added after it signals again.
+	 */
 	if (pv_load(&revoked->ring.producer) == consumer)
 		(void)eventfd_read(context->event_fd, &count);
 	lost = pv_load(&revoked->lost);
@@ -234,7 +237,7 @@ int peerbardv_next_revoked(struct ibv_context *ibv_context, uint32_t *lkey)
 		context->lost = lost;
 		ret = -EOVERFLOW;
 	} else if (pv_load(&revoked->ring.producer) - consumer > context->entries) {
-		/* the program wrote over it */
+		/* The program overwrote the index. */
 		ret = -EIO;
 	} else if (pv_load(&revoked->ring.producer) != consumer) {
 		*lkey = revoked->lkeys[consumer & (context->entries - 1)];

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Completion queues, which are polled without the kernel, both ways: ibv_poll_cq(), and ibv_start_poll() with what follows it. */
+/*
+ * Completion queues. Polling makes no system call, by ibv_poll_cq() or by ibv_start_poll() and its
+ * companions.
+ */
 #include "provider.h"
 
 #include <errno.h>
@@ -66,7 +69,7 @@ static int map_ring(struct ibv_context *context, struct pv_memory *memory, uint6
 	return 0;
 }
 
-/* what both ways of creating have in common, once the kernel has done its part with the result @ret */
+/* Finish both kinds of creation, after the kernel's part returned @ret. */
 static int created(struct ibv_context *context, struct pv_cq *cq, int ret, const struct peerbar_create_cq_resp *resp)
 {
 	if (!ret) {
@@ -108,12 +111,12 @@ int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
 
 	if (pv_inherited(&cq->memory))
 		return EACCES;
-	/* the kernel moves the entries, so nobody may take any meanwhile */
+	/* The kernel moves the entries: don't consume any meanwhile. */
 	lock(cq);
 	ret = ibv_cmd_resize_cq(ibv_cq, cqe, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
 	if (!ret) {
 		ret = map_ring(ibv_cq->context, &memory, resp.driver.offset, resp.driver.size, resp.driver.entries);
-		/* if that failed, the CQ cannot be polled any more, which is what polling it says */
+		/* If this failed, the CQ has no ring, and polling fails with EIO. */
 		pv_unmap(&cq->memory);
 		if (!ret)
 			cq->memory = memory;
@@ -139,8 +142,9 @@ int pv_destroy_cq(struct ibv_cq *ibv_cq)
 }
 
 /*
- * lock_ring(): 0 with the lock held. EACCES if the ring is another process's, which this one was forked from without the thread that
- * may have held the lock; EIO if it is gone, as a resize could not map the new one.
+ * lock_ring(): lock the ring. Returns 0 with the lock held; EACCES if the process was forked from
+ * the ring's process, possibly without the thread that holds the lock; EIO if there is no ring,
+ * after a resize that could not map the new one.
  */
 static inline int lock_ring(struct pv_cq *cq)
 {
@@ -153,7 +157,10 @@ static inline int lock_ring(struct pv_cq *cq)
 	return EIO;
 }
 
-/* how many entries there are from @index on; more than the ring has if the program wrote over the kernel's index */
+/*
+ * Returns the number of entries from @index on. More than the ring has if the program overwrote the
+ * kernel's index.
+ */
 static inline uint32_t waiting(const struct pv_cq *cq, uint32_t index)
 {
 	return pv_load(&ring_of(cq)->producer) - index;
@@ -166,8 +173,8 @@ static inline void consumed(struct pv_cq *cq, uint32_t index)
 }
 
 /*
- * pv_cq_forget(): drops the completions of a queue pair that begins anew, or was destroyed. The kernel writes only behind the last
- * entry, so those that stay can be moved towards it.
+ * pv_cq_forget(): drop the completions of a queue pair that was reset or destroyed. The kernel only
+ * writes after the last entry, so the others can be moved towards it.
  */
 void pv_cq_forget(struct ibv_cq *ibv_cq, uint32_t qpn)
 {
@@ -177,7 +184,7 @@ void pv_cq_forget(struct ibv_cq *ibv_cq, uint32_t qpn)
 	if (lock_ring(cq))
 		return;
 	left = waiting(cq, cq->consumer);
-	/* of a ring that cannot be right nothing is dropped; polling it says so */
+	/* Don't change a corrupted ring; polling it fails with EIO. */
 	if (left <= cq->entries) {
 		from = to = cq->consumer + left;
 		while (left--)
@@ -243,7 +250,10 @@ static inline const struct peerbar_cqe *current_of(struct ibv_cq_ex *cq_ex)
 	return entry_of(cq, cq->current);
 }
 
-/* looks at the entry with @index: 0, ENOENT if there is none, EIO if the ring cannot be right */
+/*
+ * Make the entry at @index the current one. Returns ENOENT if there is none, EIO if the ring is
+ * corrupted.
+ */
 static int advance(struct pv_cq *cq, uint32_t index)
 {
 	const struct peerbar_cqe *cqe;
@@ -276,7 +286,7 @@ static int start_poll(struct ibv_cq_ex *cq_ex, struct ibv_poll_cq_attr *attr)
 	return ret;
 }
 
-/* end_poll follows, whether there was another entry or not */
+/* end_poll follows, whether there is another entry or not. */
 static int next_poll(struct ibv_cq_ex *cq_ex)
 {
 	struct pv_cq *cq = to_cq_ex(cq_ex);
@@ -332,7 +342,7 @@ static uint32_t read_src_qp(struct ibv_cq_ex *cq)
 	return current_of(cq)->src_qp;
 }
 
-/* Ethernet has no LIDs */
+/* Ethernet has no LIDs. */
 static uint32_t read_slid(struct ibv_cq_ex *cq)
 {
 	(void)cq;
@@ -372,7 +382,7 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 	cq = calloc(1, sizeof(*cq));
 	if (!cq)
 		return NULL;
-	/* every completion has its time stamp, so the kernel need not be asked for them */
+	/* Every completion has a time stamp: don't ask the kernel for them. */
 #ifdef CREATE_CQ_EX_TAKES_PROV_ATTR
 	ret = ibv_cmd_create_cq_ex(context, attr, NULL, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp),
 				   CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Mapping what the kernel shares; protection domains, memory regions and windows, address handles, which are all the kernel's. */
+/*
+ * Mappings of the kernel's rings. Protection domains, memory regions and windows, address handles:
+ * thin wrappers of the kernel's.
+ */
 #include "provider.h"
 
 #include <errno.h>
@@ -30,7 +33,7 @@ void pv_epoch_free(struct pv_context *context)
 	munmap(context->epoch, (size_t)sysconf(_SC_PAGESIZE));
 }
 
-/* the number of this process among those that a context was inherited by: what they map has it */
+/* Returns this process's number among those that inherited the context. Each mapping records it. */
 static uint32_t epoch_of(struct pv_context *context)
 {
 	uint32_t epoch = 0, next = __atomic_load_n(&context->last_epoch, __ATOMIC_RELAXED) + 1;
@@ -57,14 +60,17 @@ int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offse
 
 void pv_unmap(struct pv_memory *memory)
 {
-	/* in a child there may be something else by now */
+	/* In a child, the addresses may be in use for something else. */
 	if (memory->base && !pv_inherited(memory))
 		munmap(memory->base, memory->size);
 	memory->base = NULL;
 	memory->size = 0;
 }
 
-/* pv_ring_fits(): whether @entries of @stride bytes, @least bytes or more, at @offset are what they should be */
+/*
+ * pv_ring_fits(): check a ring of @entries (a power of two) of @stride bytes, at least @least, at
+ * @offset.
+ */
 bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries, uint32_t stride, size_t least)
 {
 	return entries && !(entries & (entries - 1)) && stride >= least && stride % 4 == 0 && offset <= memory->size &&
@@ -104,7 +110,7 @@ int pv_dealloc_pd(struct ibv_pd *ibv_pd)
 	int ret;
 
 	if (pd->protects) {
-		/* the kernel knows nothing of it */
+		/* The kernel has no parent domains. */
 		atomic_fetch_sub(&pd->protects->users, 1);
 		if (pd->td)
 			atomic_fetch_sub(&pd->td->users, 1);
@@ -120,8 +126,8 @@ int pv_dealloc_pd(struct ibv_pd *ibv_pd)
 }
 
 /*
- * A parent domain is its protection domain by another name. Queues are in memory of the kernel, so there is nothing to ask its
- * allocators for; and that its thread domain would spare locks is a permission, not a duty.
+ * A parent domain is an alias of its protection domain. Its allocators are not used, since the
+ * kernel allocates the queues. Its thread domain permits to omit locks, but does not require it.
  */
 struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context, struct ibv_parent_domain_init_attr *attr)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The libibverbs provider of peerbar devices. Queues are rings in memory that the kernel shares (peerbar-abi.h): receives are
- * posted and completions are polled without it, and it is called once for every list of sends.
+ * The libibverbs provider of peerbar devices. Queues are rings in memory shared with the kernel
+ * (peerbar-abi.h). Posting receives and polling completions make no system call; posting a list of
+ * sends makes one.
  */
 #ifndef PEERBAR_PROVIDER_H
 #define PEERBAR_PROVIDER_H
@@ -19,11 +20,12 @@
 
 #include "peerbardv.h"
 
-/* of a command or an answer, the driver's part follows libibverbs' part at once */
+/* The driver's part of a command or response must directly follow libibverbs' part. */
 #define PV_DRIVER_FOLLOWS(type, base) static_assert(offsetof(struct type, driver) == sizeof(struct base), "there is a gap")
 
 /*
- * Memory that the kernel shares. A child process does not inherit it: *@now, in memory that is wiped there, is no longer @epoch.
+ * Memory shared with the kernel. A child process does not inherit it. *@now is in memory that is
+ * wiped in the child, and differs from @epoch there.
  */
 struct pv_memory {
 	void *base;
@@ -34,24 +36,27 @@ struct pv_memory {
 
 struct pv_context {
 	struct verbs_context vctx;
-	/* the ring of revoked keys, and its eventfd */
+	/* The ring of revoked keys, and its eventfd. */
 	struct pv_memory memory;
 	pthread_spinlock_t lock;
 	uint32_t entries;
 	uint32_t consumer;
 	uint32_t lost;
 	int event_fd;
-	/* a page of its own, zero in a child process until that maps something itself; and the last value that it had */
+	/*
+	 * A private page, zero in a child process until the child maps a ring itself; and its last
+	 * value.
+	 */
 	uint32_t *epoch;
 	uint32_t last_epoch;
 };
 
 struct pv_pd {
 	struct ibv_pd pd;
-	/* of a parent domain: what it stands for */
+	/* The protection domain of a parent domain; otherwise NULL. */
 	struct pv_pd *protects;
 	struct pv_td *td;
-	/* the parent domains that refer to this one */
+	/* The number of parent domains that refer to this one. */
 	atomic_uint users;
 };
 
@@ -68,17 +73,17 @@ struct pv_ah {
 struct pv_cq {
 	struct verbs_cq vcq;
 	struct pv_memory memory;
-	/* of a CQ whose user promised to poll from one thread at a time, nobody takes it */
+	/* Not taken if @unlocked: the user promised to poll from one thread at a time. */
 	pthread_spinlock_t lock;
 	bool unlocked;
 	uint32_t entries;
-	/* our index: the ring's is for the kernel, and is never read */
+	/* The provider's index. The ring's copy is for the kernel, and is never read. */
 	uint32_t consumer;
-	/* between start_poll and end_poll: the index of the current entry */
+	/* The index of the current entry, between start_poll and end_poll. */
 	uint32_t current;
 };
 
-/* the receives of a QP or of an SRQ */
+/* The receive queue of a QP or SRQ. */
 struct pv_rq {
 	struct peerbar_ring *ring;
 	const uint32_t *flags;
@@ -86,7 +91,7 @@ struct pv_rq {
 	uint32_t entries;
 	uint32_t stride;
 	uint32_t max_sge;
-	/* our index: the ring's is for the kernel, and is never read */
+	/* The provider's index. The ring's copy is for the kernel, and is never read. */
 	uint32_t producer;
 	pthread_spinlock_t lock;
 };
@@ -105,10 +110,13 @@ struct pv_sq {
 	uint32_t stride;
 	uint32_t max_sge;
 	uint32_t max_inline;
-	/* as in struct pv_rq */
+	/* As in struct pv_rq. */
 	uint32_t producer;
 	pthread_spinlock_t lock;
-	/* between wr_start and wr_complete: the index after the last entry, that entry, and what went wrong first */
+	/*
+	 * Between wr_start and wr_complete: the index after the last entry, that entry, and the
+	 * first error.
+	 */
 	uint32_t next;
 	struct peerbar_sqe *last;
 	int error;
@@ -119,7 +127,7 @@ struct pv_qp {
 	struct pv_memory memory;
 	struct pv_sq sq;
 	struct pv_rq rq;
-	/* threads in the kernel, doing what they posted */
+	/* The number of threads in the doorbell call. */
 	atomic_uint doorbells;
 };
 
@@ -153,13 +161,13 @@ static inline struct pv_qp *to_qp(struct ibv_qp *qp)
 	return container_of(qp, struct pv_qp, vqp.qp);
 }
 
-/* an index that the kernel moves: what it wrote before is seen after */
+/* Load an index that the kernel stores. Orders it before loads of the entries. */
 static inline uint32_t pv_load(const uint32_t *index)
 {
 	return __atomic_load_n(index, __ATOMIC_ACQUIRE);
 }
 
-/* an index of our own: what we wrote before, the kernel sees when it sees this */
+/* Store an index of the provider's. Orders it after stores to the entries. */
 static inline void pv_store(uint32_t *index, uint32_t value)
 {
 	__atomic_store_n(index, value, __ATOMIC_RELEASE);
@@ -170,7 +178,7 @@ static inline bool pv_full(const struct peerbar_ring *ring, uint32_t producer, u
 	return producer - pv_load(&ring->consumer) >= entries;
 }
 
-/* whether it was mapped by another process, which this one was forked from: then it is not here */
+/* Returns whether the process was forked from the one that mapped it. It is not mapped then. */
 static inline bool pv_inherited(const struct pv_memory *memory)
 {
 	return memory->now && __atomic_load_n(memory->now, __ATOMIC_RELAXED) != memory->epoch;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Queue pairs: made, asked, changed and destroyed by the kernel; their memory is mapped here. */
+/* Queue pairs: verbs implemented by the kernel, and the mappings of their queues. */
 #include "provider.h"
 
 #include <errno.h>
@@ -51,7 +51,7 @@ static int map_queues(struct ibv_context *context, struct pv_qp *qp, const struc
 	return ret;
 }
 
-/* whether everything that is asked for can be had */
+/* Returns whether all requested attributes are supported. */
 static bool supported(const struct ibv_qp_init_attr_ex *attr)
 {
 	if (attr->comp_mask & ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS))
@@ -76,7 +76,7 @@ struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_a
 	qp = calloc(1, sizeof(*qp));
 	if (!qp)
 		return NULL;
-	/* no flags are not worth another command, which libibverbs would want for them */
+	/* Clear the mask bit of zero flags: libibverbs would use another command for them. */
 	mask = attr->comp_mask;
 	attr->comp_mask &= ~IBV_QP_INIT_ATTR_CREATE_FLAGS;
 	ret = ibv_cmd_create_qp_ex(context, &qp->vqp, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
@@ -135,7 +135,7 @@ int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 
 	ret = ibv_cmd_modify_qp(qp, attr, mask, &cmd, sizeof(cmd));
 	if (!ret && (mask & IBV_QP_STATE) && attr->qp_state == IBV_QPS_RESET) {
-		/* what came before is not to be taken for what comes */
+		/* Drop the completions from before the reset. */
 		pv_cq_forget(qp->recv_cq, qp->qp_num);
 		if (qp->send_cq != qp->recv_cq)
 			pv_cq_forget(qp->send_cq, qp->qp_num);
@@ -143,7 +143,10 @@ int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	return ret;
 }
 
-/* whether threads are in the kernel for it, after a moment's wait if there are; the wait ends, for a count that a fork() copied */
+/*
+ * Returns whether threads are in the doorbell call, after a short wait if there are. Bounded, since
+ * fork() may have copied a count.
+ */
 static bool is_sending(struct pv_qp *qp, unsigned int *tries)
 {
 	static const struct timespec moment = { .tv_nsec = 200000 };
@@ -164,7 +167,7 @@ int pv_destroy_qp(struct ibv_qp *ibv_qp)
 
 	ret = ibv_cmd_destroy_qp(ibv_qp);
 	if (ret == EBUSY && is_sending(qp, &tries)) {
-		/* a thread is copying for it: the error state ends that */
+		/* The kernel is executing a doorbell call: the error state ends it. */
 		ibv_cmd_modify_qp(ibv_qp, &attr, IBV_QP_STATE, &cmd, sizeof(cmd));
 		do
 			ret = ibv_cmd_destroy_qp(ibv_qp);
@@ -176,7 +179,9 @@ int pv_destroy_qp(struct ibv_qp *ibv_qp)
 		return ret;
 	while (is_sending(qp, &tries))
 		;
-	/* no program expects completions of a queue pair that it has destroyed, and may have freed what their wr_id means */
+	/*
+	 * Drop its completions: the program may have freed the objects that their wr_id refer to.
+	 */
 	pv_cq_forget(ibv_qp->recv_cq, ibv_qp->qp_num);
 	if (ibv_qp->send_cq != ibv_qp->recv_cq)
 		pv_cq_forget(ibv_qp->send_cq, ibv_qp->qp_num);

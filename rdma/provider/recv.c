@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Receives, of queue pairs and of SRQs: posting one calls the kernel only if that asks to be told. */
+/* Receives of queue pairs and SRQs. Posting makes a system call only if the kernel requested it. */
 #include "provider.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@ static_assert(sizeof(struct ibv_sge) == sizeof(struct peerbar_sge) &&
 		      offsetof(struct ibv_sge, lkey) == offsetof(struct peerbar_sge, lkey),
 	      "struct peerbar_sge is struct ibv_sge");
 
-/* pv_rq_init(): a queue of @entries at @offset in @memory; EPROTO if it cannot be there */
+/* pv_rq_init(): set up a queue of @entries at @offset in @memory; EPROTO if it does not fit. */
 int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags,
 	       uint32_t offset, uint32_t entries, uint32_t stride, uint32_t max_sge)
 {
@@ -28,7 +28,7 @@ int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_
 	return 0;
 }
 
-/* posts a list; sets @kick if the kernel wants to know */
+/* Post a list; set @kick if the kernel requested a call. */
 static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad, bool *kick)
 {
 	struct peerbar_rqe *rqe;
@@ -57,7 +57,10 @@ static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **b
 	rq->producer = producer;
 	pv_store(&rq->ring->producer, producer);
 	pthread_spin_unlock(&rq->lock);
-	/* either the kernel sees the new index, or we see that it waits for one */
+	/*
+	 * Pairs with the kernel's barrier: either the kernel sees the new index, or this sees its
+	 * request.
+	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	*kick = __atomic_load_n(rq->flags, __ATOMIC_RELAXED) & PEERBAR_RING_KICK;
 	return ret;
@@ -92,7 +95,7 @@ struct create_srq_resp {
 };
 PV_DRIVER_FOLLOWS(create_srq_resp, ib_uverbs_create_srq_resp);
 
-/* what both ways of creating have in common, once the kernel has done its part with the result @ret */
+/* Finish both kinds of creation, after the kernel's part returned @ret. */
 static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, int ret,
 			       const struct peerbar_create_srq_resp *resp, uint32_t max_sge)
 {
@@ -156,7 +159,7 @@ int pv_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask)
 {
 	struct ibv_modify_srq cmd;
 
-	/* there is no way to be told of another ring */
+	/* The ABI has no way to return another ring. */
 	if (mask & IBV_SRQ_MAX_WR)
 		return EOPNOTSUPP;
 	return ibv_cmd_modify_srq(srq, attr, mask, &cmd, sizeof(cmd));

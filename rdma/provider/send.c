@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Sends, posted as a list (ibv_post_send()) or one by one (ibv_wr_start() and what follows it): entries are written into the
- * ring, its index is moved, and one call has the kernel do the work.
+ * Sends, posted as a list (ibv_post_send()) or one by one (ibv_wr_start() and its companions).
+ * Write entries into the ring, advance its index, and make one doorbell call.
  */
 #include "provider.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* the kernel knows opcodes by the numbers of its own header */
+/* The kernel uses the opcodes of its own header. */
 static_assert((int)IBV_WR_RDMA_WRITE == (int)IB_UVERBS_WR_RDMA_WRITE &&
 		      (int)IBV_WR_RDMA_WRITE_WITH_IMM == (int)IB_UVERBS_WR_RDMA_WRITE_WITH_IMM &&
 		      (int)IBV_WR_SEND == (int)IB_UVERBS_WR_SEND &&
@@ -42,7 +42,7 @@ static bool opcode_valid(enum ibv_qp_type type, unsigned int opcode)
 	return opcode < 32 && (opcodes & 1u << opcode);
 }
 
-/* before RTS nothing can be sent; what comes after it flushes, or waits, in the kernel */
+/* Before RTS, posting fails. After it, in SQD, SQE and ERR, the kernel queues or flushes. */
 static bool can_send(const struct ibv_qp *qp)
 {
 	return qp->state != IBV_QPS_RESET && qp->state != IBV_QPS_INIT && qp->state != IBV_QPS_RTR;
@@ -53,7 +53,7 @@ static struct peerbar_sqe *entry_of(const struct pv_sq *sq, uint32_t index)
 	return (void *)((char *)sq->first + (size_t)(index & (sq->entries - 1)) * sq->stride);
 }
 
-/* has the kernel do what is in the ring; pv_destroy_qp() waits for the call to end */
+/* Make the kernel process the ring. pv_destroy_qp() waits for the call to return. */
 static int ring_doorbell(struct ibv_qp *ibv_qp)
 {
 	struct pv_qp *qp = to_qp(ibv_qp);
@@ -90,14 +90,14 @@ static void put_bind(struct peerbar_sqe *sqe, const struct ibv_mw *mw, uint32_t 
 {
 	sqe->mw.addr = info->addr;
 	sqe->mw.length = info->length;
-	/* a window of no length is bound to nothing */
+	/* A window of length 0 is not bound to a region. */
 	sqe->mw.mr_lkey = info->mr ? info->mr->lkey : 0;
 	sqe->mw.mw_rkey = mw->rkey;
 	sqe->mw.new_rkey = rkey;
 	sqe->mw.access = info->mw_access_flags;
 }
 
-/* what depends on the opcode */
+/* Fill in the fields that depend on the opcode. */
 static void put_operation(struct peerbar_sqe *sqe, enum ibv_qp_type type, const struct ibv_send_wr *wr)
 {
 	switch (wr->opcode) {
@@ -140,7 +140,7 @@ static int post_one(const struct pv_sq *sq, uint32_t producer, enum ibv_qp_type 
 	sqe->wr_id = wr->wr_id;
 	sqe->opcode = wr->opcode;
 	sqe->flags = wr->send_flags;
-	/* or the rkey to invalidate, which shares its place */
+	/* Or the rkey to invalidate: they share a union. */
 	sqe->imm_data = (uint32_t)wr->imm_data;
 	put_operation(sqe, type, wr);
 	if (wr->send_flags & IBV_SEND_INLINE)
@@ -227,7 +227,7 @@ static void wr_start(struct ibv_qp_ex *qp)
 {
 	struct pv_sq *sq = to_sq(qp);
 
-	/* whoever had the lock may be a thread that this process was forked without */
+	/* In a forked child, the thread that holds the lock may not exist. */
 	if (inherited(qp)) {
 		sq->last = NULL;
 		sq->error = EACCES;
@@ -262,7 +262,9 @@ static void wr_abort(struct ibv_qp_ex *qp)
 		pthread_spin_unlock(&to_sq(qp)->lock);
 }
 
-/* the next entry, with what all have; or NULL, and wr_complete tells */
+/*
+ * Get the next entry, with the common fields filled in; NULL on failure, which wr_complete returns.
+ */
 static struct peerbar_sqe *begin(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode)
 {
 	struct pv_sq *sq = to_sq(qp);
@@ -281,7 +283,7 @@ static struct peerbar_sqe *begin(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->wr_id = qp->wr_id;
 	sqe->opcode = opcode;
-	/* that data are inline is said by giving them so */
+	/* Set by wr_set_inline_data() and wr_set_inline_data_list() instead. */
 	sqe->flags = qp->wr_flags & ~IBV_SEND_INLINE;
 	sq->last = sqe;
 	return sqe;

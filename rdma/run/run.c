@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * What 'peerbar run' preloads into a program: the pages of memory that the program registers are replaced by pages of a dma-buf, at
- * the same addresses, and the dma-buf is registered in their place. docs/rdma.md tells what that is good for, and what cannot work.
+ * The library that 'peerbar run' preloads into a program. It replaces the pages of memory that the
+ * program registers by pages of a dma-buf, at the same addresses, and registers the dma-buf
+ * instead. docs/rdma.md describes its uses and limits.
  *
- * Bytes are copied by the kernel, with process_vm_readv() and process_vm_writev(): of these the side that is named "local" may be
- * a device's memory, and where that is revoked they fail instead of raising SIGBUS.
+ * The kernel copies the bytes, with process_vm_readv() and process_vm_writev(). Their "local" side
+ * may be a device's memory; if that is revoked, they fail instead of raising SIGBUS.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,11 +26,11 @@
 
 typedef unsigned long long ull;
 
-/* the header's macros choose among these by the access flags */
+/* The header's macros choose between these functions by the access flags. */
 #undef ibv_reg_mr
 #undef ibv_reg_mr_iova
 
-/* libibverbs's own; of the three that register ordinary memory, the one that the others come to */
+/* libibverbs's functions. All registrations of ordinary memory call reg_mr_iova2. */
 static struct {
 	struct ibv_mr *(*reg_mr_iova2)(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, unsigned int access);
 	struct ibv_mr *(*reg_dmabuf_mr)(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access);
@@ -37,33 +38,34 @@ static struct {
 	int (*dereg_mr)(struct ibv_mr *mr);
 } real;
 
-/* what the environment says; fixed once there */
+/* The parsed environment; immutable after begin(). */
 static struct {
-	bool given; /* there is such an environment */
+	bool given; /* PEERBAR_FD is set */
 	int fd;
 	dev_t dev;
 	ino_t ino;
-	uint64_t offset; /* where in the dma-buf the room begins */
+	uint64_t offset; /* of the usable part, in the dma-buf */
 	uint64_t length;
 } room;
 
-/* pages of the program that are in the dma-buf; no two overlap */
+/* Pages of the program that are in the dma-buf. Spans don't overlap. */
 struct span {
 	uint64_t start;
 	uint64_t end;
 	uint64_t offset; /* in the dma-buf */
-	unsigned int regions; /* that overlap it; 0 only if it could not be put back */
-	bool fresh; /* being made for the region in hand */
+	/* The number of regions that overlap it. 0 only if it could not be moved out. */
+	unsigned int regions;
+	bool fresh; /* being made for the current registration */
 };
 
-/* a registered part of them, in whole pages */
+/* A registered region, in whole pages. */
 struct region {
 	struct ibv_mr *mr;
 	uint64_t start;
 	uint64_t end;
 };
 
-/* a mapping of this process, as the kernel tells it */
+/* A mapping of this process, from /proc/self/maps. */
 struct vma {
 	uint64_t start;
 	uint64_t end;
@@ -73,17 +75,18 @@ struct vma {
 	const char *fixed; /* why it cannot be moved; NULL if it can */
 };
 
-/* protects what follows, and is held while memory is moved and registered, and over fork() */
+/* Protects the variables below. Held while moving and registering memory, and across fork(). */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct span *spans;
 static struct region *regions;
 static unsigned int nr_spans, nr_regions;
-static uint64_t anchor; /* the address that would be in the room's middle; 0 before there is a first */
+/* The address that maps to the middle of the dma-buf; 0 before the first registration. */
+static uint64_t anchor;
 static int fork_pipe[2] = { -1, -1 };
-static struct vma *fork_vmas; /* what the child moves out */
+static struct vma *fork_vmas; /* the mappings that the child moves out */
 static unsigned int nr_fork_vmas;
 
-/* a provider may register memory of its own while we register */
+/* A provider may register its own memory during a registration. */
 static __thread bool inside;
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -112,7 +115,7 @@ static void *at(uint64_t address)
 	return (void *)(uintptr_t)address;
 }
 
-/* ---- what is mapped ---- */
+/* ---- mappings ---- */
 
 static bool parse_vma(const char *line, struct vma *vma)
 {
@@ -142,7 +145,7 @@ static bool parse_vma(const char *line, struct vma *vma)
 	return true;
 }
 
-/* all mappings between @start and @end, cut to that; their number, or -1 and errno */
+/* List the mappings between @start and @end, clipped. Returns their number, or -1 and errno. */
 static int find_vmas(uint64_t start, uint64_t end, struct vma **list)
 {
 	struct vma vma, *more;
@@ -178,7 +181,7 @@ static int find_vmas(uint64_t start, uint64_t end, struct vma **list)
 	return n;
 }
 
-/* whether this thread's stack, which has no name, has some of these pages */
+/* Returns whether the pages overlap this thread's stack, which has no name in maps. */
 static bool on_our_stack(uint64_t start, uint64_t end)
 {
 	pthread_attr_t attr;
@@ -192,11 +195,12 @@ static bool on_our_stack(uint64_t start, uint64_t end)
 	return start < (uintptr_t)base + size && end > (uintptr_t)base;
 }
 
-/* ---- room in the dma-buf ---- */
+/* ---- allocation in the dma-buf ---- */
 
 /*
- * Other processes may have the same dma-buf, as the children of a shell that was run. What is taken is locked, with the locks of
- * fcntl(), which belong to the process, and end with it. *@next receives where to try again.
+ * Other processes may use the same dma-buf, for example the children of a shell. Mark allocated
+ * ranges with fcntl() locks, which belong to the process and end with it. On failure *@next
+ * receives the offset to try next.
  */
 static bool lock_room(uint64_t offset, uint64_t length, uint64_t *next)
 {
@@ -233,9 +237,10 @@ static bool take_room(uint64_t offset, uint64_t length, uint64_t *next)
 }
 
 /*
- * Room for the pages from @start on. Regions that share their first or last page with others have to be in one piece with these:
- * so that they can be, neighbours among their addresses are neighbours in the dma-buf, where that is free, from its middle on in
- * both directions. A region of @whole pages comes where the first room is.
+ * Allocate a range for the pages from @start on. Regions that share their first or last page must
+ * be contiguous in the dma-buf. To make that likely, place adjacent addresses adjacently if free,
+ * from the middle of the dma-buf on in both directions. For a region of @whole pages, use the first
+ * free range.
  */
 static bool find_room(uint64_t start, uint64_t length, bool whole, uint64_t *offset)
 {
@@ -246,7 +251,7 @@ static bool find_room(uint64_t start, uint64_t length, bool whole, uint64_t *off
 	if (!whole) {
 		if (!anchor)
 			anchor = start;
-		/* the room, as often as it fits, before or behind the anchor */
+		/* Wrap around the dma-buf, before or behind the anchor. */
 		*offset = start >= anchor ? (start - anchor) % pages : pages - page - (anchor - start - page) % pages;
 		*offset = room.offset + (*offset + middle) % pages;
 		if (take_room(*offset, length, &next))
@@ -260,7 +265,7 @@ static bool find_room(uint64_t start, uint64_t length, bool whole, uint64_t *off
 
 /* ---- moving ---- */
 
-/* by the kernel; one of the two may be a device's memory, which @from_device tells */
+/* Copy with a system call. @from_device: which of the two may be a device's memory. */
 static bool copy(uint64_t to, uint64_t from, uint64_t length, bool from_device)
 {
 	ssize_t n;
@@ -279,7 +284,7 @@ static bool copy(uint64_t to, uint64_t from, uint64_t length, bool from_device)
 	return true;
 }
 
-/* replace a part of the program's memory by the dma-buf at @offset, with the bytes that are there */
+/* Replace a part of the program's memory by the dma-buf at @offset, with the same contents. */
 static bool move_in(const struct vma *vma, uint64_t offset)
 {
 	size_t length = (size_t)(vma->end - vma->start);
@@ -289,14 +294,17 @@ static bool move_in(const struct vma *vma, uint64_t offset)
 	window = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, room.fd, (off_t)offset);
 	if (window == MAP_FAILED)
 		return false;
-	/* what another thread writes into these pages between the two is lost */
+	/* Writes by other threads between the copy and the mmap are lost. */
 	done = copy((uintptr_t)window, vma->start, length, false) &&
 	       mmap(at(vma->start), length, vma->prot, MAP_SHARED | MAP_FIXED, room.fd, (off_t)offset) != MAP_FAILED;
 	munmap(window, length);
 	return done;
 }
 
-/* the opposite: ordinary memory at the same addresses, with the bytes that are in the dma-buf */
+/*
+ * Replace a mapping of the dma-buf by ordinary memory at the same addresses, with the same
+ * contents.
+ */
 static bool move_out(const struct vma *vma)
 {
 	size_t length = (size_t)(vma->end - vma->start);
@@ -314,7 +322,10 @@ static bool move_out(const struct vma *vma)
 	return done;
 }
 
-/* the mappings of the dma-buf that a span is; what the program has unmapped, or put something else in its place, is none */
+/*
+ * List the mappings of the dma-buf that still belong to a span. The program may have unmapped or
+ * replaced others.
+ */
 static int find_span(const struct span *span, struct vma **list)
 {
 	int i, n, kept = 0;
@@ -338,7 +349,7 @@ static bool move_out_or_say(const struct vma *vma)
 	return false;
 }
 
-/* false if some of it stays in the dma-buf */
+/* Returns false if some of it stays in the dma-buf. */
 static bool put_back(const struct span *span)
 {
 	struct vma *vmas;
@@ -355,7 +366,7 @@ static bool put_back(const struct span *span)
 	return done;
 }
 
-/* ---- spans and regions; each function with the lock held ---- */
+/* ---- spans and regions; call these functions with the lock held ---- */
 
 static void forget_span(unsigned int i)
 {
@@ -363,7 +374,7 @@ static void forget_span(unsigned int i)
 	spans[i] = spans[--nr_spans];
 }
 
-/* let go of the spans of a region, or of what was begun for one */
+/* Release the spans of a region or, with @fresh, those of a failed registration. */
 static void release(uint64_t start, uint64_t end, bool fresh)
 {
 	unsigned int i = 0;
@@ -392,7 +403,7 @@ static struct span *span_at(uint64_t address)
 	return NULL;
 }
 
-/* where the span at @address ends, or the next one begins, or @end */
+/* Returns the end of the span at @address, or the beginning of the next one, at most @end. */
 static uint64_t next_border(uint64_t address, uint64_t end)
 {
 	const struct span *s = span_at(address);
@@ -406,11 +417,11 @@ static uint64_t next_border(uint64_t address, uint64_t end)
 	return end;
 }
 
-/* what to do with a region */
+/* The result for a registration. */
 enum answer {
 	ANSWER_MOVED,
-	ANSWER_LEAVE, /* to libibverbs, as it is */
-	ANSWER_REFUSE, /* with errno */
+	ANSWER_LEAVE, /* pass to libibverbs unchanged */
+	ANSWER_REFUSE, /* fail, with errno */
 };
 
 static enum answer refuse(int code)
@@ -419,7 +430,7 @@ static enum answer refuse(int code)
 	return ANSWER_REFUSE;
 }
 
-/* whether all of @start to @end is mapped, and movable or moved */
+/* Check that all of @start to @end is mapped, and can be moved or was moved. */
 static enum answer look(uint64_t start, uint64_t end, unsigned int access, const struct vma *vmas, int n)
 {
 	bool write = access & (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC), some = false;
@@ -432,7 +443,7 @@ static enum answer look(uint64_t start, uint64_t end, unsigned int access, const
 		struct span *s;
 		uint64_t from;
 
-		/* libibverbs has the errno for memory that is not there, or may not be written */
+		/* libibverbs has the errno for memory that is not mapped, or not writable. */
 		if (v->start != address || !(v->prot & PROT_READ) || (write && !(v->prot & PROT_WRITE)))
 			return ANSWER_LEAVE;
 		for (from = v->start; from < v->end; from = next_border(from, v->end)) {
@@ -463,7 +474,10 @@ static enum answer look(uint64_t start, uint64_t end, unsigned int access, const
 	return ANSWER_LEAVE;
 }
 
-/* make fresh spans where there are none, in one piece with those that there are; *@offset receives where @start is */
+/*
+ * Make fresh spans for the pages without one, contiguous with the existing ones. *@offset receives
+ * the offset of @start.
+ */
 static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t *offset)
 {
 	uint64_t address, border, next;
@@ -475,11 +489,12 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		s = span_at(address);
 		if (!s)
 			continue;
-		/* may be before the room's beginning; then there is no room, either */
+		/* May wrap around below the beginning; take_room() fails then. */
 		next = s->offset + (address - s->start) - (address - start);
 		if (known && next != *offset) {
-			say("cannot register 0x%llx bytes at 0x%llx: parts of it were registered before, and are not in one piece in "
-			    "the device's memory", (ull)(end - start), (ull)start);
+			say("cannot register 0x%llx bytes at 0x%llx: parts of it were registered "
+			    "before, and are not contiguous in the device's memory",
+			    (ull)(end - start), (ull)start);
 			return refuse(EOPNOTSUPP);
 		}
 		*offset = next;
@@ -487,8 +502,9 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 	}
 	if (!known) {
 		if (!find_room(start, end - start, whole, offset)) {
-			say("cannot register 0x%llx bytes at 0x%llx: there is no room for 0x%llx in one piece in the device's memory, "
-			    "of which there are 0x%llx", (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
+			say("cannot register 0x%llx bytes at 0x%llx: there is no contiguous room "
+			    "for 0x%llx in the device's memory, which has 0x%llx",
+			    (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ start, end, *offset, 1, true };
@@ -499,8 +515,9 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		if (span_at(address))
 			continue;
 		if (!take_room(*offset + (address - start), border - address, &next)) {
-			say("cannot register 0x%llx bytes at 0x%llx: a part of it was registered before, and what is beside that in "
-			    "the device's memory is taken", (ull)(end - start), (ull)start);
+			say("cannot register 0x%llx bytes at 0x%llx: a part of it was registered "
+			    "before, and the range beside that in the device's memory is in use",
+			    (ull)(end - start), (ull)start);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ address, border, *offset + (address - start), 1, true };
@@ -508,7 +525,9 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 	return ANSWER_MOVED;
 }
 
-/* memory for the lists, before anything is moved: what they are kept in may be in the pages that are */
+/*
+ * Allocate the lists before moving anything: their own memory may be in the pages that are moved.
+ */
 static bool make_lists(uint64_t start, uint64_t end)
 {
 	unsigned int more = 1, i;
@@ -547,7 +566,7 @@ static bool move_all(const struct vma *vmas, int n)
 	return true;
 }
 
-/* the dma-buf is there still; a program may close what it does not know */
+/* Check that the descriptor is still the dma-buf: a program may close unknown descriptors. */
 static bool have_room(void)
 {
 	struct stat st;
@@ -562,7 +581,8 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 	int n;
 
 	if (!have_room()) {
-		say("cannot register 0x%zx bytes at 0x%llx: the descriptor %d is no dma-buf, or not the one that it was", length,
+		say("cannot register 0x%zx bytes at 0x%llx: descriptor %d is no dma-buf, or was "
+		    "replaced since the start", length,
 		    (ull)address, room.fd);
 		return refuse(EBADF);
 	}
@@ -584,14 +604,15 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 	if (!move_all(*vmas, n)) {
 		int code = errno;
 
-		say("cannot put 0x%zx bytes at 0x%llx into the device's memory: %s", length, (ull)address,
+		say("cannot move 0x%zx bytes at 0x%llx to the device's memory: %s",
+		    length, (ull)address,
 		    code == EFAULT ? "it cannot be written, it may be revoked" : strerror(code));
 		return refuse(code == EFAULT ? ENODEV : code);
 	}
 	return ANSWER_MOVED;
 }
 
-/* what the kernel knows for dma-bufs; of the optional flags one, and they may be left out */
+/* The access flags that the kernel supports for dma-bufs. The other optional flags are dropped. */
 #define ACCESS_KNOWN (~(unsigned int)IBV_ACCESS_OPTIONAL_RANGE | IBV_ACCESS_RELAXED_ORDERING)
 
 static struct ibv_mr *register_region(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, unsigned int access)
@@ -633,7 +654,7 @@ static struct ibv_mr *register_region(struct ibv_pd *pd, void *addr, size_t leng
 		spans[i].fresh = false;
 	}
 	regions[nr_regions++] = (struct region){ mr, start, end };
-	/* libibverbs has the offset there */
+	/* libibverbs stores the offset here. */
 	mr->addr = addr;
 	return mr;
 }
@@ -648,13 +669,16 @@ static struct region *region_of(const struct ibv_mr *mr)
 	return NULL;
 }
 
-/* ---- what the program calls ---- */
+/* ---- functions that the program calls ---- */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void find_real(void)
 {
-	/* it is loaded, or nobody would call us; perhaps by a module, where the next in order would not be it */
+	/*
+	 * libibverbs is loaded, since it is being called. A module may have loaded it, where
+	 * RTLD_NEXT does not find it.
+	 */
 	void *library = dlopen("libibverbs.so.1", RTLD_LAZY | RTLD_NOLOAD);
 
 	if (!library)
@@ -674,7 +698,7 @@ struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, ui
 	struct ibv_mr *mr;
 
 	pthread_once(&once, find_real);
-	/* no memory, or all of it; and what the kernel has to look up when it is used */
+	/* Pass through: no memory, all memory, and memory that the kernel looks up on use. */
 	if (!room.given || inside || !length || (uintptr_t)addr + length + page_size() < (uintptr_t)addr ||
 	    (access & (IBV_ACCESS_ON_DEMAND | IBV_ACCESS_ZERO_BASED)))
 		return real.reg_mr_iova2(pd, addr, length, iova, access);
@@ -738,9 +762,12 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 	return ret;
 }
 
-/* ---- fork: the child has a copy, in ordinary memory, as of any other; the parent waits until it has ---- */
+/* ---- fork: give the child a copy in ordinary memory; the parent waits for it ---- */
 
-/* before the copy is made, the child must not write to memory, which may be the parent's still; so all is found out here */
+/*
+ * Allocate everything before the fork: the child must not write to memory before it has its copy,
+ * since the memory may still be the parent's.
+ */
 static void before_fork(void)
 {
 	struct vma *list, *more;
@@ -799,12 +826,12 @@ static void after_fork_in_child(void)
 
 	for (i = 0; i < nr_fork_vmas; i++)
 		move_out_or_say(&fork_vmas[i]);
-	/* regions and locks are the parent's */
+	/* Regions and locks belong to the parent. */
 	nr_spans = nr_regions = 0;
 	after_fork();
 }
 
-/* ---- the beginning ---- */
+/* ---- initialization ---- */
 
 static bool number_of(const char *name, uint64_t *value)
 {

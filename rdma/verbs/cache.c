@@ -2,15 +2,16 @@
 /*
  * A cache of regions, found by the number of their dma-buf.
  *
- * When is a region that was good before still good? Each has a clock, and the time at which it was last known to be good. As long
- * as the clock shows that time, it is, and that is all that a hit looks at. The clock is
+ * A hit must not ask the kernel. So each entry has a clock, and the clock's value at which the
+ * region was last known to be live. While the clock has that value, the region is live. The clock
+ * is
  *
  *	the page of the kernel module	for buffers whose revocations it counts
- *	one that stands still		for memory that nobody takes away
- *	one that never shows that time	for memory of which nobody tells
+ *	never_moves			for memory that is never revoked
+ *	never_good			for memory whose revocations are not reported
  *
- * If it shows another time, the region is asked about, and if that does not say that it is good, it is not handed out any more.
- * The time is read before the question: a revocation that comes after the answer shows.
+ * If the clock has another value, query the region's state. If it is not known to be live, don't
+ * return the region again. Read the clock before the query, so that a later revocation changes it.
  */
 #include "internal.h"
 
@@ -22,13 +23,13 @@ struct pbv_entry {
 	uint64_t offset;
 	uint64_t length;
 	int access;
-	bool stale; /* not to be found any more */
+	bool stale; /* must not be found again */
 	unsigned int users;
 	const volatile uint64_t *clock;
 	uint64_t good_at;
 	LIST_ENTRY(pbv_entry) in_exact;
 	LIST_ENTRY(pbv_entry) in_buffer;
-	TAILQ_ENTRY(pbv_entry) in_unused; /* while nobody has it, the one that was used last behind */
+	TAILQ_ENTRY(pbv_entry) in_unused; /* if @users is 0; the least recently used first */
 	SLIST_ENTRY(pbv_entry) in_doomed;
 };
 
@@ -44,9 +45,9 @@ struct pbv_cache {
 	struct bucket *exact; /* by dma-buf, part and access */
 	struct bucket *buffers; /* by dma-buf */
 	TAILQ_HEAD(, pbv_entry) unused;
-	struct doomed stuck; /* that could not be deregistered */
+	struct doomed stuck; /* could not be deregistered */
 	const volatile uint64_t *page;
-	bool own; /* it is peerbar's own device, whose revocations the page counts */
+	bool own; /* peerbar's own device; the page counts its revocations */
 	struct pbv_cache_stats stats;
 };
 
@@ -67,7 +68,7 @@ static struct bucket *buffer_bucket(const struct pbv_cache *cache, uint64_t id)
 	return &cache->buffers[id * 0x9e3779b97f4a7c15 >> cache->shift];
 }
 
-/* the functions below are called with the lock held */
+/* Call the functions below with the lock held. */
 
 static struct pbv_entry *find(const struct pbv_cache *cache, uint64_t id, uint64_t offset, uint64_t length, int access)
 {
@@ -76,7 +77,7 @@ static struct pbv_entry *find(const struct pbv_cache *cache, uint64_t id, uint64
 	LIST_FOREACH(entry, exact_bucket(cache, id, offset, length, access), in_exact)
 		if (entry->id == id && entry->offset == offset && entry->length == length && entry->access == access)
 			return entry;
-	/* one that is larger */
+	/* A larger region. */
 	LIST_FOREACH(entry, buffer_bucket(cache, id), in_buffer)
 		if (entry->id == id && entry->access == access && offset >= entry->offset &&
 		    offset - entry->offset <= entry->length && length <= entry->length - (offset - entry->offset))
@@ -135,7 +136,10 @@ static void give_back(struct pbv_cache *cache, struct pbv_entry *entry, struct d
 		make_room(cache, doomed);
 }
 
-/* without the lock: end what was doomed. What cannot be ended, because a window is bound to it, is tried again at the end */
+/*
+ * Deregister the doomed entries, without the lock. Keep those that fail, because a memory window is
+ * bound, for pbv_cache_destroy().
+ */
 static int end(struct pbv_cache *cache, struct doomed *doomed, struct pb_error *err)
 {
 	struct pbv_entry *entry;
@@ -200,13 +204,16 @@ int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned int flag
 	return 0;
 }
 
-/* which clock tells of its revocation */
+/* Choose the clock that shows the region's revocation. */
 static void set_clock(const struct pbv_cache *cache, struct pbv_entry *entry, uint64_t now)
 {
 	struct pbv_mr *mr = entry->mr;
 
 	entry->clock = &never_good;
-	/* a buffer that moves is followed by the device, and comes from an exporter that moves it and takes it from nobody */
+	/*
+	 * A device follows the moves of a PB_DYNAMIC buffer. Exporters that move memory don't
+	 * revoke it.
+	 */
 	if (mr->model == PB_PINNED || (mr->model == PB_DYNAMIC && !mr->counted)) {
 		entry->clock = &never_moves;
 	} else if (mr->counted || cache->own) {
@@ -229,7 +236,8 @@ static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offse
 
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
-		return pbv_fail_errno(err, ENOMEM, "cannot keep a region of 0x%llx bytes", (ull)length);
+		return pbv_fail_errno(err, ENOMEM, "cannot cache a region of 0x%llx bytes",
+				      (ull)length);
 	entry->id = pb_buffer_id(buffer);
 	entry->offset = offset;
 	entry->length = length;
@@ -250,7 +258,7 @@ static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offse
 	cache->stats.regions++;
 	other = find(cache, entry->id, offset, length, access);
 	if (other && __atomic_load_n(other->clock, __ATOMIC_ACQUIRE) == other->good_at) {
-		/* another thread was faster */
+		/* Another thread registered it first. */
 		doom(cache, entry, &doomed);
 		use(cache, other);
 		entry = other;
@@ -287,11 +295,11 @@ int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t of
 			break;
 		cache->stats.checks++;
 		pthread_mutex_unlock(&cache->lock);
-		/* that nobody tells is not good enough */
+		/* PBV_UNKNOWN is not sufficient. */
 		still = pbv_mr_state(entry->mr) == PBV_LIVE;
 		pthread_mutex_lock(&cache->lock);
 		if (still && !entry->stale) {
-			/* another thread may have asked later */
+			/* Another thread may have queried later. */
 			if (entry->clock == cache->page && now > entry->good_at)
 				entry->good_at = now;
 			break;
@@ -370,7 +378,8 @@ int pbv_cache_destroy(struct pbv_cache *cache, struct pb_error *err)
 	}
 	pthread_mutex_unlock(&cache->lock);
 	if (in_use)
-		return pbv_fail(err, EBUSY, "cannot end a cache: %u of its regions were not given back", in_use);
+		return pbv_fail(err, EBUSY, "cannot destroy a cache: %u of its regions are in use; "
+				"release them with pbv_cache_put()", in_use);
 	ret = end(cache, &doomed, err);
 	if (ret)
 		return ret;

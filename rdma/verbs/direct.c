@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* What only peerbar tells: its provider's own calls, if the device is peerbar's, and the page of the kernel module. */
+/*
+ * Interfaces of peerbar only: its provider's calls beyond verbs, and the page of the kernel module.
+ */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/peerbar.h>
@@ -13,15 +15,18 @@
 bool pbv_direct_open(struct pbv_direct *direct, struct ibv_context *context)
 {
 	memset(direct, 0, sizeof(*direct));
-	/* libibverbs has loaded the provider of a device that is open; if it is not there, this is none of its devices */
+	/*
+	 * libibverbs has loaded the provider of every open device. If peerbar's is not loaded, this
+	 * is not its device.
+	 */
 	direct->library = dlopen(PROVIDER, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
 	if (!direct->library)
 		return false;
-	/* this is how POSIX wants a function's address to be had from dlsym() */
+	/* POSIX's way to get the address of a function from dlsym(). */
 	*(void **)&direct->revocation_fd = dlsym(direct->library, "peerbardv_revocation_fd");
 	*(void **)&direct->next_revoked = dlsym(direct->library, "peerbardv_next_revoked");
 	*(void **)&direct->mr_revoked = dlsym(direct->library, "peerbardv_mr_revoked");
-	/* of a context that is not its own it says so */
+	/* Fails for a context of another provider. */
 	if (!direct->revocation_fd || !direct->next_revoked || direct->revocation_fd(context) < 0) {
 		pbv_direct_close(direct);
 		return false;
@@ -53,7 +58,7 @@ const volatile uint64_t *pbv_page_open(void)
 	close(fd);
 	if (page == MAP_FAILED)
 		return NULL;
-	/* the number is the page's first, and to the kernel the same type by another name */
+	/* The kernel's type of the number has another name, but is the same type. */
 	return (const volatile uint64_t *)((char *)page + offsetof(struct peerbar_page, revocations));
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Sentences for what went wrong. */
+/* Error sentences. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -33,7 +33,7 @@ int pbv_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 	if (err) {
 		size_t len = strlen(err->text);
 		char buf[80];
-		/* the GNU strerror_r(): thread-safe, and may return a constant */
+		/* The GNU strerror_r(): thread-safe, and may return a constant. */
 		const char *why = strerror_r(code, buf, sizeof(buf));
 
 		snprintf(err->text + len, sizeof(err->text) - len, ": %s", why);

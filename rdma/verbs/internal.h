@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the parts of the verbs library share.
+ * Internal interfaces of the verbs library.
  *
- * Locks, each a leaf: pbv_cache.lock, with which the kernel is never called; pbv_watch.lock, with which it is asked about
- * buffers, and regions are ended; pbv_space.lock. A region that is watched holds the watch, so that either may go first.
+ * Locks, none of which nests in another:
+ *
+ * - pbv_cache.lock: no system call is made with it held
+ * - pbv_watch.lock: held across queries of buffers, and deregistration
+ * - pbv_space.lock
+ *
+ * A watched region holds a reference to its watch: either may be freed first.
  */
 #ifndef PBV_INTERNAL_H
 #define PBV_INTERNAL_H
@@ -29,8 +34,8 @@ int pbv_fail_errno(struct pb_error *err, int code, const char *fmt, ...) __attri
 /* ---- peerbar's own device ---- */
 
 /*
- * What the provider of peerbar's own device offers beside verbs. It is looked for at run time, since other devices need nothing
- * of it.
+ * Calls of peerbar's provider beyond verbs. They are resolved at run time, since other devices do
+ * not need the provider.
  */
 struct pbv_direct {
 	void *library;
@@ -39,13 +44,13 @@ struct pbv_direct {
 	int (*mr_revoked)(struct ibv_mr *mr);
 };
 
-/* whether it is peerbar's own device; if not, nothing has to be closed */
+/* Returns false if it is not peerbar's own device; there is nothing to close then. */
 bool pbv_direct_open(struct pbv_direct *direct, struct ibv_context *context);
 void pbv_direct_close(struct pbv_direct *direct);
 
 /* ---- the page of the kernel module peerbar ---- */
 
-/* the number of revocations in this system, which the kernel counts on; NULL without the module */
+/* The number of revocations in this system, updated by the kernel; NULL without the module. */
 const volatile uint64_t *pbv_page_open(void);
 void pbv_page_close(const volatile uint64_t *page);
 
@@ -61,26 +66,29 @@ struct pbv_mr {
 	enum pb_model model;
 	bool counted; /* the module counts the revocations of the buffer */
 	uint64_t list_id;
-	uint64_t revocations; /* how many there were before it was registered */
+	uint64_t revocations; /* before the registration */
 	_Atomic(void *) data;
-	atomic_bool revoked; /* it is known to be */
+	atomic_bool revoked; /* known to be revoked */
 	_Atomic(struct pbv_watch *) watch;
-	TAILQ_ENTRY(pbv_mr) in_watch; /* under pbv_watch.lock, as the next two */
+	TAILQ_ENTRY(pbv_mr) in_watch; /* under pbv_watch.lock, like the next three */
 	TAILQ_ENTRY(pbv_mr) in_queue;
-	bool told; /* it is, or was, in the queue */
+	bool told; /* it was queued since it was added */
 	bool queued;
-	struct pbv_entry *entry; /* of a cache */
+	struct pbv_entry *entry; /* its entry in a cache, or NULL */
 };
 
 int pbv_reg_memory(struct ibv_pd *pd, void *address, size_t length, int access, struct pbv_mr **mr, struct pb_error *err);
 
-/* keep its watch, if it has one, from looking at the region, until it is released: then, if it is @gone, for ever */
+/*
+ * Lock the region's watch, if it has one, so that the watch does not access the region. Release it
+ * afterwards; with @gone, the region is removed from the watch.
+ */
 struct pbv_watch *pbv_watch_hold(struct pbv_mr *mr);
 void pbv_watch_release(struct pbv_watch *watch, struct pbv_mr *mr, bool gone);
 
 /* ---- mappings ---- */
 
-/* a line of /proc/PID/maps */
+/* A line of /proc/PID/maps. */
 struct pbv_vma {
 	uint64_t start;
 	uint64_t end;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* From an address to the buffer that is mapped there. */
+/* Resolve an address to the buffer that is mapped there. */
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -8,7 +8,7 @@
 
 #include "internal.h"
 
-/* a part of the process's addresses, and the buffer behind it */
+/* A mapping of a buffer in this process. */
 struct place {
 	uint64_t start;
 	uint64_t end;
@@ -21,7 +21,7 @@ struct pbv_space {
 	pthread_rwlock_t lock;
 	unsigned int nr;
 	unsigned int room;
-	struct place *places; /* ascending */
+	struct place *places; /* ascending by @start */
 };
 
 static uint64_t in_page(void)
@@ -29,7 +29,7 @@ static uint64_t in_page(void)
 	return (uint64_t)sysconf(_SC_PAGESIZE) - 1;
 }
 
-/* ---- the register ---- */
+/* ---- the table ---- */
 
 int pbv_space_create(struct pbv_space **space, struct pb_error *err)
 {
@@ -42,7 +42,7 @@ int pbv_space_create(struct pbv_space **space, struct pb_error *err)
 	return 0;
 }
 
-/* the first place that ends behind the address */
+/* The index of the first mapping that ends after the address. */
 static unsigned int place_at(const struct pbv_space *space, uint64_t address)
 {
 	unsigned int low = 0, high = space->nr;
@@ -166,7 +166,8 @@ int pbv_space_munmap(struct pbv_space *space, void *address, struct pb_error *er
 	if (ret)
 		return ret;
 	if (munmap(address, (size_t)(place.end - place.start)))
-		return pbv_fail_errno(err, errno, "cannot unmap what is at the address %p (munmap)", address);
+		return pbv_fail_errno(err, errno, "cannot unmap the mapping at the address %p "
+				      "(munmap)", address);
 	return 0;
 }
 
@@ -189,7 +190,7 @@ static int ends_elsewhere(const void *address, size_t length, uint64_t end, stru
 			"mapping goes up to 0x%llx", length, address, (ull)end);
 }
 
-/* 1 and a new handle of the buffer, or 0, or -errno */
+/* Returns 1 and a new handle of the buffer, 0, or -errno. */
 static int ask_space(struct pbv_space *space, const void *address, size_t length, struct place *found, struct pb_error *err)
 {
 	uint64_t start = (uintptr_t)address, end = start + length;
@@ -204,7 +205,7 @@ static int ask_space(struct pbv_space *space, const void *address, size_t length
 	place = &space->places[at];
 	*found = *place;
 	found->offset += start - place->start;
-	/* neighbours that show what follows in the buffer are as good as one */
+	/* Treat adjacent mappings of contiguous parts of a buffer as one. */
 	while (end > place->end) {
 		next = place + 1;
 		if (next == space->places + space->nr || next->start != place->end ||
@@ -224,7 +225,7 @@ unlock:
 	return ret;
 }
 
-/* ---- what the kernel tells ---- */
+/* ---- /proc ---- */
 
 bool pbv_parse_maps(const char *line, struct pbv_vma *vma)
 {
@@ -242,12 +243,12 @@ bool pbv_parse_maps(const char *line, struct pbv_vma *vma)
 	vma->inode = inode;
 	vma->writable = perms[1] == 'w';
 	vma->shared = perms[3] == 's';
-	/* a private mapping has pages of its own */
+	/* The pages of a private mapping may be copies. */
 	vma->dmabuf = vma->shared && inode && !strncmp(line + name, "/dmabuf:", 8);
 	return true;
 }
 
-/* 1 and all of the mapping from @address on, as far as it goes, 0, or -errno */
+/* Returns 1 and the contiguous mapping around @address, 0 if it is not a dma-buf's, or -errno. */
 static int ask_maps(const void *address, size_t length, struct pbv_vma *found, struct pb_error *err)
 {
 	uint64_t start = (uintptr_t)address, end = start + length;
@@ -259,7 +260,8 @@ static int ask_maps(const void *address, size_t length, struct pbv_vma *found, s
 
 	f = fopen("/proc/self/maps", "re");
 	if (!f)
-		return pbv_fail_errno(err, errno, "cannot read /proc/self/maps, which tells what is mapped at the address %p",
+		return pbv_fail_errno(err, errno, "cannot read /proc/self/maps, to find the "
+				      "mapping at the address %p",
 				      address);
 	while (getline(&line, &size, f) > 0) {
 		if (!pbv_parse_maps(line, &vma) || vma.end <= start)
@@ -270,7 +272,7 @@ static int ask_maps(const void *address, size_t length, struct pbv_vma *found, s
 			*found = vma;
 			ret = 1;
 		} else {
-			/* what a protection of a part has torn is one all the same */
+			/* Treat a mapping that mprotect() split as one. */
 			if (vma.start != found->end || !vma.dmabuf || vma.inode != found->inode || vma.major != found->major ||
 			    vma.minor != found->minor || vma.offset != found->offset + (found->end - found->start)) {
 				ret = ends_elsewhere(address, length, found->end, err);
@@ -289,7 +291,7 @@ static int ask_maps(const void *address, size_t length, struct pbv_vma *found, s
 	return ret;
 }
 
-/* a descriptor of this dma-buf among those of this process */
+/* Find an open descriptor of this dma-buf in this process. */
 static int find_descriptor(const void *address, const struct pbv_vma *vma, struct pb_buffer **buffer, struct pb_error *err)
 {
 	struct dirent *entry;
@@ -309,7 +311,7 @@ static int find_descriptor(const void *address, const struct pbv_vma *vma, struc
 			continue;
 		if (pb_buffer_from_fd((int)fd, buffer, NULL))
 			continue;
-		/* it may have been closed, and be another's by now */
+		/* The number may have been closed and reused since fstat(). */
 		if (pb_buffer_id(*buffer) == vma->inode) {
 			closedir(dir);
 			return 0;
@@ -317,8 +319,9 @@ static int find_descriptor(const void *address, const struct pbv_vma *vma, struc
 		pb_buffer_close(*buffer);
 	}
 	closedir(dir);
-	return pbv_fail(err, ENOENT, "a dma-buf, number %llu, is mapped at the address %p, but this process has no descriptor of "
-			"it: one must be kept open, or the mapping be registered with pbv_space_add()", (ull)vma->inode, address);
+	return pbv_fail(err, ENOENT, "a dma-buf, number %llu, is mapped at the address %p, but "
+			"this process has no descriptor of it: keep one open, or register the "
+			"mapping with pbv_space_add()", (ull)vma->inode, address);
 }
 
 static int look_up(struct pbv_space *space, const void *address, size_t length, struct place *place, struct pb_error *err)
@@ -327,9 +330,11 @@ static int look_up(struct pbv_space *space, const void *address, size_t length, 
 	int ret;
 
 	if (!length)
-		return pbv_fail(err, EINVAL, "cannot look 0 bytes at the address %p up: the length must not be 0", address);
+		return pbv_fail(err, EINVAL, "cannot look up 0 bytes at the address %p: the length "
+				"must not be 0", address);
 	if ((uintptr_t)address + length - 1 < (uintptr_t)address)
-		return pbv_fail(err, ERANGE, "cannot look 0x%zx bytes at the address %p up: their end would be beyond 2^64",
+		return pbv_fail(err, ERANGE, "cannot look up 0x%zx bytes at the address %p: their "
+				"end would be beyond 2^64",
 				length, address);
 	ret = space ? ask_space(space, address, length, place, err) : 0;
 	if (ret)

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Memory regions: which buffers a device can take, registering one, and whether it still reaches its memory. */
+/*
+ * Memory regions: the models that a device can register, registration, and the state of a region.
+ */
 #include <stdio.h>
 
 #include "internal.h"
 
 #define PEERS_WRITE (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
-/* ---- what a device can take ---- */
+/* ---- models that a device can register ---- */
 
 static bool follows_moves(struct ibv_context *context)
 {
@@ -16,7 +18,9 @@ static bool follows_moves(struct ibv_context *context)
 	return !ibv_query_device_ex(context, NULL, &attr) && attr.odp_caps.general_caps & IBV_ODP_SUPPORT;
 }
 
-/* with a descriptor that is none: who has the call complains about that */
+/*
+ * Try an invalid descriptor. A driver that has the call fails with an errno about the descriptor.
+ */
 static bool registers_dmabufs(struct ibv_pd *pd)
 {
 	struct ibv_mr *mr;
@@ -28,9 +32,9 @@ static bool registers_dmabufs(struct ibv_pd *pd)
 		return true;
 	}
 	switch (errno) {
-	case EOPNOTSUPP:	/* libibverbs, for a provider without it */
+	case EOPNOTSUPP:	/* libibverbs, for a provider without the call */
 	case ENOSYS:
-	case EPROTONOSUPPORT:	/* the kernel, for a driver without it */
+	case EPROTONOSUPPORT:	/* the kernel, for a driver without the call */
 	case ENOTTY:
 		return false;
 	default:
@@ -48,8 +52,8 @@ int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_erro
 	errno = 0;
 	pd = ibv_alloc_pd(context);
 	if (!pd)
-		return pbv_fail_errno(err, errno ? errno : ENOMEM, "cannot ask what %s can register: no protection domain "
-				      "(ibv_alloc_pd)", name);
+		return pbv_fail_errno(err, errno ? errno : ENOMEM, "cannot query the models that "
+				      "%s can register: no protection domain (ibv_alloc_pd)", name);
 	if (registers_dmabufs(pd)) {
 		takes = PBV_TAKES(PB_PINNED);
 		if (follows_moves(context))
@@ -86,8 +90,9 @@ static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, un
 	default:
 		if (flags & PBV_UNKNOWN_MODEL)
 			return 0;
-		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: its memory model is UNKNOWN, "
-				"so nobody says that it stays where it is; PBV_UNKNOWN_MODEL takes it all the same", what,
+		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: "
+				"its memory model is UNKNOWN, so it may move; PBV_UNKNOWN_MODEL "
+				"registers it anyway", what,
 				info->exporter, name);
 	}
 }
@@ -116,9 +121,11 @@ static int reg_failed(struct ibv_pd *pd, const struct pb_buffer_info *info, cons
 		if (!registers_dmabufs(pd))
 			return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: the device, or its provider in libibverbs, "
 					"cannot register dma-bufs (ibv_reg_dmabuf_mr)", what, name);
-		return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: its exporter '%s' refuses the device, which cannot "
-				"do P2P DMA, or whose driver cannot let go of a %s buffer, or the driver refuses the buffer, as "
-				"it may one that is revoked now; the kernel's log may tell", what, name, info->exporter,
+		return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: its exporter '%s' "
+				"refuses the device, because that cannot do P2P DMA, or its driver "
+				"cannot invalidate a %s buffer; or the driver refuses the buffer, "
+				"for example because it is revoked; see the kernel log",
+				what, name, info->exporter,
 				pb_model_name(info->model));
 	case EINVAL:
 		return pbv_fail(err, EINVAL, "cannot register %s with %s: the device does not know the access 0x%x, or cannot "
@@ -176,15 +183,19 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	if (offset > size || length > size - offset)
 		return pbv_fail(err, ERANGE, "cannot register %s with %s: the buffer's size is 0x%llx", what, name, (ull)size);
 	if ((iova ^ offset) & in_page)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: it must lie in its page where "
-				"the offset lies in its own, at 0x%llx", what, name, (ull)iova, (ull)(offset & in_page));
+		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: "
+				"its offset in its page must be that of the buffer's offset, 0x%llx",
+				what, name, (ull)iova, (ull)(offset & in_page));
 	if (iova + length - 1 < iova)
 		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: its end would be beyond 2^64",
 				what, name, (ull)iova);
 	if (access & PEERS_WRITE && !(access & IBV_ACCESS_LOCAL_WRITE))
 		return pbv_fail(err, EINVAL, "cannot register %s with %s with the access 0x%x: where peers may write, this host "
 				"must be allowed to as well, with IBV_ACCESS_LOCAL_WRITE", what, name, (unsigned int)access);
-	/* the revocations are counted before the region is made: one that comes between is taken for one behind */
+	/*
+	 * Read the revocation counter before registering: a revocation in between then counts as a
+	 * later one.
+	 */
 	ret = pb_buffer_query(buffer, &info, err);
 	if (ret)
 		return ret;
@@ -260,8 +271,9 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	if (!mr)
 		return 0;
 	if (mr->entry)
-		return pbv_fail(err, EINVAL, "cannot end a region of a cache: pbv_cache_put() gives it back");
-	/* it may say -1 and errno, or the errno */
+		return pbv_fail(err, EINVAL, "cannot deregister a region of a cache; release it "
+				"with pbv_cache_put()");
+	/* Some versions return -1 and set errno, others return the errno. */
 	watch = pbv_watch_hold(mr);
 	errno = 0;
 	ret = ibv_dereg_mr(mr->verbs);
@@ -270,15 +282,17 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	pbv_watch_release(watch, mr, !ret);
 	if (ret) {
 		if (ret == EBUSY)
-			return pbv_fail(err, EBUSY, "cannot end a region of 0x%llx bytes: a memory window is bound to it",
+			return pbv_fail(err, EBUSY, "cannot deregister a region of 0x%llx bytes: a "
+					"memory window is bound to it",
 					(ull)mr->length);
-		return pbv_fail_errno(err, ret, "cannot end a region of 0x%llx bytes (ibv_dereg_mr)", (ull)mr->length);
+		return pbv_fail_errno(err, ret, "cannot deregister a region of 0x%llx bytes "
+				      "(ibv_dereg_mr)", (ull)mr->length);
 	}
 	free_mr(mr);
 	return 0;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 struct ibv_mr *pbv_mr_verbs(const struct pbv_mr *mr)
 {
@@ -326,7 +340,7 @@ enum pbv_state pbv_mr_state(struct pbv_mr *mr)
 	if (atomic_load(&mr->revoked))
 		return PBV_REVOKED;
 	if (mr->counted && !pb_buffer_query(mr->buffer, &info, NULL) && info.counted) {
-		/* once revoked is enough, even if the buffer is back: a region is not */
+		/* One revocation is final for a region, even if the buffer is live again. */
 		if (info.revocations == mr->revocations && info.state == PB_BUFFER_LIVE)
 			return PBV_LIVE;
 		atomic_store(&mr->revoked, true);

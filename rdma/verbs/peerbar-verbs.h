@@ -2,14 +2,18 @@
 /**
  * DOC: libpeerbar-verbs - buffers of libpeerbar as memory regions of RDMA devices
  *
- * It works with every provider of libibverbs whose device can register dma-bufs, and needs none of peerbar's own. What it adds to
- * ibv_reg_dmabuf_mr(3): a buffer that the device could not follow is refused before anything is attached to it, with a reason;
- * who registered a buffer is told when it is revoked (&struct pbv_watch); registrations are kept and found again by the buffer,
- * and never handed out after a revocation (&struct pbv_cache); and an address in a mapping is led back to its buffer
- * (pbv_lookup(), pbv_reg_address()).
+ * Works with every provider of libibverbs whose device can register dma-bufs, not only peerbar's.
+ * It adds to ibv_reg_dmabuf_mr(3):
  *
- * The conventions are those of <peerbar.h>. What is made from a protection domain or a context must be gone before that is.
- * The names of libibverbs are declared here and no more: a program includes <infiniband/verbs.h> for what it does itself.
+ * - A buffer that the device could not follow is refused, with a reason, before anything attaches
+ *   to it.
+ * - The program that registered a buffer is notified of its revocation (&struct pbv_watch).
+ * - Registrations are cached by buffer, and never returned after a revocation (&struct pbv_cache).
+ * - An address in a mapping is resolved to its buffer (pbv_lookup(), pbv_reg_address()).
+ *
+ * The conventions are those of <peerbar.h>. Free all objects made from a protection domain or a
+ * context before it. This header only declares the names of libibverbs: a program that calls it
+ * includes <infiniband/verbs.h>.
  */
 #ifndef PEERBAR_VERBS_H
 #define PEERBAR_VERBS_H
@@ -24,16 +28,16 @@ struct ibv_context;
 struct ibv_mr;
 struct ibv_pd;
 
-/* ---- what a device can take ----------------------------------------------------------------------------------------------- */
+/* ---- models that a device can register ------------------------------------------------------- */
 
 /**
  * enum pbv_model_bits - the bits of pbv_models()
- * @PBV_TAKES_PINNED: the device takes PB_PINNED buffers
- * @PBV_TAKES_REVOCABLE: it takes PB_REVOCABLE ones
- * @PBV_TAKES_DYNAMIC: it takes PB_DYNAMIC ones
- * @PBV_MAY_TAKE_PINNED: it may take PB_PINNED ones, which only registering one tells
- * @PBV_MAY_TAKE_REVOCABLE: likewise
- * @PBV_MAY_TAKE_DYNAMIC: likewise
+ * @PBV_TAKES_PINNED: the device can register PB_PINNED buffers
+ * @PBV_TAKES_REVOCABLE: it can register PB_REVOCABLE buffers
+ * @PBV_TAKES_DYNAMIC: it can register PB_DYNAMIC buffers
+ * @PBV_MAY_TAKE_PINNED: unknown for PB_PINNED, until a buffer is registered
+ * @PBV_MAY_TAKE_REVOCABLE: likewise for PB_REVOCABLE
+ * @PBV_MAY_TAKE_DYNAMIC: likewise for PB_DYNAMIC
  */
 enum pbv_model_bits {
 	PBV_TAKES_PINNED = 1 << 1,
@@ -44,39 +48,41 @@ enum pbv_model_bits {
 	PBV_MAY_TAKE_DYNAMIC = 1 << 11
 };
 
-/* the same, for a model that is a variable */
+/* The bits for an enum pb_model in a variable. */
 #define PBV_TAKES(model) (1u << (model))
 #define PBV_MAY_TAKE(model) (1u << ((model) + 8))
 
 /**
- * pbv_models() - which memory models a device can register
+ * pbv_models() - get the memory models that a device can register
  * @context: the device
  * @models: receives the bits
  * @err: may be NULL
  *
- * How sure the answer is:
+ * The sources:
  *
- * - That the device registers dma-bufs at all is tried, with a descriptor that is none. Then it takes PB_PINNED.
- * - PB_DYNAMIC takes on-demand paging, and that the device says of itself. A device that follows moves can also stop, so it
- *   takes PB_REVOCABLE too.
+ * - Whether the device registers dma-bufs at all is tried, with an invalid descriptor. If so, it
+ *   takes PB_PINNED.
+ * - PB_DYNAMIC needs on-demand paging, a capability of the device. A device that follows moves can
+ *   also stop, so it takes PB_REVOCABLE too.
  * - peerbar's own device takes PB_REVOCABLE.
- * - Of any other nobody tells whether it can stop. Some drivers pin what they register, and exporters of PB_REVOCABLE buffers
- *   refuse those: PBV_MAY_TAKE(PB_REVOCABLE). Trying it with a buffer costs nothing but the try.
+ * - For other devices, PB_REVOCABLE is unknown: some drivers pin the memory they register, and
+ *   exporters of PB_REVOCABLE buffers refuse those. PBV_MAY_TAKE(PB_REVOCABLE) is reported; trying
+ *   it with a buffer is harmless.
  *
- * Whether the device reaches a certain buffer is another question, which depends on where both are: peers behind some host
- * bridges cannot reach one another.
+ * Whether the device reaches a particular buffer also depends on the topology: some host bridges do
+ * not forward P2P DMA.
  *
- * Return: 0, and @models is 0 if the device or its provider cannot register dma-bufs.
+ * Return: 0; @models is 0 if the device or its provider cannot register dma-bufs.
  */
 PB_API int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_error *err);
 
-/* ---- memory regions ------------------------------------------------------------------------------------------------------- */
+/* ---- memory regions -------------------------------------------------------------------------- */
 
 struct pbv_mr;
 
 /**
- * enum pbv_reg_flags - how to register
- * @PBV_UNKNOWN_MODEL: take a buffer whose model is PB_UNKNOWN
+ * enum pbv_reg_flags - flags of a registration
+ * @PBV_UNKNOWN_MODEL: accept a buffer whose model is PB_UNKNOWN
  */
 enum pbv_reg_flags {
 	PBV_UNKNOWN_MODEL = 1 << 0
@@ -85,61 +91,67 @@ enum pbv_reg_flags {
 /**
  * pbv_reg_buffer() - register a buffer as a memory region
  * @pd: the protection domain
- * @buffer: the buffer; it may be closed while the region lives
- * @offset: where in the buffer the region begins; any byte
+ * @buffer: the buffer; it may be closed while the region exists
+ * @offset: the region's offset in the buffer, in bytes; any alignment
  * @length: its length; not 0
- * @iova: the address that the region's first byte has in work requests; it must lie in its page where @offset lies in its own
+ * @iova: the address of its first byte in work requests; must equal @offset modulo the page size
  * @access: of &enum ibv_access_flags
  * @flags: of &enum pbv_reg_flags
  * @mr: receives the region
  * @err: may be NULL
  *
- * Return: 0; -EINVAL if @length is 0, @iova does not fit @offset, @flags are unknown, or @access lets peers write without
- * IBV_ACCESS_LOCAL_WRITE, or the device knows it not, or cannot reach the buffer; -ERANGE if the part is not inside the buffer;
- * -EOPNOTSUPP if the model is PB_DYNAMIC and the device has no on-demand paging, or PB_UNKNOWN without PBV_UNKNOWN_MODEL, or if
- * the device cannot register dma-bufs, or cannot let go of one, or the exporter refuses the device; -ENODEV if the buffer is
- * revoked.
+ * Return: 0; -EINVAL if @length is 0, @iova does not match @offset or wraps around, @flags are
+ * unknown, @access allows peers to write without IBV_ACCESS_LOCAL_WRITE, the device does not
+ * support @access, or it cannot reach the buffer; -EREMOTEIO also if it cannot reach the buffer;
+ * -ERANGE if the part is not inside the buffer; -EOPNOTSUPP if the model is PB_DYNAMIC and the
+ * device has no on-demand paging, or PB_UNKNOWN without PBV_UNKNOWN_MODEL, or if the device cannot
+ * register dma-bufs or invalidate its mapping of one, or the exporter refuses the device; -ENODEV
+ * if the buffer is revoked.
  */
 PB_API int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset, uint64_t length, uint64_t iova,
 			  int access, unsigned int flags, struct pbv_mr **mr, struct pb_error *err);
 
 /**
- * pbv_dereg() - end a region, and free it; NULL is allowed
+ * pbv_dereg() - deregister and free a region; NULL is allowed
  * @mr: the region; not one of a cache
  * @err: may be NULL
  *
- * A revoked one has to be ended like any other; until then its keys are not used again.
+ * A revoked region must be deregistered like any other; until then its keys are not reused.
  *
- * Return: 0. After a failure, as -EBUSY while a memory window is bound to it, the region is still there.
+ * Return: 0; -EINVAL if it is a cache's region; -EBUSY while a memory window is bound to it. After
+ * a failure the region still exists.
  */
 PB_API int pbv_dereg(struct pbv_mr *mr, struct pb_error *err);
 
-/** pbv_mr_verbs() - the region as libibverbs knows it: its keys. It stays the region's, and is not to be deregistered. */
+/**
+ * pbv_mr_verbs() - the region's ibv_mr, which has its keys. It remains the region's; do not
+ * deregister it.
+ */
 PB_API struct ibv_mr *pbv_mr_verbs(const struct pbv_mr *mr);
 
 /** pbv_mr_iova() - the address of its first byte in work requests */
 PB_API uint64_t pbv_mr_iova(const struct pbv_mr *mr);
 
-/** pbv_mr_offset() - where in the buffer its first byte is; for ordinary memory 0 */
+/** pbv_mr_offset() - the offset of its first byte in the buffer; 0 for ordinary memory */
 PB_API uint64_t pbv_mr_offset(const struct pbv_mr *mr);
 
 /** pbv_mr_length() - its length */
 PB_API uint64_t pbv_mr_length(const struct pbv_mr *mr);
 
-/** pbv_mr_buffer() - its buffer, which stays the region's; NULL for ordinary memory */
+/** pbv_mr_buffer() - its buffer, which remains the region's; NULL for ordinary memory */
 PB_API struct pb_buffer *pbv_mr_buffer(const struct pbv_mr *mr);
 
-/** pbv_mr_set_data() - keep a pointer of the caller's with a region, to recognise it in events */
+/** pbv_mr_set_data() - attach a pointer of the caller's to a region, to identify it in events */
 PB_API void pbv_mr_set_data(struct pbv_mr *mr, void *data);
 
-/** pbv_mr_data() - that pointer; NULL at first */
+/** pbv_mr_data() - the pointer of pbv_mr_set_data(); NULL initially */
 PB_API void *pbv_mr_data(const struct pbv_mr *mr);
 
 /**
- * enum pbv_state - whether a region reaches its memory
+ * enum pbv_state - whether DMA through a region reaches its memory
  * @PBV_LIVE: it does
- * @PBV_REVOKED: it does not, and never will again. Work that uses its keys completes with an error
- * @PBV_UNKNOWN: nobody tells
+ * @PBV_REVOKED: it never will again. Work requests that use its keys complete with an error
+ * @PBV_UNKNOWN: unknown
  */
 enum pbv_state {
 	PBV_LIVE,
@@ -148,75 +160,86 @@ enum pbv_state {
 };
 
 /**
- * pbv_mr_state() - ask whether a region reaches its memory
+ * pbv_mr_state() - query whether DMA through a region reaches its memory
  *
- * Ordinary memory and PB_PINNED buffers are PBV_LIVE. Of a buffer that was exported through peerbar's modules the module tells
- * whether it was ever revoked since the registration, also if it is back. Of other buffers peerbar's own device tells. With
- * another device, or without the module, nobody tells. This asks the kernel; see &struct pbv_cache for a way without.
+ * Ordinary memory and PB_PINNED buffers are PBV_LIVE. For a buffer exported through peerbar's
+ * modules, the module reports any revocation since the registration, also if the buffer is live
+ * again. For other buffers on peerbar's own device, the state is PBV_REVOKED once a watch has taken
+ * the revocation from the device; otherwise it is PBV_UNKNOWN, unless the provider has
+ * peerbardv_mr_revoked(). With another device, or without the module, the state is PBV_UNKNOWN.
+ * Each call queries the kernel; &struct pbv_cache avoids that.
  */
 PB_API enum pbv_state pbv_mr_state(struct pbv_mr *mr);
 
-/* ---- being told of revocation --------------------------------------------------------------------------------------------- */
+/* ---- notification of revocation -------------------------------------------------------------- */
 
 struct pbv_watch;
 
 /**
- * pbv_watch_open() - be told of regions of a device that are revoked
+ * pbv_watch_open() - receive the revoked regions of a device
  * @context: the device
  * @watch: receives the watch
  * @err: may be NULL
  *
- * What is told: regions of buffers that were exported through peerbar's modules, with every device; with peerbar's own device,
- * those of every other dma-buf too. peerbar's own device tells each revocation of a region once, so there should be one
- * watch for a context, and nobody who takes them from the device himself.
+ * Reports regions of buffers that were exported through peerbar's modules, on every device. On
+ * peerbar's own device, reports regions of all other dma-bufs too. That device reports each
+ * revocation of a region once, so open only one watch for a context, and do not read them from the
+ * device directly.
  *
- * Return: 0; -EOPNOTSUPP if nobody would tell anything: the kernel module peerbar is not loaded, and the device is not peerbar's.
+ * Return: 0; -EOPNOTSUPP if there is no source: the kernel module peerbar is not loaded, and the
+ * device is not peerbar's.
  */
 PB_API int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct pb_error *err);
 
 /**
- * pbv_watch_add() - tell of this region from now on
+ * pbv_watch_add() - watch a region
  * @watch: the watch
- * @mr: a region of the watch's device; pbv_dereg() takes it out
+ * @mr: a region of the watch's device; pbv_dereg() removes it
  * @err: may be NULL
  *
- * A revocation since the registration is told too.
+ * A revocation between the registration and this call is reported too.
  *
- * Return: 0; -EXDEV if it is a region of another context; -EBUSY if it is being watched; -EOPNOTSUPP if nobody would tell of it.
+ * Return: 0; -EXDEV if the region belongs to another context; -EBUSY if it is watched already;
+ * -EOPNOTSUPP if there is no source for its buffer.
  */
 PB_API int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *err);
 
-/** pbv_watch_fd() - a descriptor that polls readable while something may wait; it stays the watch's, and is not to be read */
+/**
+ * pbv_watch_fd() - a descriptor that polls readable while a report may be pending; it remains the
+ * watch's. Do not read from it.
+ */
 PB_API int pbv_watch_fd(const struct pbv_watch *watch);
 
 /**
- * pbv_next_revoked() - take the next region that was revoked; it does not wait for one
+ * pbv_next_revoked() - take the next revoked region, without waiting
  * @watch: the watch
  * @mr: receives the region; NULL if none was revoked
  * @err: may be NULL
  *
- * Each region is told once. After the descriptor polled readable, take regions until there is none. It is the caller's business
- * that no other thread ends the one that is returned. If so many were revoked that peerbar's own device could not tell which,
- * every region that nobody knows to be good is told: pbv_mr_state() then says PBV_UNKNOWN, and it is best replaced.
+ * Each region is reported once. When the descriptor polls readable, take regions until NULL. The
+ * caller must ensure that no other thread deregisters the returned region. If peerbar's own device
+ * lost keys of revoked regions, every region that is not known to be live is reported:
+ * pbv_mr_state() may then return PBV_UNKNOWN, and the region should be replaced.
  *
  * Return: 0.
  */
 PB_API int pbv_next_revoked(struct pbv_watch *watch, struct pbv_mr **mr, struct pb_error *err);
 
-/** pbv_watch_close() - end a watch; NULL is allowed. The regions stay. */
+/** pbv_watch_close() - close a watch; NULL is allowed. The regions remain. */
 PB_API void pbv_watch_close(struct pbv_watch *watch);
 
-/* ---- a cache of regions --------------------------------------------------------------------------------------------------- */
+/* ---- a cache of regions ---------------------------------------------------------------------- */
 
 struct pbv_cache;
 
 /**
- * enum pbv_cache_flags - how a cache works
+ * enum pbv_cache_flags - flags of a cache
  * @PBV_CACHE_UNKNOWN_MODEL: as PBV_UNKNOWN_MODEL
- * @PBV_CACHE_WHOLE: register the whole buffer, whatever part is asked for: one region for each buffer and access. Peers that are
- *	given the key of a part can then reach all of the buffer
- * @PBV_CACHE_CALLER_TELLS: where nobody else tells of a revocation, the caller will, with pbv_cache_forget(). Without this, such
- *	a region counts as stale at once, and is registered anew by every pbv_cache_get() that finds it
+ * @PBV_CACHE_WHOLE: register the whole buffer for any part of it: one region for each buffer and
+ *	access. Peers that receive the key of a part can then access all of the buffer
+ * @PBV_CACHE_CALLER_TELLS: if revocations of a buffer have no other source, the caller reports them
+ *	with pbv_cache_forget(). Without this flag, each pbv_cache_get() registers such a buffer
+ *	again
  */
 enum pbv_cache_flags {
 	PBV_CACHE_UNKNOWN_MODEL = 1 << 0,
@@ -225,18 +248,18 @@ enum pbv_cache_flags {
 };
 
 /**
- * pbv_cache_create() - make a cache of regions
+ * pbv_cache_create() - create a cache of regions
  * @pd: the protection domain that they are registered in
- * @capacity: how many to keep; not 0
+ * @capacity: the number of regions to keep; 1 to 2^20
  * @flags: of &enum pbv_cache_flags
  * @cache: receives the cache
  * @err: may be NULL
  *
- * Regions are known by their buffer, that is the dma-buf's number (pb_buffer_id()), and not by an address: another descriptor of
- * the same dma-buf finds them, and another dma-buf that is mapped where one was does not.
+ * Regions are found by the dma-buf's number (pb_buffer_id()), not by an address: another descriptor
+ * of the same dma-buf finds them, and another dma-buf mapped at the same address does not.
  *
- * With the kernel module peerbar the cache sees without a system call that nothing was revoked. It keeps the module from being
- * unloaded.
+ * With the kernel module peerbar, the cache validates a region without a system call. It keeps the
+ * module loaded.
  *
  * Return: 0; -EINVAL if @capacity is 0 or more than 2^20, or @flags are unknown.
  */
@@ -244,20 +267,20 @@ PB_API int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned i
 			    struct pb_error *err);
 
 /**
- * pbv_cache_get() - a region for a part of a buffer, from the cache, or registered now
+ * pbv_cache_get() - get a region for a part of a buffer, cached or newly registered
  * @cache: the cache
  * @buffer: the buffer
- * @offset: where in the buffer
- * @length: how much; not 0
- * @access: of &enum ibv_access_flags; a region has exactly this access
- * @mr: receives the region, to be given back with pbv_cache_put()
+ * @offset: the offset in the buffer
+ * @length: the length; not 0
+ * @access: of &enum ibv_access_flags; the region has exactly this access
+ * @mr: receives the region; release it with pbv_cache_put()
  * @err: may be NULL
  *
- * The region covers the part, and may be larger. Its addresses are offsets in the buffer: work requests give the byte at @offset
- * the address @offset.
+ * The region covers the part, and may be larger. Its addresses are offsets in the buffer: in work
+ * requests the byte at @offset has the address @offset.
  *
- * A region whose buffer was revoked, for now or for good, before the call is never returned; one that is revoked later stops
- * working in the hands of whoever has it.
+ * A region whose buffer was revoked before the call, temporarily or permanently, is never returned.
+ * A region revoked later stops working while in use.
  *
  * Return: 0; otherwise as pbv_reg_buffer().
  */
@@ -265,32 +288,32 @@ PB_API int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint
 			 struct pbv_mr **mr, struct pb_error *err);
 
 /**
- * pbv_cache_put() - give a region back
+ * pbv_cache_put() - release a region
  * @cache: the cache
- * @mr: the region, as often as it was got
+ * @mr: the region; put it as often as it was returned by pbv_cache_get()
  *
- * It stays registered until room is needed, the one that was not used for longest going first, or until it is found stale.
+ * It stays registered until it is found stale, or evicted as the least recently used.
  */
 PB_API void pbv_cache_put(struct pbv_cache *cache, struct pbv_mr *mr);
 
 /**
- * pbv_cache_forget() - let no region of a buffer be found any more
+ * pbv_cache_forget() - remove all regions of a buffer from the cache
  * @cache: the cache
  * @buffer: the buffer
  *
- * Those that nobody has are deregistered now, the others when they are given back.
+ * Unused regions are deregistered now, the others when they are put.
  */
 PB_API void pbv_cache_forget(struct pbv_cache *cache, struct pb_buffer *buffer);
 
 /**
- * struct pbv_cache_stats - what a cache did
- * @regions: that are registered now, those in use included
- * @in_use: that somebody has
- * @hits: that were found, and good
- * @misses: that were not found, and registered
- * @checks: that were found, and the kernel asked about
- * @stale: that were found, and not good any more; each was registered anew
- * @evicted: that made room
+ * struct pbv_cache_stats - statistics of a cache
+ * @regions: regions that are registered now, including those in use
+ * @in_use: regions that are in use
+ * @hits: regions that were found, and valid
+ * @misses: regions that were not found, and registered
+ * @checks: regions that were found, and checked with the kernel
+ * @stale: regions that were found, but not valid; each was registered again
+ * @evicted: regions that were evicted
  */
 struct pbv_cache_stats {
 	unsigned int regions;
@@ -303,35 +326,37 @@ struct pbv_cache_stats {
 };
 
 /**
- * pbv_cache_stats_sized() - what a cache did so far
+ * pbv_cache_stats_sized() - get the statistics of a cache
  * @cache: the cache
  * @stats: filled in
- * @size: sizeof(*@stats), as the caller was compiled with: &struct pbv_cache_stats may grow, see <peerbar.h>
+ * @size: sizeof(*@stats), as the caller was compiled with: &struct pbv_cache_stats may grow, see
+ *	<peerbar.h>
  */
 PB_API void pbv_cache_stats_sized(struct pbv_cache *cache, struct pbv_cache_stats *stats, size_t size);
 
-/** pbv_cache_stats() - pbv_cache_stats_sized() with the size that this header knows */
+/** pbv_cache_stats() - pbv_cache_stats_sized() with this header's size */
 static inline void pbv_cache_stats(struct pbv_cache *cache, struct pbv_cache_stats *stats)
 {
 	pbv_cache_stats_sized(cache, stats, sizeof(*stats));
 }
 
 /**
- * pbv_cache_destroy() - end a cache and deregister all it has; NULL is allowed
+ * pbv_cache_destroy() - destroy a cache and deregister its regions; NULL is allowed
  * @cache: the cache
  * @err: may be NULL
  *
- * Return: 0; -EBUSY if a region was not given back, and then nothing happened; -EBUSY too if a memory window is bound to one.
+ * Return: 0; -EBUSY if a region is in use, and then nothing is changed; -EBUSY also if a memory
+ * window is bound to one.
  */
 PB_API int pbv_cache_destroy(struct pbv_cache *cache, struct pb_error *err);
 
-/* ---- from an address to a buffer ------------------------------------------------------------------------------------------ */
+/* ---- from an address to a buffer ------------------------------------------------------------- */
 
 struct pbv_space;
 
 /**
- * pbv_space_create() - make a register of mappings, in which pbv_lookup() finds an address quickly
- * @space: receives it
+ * pbv_space_create() - create a table of mappings, in which pbv_lookup() finds an address quickly
+ * @space: receives the table
  * @err: may be NULL
  *
  * Return: 0.
@@ -339,22 +364,23 @@ struct pbv_space;
 PB_API int pbv_space_create(struct pbv_space **space, struct pb_error *err);
 
 /**
- * pbv_space_add() - register a mapping
- * @space: the register
- * @address: where it is; page-aligned
- * @length: how much; not 0, counted up to whole pages
- * @buffer: what is mapped; it may be closed
- * @offset: the offset in the buffer of what is at @address; page-aligned
+ * pbv_space_add() - add a mapping to the table
+ * @space: the table
+ * @address: the mapping's address; page-aligned
+ * @length: its length; not 0, rounded up to whole pages
+ * @buffer: the buffer that is mapped; it may be closed
+ * @offset: the offset in the buffer of the byte at @address; page-aligned
  * @err: may be NULL
  *
- * Return: 0; -EINVAL if something is not aligned, or @length is 0; -ERANGE if the part is not inside the buffer, or wraps around;
- * -EEXIST if a mapping is registered for some of the addresses.
+ * Return: 0; -EINVAL if @address or @offset is not aligned, or @length is 0; -ERANGE if the part is
+ * not inside the buffer, or wraps around; -EEXIST if the table has a mapping of some of the
+ * addresses.
  */
 PB_API int pbv_space_add(struct pbv_space *space, void *address, size_t length, struct pb_buffer *buffer, uint64_t offset,
 			 struct pb_error *err);
 
 /**
- * pbv_space_remove() - forget the mapping that was registered for @address; to be called before munmap()
+ * pbv_space_remove() - remove the mapping that begins at @address; call it before munmap()
  *
  * Return: 0; -ENOENT if none begins there.
  */
@@ -364,27 +390,30 @@ PB_API int pbv_space_remove(struct pbv_space *space, void *address, struct pb_er
 PB_API int pbv_space_mmap(struct pbv_space *space, struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable,
 			  void **address, struct pb_error *err);
 
-/** pbv_space_munmap() - pbv_space_remove(), and munmap() of all that was registered for @address */
+/** pbv_space_munmap() - pbv_space_remove(), and munmap() of the whole mapping */
 PB_API int pbv_space_munmap(struct pbv_space *space, void *address, struct pb_error *err);
 
-/** pbv_space_destroy() - end a register; NULL is allowed. Mappings stay. */
+/** pbv_space_destroy() - destroy a table; NULL is allowed. Mappings remain. */
 PB_API void pbv_space_destroy(struct pbv_space *space);
 
 /**
- * pbv_lookup() - which buffer is mapped at an address
- * @space: a register to look in first; NULL if there is none
- * @address: the address; any byte
- * @length: how much must be of the buffer, at least; not 0
- * @buffer: receives the buffer, to be closed with pb_buffer_close(); NULL if there is none: ordinary memory, or nothing
- * @offset: receives where in the buffer the address is; may be NULL
+ * pbv_lookup() - find the buffer that is mapped at an address
+ * @space: a table to search first; may be NULL
+ * @address: the address; any alignment
+ * @length: the number of bytes that must belong to the buffer; not 0
+ * @buffer: receives the buffer, to be closed with pb_buffer_close(); NULL if none is mapped there:
+ *	ordinary memory, or nothing
+ * @offset: receives the address's offset in the buffer; may be NULL
  * @err: may be NULL
  *
- * Without a register, or if it does not know the address, /proc/self/maps is read, which tells of a mapping of a dma-buf which
- * one it is, and then a descriptor of it is looked for among those that this process has open: one must be. That takes some
- * tenths of a millisecond, and longer in a process with many mappings and descriptors.
+ * Without a table, or if the table does not have the address, /proc/self/maps identifies the
+ * dma-buf, and the library searches this process's open descriptors for one of it, which must
+ * exist. That takes some tenths of a millisecond, and longer in a process with many mappings and
+ * descriptors.
  *
- * Return: 0; -EINVAL if @length is 0; -ERANGE if it begins in a mapping of a buffer, and ends elsewhere; -ENOENT if a dma-buf is
- * mapped there, but this process has no descriptor of it any more, or never had, as with a cookie of a device.
+ * Return: 0; -EINVAL if @length is 0; -ERANGE if the part begins in a mapping of a buffer but ends
+ * outside it; -ENOENT if a dma-buf is mapped there, but this process has no descriptor of it, as
+ * for a cookie of a device.
  */
 PB_API int pbv_lookup(struct pbv_space *space, const void *address, size_t length, struct pb_buffer **buffer, uint64_t *offset,
 		      struct pb_error *err);
@@ -393,18 +422,19 @@ PB_API int pbv_lookup(struct pbv_space *space, const void *address, size_t lengt
  * pbv_reg_address() - ibv_reg_mr() for any address: ordinary memory, or a mapping of a buffer
  * @space: as for pbv_lookup(); may be NULL
  * @pd: the protection domain
- * @address: the address; any byte
- * @length: how much; not 0
+ * @address: the address; any alignment
+ * @length: the length; not 0
  * @access: of &enum ibv_access_flags
  * @flags: of &enum pbv_reg_flags
  * @mr: receives the region
  * @err: may be NULL
  *
- * Its addresses in work requests are those of the process, as ibv_reg_mr() has them. The mapping may be unmapped while the region
- * lives.
+ * Its addresses in work requests are those of the process, as with ibv_reg_mr(). The mapping may be
+ * unmapped while the region exists.
  *
- * Return: 0; -EACCES if @access allows to write, and the mapping does not; -EFAULT if the memory is not mapped, or read-only, or
- * a device's without a dma-buf; otherwise as pbv_lookup() and pbv_reg_buffer().
+ * Return: 0; -EACCES if @access allows writes, and the mapping does not; -EFAULT if the memory is
+ * not mapped, is read-only, or belongs to a device and is mapped without a dma-buf; otherwise as
+ * pbv_lookup() and pbv_reg_buffer().
  */
 PB_API int pbv_reg_address(struct pbv_space *space, struct ibv_pd *pd, void *address, size_t length, int access,
 			   unsigned int flags, struct pbv_mr **mr, struct pb_error *err);

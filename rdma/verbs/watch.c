@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Being told of revocations. Two may tell: the kernel module peerbar of buffers, by netlink, and peerbar's own device of its
- * regions. What the module says of a buffer is looked up for each of its regions, since the event may be older than the region.
+ * Notification of revocations. There are two sources: the kernel module peerbar reports buffers, by
+ * netlink; peerbar's own device reports its regions. For an event of a buffer, query the state of
+ * each of its regions, since the event may be older than the region.
  */
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -15,9 +16,9 @@ struct pbv_watch {
 	struct ibv_context *context;
 	struct pb_watch *events; /* NULL without the module */
 	struct pbv_direct direct;
-	bool own; /* it is peerbar's own device */
+	bool own; /* peerbar's own device */
 	int epoll_fd;
-	int waiting_fd; /* an eventfd that is readable while the queue has something */
+	int waiting_fd; /* an eventfd, readable while @queue is not empty */
 	pthread_mutex_t lock;
 	struct mr_list mrs;
 	struct mr_list queue;
@@ -31,7 +32,7 @@ static void put(struct pbv_watch *watch)
 	free(watch);
 }
 
-/* lock held */
+/* Call with the lock held. */
 static void enqueue(struct pbv_watch *watch, struct pbv_mr *mr)
 {
 	uint64_t one = 1;
@@ -47,7 +48,7 @@ static void enqueue(struct pbv_watch *watch, struct pbv_mr *mr)
 	} while (n < 0 && errno == EINTR);
 }
 
-/* lock held */
+/* Call with the lock held. */
 static void dequeue(struct pbv_watch *watch, struct pbv_mr *mr)
 {
 	uint64_t count;
@@ -62,7 +63,7 @@ static void dequeue(struct pbv_watch *watch, struct pbv_mr *mr)
 	} while (n < 0 && errno == EINTR);
 }
 
-/* lock held */
+/* Call with the lock held. */
 static void take_out(struct pbv_watch *watch, struct pbv_mr *mr)
 {
 	if (mr->queued)
@@ -71,7 +72,9 @@ static void take_out(struct pbv_watch *watch, struct pbv_mr *mr)
 	atomic_store(&mr->watch, NULL);
 }
 
-/* lock held: what the module has to say; the buffer @list_id, or all */
+/*
+ * Enqueue the revoked regions of the buffer @list_id, or of all buffers. Call with the lock held.
+ */
 static void look(struct pbv_watch *watch, bool all, uint64_t list_id)
 {
 	struct pbv_mr *mr;
@@ -110,7 +113,7 @@ static int collect_keys(struct pbv_watch *watch, struct pb_error *err)
 				}
 			}
 		}
-		/* keys were lost: every region that nobody knows to be good may have been among them */
+		/* Keys were lost: report every region that is not known to be live. */
 		if (ret == -EOVERFLOW)
 			TAILQ_FOREACH(mr, &watch->mrs, in_watch)
 				if (!mr->told && pbv_mr_state(mr) != PBV_LIVE)
@@ -118,7 +121,8 @@ static int collect_keys(struct pbv_watch *watch, struct pb_error *err)
 	} while (ret == -EOVERFLOW);
 	if (!ret)
 		return 0;
-	return pbv_fail_errno(err, -ret, "cannot ask %s which regions were revoked", ibv_get_device_name(watch->context->device));
+	return pbv_fail_errno(err, -ret, "cannot query %s for revoked regions",
+			      ibv_get_device_name(watch->context->device));
 }
 
 struct pbv_watch *pbv_watch_hold(struct pbv_mr *mr)
@@ -135,7 +139,10 @@ void pbv_watch_release(struct pbv_watch *watch, struct pbv_mr *mr, bool gone)
 	if (!watch)
 		return;
 	if (gone) {
-		/* its key may be another region's soon: what the device still says of it must not be taken for that one's */
+		/*
+		 * The device may reuse its key for another region. Drain the device's reports of
+		 * the old one first.
+		 */
 		mr->told = true;
 		if (watch->own)
 			collect_keys(watch, NULL);
@@ -180,8 +187,9 @@ int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct
 	new->own = pbv_direct_open(&new->direct, context);
 	if (ret && !new->own) {
 		ret = ret == -ENOENT ?
-			pbv_fail(err, EOPNOTSUPP, "cannot watch the regions of %s: nobody would tell, since the kernel module "
-				 "peerbar is not loaded, and %s is not peerbar's own device", name, name) :
+			pbv_fail(err, EOPNOTSUPP, "cannot watch the regions of %s: nothing would "
+				 "report them, since the kernel module peerbar is not loaded, and "
+				 "%s is not peerbar's own device; modprobe peerbar", name, name) :
 			pbv_fail(err, -ret, "cannot watch the regions of %s: %.300s", name, events_err.text);
 		goto err_close;
 	}
@@ -211,15 +219,16 @@ int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *e
 		return pbv_fail(err, EXDEV, "cannot watch a region of %s with a watch of another context, of %s",
 				ibv_get_device_name(mr->verbs->context->device), name);
 	if (mr->buffer && mr->model != PB_PINNED && !watch->own && !(watch->events && mr->counted))
-		return pbv_fail(err, EOPNOTSUPP, "cannot watch a region of %s: nobody would tell of its buffer, which is not one "
-				"of peerbar's kernel modules, and %s is not peerbar's own device", name, name);
+		return pbv_fail(err, EOPNOTSUPP, "cannot watch a region of %s: nothing would "
+				"report it, since its buffer was not exported through peerbar's "
+				"kernel modules, and %s is not peerbar's own device", name, name);
 	if (!atomic_compare_exchange_strong(&mr->watch, &none, watch))
 		return pbv_fail(err, EBUSY, "cannot watch a region of %s twice", name);
 	atomic_fetch_add(&watch->refs, 1);
 	pthread_mutex_lock(&watch->lock);
 	mr->told = false;
 	TAILQ_INSERT_TAIL(&watch->mrs, mr, in_watch);
-	/* what happened before */
+	/* Report revocations since the registration. */
 	if (watch->own)
 		collect_keys(watch, NULL);
 	if (pbv_mr_state(mr) == PBV_REVOKED)
@@ -240,7 +249,7 @@ int pbv_next_revoked(struct pbv_watch *watch, struct pbv_mr **mr, struct pb_erro
 
 	pthread_mutex_lock(&watch->lock);
 	if (TAILQ_EMPTY(&watch->queue)) {
-		/* whatever one of them says, the other is heard */
+		/* An error of one source must not hide reports of the other. */
 		if (watch->own)
 			ret_keys = collect_keys(watch, err);
 		if (watch->events)

@@ -63,7 +63,7 @@ START_TEST(bind_and_unbind)
 	refused(pb_pci_bind(bdf, "virtio-pci", &err), EPERM, "not for this device, 1234:11e8");
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
-	refused(pb_pci_bind_flags(bdf, "virtio-pci", PB_BIND_FORCE, &err), ENODEV, "does not take it");
+	refused(pb_pci_bind_flags(bdf, "virtio-pci", PB_BIND_FORCE, &err), ENODEV, "did not bind it");
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
 	refused(pb_pci_bind_flags(bdf, "virtio-pci", 2, &err), EINVAL, "flags 0x2");

@@ -37,7 +37,7 @@ START_TEST(bad_inputs)
 	refuse(GPU_BAR, RANGE(0, 1ULL << 62), 1, 0, ERANGE, "ends beyond the BAR");
 	refuse(GPU_BAR, NULL, 0, 0, EINVAL, "no range was given");
 	refuse(GPU_BAR, NULL, 1, 0, EINVAL, "no range was given");
-	refuse(GPU_BAR, two, UINT32_MAX, 0, EINVAL, "65536 are the most");
+	refuse(GPU_BAR, two, UINT32_MAX, 0, EINVAL, "65536 is the maximum");
 	refuse(GPU_BAR, RANGE(0, PAGE), 1, 1, EINVAL, "flags 0x1");
 	refuse(5, RANGE(0, PAGE), 1, 0, ENODEV, "no such BAR");
 	refuse(3, RANGE(0, PAGE), 1, 0, ENODEV, "no such BAR"); /* the upper half of BAR 2 */

@@ -676,7 +676,7 @@ START_TEST(revoked_by_the_library)
 	faults_at(SPACE);
 	ck_assert(something_to_do(0));
 	synced(guest, 0, 0);
-	reported(&vga, PB_GUEST_MAPPED, ESTALE, "without a word");
+	reported(&vga, PB_GUEST_MAPPED, ESTALE, "without a report");
 	reaches(SPACE, &vga, 0);
 	nothing_to_report();
 	/* The wrong order: off, and notified afterwards. */

@@ -154,7 +154,7 @@ START_TEST(bind_to_a_driver_of_other_devices)
 	/* A driver that checks the device before it accesses it. */
 	ck_assert_int_eq(run("peerbar bind %s --driver virtio-pci --force 2>&1", lab_bdf(LAB_EDU)), 1);
 	says("peerbar: warning: virtio-pci is not for");
-	says("does not take it");
+	says("did not bind it");
 	ok(pb_pci_get(lab_bdf(LAB_EDU), &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
 	ck_assert_int_eq(module_unload("e1000e"), 0);

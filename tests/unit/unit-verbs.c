@@ -347,7 +347,7 @@ START_TEST(wrong_arguments)
 	refused(reg(0, RW, 64 * PAGE, 1, 0), ERANGE, "size is 0x40000");
 	refused(reg(0, RW, PAGE, UINT64_MAX, 0), ERANGE, "size is 0x40000");
 	refused(reg(0, RW, UINT64_MAX, PAGE, PAGE - 1), ERANGE, "size is 0x40000");
-	refused(reg(0, RW, 5, PAGE, 6), EINVAL, "at 0x5");
+	refused(reg(0, RW, 5, PAGE, 6), EINVAL, "offset, 0x5");
 	refused(reg(0, RW, 0, 2 * PAGE, 0 - PAGE), EINVAL, "beyond 2^64");
 	refused(reg(0, IBV_ACCESS_REMOTE_WRITE, 0, PAGE, 0), EINVAL, "IBV_ACCESS_LOCAL_WRITE");
 	refused(reg(0, IBV_ACCESS_REMOTE_ATOMIC, 0, PAGE, 0), EINVAL, "IBV_ACCESS_LOCAL_WRITE");
@@ -369,7 +369,7 @@ START_TEST(models_that_are_refused)
 	ok(reg(0, RW, 0, PAGE, 0));
 	ok(pbv_dereg(mr, &err));
 	infos[0].model = PB_UNKNOWN;
-	refused(reg(0, RW, 0, PAGE, 0), EOPNOTSUPP, "PBV_UNKNOWN_MODEL takes it all the same");
+	refused(reg(0, RW, 0, PAGE, 0), EOPNOTSUPP, "PBV_UNKNOWN_MODEL registers it anyway");
 	ok(reg(PBV_UNKNOWN_MODEL, RW, 0, PAGE, 0));
 	ok(pbv_dereg(mr, &err));
 	ck_assert_uint_eq(registrations, 2);
@@ -472,7 +472,7 @@ START_TEST(nobody_would_tell)
 	struct pbv_watch *watch;
 	struct pbv_mr *mr;
 
-	refused(pbv_watch_open(context, &watch, &err), EOPNOTSUPP, "nobody would tell");
+	refused(pbv_watch_open(context, &watch, &err), EOPNOTSUPP, "nothing would report");
 	events_errno = EACCES;
 	refused(pbv_watch_open(context, &watch, &err), EACCES, "no watch");
 	events_errno = 0;
@@ -480,7 +480,7 @@ START_TEST(nobody_would_tell)
 	ok(pbv_watch_open(context, &watch, &err));
 	foreign(0, PB_REVOCABLE);
 	ok(reg(0, RW, 0, PAGE, 0));
-	refused(pbv_watch_add(watch, mr, &err), EOPNOTSUPP, "nobody would tell");
+	refused(pbv_watch_add(watch, mr, &err), EOPNOTSUPP, "nothing would report");
 	ok(pbv_dereg(mr, &err));
 	pbv_watch_close(watch);
 	close(events_fd);

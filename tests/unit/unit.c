@@ -1098,7 +1098,7 @@ START_TEST(a_device_that_cannot_be_exported)
 	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		refused(pb_guest_add_device(guest, &fake.device, &wrong[i], 1, NULL, &again, &err), EINVAL, "not inside a BAR");
 	ok(pb_guest_add_device(guest, &fake.device, NULL, 0, &fake, &fake.guest_device, &err));
-	refused(pb_guest_add_device(guest, &fake.device, NULL, 0, NULL, &again, &err), EEXIST, "0000:77:00.0 was given to this guest");
+	refused(pb_guest_add_device(guest, &fake.device, NULL, 0, NULL, &again, &err), EEXIST, "0000:77:00.0 was added to this guest");
 	refused(pb_guest_set_bar(fake.guest_device, 2, 0x800, &err), EINVAL, "0x1000");
 	refused(pb_guest_set_bar(fake.guest_device, 4, 0x10080, &err), EINVAL, "0x100");
 	refused(pb_guest_set_bar(fake.guest_device, 1, 0x10000, &err), EINVAL, "no BAR 1");
