@@ -16,6 +16,22 @@ struct taken {
 	struct pb_device *device;
 };
 
+/*
+ * Duplicate the descriptor of a holder that was listed a moment ago. *copy is -1 if the process has
+ * exited or closed it since. Returns an exit status.
+ */
+static int take_holder(const struct pb_holder *holder, int *copy)
+{
+	int ret = copy_descriptor(holder->pid, holder->fd);
+
+	*copy = ret < 0 ? -1 : ret;
+	if (ret >= 0 || ret == -ESRCH || ret == -EBADF)
+		return STATUS_OK;
+	/* Again, for the report. */
+	*copy = take_descriptor(holder->pid, holder->fd);
+	return *copy < 0 ? STATUS_FAILED : STATUS_OK;
+}
+
 static void release_device(struct taken *taken)
 {
 	pb_device_close(taken->device);
@@ -45,11 +61,11 @@ static int take_device(const char *bdf, struct taken *taken)
 			status = report(&err);
 			break;
 		}
-		copy = take_descriptor(list[i].pid, list[i].fd);
-		if (copy < 0) {
-			status = STATUS_FAILED;
+		status = take_holder(&list[i], &copy);
+		if (status)
 			break;
-		}
+		if (copy < 0)
+			continue;
 		/* An open device that is not bound has no buffers, and cannot be used. */
 		ret = pb_device_from_fd(taken->iommu, copy, bdf, &taken->device, &err);
 		close(copy);
@@ -101,11 +117,11 @@ static int revoke_descriptors(const char *bdf, struct pb_device *device)
 
 		if (list[i].kind != PB_HOLDER_BUFFER)
 			continue;
-		copy = take_descriptor(list[i].pid, list[i].fd);
-		if (copy < 0) {
-			status = STATUS_FAILED;
+		status = take_holder(&list[i], &copy);
+		if (status)
 			break;
-		}
+		if (copy < 0)
+			continue;
 		ret = pb_buffer_from_fd(copy, &buffer, &err);
 		close(copy);
 		/* It was closed, and its number reused. */

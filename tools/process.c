@@ -195,30 +195,34 @@ bool load_module(const char *name)
 
 /* ---- descriptors of other processes ---- */
 
-int take_descriptor(int pid, int fd)
+int copy_descriptor(int pid, int fd)
 {
 	int pidfd, copy, code;
 
 	/* Both descriptors are created with FD_CLOEXEC. */
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd < 0) {
-		if (errno == ESRCH)
-			fail(ESRCH, "cannot take descriptor %d of process %d: there is no such process", fd, pid);
-		else
-			fail(errno, "cannot take descriptor %d of process %d (pidfd_open): %s", fd, pid, strerror(errno));
-		return -1;
-	}
+	if (pidfd < 0)
+		return -errno;
 	copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
 	code = errno;
 	close(pidfd);
+	return copy >= 0 ? copy : -code;
+}
+
+int take_descriptor(int pid, int fd)
+{
+	int copy = copy_descriptor(pid, fd), code = -copy;
+
 	if (copy >= 0)
 		return copy;
-	if (code == EBADF)
+	if (code == ESRCH)
+		fail(code, "cannot take descriptor %d of process %d: there is no such process", fd, pid);
+	else if (code == EBADF)
 		fail(code, "cannot take descriptor %d of process %d: the process has no such descriptor open", fd, pid);
 	else if (code == EPERM)
 		fail(code, "cannot take descriptor %d of process %d: this needs the right to trace "
 		     "it (CAP_SYS_PTRACE)", fd, pid);
 	else
-		fail(code, "cannot take descriptor %d of process %d (pidfd_getfd): %s", fd, pid, strerror(code));
+		fail(code, "cannot take descriptor %d of process %d: %s", fd, pid, strerror(code));
 	return -1;
 }

@@ -148,7 +148,12 @@ int reader_fd(void);
 int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void *arg);
 /* Returns true if modprobe loaded the module @name. */
 bool load_module(const char *name);
-/* Duplicate descriptor @fd of the process @pid. Returns -1 after a report. */
+/*
+ * Duplicate descriptor @fd of the process @pid. Returns a negative errno without a report: -ESRCH if
+ * the process has exited, -EBADF if it has closed the descriptor, -EPERM without the right to trace.
+ */
+int copy_descriptor(int pid, int fd);
+/* The same. Returns -1 after a report. */
 int take_descriptor(int pid, int fd);
 
 #endif
