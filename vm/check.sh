@@ -204,6 +204,12 @@ lab_perftest_check() {
 	lab_rdma_check perftest "$1"
 }
 
+# lab_foreign_check SECONDS: libfabric, Open MPI, UCX and rdmacm-utils as Debian has them
+lab_foreign_check() {
+	foreign_ready || return 2
+	lab_rdma_check foreign "$1"
+}
+
 # lab_qemu_check: a virtual machine in the machine, with two of its devices; it boots the stock kernel, which is to report nothing either
 lab_qemu_check() {
 	local rc=0 log inner
@@ -290,6 +296,8 @@ chain_rdma() {
 	fi
 	# it tests the library and perftest more than the kernel, and takes five minutes
 	[ "$LAB_ONLY" != perftest ] || group perftest lab_perftest_check 2400
+	# other projects' programs, and their libraries more than the kernel
+	[ "$LAB_ONLY" != foreign ] || group foreign lab_foreign_check 2400
 }
 
 chain_qemu() { group qemu lab_qemu_check 3000; }
@@ -348,8 +356,8 @@ lab_check() {
 	esac
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
 	case $KFLAVOUR,$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, nvme-rdma, readme' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: perftest, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, nvme-rdma, foreign, readme' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, pyverbs, nvme-rdma, foreign, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results

@@ -163,7 +163,7 @@ root_exec() {
 # root_call FUNCTION ARGS...: a function of the lab, inside
 root_call() {
 	# shellcheck disable=SC2016
-	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root kernel tree modules machine perftest bench check; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
+	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root kernel tree modules machine perftest foreign bench check; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
 }
 
 # the name of the cache entry, settled once: the files it depends on may be edited while the lab runs
