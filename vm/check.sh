@@ -217,6 +217,12 @@ lab_perftest_check() {
 	lab_rdma_check perftest "$1"
 }
 
+# lab_foreign_check SECONDS: libfabric, Open MPI, UCX and rdmacm-utils as Debian has them
+lab_foreign_check() {
+	foreign_ready || return 2
+	lab_rdma_check foreign "$1"
+}
+
 # lab_qemu_check SECONDS: a virtual machine in the machine, with two of its devices. It boots the
 # stock kernel, which must not report anything either.
 lab_qemu_check() {
@@ -312,6 +318,8 @@ chain_rdma() {
 	fi
 	# Tests the library and perftest rather than the kernel, and takes five minutes.
 	[ "$LAB_ONLY" != perftest ] || group perftest lab_perftest_check 2400
+	# other projects' programs, and their libraries more than the kernel
+	[ "$LAB_ONLY" != foreign ] || group foreign lab_foreign_check 2400
 }
 
 chain_qemu() { group qemu lab_qemu_check 3000; }
@@ -370,8 +378,8 @@ lab_check() {
 	esac
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
 	case $KFLAVOUR,$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, readme, pyverbs on rxe0' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: perftest, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, foreign, readme, pyverbs on rxe0' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results

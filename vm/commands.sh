@@ -78,7 +78,7 @@ lab_sweep() {
 		id=${d#"$LAB_CACHE"/tmp.}
 		kill -0 "${id%%.*}" 2>/dev/null || rm -rf --one-file-system "$d"
 	done
-	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' \
+	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' -o -name 'foreign-*' \
 		-o -name 'bench-*' -o -name 'readme-*' -o -name 'kvm-*' -o -name 'lock.*' \) -exec rm -rf --one-file-system {} +
 }
 
@@ -175,6 +175,11 @@ guest() {
 lab_run() {
 	local rc=0
 	prepare || return
+	# what the scripts of these groups run is in a layer of its own
+	case $1 in
+	/lab/vm-foreign) foreign_ready || return 2 ;;
+	/lab/vm-perftest) perftest_ready || return 2 ;;
+	esac
 	guest "$@" || rc=$?
 	guest_reports || [ $rc != 0 ] || rc=1
 	guest_faults
