@@ -176,7 +176,7 @@ lab_run() {
 	local rc=0
 	prepare || return
 	# what the scripts of these groups run is in a layer of its own
-	case $1 in
+	case ${1:-} in
 	/lab/vm-foreign) foreign_ready || return 2 ;;
 	/lab/vm-perftest) perftest_ready || return 2 ;;
 	esac
