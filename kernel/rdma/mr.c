@@ -439,7 +439,8 @@ static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
 		return -EOPNOTSUPP;
 	default:
 		if (peerbar_dma_buf_revoked(dmabuf)) {
-			dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: it is revoked\n", dmabuf->exp_name);
+			dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: it is revoked\n",
+					       dmabuf->exp_name);
 			return -ENODEV;
 		}
 		dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: its memory model is UNKNOWN\n",

@@ -222,15 +222,15 @@ void test_import_unlock(struct test_import *p)
 static bool test_takes(const struct test_kind *kind, struct dma_buf *dmabuf)
 {
 	static const char * const why[] = {
-		[PEERBAR_MODEL_UNKNOWN] = "cannot attach to a dma-buf: its memory model is UNKNOWN, and this importer cannot follow a move",
-		[PEERBAR_MODEL_REVOCABLE] = "cannot attach to a dma-buf: its memory model is REVOCABLE, and this importer cannot be revoked",
-		[PEERBAR_MODEL_DYNAMIC] = "cannot attach to a dma-buf: its memory model is DYNAMIC, and this importer cannot follow a move",
+		[PEERBAR_MODEL_UNKNOWN] = "its memory model is UNKNOWN, and this importer cannot follow a move",
+		[PEERBAR_MODEL_REVOCABLE] = "its memory model is REVOCABLE, and this importer cannot be revoked",
+		[PEERBAR_MODEL_DYNAMIC] = "its memory model is DYNAMIC, and this importer cannot follow a move",
 	};
 	enum peerbar_model model = peerbar_dma_buf_model(dmabuf, NULL);
 
 	if (kind->models & BIT(model))
 		return true;
-	pr_info_ratelimited("%s\n", why[model]);
+	pr_info_ratelimited("cannot attach to a dma-buf: %s\n", why[model]);
 	return false;
 }
 

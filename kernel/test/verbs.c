@@ -573,8 +573,8 @@ static int test_case_send_invalidates(struct test *t)
 		return ret;
 	if (wc.status || wc.opcode != IB_WC_RECV || !(wc.wc_flags & IB_WC_WITH_INVALIDATE) || wc.wc_flags & IB_WC_WITH_IMM ||
 	    wc.ex.invalidate_rkey != t->mr->rkey) {
-		pr_err("the receive does not report the invalidated key: status %d, flags 0x%x, key 0x%x\n", wc.status, wc.wc_flags,
-		       wc.ex.invalidate_rkey);
+		pr_err("the receive does not report the invalidated key: status %d, flags 0x%x, key 0x%x\n",
+		       wc.status, wc.wc_flags, wc.ex.invalidate_rkey);
 		return -EPROTO;
 	}
 	return test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?: test_has(t, 0, 0);
