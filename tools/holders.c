@@ -27,9 +27,7 @@ static int take_holder(const struct pb_holder *holder, int *copy)
 	*copy = ret < 0 ? -1 : ret;
 	if (ret >= 0 || ret == -ESRCH || ret == -EBADF)
 		return STATUS_OK;
-	/* Again, for the report. */
-	*copy = take_descriptor(holder->pid, holder->fd);
-	return *copy < 0 ? STATUS_FAILED : STATUS_OK;
+	return fail_descriptor(holder->pid, holder->fd, -ret);
 }
 
 static void release_device(struct taken *taken)

@@ -209,20 +209,24 @@ int copy_descriptor(int pid, int fd)
 	return copy >= 0 ? copy : -code;
 }
 
+int fail_descriptor(int pid, int fd, int code)
+{
+	if (code == ESRCH)
+		return fail(code, "cannot take descriptor %d of process %d: there is no such process", fd, pid);
+	if (code == EBADF)
+		return fail(code, "cannot take descriptor %d of process %d: the process has no such descriptor open", fd, pid);
+	if (code == EPERM)
+		return fail(code, "cannot take descriptor %d of process %d: this needs the right to trace "
+			    "it (CAP_SYS_PTRACE)", fd, pid);
+	return fail(code, "cannot take descriptor %d of process %d: %s", fd, pid, strerror(code));
+}
+
 int take_descriptor(int pid, int fd)
 {
-	int copy = copy_descriptor(pid, fd), code = -copy;
+	int copy = copy_descriptor(pid, fd);
 
 	if (copy >= 0)
 		return copy;
-	if (code == ESRCH)
-		fail(code, "cannot take descriptor %d of process %d: there is no such process", fd, pid);
-	else if (code == EBADF)
-		fail(code, "cannot take descriptor %d of process %d: the process has no such descriptor open", fd, pid);
-	else if (code == EPERM)
-		fail(code, "cannot take descriptor %d of process %d: this needs the right to trace "
-		     "it (CAP_SYS_PTRACE)", fd, pid);
-	else
-		fail(code, "cannot take descriptor %d of process %d: %s", fd, pid, strerror(code));
+	fail_descriptor(pid, fd, -copy);
 	return -1;
 }

@@ -153,7 +153,9 @@ bool load_module(const char *name);
  * the process has exited, -EBADF if it has closed the descriptor, -EPERM without the right to trace.
  */
 int copy_descriptor(int pid, int fd);
-/* The same. Returns -1 after a report. */
+/* Report the errno @code of copy_descriptor(). Returns an exit status. */
+int fail_descriptor(int pid, int fd, int code);
+/* Both: returns -1 after a report. */
 int take_descriptor(int pid, int fd);
 
 #endif
