@@ -270,6 +270,17 @@ int receive_fd(int sock)
 	return fd;
 }
 
+void open_own_gpu(void)
+{
+	struct pb_iommu *own;
+
+	if (pb_iommu_open(&own, NULL))
+		_exit(1);
+	gpu = lab_open(own, LAB_GPU);
+	if (pb_device_set_decoding(gpu, true, NULL))
+		_exit(2);
+}
+
 int count_attachments(struct pb_buffer *buffer)
 {
 	struct pb_buffer_info info;

@@ -75,6 +75,9 @@ int socketpair_cloexec(int sockets[2]);
 void send_fd(int socket, int fd);
 int receive_fd(int socket);
 
+/* In a forked process: open the GPU in an iommufd of its own, with decoding on; exits if it cannot. */
+void open_own_gpu(void);
+
 /* Count the descriptors that this process has open. */
 unsigned int count_fds(void);
 /* Open the kernel's log at its end. */

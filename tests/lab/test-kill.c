@@ -446,13 +446,7 @@ START_TEST(by_the_death_of_the_owner)
 	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
 	child = fork();
 	if (!child) {
-		struct pb_iommu *own;
-
-		if (pb_iommu_open(&own, NULL))
-			_exit(1);
-		gpu = lab_open(own, LAB_GPU);
-		if (pb_device_set_decoding(gpu, true, NULL))
-			_exit(2);
+		open_own_gpu();
 		send_fd(sockets[1], pb_buffer_fd(export_one(MIB, 2 * PAGE)));
 		for (;;)
 			pause();

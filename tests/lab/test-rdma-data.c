@@ -796,17 +796,10 @@ END_TEST
 Suite *rdma_data_suite(void)
 {
 	Suite *s = suite_create("rdma-data");
-	TCase *t = tcase_create("order");
+	TCase *t = rdma_case(s, "order", 120, order_up, order_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, order_up, order_down);
 	tcase_add_loop_test(t, last_byte_is_last, 0, 4 * 7);
-	suite_add_tcase(s, t);
-	t = tcase_create("others");
-	tcase_set_timeout(t, 180);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, data_up, data_down);
+	t = rdma_case(s, "others", 180, data_up, data_down);
 	tcase_add_loop_test(t, signals_during_a_large_message, 0, 6);
 	tcase_add_test(t, destroyed_during_a_large_message);
 	tcase_add_test(t, uc_revoked_during_a_message);
@@ -817,7 +810,6 @@ Suite *rdma_data_suite(void)
 	tcase_add_test(t, revoke_waits_for_one_member);
 	tcase_add_test(t, memberships_are_bounded);
 	tcase_add_test(t, other_namespace);
-	suite_add_tcase(s, t);
 	return s;
 }
 
@@ -825,12 +817,8 @@ Suite *rdma_data_suite(void)
 Suite *rdma_budget_suite(void)
 {
 	Suite *s = suite_create("rdma-budget");
-	TCase *t = tcase_create("all");
+	TCase *t = rdma_case(s, "all", 600, data_up, data_down);
 
-	tcase_set_timeout(t, 600);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, data_up, data_down);
 	tcase_add_loop_test(t, work_is_the_posters, 0, 2);
-	suite_add_tcase(s, t);
 	return s;
 }

@@ -672,11 +672,8 @@ END_TEST
 Suite *rdma_memory_suite(void)
 {
 	Suite *s = suite_create("rdma-memory");
-	TCase *t = tcase_create("ours");
+	TCase *t = rdma_case(s, "ours", 300, memory_up, memory_down);
 
-	tcase_set_timeout(t, 300);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, memory_up, memory_down);
 	tcase_add_loop_test(t, every_verb, HOST, NR_KINDS);
 	tcase_add_test(t, range_boundaries);
 	tcase_add_test(t, parts_of_a_buffer);
@@ -692,13 +689,8 @@ Suite *rdma_memory_suite(void)
 	tcase_add_test(t, unknown_refused);
 	tcase_add_loop_test(t, revoked_refused, 0, 2);
 	tcase_add_test(t, taken);
-	suite_add_tcase(s, t);
-	t = tcase_create("stock");
-	tcase_set_timeout(t, 300);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, stock_up, stock_down);
+	t = rdma_case(s, "stock", 300, stock_up, stock_down);
 	tcase_add_loop_test(t, every_verb_of_stock, HOST, CMB);
 	tcase_add_test(t, several_ranges_of_stock);
-	suite_add_tcase(s, t);
 	return s;
 }

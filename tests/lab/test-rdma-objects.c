@@ -917,39 +917,27 @@ END_TEST
 
 /* ---- the suite ---- */
 
-static TCase *add_case(Suite *s, const char *name, void (*up)(void), void (*down)(void))
-{
-	TCase *t = tcase_create(name);
-
-	tcase_set_timeout(t, 120);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	if (up)
-		tcase_add_checked_fixture(t, up, down);
-	suite_add_tcase(s, t);
-	return t;
-}
-
 Suite *rdma_objects_suite(void)
 {
 	Suite *s = suite_create("rdma-objects");
-	TCase *t = add_case(s, "ends", pair_up, pair_down);
+	TCase *t = rdma_case(s, "ends", 120, pair_up, pair_down);
 
 	tcase_add_test(t, nobody_writes_after);
 	tcase_add_test(t, completions_go_with_the_queue_pair);
-	t = add_case(s, "rings", NULL, NULL);
+	t = rdma_case(s, "rings", 120, NULL, NULL);
 	tcase_add_test(t, ends_as_fast_as_rxe);
 	tcase_add_test(t, rings_overwritten);
 	tcase_add_test(t, resize_keeps_entries);
 	tcase_add_test(t, resize_delays_nobody);
 	tcase_add_test(t, nic_as_before);
-	t = add_case(s, "charges", pair_up, pair_down);
+	t = rdma_case(s, "charges", 120, pair_up, pair_down);
 	tcase_add_unchecked_fixture(t, cgroup_up, cgroup_down);
 	tcase_add_loop_test(t, makers_are_charged, 0, KINDS);
 	tcase_add_test(t, rings_within_the_limit);
-	t = add_case(s, "limits", pair_up, pair_down);
+	t = rdma_case(s, "limits", 120, pair_up, pair_down);
 	tcase_add_test(t, limits_hold);
 	tcase_add_test(t, address_handles_for_all);
-	t = add_case(s, "processes", pair_up, pair_down);
+	t = rdma_case(s, "processes", 120, pair_up, pair_down);
 	tcase_add_test(t, a_child_has_no_queues);
 	tcase_add_test(t, posting_outlives_privileges);
 	return s;

@@ -283,14 +283,10 @@ END_TEST
 Suite *rdma_race_suite(void)
 {
 	Suite *s = suite_create("rdma-race");
-	TCase *t = tcase_create("all");
+	TCase *t = rdma_case(s, "all", 120, race_up, race_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, race_up, race_down);
 	tcase_add_test(t, shared_receives_stay);
 	tcase_add_test(t, nobody_writes_after_a_reset);
 	tcase_add_test(t, windows_and_regions);
-	suite_add_tcase(s, t);
 	return s;
 }

@@ -936,11 +936,8 @@ END_TEST
 Suite *rdma_revoke_suite(void)
 {
 	Suite *s = suite_create("rdma-revoke");
-	TCase *t = tcase_create("ours");
+	TCase *t = rdma_case(s, "ours", 300, revoke_up, revoke_down);
 
-	tcase_set_timeout(t, 300);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, revoke_up, revoke_down);
 	tcase_add_loop_test(t, before_traffic, 0, NR_HOW);
 	tcase_add_test(t, of_another_exporter);
 	tcase_add_test(t, key_stays_taken);
@@ -955,13 +952,8 @@ Suite *rdma_revoke_suite(void)
 	tcase_add_test(t, exporter_killed);
 	tcase_add_test(t, exporter_unplugged);
 	tcase_add_test(t, nic_unplugged);
-	suite_add_tcase(s, t);
-	t = tcase_create("stock");
-	tcase_set_timeout(t, 300);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	tcase_add_checked_fixture(t, stock_up, stock_down);
+	t = rdma_case(s, "stock", 300, stock_up, stock_down);
 	tcase_add_loop_test(t, before_traffic, DECODING, NR_HOW);
 	tcase_add_loop_test(t, during_traffic, DECODING, NR_HOW);
-	suite_add_tcase(s, t);
 	return s;
 }

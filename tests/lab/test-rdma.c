@@ -2605,22 +2605,10 @@ END_TEST
 
 /* ---- the suite ---- */
 
-static TCase *add_case(Suite *s, const char *name, void (*up)(void), void (*down)(void))
-{
-	TCase *t = tcase_create(name);
-
-	tcase_set_timeout(t, 120);
-	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
-	if (up)
-		tcase_add_checked_fixture(t, up, down);
-	suite_add_tcase(s, t);
-	return t;
-}
-
 Suite *rdma_suite(void)
 {
 	Suite *s = suite_create("rdma");
-	TCase *t = add_case(s, "rc", rc_up, pair_down);
+	TCase *t = rdma_case(s, "rc", 120, rc_up, pair_down);
 
 	tcase_add_test(t, what_it_says);
 	tcase_add_test(t, send_and_receive);
@@ -2648,7 +2636,7 @@ Suite *rdma_suite(void)
 	tcase_add_test(t, shared_receives);
 	tcase_add_test(t, shared_receive_limit);
 	tcase_add_test(t, shared_receives_survive);
-	t = add_case(s, "uc", uc_up, pair_down);
+	t = rdma_case(s, "uc", 120, uc_up, pair_down);
 	tcase_add_test(t, what_it_says);
 	tcase_add_test(t, send_and_receive);
 	tcase_add_test(t, in_order);
@@ -2672,11 +2660,11 @@ Suite *rdma_suite(void)
 	tcase_add_test(t, flushed);
 	tcase_add_test(t, uc_lost);
 	tcase_add_test(t, uc_mistakes);
-	t = add_case(s, "ud", ud_up, pair_down);
+	t = rdma_case(s, "ud", 120, ud_up, pair_down);
 	tcase_add_test(t, datagrams);
 	tcase_add_test(t, datagrams_lost);
 	tcase_add_test(t, datagram_too_long);
-	t = add_case(s, "errors", rc_up, pair_down);
+	t = rdma_case(s, "errors", 120, rc_up, pair_down);
 	tcase_add_loop_test(t, mistakes, 0, 5);
 	tcase_add_test(t, rights_of_regions);
 	tcase_add_test(t, rights_of_queue_pairs);
@@ -2694,11 +2682,11 @@ Suite *rdma_suite(void)
 	tcase_add_test(t, keys_of_the_kernel);
 	tcase_add_test(t, memory_of_others);
 	tcase_add_test(t, windows);
-	t = add_case(s, "states", unconnected_up, pair_down);
+	t = rdma_case(s, "states", 120, unconnected_up, pair_down);
 	tcase_add_test(t, wrong_states);
 	tcase_add_test(t, established);
 	tcase_add_test(t, peer_nowhere);
-	t = add_case(s, "processes", NULL, NULL);
+	t = rdma_case(s, "processes", 120, NULL, NULL);
 	tcase_add_test(t, killed_while_it_writes);
 	tcase_add_test(t, killed_while_written_to);
 	tcase_add_test(t, two_processes_64_queue_pairs);

@@ -215,14 +215,8 @@ static pid_t owner_process(int fds[2], const int go[2])
 	child = fork();
 	ck_assert_int_ge(child, 0);
 	if (!child) {
-		struct pb_iommu *own;
-
 		close_all_but(sockets[1], go[0]);
-		if (pb_iommu_open(&own, NULL))
-			_exit(1);
-		gpu = lab_open(own, LAB_GPU);
-		if (pb_device_set_decoding(gpu, true, NULL))
-			_exit(2);
+		open_own_gpu();
 		send_fd(sockets[1], pb_buffer_fd(export_one(MIB, 2 * PAGE)));
 		send_fd(sockets[1], pb_buffer_fd(export_one(2 * MIB, 2 * PAGE)));
 		if (read(go[0], &c, 1) == 1)

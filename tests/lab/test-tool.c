@@ -136,6 +136,11 @@ END_TEST
 	"until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " \
 	"fd=$(grep '^[0-9]*:[0-9]*$' /tmp/held); "
 
+/* Start an unbind in the background, $w, and go on when it waits for the device. */
+#define WAITING(what) \
+	"peerbar unbind " what " >/tmp/waited 2>&1 & w=$!; n=0; " \
+	"until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+
 /* Binding a driver to a device it does not support can crash the kernel. */
 START_TEST(bind_to_a_driver_of_other_devices)
 {
@@ -207,16 +212,14 @@ START_TEST(wait_until_unused)
 	struct pb_pci_function f;
 
 	bind_all();
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --wait %s >/tmp/waited 2>&1 & w=$!; n=0; "
-			     "until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -INT $w; wait $w; "
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING("--wait %s") "kill -INT $w; wait $w; "
 			     "echo status $?; cat /tmp/waited; kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
 	says("status 1");
 	says("peerbar: waiting: cannot take");
 	says("was ended by signal 2");
 	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --wait %s >/tmp/waited 2>&1 & w=$!; n=0; "
-			     "until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill $e; wait $e; wait $w; "
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING("--wait %s") "kill $e; wait $e; wait $w; "
 			     "echo status $?; cat /tmp/waited", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
 	says("status 0");
 	says("bound to no driver");
@@ -672,8 +675,7 @@ START_TEST(unbind_and_revoke)
 	says("in use by process");
 	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
 	ck_assert_str_eq(f.driver, "peerbar-vfio-pci");
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --revoke --wait %s >/tmp/waited 2>&1 & w=$!; n=0; "
-			     "until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; peerbar query $fd | grep state; "
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING("--revoke --wait %s") "peerbar query $fd | grep state; "
 			     "kill $e; wait $e; wait $w; echo status $?", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
 	says("DEAD");
 	says("status 0");

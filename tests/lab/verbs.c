@@ -141,6 +141,18 @@ void rdma_link_up(void)
 	lab_die("the port of %s does not become active", rdma_name());
 }
 
+TCase *rdma_case(Suite *s, const char *name, double timeout, void (*up)(void), void (*down)(void))
+{
+	TCase *t = tcase_create(name);
+
+	tcase_set_timeout(t, timeout);
+	tcase_add_unchecked_fixture(t, rdma_link_up, NULL);
+	if (up)
+		tcase_add_checked_fixture(t, up, down);
+	suite_add_tcase(s, t);
+	return t;
+}
+
 /* ---- ends ---- */
 
 static enum ibv_qp_type default_type = IBV_QPT_RC;

@@ -42,6 +42,11 @@ void nic_name(unsigned int nic, char *name, size_t size);
  * nothing the second time.
  */
 void rdma_link_up(void);
+/*
+ * Add a test case to the suite whose tests find the RDMA link up. @up and @down, NULL for none, run
+ * around each test, which may take @timeout seconds.
+ */
+TCase *rdma_case(Suite *s, const char *name, double timeout, void (*up)(void), void (*down)(void));
 /* Set a NIC's address and bring its link up. */
 void rdma_nic_up(unsigned int nic);
 /* Create and remove a link on a NIC: 0, or the exit status of the rdma command. */
