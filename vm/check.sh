@@ -202,25 +202,13 @@ lab_machine_check() {
 lab_rdma_check() {
 	local rc=0
 	LAB_LIMIT=${LAB_LIMIT:-$2}
+	layer_ready "/lab/vm-$1" || return 2
 	guest "/lab/vm-$1" "${@:3}" || rc=$?
 	cp "$LAB_RUN/share/$1.tap" "$LAB_LOGS/" 2>/dev/null
 	guest_reports || rc=1
 	guest_faults
 	[ "$FAULTS" = 0 ] || { warn "the IOMMU reported $FAULTS faults where none was expected"; rc=1; }
 	return $rc
-}
-
-# lab_perftest_check SECONDS: perftest with buffers in a BAR, with peerbar's backend and with
-# 'peerbar run'
-lab_perftest_check() {
-	perftest_ready || return 2
-	lab_rdma_check perftest "$1"
-}
-
-# lab_foreign_check SECONDS: libfabric, Open MPI, UCX and rdmacm-utils as Debian has them
-lab_foreign_check() {
-	foreign_ready || return 2
-	lab_rdma_check foreign "$1"
 }
 
 # lab_qemu_check SECONDS: a virtual machine in the machine, with two of its devices. It boots the
@@ -317,9 +305,9 @@ chain_rdma() {
 		group pyverbs lab_rdma_check pyverbs 2400 pb0
 	fi
 	# Tests the library and perftest rather than the kernel, and takes five minutes.
-	[ "$LAB_ONLY" != perftest ] || group perftest lab_perftest_check 2400
+	[ "$LAB_ONLY" != perftest ] || group perftest lab_rdma_check perftest 2400
 	# other projects' programs, and their libraries more than the kernel
-	[ "$LAB_ONLY" != foreign ] || group foreign lab_foreign_check 2400
+	[ "$LAB_ONLY" != foreign ] || group foreign lab_rdma_check foreign 2400
 }
 
 chain_qemu() { group qemu lab_qemu_check 3000; }

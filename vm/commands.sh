@@ -172,14 +172,19 @@ guest() {
 	guest_run
 }
 
+# layer_ready COMMAND: set LAB_LAYER if the command is a guest script whose programs are in a layer
+# of their own
+layer_ready() {
+	case $1 in
+	/lab/vm-foreign) foreign_ready ;;
+	/lab/vm-perftest) perftest_ready ;;
+	esac
+}
+
 lab_run() {
 	local rc=0
 	prepare || return
-	# what the scripts of these groups run is in a layer of its own
-	case ${1:-} in
-	/lab/vm-foreign) foreign_ready || return 2 ;;
-	/lab/vm-perftest) perftest_ready || return 2 ;;
-	esac
+	layer_ready "${1:-}" || return 2
 	guest "$@" || rc=$?
 	guest_reports || [ $rc != 0 ] || rc=1
 	guest_faults

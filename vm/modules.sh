@@ -125,8 +125,6 @@ run_dkms() {
 	done
 	! find "/usr/lib/modules/$1/updates/dkms" -name 'peerbar-test*' | grep . &&
 		dkms remove "peerbar/$version" --all >/dev/null 2>&1 && echo "DKMS: builds, installs and removes the modules of $version" || return 1
-	# Wait for DKMS's progress display, which outlives it and would keep the root mounted.
-	sleep 3
 }
 
 # check_modules: build for both series of kernels, and run the source checkers
