@@ -393,8 +393,7 @@ u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dm
 /* GSI's handle of the device with @id; call under RCU, may be NULL */
 struct pb_qp_handle *pb_find_gsi(u32 id);
 
-/* context.c */
-extern const struct ib_device_ops pb_context_ops;
+/* object.c */
 /*
  * Count one more object of @ctx. Return 0, or -ENOMEM if the limit is reached. @ctx is NULL for a
  * kernel user, which has no limit. Call pb_object_remove() where the object is freed.
@@ -414,6 +413,8 @@ static inline gfp_t pb_gfp(bool user)
 	return user ? GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN : GFP_KERNEL;
 }
 
+/* context.c */
+extern const struct ib_device_ops pb_context_ops;
 struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset);
 void pb_buf_free(struct pb_buf *buf);
 void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride);
