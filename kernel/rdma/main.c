@@ -371,6 +371,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	dev->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) | BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
 				   BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) | BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
 	ib_set_device_ops(&dev->ib, &pb_device_ops);
+	ib_set_device_ops(&dev->ib, &pb_ring_ops);
 	ib_set_device_ops(&dev->ib, &pb_context_ops);
 	ib_set_device_ops(&dev->ib, &pb_cq_ops);
 	ib_set_device_ops(&dev->ib, &pb_mr_ops);

@@ -402,8 +402,6 @@ int pb_object_add(struct ib_ucontext *ctx, enum pb_object kind);
 void pb_object_remove(struct ib_ucontext *ctx, enum pb_object kind);
 /* The context of @uobject; NULL for a kernel user. */
 static inline struct ib_ucontext *pb_context_of(const struct ib_uobject *uobject) { return uobject ? uobject->context : NULL; }
-/* The context that can map @buf; NULL for a kernel user. */
-static inline struct ib_ucontext *pb_buf_context(const struct pb_buf *buf) { return buf->user ? buf->entry.ucontext : NULL; }
 /*
  * Allocation flags. A user's allocations are charged, and fail with -ENOMEM instead of invoking the
  * OOM killer when the user's limit is hit.
@@ -413,8 +411,10 @@ static inline gfp_t pb_gfp(bool user)
 	return user ? GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN : GFP_KERNEL;
 }
 
-/* context.c */
-extern const struct ib_device_ops pb_context_ops;
+/* ring.c */
+extern const struct ib_device_ops pb_ring_ops;
+/* The context that can map @buf; NULL for a kernel user. */
+static inline struct ib_ucontext *pb_buf_context(const struct pb_buf *buf) { return buf->user ? buf->entry.ucontext : NULL; }
 struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset);
 void pb_buf_free(struct pb_buf *buf);
 void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride);
@@ -424,6 +424,9 @@ void pb_queue_done(struct pb_queue *queue);
 /* The next free entry, or NULL if the ring is full. A kernel user must hold the post lock. */
 void *pb_queue_room(struct pb_queue *queue);
 void pb_queue_post(struct pb_queue *queue);
+
+/* context.c */
+extern const struct ib_device_ops pb_context_ops;
 void pb_tell_revoked(struct ib_ucontext *ctx, u32 lkey);
 int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av);
 

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Rings that the kernel shares with user space: their memory, and queues of work requests. */
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "rdma.h"
+
+/* ---- memory ---- */
+
+/*
+ * Allocate zeroed pages, mapped contiguously; vfree() frees them. Don't use vmalloc_user(), which
+ * does not charge the user. Don't use __vmalloc(): on a partial failure, a worker frees the pages
+ * later; until then they stay charged, and the caller's next page fault may find no memory.
+ */
+static void *pb_pages_alloc(size_t size, gfp_t gfp)
+{
+	unsigned int i, nr = size >> PAGE_SHIFT;
+	struct page **pages;
+	void *va;
+
+	pages = kvcalloc(nr, sizeof(*pages), gfp);
+	if (!pages)
+		return NULL;
+	for (i = 0; i < nr; i++) {
+		pages[i] = fatal_signal_pending(current) ? NULL : alloc_page(gfp | __GFP_ZERO);
+		if (!pages[i])
+			goto err_free;
+		cond_resched();
+	}
+	va = vmap(pages, nr, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
+	if (va)
+		return va;
+
+err_free:
+	while (i--)
+		__free_page(pages[i]);
+	kvfree(pages);
+	return NULL;
+}
+
+/*
+ * With a context, charge the caller, and return the offset for mmap() in @offset. Without one, the
+ * ring is the kernel's own.
+ */
+struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
+{
+	struct pb_buf *buf;
+	int ret;
+
+	buf = kzalloc_obj(*buf, pb_gfp(ctx));
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+	buf->size = PAGE_ALIGN(size);
+	buf->va = pb_pages_alloc(buf->size, pb_gfp(ctx));
+	if (!buf->va) {
+		kfree(buf);
+		return ERR_PTR(-ENOMEM);
+	}
+	if (!ctx)
+		return buf;
+	buf->user = true;
+	ret = rdma_user_mmap_entry_insert(ctx, &buf->entry, buf->size);
+	if (ret) {
+		vfree(buf->va);
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
+	*offset = rdma_user_mmap_get_offset(&buf->entry);
+	return buf;
+}
+
+static void pb_mmap_free(struct rdma_user_mmap_entry *entry)
+{
+	struct pb_buf *buf = container_of(entry, struct pb_buf, entry);
+
+	vfree(buf->va);
+	kfree(buf);
+}
+
+void pb_buf_free(struct pb_buf *buf)
+{
+	if (buf->user)
+		rdma_user_mmap_entry_remove(&buf->entry);
+	else
+		pb_mmap_free(&buf->entry);
+}
+
+static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
+{
+	struct rdma_user_mmap_entry *entry;
+	struct pb_buf *buf;
+	int ret = 0;
+	size_t at;
+
+	/* Refuse a private copy: it would not see the kernel's writes. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+	entry = rdma_user_mmap_entry_get(ctx, vma);
+	if (!entry)
+		return -EINVAL;
+	buf = container_of(entry, struct pb_buf, entry);
+	/* VM_DONTCOPY: a child must not post and poll on the queues of its parent. */
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
+	/* rdma_user_mmap_entry_get() checked that the mapping has the size of the entry. */
+	for (at = 0; !ret && at < buf->size; at += PAGE_SIZE)
+		ret = vm_insert_page(vma, vma->vm_start + at, vmalloc_to_page(buf->va + at));
+	rdma_user_mmap_entry_put(entry);
+	return ret;
+}
+
+/* ---- queues of work requests ---- */
+
+void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride)
+{
+	*queue = (struct pb_queue){ .ring = ring, .entries = entries, .nr = nr, .stride = stride };
+}
+
+/* Whether an entry is pending. Treat an invalid producer index as an empty queue. */
+bool pb_queue_pending(const struct pb_queue *queue)
+{
+	/* Pairs with the release of the poster. */
+	u32 ahead = queue->nr ? smp_load_acquire(&queue->ring->producer) - queue->next : 0;
+
+	return ahead && ahead <= queue->nr;
+}
+
+/* Copy the next entry once: user space may write to it at any time. False if there is none. */
+bool pb_queue_peek(struct pb_queue *queue, void *entry)
+{
+	if (!pb_queue_pending(queue))
+		return false;
+	memcpy(entry, queue->entries + (queue->next & (queue->nr - 1)) * queue->stride, queue->stride);
+	return true;
+}
+
+void pb_queue_done(struct pb_queue *queue)
+{
+	/* Finish reading the entry before freeing its slot. */
+	smp_store_release(&queue->ring->consumer, ++queue->next);
+}
+
+void *pb_queue_room(struct pb_queue *queue)
+{
+	u32 producer = queue->ring->producer;
+
+	/* Pairs with pb_queue_done(). */
+	if (producer - smp_load_acquire(&queue->ring->consumer) >= queue->nr)
+		return NULL;
+	return queue->entries + (producer & (queue->nr - 1)) * queue->stride;
+}
+
+void pb_queue_post(struct pb_queue *queue)
+{
+	/* Pairs with pb_queue_peek(). */
+	smp_store_release(&queue->ring->producer, queue->ring->producer + 1);
+}
+
+const struct ib_device_ops pb_ring_ops = {
+	.mmap = pb_mmap,
+	.mmap_free = pb_mmap_free,
+};
