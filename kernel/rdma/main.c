@@ -373,6 +373,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pb_device_ops);
 	ib_set_device_ops(&dev->ib, &pb_ring_ops);
 	ib_set_device_ops(&dev->ib, &pb_context_ops);
+	ib_set_device_ops(&dev->ib, &pb_ah_ops);
 	ib_set_device_ops(&dev->ib, &pb_cq_ops);
 	ib_set_device_ops(&dev->ib, &pb_mr_ops);
 	ib_set_device_ops(&dev->ib, &pb_frmr_ops);

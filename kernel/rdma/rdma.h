@@ -428,6 +428,9 @@ void pb_queue_post(struct pb_queue *queue);
 /* context.c */
 extern const struct ib_device_ops pb_context_ops;
 void pb_tell_revoked(struct ib_ucontext *ctx, u32 lkey);
+
+/* ah.c */
+extern const struct ib_device_ops pb_ah_ops;
 int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av);
 
 /* cq.c */
