@@ -14,10 +14,6 @@
 
 #include "rdma.h"
 
-/* Workqueues of the kernel's own queue pairs */
-struct workqueue_struct *pb_wq;
-struct workqueue_struct *pb_gsi_wq;
-
 /* Limits of each context, for devices created later; the number spaces bound them. */
 static unsigned int pb_max[PB_NR_OBJECTS] = {
 	[PB_QP] = PB_MAX_QP, [PB_CQ] = PB_MAX_CQ, [PB_SRQ] = PB_MAX_SRQ, [PB_PD] = PB_MAX_PD, [PB_AH] = PB_MAX_AH,
@@ -430,25 +426,16 @@ static int __init pb_init(void)
 {
 	int ret;
 
-	pb_wq = alloc_workqueue("peerbar-rdma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!pb_wq)
-		return -ENOMEM;
-	pb_gsi_wq = alloc_workqueue("peerbar-rdma-gsi", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!pb_gsi_wq) {
-		ret = -ENOMEM;
-		goto err_wq;
-	}
-	ret = register_netdevice_notifier(&pb_netdev_notifier);
+	ret = pb_workers_init();
 	if (ret)
-		goto err_gsi_wq;
+		return ret;
+	ret = register_netdevice_notifier(&pb_netdev_notifier);
+	if (ret) {
+		pb_workers_exit();
+		return ret;
+	}
 	rdma_link_register(&pb_link_ops);
 	return 0;
-
-err_gsi_wq:
-	destroy_workqueue(pb_gsi_wq);
-err_wq:
-	destroy_workqueue(pb_wq);
-	return ret;
 }
 
 static void __exit pb_exit(void)
@@ -456,8 +443,7 @@ static void __exit pb_exit(void)
 	rdma_link_unregister(&pb_link_ops);
 	unregister_netdevice_notifier(&pb_netdev_notifier);
 	ib_unregister_driver((enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
-	destroy_workqueue(pb_gsi_wq);
-	destroy_workqueue(pb_wq);
+	pb_workers_exit();
 	pb_qps_exit();
 	/* Regions and addresses are freed by RCU callbacks. */
 	rcu_barrier();

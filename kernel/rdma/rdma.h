@@ -383,8 +383,6 @@ static inline struct pb_mw *to_pb_mw(struct ib_mw *ib) { return container_of(ib,
 static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { return container_of(ib, struct pb_ucontext, ib); }
 
 /* main.c */
-extern struct workqueue_struct *pb_wq;
-extern struct workqueue_struct *pb_gsi_wq;
 /*
  * Return the id of the device that owns @gid as seen from @from, or 0. @dmac is the MAC address
  * that the network resolved for it.
@@ -509,9 +507,10 @@ void pb_rq_done(struct pb_qp *qp);
 void pb_srq_check_limit(struct pb_srq *srq);
 
 /* worker.c */
+int pb_workers_init(void);
+void pb_workers_exit(void);
 struct pb_worker *pb_worker_get(struct pb_ucontext *ctx);
 void pb_worker_put(struct pb_worker *worker);
-void pb_qp_init_work(struct pb_qp *qp);
 /* Run the remaining work after @delay jiffies, or at once. */
 void pb_qp_defer(struct pb_qp *qp, unsigned long delay);
 void pb_qp_kick(struct pb_qp *qp);
@@ -526,7 +525,7 @@ extern const struct ib_device_ops pb_mcast_ops;
 struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after);
 
 /* send.c */
-void pb_run_deferred(struct pb_qp *qp);
+void pb_qp_init_work(struct pb_qp *qp);
 /* For the system call that posts: return 0, or the error that restarts it for the rest. */
 int pb_run_posted(struct pb_qp *qp);
 void pb_flush(struct pb_qp *qp);

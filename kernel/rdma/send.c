@@ -854,10 +854,26 @@ void pb_flush(struct pb_qp *qp)
 }
 
 /* Called by the worker. */
-void pb_run_deferred(struct pb_qp *qp)
+static void pb_run_deferred(struct pb_qp *qp)
 {
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
 		pb_flush(qp);
 	else
 		pb_defer(qp, pb_run(qp));
+}
+
+static void pb_qp_work(struct work_struct *work)
+{
+	pb_run_deferred(container_of(work, struct pb_qp, work.work));
+}
+
+static void pb_qp_kthread_work(struct kthread_work *work)
+{
+	pb_run_deferred(container_of(work, struct pb_qp, deferred.work));
+}
+
+void pb_qp_init_work(struct pb_qp *qp)
+{
+	INIT_DELAYED_WORK(&qp->work, pb_qp_work);
+	kthread_init_delayed_work(&qp->deferred, pb_qp_kthread_work);
 }

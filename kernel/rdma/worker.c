@@ -28,6 +28,10 @@ struct pb_worker {
 	struct task_struct *owner;
 };
 
+/* Workqueues of the kernel's own queue pairs */
+static struct workqueue_struct *pb_wq;
+static struct workqueue_struct *pb_gsi_wq;
+
 static DEFINE_HASHTABLE(pb_workers, 8);
 static DEFINE_MUTEX(pb_workers_lock); /* protects the table and the user counts; innermost */
 
@@ -129,22 +133,6 @@ void pb_worker_put(struct pb_worker *worker)
 
 /* ---- deferred work of a queue pair; the kernel's own use the workqueues ---- */
 
-static void pb_qp_work(struct work_struct *work)
-{
-	pb_run_deferred(container_of(work, struct pb_qp, work.work));
-}
-
-static void pb_qp_kthread_work(struct kthread_work *work)
-{
-	pb_run_deferred(container_of(work, struct pb_qp, deferred.work));
-}
-
-void pb_qp_init_work(struct pb_qp *qp)
-{
-	INIT_DELAYED_WORK(&qp->work, pb_qp_work);
-	kthread_init_delayed_work(&qp->deferred, pb_qp_kthread_work);
-}
-
 /* A separate queue: the connection manager's messages must not wait behind other work. */
 static struct workqueue_struct *pb_qp_wq(const struct pb_qp *qp)
 {
@@ -174,4 +162,22 @@ void pb_qp_stop_work(struct pb_qp *qp)
 		kthread_cancel_delayed_work_sync(&qp->deferred);
 	else
 		disable_delayed_work_sync(&qp->work);
+}
+
+int pb_workers_init(void)
+{
+	pb_wq = alloc_workqueue("peerbar-rdma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!pb_wq)
+		return -ENOMEM;
+	pb_gsi_wq = alloc_workqueue("peerbar-rdma-gsi", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (pb_gsi_wq)
+		return 0;
+	destroy_workqueue(pb_wq);
+	return -ENOMEM;
+}
+
+void pb_workers_exit(void)
+{
+	destroy_workqueue(pb_gsi_wq);
+	destroy_workqueue(pb_wq);
 }
