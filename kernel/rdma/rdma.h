@@ -382,7 +382,9 @@ static inline struct pb_mr *to_pb_mr(struct ib_mr *ib) { return container_of(ib,
 static inline struct pb_mw *to_pb_mw(struct ib_mw *ib) { return container_of(ib, struct pb_mw, ib); }
 static inline struct pb_ucontext *to_pb_ucontext(struct ib_ucontext *ib) { return container_of(ib, struct pb_ucontext, ib); }
 
-/* main.c */
+/* gid.c */
+void pb_device_list(struct pb_device *dev);
+void pb_device_unlist(struct pb_device *dev);
 /*
  * Return the id of the device that owns @gid as seen from @from, or 0. @dmac is the MAC address
  * that the network resolved for it.
