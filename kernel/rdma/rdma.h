@@ -425,6 +425,9 @@ void pb_queue_done(struct pb_queue *queue);
 void *pb_queue_room(struct pb_queue *queue);
 void pb_queue_post(struct pb_queue *queue);
 
+/* attr.c */
+extern const struct ib_device_ops pb_attr_ops;
+
 /* context.c */
 extern const struct ib_device_ops pb_context_ops;
 void pb_tell_revoked(struct ib_ucontext *ctx, u32 lkey);
