@@ -11,84 +11,6 @@ static u32 pb_next_qpn;
 static atomic_t pb_last_srqn;
 static atomic_t pb_last_epoch;
 
-/* ---- receive queues ---- */
-
-static u32 pb_rq_stride(u32 max_sge)
-{
-	return roundup(sizeof(struct peerbar_rqe) + max_sge * sizeof(struct peerbar_sge), 16);
-}
-
-static void pb_rq_init(struct pb_rq *rq, u32 max_sge, u32 *flags, bool user)
-{
-	spin_lock_init(&rq->lock);
-	spin_lock_init(&rq->post_lock);
-	rq->max_sge = max_sge;
-	rq->flags = flags;
-	rq->user = user;
-}
-
-static struct pb_rq *pb_rq_of(struct pb_qp *qp)
-{
-	return qp->srq ? &qp->srq->rq : &qp->rq;
-}
-
-/*
- * Take the next receive into @qp->rqe; the caller must hold rq_lock. Without pb_rq_done() it is not
- * consumed; a receive of a shared queue then remains for this queue pair's next message.
- */
-bool pb_rq_take(struct pb_qp *qp)
-{
-	struct pb_rq *rq = pb_rq_of(qp);
-	bool there;
-
-	if (qp->held)
-		return true;
-	spin_lock(&rq->lock);
-	there = pb_queue_peek(&rq->queue, qp->rqe);
-	if (there && qp->srq)
-		pb_queue_done(&rq->queue);
-	spin_unlock(&rq->lock);
-	if (!there)
-		return false;
-	qp->held = qp->srq;
-	qp->rqe->num_sge = min(qp->rqe->num_sge, rq->max_sge + 1);
-	return true;
-}
-
-void pb_rq_done(struct pb_qp *qp)
-{
-	qp->held = false;
-	/* Send the limit event here: the caller of pb_rq_take() may have entered a region. */
-	if (qp->srq)
-		pb_srq_check_limit(qp->srq);
-	else
-		pb_queue_done(&qp->rq.queue);
-}
-
-static int pb_rq_post(struct pb_rq *rq, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
-{
-	struct peerbar_rqe *rqe;
-	unsigned long flags;
-	int i, ret = 0;
-
-	spin_lock_irqsave(&rq->post_lock, flags);
-	for (; wr; wr = wr->next) {
-		rqe = pb_queue_room(&rq->queue);
-		ret = !rqe ? -ENOMEM : wr->num_sge < 0 || wr->num_sge > rq->max_sge ? -EINVAL : 0;
-		if (ret) {
-			*bad = wr;
-			break;
-		}
-		rqe->wr_id = wr->wr_id;
-		rqe->num_sge = wr->num_sge;
-		for (i = 0; i < wr->num_sge; i++)
-			rqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
-		pb_queue_post(&rq->queue);
-	}
-	spin_unlock_irqrestore(&rq->post_lock, flags);
-	return ret;
-}
-
 /* ---- shared receive queues ---- */
 
 static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_udata *udata)
@@ -168,19 +90,6 @@ static int pb_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 	pb_object_remove(pb_buf_context(buf), PB_SRQ);
 	pb_buf_free(buf);
 	return 0;
-}
-
-/* Send the event once, when fewer receives than the limit are left. Setting the limit rearms it. */
-void pb_srq_check_limit(struct pb_srq *srq)
-{
-	struct ib_event event = { .device = srq->ib.device, .element.srq = &srq->ib, .event = IB_EVENT_SRQ_LIMIT_REACHED };
-	u32 limit = READ_ONCE(srq->limit);
-
-	if (!limit || READ_ONCE(srq->rq.queue.ring->producer) - READ_ONCE(srq->rq.queue.next) >= limit ||
-	    cmpxchg(&srq->limit, limit, 0) != limit)
-		return;
-	if (srq->ib.event_handler)
-		srq->ib.event_handler(&event, srq->ib.srq_context);
 }
 
 static int pb_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)

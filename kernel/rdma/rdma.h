@@ -484,6 +484,14 @@ int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct p
 int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
 int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
 
+/* rq.c */
+u32 pb_rq_stride(u32 max_sge);
+void pb_rq_init(struct pb_rq *rq, u32 max_sge, u32 *flags, bool user);
+bool pb_rq_take(struct pb_qp *qp);
+void pb_rq_done(struct pb_qp *qp);
+int pb_rq_post(struct pb_rq *rq, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad);
+void pb_srq_check_limit(struct pb_srq *srq);
+
 /* qp.c */
 extern const struct ib_device_ops pb_qp_ops;
 void pb_qps_exit(void);
@@ -506,10 +514,6 @@ static inline bool pb_answers(const struct pb_qp *qp)
 
 	return state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD;
 }
-
-bool pb_rq_take(struct pb_qp *qp);
-void pb_rq_done(struct pb_qp *qp);
-void pb_srq_check_limit(struct pb_srq *srq);
 
 /* worker.c */
 int pb_workers_init(void);
