@@ -145,6 +145,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pb_mr_ops);
 	ib_set_device_ops(&dev->ib, &pb_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pb_qp_ops);
+	ib_set_device_ops(&dev->ib, &pb_srq_ops);
 	ib_set_device_ops(&dev->ib, &pb_mcast_ops);
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
 	if (ret)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Queue pairs and shared receive queues: creation, states, lookup and posting. */
+/* Queue pairs: creation, states, lookup and posting. */
 #include <linux/log2.h>
 #include <linux/slab.h>
 
@@ -8,99 +8,7 @@
 /* The queue pairs of all devices, by number; GSI's are looked up by device. */
 static DEFINE_XARRAY_FLAGS(pb_qps, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
 static u32 pb_next_qpn;
-static atomic_t pb_last_srqn;
 static atomic_t pb_last_epoch;
-
-/* ---- shared receive queues ---- */
-
-static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_udata *udata)
-{
-	struct peerbar_create_srq_resp resp = {};
-	struct pb_srq *srq = to_pb_srq(ib);
-	struct ib_ucontext *ctx = NULL;
-	u64 offset = 0;
-	u32 nr, stride;
-	int ret;
-
-	if (init->srq_type != IB_SRQT_BASIC)
-		return -EOPNOTSUPP;
-	if (!init->attr.max_wr || init->attr.max_wr > PB_MAX_WR || init->attr.max_sge > PB_MAX_SGE ||
-	    init->attr.srq_limit > init->attr.max_wr)
-		return -EINVAL;
-	if (udata)
-		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
-	nr = roundup_pow_of_two(init->attr.max_wr);
-	stride = pb_rq_stride(init->attr.max_sge);
-	ret = pb_object_add(ctx, PB_SRQ);
-	if (ret)
-		return ret;
-	srq->buf = pb_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
-	if (IS_ERR(srq->buf)) {
-		pb_object_remove(ctx, PB_SRQ);
-		return PTR_ERR(srq->buf);
-	}
-	pb_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags, udata);
-	pb_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring), nr, stride);
-	srq->limit = init->attr.srq_limit;
-	init->attr.max_wr = nr;
-	if (!udata)
-		return 0;
-	resp.offset = offset;
-	resp.size = srq->buf->size;
-	resp.entries = nr;
-	resp.stride = stride;
-	resp.srqn = atomic_inc_return(&pb_last_srqn);
-	ret = ib_respond_udata(udata, resp);
-	if (ret) {
-		pb_buf_free(srq->buf);
-		pb_object_remove(ctx, PB_SRQ);
-	}
-	return ret;
-}
-
-static int pb_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask, struct ib_udata *udata)
-{
-	struct pb_srq *srq = to_pb_srq(ib);
-
-	if (mask & ~IB_SRQ_LIMIT)
-		return -EOPNOTSUPP;
-	if (mask & IB_SRQ_LIMIT) {
-		if (attr->srq_limit > srq->rq.queue.nr)
-			return -EINVAL;
-		WRITE_ONCE(srq->limit, attr->srq_limit);
-		pb_srq_check_limit(srq);
-	}
-	return 0;
-}
-
-static int pb_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
-{
-	struct pb_srq *srq = to_pb_srq(ib);
-
-	attr->max_wr = srq->rq.queue.nr;
-	attr->max_sge = srq->rq.max_sge;
-	attr->srq_limit = READ_ONCE(srq->limit);
-	return 0;
-}
-
-static int pb_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
-{
-	struct pb_buf *buf = to_pb_srq(ib)->buf;
-
-	pb_object_remove(pb_buf_context(buf), PB_SRQ);
-	pb_buf_free(buf);
-	return 0;
-}
-
-static int pb_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
-{
-	struct pb_srq *srq = to_pb_srq(ib);
-
-	/* A user's call reports new receives; no task waits for them. */
-	if (srq->rq.user)
-		return 0;
-	return pb_rq_post(&srq->rq, wr, bad);
-}
 
 /* ---- lookup ---- */
 
@@ -621,17 +529,11 @@ static int pb_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const str
 
 const struct ib_device_ops pb_qp_ops = {
 	.create_qp = pb_create_qp,
-	.create_srq = pb_create_srq,
 	.destroy_qp = pb_destroy_qp,
-	.destroy_srq = pb_destroy_srq,
 	.modify_qp = pb_modify_qp,
-	.modify_srq = pb_modify_srq,
 	.post_recv = pb_post_recv,
 	.post_send = pb_post_send,
-	.post_srq_recv = pb_post_srq_recv,
 	.query_qp = pb_query_qp,
-	.query_srq = pb_query_srq,
 
 	INIT_RDMA_OBJ_SIZE(ib_qp, pb_qp, ib),
-	INIT_RDMA_OBJ_SIZE(ib_srq, pb_srq, ib),
 };

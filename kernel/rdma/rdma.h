@@ -492,6 +492,9 @@ void pb_rq_done(struct pb_qp *qp);
 int pb_rq_post(struct pb_rq *rq, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad);
 void pb_srq_check_limit(struct pb_srq *srq);
 
+/* srq.c */
+extern const struct ib_device_ops pb_srq_ops;
+
 /* qp.c */
 extern const struct ib_device_ops pb_qp_ops;
 void pb_qps_exit(void);
