@@ -1,97 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Queue pairs: creation, states, lookup and posting. */
+/* Queue pairs: creation, states and posting. */
 #include <linux/log2.h>
 #include <linux/slab.h>
 
 #include "rdma.h"
 
-/* The queue pairs of all devices, by number; GSI's are looked up by device. */
-static DEFINE_XARRAY_FLAGS(pb_qps, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
-static u32 pb_next_qpn;
 static atomic_t pb_last_epoch;
-
-/* ---- lookup ---- */
-
-/* The queue pair @qpn of the device @target, with a reference; NULL if it does not answer. */
-struct pb_qp *pb_peer_get(u32 target, u32 qpn)
-{
-	struct pb_qp_handle *handle;
-	struct pb_qp *qp;
-
-	guard(rcu)();
-	handle = qpn == 1 ? pb_find_gsi(target) : xa_load(&pb_qps, qpn);
-	if (!handle || !atomic_inc_unless_negative(&handle->users))
-		return NULL;
-	qp = handle->qp;
-	if (qp->dev->id == target && pb_answers(qp))
-		return qp;
-	pb_qp_put(qp);
-	return NULL;
-}
-
-bool pb_qp_get(struct pb_qp *qp)
-{
-	return atomic_inc_unless_negative(&qp->handle->users);
-}
-
-void pb_qp_put(struct pb_qp *qp)
-{
-	struct pb_qp_handle *handle = qp->handle;
-
-	/*
-	 * The decrement is a full barrier, which wake_up_var() requires before it. The waiting task
-	 * may free both as soon as it sees the count; only the address is used then.
-	 */
-	if (atomic_dec_return(&handle->users) == INT_MIN)
-		wake_up_var(&handle->users);
-}
-
-/*
- * Make lookups fail, and wait for the references of earlier ones. The caller must hold modify_lock,
- * or be destroying the queue pair. The wait is not interruptible: the state has changed before, so
- * a copy stops within PB_COPY_PIECE bytes.
- */
-static void pb_qp_block(struct pb_qp *qp)
-{
-	atomic_t *users = &qp->handle->users;
-
-	if (atomic_read(users) >= 0)
-		atomic_add(INT_MIN, users);
-	wait_var_event(users, atomic_read(users) == INT_MIN);
-	/* Order the accesses of lookups before those of the caller; pairs with pb_qp_put(). */
-	smp_acquire__after_ctrl_dep();
-}
-
-/* Caller holds modify_lock. */
-static void pb_qp_unblock(struct pb_qp *qp)
-{
-	if (atomic_read(&qp->handle->users) < 0)
-		atomic_sub(INT_MIN, &qp->handle->users);
-}
-
-/* ---- events ---- */
-
-void pb_qp_event(struct pb_qp *qp, enum ib_event_type type)
-{
-	struct ib_event event = { .device = qp->ib.device, .element.qp = &qp->ib, .event = type };
-
-	if (qp->ib.event_handler)
-		qp->ib.event_handler(&event, qp->ib.qp_context);
-}
-
-void pb_qp_error(struct pb_qp *qp, enum ib_event_type event)
-{
-	enum ib_qp_state old = READ_ONCE(qp->state);
-
-	do {
-		/* Ignore the error if the queue pair was reset meanwhile. */
-		if (old == IB_QPS_ERR || old == IB_QPS_RESET)
-			return;
-	} while (!try_cmpxchg(&qp->state, &old, IB_QPS_ERR));
-	if (event)
-		pb_qp_event(qp, event);
-	pb_qp_kick(qp);
-}
 
 /* ---- creation ---- */
 
@@ -222,19 +136,13 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	if (ret)
 		goto err_free;
 	init->cap = qp->cap;
-	if (init->qp_type == IB_QPT_GSI) {
-		ib->qp_num = 1;
-		rcu_assign_pointer(dev->gsi, qp->handle);
-		return 0;
-	}
 	resp.offset = offset;
 	ret = udata ? ib_respond_udata(udata, resp) : 0;
 	if (ret)
 		goto err_free;
 	/* Must be last: lookups find the queue pair from here on. */
-	ret = xa_alloc_cyclic(&pb_qps, &ib->qp_num, qp->handle, XA_LIMIT(PB_FIRST_QPN, PB_LAST_QPN), &pb_next_qpn,
-			      pb_gfp(ctx));
-	if (ret < 0)
+	ret = pb_qp_publish(qp, pb_gfp(ctx));
+	if (ret)
 		goto err_free;
 	return 0;
 
@@ -248,10 +156,7 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 {
 	struct pb_qp *qp = to_pb_qp(ib);
 
-	if (ib->qp_type == IB_QPT_GSI)
-		rcu_assign_pointer(qp->dev->gsi, NULL);
-	else
-		xa_erase(&pb_qps, ib->qp_num);
+	pb_qp_unpublish(qp);
 	/* A task that copies for it checks the state, and stops. */
 	xchg(&qp->state, IB_QPS_ERR);
 	pb_qp_block(qp);
@@ -262,11 +167,6 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	pb_object_remove(pb_buf_context(qp->buf), PB_QP);
 	pb_qp_free(qp);
 	return 0;
-}
-
-void pb_qps_exit(void)
-{
-	xa_destroy(&pb_qps);
 }
 
 /* ---- states ---- */

@@ -495,13 +495,17 @@ void pb_srq_check_limit(struct pb_srq *srq);
 /* srq.c */
 extern const struct ib_device_ops pb_srq_ops;
 
-/* qp.c */
-extern const struct ib_device_ops pb_qp_ops;
+/* qp_lookup.c */
+/* Make the queue pair visible to lookups under a new number; a GSI's is 1. */
+int pb_qp_publish(struct pb_qp *qp, gfp_t gfp);
+void pb_qp_unpublish(struct pb_qp *qp);
 void pb_qps_exit(void);
 struct pb_qp *pb_peer_get(u32 target, u32 qpn);
 /* Return false if the queue pair is blocked. The caller guarantees that it exists. */
 bool pb_qp_get(struct pb_qp *qp);
 void pb_qp_put(struct pb_qp *qp);
+void pb_qp_block(struct pb_qp *qp);
+void pb_qp_unblock(struct pb_qp *qp);
 /* Move the queue pair to the error state; its worker flushes the queues. */
 void pb_qp_error(struct pb_qp *qp, enum ib_event_type event);
 void pb_qp_event(struct pb_qp *qp, enum ib_event_type event);
@@ -517,6 +521,9 @@ static inline bool pb_answers(const struct pb_qp *qp)
 
 	return state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD;
 }
+
+/* qp.c */
+extern const struct ib_device_ops pb_qp_ops;
 
 /* worker.c */
 int pb_workers_init(void);
