@@ -443,24 +443,35 @@ bool pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *c
 /* Drop the completions of a kernel user's queue pair being destroyed; a user's provider does. */
 void pb_cq_forget(struct ib_cq *cq, struct pb_qp *qp);
 
-/* mr.c */
-extern const struct ib_device_ops pb_mr_ops;
-/* Enter all regions or none: 0, or -EFAULT if a key does not grant the access to all of it. */
-int pb_refs_get(struct pb_refs *refs);
-void pb_refs_put(struct pb_refs *refs);
-/*
- * For frmr.c: allocate a region with its fields, invisible to lookups; assign its key and make it
- * visible; fill the fields of its user's struct ib_mr.
- */
-struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access);
-int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr);
-struct ib_mr *pb_mr_done(struct pb_mr *mr);
+/* region.c */
+/* Look up a region by index and enter it; the caller must compare the key. NULL if it is blocked. */
+struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key);
+void pb_mr_leave(struct pb_mr *mr);
+/* Prevent further entries, and wait until no task is inside. */
+void pb_mr_block(struct pb_mr *mr);
+void pb_mr_unblock(struct pb_mr *mr);
 /*
  * Find a window, or a region for fast registration, by the bits of @key in @mask, and block it
  * until pb_mr_unblock(). Return NULL if there is none, or if another task is changing it.
  */
 struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask);
-void pb_mr_unblock(struct pb_mr *mr);
+bool pb_mr_covers(const struct pb_mr *mr, u64 addr, u64 len);
+/* Enter all regions or none: 0, or -EFAULT if a key does not grant the access to all of it. */
+int pb_refs_get(struct pb_refs *refs);
+void pb_refs_put(struct pb_refs *refs);
+/*
+ * Allocate a region with its fields, invisible to lookups; assign its key and make it visible; fill
+ * the fields of its user's struct ib_mr.
+ */
+struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access);
+int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr);
+void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr);
+struct ib_mr *pb_mr_done(struct pb_mr *mr);
+
+/* mr.c */
+#define PB_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+		   IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
+extern const struct ib_device_ops pb_mr_ops;
 int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 

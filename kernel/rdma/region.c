@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Memory regions and windows by key: lookup, entering and blocking. */
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+#include "rdma.h"
+
+/* ---- entering and blocking ---- */
+
+/* Look up a region by index and enter it; the caller must compare the key. */
+struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
+{
+	struct pb_mr *mr;
+
+	guard(rcu)();
+	mr = xa_load(&dev->mrs, key >> 8);
+	if (!mr || !atomic_inc_unless_negative(&mr->users))
+		return NULL;
+	return mr;
+}
+
+void pb_mr_leave(struct pb_mr *mr)
+{
+	/*
+	 * The waiting task may free @mr as soon as it sees the count; only the address is used
+	 * then. The decrement is a full barrier, which wake_up_var() requires before it.
+	 */
+	if (atomic_dec_return(&mr->users) == INT_MIN)
+		wake_up_var(&mr->users);
+}
+
+/* Prevent further entries. Return false if another task has blocked the region. */
+static bool pb_mr_try_block(struct pb_mr *mr)
+{
+	int old = atomic_read(&mr->users);
+
+	do {
+		if (old < 0)
+			return false;
+	} while (!atomic_try_cmpxchg(&mr->users, &old, old + INT_MIN));
+	return true;
+}
+
+/* Wait until no task is inside a blocked region. */
+static void pb_mr_drain(struct pb_mr *mr)
+{
+	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
+	/* Order the accesses inside before those of the caller; pairs with pb_mr_leave(). */
+	smp_acquire__after_ctrl_dep();
+}
+
+void pb_mr_block(struct pb_mr *mr)
+{
+	wait_var_event(&mr->users, pb_mr_try_block(mr));
+	pb_mr_drain(mr);
+}
+
+void pb_mr_unblock(struct pb_mr *mr)
+{
+	atomic_sub(INT_MIN, &mr->users);
+	/* Pairs with the barrier between queueing and testing in wait_var_event(). */
+	smp_mb__after_atomic();
+	/* Only the address is used. */
+	wake_up_var(&mr->users);
+}
+
+struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask)
+{
+	struct pb_mr *mr = pb_mr_enter(dev, key);
+
+	if (!mr)
+		return NULL;
+	if ((mr->kind != PB_MR_WINDOW && mr->kind != PB_MR_FAST) || (mr->key ^ key) & mask || mr->pd != pd) {
+		pb_mr_leave(mr);
+		return NULL;
+	}
+	if (!pb_mr_try_block(mr)) {
+		pb_mr_leave(mr);
+		return NULL;
+	}
+	pb_mr_leave(mr);
+	pb_mr_drain(mr);
+	/* Compare again: another task may have changed it before it was blocked. */
+	if (!((mr->key ^ key) & mask))
+		return mr;
+	pb_mr_unblock(mr);
+	return NULL;
+}
+
+bool pb_mr_covers(const struct pb_mr *mr, u64 addr, u64 len)
+{
+	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
+}
+
+static int pb_ref_get(struct pb_refs *refs, struct pb_ref *ref)
+{
+	struct pb_mr *mr;
+
+	ref->mr = NULL;
+	if (ref->va || !ref->len)
+		return 0;
+	if (ref->key == PB_DMA_LKEY)
+		return refs->dma ? 0 : -EFAULT;
+	mr = pb_mr_enter(refs->dev, ref->key);
+	if (!mr)
+		return -EFAULT;
+	if (mr->key != ref->key || mr->pd != refs->pd || (mr->access & refs->access) != refs->access ||
+	    !pb_mr_covers(mr, ref->addr, ref->len))
+		goto err_leave;
+	ref->region = mr;
+	if (mr->kind == PB_MR_WINDOW) {
+		/* A window grants remote access only. */
+		if (!mr->parent || !(refs->access & ~IB_ACCESS_LOCAL_WRITE) || (mr->qpn && mr->qpn != refs->qpn) ||
+		    !atomic_inc_unless_negative(&mr->parent->users))
+			goto err_leave;
+		ref->region = mr->parent;
+	}
+	ref->mr = mr;
+	return 0;
+
+err_leave:
+	pb_mr_leave(mr);
+	return -EFAULT;
+}
+
+static void pb_ref_put(struct pb_ref *ref)
+{
+	if (!ref->mr)
+		return;
+	if (ref->region != ref->mr)
+		pb_mr_leave(ref->region);
+	pb_mr_leave(ref->mr);
+	ref->mr = NULL;
+}
+
+int pb_refs_get(struct pb_refs *refs)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < refs->nr; i++) {
+		ret = pb_ref_get(refs, &refs->ref[i]);
+		if (ret)
+			goto err_put;
+	}
+	return 0;
+
+err_put:
+	while (i--)
+		pb_ref_put(&refs->ref[i]);
+	/* Make a later pb_refs_put() do nothing. */
+	for (i = 0; i < refs->nr; i++)
+		refs->ref[i].mr = NULL;
+	return ret;
+}
+
+void pb_refs_put(struct pb_refs *refs)
+{
+	unsigned int i;
+
+	for (i = 0; i < refs->nr; i++)
+		pb_ref_put(&refs->ref[i]);
+}
+
+/* ---- keys ---- */
+
+int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
+{
+	enum pb_object kind = mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR;
+	u32 index;
+	int ret;
+
+	/* Reserve the index first: a region must have its key when lookups find it. */
+	ret = pb_object_add(mr->ctx, kind);
+	if (ret)
+		return ret;
+	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PB_LAST_KEY), &dev->next_mr, pb_gfp(mr->ctx));
+	if (ret < 0) {
+		pb_object_remove(mr->ctx, kind);
+		return ret;
+	}
+	mr->key = index << 8 | get_random_u8();
+	xa_store(&dev->mrs, index, mr, GFP_KERNEL);
+	return 0;
+}
+
+void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr)
+{
+	xa_erase(&dev->mrs, mr->key >> 8);
+	pb_object_remove(mr->ctx, mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR);
+}
+
+struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
+{
+	struct pb_mr *mr;
+
+	mr = kzalloc_obj(*mr, pb_gfp(pd->uobject));
+	if (!mr)
+		return NULL;
+	mr->kind = kind;
+	mr->pd = pd;
+	mr->iova = iova;
+	mr->length = length;
+	mr->access = access;
+	if (pd->uobject)
+		mr->ctx = pd->uobject->context;
+	return mr;
+}
+
+struct ib_mr *pb_mr_done(struct pb_mr *mr)
+{
+	mr->ib.lkey = mr->key;
+	mr->ib.rkey = mr->key;
+	mr->ib.iova = mr->iova;
+	mr->ib.length = mr->length;
+	return &mr->ib;
+}
