@@ -143,6 +143,7 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pb_ah_ops);
 	ib_set_device_ops(&dev->ib, &pb_cq_ops);
 	ib_set_device_ops(&dev->ib, &pb_mr_ops);
+	ib_set_device_ops(&dev->ib, &pb_mw_ops);
 	ib_set_device_ops(&dev->ib, &pb_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pb_qp_ops);
 	ib_set_device_ops(&dev->ib, &pb_srq_ops);

@@ -472,6 +472,9 @@ struct ib_mr *pb_mr_done(struct pb_mr *mr);
 #define PB_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
 		   IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
 extern const struct ib_device_ops pb_mr_ops;
+
+/* mw.c */
+extern const struct ib_device_ops pb_mw_ops;
 int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
