@@ -557,6 +557,23 @@ extern const struct ib_device_ops pb_mcast_ops;
  */
 struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after);
 
+/* message.c */
+#define PB_GRH_BYTES 40
+/* Instead of a status: not complete, run again */
+#define PB_AGAIN 1000
+/* Instead of a status: lost over UC. The request succeeds; the responder completes nothing. */
+#define PB_LOST 1001
+void pb_complete_send(struct pb_qp *qp, u32 status);
+/* Complete and consume the receive in @peer->rqe; rq_lock held. */
+void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u32 len);
+void pb_refs_init(struct pb_refs *refs, struct pb_qp *qp, struct ib_pd *pd, int access);
+void pb_refs_add(struct pb_refs *refs, u64 addr, u32 len, u32 key);
+void pb_refs_add_va(struct pb_refs *refs, void *va, u32 len);
+/* Set the sender's side of a request. Return a status. */
+u32 pb_local_refs(struct pb_qp *qp, struct pb_refs *refs, int access);
+/* Set and enter the memory of the responder's receive. Return a status of the responder. */
+u32 pb_recv_refs(struct pb_qp *peer, struct pb_refs *refs, u64 need);
+
 /* send.c */
 void pb_qp_init_work(struct pb_qp *qp);
 /* For the system call that posts: return 0, or the error that restarts it for the rest. */
