@@ -574,6 +574,10 @@ u32 pb_local_refs(struct pb_qp *qp, struct pb_refs *refs, int access);
 /* Set and enter the memory of the responder's receive. Return a status of the responder. */
 u32 pb_recv_refs(struct pb_qp *peer, struct pb_refs *refs, u64 need);
 
+/* connection.c */
+/* Execute the request in @qp->sqe. Return a status, or PB_AGAIN. */
+u32 pb_do_connection(struct pb_qp *qp);
+
 /* datagram.c */
 /* Execute the request in @qp->sqe. Return a status, or PB_AGAIN. */
 u32 pb_do_ud(struct pb_qp *qp);
