@@ -276,14 +276,14 @@ static u32 pb_local_work(struct pb_qp *qp)
 
 	switch (qp->sqe->opcode) {
 	case IB_WR_BIND_MW:
-		return pb_mw_bind(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+		return pb_mw_bind(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_LOCAL_INV:
 		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
 	case IB_WR_REG_MR:
 		/* Refuse a user: the request contains DMA addresses. */
 		if (qp->user)
 			return IB_WC_LOC_QP_OP_ERR;
-		return pb_fast_register(qp, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+		return pb_fast_register(qp->dev, qp->ib.pd, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:

@@ -23,7 +23,7 @@ static u32 pb_cq_fill(struct pb_cq *cq)
 	return min(cq->producer - consumer, cq->nr);
 }
 
-bool pb_complete(struct ib_cq *ib, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited)
+bool pb_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *cqe, bool solicited)
 {
 	struct pb_cq *cq = to_pb_cq(ib);
 	struct peerbar_cqe *entry;
@@ -39,7 +39,7 @@ bool pb_complete(struct ib_cq *ib, struct pb_qp *qp, const struct peerbar_cqe *c
 		entry = &cq->entries[cq->producer & (cq->nr - 1)];
 		*entry = *cqe;
 		/* For kernel users, the timestamp field holds the queue pair. */
-		entry->timestamp = cq->buf->user ? ktime_get_raw_ns() : (uintptr_t)&qp->ib;
+		entry->timestamp = cq->buf->user ? ktime_get_raw_ns() : (uintptr_t)qp;
 		/* Store the entry before the index. */
 		smp_store_release(&cq->ring->producer, ++cq->producer);
 		tell = cq->armed & IB_CQ_NEXT_COMP ||
@@ -259,7 +259,7 @@ static int pb_poll_cq(struct ib_cq *ib, int nr, struct ib_wc *wc)
 	return n;
 }
 
-void pb_cq_forget(struct ib_cq *ib, struct pb_qp *qp)
+void pb_cq_forget(struct ib_cq *ib, struct ib_qp *qp)
 {
 	struct pb_cq *cq = to_pb_cq(ib);
 	struct peerbar_cqe *from, *to;
@@ -272,7 +272,7 @@ void pb_cq_forget(struct ib_cq *ib, struct pb_qp *qp)
 	/* Move the remaining entries towards the end. */
 	for (i = n = cq->producer; i-- != cq->consumer;) {
 		from = &cq->entries[i & (cq->nr - 1)];
-		if (from->timestamp == (uintptr_t)&qp->ib || --n == i)
+		if (from->timestamp == (uintptr_t)qp || --n == i)
 			continue;
 		to = &cq->entries[n & (cq->nr - 1)];
 		*to = *from;

@@ -123,14 +123,14 @@ static bool pb_fast_fits(const struct pb_page_list *list, const struct peerbar_s
 }
 
 /* IB_WR_REG_MR: give a free region the mapped pages, and a new key of the same index. */
-int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe)
+int pb_fast_register(struct pb_device *dev, struct ib_pd *pd, const struct peerbar_sqe *sqe)
 {
 	struct pb_mr *mr;
 	int ret = -EINVAL;
 
 	if (sqe->mw.access & ~PB_FAST_ACCESS || (sqe->mw.mr_lkey ^ sqe->mw.new_rkey) >> 8)
 		return -EINVAL;
-	mr = pb_mr_lock(qp->dev, qp->ib.pd, sqe->mw.mr_lkey, ~0xffU);
+	mr = pb_mr_lock(dev, pd, sqe->mw.mr_lkey, ~0xffU);
 	if (!mr)
 		return -EINVAL;
 	if (mr->kind == PB_MR_FAST && !mr->length && pb_fast_fits(mr->mapped, sqe)) {

@@ -58,7 +58,7 @@ void pb_complete_send(struct pb_qp *qp, u32 status)
 	pb_queue_done(&qp->sq);
 	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
 		return;
-	if (!pb_complete(qp->ib.send_cq, qp, &cqe, false))
+	if (!pb_complete(qp->ib.send_cq, &qp->ib, &cqe, false))
 		pb_qp_error(qp, IB_EVENT_QP_FATAL);
 }
 
@@ -93,7 +93,7 @@ void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u32 len)
 		else
 			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PB_SL_IPV4 : PB_SL_IPV6;
 	}
-	if (!pb_complete(peer->ib.recv_cq, peer, &cqe, sqe->flags & IB_SEND_SOLICITED))
+	if (!pb_complete(peer->ib.recv_cq, &peer->ib, &cqe, sqe->flags & IB_SEND_SOLICITED))
 		pb_qp_error(peer, IB_EVENT_QP_FATAL);
 }
 

@@ -46,13 +46,12 @@ static int pb_dealloc_mw(struct ib_mw *ib)
 	return 0;
 }
 
-int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
+int pb_mw_bind(struct pb_device *dev, struct ib_pd *pd, u32 qpn, const struct peerbar_sqe *sqe)
 {
-	struct pb_device *dev = qp->dev;
 	struct pb_mr *mw, *mr = NULL;
 	int ret = -EINVAL;
 
-	mw = pb_mr_lock(dev, qp->ib.pd, sqe->mw.mw_rkey, ~0U);
+	mw = pb_mr_lock(dev, pd, sqe->mw.mw_rkey, ~0U);
 	if (!mw)
 		return -EINVAL;
 	if (mw->kind != PB_MR_WINDOW)
@@ -85,7 +84,7 @@ int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe)
 		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC);
 	}
 	if (mw->mw_type == IB_MW_TYPE_2)
-		mw->qpn = qp->ib.qp_num;
+		mw->qpn = qpn;
 	mw->key = (mw->key & ~0xffU) | (sqe->mw.new_rkey & 0xff);
 	ret = 0;
 out:

@@ -162,8 +162,8 @@ static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	pb_qp_block(qp);
 	pb_qp_stop_work(qp);
 	/* Completions contain the queue pair's address. */
-	pb_cq_forget(ib->recv_cq, qp);
-	pb_cq_forget(ib->send_cq, qp);
+	pb_cq_forget(ib->recv_cq, ib);
+	pb_cq_forget(ib->send_cq, ib);
 	pb_object_remove(pb_buf_context(qp->buf), PB_QP);
 	pb_qp_free(qp);
 	return 0;

@@ -439,9 +439,9 @@ int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av
 /* cq.c */
 extern const struct ib_device_ops pb_cq_ops;
 /* Return false if the queue is full. */
-bool pb_complete(struct ib_cq *cq, struct pb_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
+bool pb_complete(struct ib_cq *cq, struct ib_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
 /* Drop the completions of a kernel user's queue pair being destroyed; a user's provider does. */
-void pb_cq_forget(struct ib_cq *cq, struct pb_qp *qp);
+void pb_cq_forget(struct ib_cq *cq, struct ib_qp *qp);
 
 /* region.c */
 /* Look up a region by index and enter it; the caller must compare the key. NULL if it is blocked. */
@@ -475,7 +475,7 @@ extern const struct ib_device_ops pb_mr_ops;
 
 /* mw.c */
 extern const struct ib_device_ops pb_mw_ops;
-int pb_mw_bind(struct pb_qp *qp, const struct peerbar_sqe *sqe);
+int pb_mw_bind(struct pb_device *dev, struct ib_pd *pd, u32 qpn, const struct peerbar_sqe *sqe);
 int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
 /* frmr.c */
@@ -484,7 +484,7 @@ extern const struct ib_device_ops pb_frmr_ops;
 u64 pb_fast_dma(const struct pb_mr *mr, u64 offset, size_t *len);
 void pb_fast_free(struct pb_mr *mr);
 void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe);
-int pb_fast_register(struct pb_qp *qp, const struct peerbar_sqe *sqe);
+int pb_fast_register(struct pb_device *dev, struct ib_pd *pd, const struct peerbar_sqe *sqe);
 void pb_fast_invalidate(struct pb_mr *mr);
 
 /* copy.c */

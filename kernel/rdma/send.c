@@ -155,7 +155,7 @@ static void pb_complete_flushed(struct pb_qp *qp)
 	};
 
 	pb_rq_done(qp);
-	pb_complete(qp->ib.recv_cq, qp, &cqe, false);
+	pb_complete(qp->ib.recv_cq, &qp->ib, &cqe, false);
 }
 
 void pb_flush_held(struct pb_qp *qp)
