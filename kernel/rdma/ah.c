@@ -4,7 +4,7 @@
 #include <linux/slab.h>
 #include <rdma/ib_cache.h>
 
-#include "rdma.h"
+#include "ah.h"
 
 static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_udata *udata)
 {

@@ -5,7 +5,7 @@
  */
 #include <rdma/ib_verbs.h>
 
-#include "rdma.h"
+#include "send.h"
 
 /* ---- waiting ---- */
 

@@ -3,7 +3,7 @@
 #include <linux/eventfd.h>
 #include <linux/slab.h>
 
-#include "rdma.h"
+#include "ring.h"
 
 /* ---- contexts ---- */
 

@@ -7,7 +7,7 @@
 #include <linux/sched/signal.h>
 #include <linux/unaligned.h>
 
-#include "rdma.h"
+#include "region.h"
 
 /*
  * Translate a DMA address of the function. Behind an IOMMU, use the IOMMU's translation. An address

@@ -3,7 +3,7 @@
 #include <linux/ktime.h>
 #include <linux/log2.h>
 
-#include "rdma.h"
+#include "cq.h"
 
 static atomic_t pb_last_cqn;
 

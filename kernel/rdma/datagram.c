@@ -6,7 +6,8 @@
 #include <rdma/ib_addr.h>
 #include <rdma/ib_mad.h>
 
-#include "rdma.h"
+#include "ah.h"
+#include "send.h"
 
 /* Make the header that a message from the wire would have. */
 static void pb_make_grh(union rdma_network_hdr *hdr, const struct pb_av *av, u32 len)

@@ -11,7 +11,7 @@
 #include <linux/log2.h>
 #include <linux/slab.h>
 
-#include "rdma.h"
+#include "region.h"
 
 #define PB_FAST_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
 			IB_ACCESS_OPTIONAL)

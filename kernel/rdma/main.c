@@ -8,7 +8,9 @@
 #include <rdma/ib_addr.h>
 #include <rdma/rdma_netlink.h>
 
-#include "rdma.h"
+#include "ah.h"
+#include "cq.h"
+#include "qp.h"
 
 /* Limits of each context, for devices created later; the number spaces bound them. */
 static unsigned int pb_max[PB_NR_OBJECTS] = {

@@ -6,7 +6,7 @@
 #include <linux/rbtree.h>
 #include <linux/slab.h>
 
-#include "rdma.h"
+#include "qp.h"
 
 /* A queue pair in a group; sorted by network namespace, group, and queue pair */
 struct pb_member {

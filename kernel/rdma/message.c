@@ -2,7 +2,8 @@
 /* The memory of a message on either side, and its completions. */
 #include <rdma/ib_verbs.h>
 
-#include "rdma.h"
+#include "cq.h"
+#include "send.h"
 
 /* User space's value; the kernel's IB_WC_WITH_INVALIDATE differs. */
 #define PB_WC_WITH_INV BIT(3)

@@ -7,7 +7,7 @@
 #include <linux/vmalloc.h>
 
 #include "peerbar_kapi.h"
-#include "rdma.h"
+#include "region.h"
 
 /* ---- user memory ---- */
 

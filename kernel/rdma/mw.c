@@ -2,7 +2,7 @@
 /* Memory windows: binding and invalidation. */
 #include <linux/slab.h>
 
-#include "rdma.h"
+#include "region.h"
 
 #define PB_ACCESS_CHANGES (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC)
 

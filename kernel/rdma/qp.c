@@ -3,7 +3,9 @@
 #include <linux/log2.h>
 #include <linux/slab.h>
 
-#include "rdma.h"
+#include "ah.h"
+#include "cq.h"
+#include "send.h"
 
 static atomic_t pb_last_epoch;
 

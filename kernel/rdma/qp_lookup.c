@@ -2,7 +2,7 @@
 /* Queue pairs by number: lookup and references; their events and errors. */
 #include <linux/wait_bit.h>
 
-#include "rdma.h"
+#include "qp.h"
 
 /* The queue pairs of all devices, by number; GSI's are looked up by device. */
 static DEFINE_XARRAY_FLAGS(pb_qps, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);

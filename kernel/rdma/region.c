@@ -4,7 +4,7 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
-#include "rdma.h"
+#include "region.h"
 
 /* ---- entering and blocking ---- */
 

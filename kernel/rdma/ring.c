@@ -4,7 +4,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "rdma.h"
+#include "ring.h"
 
 /* ---- memory ---- */
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Receive queues, of a queue pair or shared: taking and posting receives. */
-#include "rdma.h"
+#include "qp.h"
 
 u32 pb_rq_stride(u32 max_sge)
 {

@@ -5,7 +5,8 @@
  */
 #include <linux/sched/signal.h>
 
-#include "rdma.h"
+#include "cq.h"
+#include "send.h"
 
 static bool pb_has_work(struct pb_qp *qp)
 {

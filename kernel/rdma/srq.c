@@ -2,7 +2,7 @@
 /* Shared receive queues. */
 #include <linux/log2.h>
 
-#include "rdma.h"
+#include "qp.h"
 
 static atomic_t pb_last_srqn;
 

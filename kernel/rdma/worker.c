@@ -11,7 +11,7 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 
-#include "rdma.h"
+#include "qp.h"
 
 /**
  * struct pb_worker - the thread of a process
