@@ -6,26 +6,26 @@
 
 #include "ah.h"
 
-static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_udata *udata)
+static int pbr_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct ib_udata *udata)
 {
-	gfp_t gfp = init->flags & RDMA_CREATE_AH_SLEEPABLE ? pb_gfp(udata) : GFP_ATOMIC;
+	gfp_t gfp = init->flags & RDMA_CREATE_AH_SLEEPABLE ? pbr_gfp(udata) : GFP_ATOMIC;
 	const struct ib_global_route *grh = rdma_ah_read_grh(init->ah_attr);
-	struct pb_device *dev = to_pb(ib->device);
+	struct pbr_device *dev = to_pbr(ib->device);
 	struct peerbar_create_ah_resp resp = {};
-	struct pb_ah *ah = to_pb_ah(ib);
+	struct pbr_ah *ah = to_pbr_ah(ib);
 	struct ib_ucontext *ctx = NULL;
-	struct pb_av *av;
+	struct pbr_av *av;
 	int ret;
 
 	/* Use @udata: the core sets @ib->uobject later. */
 	if (udata)
-		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
-	ret = pb_object_add(ctx, PB_AH);
+		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
+	ret = pbr_object_add(ctx, PBR_AH);
 	if (ret)
 		return ret;
 	av = kzalloc_obj(*av, gfp);
 	if (!av) {
-		pb_object_remove(ctx, PB_AH);
+		pbr_object_remove(ctx, PBR_AH);
 		return -ENOMEM;
 	}
 	av->pd = ib->pd;
@@ -36,7 +36,7 @@ static int pb_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struct
 	av->traffic_class = grh->traffic_class;
 	/* A target may exist by the time of a send. Without one, the datagram is lost. */
 	ether_addr_copy(av->dmac, init->ah_attr->roce.dmac);
-	av->target = pb_find_device(dev, &av->dgid, av->dmac);
+	av->target = pbr_find_device(dev, &av->dgid, av->dmac);
 	av->attr = *init->ah_attr;
 	av->attr.grh.sgid_attr = NULL;
 	ah->av = av;
@@ -55,34 +55,34 @@ err_erase:
 	xa_erase(&dev->avs, av->ahn);
 err_free:
 	kfree_rcu(av, rcu);
-	pb_object_remove(ctx, PB_AH);
+	pbr_object_remove(ctx, PBR_AH);
 	return ret;
 }
 
-static int pb_query_ah(struct ib_ah *ib, struct rdma_ah_attr *attr)
+static int pbr_query_ah(struct ib_ah *ib, struct rdma_ah_attr *attr)
 {
 	const struct ib_gid_attr *sgid_attr = attr->grh.sgid_attr;
 
-	*attr = to_pb_ah(ib)->av->attr;
+	*attr = to_pbr_ah(ib)->av->attr;
 	attr->grh.sgid_attr = sgid_attr;
 	return 0;
 }
 
-static int pb_destroy_ah(struct ib_ah *ib, u32 flags)
+static int pbr_destroy_ah(struct ib_ah *ib, u32 flags)
 {
-	struct pb_ah *ah = to_pb_ah(ib);
+	struct pbr_ah *ah = to_pbr_ah(ib);
 
 	if (ah->av->ahn)
-		xa_erase(&to_pb(ib->device)->avs, ah->av->ahn);
+		xa_erase(&to_pbr(ib->device)->avs, ah->av->ahn);
 	kfree_rcu(ah->av, rcu);
-	pb_object_remove(pb_context_of(ib->uobject), PB_AH);
+	pbr_object_remove(pbr_context_of(ib->uobject), PBR_AH);
 	return 0;
 }
 
 /* Copy the address that user space refers to by number. */
-int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av)
+int pbr_av_get(struct pbr_device *dev, struct ib_pd *pd, u32 ahn, struct pbr_av *av)
 {
-	const struct pb_av *found;
+	const struct pbr_av *found;
 
 	guard(rcu)();
 	found = xa_load(&dev->avs, ahn);
@@ -92,11 +92,11 @@ int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av
 	return 0;
 }
 
-const struct ib_device_ops pb_ah_ops = {
-	.create_ah = pb_create_ah,
-	.create_user_ah = pb_create_ah,
-	.destroy_ah = pb_destroy_ah,
-	.query_ah = pb_query_ah,
+const struct ib_device_ops pbr_ah_ops = {
+	.create_ah = pbr_create_ah,
+	.create_user_ah = pbr_create_ah,
+	.destroy_ah = pbr_destroy_ah,
+	.query_ah = pbr_query_ah,
 
-	INIT_RDMA_OBJ_SIZE(ib_ah, pb_ah, ib),
+	INIT_RDMA_OBJ_SIZE(ib_ah, pbr_ah, ib),
 };

@@ -8,7 +8,7 @@
 #include "rdma.h"
 
 /* destination of a message; read under RCU, except @attr */
-struct pb_av {
+struct pbr_av {
 	struct rcu_head rcu;
 	struct rdma_ah_attr attr;
 	struct ib_pd *pd;
@@ -22,15 +22,15 @@ struct pb_av {
 	u8 dmac[ETH_ALEN];
 };
 
-struct pb_ah {
+struct pbr_ah {
 	struct ib_ah ib;
-	struct pb_av *av;
+	struct pbr_av *av;
 };
 
-static inline struct pb_ah *to_pb_ah(struct ib_ah *ib) { return container_of(ib, struct pb_ah, ib); }
+static inline struct pbr_ah *to_pbr_ah(struct ib_ah *ib) { return container_of(ib, struct pbr_ah, ib); }
 
 /* ah.c */
-extern const struct ib_device_ops pb_ah_ops;
-int pb_av_get(struct pb_device *dev, struct ib_pd *pd, u32 ahn, struct pb_av *av);
+extern const struct ib_device_ops pbr_ah_ops;
+int pbr_av_get(struct pbr_device *dev, struct ib_pd *pd, u32 ahn, struct pbr_av *av);
 
 #endif

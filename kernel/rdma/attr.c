@@ -5,9 +5,9 @@
 
 #include "rdma.h"
 
-static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, struct ib_udata *udata)
+static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr, struct ib_udata *udata)
 {
-	const struct pb_device *dev = to_pb(ib);
+	const struct pbr_device *dev = to_pbr(ib);
 
 	*attr = (struct ib_device_attr){
 		.sys_image_guid = ib->node_guid,
@@ -17,31 +17,31 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 		/* no vendor's ID */
 		.vendor_id = 0xffffff,
 		.vendor_part_id = PEERBAR_RDMA_DRIVER_ID,
-		.max_qp = dev->max[PB_QP],
-		.max_qp_wr = PB_MAX_WR,
+		.max_qp = dev->max[PBR_QP],
+		.max_qp_wr = PBR_MAX_WR,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW | IB_DEVICE_MEM_WINDOW_TYPE_2B |
 				    IB_DEVICE_MEM_MGT_EXTENSIONS | IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
 		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG,
-		.max_send_sge = PB_MAX_SGE,
-		.max_recv_sge = PB_MAX_SGE,
-		.max_sge_rd = PB_MAX_SGE,
-		.max_cq = dev->max[PB_CQ],
-		.max_cqe = PB_MAX_CQE,
-		.max_mr = dev->max[PB_MR],
-		.max_mw = dev->max[PB_MW],
-		.max_fast_reg_page_list_len = PB_MAX_FAST_PAGES,
-		.max_pd = dev->max[PB_PD],
-		.max_qp_rd_atom = PB_MAX_RD_ATOM,
-		.max_res_rd_atom = PB_MAX_RD_ATOM * PB_MAX_QP,
-		.max_qp_init_rd_atom = PB_MAX_RD_ATOM,
+		.max_send_sge = PBR_MAX_SGE,
+		.max_recv_sge = PBR_MAX_SGE,
+		.max_sge_rd = PBR_MAX_SGE,
+		.max_cq = dev->max[PBR_CQ],
+		.max_cqe = PBR_MAX_CQE,
+		.max_mr = dev->max[PBR_MR],
+		.max_mw = dev->max[PBR_MW],
+		.max_fast_reg_page_list_len = PBR_MAX_FAST_PAGES,
+		.max_pd = dev->max[PBR_PD],
+		.max_qp_rd_atom = PBR_MAX_RD_ATOM,
+		.max_res_rd_atom = PBR_MAX_RD_ATOM * PBR_MAX_QP,
+		.max_qp_init_rd_atom = PBR_MAX_RD_ATOM,
 		.atomic_cap = IB_ATOMIC_HCA,
-		.max_ah = dev->max[PB_AH],
-		.max_srq = dev->max[PB_SRQ],
-		.max_srq_wr = PB_MAX_WR,
-		.max_srq_sge = PB_MAX_SGE,
-		.max_mcast_grp = PB_MAX_MCAST,
-		.max_mcast_qp_attach = PB_MAX_MCAST,
-		.max_total_mcast_qp_attach = PB_MAX_MCAST,
+		.max_ah = dev->max[PBR_AH],
+		.max_srq = dev->max[PBR_SRQ],
+		.max_srq_wr = PBR_MAX_WR,
+		.max_srq_sge = PBR_MAX_SGE,
+		.max_mcast_grp = PBR_MAX_MCAST,
+		.max_mcast_qp_attach = PBR_MAX_MCAST,
+		.max_total_mcast_qp_attach = PBR_MAX_MCAST,
 		.max_pkeys = 1,
 		.timestamp_mask = ~0ULL,
 		.hca_core_clock = 1000000,
@@ -49,7 +49,7 @@ static int pb_query_device(struct ib_device *ib, struct ib_device_attr *attr, st
 	return 0;
 }
 
-static int pb_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *attr)
+static int pbr_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *attr)
 {
 	struct net_device *ndev = ib_device_get_netdev(ib, port);
 	int ret;
@@ -66,17 +66,17 @@ static int pb_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *at
 		attr->phys_state = IB_PORT_PHYS_STATE_DISABLED;
 	dev_put(ndev);
 	attr->max_mtu = IB_MTU_4096;
-	attr->active_mtu = READ_ONCE(to_pb(ib)->active_mtu);
+	attr->active_mtu = READ_ONCE(to_pbr(ib)->active_mtu);
 	attr->gid_tbl_len = 256;
 	attr->port_cap_flags = IB_PORT_CM_SUP;
 	attr->ip_gids = true;
-	attr->max_msg_sz = PB_MAX_MSG;
+	attr->max_msg_sz = PBR_MAX_MSG;
 	attr->pkey_tbl_len = 1;
 	attr->max_vl_num = 1;
 	return ret;
 }
 
-static int pb_query_pkey(struct ib_device *ib, u32 port, u16 index, u16 *pkey)
+static int pbr_query_pkey(struct ib_device *ib, u32 port, u16 index, u16 *pkey)
 {
 	if (index)
 		return -EINVAL;
@@ -84,7 +84,7 @@ static int pb_query_pkey(struct ib_device *ib, u32 port, u16 index, u16 *pkey)
 	return 0;
 }
 
-static int pb_port_immutable(struct ib_device *ib, u32 port, struct ib_port_immutable *immutable)
+static int pbr_port_immutable(struct ib_device *ib, u32 port, struct ib_port_immutable *immutable)
 {
 	struct ib_port_attr attr = {};
 	int ret;
@@ -99,21 +99,21 @@ static int pb_port_immutable(struct ib_device *ib, u32 port, struct ib_port_immu
 	return 0;
 }
 
-static enum rdma_link_layer pb_get_link_layer(struct ib_device *ib, u32 port)
+static enum rdma_link_layer pbr_get_link_layer(struct ib_device *ib, u32 port)
 {
 	return IB_LINK_LAYER_ETHERNET;
 }
 
-static void pb_get_fw_str(struct ib_device *ib, char *str)
+static void pbr_get_fw_str(struct ib_device *ib, char *str)
 {
 	snprintf(str, IB_FW_VERSION_NAME_MAX, "%d", PEERBAR_RDMA_ABI_VERSION);
 }
 
-const struct ib_device_ops pb_attr_ops = {
-	.get_dev_fw_str = pb_get_fw_str,
-	.get_link_layer = pb_get_link_layer,
-	.get_port_immutable = pb_port_immutable,
-	.query_device = pb_query_device,
-	.query_pkey = pb_query_pkey,
-	.query_port = pb_query_port,
+const struct ib_device_ops pbr_attr_ops = {
+	.get_dev_fw_str = pbr_get_fw_str,
+	.get_link_layer = pbr_get_link_layer,
+	.get_port_immutable = pbr_port_immutable,
+	.query_device = pbr_query_device,
+	.query_pkey = pbr_query_pkey,
+	.query_port = pbr_query_port,
 };

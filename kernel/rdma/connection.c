@@ -9,67 +9,67 @@
 
 /* ---- waiting ---- */
 
-static u32 pb_wait(struct pb_qp *qp, unsigned long delay)
+static u32 pbr_wait(struct pbr_qp *qp, unsigned long delay)
 {
 	qp->waiting = true;
 	qp->wait_until = jiffies + max(delay, 1UL);
-	return PB_AGAIN;
+	return PBR_AGAIN;
 }
 
 /* The responder does not answer: as with lost packets, retry until the retries are exhausted. */
-static u32 pb_no_answer(struct pb_qp *qp)
+static u32 pbr_no_answer(struct pbr_qp *qp)
 {
 	u64 timeout = (4096ULL << qp->attr.timeout) * (qp->attr.retry_cnt + 1);
 
 	if (qp->ib.qp_type == IB_QPT_UC)
-		return PB_LOST;
+		return PBR_LOST;
 	if (!qp->retrying) {
 		qp->retrying = true;
 		qp->deadline = jiffies + nsecs_to_jiffies(timeout) + 1;
 	}
 	if (qp->attr.timeout && time_after_eq(jiffies, qp->deadline))
 		return IB_WC_RETRY_EXC_ERR;
-	return pb_wait(qp, HZ / 100);
+	return pbr_wait(qp, HZ / 100);
 }
 
 /* Convert the result @ret of a copy to a status; @refused if a region was revoked. */
-static u32 pb_copy_status(struct pb_qp *qp, int ret, u32 refused)
+static u32 pbr_copy_status(struct pbr_qp *qp, int ret, u32 refused)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
 	if (ret == -EAGAIN)
-		return PB_AGAIN;
+		return PBR_AGAIN;
 	if (ret != -ESHUTDOWN)
 		return ret ? refused : IB_WC_SUCCESS;
-	return state == IB_QPS_ERR || state == IB_QPS_RESET ? IB_WC_WR_FLUSH_ERR : pb_no_answer(qp);
+	return state == IB_QPS_ERR || state == IB_QPS_RESET ? IB_WC_WR_FLUSH_ERR : pbr_no_answer(qp);
 }
 
 /* In units of 10 us */
-static const u32 pb_rnr_timer[32] = {
+static const u32 pbr_rnr_timer[32] = {
 	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144,
 	8192, 12288, 16384, 24576, 32768, 49152,
 };
 
-static u32 pb_not_ready(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	if (qp->ib.qp_type == IB_QPT_UC)
-		return PB_LOST;
+		return PBR_LOST;
 	if (!qp->rnr_left)
 		return IB_WC_RNR_RETRY_EXC_ERR;
 	/* 7 means retry indefinitely. */
 	if (qp->attr.rnr_retry != 7)
 		qp->rnr_left--;
-	return pb_wait(qp, usecs_to_jiffies(10 * pb_rnr_timer[peer->attr.min_rnr_timer & 31]));
+	return pbr_wait(qp, usecs_to_jiffies(10 * pbr_rnr_timer[peer->attr.min_rnr_timer & 31]));
 }
 
 /* ---- requests ---- */
 
 /* The responder refuses: both queue pairs go to the error state. UC drops the message instead. */
-static u32 pb_refuse(struct pb_qp *peer, u32 status)
+static u32 pbr_refuse(struct pbr_qp *peer, u32 status)
 {
 	if (peer->ib.qp_type == IB_QPT_UC)
-		return PB_LOST;
-	pb_qp_error(peer, status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
+		return PBR_LOST;
+	pbr_qp_error(peer, status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
 	return status;
 }
 
@@ -77,213 +77,213 @@ static u32 pb_refuse(struct pb_qp *peer, u32 status)
  * The responder's receive is invalid; the caller must hold rq_lock. UC drops a message that is too
  * long, and keeps the receive.
  */
-static u32 pb_bad_receive(struct pb_qp *peer, struct pb_qp *qp, u32 status)
+static u32 pbr_bad_receive(struct pbr_qp *peer, struct pbr_qp *qp, u32 status)
 {
 	bool lossy = peer->ib.qp_type == IB_QPT_UC;
 
 	if (lossy && status == IB_WC_LOC_LEN_ERR)
-		return PB_LOST;
-	pb_complete_recv(peer, qp, status, 0);
-	pb_qp_error(peer, 0);
+		return PBR_LOST;
+	pbr_complete_recv(peer, qp, status, 0);
+	pbr_qp_error(peer, 0);
 	if (lossy)
-		return PB_LOST;
+		return PBR_LOST;
 	return status == IB_WC_LOC_LEN_ERR ? IB_WC_REM_INV_REQ_ERR : IB_WC_REM_OP_ERR;
 }
 
-static bool pb_connected(struct pb_qp *qp, struct pb_qp *peer)
+static bool pbr_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	return peer->ib.qp_type == qp->ib.qp_type && READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
-	       READ_ONCE(peer->target) == qp->dev->id && pb_answers(peer);
+	       READ_ONCE(peer->target) == qp->dev->id && pbr_answers(peer);
 }
 
-static u32 pb_send(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	struct pb_refs *who = NULL;
+	struct pbr_refs *who = NULL;
 	u32 status;
 	int ret;
 
 	guard(mutex)(&peer->rq_lock);
 	/* Check again: the state may have changed while waiting for the lock. */
-	if (!pb_connected(qp, peer))
-		return pb_no_answer(qp);
+	if (!pbr_connected(qp, peer))
+		return pbr_no_answer(qp);
 	/* Check the sender's keys first: a failing request must not consume a receive of an SRQ. */
-	if (pb_refs_get(qp->src))
+	if (pbr_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
-	if (!pb_rq_take(peer)) {
-		pb_refs_put(qp->src);
-		return pb_not_ready(qp, peer);
+	if (!pbr_rq_take(peer)) {
+		pbr_refs_put(qp->src);
+		return pbr_not_ready(qp, peer);
 	}
-	status = pb_recv_refs(peer, qp->dst, qp->src->total);
+	status = pbr_recv_refs(peer, qp->dst, qp->src->total);
 	if (status) {
-		pb_refs_put(qp->src);
-		return pb_bad_receive(peer, qp, status);
+		pbr_refs_put(qp->src);
+		return pbr_bad_receive(peer, qp, status);
 	}
-	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
-	pb_refs_put(qp->dst);
-	pb_refs_put(qp->src);
-	status = pb_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR);
+	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
+	pbr_refs_put(qp->dst);
+	pbr_refs_put(qp->src);
+	status = pbr_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR);
 	if (status == IB_WC_REM_OP_ERR)
-		return pb_bad_receive(peer, qp, IB_WC_LOC_PROT_ERR);
+		return pbr_bad_receive(peer, qp, IB_WC_LOC_PROT_ERR);
 	if (status)
 		return status;
 	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
-	    pb_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
-		pb_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
+	    pbr_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
+		pbr_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
 		/* A receive that completes in error moves its queue pair to ERR, also over UC. */
-		pb_qp_error(peer, IB_EVENT_QP_REQ_ERR);
-		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+		pbr_qp_error(peer, IB_EVENT_QP_REQ_ERR);
+		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	}
-	pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
+	pbr_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
 	return IB_WC_SUCCESS;
 }
 
 /* Set and enter the responder's side of a write, read or atomic. */
-static u32 pb_remote_refs(struct pb_qp *peer, struct pb_refs *refs, int access, u64 addr, u64 len, u32 rkey)
+static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int access, u64 addr, u64 len, u32 rkey)
 {
-	pb_refs_init(refs, peer, peer->ib.pd, access);
+	pbr_refs_init(refs, peer, peer->ib.pd, access);
 	refs->dma = false;
 	if (!(READ_ONCE(peer->attr.qp_access_flags) & access))
 		return IB_WC_REM_INV_REQ_ERR;
 	/* A request of length 0 does not use its key. */
-	pb_refs_add(refs, addr, len, rkey);
-	return pb_refs_get(refs) ? IB_WC_REM_ACCESS_ERR : IB_WC_SUCCESS;
+	pbr_refs_add(refs, addr, len, rkey);
+	return pbr_refs_get(refs) ? IB_WC_REM_ACCESS_ERR : IB_WC_SUCCESS;
 }
 
-static u32 pb_write_locked(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_write_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	struct pb_refs *who = NULL;
+	struct pbr_refs *who = NULL;
 	u32 status;
 	int ret;
 
-	if (pb_refs_get(qp->src))
+	if (pbr_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
-	status = pb_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr, qp->src->total,
+	status = pbr_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr, qp->src->total,
 				qp->sqe->rdma.rkey);
 	if (status) {
-		pb_refs_put(qp->src);
-		return pb_refuse(peer, status);
+		pbr_refs_put(qp->src);
+		return pbr_refuse(peer, status);
 	}
 	/* Must be last: a failing request must not consume a receive. */
-	if (qp->sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM && !pb_rq_take(peer)) {
-		pb_refs_put(qp->dst);
-		pb_refs_put(qp->src);
-		return pb_not_ready(qp, peer);
+	if (qp->sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM && !pbr_rq_take(peer)) {
+		pbr_refs_put(qp->dst);
+		pbr_refs_put(qp->src);
+		return pbr_not_ready(qp, peer);
 	}
-	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
-	pb_refs_put(qp->dst);
-	pb_refs_put(qp->src);
-	status = pb_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
-	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
+	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
+	pbr_refs_put(qp->dst);
+	pbr_refs_put(qp->src);
+	status = pbr_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
+	return status == IB_WC_REM_ACCESS_ERR ? pbr_refuse(peer, status) : status;
 }
 
-static u32 pb_write(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_write(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	u32 status;
 
 	if (qp->sqe->opcode == IB_WR_RDMA_WRITE)
-		return pb_write_locked(qp, peer);
+		return pbr_write_locked(qp, peer);
 	guard(mutex)(&peer->rq_lock);
-	if (!pb_connected(qp, peer))
-		return pb_no_answer(qp);
-	status = pb_write_locked(qp, peer);
+	if (!pbr_connected(qp, peer))
+		return pbr_no_answer(qp);
+	status = pbr_write_locked(qp, peer);
 	if (!status)
-		pb_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
+		pbr_complete_recv(peer, qp, IB_WC_SUCCESS, qp->src->total);
 	return status;
 }
 
-static u32 pb_read(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	struct pb_refs *who = NULL;
+	struct pbr_refs *who = NULL;
 	u32 status;
 	int ret;
 
 	if (!READ_ONCE(peer->attr.max_dest_rd_atomic))
-		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
-	if (pb_refs_get(qp->dst))
+		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+	if (pbr_refs_get(qp->dst))
 		return IB_WC_LOC_PROT_ERR;
-	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr, qp->dst->total,
+	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr, qp->dst->total,
 				qp->sqe->rdma.rkey);
 	if (status) {
-		pb_refs_put(qp->dst);
-		return pb_refuse(peer, status);
+		pbr_refs_put(qp->dst);
+		return pbr_refuse(peer, status);
 	}
-	ret = pb_copy(qp->dst, qp->src, &qp->progress, qp->dst->total, &who);
-	pb_refs_put(qp->src);
-	pb_refs_put(qp->dst);
-	status = pb_copy_status(qp, ret, who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
-	return status == IB_WC_REM_ACCESS_ERR ? pb_refuse(peer, status) : status;
+	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->dst->total, &who);
+	pbr_refs_put(qp->src);
+	pbr_refs_put(qp->dst);
+	status = pbr_copy_status(qp, ret, who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
+	return status == IB_WC_REM_ACCESS_ERR ? pbr_refuse(peer, status) : status;
 }
 
 /* The old value is copied from @qp->value to the sender's memory, already entered in @qp->dst. */
-static u32 pb_atomic_locked(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_atomic_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
-	struct pb_refs *who;
+	struct pbr_refs *who;
 	u32 status;
 	u64 at = 0;
 
-	status = pb_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_ATOMIC, sqe->atomic.remote_addr, sizeof(u64), sqe->atomic.rkey);
+	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_ATOMIC, sqe->atomic.remote_addr, sizeof(u64), sqe->atomic.rkey);
 	if (status)
-		return pb_refuse(peer, status);
-	status = pb_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP, sqe->atomic.compare_add, sqe->atomic.swap,
+		return pbr_refuse(peer, status);
+	status = pbr_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP, sqe->atomic.compare_add, sqe->atomic.swap,
 			   &qp->value) ? IB_WC_REM_OP_ERR : IB_WC_SUCCESS;
-	pb_refs_put(qp->src);
+	pbr_refs_put(qp->src);
 	if (status)
-		return pb_refuse(peer, status);
-	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
-	pb_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
-	return pb_copy(qp->dst, qp->src, &at, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+		return pbr_refuse(peer, status);
+	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
+	pbr_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
+	return pbr_copy(qp->dst, qp->src, &at, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
 }
 
-static u32 pb_do_atomic(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_do_atomic(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	u32 status;
 
 	if (qp->sqe->atomic.remote_addr & 7 || !READ_ONCE(peer->attr.max_dest_rd_atomic))
-		return pb_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	if (qp->dst->total < sizeof(u64))
 		return IB_WC_LOC_LEN_ERR;
-	if (pb_refs_get(qp->dst))
+	if (pbr_refs_get(qp->dst))
 		return IB_WC_LOC_PROT_ERR;
-	status = pb_atomic_locked(qp, peer);
-	pb_refs_put(qp->dst);
+	status = pbr_atomic_locked(qp, peer);
+	pbr_refs_put(qp->dst);
 	return status;
 }
 
-static u32 pb_do_connected(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_do_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	if (READ_ONCE(peer->state) == IB_QPS_RTR && !xchg(&peer->established, true))
-		pb_qp_event(peer, IB_EVENT_COMM_EST);
+		pbr_qp_event(peer, IB_EVENT_COMM_EST);
 	switch (qp->sqe->opcode) {
 	case IB_WR_SEND:
 	case IB_WR_SEND_WITH_IMM:
 	case IB_WR_SEND_WITH_INV:
-		return pb_send(qp, peer);
+		return pbr_send(qp, peer);
 	case IB_WR_RDMA_WRITE:
 	case IB_WR_RDMA_WRITE_WITH_IMM:
-		return pb_write(qp, peer);
+		return pbr_write(qp, peer);
 	case IB_WR_RDMA_READ:
-		return pb_read(qp, peer);
+		return pbr_read(qp, peer);
 	default:
-		return pb_do_atomic(qp, peer);
+		return pbr_do_atomic(qp, peer);
 	}
 }
 
-/* Execute what does not need the peer. Return a status, or PB_AGAIN if the peer is needed. */
-static u32 pb_local_work(struct pb_qp *qp)
+/* Execute what does not need the peer. Return a status, or PBR_AGAIN if the peer is needed. */
+static u32 pbr_local_work(struct pbr_qp *qp)
 {
 	bool read = false;
 
 	switch (qp->sqe->opcode) {
 	case IB_WR_BIND_MW:
-		return pb_mw_bind(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+		return pbr_mw_bind(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_LOCAL_INV:
-		return pb_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
+		return pbr_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
 	case IB_WR_REG_MR:
 		/* Refuse a user: the request contains DMA addresses. */
 		if (qp->user)
 			return IB_WC_LOC_QP_OP_ERR;
-		return pb_fast_register(qp->dev, qp->ib.pd, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+		return pbr_fast_register(qp->dev, qp->ib.pd, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
@@ -300,31 +300,31 @@ static u32 pb_local_work(struct pb_qp *qp)
 	default:
 		return IB_WC_LOC_QP_OP_ERR;
 	}
-	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
-	pb_refs_init(qp->dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);
-	return pb_local_refs(qp, read ? qp->dst : qp->src, read ? IB_ACCESS_LOCAL_WRITE : 0) ?: PB_AGAIN;
+	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
+	pbr_refs_init(qp->dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);
+	return pbr_local_refs(qp, read ? qp->dst : qp->src, read ? IB_ACCESS_LOCAL_WRITE : 0) ?: PBR_AGAIN;
 }
 
-u32 pb_do_connection(struct pb_qp *qp)
+u32 pbr_do_connection(struct pbr_qp *qp)
 {
-	struct pb_qp *peer;
+	struct pbr_qp *peer;
 	u32 status;
 
-	status = pb_local_work(qp);
-	if (status != PB_AGAIN)
+	status = pbr_local_work(qp);
+	if (status != PBR_AGAIN)
 		return status;
-	peer = pb_peer_get(qp->target, qp->attr.dest_qp_num);
-	if (peer && pb_connected(qp, peer)) {
+	peer = pbr_peer_get(qp->target, qp->attr.dest_qp_num);
+	if (peer && pbr_connected(qp, peer)) {
 		qp->retrying = false;
 		/* Don't continue a message to a queue pair that was reset meanwhile. */
 		if (qp->peer_epoch != peer->epoch)
 			qp->progress = 0;
 		qp->peer_epoch = peer->epoch;
-		status = pb_do_connected(qp, peer);
+		status = pbr_do_connected(qp, peer);
 	} else {
-		status = pb_no_answer(qp);
+		status = pbr_no_answer(qp);
 	}
 	if (peer)
-		pb_qp_put(peer);
-	return status == PB_LOST ? IB_WC_SUCCESS : status;
+		pbr_qp_put(peer);
+	return status == PBR_LOST ? IB_WC_SUCCESS : status;
 }

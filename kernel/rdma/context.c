@@ -7,13 +7,13 @@
 
 /* ---- contexts ---- */
 
-#define PB_REVOKED_ENTRIES 512
+#define PBR_REVOKED_ENTRIES 512
 
-static int pb_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
+static int pbr_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 {
-	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
+	struct pbr_ucontext *ctx = container_of(ib, struct pbr_ucontext, ib);
 	struct peerbar_alloc_ucontext_req req;
-	struct peerbar_alloc_ucontext_resp resp = { .revoked_entries = PB_REVOKED_ENTRIES, .max_inline = PB_MAX_INLINE };
+	struct peerbar_alloc_ucontext_resp resp = { .revoked_entries = PBR_REVOKED_ENTRIES, .max_inline = PBR_MAX_INLINE };
 	u64 offset;
 	int ret;
 
@@ -28,7 +28,7 @@ static int pb_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 		if (IS_ERR(ctx->event))
 			return PTR_ERR(ctx->event);
 	}
-	ctx->buf = pb_buf_alloc(ib, sizeof(struct peerbar_revoked_ring) + PB_REVOKED_ENTRIES * sizeof(u32), &offset);
+	ctx->buf = pbr_buf_alloc(ib, sizeof(struct peerbar_revoked_ring) + PBR_REVOKED_ENTRIES * sizeof(u32), &offset);
 	if (IS_ERR(ctx->buf)) {
 		ret = PTR_ERR(ctx->buf);
 		goto err_event;
@@ -41,40 +41,40 @@ static int pb_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 	return 0;
 
 err_buf:
-	pb_buf_free(ctx->buf);
+	pbr_buf_free(ctx->buf);
 err_event:
 	if (ctx->event)
 		eventfd_ctx_put(ctx->event);
 	return ret;
 }
 
-static void pb_dealloc_ucontext(struct ib_ucontext *ib)
+static void pbr_dealloc_ucontext(struct ib_ucontext *ib)
 {
-	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
+	struct pbr_ucontext *ctx = container_of(ib, struct pbr_ucontext, ib);
 
 	if (ctx->worker)
-		pb_worker_put(ctx->worker);
-	pb_buf_free(ctx->buf);
+		pbr_worker_put(ctx->worker);
+	pbr_buf_free(ctx->buf);
 	if (ctx->event)
 		eventfd_ctx_put(ctx->event);
 }
 
-static void pb_disassociate_ucontext(struct ib_ucontext *ib)
+static void pbr_disassociate_ucontext(struct ib_ucontext *ib)
 {
 	/* Rings are memory, and stay until they are unmapped. */
 }
 
 /* Notify a context that its region was revoked; reservation lock of the dma-buf held. */
-void pb_tell_revoked(struct ib_ucontext *ib, u32 lkey)
+void pbr_tell_revoked(struct ib_ucontext *ib, u32 lkey)
 {
-	struct pb_ucontext *ctx = container_of(ib, struct pb_ucontext, ib);
+	struct pbr_ucontext *ctx = container_of(ib, struct pbr_ucontext, ib);
 	struct peerbar_revoked_ring *ring = ctx->buf->va;
 
 	spin_lock(&ctx->revoked_lock);
-	if (ctx->revoked_producer - READ_ONCE(ring->ring.consumer) >= PB_REVOKED_ENTRIES) {
+	if (ctx->revoked_producer - READ_ONCE(ring->ring.consumer) >= PBR_REVOKED_ENTRIES) {
 		WRITE_ONCE(ring->lost, READ_ONCE(ring->lost) + 1);
 	} else {
-		WRITE_ONCE(ring->lkeys[ctx->revoked_producer & (PB_REVOKED_ENTRIES - 1)], lkey);
+		WRITE_ONCE(ring->lkeys[ctx->revoked_producer & (PBR_REVOKED_ENTRIES - 1)], lkey);
 		/* Store the key before the index. */
 		smp_store_release(&ring->ring.producer, ++ctx->revoked_producer);
 	}
@@ -85,42 +85,42 @@ void pb_tell_revoked(struct ib_ucontext *ib, u32 lkey)
 
 /* ---- protection domains ---- */
 
-static int pb_alloc_pd(struct ib_pd *ib, struct ib_udata *udata)
+static int pbr_alloc_pd(struct ib_pd *ib, struct ib_udata *udata)
 {
-	struct pb_pd *pd = container_of(ib, struct pb_pd, ib);
+	struct pbr_pd *pd = container_of(ib, struct pbr_pd, ib);
 	struct peerbar_alloc_pd_resp resp = {};
 	struct ib_ucontext *ctx;
 	int ret;
 
 	if (!udata)
 		return 0;
-	ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
-	ret = pb_object_add(ctx, PB_PD);
+	ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
+	ret = pbr_object_add(ctx, PBR_PD);
 	if (ret)
 		return ret;
-	pd->charge = kmalloc(sizeof(*pd) + sizeof(struct ib_uobject), pb_gfp(true));
+	pd->charge = kmalloc(sizeof(*pd) + sizeof(struct ib_uobject), pbr_gfp(true));
 	ret = pd->charge ? ib_respond_udata(udata, resp) : -ENOMEM;
 	if (ret) {
 		kfree(pd->charge);
-		pb_object_remove(ctx, PB_PD);
+		pbr_object_remove(ctx, PBR_PD);
 	}
 	return ret;
 }
 
-static int pb_dealloc_pd(struct ib_pd *ib, struct ib_udata *udata)
+static int pbr_dealloc_pd(struct ib_pd *ib, struct ib_udata *udata)
 {
-	kfree(container_of(ib, struct pb_pd, ib)->charge);
-	pb_object_remove(pb_context_of(ib->uobject), PB_PD);
+	kfree(container_of(ib, struct pbr_pd, ib)->charge);
+	pbr_object_remove(pbr_context_of(ib->uobject), PBR_PD);
 	return 0;
 }
 
-const struct ib_device_ops pb_context_ops = {
-	.alloc_pd = pb_alloc_pd,
-	.alloc_ucontext = pb_alloc_ucontext,
-	.dealloc_pd = pb_dealloc_pd,
-	.dealloc_ucontext = pb_dealloc_ucontext,
-	.disassociate_ucontext = pb_disassociate_ucontext,
+const struct ib_device_ops pbr_context_ops = {
+	.alloc_pd = pbr_alloc_pd,
+	.alloc_ucontext = pbr_alloc_ucontext,
+	.dealloc_pd = pbr_dealloc_pd,
+	.dealloc_ucontext = pbr_dealloc_ucontext,
+	.disassociate_ucontext = pbr_disassociate_ucontext,
 
-	INIT_RDMA_OBJ_SIZE(ib_pd, pb_pd, ib),
-	INIT_RDMA_OBJ_SIZE(ib_ucontext, pb_ucontext, ib),
+	INIT_RDMA_OBJ_SIZE(ib_pd, pbr_pd, ib),
+	INIT_RDMA_OBJ_SIZE(ib_ucontext, pbr_ucontext, ib),
 };

@@ -13,7 +13,7 @@
  * Translate a DMA address of the function. Behind an IOMMU, use the IOMMU's translation. An address
  * without one is a bus address of a peer behind the same switch.
  */
-int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys)
+int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&dev->pdev->dev);
 	struct pci_bus_region region = { .start = dma, .end = dma };
@@ -33,7 +33,7 @@ int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys)
 
 /* ---- contiguous memory that the CPU can address ---- */
 
-struct pb_piece {
+struct pbr_piece {
 	union {
 		u8 *va;
 		u8 __iomem *io;
@@ -42,7 +42,7 @@ struct pb_piece {
 	bool mmio;
 };
 
-static int pb_piece_of_pages(struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+static int pbr_piece_of_pages(struct pbr_mr *mr, u64 offset, struct pbr_piece *piece)
 {
 	struct page *page = mr->pages[offset >> PAGE_SHIFT];
 
@@ -52,10 +52,10 @@ static int pb_piece_of_pages(struct pb_mr *mr, u64 offset, struct pb_piece *piec
 	return 0;
 }
 
-static int pb_piece_of_segments(struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+static int pbr_piece_of_segments(struct pbr_mr *mr, u64 offset, struct pbr_piece *piece)
 {
 	unsigned int lo = 0, hi = mr->nr, mid;
-	const struct pb_segment *seg;
+	const struct pbr_segment *seg;
 
 	while (hi - lo > 1) {
 		mid = lo + (hi - lo) / 2;
@@ -76,12 +76,12 @@ static int pb_piece_of_segments(struct pb_mr *mr, u64 offset, struct pb_piece *p
 }
 
 /* The kernel's own queue pairs refer to memory by DMA address. */
-static int pb_piece_of_dma(struct pb_device *dev, u64 dma, struct pb_piece *piece)
+static int pbr_piece_of_dma(struct pbr_device *dev, u64 dma, struct pbr_piece *piece)
 {
 	phys_addr_t phys;
 	int ret;
 
-	ret = pb_dma_to_phys(dev, dma, &phys);
+	ret = pbr_dma_to_phys(dev, dma, &phys);
 	if (ret)
 		return ret;
 	if (!pfn_valid(PHYS_PFN(phys)))
@@ -96,55 +96,55 @@ static int pb_piece_of_dma(struct pb_device *dev, u64 dma, struct pb_piece *piec
 	return 0;
 }
 
-/* As pb_piece_of_dma(), for a fast registration. */
-static int pb_piece_of_fast(struct pb_device *dev, const struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+/* As pbr_piece_of_dma(), for a fast registration. */
+static int pbr_piece_of_fast(struct pbr_device *dev, const struct pbr_mr *mr, u64 offset, struct pbr_piece *piece)
 {
 	size_t len;
 	int ret;
 
-	ret = pb_piece_of_dma(dev, pb_fast_dma(mr, offset, &len), piece);
+	ret = pbr_piece_of_dma(dev, pbr_fast_dma(mr, offset, &len), piece);
 	if (ret)
 		return ret;
 	piece->len = min(piece->len, len);
 	return 0;
 }
 
-static int pb_piece_of_mr(struct pb_device *dev, struct pb_mr *mr, u64 offset, struct pb_piece *piece)
+static int pbr_piece_of_mr(struct pbr_device *dev, struct pbr_mr *mr, u64 offset, struct pbr_piece *piece)
 {
 	switch (mr->kind) {
-	case PB_MR_PAGES:
-		return pb_piece_of_pages(mr, offset, piece);
-	case PB_MR_SEGMENTS:
-		return pb_piece_of_segments(mr, offset, piece);
-	case PB_MR_FAST:
-		return pb_piece_of_fast(dev, mr, offset, piece);
-	case PB_MR_DMA:
-		return pb_piece_of_dma(dev, offset, piece);
+	case PBR_MR_PAGES:
+		return pbr_piece_of_pages(mr, offset, piece);
+	case PBR_MR_SEGMENTS:
+		return pbr_piece_of_segments(mr, offset, piece);
+	case PBR_MR_FAST:
+		return pbr_piece_of_fast(dev, mr, offset, piece);
+	case PBR_MR_DMA:
+		return pbr_piece_of_dma(dev, offset, piece);
 	default:
 		return -EFAULT;
 	}
 }
 
 /* Find byte @at of the message, and the number of contiguous bytes from there. */
-static int pb_piece(struct pb_refs *refs, u64 at, struct pb_piece *piece)
+static int pbr_piece(struct pbr_refs *refs, u64 at, struct pbr_piece *piece)
 {
-	struct pb_ref *ref = refs->ref;
+	struct pbr_ref *ref = refs->ref;
 	u64 offset;
 	int ret;
 
 	while (at >= ref->len)
 		at -= ref++->len;
 	if (ref->va) {
-		*piece = (struct pb_piece){ .va = ref->va + at, .len = ref->len };
+		*piece = (struct pbr_piece){ .va = ref->va + at, .len = ref->len };
 		ret = 0;
 	} else if (!ref->mr) {
-		ret = refs->dma ? pb_piece_of_dma(refs->dev, ref->addr + at, piece) : -EFAULT;
+		ret = refs->dma ? pbr_piece_of_dma(refs->dev, ref->addr + at, piece) : -EFAULT;
 	} else {
 		offset = ref->addr - ref->mr->iova;
 		if (ref->mr != ref->region)
 			offset += ref->mr->first - ref->region->iova;
 		offset += ref->region->first + at;
-		ret = pb_piece_of_mr(refs->dev, ref->region, offset, piece);
+		ret = pbr_piece_of_mr(refs->dev, ref->region, offset, piece);
 	}
 	piece->len = min_t(u64, piece->len, ref->len - at);
 	return ret;
@@ -155,11 +155,11 @@ static int pb_piece(struct pb_refs *refs, u64 at, struct pb_piece *piece)
  *
  * Programs poll on the last byte of a message, or on flags of 4 or 8 bytes inside it. So copy in
  * ascending order, with one store for each naturally aligned unit of 8 bytes of the destination
- * (and units of 4, 2 and 1 at the ends of a message). pb_copy() orders the last unit after all
+ * (and units of 4, 2 and 1 at the ends of a message). pbr_copy() orders the last unit after all
  * others. memcpy() guarantees none of this. Access a device with naturally aligned words only.
  */
 
-static __always_inline u64 pb_load(const u8 *src, unsigned int size, bool device)
+static __always_inline u64 pbr_load(const u8 *src, unsigned int size, bool device)
 {
 	const u8 __iomem *io = (const u8 __force __iomem *)src;
 
@@ -176,7 +176,7 @@ static __always_inline u64 pb_load(const u8 *src, unsigned int size, bool device
 }
 
 /* @dst must be naturally aligned. */
-static __always_inline void pb_store(u8 *dst, u64 value, unsigned int size, bool device)
+static __always_inline void pbr_store(u8 *dst, u64 value, unsigned int size, bool device)
 {
 	u8 __iomem *io = (u8 __force __iomem *)dst;
 
@@ -208,7 +208,7 @@ static __always_inline void pb_store(u8 *dst, u64 value, unsigned int size, bool
 }
 
 /* Copy one unit to a naturally aligned @dst; @src may be unaligned. */
-static __always_inline void pb_copy_unit(u8 *dst, const u8 *src, unsigned int size, bool to_device, bool from_device)
+static __always_inline void pbr_copy_unit(u8 *dst, const u8 *src, unsigned int size, bool to_device, bool from_device)
 {
 	u8 bytes[8] __aligned(8);
 	unsigned int step, i;
@@ -216,11 +216,11 @@ static __always_inline void pb_copy_unit(u8 *dst, const u8 *src, unsigned int si
 	if (from_device && !IS_ALIGNED((unsigned long)src, size)) {
 		step = 1U << __ffs((unsigned long)src);
 		for (i = 0; i < size; i += step)
-			pb_store(bytes + i, pb_load(src + i, step, true), step, false);
-		pb_store(dst, pb_load(bytes, size, false), size, to_device);
+			pbr_store(bytes + i, pbr_load(src + i, step, true), step, false);
+		pbr_store(dst, pbr_load(bytes, size, false), size, to_device);
 		return;
 	}
-	pb_store(dst, pb_load(src, size, from_device), size, to_device);
+	pbr_store(dst, pbr_load(src, size, from_device), size, to_device);
 }
 
 /*
@@ -228,7 +228,7 @@ static __always_inline void pb_copy_unit(u8 *dst, const u8 *src, unsigned int si
  * loads, neither of which extends beyond @len. Return the number of bytes copied; the rest is less
  * than two words.
  */
-static __always_inline size_t pb_copy_shifted(u8 *dst, const u8 *src, size_t len, bool to_device)
+static __always_inline size_t pbr_copy_shifted(u8 *dst, const u8 *src, size_t len, bool to_device)
 {
 	unsigned int first = 8 - ((unsigned long)src & 7), i;
 	u64 carry = 0, next;
@@ -237,83 +237,83 @@ static __always_inline size_t pb_copy_shifted(u8 *dst, const u8 *src, size_t len
 	if (len < first + 8)
 		return 0;
 	for (i = 0; i < first; i++)
-		carry |= pb_load(src + i, 1, true) << (8 * i);
+		carry |= pbr_load(src + i, 1, true) << (8 * i);
 	for (; len - done >= first + 8; done += 8) {
-		next = le64_to_cpu((__force __le64)pb_load(src + done + first, 8, true));
-		pb_store(dst + done, (__force u64)cpu_to_le64(carry | next << (8 * first)), 8, to_device);
+		next = le64_to_cpu((__force __le64)pbr_load(src + done + first, 8, true));
+		pbr_store(dst + done, (__force u64)cpu_to_le64(carry | next << (8 * first)), 8, to_device);
 		carry = next >> (64 - 8 * first);
 	}
 	return done;
 }
 
-static __always_inline void pb_copy_units(u8 *dst, const u8 *src, size_t len, bool to_device, bool from_device)
+static __always_inline void pbr_copy_units(u8 *dst, const u8 *src, size_t len, bool to_device, bool from_device)
 {
 	unsigned int size;
 	size_t n;
 
 	for (; len && !IS_ALIGNED((unsigned long)dst, 8); dst += size, src += size, len -= size) {
 		size = min_t(size_t, 1U << __ffs((unsigned long)dst), rounddown_pow_of_two(len));
-		pb_copy_unit(dst, src, size, to_device, from_device);
+		pbr_copy_unit(dst, src, size, to_device, from_device);
 	}
 	if (from_device && !IS_ALIGNED((unsigned long)src, 8)) {
-		n = pb_copy_shifted(dst, src, len, to_device);
+		n = pbr_copy_shifted(dst, src, len, to_device);
 		dst += n;
 		src += n;
 		len -= n;
 	} else {
 		for (; len >= 64; dst += 64, src += 64, len -= 64) {
-			pb_store(dst, pb_load(src, 8, from_device), 8, to_device);
-			pb_store(dst + 8, pb_load(src + 8, 8, from_device), 8, to_device);
-			pb_store(dst + 16, pb_load(src + 16, 8, from_device), 8, to_device);
-			pb_store(dst + 24, pb_load(src + 24, 8, from_device), 8, to_device);
-			pb_store(dst + 32, pb_load(src + 32, 8, from_device), 8, to_device);
-			pb_store(dst + 40, pb_load(src + 40, 8, from_device), 8, to_device);
-			pb_store(dst + 48, pb_load(src + 48, 8, from_device), 8, to_device);
-			pb_store(dst + 56, pb_load(src + 56, 8, from_device), 8, to_device);
+			pbr_store(dst, pbr_load(src, 8, from_device), 8, to_device);
+			pbr_store(dst + 8, pbr_load(src + 8, 8, from_device), 8, to_device);
+			pbr_store(dst + 16, pbr_load(src + 16, 8, from_device), 8, to_device);
+			pbr_store(dst + 24, pbr_load(src + 24, 8, from_device), 8, to_device);
+			pbr_store(dst + 32, pbr_load(src + 32, 8, from_device), 8, to_device);
+			pbr_store(dst + 40, pbr_load(src + 40, 8, from_device), 8, to_device);
+			pbr_store(dst + 48, pbr_load(src + 48, 8, from_device), 8, to_device);
+			pbr_store(dst + 56, pbr_load(src + 56, 8, from_device), 8, to_device);
 		}
 	}
 	for (; len >= 8; dst += 8, src += 8, len -= 8)
-		pb_copy_unit(dst, src, 8, to_device, from_device);
+		pbr_copy_unit(dst, src, 8, to_device, from_device);
 	for (size = 4; size; size /= 2) {
 		if (!(len & size))
 			continue;
-		pb_copy_unit(dst, src, size, to_device, from_device);
+		pbr_copy_unit(dst, src, size, to_device, from_device);
 		dst += size;
 		src += size;
 	}
 }
 
-static noinline void pb_copy_memory(u8 *dst, const u8 *src, size_t len)
+static noinline void pbr_copy_memory(u8 *dst, const u8 *src, size_t len)
 {
-	pb_copy_units(dst, src, len, false, false);
+	pbr_copy_units(dst, src, len, false, false);
 }
 
-static noinline void pb_copy_to_device(u8 *dst, const u8 *src, size_t len)
+static noinline void pbr_copy_to_device(u8 *dst, const u8 *src, size_t len)
 {
-	pb_copy_units(dst, src, len, true, false);
+	pbr_copy_units(dst, src, len, true, false);
 }
 
-static noinline void pb_copy_from_device(u8 *dst, const u8 *src, size_t len)
+static noinline void pbr_copy_from_device(u8 *dst, const u8 *src, size_t len)
 {
-	pb_copy_units(dst, src, len, false, true);
+	pbr_copy_units(dst, src, len, false, true);
 }
 
 /* Copy from device to device through registers, never through memory. */
-static noinline void pb_copy_devices(u8 *dst, const u8 *src, size_t len)
+static noinline void pbr_copy_devices(u8 *dst, const u8 *src, size_t len)
 {
-	pb_copy_units(dst, src, len, true, true);
+	pbr_copy_units(dst, src, len, true, true);
 }
 
-static void pb_copy_piece(struct pb_piece *dst, struct pb_piece *src, size_t len)
+static void pbr_copy_piece(struct pbr_piece *dst, struct pbr_piece *src, size_t len)
 {
 	if (dst->mmio && src->mmio)
-		pb_copy_devices(dst->va, src->va, len);
+		pbr_copy_devices(dst->va, src->va, len);
 	else if (dst->mmio)
-		pb_copy_to_device(dst->va, src->va, len);
+		pbr_copy_to_device(dst->va, src->va, len);
 	else if (src->mmio)
-		pb_copy_from_device(dst->va, src->va, len);
+		pbr_copy_from_device(dst->va, src->va, len);
 	else
-		pb_copy_memory(dst->va, src->va, len);
+		pbr_copy_memory(dst->va, src->va, len);
 }
 
 /*
@@ -321,13 +321,13 @@ static void pb_copy_piece(struct pb_piece *dst, struct pb_piece *src, size_t len
  * message whose source and destination overlap is undefined. It is that of memmove() in system
  * memory; I/O memory takes aligned words only, in ascending order, whatever the result.
  */
-static bool pb_overlaps(const struct pb_piece *dst, const struct pb_piece *src, size_t len)
+static bool pbr_overlaps(const struct pbr_piece *dst, const struct pbr_piece *src, size_t len)
 {
 	return !dst->mmio && !src->mmio && dst->va > src->va && dst->va < src->va + len;
 }
 
 /* The size of the naturally aligned unit that contains the last of @len bytes at @dst. */
-static size_t pb_last_unit(const struct pb_piece *dst, size_t len)
+static size_t pbr_last_unit(const struct pbr_piece *dst, size_t len)
 {
 	unsigned long end = (unsigned long)dst->va + len;
 
@@ -335,44 +335,44 @@ static size_t pb_last_unit(const struct pb_piece *dst, size_t len)
 }
 
 /* Copy @len bytes of a message, from @at on, to an aligned unit whose source is not contiguous. */
-static int pb_gather(struct pb_refs *src, u64 at, u8 *bytes, size_t len)
+static int pbr_gather(struct pbr_refs *src, u64 at, u8 *bytes, size_t len)
 {
-	struct pb_piece from, to = {};
+	struct pbr_piece from, to = {};
 	size_t i, n;
 	int ret;
 
 	for (i = 0; i < len; i += n) {
-		ret = pb_piece(src, at + i, &from);
+		ret = pbr_piece(src, at + i, &from);
 		if (ret)
 			return ret;
 		n = min(from.len, len - i);
 		to.va = bytes + i;
-		pb_copy_piece(&to, &from, n);
+		pbr_copy_piece(&to, &from, n);
 	}
 	return 0;
 }
 
 /*
  * Copy from byte @at on, as far as both source and destination are contiguous. Return the number of
- * bytes copied, or an error with *@who as for pb_copy(). Store the message's last unit after
+ * bytes copied, or an error with *@who as for pbr_copy(). Store the message's last unit after
  * everything else. Set *@mmio if any of it went to a device.
  */
-static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u64 len, bool *mmio, struct pb_refs **who)
+static ssize_t pbr_copy_some(struct pbr_refs *dst, struct pbr_refs *src, u64 at, u64 len, bool *mmio, struct pbr_refs **who)
 {
 	u8 bytes[8] __aligned(8);
-	struct pb_piece to, from;
+	struct pbr_piece to, from;
 	size_t n, last, odd;
 	int ret;
 
 	*who = dst;
-	ret = pb_piece(dst, at, &to);
+	ret = pbr_piece(dst, at, &to);
 	if (ret)
 		return ret;
 	*who = src;
-	ret = pb_piece(src, at, &from);
+	ret = pbr_piece(src, at, &from);
 	if (ret)
 		return ret;
-	n = min3(to.len, from.len, (size_t)min_t(u64, len - at, PB_COPY_PIECE));
+	n = min3(to.len, from.len, (size_t)min_t(u64, len - at, PBR_COPY_PIECE));
 	odd = ((unsigned long)to.va + n) & 7;
 	if (n == len - at || n == to.len)
 		odd = 0;
@@ -381,26 +381,26 @@ static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u6
 		n -= odd;
 	} else if (odd) {
 		n = min3(to.len, (size_t)(8 - ((unsigned long)to.va & 7)), (size_t)(len - at));
-		ret = pb_gather(src, at, bytes, n);
+		ret = pbr_gather(src, at, bytes, n);
 		if (ret)
 			return ret;
-		from = (struct pb_piece){ .va = bytes, .len = n };
+		from = (struct pbr_piece){ .va = bytes, .len = n };
 	}
 	*mmio |= to.mmio;
 	if (at + n < len) {
-		if (unlikely(pb_overlaps(&to, &from, n)))
+		if (unlikely(pbr_overlaps(&to, &from, n)))
 			memmove(to.va, from.va, n);
 		else
-			pb_copy_piece(&to, &from, n);
+			pbr_copy_piece(&to, &from, n);
 		return n;
 	}
-	if (unlikely(pb_overlaps(&to, &from, n))) {
+	if (unlikely(pbr_overlaps(&to, &from, n))) {
 		memmove(to.va, from.va, n);
 		return n;
 	}
-	last = pb_last_unit(&to, n);
+	last = pbr_last_unit(&to, n);
 	if (n > last)
-		pb_copy_piece(&to, &from, n - last);
+		pbr_copy_piece(&to, &from, n - last);
 	/* Pairs with the reader's barrier: a program that sees the last unit sees all others. */
 	if (*mmio)
 		wmb(); /* device writes may be combined */
@@ -408,26 +408,26 @@ static ssize_t pb_copy_some(struct pb_refs *dst, struct pb_refs *src, u64 at, u6
 		smp_wmb(); /* as above */
 	to.va += n - last;
 	from.va += n - last;
-	pb_copy_piece(&to, &from, last);
+	pbr_copy_piece(&to, &from, last);
 	return n;
 }
 
-static bool pb_is_over(const struct pb_refs *refs)
+static bool pbr_is_over(const struct pbr_refs *refs)
 {
 	enum ib_qp_state state = READ_ONCE(*refs->state);
 
 	return state == IB_QPS_ERR || state == IB_QPS_RESET;
 }
 
-int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct pb_refs **who)
+int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struct pbr_refs **who)
 {
-	u64 end = *at + PB_COPY_PASS, pause = *at + PB_COPY_PIECE;
+	u64 end = *at + PBR_COPY_PASS, pause = *at + PBR_COPY_PIECE;
 	bool mmio = false;
 	ssize_t n;
 	int ret;
 
 	while (*at < len) {
-		n = pb_copy_some(dst, src, *at, len, &mmio, who);
+		n = pbr_copy_some(dst, src, *at, len, &mmio, who);
 		if (n < 0) {
 			ret = n;
 			goto out;
@@ -436,19 +436,19 @@ int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct p
 		if (*at < pause || *at == len)
 			continue;
 		/* Leave both, so that a revocation or the end of a queue pair can intervene. */
-		pause = *at + PB_COPY_PIECE;
-		pb_refs_put(dst);
-		pb_refs_put(src);
-		ret = pb_is_over(dst) || pb_is_over(src) ? -ESHUTDOWN : *at >= end || signal_pending(current) ? -EAGAIN : 0;
+		pause = *at + PBR_COPY_PIECE;
+		pbr_refs_put(dst);
+		pbr_refs_put(src);
+		ret = pbr_is_over(dst) || pbr_is_over(src) ? -ESHUTDOWN : *at >= end || signal_pending(current) ? -EAGAIN : 0;
 		if (ret)
 			goto out;
 		cond_resched();
 		*who = src;
-		ret = pb_refs_get(src);
+		ret = pbr_refs_get(src);
 		if (ret)
 			goto out;
 		*who = dst;
-		ret = pb_refs_get(dst);
+		ret = pbr_refs_get(dst);
 		if (ret)
 			goto out;
 	}
@@ -464,14 +464,14 @@ out:
  * Atomic operation on 8 aligned bytes. On memory without atomics, it is atomic only with respect to
  * other atomics of this device.
  */
-int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old)
+int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old)
 {
-	struct pb_piece piece;
+	struct pbr_piece piece;
 	atomic64_t *word;
 	u64 value;
 	int ret;
 
-	ret = pb_piece(remote, 0, &piece);
+	ret = pbr_piece(remote, 0, &piece);
 	if (ret)
 		return ret;
 	/* An aligned address may be at unaligned memory: the region's owner chooses its address. */

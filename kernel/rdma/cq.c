@@ -5,9 +5,9 @@
 
 #include "cq.h"
 
-static atomic_t pb_last_cqn;
+static atomic_t pbr_last_cqn;
 
-static void pb_cq_event(struct pb_cq *cq, enum ib_event_type type)
+static void pbr_cq_event(struct pbr_cq *cq, enum ib_event_type type)
 {
 	struct ib_event event = { .device = cq->ib.device, .element.cq = &cq->ib, .event = type };
 
@@ -16,22 +16,22 @@ static void pb_cq_event(struct pb_cq *cq, enum ib_event_type type)
 }
 
 /* Number of entries not polled yet. Treat an invalid consumer index as a full queue. */
-static u32 pb_cq_fill(struct pb_cq *cq)
+static u32 pbr_cq_fill(struct pbr_cq *cq)
 {
 	u32 consumer = cq->buf->user ? READ_ONCE(cq->ring->consumer) : cq->consumer;
 
 	return min(cq->producer - consumer, cq->nr);
 }
 
-bool pb_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *cqe, bool solicited)
+bool pbr_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *cqe, bool solicited)
 {
-	struct pb_cq *cq = to_pb_cq(ib);
+	struct pbr_cq *cq = to_pbr_cq(ib);
 	struct peerbar_cqe *entry;
 	bool first = false, dropped = false, tell = false;
 	unsigned long flags;
 
 	spin_lock_irqsave(&cq->lock, flags);
-	if (cq->overflow || pb_cq_fill(cq) == cq->nr) {
+	if (cq->overflow || pbr_cq_fill(cq) == cq->nr) {
 		dropped = true;
 		first = !cq->overflow;
 		cq->overflow = true;
@@ -49,19 +49,19 @@ bool pb_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *c
 	}
 	spin_unlock_irqrestore(&cq->lock, flags);
 	if (first)
-		pb_cq_event(cq, IB_EVENT_CQ_ERR);
+		pbr_cq_event(cq, IB_EVENT_CQ_ERR);
 	if (tell && cq->ib.comp_handler)
 		cq->ib.comp_handler(&cq->ib, cq->ib.cq_context);
 	return !dropped;
 }
 
-static struct pb_buf *pb_cq_alloc(struct ib_ucontext *ctx, u32 wanted, u32 *nr, u64 *offset)
+static struct pbr_buf *pbr_cq_alloc(struct ib_ucontext *ctx, u32 wanted, u32 *nr, u64 *offset)
 {
 	*nr = roundup_pow_of_two(wanted);
-	return pb_buf_alloc(ctx, sizeof(struct peerbar_cq_ring) + (size_t)*nr * sizeof(struct peerbar_cqe), offset);
+	return pbr_buf_alloc(ctx, sizeof(struct peerbar_cq_ring) + (size_t)*nr * sizeof(struct peerbar_cqe), offset);
 }
 
-static void pb_cq_set(struct pb_cq *cq, struct pb_buf *buf, u32 nr)
+static void pbr_cq_set(struct pbr_cq *cq, struct pbr_buf *buf, u32 nr)
 {
 	cq->buf = buf;
 	cq->ring = &((struct peerbar_cq_ring *)buf->va)->cq;
@@ -70,74 +70,74 @@ static void pb_cq_set(struct pb_cq *cq, struct pb_buf *buf, u32 nr)
 	cq->ib.cqe = nr;
 }
 
-static int pb_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, struct uverbs_attr_bundle *attrs)
+static int pbr_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, struct uverbs_attr_bundle *attrs)
 {
 	struct ib_udata *udata = attrs ? &attrs->driver_udata : NULL;
 	struct peerbar_create_cq_resp resp = {};
 	struct ib_ucontext *ctx = NULL;
-	struct pb_cq *cq = to_pb_cq(ib);
-	struct pb_buf *buf;
+	struct pbr_cq *cq = to_pbr_cq(ib);
+	struct pbr_buf *buf;
 	u64 offset = 0;
 	u32 nr;
 	int ret;
 
 	if (attr->flags & ~IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION)
 		return -EOPNOTSUPP;
-	if (!attr->cqe || attr->cqe > PB_MAX_CQE)
+	if (!attr->cqe || attr->cqe > PBR_MAX_CQE)
 		return -EINVAL;
 	if (udata)
-		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
 	mutex_init(&cq->resize_mutex);
 	spin_lock_init(&cq->lock);
-	ret = pb_object_add(ctx, PB_CQ);
+	ret = pbr_object_add(ctx, PBR_CQ);
 	if (ret)
 		return ret;
-	buf = pb_cq_alloc(ctx, attr->cqe, &nr, &offset);
+	buf = pbr_cq_alloc(ctx, attr->cqe, &nr, &offset);
 	if (IS_ERR(buf)) {
-		pb_object_remove(ctx, PB_CQ);
+		pbr_object_remove(ctx, PBR_CQ);
 		return PTR_ERR(buf);
 	}
-	pb_cq_set(cq, buf, nr);
+	pbr_cq_set(cq, buf, nr);
 	if (!udata)
 		return 0;
 	resp.offset = offset;
 	resp.size = buf->size;
 	resp.entries = nr;
-	resp.cqn = atomic_inc_return(&pb_last_cqn);
+	resp.cqn = atomic_inc_return(&pbr_last_cqn);
 	ret = ib_respond_udata(udata, resp);
 	if (ret) {
-		pb_buf_free(buf);
-		pb_object_remove(ctx, PB_CQ);
+		pbr_buf_free(buf);
+		pbr_object_remove(ctx, PBR_CQ);
 	}
 	return ret;
 }
 
-static int pb_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
+static int pbr_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
 {
-	struct pb_buf *buf = to_pb_cq(ib)->buf;
+	struct pbr_buf *buf = to_pbr_cq(ib)->buf;
 
-	pb_object_remove(pb_buf_context(buf), PB_CQ);
-	pb_buf_free(buf);
+	pbr_object_remove(pbr_buf_context(buf), PBR_CQ);
+	pbr_buf_free(buf);
 	return 0;
 }
 
 /* Entries per batch; bounds the copy under the lock, with interrupts off */
-#define PB_RESIZE_BATCH 256
+#define PBR_RESIZE_BATCH 256
 
 /*
  * Copy up to @nr entries of @cq, from index @first on, to the beginning of @entries, and return
  * their number with the lock held. Copy only the last batch under the lock. The provider takes no
  * entries meanwhile; a user that moves the consumer index gets wrong entries.
  */
-static u32 pb_cq_copy(struct pb_cq *cq, struct peerbar_cqe *entries, u32 first, u32 nr)
+static u32 pbr_cq_copy(struct pbr_cq *cq, struct peerbar_cqe *entries, u32 first, u32 nr)
 	__acquires(&cq->lock)
 {
 	u32 done = 0, end, n;
 
 	spin_lock_irq(&cq->lock);
-	while ((n = min(cq->producer - first, nr)) - done > PB_RESIZE_BATCH) {
+	while ((n = min(cq->producer - first, nr)) - done > PBR_RESIZE_BATCH) {
 		spin_unlock_irq(&cq->lock);
-		for (end = done + PB_RESIZE_BATCH; done < end; done++)
+		for (end = done + PBR_RESIZE_BATCH; done < end; done++)
 			entries[done] = cq->entries[(first + done) & (cq->nr - 1)];
 		cond_resched();
 		spin_lock_irq(&cq->lock);
@@ -147,22 +147,22 @@ static u32 pb_cq_copy(struct pb_cq *cq, struct peerbar_cqe *entries, u32 first, 
 	return n;
 }
 
-static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *udata)
+static int pbr_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *udata)
 {
-	struct pb_ucontext *ctx = rdma_udata_to_drv_context(udata, struct pb_ucontext, ib);
+	struct pbr_ucontext *ctx = rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib);
 	struct peerbar_resize_cq_resp resp = {};
-	struct pb_cq *cq = to_pb_cq(ib);
+	struct pbr_cq *cq = to_pbr_cq(ib);
 	struct peerbar_cqe *entries;
-	struct pb_buf *buf, *old;
+	struct pbr_buf *buf, *old;
 	u32 nr, n, first;
 	bool lost;
 	u64 offset;
 	int ret;
 
-	if (!cqe || cqe > PB_MAX_CQE)
+	if (!cqe || cqe > PBR_MAX_CQE)
 		return -EINVAL;
 	guard(mutex)(&cq->resize_mutex);
-	buf = pb_cq_alloc(&ctx->ib, cqe, &nr, &offset);
+	buf = pbr_cq_alloc(&ctx->ib, cqe, &nr, &offset);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	resp.offset = offset;
@@ -170,7 +170,7 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	resp.entries = nr;
 	/* Check before responding: the user must not get the offset of a ring that is not used. */
 	spin_lock_irq(&cq->lock);
-	n = pb_cq_fill(cq);
+	n = pbr_cq_fill(cq);
 	first = cq->producer - n;
 	ret = n > nr ? -EINVAL : 0;
 	spin_unlock_irq(&cq->lock);
@@ -179,29 +179,29 @@ static int pb_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *uda
 	if (ret)
 		goto err_free;
 	entries = buf->va + sizeof(struct peerbar_cq_ring);
-	n = pb_cq_copy(cq, entries, first, nr);
+	n = pbr_cq_copy(cq, entries, first, nr);
 	/* More entries than the new ring has room for may have been added meanwhile. */
 	lost = cq->producer - first > nr && !cq->overflow;
 	if (lost)
 		cq->overflow = true;
 	old = cq->buf;
-	pb_cq_set(cq, buf, nr);
+	pbr_cq_set(cq, buf, nr);
 	cq->producer = n;
 	cq->ring->producer = n;
 	spin_unlock_irq(&cq->lock);
-	pb_buf_free(old);
+	pbr_buf_free(old);
 	if (lost)
-		pb_cq_event(cq, IB_EVENT_CQ_ERR);
+		pbr_cq_event(cq, IB_EVENT_CQ_ERR);
 	return 0;
 
 err_free:
-	pb_buf_free(buf);
+	pbr_buf_free(buf);
 	return ret;
 }
 
-static int pb_req_notify_cq(struct ib_cq *ib, enum ib_cq_notify_flags flags)
+static int pbr_req_notify_cq(struct ib_cq *ib, enum ib_cq_notify_flags flags)
 {
-	struct pb_cq *cq = to_pb_cq(ib);
+	struct pbr_cq *cq = to_pbr_cq(ib);
 	unsigned long irq;
 	int missed = 0;
 
@@ -209,13 +209,13 @@ static int pb_req_notify_cq(struct ib_cq *ib, enum ib_cq_notify_flags flags)
 	/* Don't downgrade NEXT_COMP to SOLICITED. */
 	if (!(cq->armed & IB_CQ_NEXT_COMP))
 		cq->armed = flags & IB_CQ_SOLICITED_MASK;
-	if (flags & IB_CQ_REPORT_MISSED_EVENTS && pb_cq_fill(cq))
+	if (flags & IB_CQ_REPORT_MISSED_EVENTS && pbr_cq_fill(cq))
 		missed = 1;
 	spin_unlock_irqrestore(&cq->lock, irq);
 	return missed;
 }
 
-static void pb_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
+static void pbr_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
 {
 	*wc = (struct ib_wc){
 		.wr_id = cqe->wr_id,
@@ -241,9 +241,9 @@ static void pb_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
 }
 
 /* Poll for kernel users; user space reads its ring. */
-static int pb_poll_cq(struct ib_cq *ib, int nr, struct ib_wc *wc)
+static int pbr_poll_cq(struct ib_cq *ib, int nr, struct ib_wc *wc)
 {
-	struct pb_cq *cq = to_pb_cq(ib);
+	struct pbr_cq *cq = to_pbr_cq(ib);
 	struct peerbar_cqe *cqe;
 	unsigned long flags;
 	int n = 0;
@@ -253,15 +253,15 @@ static int pb_poll_cq(struct ib_cq *ib, int nr, struct ib_wc *wc)
 	spin_lock_irqsave(&cq->lock, flags);
 	while (n < nr && cq->consumer != cq->producer) {
 		cqe = &cq->entries[cq->consumer++ & (cq->nr - 1)];
-		pb_cqe_to_wc(cqe, &wc[n++]);
+		pbr_cqe_to_wc(cqe, &wc[n++]);
 	}
 	spin_unlock_irqrestore(&cq->lock, flags);
 	return n;
 }
 
-void pb_cq_forget(struct ib_cq *ib, struct ib_qp *qp)
+void pbr_cq_forget(struct ib_cq *ib, struct ib_qp *qp)
 {
-	struct pb_cq *cq = to_pb_cq(ib);
+	struct pbr_cq *cq = to_pbr_cq(ib);
 	struct peerbar_cqe *from, *to;
 	unsigned long flags;
 	u32 i, n;
@@ -281,12 +281,12 @@ void pb_cq_forget(struct ib_cq *ib, struct ib_qp *qp)
 	spin_unlock_irqrestore(&cq->lock, flags);
 }
 
-const struct ib_device_ops pb_cq_ops = {
-	.create_cq = pb_create_cq,
-	.destroy_cq = pb_destroy_cq,
-	.poll_cq = pb_poll_cq,
-	.req_notify_cq = pb_req_notify_cq,
-	.resize_user_cq = pb_resize_cq,
+const struct ib_device_ops pbr_cq_ops = {
+	.create_cq = pbr_create_cq,
+	.destroy_cq = pbr_destroy_cq,
+	.poll_cq = pbr_poll_cq,
+	.req_notify_cq = pbr_req_notify_cq,
+	.resize_user_cq = pbr_resize_cq,
 
-	INIT_RDMA_OBJ_SIZE(ib_cq, pb_cq, ib),
+	INIT_RDMA_OBJ_SIZE(ib_cq, pbr_cq, ib),
 };

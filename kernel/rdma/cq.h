@@ -6,15 +6,15 @@
 #include "ring.h"
 
 /**
- * struct pb_cq - completion queue
+ * struct pbr_cq - completion queue
  * @resize_mutex: serializes resizes; taken before @lock
  * @lock: protects everything below; taken with irqs off, a leaf
  */
-struct pb_cq {
+struct pbr_cq {
 	struct ib_cq ib;
 	struct mutex resize_mutex; /* see above */
 	spinlock_t lock; /* see above */
-	struct pb_buf *buf;
+	struct pbr_buf *buf;
 	struct peerbar_ring *ring;
 	struct peerbar_cqe *entries;
 	u32 nr;
@@ -24,13 +24,13 @@ struct pb_cq {
 	bool overflow;
 };
 
-static inline struct pb_cq *to_pb_cq(struct ib_cq *ib) { return container_of(ib, struct pb_cq, ib); }
+static inline struct pbr_cq *to_pbr_cq(struct ib_cq *ib) { return container_of(ib, struct pbr_cq, ib); }
 
 /* cq.c */
-extern const struct ib_device_ops pb_cq_ops;
+extern const struct ib_device_ops pbr_cq_ops;
 /* Return false if the queue is full. */
-bool pb_complete(struct ib_cq *cq, struct ib_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
+bool pbr_complete(struct ib_cq *cq, struct ib_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
 /* Drop the completions of a kernel user's queue pair being destroyed; a user's provider does. */
-void pb_cq_forget(struct ib_cq *cq, struct ib_qp *qp);
+void pbr_cq_forget(struct ib_cq *cq, struct ib_qp *qp);
 
 #endif

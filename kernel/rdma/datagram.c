@@ -10,7 +10,7 @@
 #include "send.h"
 
 /* Make the header that a message from the wire would have. */
-static void pb_make_grh(union rdma_network_hdr *hdr, const struct pb_av *av, u32 len)
+static void pbr_make_grh(union rdma_network_hdr *hdr, const struct pbr_av *av, u32 len)
 {
 	u32 payload = len + 8 + 12 + 8 + 4; /* UDP, BTH, DETH, ICRC */
 
@@ -37,11 +37,11 @@ static void pb_make_grh(union rdma_network_hdr *hdr, const struct pb_av *av, u32
 	hdr->ibgrh.dgid = av->dgid;
 }
 
-static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
+static bool pbr_takes_datagram(struct pbr_qp *peer, struct pbr_qp *qp)
 {
 	u32 qkey = qp->sqe->ud.remote_qkey;
 
-	if (!pb_is_datagram(peer) || !pb_answers(peer))
+	if (!pbr_is_datagram(peer) || !pbr_answers(peer))
 		return false;
 	/* A Q_Key with this bit is privileged: use the queue pair's own instead. */
 	if (qkey & BIT(31))
@@ -50,106 +50,106 @@ static bool pb_takes_datagram(struct pb_qp *peer, struct pb_qp *qp)
 }
 
 /* Deliver a datagram, or drop it. Only errors in the sender's memory fail the sender's request. */
-static u32 pb_deliver(struct pb_qp *qp, struct pb_qp *peer, u64 len)
+static u32 pbr_deliver(struct pbr_qp *qp, struct pbr_qp *peer, u64 len)
 {
-	struct pb_refs *who = NULL;
+	struct pbr_refs *who = NULL;
 	u32 status;
 	u64 at = 0;
 
 	guard(mutex)(&peer->rq_lock);
 	/* Enter the source for one receiver at a time: a revoke must not wait for a whole group. */
-	if (pb_refs_get(qp->src))
+	if (pbr_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
-	if (!pb_takes_datagram(peer, qp) || !pb_rq_take(peer)) {
-		pb_refs_put(qp->src);
+	if (!pbr_takes_datagram(peer, qp) || !pbr_rq_take(peer)) {
+		pbr_refs_put(qp->src);
 		return IB_WC_SUCCESS;
 	}
-	status = pb_recv_refs(peer, qp->dst, len);
+	status = pbr_recv_refs(peer, qp->dst, len);
 	if (!status) {
-		if (pb_copy(qp->dst, qp->src, &at, len, &who))
+		if (pbr_copy(qp->dst, qp->src, &at, len, &who))
 			status = IB_WC_LOC_PROT_ERR;
-		pb_refs_put(qp->dst);
+		pbr_refs_put(qp->dst);
 	}
-	pb_refs_put(qp->src);
+	pbr_refs_put(qp->src);
 	if (status == IB_WC_LOC_PROT_ERR && who == qp->src)
 		return status;
 	/* Drop a message that is too long, and keep the receive. */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
-	pb_complete_recv(peer, qp, status, status ? 0 : len);
+	pbr_complete_recv(peer, qp, status, status ? 0 : len);
 	if (status)
-		pb_qp_error(peer, 0);
+		pbr_qp_error(peer, 0);
 	return IB_WC_SUCCESS;
 }
 
 /* Without a receiver, only the sender's keys are checked. */
-static u32 pb_deliver_to(struct pb_qp *qp, struct pb_qp *peer)
+static u32 pbr_deliver_to(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	u32 status;
 
 	if (!peer) {
-		if (pb_refs_get(qp->src))
+		if (pbr_refs_get(qp->src))
 			return IB_WC_LOC_PROT_ERR;
-		pb_refs_put(qp->src);
+		pbr_refs_put(qp->src);
 		return IB_WC_SUCCESS;
 	}
-	status = pb_deliver(qp, peer, qp->src->total);
-	pb_qp_put(peer);
+	status = pbr_deliver(qp, peer, qp->src->total);
+	pbr_qp_put(peer);
 	return status;
 }
 
 /* Number of members served in one pass */
-#define PB_MCAST_PASS 256
+#define PBR_MCAST_PASS 256
 
 /* Deliver to all members of the group except the sender. */
-static u32 pb_do_multicast(struct pb_qp *qp, const union ib_gid *gid)
+static u32 pbr_do_multicast(struct pbr_qp *qp, const union ib_gid *gid)
 {
 	u32 status = IB_WC_SUCCESS, members = 0;
-	struct pb_qp *peer;
+	struct pbr_qp *peer;
 
 	if (!qp->progress) {
 		qp->after = 0;
-		status = pb_deliver_to(qp, NULL);
+		status = pbr_deliver_to(qp, NULL);
 	}
-	while (!status && (peer = pb_mcast_next(qp, gid, qp->after))) {
+	while (!status && (peer = pbr_mcast_next(qp, gid, qp->after))) {
 		qp->after = peer->ib.qp_num;
 		qp->progress += qp->src->total;
 		if (peer == qp)
-			pb_qp_put(peer);
+			pbr_qp_put(peer);
 		else
-			status = pb_deliver_to(qp, peer);
+			status = pbr_deliver_to(qp, peer);
 		cond_resched();
-		if (!status && ++members == PB_MCAST_PASS)
-			return PB_AGAIN;
+		if (!status && ++members == PBR_MCAST_PASS)
+			return PBR_AGAIN;
 	}
 	return status;
 }
 
-u32 pb_do_ud(struct pb_qp *qp)
+u32 pbr_do_ud(struct pbr_qp *qp)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
-	struct pb_av av;
+	struct pbr_av av;
 	u32 status, target;
 
 	if (sqe->opcode != IB_WR_SEND && sqe->opcode != IB_WR_SEND_WITH_IMM)
 		return IB_WC_LOC_QP_OP_ERR;
 	if (!qp->user)
-		av = *(const struct pb_av *)(uintptr_t)sqe->pad[4];
-	else if (pb_av_get(qp->dev, qp->ib.pd, sqe->ud.ahn, &av))
+		av = *(const struct pbr_av *)(uintptr_t)sqe->pad[4];
+	else if (pbr_av_get(qp->dev, qp->ib.pd, sqe->ud.ahn, &av))
 		return IB_WC_LOC_QP_OP_ERR;
-	pb_refs_init(qp->src, qp, qp->ib.pd, 0);
-	pb_refs_add_va(qp->src, &qp->grh, PB_GRH_BYTES);
-	status = pb_local_refs(qp, qp->src, 0);
+	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
+	pbr_refs_add_va(qp->src, &qp->grh, PBR_GRH_BYTES);
+	status = pbr_local_refs(qp, qp->src, 0);
 	if (status)
 		return status;
 	/* Messages are not split into packets. */
-	if (qp->src->total > ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)) + PB_GRH_BYTES)
+	if (qp->src->total > ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)) + PBR_GRH_BYTES)
 		return IB_WC_LOC_LEN_ERR;
 	qp->sl = av.sl;
-	pb_make_grh(&qp->grh, &av, qp->src->total - PB_GRH_BYTES);
+	pbr_make_grh(&qp->grh, &av, qp->src->total - PBR_GRH_BYTES);
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
-		return pb_do_multicast(qp, &av.dgid);
+		return pbr_do_multicast(qp, &av.dgid);
 	/* Look up again: the target may have been created after the address handle. */
-	target = av.target ?: pb_find_device(qp->dev, &av.dgid, av.dmac);
-	return pb_deliver_to(qp, pb_peer_get(target, sqe->ud.remote_qpn));
+	target = av.target ?: pbr_find_device(qp->dev, &av.dgid, av.dmac);
+	return pbr_deliver_to(qp, pbr_peer_get(target, sqe->ud.remote_qpn));
 }

@@ -13,77 +13,77 @@
 
 #include "region.h"
 
-#define PB_FAST_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+#define PBR_FAST_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
 			IB_ACCESS_OPTIONAL)
 
 /**
- * struct pb_page_list - pages of a region for fast registration
+ * struct pbr_page_list - pages of a region for fast registration
  * @nr: number of @addrs in use
  * @max: size of @addrs
  * @page_size: size of each page
  * @addrs: DMA addresses
  */
-struct pb_page_list {
+struct pbr_page_list {
 	unsigned int nr;
 	unsigned int max;
 	unsigned int page_size;
 	u64 addrs[] __counted_by(max);
 };
 
-u64 pb_fast_dma(const struct pb_mr *mr, u64 offset, size_t *len)
+u64 pbr_fast_dma(const struct pbr_mr *mr, u64 offset, size_t *len)
 {
-	const struct pb_page_list *list = mr->registered;
+	const struct pbr_page_list *list = mr->registered;
 	u64 in_page = offset & (list->page_size - 1);
 
 	*len = list->page_size - in_page;
 	return list->addrs[offset >> ilog2(list->page_size)] + in_page;
 }
 
-static struct pb_page_list *pb_page_list_alloc(u32 max)
+static struct pbr_page_list *pbr_page_list_alloc(u32 max)
 {
-	struct pb_page_list *list = kvzalloc(struct_size(list, addrs, max), GFP_KERNEL);
+	struct pbr_page_list *list = kvzalloc(struct_size(list, addrs, max), GFP_KERNEL);
 
 	if (list)
 		list->max = max;
 	return list;
 }
 
-void pb_fast_free(struct pb_mr *mr)
+void pbr_fast_free(struct pbr_mr *mr)
 {
 	kvfree(mr->registered);
 	kvfree(mr->mapped);
 }
 
 /* Allocate a region in the free state: with length 0, so that no request can use it. */
-static struct ib_mr *pb_alloc_mr(struct ib_pd *pd, enum ib_mr_type type, u32 max_num_sg)
+static struct ib_mr *pbr_alloc_mr(struct ib_pd *pd, enum ib_mr_type type, u32 max_num_sg)
 {
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 	int ret = -ENOMEM;
 
 	if (type != IB_MR_TYPE_MEM_REG)
 		return ERR_PTR(-EOPNOTSUPP);
-	if (!max_num_sg || max_num_sg > PB_MAX_FAST_PAGES)
+	if (!max_num_sg || max_num_sg > PBR_MAX_FAST_PAGES)
 		return ERR_PTR(-EINVAL);
-	mr = pb_mr_alloc(pd, PB_MR_FAST, 0, 0, 0);
+	mr = pbr_mr_alloc(pd, PBR_MR_FAST, 0, 0, 0);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
-	mr->registered = pb_page_list_alloc(max_num_sg);
-	mr->mapped = pb_page_list_alloc(max_num_sg);
+	mr->registered = pbr_page_list_alloc(max_num_sg);
+	mr->mapped = pbr_page_list_alloc(max_num_sg);
 	if (mr->registered && mr->mapped)
-		ret = pb_mr_publish(to_pb(pd->device), mr);
+		ret = pbr_mr_publish(to_pbr(pd->device), mr);
 	if (ret)
 		goto err_free;
-	return pb_mr_done(mr);
+	return pbr_mr_done(mr);
 
 err_free:
-	pb_fast_free(mr);
+	pbr_fast_free(mr);
 	kfree(mr);
 	return ERR_PTR(ret);
 }
 
-static int pb_set_page(struct ib_mr *ib, u64 addr)
+static int pbr_set_page(struct ib_mr *ib, u64 addr)
 {
-	struct pb_page_list *list = to_pb_mr(ib)->mapped;
+	struct pbr_page_list *list = to_pbr_mr(ib)->mapped;
 
 	if (list->nr == list->max)
 		return -ENOMEM;
@@ -92,29 +92,29 @@ static int pb_set_page(struct ib_mr *ib, u64 addr)
 }
 
 /* Fill the list that the next IB_WR_REG_MR registers; the registered pages are another list. */
-static int pb_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, unsigned int *offset)
+static int pbr_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, unsigned int *offset)
 {
-	struct pb_page_list *list = to_pb_mr(ib)->mapped;
+	struct pbr_page_list *list = to_pbr_mr(ib)->mapped;
 
 	if (ib->page_size < SZ_4K || !is_power_of_2(ib->page_size))
 		return -EINVAL;
 	list->nr = 0;
 	list->page_size = ib->page_size;
-	return ib_sg_to_pages(ib, sg, nents, offset, pb_set_page);
+	return ib_sg_to_pages(ib, sg, nents, offset, pbr_set_page);
 }
 
 /* Copy the region's address and length at the time of the post. */
-void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe)
+void pbr_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe)
 {
 	sqe->mw.addr = wr->mr->iova;
 	sqe->mw.length = wr->mr->length;
-	sqe->mw.mr_lkey = to_pb_mr(wr->mr)->key;
+	sqe->mw.mr_lkey = to_pbr_mr(wr->mr)->key;
 	sqe->mw.new_rkey = wr->key;
 	sqe->mw.access = wr->access;
 }
 
 /* Whether the mapped list covers all of the region. */
-static bool pb_fast_fits(const struct pb_page_list *list, const struct peerbar_sqe *sqe)
+static bool pbr_fast_fits(const struct pbr_page_list *list, const struct peerbar_sqe *sqe)
 {
 	u64 size = (u64)list->nr * list->page_size;
 
@@ -123,17 +123,17 @@ static bool pb_fast_fits(const struct pb_page_list *list, const struct peerbar_s
 }
 
 /* IB_WR_REG_MR: give a free region the mapped pages, and a new key of the same index. */
-int pb_fast_register(struct pb_device *dev, struct ib_pd *pd, const struct peerbar_sqe *sqe)
+int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct peerbar_sqe *sqe)
 {
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 	int ret = -EINVAL;
 
-	if (sqe->mw.access & ~PB_FAST_ACCESS || (sqe->mw.mr_lkey ^ sqe->mw.new_rkey) >> 8)
+	if (sqe->mw.access & ~PBR_FAST_ACCESS || (sqe->mw.mr_lkey ^ sqe->mw.new_rkey) >> 8)
 		return -EINVAL;
-	mr = pb_mr_lock(dev, pd, sqe->mw.mr_lkey, ~0xffU);
+	mr = pbr_mr_lock(dev, pd, sqe->mw.mr_lkey, ~0xffU);
 	if (!mr)
 		return -EINVAL;
-	if (mr->kind == PB_MR_FAST && !mr->length && pb_fast_fits(mr->mapped, sqe)) {
+	if (mr->kind == PBR_MR_FAST && !mr->length && pbr_fast_fits(mr->mapped, sqe)) {
 		swap(mr->registered, mr->mapped);
 		mr->first = sqe->mw.addr & (mr->registered->page_size - 1);
 		mr->iova = sqe->mw.addr;
@@ -142,12 +142,12 @@ int pb_fast_register(struct pb_device *dev, struct ib_pd *pd, const struct peerb
 		mr->key = sqe->mw.new_rkey;
 		ret = 0;
 	}
-	pb_mr_unblock(mr);
+	pbr_mr_unblock(mr);
 	return ret;
 }
 
 /* Return a blocked region to the free state; harmless if it is free already. */
-void pb_fast_invalidate(struct pb_mr *mr)
+void pbr_fast_invalidate(struct pbr_mr *mr)
 {
 	mr->length = 0;
 	mr->access = 0;
@@ -157,24 +157,24 @@ void pb_fast_invalidate(struct pb_mr *mr)
  * Register all memory, at DMA addresses, under a key of its own. IB_PD_UNSAFE_GLOBAL_RKEY requests
  * remote access to it.
  */
-static struct ib_mr *pb_get_dma_mr(struct ib_pd *pd, int access)
+static struct ib_mr *pbr_get_dma_mr(struct ib_pd *pd, int access)
 {
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 	int ret;
 
-	mr = pb_mr_alloc(pd, PB_MR_DMA, 0, U64_MAX, access);
+	mr = pbr_mr_alloc(pd, PBR_MR_DMA, 0, U64_MAX, access);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
-	ret = pb_mr_publish(to_pb(pd->device), mr);
+	ret = pbr_mr_publish(to_pbr(pd->device), mr);
 	if (ret) {
 		kfree(mr);
 		return ERR_PTR(ret);
 	}
-	return pb_mr_done(mr);
+	return pbr_mr_done(mr);
 }
 
-const struct ib_device_ops pb_frmr_ops = {
-	.alloc_mr = pb_alloc_mr,
-	.get_dma_mr = pb_get_dma_mr,
-	.map_mr_sg = pb_map_mr_sg,
+const struct ib_device_ops pbr_frmr_ops = {
+	.alloc_mr = pbr_alloc_mr,
+	.get_dma_mr = pbr_get_dma_mr,
+	.map_mr_sg = pbr_map_mr_sg,
 };

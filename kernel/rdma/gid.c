@@ -10,12 +10,12 @@
 #include "rdma.h"
 
 /* All devices; changed under the lock, read under RCU */
-static LIST_HEAD(pb_devices);
-static DEFINE_SPINLOCK(pb_devices_lock);
+static LIST_HEAD(pbr_devices);
+static DEFINE_SPINLOCK(pbr_devices_lock);
 
 /* ---- lookup ---- */
 
-static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
+static bool pbr_has_gid(struct pbr_device *dev, const union ib_gid *gid)
 {
 	const struct ib_gid_attr *attr;
 
@@ -30,7 +30,7 @@ static bool pb_has_gid(struct pb_device *dev, const union ib_gid *gid)
 }
 
 /* Whether @dmac is the address of the device's network device. */
-static bool pb_has_mac(struct pb_device *dev, const u8 *dmac)
+static bool pbr_has_mac(struct pbr_device *dev, const u8 *dmac)
 {
 	struct net_device *ndev = ib_device_get_netdev(&dev->ib, 1);
 	bool same;
@@ -47,21 +47,21 @@ static bool pb_has_mac(struct pb_device *dev, const u8 *dmac)
  * to one device. Use a device of another namespace only if the network leads there: if the sender's
  * namespace resolved the address to that network device.
  */
-u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dmac)
+u32 pbr_find_device(struct pbr_device *from, const union ib_gid *gid, const u8 *dmac)
 {
-	struct pb_device *dev;
+	struct pbr_device *dev;
 	u32 foreign = 0;
 	bool several = false;
 
 	guard(rcu)();
-	if (pb_has_gid(from, gid))
+	if (pbr_has_gid(from, gid))
 		return from->id;
-	list_for_each_entry_rcu(dev, &pb_devices, node) {
-		if (dev == from || !pb_has_gid(dev, gid))
+	list_for_each_entry_rcu(dev, &pbr_devices, node) {
+		if (dev == from || !pbr_has_gid(dev, gid))
 			continue;
 		if (dev->net == from->net)
 			return dev->id;
-		if (!pb_has_mac(dev, dmac))
+		if (!pbr_has_mac(dev, dmac))
 			continue;
 		several = foreign;
 		foreign = dev->id;
@@ -69,11 +69,11 @@ u32 pb_find_device(struct pb_device *from, const union ib_gid *gid, const u8 *dm
 	return several ? 0 : foreign;
 }
 
-struct pb_qp_handle *pb_find_gsi(u32 id)
+struct pbr_qp_handle *pbr_find_gsi(u32 id)
 {
-	struct pb_device *dev;
+	struct pbr_device *dev;
 
-	list_for_each_entry_rcu(dev, &pb_devices, node)
+	list_for_each_entry_rcu(dev, &pbr_devices, node)
 		if (dev->id == id)
 			return rcu_dereference(dev->gsi);
 	return NULL;
@@ -81,12 +81,12 @@ struct pb_qp_handle *pb_find_gsi(u32 id)
 
 /* ---- the list ---- */
 
-/* Caller holds pb_devices_lock. */
-static bool pb_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_size)
+/* Caller holds pbr_devices_lock. */
+static bool pbr_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_size)
 {
-	struct pb_device *dev;
+	struct pbr_device *dev;
 
-	list_for_each_entry(dev, &pb_devices, node) {
+	list_for_each_entry(dev, &pbr_devices, node) {
 		if (dev->pdev != pdev)
 			continue;
 		*max_seg_size = dev->max_seg_size;
@@ -100,28 +100,28 @@ static bool pb_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_s
  * by the CPU have no limit. The NIC's own driver is affected only if it maps scatterlists: the
  * IOMMU may then merge more entries. Restore the limit with the function's last device.
  */
-void pb_device_list(struct pb_device *dev)
+void pbr_device_list(struct pbr_device *dev)
 {
 	struct device *function = &dev->pdev->dev;
 
-	spin_lock(&pb_devices_lock);
-	if (!pb_function_has_device(dev->pdev, &dev->max_seg_size))
+	spin_lock(&pbr_devices_lock);
+	if (!pbr_function_has_device(dev->pdev, &dev->max_seg_size))
 		dev->max_seg_size = dma_get_max_seg_size(function);
 	if (dma_get_max_seg_size(function) < SZ_2G)
 		dma_set_max_seg_size(function, SZ_2G);
-	list_add_rcu(&dev->node, &pb_devices);
-	spin_unlock(&pb_devices_lock);
+	list_add_rcu(&dev->node, &pbr_devices);
+	spin_unlock(&pbr_devices_lock);
 }
 
-void pb_device_unlist(struct pb_device *dev)
+void pbr_device_unlist(struct pbr_device *dev)
 {
 	struct device *function = &dev->pdev->dev;
 	unsigned int unused;
 
-	spin_lock(&pb_devices_lock);
+	spin_lock(&pbr_devices_lock);
 	list_del_rcu(&dev->node);
 	/* Keep the limit if the driver has changed it. */
-	if (!pb_function_has_device(dev->pdev, &unused) && dma_get_max_seg_size(function) == SZ_2G)
+	if (!pbr_function_has_device(dev->pdev, &unused) && dma_get_max_seg_size(function) == SZ_2G)
 		dma_set_max_seg_size(function, dev->max_seg_size);
-	spin_unlock(&pb_devices_lock);
+	spin_unlock(&pbr_devices_lock);
 }

@@ -13,54 +13,54 @@
 #include "qp.h"
 
 /* Limits of each context, for devices created later; the number spaces bound them. */
-static unsigned int pb_max[PB_NR_OBJECTS] = {
-	[PB_QP] = PB_MAX_QP, [PB_CQ] = PB_MAX_CQ, [PB_SRQ] = PB_MAX_SRQ, [PB_PD] = PB_MAX_PD, [PB_AH] = PB_MAX_AH,
-	[PB_MR] = PB_MAX_MR, [PB_MW] = PB_MAX_MW,
+static unsigned int pbr_max[PBR_NR_OBJECTS] = {
+	[PBR_QP] = PBR_MAX_QP, [PBR_CQ] = PBR_MAX_CQ, [PBR_SRQ] = PBR_MAX_SRQ, [PBR_PD] = PBR_MAX_PD, [PBR_AH] = PBR_MAX_AH,
+	[PBR_MR] = PBR_MAX_MR, [PBR_MW] = PBR_MAX_MW,
 };
 
-module_param_named(max_qp, pb_max[PB_QP], uint, 0644);
+module_param_named(max_qp, pbr_max[PBR_QP], uint, 0644);
 MODULE_PARM_DESC(max_qp, "Maximum number of queue pairs of a context, for devices added later");
-module_param_named(max_cq, pb_max[PB_CQ], uint, 0644);
+module_param_named(max_cq, pbr_max[PBR_CQ], uint, 0644);
 MODULE_PARM_DESC(max_cq, "Maximum number of completion queues of a context");
-module_param_named(max_srq, pb_max[PB_SRQ], uint, 0644);
+module_param_named(max_srq, pbr_max[PBR_SRQ], uint, 0644);
 MODULE_PARM_DESC(max_srq, "Maximum number of shared receive queues of a context");
-module_param_named(max_pd, pb_max[PB_PD], uint, 0644);
+module_param_named(max_pd, pbr_max[PBR_PD], uint, 0644);
 MODULE_PARM_DESC(max_pd, "Maximum number of protection domains of a context");
-module_param_named(max_ah, pb_max[PB_AH], uint, 0644);
+module_param_named(max_ah, pbr_max[PBR_AH], uint, 0644);
 MODULE_PARM_DESC(max_ah, "Maximum number of address handles of a context");
-module_param_named(max_mr, pb_max[PB_MR], uint, 0644);
+module_param_named(max_mr, pbr_max[PBR_MR], uint, 0644);
 MODULE_PARM_DESC(max_mr, "Maximum number of memory regions of a context");
-module_param_named(max_mw, pb_max[PB_MW], uint, 0644);
+module_param_named(max_mw, pbr_max[PBR_MW], uint, 0644);
 MODULE_PARM_DESC(max_mw, "Maximum number of memory windows of a context");
 
-static u32 pb_last_id; /* under pb_link_lock */
-static DEFINE_MUTEX(pb_link_lock); /* serializes link creation; outermost */
+static u32 pbr_last_id; /* under pbr_link_lock */
+static DEFINE_MUTEX(pbr_link_lock); /* serializes link creation; outermost */
 
-static struct rdma_link_ops pb_link_ops;
+static struct rdma_link_ops pbr_link_ops;
 
 /* The last call of the core. The memory of the device itself is freed after a grace period. */
-static void pb_dealloc_driver(struct ib_device *ib)
+static void pbr_dealloc_driver(struct ib_device *ib)
 {
-	struct pb_device *dev = to_pb(ib);
+	struct pbr_device *dev = to_pbr(ib);
 
 	if (dev->node.next)
-		pb_device_unlist(dev);
+		pbr_device_unlist(dev);
 	xa_destroy(&dev->mrs);
 	xa_destroy(&dev->avs);
 }
 
-static const struct ib_device_ops pb_device_ops = {
+static const struct ib_device_ops pbr_device_ops = {
 	.owner = THIS_MODULE,
 	.driver_id = (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID,
 	.uverbs_abi_ver = PEERBAR_RDMA_ABI_VERSION,
 
-	.dealloc_driver = pb_dealloc_driver,
+	.dealloc_driver = pbr_dealloc_driver,
 };
 
 /* ---- links ---- */
 
 /* The PCI function behind a network device; it attaches to dma-bufs. */
-static struct pci_dev *pb_function_of(struct net_device *ndev)
+static struct pci_dev *pbr_function_of(struct net_device *ndev)
 {
 	struct device *parent;
 
@@ -71,22 +71,22 @@ static struct pci_dev *pb_function_of(struct net_device *ndev)
 }
 
 /* The MTU limits datagrams. Other messages are not split. */
-static void pb_set_mtu(struct pb_device *dev, struct net_device *ndev)
+static void pbr_set_mtu(struct pbr_device *dev, struct net_device *ndev)
 {
 	WRITE_ONCE(dev->active_mtu, iboe_get_mtu(READ_ONCE(ndev->mtu)) ?: IB_MTU_256);
 }
 
-static void pb_set_mtu_of(struct net_device *ndev)
+static void pbr_set_mtu_of(struct net_device *ndev)
 {
 	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 
 	if (!ib)
 		return;
-	pb_set_mtu(to_pb(ib), ndev);
+	pbr_set_mtu(to_pbr(ib), ndev);
 	ib_device_put(ib);
 }
 
-static void pb_unregister_of(struct net_device *ndev)
+static void pbr_unregister_of(struct net_device *ndev)
 {
 	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 
@@ -96,11 +96,11 @@ static void pb_unregister_of(struct net_device *ndev)
 	ib_device_put(ib);
 }
 
-static int pb_newlink(const char *name, struct net_device *ndev)
+static int pbr_newlink(const char *name, struct net_device *ndev)
 {
-	struct pci_dev *pdev = pb_function_of(ndev);
+	struct pci_dev *pdev = pbr_function_of(ndev);
 	struct ib_device *there;
-	struct pb_device *dev;
+	struct pbr_device *dev;
 	unsigned int i;
 	int ret;
 
@@ -108,59 +108,59 @@ static int pb_newlink(const char *name, struct net_device *ndev)
 		netdev_notice(ndev, "peerbar: cannot add an RDMA device: this is not an Ethernet device with a PCI function, whose DMA identity the RDMA device needs\n");
 		return -EOPNOTSUPP;
 	}
-	guard(mutex)(&pb_link_lock);
+	guard(mutex)(&pbr_link_lock);
 	there = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 	if (there) {
 		ib_device_put(there);
 		return -EEXIST;
 	}
-	dev = ib_alloc_device(pb_device, ib);
+	dev = ib_alloc_device(pbr_device, ib);
 	if (!dev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
 	dev->pdev = pdev;
 	/* P2P memory is matched with the parent. Programs find the function and NUMA node by it. */
 	dev->ib.dev.parent = &pdev->dev;
-	for (i = 0; i < PB_NR_OBJECTS; i++)
-		dev->max[i] = min_t(unsigned int, READ_ONCE(pb_max[i]), PB_MAX_OBJECTS);
-	dev->id = ++pb_last_id;
+	for (i = 0; i < PBR_NR_OBJECTS; i++)
+		dev->max[i] = min_t(unsigned int, READ_ONCE(pbr_max[i]), PBR_MAX_OBJECTS);
+	dev->id = ++pbr_last_id;
 	dev->net = dev_net(ndev);
-	pb_set_mtu(dev, ndev);
+	pbr_set_mtu(dev, ndev);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	spin_lock_init(&dev->atomic_lock);
 	dev->ib.node_type = RDMA_NODE_IB_CA;
 	dev->ib.phys_port_cnt = 1;
 	dev->ib.num_comp_vectors = num_possible_cpus();
-	dev->ib.local_dma_lkey = PB_DMA_LKEY;
-	dev->ib.link_ops = &pb_link_ops;
+	dev->ib.local_dma_lkey = PBR_DMA_LKEY;
+	dev->ib.link_ops = &pbr_link_ops;
 	strscpy(dev->ib.node_desc, "peerbar", sizeof(dev->ib.node_desc));
 	addrconf_addr_eui48((u8 *)&dev->ib.node_guid, ndev->dev_addr);
 	dev->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) | BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
 				   BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) | BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
-	ib_set_device_ops(&dev->ib, &pb_device_ops);
-	ib_set_device_ops(&dev->ib, &pb_attr_ops);
-	ib_set_device_ops(&dev->ib, &pb_ring_ops);
-	ib_set_device_ops(&dev->ib, &pb_context_ops);
-	ib_set_device_ops(&dev->ib, &pb_ah_ops);
-	ib_set_device_ops(&dev->ib, &pb_cq_ops);
-	ib_set_device_ops(&dev->ib, &pb_mr_ops);
-	ib_set_device_ops(&dev->ib, &pb_mw_ops);
-	ib_set_device_ops(&dev->ib, &pb_frmr_ops);
-	ib_set_device_ops(&dev->ib, &pb_qp_ops);
-	ib_set_device_ops(&dev->ib, &pb_srq_ops);
-	ib_set_device_ops(&dev->ib, &pb_mcast_ops);
+	ib_set_device_ops(&dev->ib, &pbr_device_ops);
+	ib_set_device_ops(&dev->ib, &pbr_attr_ops);
+	ib_set_device_ops(&dev->ib, &pbr_ring_ops);
+	ib_set_device_ops(&dev->ib, &pbr_context_ops);
+	ib_set_device_ops(&dev->ib, &pbr_ah_ops);
+	ib_set_device_ops(&dev->ib, &pbr_cq_ops);
+	ib_set_device_ops(&dev->ib, &pbr_mr_ops);
+	ib_set_device_ops(&dev->ib, &pbr_mw_ops);
+	ib_set_device_ops(&dev->ib, &pbr_frmr_ops);
+	ib_set_device_ops(&dev->ib, &pbr_qp_ops);
+	ib_set_device_ops(&dev->ib, &pbr_srq_ops);
+	ib_set_device_ops(&dev->ib, &pbr_mcast_ops);
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
 	if (ret)
 		goto err_dealloc;
-	pb_device_list(dev);
+	pbr_device_list(dev);
 	ret = ib_register_device(&dev->ib, name, &pdev->dev);
 	if (ret)
 		goto err_dealloc;
 	/* Until now the notifier missed a change of the MTU, or the network device's removal. */
-	pb_set_mtu_of(ndev);
+	pbr_set_mtu_of(ndev);
 	if (READ_ONCE(ndev->reg_state) != NETREG_REGISTERED)
-		pb_unregister_of(ndev);
+		pbr_unregister_of(ndev);
 	return 0;
 
 err_dealloc:
@@ -168,15 +168,15 @@ err_dealloc:
 	return ret;
 }
 
-static int pb_dellink(struct ib_device *ib)
+static int pbr_dellink(struct ib_device *ib)
 {
 	return 0;
 }
 
-static struct rdma_link_ops pb_link_ops = {
+static struct rdma_link_ops pbr_link_ops = {
 	.type = "peerbar",
-	.newlink = pb_newlink,
-	.dellink = pb_dellink,
+	.newlink = pbr_newlink,
+	.dellink = pbr_dellink,
 };
 
 /*
@@ -184,48 +184,48 @@ static struct rdma_link_ops pb_link_ops = {
  * network device's unregistration waits for its references. The verbs device holds one until all
  * of its regions are gone, so nothing stays mapped for a function without a driver.
  */
-static int pb_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
+static int pbr_netdev_event(struct notifier_block *nb, unsigned long event, void *arg)
 {
 	struct net_device *ndev = netdev_notifier_info_to_dev(arg);
 
 	if (event == NETDEV_UNREGISTER)
-		pb_unregister_of(ndev);
+		pbr_unregister_of(ndev);
 	else if (event == NETDEV_CHANGEMTU)
-		pb_set_mtu_of(ndev);
+		pbr_set_mtu_of(ndev);
 	return NOTIFY_DONE;
 }
 
-static struct notifier_block pb_netdev_notifier = { .notifier_call = pb_netdev_event };
+static struct notifier_block pbr_netdev_notifier = { .notifier_call = pbr_netdev_event };
 
-static int __init pb_init(void)
+static int __init pbr_init(void)
 {
 	int ret;
 
-	ret = pb_workers_init();
+	ret = pbr_workers_init();
 	if (ret)
 		return ret;
-	ret = register_netdevice_notifier(&pb_netdev_notifier);
+	ret = register_netdevice_notifier(&pbr_netdev_notifier);
 	if (ret) {
-		pb_workers_exit();
+		pbr_workers_exit();
 		return ret;
 	}
-	rdma_link_register(&pb_link_ops);
+	rdma_link_register(&pbr_link_ops);
 	return 0;
 }
 
-static void __exit pb_exit(void)
+static void __exit pbr_exit(void)
 {
-	rdma_link_unregister(&pb_link_ops);
-	unregister_netdevice_notifier(&pb_netdev_notifier);
+	rdma_link_unregister(&pbr_link_ops);
+	unregister_netdevice_notifier(&pbr_netdev_notifier);
 	ib_unregister_driver((enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
-	pb_workers_exit();
-	pb_qps_exit();
+	pbr_workers_exit();
+	pbr_qps_exit();
 	/* Regions and addresses are freed by RCU callbacks. */
 	rcu_barrier();
 }
 
-module_init(pb_init);
-module_exit(pb_exit);
+module_init(pbr_init);
+module_exit(pbr_exit);
 
 MODULE_ALIAS_RDMA_LINK("peerbar");
 MODULE_DESCRIPTION("peerbar: verbs device in software that registers device memory");

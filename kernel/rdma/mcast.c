@@ -9,46 +9,46 @@
 #include "qp.h"
 
 /* A queue pair in a group; sorted by network namespace, group, and queue pair */
-struct pb_member {
+struct pbr_member {
 	struct rb_node node;
 	const struct net *net;
 	union ib_gid gid;
 	u32 qpn;
-	struct pb_qp *qp;
+	struct pbr_qp *qp;
 };
 
-static struct rb_root pb_members = RB_ROOT;
-static DEFINE_SPINLOCK(pb_members_lock); /* protects the tree, and the devices' counts; a leaf */
+static struct rb_root pbr_members = RB_ROOT;
+static DEFINE_SPINLOCK(pbr_members_lock); /* protects the tree, and the devices' counts; a leaf */
 
-static int pb_member_cmp(const struct pb_member *a, const struct pb_member *b)
+static int pbr_member_cmp(const struct pbr_member *a, const struct pbr_member *b)
 {
 	if (a->net != b->net)
 		return a->net < b->net ? -1 : 1;
 	return memcmp(&a->gid, &b->gid, sizeof(a->gid)) ?: a->qpn < b->qpn ? -1 : a->qpn > b->qpn;
 }
 
-static int pb_member_cmp_node(const void *key, const struct rb_node *node)
+static int pbr_member_cmp_node(const void *key, const struct rb_node *node)
 {
-	return pb_member_cmp(key, rb_entry(node, struct pb_member, node));
+	return pbr_member_cmp(key, rb_entry(node, struct pbr_member, node));
 }
 
-static struct pb_member pb_member_of(const struct pb_qp *qp, const union ib_gid *gid)
+static struct pbr_member pbr_member_of(const struct pbr_qp *qp, const union ib_gid *gid)
 {
-	return (struct pb_member){ .net = qp->dev->net, .gid = *gid, .qpn = qp->ib.qp_num };
+	return (struct pbr_member){ .net = qp->dev->net, .gid = *gid, .qpn = qp->ib.qp_num };
 }
 
-/* Return false if the device has PB_MAX_MCAST members. */
-static bool pb_member_insert(struct pb_member *member, struct pb_device *dev)
+/* Return false if the device has PBR_MAX_MCAST members. */
+static bool pbr_member_insert(struct pbr_member *member, struct pbr_device *dev)
 {
-	struct rb_node **link = &pb_members.rb_node, *parent = NULL;
-	struct pb_member *other;
+	struct rb_node **link = &pbr_members.rb_node, *parent = NULL;
+	struct pbr_member *other;
 	int cmp;
 
-	guard(spinlock)(&pb_members_lock);
+	guard(spinlock)(&pbr_members_lock);
 	while (*link) {
 		parent = *link;
-		other = rb_entry(parent, struct pb_member, node);
-		cmp = pb_member_cmp(member, other);
+		other = rb_entry(parent, struct pbr_member, node);
+		cmp = pbr_member_cmp(member, other);
 		if (!cmp) {
 			/* Already a member. */
 			kfree(member);
@@ -56,60 +56,60 @@ static bool pb_member_insert(struct pb_member *member, struct pb_device *dev)
 		}
 		link = cmp < 0 ? &parent->rb_left : &parent->rb_right;
 	}
-	if (dev->nr_members == PB_MAX_MCAST)
+	if (dev->nr_members == PBR_MAX_MCAST)
 		return false;
 	dev->nr_members++;
 	rb_link_node(&member->node, parent, link);
-	rb_insert_color(&member->node, &pb_members);
+	rb_insert_color(&member->node, &pbr_members);
 	return true;
 }
 
-static int pb_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
+static int pbr_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 {
-	struct pb_qp *qp = to_pb_qp(ib);
-	struct pb_member *member;
+	struct pbr_qp *qp = to_pbr_qp(ib);
+	struct pbr_member *member;
 
 	if (ib->qp_type != IB_QPT_UD)
 		return -EINVAL;
 	member = kmalloc_obj(*member, GFP_KERNEL_ACCOUNT);
 	if (!member)
 		return -ENOMEM;
-	*member = pb_member_of(qp, gid);
+	*member = pbr_member_of(qp, gid);
 	member->qp = qp;
-	if (pb_member_insert(member, qp->dev))
+	if (pbr_member_insert(member, qp->dev))
 		return 0;
 	kfree(member);
 	return -ENOMEM;
 }
 
-static int pb_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
+static int pbr_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 {
-	struct pb_qp *qp = to_pb_qp(ib);
-	struct pb_member key = pb_member_of(qp, gid);
+	struct pbr_qp *qp = to_pbr_qp(ib);
+	struct pbr_member key = pbr_member_of(qp, gid);
 	struct rb_node *node;
 
-	spin_lock(&pb_members_lock);
-	node = rb_find(&key, &pb_members, pb_member_cmp_node);
+	spin_lock(&pbr_members_lock);
+	node = rb_find(&key, &pbr_members, pbr_member_cmp_node);
 	if (node) {
-		rb_erase(node, &pb_members);
+		rb_erase(node, &pbr_members);
 		qp->dev->nr_members--;
 	}
-	spin_unlock(&pb_members_lock);
+	spin_unlock(&pbr_members_lock);
 	if (!node)
 		return -EINVAL;
-	kfree(rb_entry(node, struct pb_member, node));
+	kfree(rb_entry(node, struct pbr_member, node));
 	return 0;
 }
 
-struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u32 after)
+struct pbr_qp *pbr_mcast_next(const struct pbr_qp *from, const union ib_gid *gid, u32 after)
 {
-	struct pb_member key = pb_member_of(from, gid), *member;
+	struct pbr_member key = pbr_member_of(from, gid), *member;
 	struct rb_node *node, *next = NULL;
 
 	key.qpn = after;
-	guard(spinlock)(&pb_members_lock);
-	for (node = pb_members.rb_node; node;) {
-		if (pb_member_cmp(&key, rb_entry(node, struct pb_member, node)) < 0) {
+	guard(spinlock)(&pbr_members_lock);
+	for (node = pbr_members.rb_node; node;) {
+		if (pbr_member_cmp(&key, rb_entry(node, struct pbr_member, node)) < 0) {
 			next = node;
 			node = node->rb_left;
 		} else {
@@ -117,17 +117,17 @@ struct pb_qp *pb_mcast_next(const struct pb_qp *from, const union ib_gid *gid, u
 		}
 	}
 	for (; next; next = rb_next(next)) {
-		member = rb_entry(next, struct pb_member, node);
+		member = rb_entry(next, struct pbr_member, node);
 		if (member->net != key.net || memcmp(&member->gid, gid, sizeof(*gid)))
 			break;
 		/* Skip a queue pair that is being destroyed, or is not ready. */
-		if (pb_answers(member->qp) && pb_qp_get(member->qp))
+		if (pbr_answers(member->qp) && pbr_qp_get(member->qp))
 			return member->qp;
 	}
 	return NULL;
 }
 
-const struct ib_device_ops pb_mcast_ops = {
-	.attach_mcast = pb_attach_mcast,
-	.detach_mcast = pb_detach_mcast,
+const struct ib_device_ops pbr_mcast_ops = {
+	.attach_mcast = pbr_attach_mcast,
+	.detach_mcast = pbr_detach_mcast,
 };

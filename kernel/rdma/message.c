@@ -6,19 +6,19 @@
 #include "send.h"
 
 /* User space's value; the kernel's IB_WC_WITH_INVALIDATE differs. */
-#define PB_WC_WITH_INV BIT(3)
+#define PBR_WC_WITH_INV BIT(3)
 
 /*
  * Packet type of a received datagram, in the service level, as NICs report it for RoCE. Bit 3:
  * there is a UDP header (RoCE v2). Bits 0 to 2: 1 for IPv6, 2 for IPv4. UCX uses it to find the GID
  * in the header.
  */
-#define PB_SL_IPV6 0x9
-#define PB_SL_IPV4 0xa
+#define PBR_SL_IPV6 0x9
+#define PBR_SL_IPV4 0xa
 
 /* ---- completions ---- */
 
-static u32 pb_wc_opcode(u32 opcode)
+static u32 pbr_wc_opcode(u32 opcode)
 {
 	switch (opcode) {
 	case IB_WR_RDMA_WRITE:
@@ -41,13 +41,13 @@ static u32 pb_wc_opcode(u32 opcode)
 	}
 }
 
-void pb_complete_send(struct pb_qp *qp, u32 status)
+void pbr_complete_send(struct pbr_qp *qp, u32 status)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
 	struct peerbar_cqe cqe = {
 		.wr_id = sqe->wr_id,
 		.status = status,
-		.opcode = pb_wc_opcode(sqe->opcode),
+		.opcode = pbr_wc_opcode(sqe->opcode),
 		.qp_num = qp->ib.qp_num,
 	};
 
@@ -56,14 +56,14 @@ void pb_complete_send(struct pb_qp *qp, u32 status)
 	else if (sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP || sqe->opcode == IB_WR_ATOMIC_FETCH_AND_ADD)
 		cqe.byte_len = sizeof(u64);
 	/* Free the slot before the completion is visible. */
-	pb_queue_done(&qp->sq);
+	pbr_queue_done(&qp->sq);
 	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
 		return;
-	if (!pb_complete(qp->ib.send_cq, &qp->ib, &cqe, false))
-		pb_qp_error(qp, IB_EVENT_QP_FATAL);
+	if (!pbr_complete(qp->ib.send_cq, &qp->ib, &cqe, false))
+		pbr_qp_error(qp, IB_EVENT_QP_FATAL);
 }
 
-void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u32 len)
+void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 len)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
 	struct peerbar_cqe cqe = {
@@ -75,32 +75,32 @@ void pb_complete_recv(struct pb_qp *peer, struct pb_qp *qp, u32 status, u32 len)
 		.src_qp = qp->ib.qp_num,
 	};
 
-	pb_rq_done(peer);
+	pbr_rq_done(peer);
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM)
 		cqe.opcode = IB_WC_RECV_RDMA_WITH_IMM;
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM || sqe->opcode == IB_WR_SEND_WITH_IMM) {
 		cqe.wc_flags |= IB_WC_WITH_IMM;
 		cqe.imm_data = sqe->imm_data;
 	} else if (sqe->opcode == IB_WR_SEND_WITH_INV) {
-		cqe.wc_flags |= PB_WC_WITH_INV;
+		cqe.wc_flags |= PBR_WC_WITH_INV;
 		cqe.imm_data = sqe->imm_data;
 	}
-	if (pb_is_datagram(peer)) {
+	if (pbr_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
 		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
 		/* The kernel replies with this service level. */
 		if (!peer->user)
 			cqe.sl = qp->sl;
 		else
-			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PB_SL_IPV4 : PB_SL_IPV6;
+			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PBR_SL_IPV4 : PBR_SL_IPV6;
 	}
-	if (!pb_complete(peer->ib.recv_cq, &peer->ib, &cqe, sqe->flags & IB_SEND_SOLICITED))
-		pb_qp_error(peer, IB_EVENT_QP_FATAL);
+	if (!pbr_complete(peer->ib.recv_cq, &peer->ib, &cqe, sqe->flags & IB_SEND_SOLICITED))
+		pbr_qp_error(peer, IB_EVENT_QP_FATAL);
 }
 
 /* ---- source and destination of a message ---- */
 
-void pb_refs_init(struct pb_refs *refs, struct pb_qp *qp, struct ib_pd *pd, int access)
+void pbr_refs_init(struct pbr_refs *refs, struct pbr_qp *qp, struct ib_pd *pd, int access)
 {
 	refs->dev = qp->dev;
 	refs->pd = pd;
@@ -112,54 +112,54 @@ void pb_refs_init(struct pb_refs *refs, struct pb_qp *qp, struct ib_pd *pd, int 
 	refs->total = 0;
 }
 
-void pb_refs_add(struct pb_refs *refs, u64 addr, u32 len, u32 key)
+void pbr_refs_add(struct pbr_refs *refs, u64 addr, u32 len, u32 key)
 {
 	if (!len)
 		return;
-	refs->ref[refs->nr++] = (struct pb_ref){ .addr = addr, .len = len, .key = key };
+	refs->ref[refs->nr++] = (struct pbr_ref){ .addr = addr, .len = len, .key = key };
 	refs->total += len;
 }
 
-void pb_refs_add_va(struct pb_refs *refs, void *va, u32 len)
+void pbr_refs_add_va(struct pbr_refs *refs, void *va, u32 len)
 {
 	if (!len)
 		return;
-	refs->ref[refs->nr++] = (struct pb_ref){ .va = va, .len = len };
+	refs->ref[refs->nr++] = (struct pbr_ref){ .va = va, .len = len };
 	refs->total += len;
 }
 
-static void pb_refs_add_sges(struct pb_refs *refs, const struct peerbar_sge *sge, u32 nr)
+static void pbr_refs_add_sges(struct pbr_refs *refs, const struct peerbar_sge *sge, u32 nr)
 {
 	for (; nr--; sge++)
-		pb_refs_add(refs, sge->addr, sge->length, sge->lkey);
+		pbr_refs_add(refs, sge->addr, sge->length, sge->lkey);
 }
 
-u32 pb_local_refs(struct pb_qp *qp, struct pb_refs *refs, int access)
+u32 pbr_local_refs(struct pbr_qp *qp, struct pbr_refs *refs, int access)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
 
 	if (sqe->flags & IB_SEND_INLINE) {
 		if (sqe->inline_len > qp->cap.max_inline_data || access)
 			return IB_WC_LOC_LEN_ERR;
-		pb_refs_add_va(refs, (void *)sqe->sge, sqe->inline_len);
+		pbr_refs_add_va(refs, (void *)sqe->sge, sqe->inline_len);
 		return IB_WC_SUCCESS;
 	}
 	if (sqe->num_sge > qp->cap.max_send_sge)
 		return IB_WC_LOC_QP_OP_ERR;
-	pb_refs_add_sges(refs, sqe->sge, sqe->num_sge);
-	return refs->total > PB_MAX_MSG ? IB_WC_LOC_LEN_ERR : IB_WC_SUCCESS;
+	pbr_refs_add_sges(refs, sqe->sge, sqe->num_sge);
+	return refs->total > PBR_MAX_MSG ? IB_WC_LOC_LEN_ERR : IB_WC_SUCCESS;
 }
 
-u32 pb_recv_refs(struct pb_qp *peer, struct pb_refs *refs, u64 need)
+u32 pbr_recv_refs(struct pbr_qp *peer, struct pbr_refs *refs, u64 need)
 {
 	const struct peerbar_rqe *rqe = peer->rqe;
 	u32 max = peer->srq ? peer->srq->rq.max_sge : peer->rq.max_sge;
 
-	pb_refs_init(refs, peer, peer->srq ? peer->srq->ib.pd : peer->ib.pd, IB_ACCESS_LOCAL_WRITE);
+	pbr_refs_init(refs, peer, peer->srq ? peer->srq->ib.pd : peer->ib.pd, IB_ACCESS_LOCAL_WRITE);
 	if (rqe->num_sge > max)
 		return IB_WC_LOC_QP_OP_ERR;
-	pb_refs_add_sges(refs, rqe->sge, rqe->num_sge);
+	pbr_refs_add_sges(refs, rqe->sge, rqe->num_sge);
 	if (refs->total < need)
 		return IB_WC_LOC_LEN_ERR;
-	return pb_refs_get(refs) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	return pbr_refs_get(refs) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
 }

@@ -11,19 +11,19 @@
 
 /* ---- user memory ---- */
 
-static void pb_mr_unpin(struct pb_mr *mr)
+static void pbr_mr_unpin(struct pbr_mr *mr)
 {
 	kvfree(mr->pages);
 	ib_umem_release(mr->umem);
 }
 
-static int pb_mr_list_pages(struct pb_mr *mr)
+static int pbr_mr_list_pages(struct pbr_mr *mr)
 {
 	struct sg_page_iter iter;
 	unsigned int i = 0;
 
 	mr->nr = ib_umem_num_pages(mr->umem);
-	mr->pages = kvmalloc_array(mr->nr, sizeof(*mr->pages), pb_gfp(true));
+	mr->pages = kvmalloc_array(mr->nr, sizeof(*mr->pages), pbr_gfp(true));
 	if (!mr->pages)
 		return -ENOMEM;
 	mr->first = ib_umem_offset(mr->umem);
@@ -36,7 +36,7 @@ static int pb_mr_list_pages(struct pb_mr *mr)
 }
 
 /* Pin the memory at @start, and list its pages in @mr. */
-static int pb_mr_pin(struct pb_mr *mr, struct ib_device *device, u64 start, u64 length, int access)
+static int pbr_mr_pin(struct pbr_mr *mr, struct ib_device *device, u64 start, u64 length, int access)
 {
 	struct ib_umem *umem;
 	int ret;
@@ -48,34 +48,34 @@ static int pb_mr_pin(struct pb_mr *mr, struct ib_device *device, u64 start, u64 
 	if (IS_ERR(umem))
 		return PTR_ERR(umem);
 	mr->umem = umem;
-	ret = pb_mr_list_pages(mr);
+	ret = pbr_mr_list_pages(mr);
 	if (ret)
-		pb_mr_unpin(mr);
+		pbr_mr_unpin(mr);
 	return ret;
 }
 
-static struct ib_mr *pb_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 iova, int access, struct ib_dmah *dmah,
+static struct ib_mr *pbr_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 iova, int access, struct ib_dmah *dmah,
 				    struct ib_udata *udata)
 {
-	struct pb_device *dev = to_pb(pd->device);
-	struct pb_mr *mr;
+	struct pbr_device *dev = to_pbr(pd->device);
+	struct pbr_mr *mr;
 	int ret;
 
-	if (dmah || access & ~PB_ACCESS)
+	if (dmah || access & ~PBR_ACCESS)
 		return ERR_PTR(-EOPNOTSUPP);
-	mr = pb_mr_alloc(pd, PB_MR_PAGES, access & IB_ZERO_BASED ? 0 : iova, length, access);
+	mr = pbr_mr_alloc(pd, PBR_MR_PAGES, access & IB_ZERO_BASED ? 0 : iova, length, access);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
-	ret = pb_mr_pin(mr, pd->device, start, length, access);
+	ret = pbr_mr_pin(mr, pd->device, start, length, access);
 	if (ret)
 		goto err_free;
-	ret = pb_mr_publish(dev, mr);
+	ret = pbr_mr_publish(dev, mr);
 	if (ret)
 		goto err_unpin;
-	return pb_mr_done(mr);
+	return pbr_mr_done(mr);
 
 err_unpin:
-	pb_mr_unpin(mr);
+	pbr_mr_unpin(mr);
 err_free:
 	kfree(mr);
 	return ERR_PTR(ret);
@@ -83,7 +83,7 @@ err_free:
 
 /* ---- dma-bufs ---- */
 
-static void pb_mr_unmap(struct pb_mr *mr)
+static void pbr_mr_unmap(struct pbr_mr *mr)
 {
 	unsigned int i;
 
@@ -99,13 +99,13 @@ static void pb_mr_unmap(struct pb_mr *mr)
  * Add physically contiguous memory as a segment that the CPU can address. @io is its existing
  * mapping, or NULL.
  */
-static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, size_t len, void __iomem *io)
+static int pbr_mr_add_segment(struct pbr_mr *mr, u64 offset, phys_addr_t phys, size_t len, void __iomem *io)
 {
-	struct pb_segment *seg = mr->segments;
+	struct pbr_segment *seg = mr->segments;
 
 	/* Most regions have one segment; grow by powers of two. */
 	if (!(mr->nr & (mr->nr - 1))) {
-		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), pb_gfp(true));
+		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), pbr_gfp(true));
 		if (!seg)
 			return -ENOMEM;
 		mr->segments = seg;
@@ -126,9 +126,9 @@ static int pb_mr_add_segment(struct pb_mr *mr, u64 offset, phys_addr_t phys, siz
 }
 
 /* Add a segment for each run of DMA addresses that is physically contiguous as well. */
-static int pb_mr_map_runs(struct pb_mr *mr)
+static int pbr_mr_map_runs(struct pbr_mr *mr)
 {
-	struct pb_device *dev = to_pb(mr->pd->device);
+	struct pbr_device *dev = to_pbr(mr->pd->device);
 	phys_addr_t begin = 0, next = 0, phys;
 	struct scatterlist *sg;
 	u64 offset = 0, at, start = 0;
@@ -141,14 +141,14 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 			return -EINVAL;
 		cond_resched();
 		for (at = 0; at < sg_dma_len(sg); at += PAGE_SIZE, offset += PAGE_SIZE) {
-			ret = pb_dma_to_phys(dev, sg_dma_address(sg) + at, &phys);
+			ret = pbr_dma_to_phys(dev, sg_dma_address(sg) + at, &phys);
 			if (ret)
 				return ret;
 			if (offset && phys == next && pfn_valid(PHYS_PFN(phys)) == pfn_valid(PHYS_PFN(begin))) {
 				next += PAGE_SIZE;
 				continue;
 			}
-			ret = offset ? pb_mr_add_segment(mr, start, begin, next - begin, NULL) : 0;
+			ret = offset ? pbr_mr_add_segment(mr, start, begin, next - begin, NULL) : 0;
 			if (ret)
 				return ret;
 			start = offset;
@@ -156,14 +156,14 @@ static int pb_mr_map_runs(struct pb_mr *mr)
 			next = phys + PAGE_SIZE;
 		}
 	}
-	return offset ? pb_mr_add_segment(mr, start, begin, next - begin, NULL) : -EINVAL;
+	return offset ? pbr_mr_add_segment(mr, start, begin, next - begin, NULL) : -EINVAL;
 }
 
 /*
  * Add a segment for each range of the exporter, starting at @offset. Segments are valid for as long
  * as the DMA addresses are.
  */
-static int pb_mr_map_chunks(struct pb_mr *mr, struct dma_buf_attachment *attach, const struct peerbar_chunk *chunks,
+static int pbr_mr_map_chunks(struct pbr_mr *mr, struct dma_buf_attachment *attach, const struct peerbar_chunk *chunks,
 			    size_t nr_chunks, u64 offset)
 {
 	u64 left = PAGE_ALIGN(mr->first + mr->length), begin = offset, at = 0, len;
@@ -179,7 +179,7 @@ static int pb_mr_map_chunks(struct pb_mr *mr, struct dma_buf_attachment *attach,
 				continue;
 			}
 			len = min(addr->len - offset, left);
-			ret = pb_mr_add_segment(mr, at, addr->paddr + offset, len, peerbar_dma_buf_iomem(attach, begin + at));
+			ret = pbr_mr_add_segment(mr, at, addr->paddr + offset, len, peerbar_dma_buf_iomem(attach, begin + at));
 			if (ret)
 				return ret;
 			at += len;
@@ -194,7 +194,7 @@ static int pb_mr_map_chunks(struct pb_mr *mr, struct dma_buf_attachment *attach,
  * Map the dma-buf; @offset is that of the first page. For peerbar's exporters,
  * peerbar_dma_buf_get_chunks() returns the ranges. For others, query the IOMMU.
  */
-static int pb_mr_map(struct pb_mr *mr, struct dma_buf_attachment *attach, u64 offset)
+static int pbr_mr_map(struct pbr_mr *mr, struct dma_buf_attachment *attach, u64 offset)
 {
 	struct peerbar_chunk *chunks;
 	size_t nr_chunks;
@@ -202,13 +202,13 @@ static int pb_mr_map(struct pb_mr *mr, struct dma_buf_attachment *attach, u64 of
 
 	ret = peerbar_dma_buf_get_chunks(attach, &chunks, &nr_chunks);
 	if (!ret) {
-		ret = pb_mr_map_chunks(mr, attach, chunks, nr_chunks, offset);
+		ret = pbr_mr_map_chunks(mr, attach, chunks, nr_chunks, offset);
 		peerbar_chunks_free(chunks, nr_chunks);
 	} else if (ret == -EOPNOTSUPP) {
-		ret = pb_mr_map_runs(mr);
+		ret = pbr_mr_map_runs(mr);
 	}
 	if (ret)
-		pb_mr_unmap(mr);
+		pbr_mr_unmap(mr);
 	return ret;
 }
 
@@ -216,23 +216,23 @@ static int pb_mr_map(struct pb_mr *mr, struct dma_buf_attachment *attach, u64 of
  * The memory is revoked, or the region is deregistered; reservation lock held. On return, nothing
  * accesses the memory. The key stays allocated until the region is deregistered.
  */
-static void pb_mr_revoked(void *priv)
+static void pbr_mr_revoked(void *priv)
 {
-	struct pb_mr *mr = priv;
+	struct pbr_mr *mr = priv;
 
-	pb_mr_block(mr);
-	pb_mr_unmap(mr);
+	pbr_mr_block(mr);
+	pbr_mr_unmap(mr);
 	if (READ_ONCE(mr->gone))
 		return;
 	mr->revoked = true;
 	if (mr->ctx)
-		pb_tell_revoked(mr->ctx, mr->key);
+		pbr_tell_revoked(mr->ctx, mr->key);
 	/* Must be last: readers that see the new count query the region. */
 	peerbar_note_revocation();
 }
 
 /* Refuse memory that moves or may move: the device cannot follow it. */
-static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
+static int pbr_check_model(struct pbr_device *dev, struct dma_buf *dmabuf)
 {
 	switch (peerbar_dma_buf_model(dmabuf, NULL)) {
 	case PEERBAR_MODEL_PINNED:
@@ -254,32 +254,32 @@ static int pb_check_model(struct pb_device *dev, struct dma_buf *dmabuf)
 	}
 }
 
-static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length, u64 iova, int fd, int access,
+static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length, u64 iova, int fd, int access,
 					   struct ib_dmah *dmah, struct uverbs_attr_bundle *attrs)
 {
-	struct pb_device *dev = to_pb(pd->device);
+	struct pbr_device *dev = to_pbr(pd->device);
 	struct ib_umem_dmabuf *umem;
 	struct dma_buf *dmabuf;
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 	int ret, tries = 3;
 
-	if (dmah || access & ~PB_ACCESS)
+	if (dmah || access & ~PBR_ACCESS)
 		return ERR_PTR(-EOPNOTSUPP);
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
 	/* As with mmap(). */
-	ret = ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE) ? -EACCES : pb_check_model(dev, dmabuf);
+	ret = ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE) ? -EACCES : pbr_check_model(dev, dmabuf);
 	if (ret)
 		goto err_put;
-	mr = pb_mr_alloc(pd, PB_MR_SEGMENTS, access & IB_ZERO_BASED ? 0 : iova, length, access);
+	mr = pbr_mr_alloc(pd, PBR_MR_SEGMENTS, access & IB_ZERO_BASED ? 0 : iova, length, access);
 	if (!mr) {
 		ret = -ENOMEM;
 		goto err_put;
 	}
 	/* Publish blocked: there is no memory to enter yet, but a revocation needs the key. */
 	atomic_set(&mr->users, INT_MIN);
-	ret = pb_mr_publish(dev, mr);
+	ret = pbr_mr_publish(dev, mr);
 	if (ret)
 		goto err_free;
 	do {
@@ -296,20 +296,20 @@ static struct ib_mr *pb_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 len
 	mr->umem = &umem->umem;
 	mr->first = offset_in_page(offset);
 	/* The descriptor may refer to another dma-buf by now, whose model was not checked. */
-	ret = umem->attach->dmabuf == dmabuf ? pb_mr_map(mr, umem->attach, offset - mr->first) : -EBADF;
+	ret = umem->attach->dmabuf == dmabuf ? pbr_mr_map(mr, umem->attach, offset - mr->first) : -EBADF;
 	if (ret)
 		goto err_umem;
-	ib_umem_dmabuf_set_revoke_locked(umem, pb_mr_revoked, mr);
-	pb_mr_unblock(mr);
+	ib_umem_dmabuf_set_revoke_locked(umem, pbr_mr_revoked, mr);
+	pbr_mr_unblock(mr);
 	dma_resv_unlock(dmabuf->resv);
 	dma_buf_put(dmabuf);
-	return pb_mr_done(mr);
+	return pbr_mr_done(mr);
 
 err_umem:
 	dma_resv_unlock(umem->attach->dmabuf->resv);
 	ib_umem_release(&umem->umem);
 err_unpublish:
-	pb_mr_unpublish(dev, mr);
+	pbr_mr_unpublish(dev, mr);
 err_free:
 	kfree_rcu(mr, rcu);
 err_put:
@@ -320,34 +320,34 @@ err_put:
 /* ---- regions of either kind ---- */
 
 /* Prevent further bindings. Return false if a window is bound. */
-static bool pb_mr_keep_windows_out(struct pb_mr *mr)
+static bool pbr_mr_keep_windows_out(struct pbr_mr *mr)
 {
 	return !atomic_cmpxchg(&mr->windows, 0, INT_MIN);
 }
 
-static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u64 length, u64 iova, int access, struct ib_pd *pd,
+static struct ib_mr *pbr_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u64 length, u64 iova, int access, struct ib_pd *pd,
 				      struct ib_udata *udata)
 {
-	struct pb_mr *mr = to_pb_mr(ib), other = {};
+	struct pbr_mr *mr = to_pbr_mr(ib), other = {};
 	int ret;
 
-	if (mr->kind != PB_MR_PAGES || flags & ~(IB_MR_REREG_TRANS | IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
+	if (mr->kind != PBR_MR_PAGES || flags & ~(IB_MR_REREG_TRANS | IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
 		return ERR_PTR(-EOPNOTSUPP);
 	if (!(flags & IB_MR_REREG_ACCESS))
 		access = mr->access;
-	if (access & ~PB_ACCESS)
+	if (access & ~PBR_ACCESS)
 		return ERR_PTR(-EOPNOTSUPP);
 	/* Memory that is pinned for reading stays so until it is pinned again. */
 	if (!(flags & IB_MR_REREG_TRANS) && mr->umem && ib_access_writable(access) && !mr->umem->writable)
 		return ERR_PTR(-EACCES);
-	ret = flags & IB_MR_REREG_TRANS ? pb_mr_pin(&other, ib->device, start, length, access) : 0;
+	ret = flags & IB_MR_REREG_TRANS ? pbr_mr_pin(&other, ib->device, start, length, access) : 0;
 	if (ret)
 		return ERR_PTR(ret);
-	if (!pb_mr_keep_windows_out(mr)) {
+	if (!pbr_mr_keep_windows_out(mr)) {
 		ret = -EBUSY;
 		goto out;
 	}
-	pb_mr_block(mr);
+	pbr_mr_block(mr);
 	if (flags & IB_MR_REREG_PD) {
 		mr->pd = pd;
 		mr->ib.pd = pd;
@@ -361,38 +361,38 @@ static struct ib_mr *pb_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u6
 		swap(mr->umem, other.umem);
 		swap(mr->pages, other.pages);
 	}
-	pb_mr_unblock(mr);
+	pbr_mr_unblock(mr);
 	atomic_set(&mr->windows, 0);
 out:
 	/* Unpin the old memory, or the unused new one; does nothing if neither was pinned. */
-	pb_mr_unpin(&other);
+	pbr_mr_unpin(&other);
 	return ERR_PTR(ret);
 }
 
-static int pb_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
+static int pbr_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 {
-	struct pb_mr *mr = to_pb_mr(ib);
+	struct pbr_mr *mr = to_pbr_mr(ib);
 
-	if (!pb_mr_keep_windows_out(mr))
+	if (!pbr_mr_keep_windows_out(mr))
 		return -EBUSY;
 	WRITE_ONCE(mr->gone, true);
-	if (mr->kind == PB_MR_SEGMENTS) {
+	if (mr->kind == PBR_MR_SEGMENTS) {
 		/* Blocks the region, unless it was revoked. */
 		ib_umem_release(mr->umem);
 	} else {
-		pb_mr_block(mr);
-		pb_mr_unpin(mr);
-		pb_fast_free(mr);
+		pbr_mr_block(mr);
+		pbr_mr_unpin(mr);
+		pbr_fast_free(mr);
 	}
 	/* Unpublish last: until now, the key must not be reused. */
-	pb_mr_unpublish(to_pb(ib->device), mr);
+	pbr_mr_unpublish(to_pbr(ib->device), mr);
 	kfree_rcu(mr, rcu);
 	return 0;
 }
 
-const struct ib_device_ops pb_mr_ops = {
-	.dereg_mr = pb_dereg_mr,
-	.reg_user_mr = pb_reg_user_mr,
-	.reg_user_mr_dmabuf = pb_reg_user_mr_dmabuf,
-	.rereg_user_mr = pb_rereg_user_mr,
+const struct ib_device_ops pbr_mr_ops = {
+	.dereg_mr = pbr_dereg_mr,
+	.reg_user_mr = pbr_reg_user_mr,
+	.reg_user_mr_dmabuf = pbr_reg_user_mr_dmabuf,
+	.rereg_user_mr = pbr_rereg_user_mr,
 };

@@ -4,20 +4,20 @@
 
 #include "rdma.h"
 
-int pb_object_add(struct ib_ucontext *ib, enum pb_object kind)
+int pbr_object_add(struct ib_ucontext *ib, enum pbr_object kind)
 {
-	static const char * const names[PB_NR_OBJECTS] = {
-		[PB_QP] = "qp", [PB_CQ] = "cq", [PB_SRQ] = "srq", [PB_PD] = "pd", [PB_AH] = "ah", [PB_MR] = "mr", [PB_MW] = "mw",
+	static const char * const names[PBR_NR_OBJECTS] = {
+		[PBR_QP] = "qp", [PBR_CQ] = "cq", [PBR_SRQ] = "srq", [PBR_PD] = "pd", [PBR_AH] = "ah", [PBR_MR] = "mr", [PBR_MW] = "mw",
 	};
-	struct pb_ucontext *ctx;
+	struct pbr_ucontext *ctx;
 	atomic_t *objects;
 	int max, had;
 
 	if (!ib)
 		return 0;
-	ctx = container_of(ib, struct pb_ucontext, ib);
+	ctx = container_of(ib, struct pbr_ucontext, ib);
 	objects = &ctx->objects[kind];
-	max = to_pb(ib->device)->max[kind];
+	max = to_pbr(ib->device)->max[kind];
 	had = atomic_read(objects);
 	do {
 		if (had >= max) {
@@ -29,8 +29,8 @@ int pb_object_add(struct ib_ucontext *ib, enum pb_object kind)
 	return 0;
 }
 
-void pb_object_remove(struct ib_ucontext *ib, enum pb_object kind)
+void pbr_object_remove(struct ib_ucontext *ib, enum pbr_object kind)
 {
 	if (ib)
-		atomic_dec(&container_of(ib, struct pb_ucontext, ib)->objects[kind]);
+		atomic_dec(&container_of(ib, struct pbr_ucontext, ib)->objects[kind]);
 }

@@ -7,39 +7,39 @@
 #include "cq.h"
 #include "send.h"
 
-static atomic_t pb_last_epoch;
+static atomic_t pbr_last_epoch;
 
 /* ---- creation ---- */
 
-static u32 pb_sq_stride(const struct ib_qp_cap *cap)
+static u32 pbr_sq_stride(const struct ib_qp_cap *cap)
 {
 	u32 data = max_t(u32, cap->max_send_sge * sizeof(struct peerbar_sge), cap->max_inline_data);
 
 	return roundup(sizeof(struct peerbar_sqe) + data, 64);
 }
 
-static int pb_check_cap(const struct ib_qp_init_attr *init)
+static int pbr_check_cap(const struct ib_qp_init_attr *init)
 {
 	const struct ib_qp_cap *cap = &init->cap;
 
-	if (cap->max_send_wr > PB_MAX_WR || cap->max_send_sge > PB_MAX_SGE || cap->max_inline_data > PB_MAX_INLINE)
+	if (cap->max_send_wr > PBR_MAX_WR || cap->max_send_sge > PBR_MAX_SGE || cap->max_inline_data > PBR_MAX_INLINE)
 		return -EINVAL;
-	if (!init->srq && (cap->max_recv_wr > PB_MAX_WR || cap->max_recv_sge > PB_MAX_SGE))
+	if (!init->srq && (cap->max_recv_wr > PBR_MAX_WR || cap->max_recv_sge > PBR_MAX_SGE))
 		return -EINVAL;
 	return 0;
 }
 
 /* Allocate the rings of a queue pair, and the buffers for entries copied from them. */
-static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, struct peerbar_create_qp_resp *resp)
+static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset, struct peerbar_create_qp_resp *resp)
 {
 	u32 sq_nr = roundup_pow_of_two(max(qp->cap.max_send_wr, 1U));
 	u32 rq_nr = qp->srq || !qp->cap.max_recv_wr ? 0 : roundup_pow_of_two(qp->cap.max_recv_wr);
-	u32 sq_stride = pb_sq_stride(&qp->cap);
-	u32 rq_stride = pb_rq_stride(qp->srq ? qp->srq->rq.max_sge : qp->cap.max_recv_sge);
+	u32 sq_stride = pbr_sq_stride(&qp->cap);
+	u32 rq_stride = pbr_rq_stride(qp->srq ? qp->srq->rq.max_sge : qp->cap.max_recv_sge);
 	size_t sq_at = sizeof(struct peerbar_qp_ring);
 	size_t rq_at = sq_at + (size_t)sq_nr * sq_stride;
 	struct peerbar_qp_ring *ring;
-	gfp_t gfp = pb_gfp(ctx);
+	gfp_t gfp = pbr_gfp(ctx);
 
 	qp->handle = kzalloc_obj(*qp->handle, gfp);
 	qp->sqe = kzalloc(sq_stride, gfp);
@@ -50,7 +50,7 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 		return -ENOMEM;
 	qp->handle->qp = qp;
 	atomic_set(&qp->handle->users, INT_MIN);
-	qp->buf = pb_buf_alloc(ctx, rq_at + (size_t)rq_nr * rq_stride, offset);
+	qp->buf = pbr_buf_alloc(ctx, rq_at + (size_t)rq_nr * rq_stride, offset);
 	if (IS_ERR(qp->buf)) {
 		int ret = PTR_ERR(qp->buf);
 
@@ -59,12 +59,12 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 	}
 	ring = qp->buf->va;
 	qp->flags = &ring->flags;
-	pb_queue_init(&qp->sq, &ring->sq, qp->buf->va + sq_at, sq_nr, sq_stride);
-	pb_rq_init(&qp->rq, qp->cap.max_recv_sge, &ring->flags, qp->user);
-	pb_queue_init(&qp->rq.queue, &ring->rq, qp->buf->va + rq_at, rq_nr, rq_stride);
+	pbr_queue_init(&qp->sq, &ring->sq, qp->buf->va + sq_at, sq_nr, sq_stride);
+	pbr_rq_init(&qp->rq, qp->cap.max_recv_sge, &ring->flags, qp->user);
+	pbr_queue_init(&qp->rq.queue, &ring->rq, qp->buf->va + rq_at, rq_nr, rq_stride);
 	qp->cap.max_send_wr = sq_nr;
 	qp->cap.max_recv_wr = rq_nr;
-	qp->cap.max_inline_data = qp->user ? min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PB_MAX_INLINE) : 0;
+	qp->cap.max_inline_data = qp->user ? min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PBR_MAX_INLINE) : 0;
 	*resp = (struct peerbar_create_qp_resp){
 		.size = qp->buf->size,
 		.sq_entries_offset = sq_at,
@@ -78,12 +78,12 @@ static int pb_qp_alloc(struct pb_qp *qp, struct ib_ucontext *ctx, u64 *offset, s
 	return 0;
 }
 
-static void pb_qp_free(struct pb_qp *qp)
+static void pbr_qp_free(struct pbr_qp *qp)
 {
 	if (qp->worker)
-		pb_worker_put(qp->worker);
+		pbr_worker_put(qp->worker);
 	if (qp->buf)
-		pb_buf_free(qp->buf);
+		pbr_buf_free(qp->buf);
 	kfree(qp->dst);
 	kfree(qp->src);
 	kfree(qp->rqe);
@@ -91,12 +91,12 @@ static void pb_qp_free(struct pb_qp *qp)
 	kfree_rcu(qp->handle, rcu);
 }
 
-static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata *udata)
+static int pbr_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata *udata)
 {
-	struct pb_device *dev = to_pb(ib->device);
+	struct pbr_device *dev = to_pbr(ib->device);
 	struct peerbar_create_qp_resp resp;
 	struct ib_ucontext *ctx = NULL;
-	struct pb_qp *qp = to_pb_qp(ib);
+	struct pbr_qp *qp = to_pbr_qp(ib);
 	u64 offset = 0;
 	int ret;
 
@@ -106,35 +106,35 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 		return -EOPNOTSUPP;
 	if (init->qp_type == IB_QPT_GSI && udata)
 		return -EINVAL;
-	ret = pb_check_cap(init);
+	ret = pbr_check_cap(init);
 	if (ret)
 		return ret;
 	if (udata)
-		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
 	qp->dev = dev;
 	qp->user = udata;
 	qp->cap = init->cap;
-	qp->srq = init->srq ? to_pb_srq(init->srq) : NULL;
+	qp->srq = init->srq ? to_pbr_srq(init->srq) : NULL;
 	qp->sig_all = init->sq_sig_type == IB_SIGNAL_ALL_WR;
 	qp->state = IB_QPS_RESET;
-	qp->epoch = atomic_inc_return(&pb_last_epoch);
+	qp->epoch = atomic_inc_return(&pbr_last_epoch);
 	mutex_init(&qp->modify_lock);
 	mutex_init(&qp->sq_lock);
 	mutex_init(&qp->rq_lock);
 	spin_lock_init(&qp->post_lock);
-	pb_qp_init_work(qp);
-	ret = pb_object_add(ctx, PB_QP);
+	pbr_qp_init_work(qp);
+	ret = pbr_object_add(ctx, PBR_QP);
 	if (ret)
 		return ret;
 	if (qp->user) {
-		qp->worker = pb_worker_get(to_pb_ucontext(ctx));
+		qp->worker = pbr_worker_get(to_pbr_ucontext(ctx));
 		if (IS_ERR(qp->worker)) {
 			ret = PTR_ERR(qp->worker);
 			qp->worker = NULL;
 			goto err_free;
 		}
 	}
-	ret = pb_qp_alloc(qp, ctx, &offset, &resp);
+	ret = pbr_qp_alloc(qp, ctx, &offset, &resp);
 	if (ret)
 		goto err_free;
 	init->cap = qp->cap;
@@ -143,37 +143,37 @@ static int pb_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct i
 	if (ret)
 		goto err_free;
 	/* Must be last: lookups find the queue pair from here on. */
-	ret = pb_qp_publish(qp, pb_gfp(ctx));
+	ret = pbr_qp_publish(qp, pbr_gfp(ctx));
 	if (ret)
 		goto err_free;
 	return 0;
 
 err_free:
-	pb_qp_free(qp);
-	pb_object_remove(ctx, PB_QP);
+	pbr_qp_free(qp);
+	pbr_object_remove(ctx, PBR_QP);
 	return ret;
 }
 
-static int pb_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
+static int pbr_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 {
-	struct pb_qp *qp = to_pb_qp(ib);
+	struct pbr_qp *qp = to_pbr_qp(ib);
 
-	pb_qp_unpublish(qp);
+	pbr_qp_unpublish(qp);
 	/* A task that copies for it checks the state, and stops. */
 	xchg(&qp->state, IB_QPS_ERR);
-	pb_qp_block(qp);
-	pb_qp_stop_work(qp);
+	pbr_qp_block(qp);
+	pbr_qp_stop_work(qp);
 	/* Completions contain the queue pair's address. */
-	pb_cq_forget(ib->recv_cq, ib);
-	pb_cq_forget(ib->send_cq, ib);
-	pb_object_remove(pb_buf_context(qp->buf), PB_QP);
-	pb_qp_free(qp);
+	pbr_cq_forget(ib->recv_cq, ib);
+	pbr_cq_forget(ib->send_cq, ib);
+	pbr_object_remove(pbr_buf_context(qp->buf), PBR_QP);
+	pbr_qp_free(qp);
 	return 0;
 }
 
 /* ---- states ---- */
 
-static void pb_qp_set_attr(struct pb_qp *qp, const struct ib_qp_attr *attr, int mask)
+static void pbr_qp_set_attr(struct pbr_qp *qp, const struct ib_qp_attr *attr, int mask)
 {
 	struct ib_qp_attr *a = &qp->attr;
 
@@ -214,7 +214,7 @@ static void pb_qp_set_attr(struct pb_qp *qp, const struct ib_qp_attr *attr, int 
 }
 
 /* Empty the queues, and forget the request that was begun. */
-static void pb_qp_reset(struct pb_qp *qp)
+static void pbr_qp_reset(struct pbr_qp *qp)
 {
 	mutex_lock(&qp->sq_lock);
 	mutex_lock(&qp->rq_lock);
@@ -229,24 +229,24 @@ static void pb_qp_reset(struct pb_qp *qp)
 	qp->progress = 0;
 	qp->waiting = false;
 	qp->retrying = false;
-	qp->epoch = atomic_inc_return(&pb_last_epoch);
+	qp->epoch = atomic_inc_return(&pbr_last_epoch);
 	qp->established = false;
 	qp->last_told = false;
 	/* A receive taken from a shared queue cannot be returned, and must not get lost. */
-	pb_flush_held(qp);
+	pbr_flush_held(qp);
 	WRITE_ONCE(*qp->flags, 0);
 	mutex_unlock(&qp->rq_lock);
 	mutex_unlock(&qp->sq_lock);
 }
 
 /* Caller holds @modify_lock. */
-static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state to, const struct ib_qp_attr *attr, int mask)
+static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_state to, const struct ib_qp_attr *attr, int mask)
 {
 	if (to == IB_QPS_ERR) {
 		xchg(&qp->state, IB_QPS_ERR);
 		/* On return, nothing writes to its memory. Flush what was posted before. */
-		pb_qp_block(qp);
-		pb_flush(qp);
+		pbr_qp_block(qp);
+		pbr_flush(qp);
 		return 0;
 	}
 	/* A concurrent error is final, except for a reset. */
@@ -254,25 +254,25 @@ static int pb_qp_move(struct pb_qp *qp, enum ib_qp_state from, enum ib_qp_state 
 		return -EINVAL;
 	if (to == IB_QPS_RESET) {
 		xchg(&qp->state, to);
-		pb_qp_block(qp);
-		pb_qp_reset(qp);
+		pbr_qp_block(qp);
+		pbr_qp_reset(qp);
 	} else if (to == IB_QPS_RTR) {
-		pb_qp_unblock(qp);
+		pbr_qp_unblock(qp);
 	} else if (to == IB_QPS_SQD && from != IB_QPS_SQD) {
 		/* The lock waits for a request under way, unless that request waits itself. */
 		mutex_lock(&qp->sq_lock);
 		qp->drain_event = mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify;
-		pb_check_drained(qp);
+		pbr_check_drained(qp);
 		mutex_unlock(&qp->sq_lock);
 	} else if (to == IB_QPS_RTS) {
-		pb_qp_kick(qp);
+		pbr_qp_kick(qp);
 	}
 	return 0;
 }
 
-static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_udata *udata)
+static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_udata *udata)
 {
-	struct pb_qp *qp = to_pb_qp(ib);
+	struct pbr_qp *qp = to_pbr_qp(ib);
 	enum ib_qp_state from, to;
 	u32 target = 0;
 	int ret = 0;
@@ -290,8 +290,8 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 	if (!ib_modify_qp_is_ok(from, to, ib->qp_type, mask))
 		return -EINVAL;
 	if ((mask & IB_QP_PORT && attr->port_num != 1) || (mask & IB_QP_PKEY_INDEX && attr->pkey_index) ||
-	    (mask & IB_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > PB_MAX_RD_ATOM) ||
-	    (mask & IB_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > PB_MAX_RD_ATOM) ||
+	    (mask & IB_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > PBR_MAX_RD_ATOM) ||
+	    (mask & IB_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > PBR_MAX_RD_ATOM) ||
 	    (mask & IB_QP_TIMEOUT && attr->timeout > 31) || (mask & IB_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31) ||
 	    (mask & IB_QP_PATH_MTU && (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096)) ||
 	    (mask & IB_QP_RETRY_CNT && attr->retry_cnt > 7) || (mask & IB_QP_RNR_RETRY && attr->rnr_retry > 7))
@@ -299,7 +299,7 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 	if (mask & IB_QP_AV) {
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
-		target = pb_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
+		target = pbr_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
 		if (!target) {
 			dev_notice_ratelimited(&ib->device->dev, "cannot connect a queue pair to %pI6c: no peerbar device of this host has that address, and there is no transport to other hosts\n",
 					       dgid->raw);
@@ -307,15 +307,15 @@ static int pb_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 		}
 		qp->target = target;
 	}
-	pb_qp_set_attr(qp, attr, mask);
+	pbr_qp_set_attr(qp, attr, mask);
 	if (mask & IB_QP_STATE)
-		ret = pb_qp_move(qp, from, to, attr, mask);
+		ret = pbr_qp_move(qp, from, to, attr, mask);
 	return ret;
 }
 
-static int pb_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_qp_init_attr *init)
+static int pbr_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_qp_init_attr *init)
 {
-	struct pb_qp *qp = to_pb_qp(ib);
+	struct pbr_qp *qp = to_pbr_qp(ib);
 
 	guard(mutex)(&qp->modify_lock);
 	*attr = qp->attr;
@@ -336,23 +336,23 @@ static int pb_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, stru
 
 /* ---- posting ---- */
 
-static int pb_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+static int pbr_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
 {
-	struct pb_qp *qp = to_pb_qp(ib);
+	struct pbr_qp *qp = to_pbr_qp(ib);
 	int ret = 0;
 
 	if (qp->srq)
 		return -EINVAL;
 	if (!qp->user)
-		ret = pb_rq_post(&qp->rq, wr, bad);
-	/* Flush posts to an errored queue pair; pairs with the barrier in pb_flush_receives(). */
+		ret = pbr_rq_post(&qp->rq, wr, bad);
+	/* Flush posts to an errored queue pair; pairs with the barrier in pbr_flush_receives(). */
 	smp_mb();
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
-		pb_qp_kick(qp);
+		pbr_qp_kick(qp);
 	return ret;
 }
 
-static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerbar_sqe *sqe)
+static int pbr_sqe_of(struct pbr_qp *qp, const struct ib_send_wr *wr, struct peerbar_sqe *sqe)
 {
 	unsigned int i;
 
@@ -368,11 +368,11 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 		sqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
 	if (wr->send_flags & IB_SEND_INLINE)
 		return -EINVAL;
-	if (pb_is_datagram(qp)) {
+	if (pbr_is_datagram(qp)) {
 		if (wr->opcode != IB_WR_SEND && wr->opcode != IB_WR_SEND_WITH_IMM)
 			return -EOPNOTSUPP;
 		/* A kernel address handle is its address; only the kernel writes to this ring. */
-		sqe->pad[4] = (uintptr_t)to_pb_ah(ud_wr(wr)->ah)->av;
+		sqe->pad[4] = (uintptr_t)to_pbr_ah(ud_wr(wr)->ah)->av;
 		sqe->ud.remote_qpn = ud_wr(wr)->remote_qpn;
 		sqe->ud.remote_qkey = ud_wr(wr)->remote_qkey;
 		return 0;
@@ -392,7 +392,7 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 		sqe->atomic.rkey = atomic_wr(wr)->rkey;
 		return 0;
 	case IB_WR_REG_MR:
-		pb_fast_post(reg_wr(wr), sqe);
+		pbr_fast_post(reg_wr(wr), sqe);
 		return 0;
 	case IB_WR_SEND:
 	case IB_WR_SEND_WITH_IMM:
@@ -405,37 +405,37 @@ static int pb_sqe_of(struct pb_qp *qp, const struct ib_send_wr *wr, struct peerb
 }
 
 /* Execute a user's requests, already in the ring, here. A kernel user may be in any context. */
-static int pb_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const struct ib_send_wr **bad)
+static int pbr_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const struct ib_send_wr **bad)
 {
-	struct pb_qp *qp = to_pb_qp(ib);
+	struct pbr_qp *qp = to_pbr_qp(ib);
 	struct peerbar_sqe *sqe;
 	unsigned long flags;
 	int ret = 0;
 
 	if (qp->user)
-		return pb_run_posted(qp);
+		return pbr_run_posted(qp);
 	spin_lock_irqsave(&qp->post_lock, flags);
 	for (; wr; wr = wr->next) {
-		sqe = pb_queue_room(&qp->sq);
-		ret = sqe ? pb_sqe_of(qp, wr, sqe) : -ENOMEM;
+		sqe = pbr_queue_room(&qp->sq);
+		ret = sqe ? pbr_sqe_of(qp, wr, sqe) : -ENOMEM;
 		if (ret) {
 			*bad = wr;
 			break;
 		}
-		pb_queue_post(&qp->sq);
+		pbr_queue_post(&qp->sq);
 	}
 	spin_unlock_irqrestore(&qp->post_lock, flags);
-	pb_qp_kick(qp);
+	pbr_qp_kick(qp);
 	return ret;
 }
 
-const struct ib_device_ops pb_qp_ops = {
-	.create_qp = pb_create_qp,
-	.destroy_qp = pb_destroy_qp,
-	.modify_qp = pb_modify_qp,
-	.post_recv = pb_post_recv,
-	.post_send = pb_post_send,
-	.query_qp = pb_query_qp,
+const struct ib_device_ops pbr_qp_ops = {
+	.create_qp = pbr_create_qp,
+	.destroy_qp = pbr_destroy_qp,
+	.modify_qp = pbr_modify_qp,
+	.post_recv = pbr_post_recv,
+	.post_send = pbr_post_send,
+	.query_qp = pbr_query_qp,
 
-	INIT_RDMA_OBJ_SIZE(ib_qp, pb_qp, ib),
+	INIT_RDMA_OBJ_SIZE(ib_qp, pbr_qp, ib),
 };

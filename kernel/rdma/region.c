@@ -9,9 +9,9 @@
 /* ---- entering and blocking ---- */
 
 /* Look up a region by index and enter it; the caller must compare the key. */
-struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
+struct pbr_mr *pbr_mr_enter(struct pbr_device *dev, u32 key)
 {
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 
 	guard(rcu)();
 	mr = xa_load(&dev->mrs, key >> 8);
@@ -20,7 +20,7 @@ struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key)
 	return mr;
 }
 
-void pb_mr_leave(struct pb_mr *mr)
+void pbr_mr_leave(struct pbr_mr *mr)
 {
 	/*
 	 * The waiting task may free @mr as soon as it sees the count; only the address is used
@@ -31,7 +31,7 @@ void pb_mr_leave(struct pb_mr *mr)
 }
 
 /* Prevent further entries. Return false if another task has blocked the region. */
-static bool pb_mr_try_block(struct pb_mr *mr)
+static bool pbr_mr_try_block(struct pbr_mr *mr)
 {
 	int old = atomic_read(&mr->users);
 
@@ -43,20 +43,20 @@ static bool pb_mr_try_block(struct pb_mr *mr)
 }
 
 /* Wait until no task is inside a blocked region. */
-static void pb_mr_drain(struct pb_mr *mr)
+static void pbr_mr_drain(struct pbr_mr *mr)
 {
 	wait_var_event(&mr->users, atomic_read(&mr->users) == INT_MIN);
-	/* Order the accesses inside before those of the caller; pairs with pb_mr_leave(). */
+	/* Order the accesses inside before those of the caller; pairs with pbr_mr_leave(). */
 	smp_acquire__after_ctrl_dep();
 }
 
-void pb_mr_block(struct pb_mr *mr)
+void pbr_mr_block(struct pbr_mr *mr)
 {
-	wait_var_event(&mr->users, pb_mr_try_block(mr));
-	pb_mr_drain(mr);
+	wait_var_event(&mr->users, pbr_mr_try_block(mr));
+	pbr_mr_drain(mr);
 }
 
-void pb_mr_unblock(struct pb_mr *mr)
+void pbr_mr_unblock(struct pbr_mr *mr)
 {
 	atomic_sub(INT_MIN, &mr->users);
 	/* Pairs with the barrier between queueing and testing in wait_var_event(). */
@@ -65,51 +65,51 @@ void pb_mr_unblock(struct pb_mr *mr)
 	wake_up_var(&mr->users);
 }
 
-struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask)
+struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u32 mask)
 {
-	struct pb_mr *mr = pb_mr_enter(dev, key);
+	struct pbr_mr *mr = pbr_mr_enter(dev, key);
 
 	if (!mr)
 		return NULL;
-	if ((mr->kind != PB_MR_WINDOW && mr->kind != PB_MR_FAST) || (mr->key ^ key) & mask || mr->pd != pd) {
-		pb_mr_leave(mr);
+	if ((mr->kind != PBR_MR_WINDOW && mr->kind != PBR_MR_FAST) || (mr->key ^ key) & mask || mr->pd != pd) {
+		pbr_mr_leave(mr);
 		return NULL;
 	}
-	if (!pb_mr_try_block(mr)) {
-		pb_mr_leave(mr);
+	if (!pbr_mr_try_block(mr)) {
+		pbr_mr_leave(mr);
 		return NULL;
 	}
-	pb_mr_leave(mr);
-	pb_mr_drain(mr);
+	pbr_mr_leave(mr);
+	pbr_mr_drain(mr);
 	/* Compare again: another task may have changed it before it was blocked. */
 	if (!((mr->key ^ key) & mask))
 		return mr;
-	pb_mr_unblock(mr);
+	pbr_mr_unblock(mr);
 	return NULL;
 }
 
-bool pb_mr_covers(const struct pb_mr *mr, u64 addr, u64 len)
+bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len)
 {
 	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
 }
 
-static int pb_ref_get(struct pb_refs *refs, struct pb_ref *ref)
+static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 {
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 
 	ref->mr = NULL;
 	if (ref->va || !ref->len)
 		return 0;
-	if (ref->key == PB_DMA_LKEY)
+	if (ref->key == PBR_DMA_LKEY)
 		return refs->dma ? 0 : -EFAULT;
-	mr = pb_mr_enter(refs->dev, ref->key);
+	mr = pbr_mr_enter(refs->dev, ref->key);
 	if (!mr)
 		return -EFAULT;
 	if (mr->key != ref->key || mr->pd != refs->pd || (mr->access & refs->access) != refs->access ||
-	    !pb_mr_covers(mr, ref->addr, ref->len))
+	    !pbr_mr_covers(mr, ref->addr, ref->len))
 		goto err_leave;
 	ref->region = mr;
-	if (mr->kind == PB_MR_WINDOW) {
+	if (mr->kind == PBR_MR_WINDOW) {
 		/* A window grants remote access only. */
 		if (!mr->parent || !(refs->access & ~IB_ACCESS_LOCAL_WRITE) || (mr->qpn && mr->qpn != refs->qpn) ||
 		    !atomic_inc_unless_negative(&mr->parent->users))
@@ -120,27 +120,27 @@ static int pb_ref_get(struct pb_refs *refs, struct pb_ref *ref)
 	return 0;
 
 err_leave:
-	pb_mr_leave(mr);
+	pbr_mr_leave(mr);
 	return -EFAULT;
 }
 
-static void pb_ref_put(struct pb_ref *ref)
+static void pbr_ref_put(struct pbr_ref *ref)
 {
 	if (!ref->mr)
 		return;
 	if (ref->region != ref->mr)
-		pb_mr_leave(ref->region);
-	pb_mr_leave(ref->mr);
+		pbr_mr_leave(ref->region);
+	pbr_mr_leave(ref->mr);
 	ref->mr = NULL;
 }
 
-int pb_refs_get(struct pb_refs *refs)
+int pbr_refs_get(struct pbr_refs *refs)
 {
 	unsigned int i;
 	int ret;
 
 	for (i = 0; i < refs->nr; i++) {
-		ret = pb_ref_get(refs, &refs->ref[i]);
+		ret = pbr_ref_get(refs, &refs->ref[i]);
 		if (ret)
 			goto err_put;
 	}
@@ -148,36 +148,36 @@ int pb_refs_get(struct pb_refs *refs)
 
 err_put:
 	while (i--)
-		pb_ref_put(&refs->ref[i]);
-	/* Make a later pb_refs_put() do nothing. */
+		pbr_ref_put(&refs->ref[i]);
+	/* Make a later pbr_refs_put() do nothing. */
 	for (i = 0; i < refs->nr; i++)
 		refs->ref[i].mr = NULL;
 	return ret;
 }
 
-void pb_refs_put(struct pb_refs *refs)
+void pbr_refs_put(struct pbr_refs *refs)
 {
 	unsigned int i;
 
 	for (i = 0; i < refs->nr; i++)
-		pb_ref_put(&refs->ref[i]);
+		pbr_ref_put(&refs->ref[i]);
 }
 
 /* ---- keys ---- */
 
-int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
+int pbr_mr_publish(struct pbr_device *dev, struct pbr_mr *mr)
 {
-	enum pb_object kind = mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR;
+	enum pbr_object kind = mr->kind == PBR_MR_WINDOW ? PBR_MW : PBR_MR;
 	u32 index;
 	int ret;
 
 	/* Reserve the index first: a region must have its key when lookups find it. */
-	ret = pb_object_add(mr->ctx, kind);
+	ret = pbr_object_add(mr->ctx, kind);
 	if (ret)
 		return ret;
-	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PB_LAST_KEY), &dev->next_mr, pb_gfp(mr->ctx));
+	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PBR_LAST_KEY), &dev->next_mr, pbr_gfp(mr->ctx));
 	if (ret < 0) {
-		pb_object_remove(mr->ctx, kind);
+		pbr_object_remove(mr->ctx, kind);
 		return ret;
 	}
 	mr->key = index << 8 | get_random_u8();
@@ -185,17 +185,17 @@ int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr)
 	return 0;
 }
 
-void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr)
+void pbr_mr_unpublish(struct pbr_device *dev, struct pbr_mr *mr)
 {
 	xa_erase(&dev->mrs, mr->key >> 8);
-	pb_object_remove(mr->ctx, mr->kind == PB_MR_WINDOW ? PB_MW : PB_MR);
+	pbr_object_remove(mr->ctx, mr->kind == PBR_MR_WINDOW ? PBR_MW : PBR_MR);
 }
 
-struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access)
+struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length, int access)
 {
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 
-	mr = kzalloc_obj(*mr, pb_gfp(pd->uobject));
+	mr = kzalloc_obj(*mr, pbr_gfp(pd->uobject));
 	if (!mr)
 		return NULL;
 	mr->kind = kind;
@@ -208,7 +208,7 @@ struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 
 	return mr;
 }
 
-struct ib_mr *pb_mr_done(struct pb_mr *mr)
+struct ib_mr *pbr_mr_done(struct pbr_mr *mr)
 {
 	mr->ib.lkey = mr->key;
 	mr->ib.rkey = mr->key;

@@ -7,16 +7,16 @@
 
 #include "rdma.h"
 
-enum pb_mr_kind {
-	PB_MR_PAGES,	/* user memory: pages */
-	PB_MR_SEGMENTS,	/* a dma-buf: segments that the CPU can address */
-	PB_MR_WINDOW,	/* a memory window */
-	PB_MR_FAST,	/* of a kernel user: pages by DMA address, for fast registration */
-	PB_MR_DMA,	/* of a kernel user: all memory, at DMA addresses */
+enum pbr_mr_kind {
+	PBR_MR_PAGES,	/* user memory: pages */
+	PBR_MR_SEGMENTS,	/* a dma-buf: segments that the CPU can address */
+	PBR_MR_WINDOW,	/* a memory window */
+	PBR_MR_FAST,	/* of a kernel user: pages by DMA address, for fast registration */
+	PBR_MR_DMA,	/* of a kernel user: all memory, at DMA addresses */
 };
 
 /* a contiguous segment of a dma-buf */
-struct pb_segment {
+struct pbr_segment {
 	u64 offset;
 	size_t len;
 	union {
@@ -28,7 +28,7 @@ struct pb_segment {
 };
 
 /**
- * struct pb_mr - a memory region, or a window into one
+ * struct pbr_mr - a memory region, or a window into one
  *
  * Looked up by key under RCU. @users counts the tasks that have entered, and is negative while none
  * may enter (temporarily or permanently). The task that makes it negative waits until the others
@@ -49,10 +49,10 @@ struct pb_segment {
  * @parent: of a bound window
  * @qpn: number of the queue pair that a window of type 2 is bound to
  */
-struct pb_mr {
+struct pbr_mr {
 	struct ib_mr ib;
 	struct rcu_head rcu;
-	enum pb_mr_kind kind;
+	enum pbr_mr_kind kind;
 	u32 key;
 	struct ib_pd *pd;
 	int access;
@@ -64,29 +64,29 @@ struct pb_mr {
 	unsigned long first;
 	union {
 		struct page **pages;
-		struct pb_segment *segments;
+		struct pbr_segment *segments;
 	};
 	unsigned int nr;
-	struct pb_page_list *registered;
-	struct pb_page_list *mapped;
+	struct pbr_page_list *registered;
+	struct pbr_page_list *mapped;
 	bool gone;
 	bool revoked;
 	atomic_t windows;
 	enum ib_mw_type mw_type;
-	struct pb_mr *parent;
+	struct pbr_mr *parent;
 	u32 qpn;
 };
 
 /* The core frees this at once; lookups need @mr for another grace period. */
-struct pb_mw {
+struct pbr_mw {
 	struct ib_mw ib;
-	struct pb_mr *mr;
+	struct pbr_mr *mr;
 };
 
 /* a scatter/gather element whose memory was entered */
-struct pb_ref {
-	struct pb_mr *mr;
-	struct pb_mr *region; /* region that contains the memory: @mr, or a window's parent */
+struct pbr_ref {
+	struct pbr_mr *mr;
+	struct pbr_mr *region; /* region that contains the memory: @mr, or a window's parent */
 	void *va; /* kernel memory, instead of both */
 	u64 addr;
 	u32 len;
@@ -94,15 +94,15 @@ struct pb_ref {
 };
 
 /**
- * struct pb_refs - source or destination of a message
+ * struct pbr_refs - source or destination of a message
  * @pd: protection domain that the keys must belong to
  * @qpn: the queue pair that uses the keys, for windows of type 2
  * @access: access that the keys must grant
- * @dma: PB_DMA_LKEY is allowed
+ * @dma: PBR_DMA_LKEY is allowed
  * @state: of the queue pair; a copy stops when it is ERR or RESET
  */
-struct pb_refs {
-	struct pb_device *dev;
+struct pbr_refs {
+	struct pbr_device *dev;
 	struct ib_pd *pd;
 	u32 qpn;
 	int access;
@@ -110,36 +110,36 @@ struct pb_refs {
 	const enum ib_qp_state *state;
 	unsigned int nr;
 	u64 total;
-	struct pb_ref ref[PB_MAX_SGE + 1];
+	struct pbr_ref ref[PBR_MAX_SGE + 1];
 };
 
-static inline struct pb_mr *to_pb_mr(struct ib_mr *ib) { return container_of(ib, struct pb_mr, ib); }
-static inline struct pb_mw *to_pb_mw(struct ib_mw *ib) { return container_of(ib, struct pb_mw, ib); }
+static inline struct pbr_mr *to_pbr_mr(struct ib_mr *ib) { return container_of(ib, struct pbr_mr, ib); }
+static inline struct pbr_mw *to_pbr_mw(struct ib_mw *ib) { return container_of(ib, struct pbr_mw, ib); }
 
 /* region.c */
 /* Look up a region by index and enter it; the caller must compare the key. NULL if it is blocked. */
-struct pb_mr *pb_mr_enter(struct pb_device *dev, u32 key);
-void pb_mr_leave(struct pb_mr *mr);
+struct pbr_mr *pbr_mr_enter(struct pbr_device *dev, u32 key);
+void pbr_mr_leave(struct pbr_mr *mr);
 /* Prevent further entries, and wait until no task is inside. */
-void pb_mr_block(struct pb_mr *mr);
-void pb_mr_unblock(struct pb_mr *mr);
+void pbr_mr_block(struct pbr_mr *mr);
+void pbr_mr_unblock(struct pbr_mr *mr);
 /*
  * Find a window, or a region for fast registration, by the bits of @key in @mask, and block it
- * until pb_mr_unblock(). Return NULL if there is none, or if another task is changing it.
+ * until pbr_mr_unblock(). Return NULL if there is none, or if another task is changing it.
  */
-struct pb_mr *pb_mr_lock(struct pb_device *dev, struct ib_pd *pd, u32 key, u32 mask);
-bool pb_mr_covers(const struct pb_mr *mr, u64 addr, u64 len);
+struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u32 mask);
+bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len);
 /* Enter all regions or none: 0, or -EFAULT if a key does not grant the access to all of it. */
-int pb_refs_get(struct pb_refs *refs);
-void pb_refs_put(struct pb_refs *refs);
+int pbr_refs_get(struct pbr_refs *refs);
+void pbr_refs_put(struct pbr_refs *refs);
 /*
  * Allocate a region with its fields, invisible to lookups; assign its key and make it visible; fill
  * the fields of its user's struct ib_mr.
  */
-struct pb_mr *pb_mr_alloc(struct ib_pd *pd, enum pb_mr_kind kind, u64 iova, u64 length, int access);
-int pb_mr_publish(struct pb_device *dev, struct pb_mr *mr);
-void pb_mr_unpublish(struct pb_device *dev, struct pb_mr *mr);
-struct ib_mr *pb_mr_done(struct pb_mr *mr);
+struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length, int access);
+int pbr_mr_publish(struct pbr_device *dev, struct pbr_mr *mr);
+void pbr_mr_unpublish(struct pbr_device *dev, struct pbr_mr *mr);
+struct ib_mr *pbr_mr_done(struct pbr_mr *mr);
 
 /* copy.c */
 /*
@@ -148,27 +148,27 @@ struct ib_mr *pb_mr_done(struct pb_mr *mr);
  * -ESHUTDOWN if a queue pair is in ERR or RESET, and -EAGAIN if the caller must call again for the
  * rest: the pass is over, or a signal is pending.
  */
-int pb_copy(struct pb_refs *dst, struct pb_refs *src, u64 *at, u64 len, struct pb_refs **who);
-int pb_atomic(struct pb_device *dev, struct pb_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
-int pb_dma_to_phys(struct pb_device *dev, u64 dma, phys_addr_t *phys);
+int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struct pbr_refs **who);
+int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
+int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys);
 
 /* frmr.c */
-extern const struct ib_device_ops pb_frmr_ops;
+extern const struct ib_device_ops pbr_frmr_ops;
 /* The DMA address of byte @offset of the registered pages; @len receives the rest of its page. */
-u64 pb_fast_dma(const struct pb_mr *mr, u64 offset, size_t *len);
-void pb_fast_free(struct pb_mr *mr);
-void pb_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe);
-int pb_fast_register(struct pb_device *dev, struct ib_pd *pd, const struct peerbar_sqe *sqe);
-void pb_fast_invalidate(struct pb_mr *mr);
+u64 pbr_fast_dma(const struct pbr_mr *mr, u64 offset, size_t *len);
+void pbr_fast_free(struct pbr_mr *mr);
+void pbr_fast_post(const struct ib_reg_wr *wr, struct peerbar_sqe *sqe);
+int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct peerbar_sqe *sqe);
+void pbr_fast_invalidate(struct pbr_mr *mr);
 
 /* mw.c */
-extern const struct ib_device_ops pb_mw_ops;
-int pb_mw_bind(struct pb_device *dev, struct ib_pd *pd, u32 qpn, const struct peerbar_sqe *sqe);
-int pb_invalidate(struct pb_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
+extern const struct ib_device_ops pbr_mw_ops;
+int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct peerbar_sqe *sqe);
+int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
 /* mr.c */
-#define PB_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+#define PBR_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
 		   IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
-extern const struct ib_device_ops pb_mr_ops;
+extern const struct ib_device_ops pbr_mr_ops;
 
 #endif

@@ -13,7 +13,7 @@
  * does not charge the user. Don't use __vmalloc(): on a partial failure, a worker frees the pages
  * later; until then they stay charged, and the caller's next page fault may find no memory.
  */
-static void *pb_pages_alloc(size_t size, gfp_t gfp)
+static void *pbr_pages_alloc(size_t size, gfp_t gfp)
 {
 	unsigned int i, nr = size >> PAGE_SHIFT;
 	struct page **pages;
@@ -43,16 +43,16 @@ err_free:
  * With a context, charge the caller, and return the offset for mmap() in @offset. Without one, the
  * ring is the kernel's own.
  */
-struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
+struct pbr_buf *pbr_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
 {
-	struct pb_buf *buf;
+	struct pbr_buf *buf;
 	int ret;
 
-	buf = kzalloc_obj(*buf, pb_gfp(ctx));
+	buf = kzalloc_obj(*buf, pbr_gfp(ctx));
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
 	buf->size = PAGE_ALIGN(size);
-	buf->va = pb_pages_alloc(buf->size, pb_gfp(ctx));
+	buf->va = pbr_pages_alloc(buf->size, pbr_gfp(ctx));
 	if (!buf->va) {
 		kfree(buf);
 		return ERR_PTR(-ENOMEM);
@@ -70,26 +70,26 @@ struct pb_buf *pb_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
 	return buf;
 }
 
-static void pb_mmap_free(struct rdma_user_mmap_entry *entry)
+static void pbr_mmap_free(struct rdma_user_mmap_entry *entry)
 {
-	struct pb_buf *buf = container_of(entry, struct pb_buf, entry);
+	struct pbr_buf *buf = container_of(entry, struct pbr_buf, entry);
 
 	vfree(buf->va);
 	kfree(buf);
 }
 
-void pb_buf_free(struct pb_buf *buf)
+void pbr_buf_free(struct pbr_buf *buf)
 {
 	if (buf->user)
 		rdma_user_mmap_entry_remove(&buf->entry);
 	else
-		pb_mmap_free(&buf->entry);
+		pbr_mmap_free(&buf->entry);
 }
 
-static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
+static int pbr_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 {
 	struct rdma_user_mmap_entry *entry;
-	struct pb_buf *buf;
+	struct pbr_buf *buf;
 	int ret = 0;
 	size_t at;
 
@@ -99,7 +99,7 @@ static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 	entry = rdma_user_mmap_entry_get(ctx, vma);
 	if (!entry)
 		return -EINVAL;
-	buf = container_of(entry, struct pb_buf, entry);
+	buf = container_of(entry, struct pbr_buf, entry);
 	/* VM_DONTCOPY: a child must not post and poll on the queues of its parent. */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	/* rdma_user_mmap_entry_get() checked that the mapping has the size of the entry. */
@@ -111,13 +111,13 @@ static int pb_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 
 /* ---- queues of work requests ---- */
 
-void pb_queue_init(struct pb_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride)
+void pbr_queue_init(struct pbr_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride)
 {
-	*queue = (struct pb_queue){ .ring = ring, .entries = entries, .nr = nr, .stride = stride };
+	*queue = (struct pbr_queue){ .ring = ring, .entries = entries, .nr = nr, .stride = stride };
 }
 
 /* Whether an entry is pending. Treat an invalid producer index as an empty queue. */
-bool pb_queue_pending(const struct pb_queue *queue)
+bool pbr_queue_pending(const struct pbr_queue *queue)
 {
 	/* Pairs with the release of the poster. */
 	u32 ahead = queue->nr ? smp_load_acquire(&queue->ring->producer) - queue->next : 0;
@@ -126,37 +126,37 @@ bool pb_queue_pending(const struct pb_queue *queue)
 }
 
 /* Copy the next entry once: user space may write to it at any time. False if there is none. */
-bool pb_queue_peek(struct pb_queue *queue, void *entry)
+bool pbr_queue_peek(struct pbr_queue *queue, void *entry)
 {
-	if (!pb_queue_pending(queue))
+	if (!pbr_queue_pending(queue))
 		return false;
 	memcpy(entry, queue->entries + (queue->next & (queue->nr - 1)) * queue->stride, queue->stride);
 	return true;
 }
 
-void pb_queue_done(struct pb_queue *queue)
+void pbr_queue_done(struct pbr_queue *queue)
 {
 	/* Finish reading the entry before freeing its slot. */
 	smp_store_release(&queue->ring->consumer, ++queue->next);
 }
 
-void *pb_queue_room(struct pb_queue *queue)
+void *pbr_queue_room(struct pbr_queue *queue)
 {
 	u32 producer = queue->ring->producer;
 
-	/* Pairs with pb_queue_done(). */
+	/* Pairs with pbr_queue_done(). */
 	if (producer - smp_load_acquire(&queue->ring->consumer) >= queue->nr)
 		return NULL;
 	return queue->entries + (producer & (queue->nr - 1)) * queue->stride;
 }
 
-void pb_queue_post(struct pb_queue *queue)
+void pbr_queue_post(struct pbr_queue *queue)
 {
-	/* Pairs with pb_queue_peek(). */
+	/* Pairs with pbr_queue_peek(). */
 	smp_store_release(&queue->ring->producer, queue->ring->producer + 1);
 }
 
-const struct ib_device_ops pb_ring_ops = {
-	.mmap = pb_mmap,
-	.mmap_free = pb_mmap_free,
+const struct ib_device_ops pbr_ring_ops = {
+	.mmap = pbr_mmap,
+	.mmap_free = pbr_mmap_free,
 };

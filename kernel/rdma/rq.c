@@ -2,12 +2,12 @@
 /* Receive queues, of a queue pair or shared: taking and posting receives. */
 #include "qp.h"
 
-u32 pb_rq_stride(u32 max_sge)
+u32 pbr_rq_stride(u32 max_sge)
 {
 	return roundup(sizeof(struct peerbar_rqe) + max_sge * sizeof(struct peerbar_sge), 16);
 }
 
-void pb_rq_init(struct pb_rq *rq, u32 max_sge, u32 *flags, bool user)
+void pbr_rq_init(struct pbr_rq *rq, u32 max_sge, u32 *flags, bool user)
 {
 	spin_lock_init(&rq->lock);
 	spin_lock_init(&rq->post_lock);
@@ -16,26 +16,26 @@ void pb_rq_init(struct pb_rq *rq, u32 max_sge, u32 *flags, bool user)
 	rq->user = user;
 }
 
-static struct pb_rq *pb_rq_of(struct pb_qp *qp)
+static struct pbr_rq *pbr_rq_of(struct pbr_qp *qp)
 {
 	return qp->srq ? &qp->srq->rq : &qp->rq;
 }
 
 /*
- * Take the next receive into @qp->rqe; the caller must hold rq_lock. Without pb_rq_done() it is not
+ * Take the next receive into @qp->rqe; the caller must hold rq_lock. Without pbr_rq_done() it is not
  * consumed; a receive of a shared queue then remains for this queue pair's next message.
  */
-bool pb_rq_take(struct pb_qp *qp)
+bool pbr_rq_take(struct pbr_qp *qp)
 {
-	struct pb_rq *rq = pb_rq_of(qp);
+	struct pbr_rq *rq = pbr_rq_of(qp);
 	bool there;
 
 	if (qp->held)
 		return true;
 	spin_lock(&rq->lock);
-	there = pb_queue_peek(&rq->queue, qp->rqe);
+	there = pbr_queue_peek(&rq->queue, qp->rqe);
 	if (there && qp->srq)
-		pb_queue_done(&rq->queue);
+		pbr_queue_done(&rq->queue);
 	spin_unlock(&rq->lock);
 	if (!there)
 		return false;
@@ -45,7 +45,7 @@ bool pb_rq_take(struct pb_qp *qp)
 }
 
 /* Send the event once, when fewer receives than the limit are left. Setting the limit rearms it. */
-void pb_srq_check_limit(struct pb_srq *srq)
+void pbr_srq_check_limit(struct pbr_srq *srq)
 {
 	struct ib_event event = { .device = srq->ib.device, .element.srq = &srq->ib, .event = IB_EVENT_SRQ_LIMIT_REACHED };
 	u32 limit = READ_ONCE(srq->limit);
@@ -57,17 +57,17 @@ void pb_srq_check_limit(struct pb_srq *srq)
 		srq->ib.event_handler(&event, srq->ib.srq_context);
 }
 
-void pb_rq_done(struct pb_qp *qp)
+void pbr_rq_done(struct pbr_qp *qp)
 {
 	qp->held = false;
-	/* Send the limit event here: the caller of pb_rq_take() may have entered a region. */
+	/* Send the limit event here: the caller of pbr_rq_take() may have entered a region. */
 	if (qp->srq)
-		pb_srq_check_limit(qp->srq);
+		pbr_srq_check_limit(qp->srq);
 	else
-		pb_queue_done(&qp->rq.queue);
+		pbr_queue_done(&qp->rq.queue);
 }
 
-int pb_rq_post(struct pb_rq *rq, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+int pbr_rq_post(struct pbr_rq *rq, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
 {
 	struct peerbar_rqe *rqe;
 	unsigned long flags;
@@ -75,7 +75,7 @@ int pb_rq_post(struct pb_rq *rq, const struct ib_recv_wr *wr, const struct ib_re
 
 	spin_lock_irqsave(&rq->post_lock, flags);
 	for (; wr; wr = wr->next) {
-		rqe = pb_queue_room(&rq->queue);
+		rqe = pbr_queue_room(&rq->queue);
 		ret = !rqe ? -ENOMEM : wr->num_sge < 0 || wr->num_sge > rq->max_sge ? -EINVAL : 0;
 		if (ret) {
 			*bad = wr;
@@ -85,7 +85,7 @@ int pb_rq_post(struct pb_rq *rq, const struct ib_recv_wr *wr, const struct ib_re
 		rqe->num_sge = wr->num_sge;
 		for (i = 0; i < wr->num_sge; i++)
 			rqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
-		pb_queue_post(&rq->queue);
+		pbr_queue_post(&rq->queue);
 	}
 	spin_unlock_irqrestore(&rq->post_lock, flags);
 	return ret;

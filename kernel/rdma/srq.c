@@ -4,12 +4,12 @@
 
 #include "qp.h"
 
-static atomic_t pb_last_srqn;
+static atomic_t pbr_last_srqn;
 
-static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_udata *udata)
+static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_udata *udata)
 {
 	struct peerbar_create_srq_resp resp = {};
-	struct pb_srq *srq = to_pb_srq(ib);
+	struct pbr_srq *srq = to_pbr_srq(ib);
 	struct ib_ucontext *ctx = NULL;
 	u64 offset = 0;
 	u32 nr, stride;
@@ -17,23 +17,23 @@ static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struc
 
 	if (init->srq_type != IB_SRQT_BASIC)
 		return -EOPNOTSUPP;
-	if (!init->attr.max_wr || init->attr.max_wr > PB_MAX_WR || init->attr.max_sge > PB_MAX_SGE ||
+	if (!init->attr.max_wr || init->attr.max_wr > PBR_MAX_WR || init->attr.max_sge > PBR_MAX_SGE ||
 	    init->attr.srq_limit > init->attr.max_wr)
 		return -EINVAL;
 	if (udata)
-		ctx = &rdma_udata_to_drv_context(udata, struct pb_ucontext, ib)->ib;
+		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
 	nr = roundup_pow_of_two(init->attr.max_wr);
-	stride = pb_rq_stride(init->attr.max_sge);
-	ret = pb_object_add(ctx, PB_SRQ);
+	stride = pbr_rq_stride(init->attr.max_sge);
+	ret = pbr_object_add(ctx, PBR_SRQ);
 	if (ret)
 		return ret;
-	srq->buf = pb_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
+	srq->buf = pbr_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
 	if (IS_ERR(srq->buf)) {
-		pb_object_remove(ctx, PB_SRQ);
+		pbr_object_remove(ctx, PBR_SRQ);
 		return PTR_ERR(srq->buf);
 	}
-	pb_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags, udata);
-	pb_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring), nr, stride);
+	pbr_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags, udata);
+	pbr_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring), nr, stride);
 	srq->limit = init->attr.srq_limit;
 	init->attr.max_wr = nr;
 	if (!udata)
@@ -42,18 +42,18 @@ static int pb_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struc
 	resp.size = srq->buf->size;
 	resp.entries = nr;
 	resp.stride = stride;
-	resp.srqn = atomic_inc_return(&pb_last_srqn);
+	resp.srqn = atomic_inc_return(&pbr_last_srqn);
 	ret = ib_respond_udata(udata, resp);
 	if (ret) {
-		pb_buf_free(srq->buf);
-		pb_object_remove(ctx, PB_SRQ);
+		pbr_buf_free(srq->buf);
+		pbr_object_remove(ctx, PBR_SRQ);
 	}
 	return ret;
 }
 
-static int pb_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask, struct ib_udata *udata)
+static int pbr_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask, struct ib_udata *udata)
 {
-	struct pb_srq *srq = to_pb_srq(ib);
+	struct pbr_srq *srq = to_pbr_srq(ib);
 
 	if (mask & ~IB_SRQ_LIMIT)
 		return -EOPNOTSUPP;
@@ -61,14 +61,14 @@ static int pb_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_sr
 		if (attr->srq_limit > srq->rq.queue.nr)
 			return -EINVAL;
 		WRITE_ONCE(srq->limit, attr->srq_limit);
-		pb_srq_check_limit(srq);
+		pbr_srq_check_limit(srq);
 	}
 	return 0;
 }
 
-static int pb_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
+static int pbr_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
 {
-	struct pb_srq *srq = to_pb_srq(ib);
+	struct pbr_srq *srq = to_pbr_srq(ib);
 
 	attr->max_wr = srq->rq.queue.nr;
 	attr->max_sge = srq->rq.max_sge;
@@ -76,31 +76,31 @@ static int pb_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
 	return 0;
 }
 
-static int pb_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
+static int pbr_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 {
-	struct pb_buf *buf = to_pb_srq(ib)->buf;
+	struct pbr_buf *buf = to_pbr_srq(ib)->buf;
 
-	pb_object_remove(pb_buf_context(buf), PB_SRQ);
-	pb_buf_free(buf);
+	pbr_object_remove(pbr_buf_context(buf), PBR_SRQ);
+	pbr_buf_free(buf);
 	return 0;
 }
 
-static int pb_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+static int pbr_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
 {
-	struct pb_srq *srq = to_pb_srq(ib);
+	struct pbr_srq *srq = to_pbr_srq(ib);
 
 	/* A user's call reports new receives; no task waits for them. */
 	if (srq->rq.user)
 		return 0;
-	return pb_rq_post(&srq->rq, wr, bad);
+	return pbr_rq_post(&srq->rq, wr, bad);
 }
 
-const struct ib_device_ops pb_srq_ops = {
-	.create_srq = pb_create_srq,
-	.destroy_srq = pb_destroy_srq,
-	.modify_srq = pb_modify_srq,
-	.post_srq_recv = pb_post_srq_recv,
-	.query_srq = pb_query_srq,
+const struct ib_device_ops pbr_srq_ops = {
+	.create_srq = pbr_create_srq,
+	.destroy_srq = pbr_destroy_srq,
+	.modify_srq = pbr_modify_srq,
+	.post_srq_recv = pbr_post_srq_recv,
+	.query_srq = pbr_query_srq,
 
-	INIT_RDMA_OBJ_SIZE(ib_srq, pb_srq, ib),
+	INIT_RDMA_OBJ_SIZE(ib_srq, pbr_srq, ib),
 };

@@ -14,12 +14,12 @@
 #include "qp.h"
 
 /**
- * struct pb_worker - the thread of a process
+ * struct pbr_worker - the thread of a process
  * @tgid: the process; a queue pair that a child creates on an inherited context is the child's
  * @users: number of its queue pairs, and of contexts that have had one
  * @join: makes the thread join the cgroups of @owner, and then clears @owner
  */
-struct pb_worker {
+struct pbr_worker {
 	struct hlist_node node;
 	struct pid *tgid;
 	struct kthread_worker *thread;
@@ -29,15 +29,15 @@ struct pb_worker {
 };
 
 /* Workqueues of the kernel's own queue pairs */
-static struct workqueue_struct *pb_wq;
-static struct workqueue_struct *pb_gsi_wq;
+static struct workqueue_struct *pbr_wq;
+static struct workqueue_struct *pbr_gsi_wq;
 
-static DEFINE_HASHTABLE(pb_workers, 8);
-static DEFINE_MUTEX(pb_workers_lock); /* protects the table and the user counts; innermost */
+static DEFINE_HASHTABLE(pbr_workers, 8);
+static DEFINE_MUTEX(pbr_workers_lock); /* protects the table and the user counts; innermost */
 
-static void pb_worker_join(struct kthread_work *work)
+static void pbr_worker_join(struct kthread_work *work)
 {
-	struct pb_worker *worker = container_of(work, struct pb_worker, join);
+	struct pbr_worker *worker = container_of(work, struct pbr_worker, join);
 	struct task_struct *owner = xchg(&worker->owner, NULL);
 	int ret;
 
@@ -51,7 +51,7 @@ static void pb_worker_join(struct kthread_work *work)
 	put_task_struct(owner);
 }
 
-static bool pb_worker_has_joined(const struct pb_worker *worker)
+static bool pbr_worker_has_joined(const struct pbr_worker *worker)
 {
 #ifdef CONFIG_CGROUPS
 	/* Tasks in the same cgroups share one css_set. */
@@ -61,11 +61,11 @@ static bool pb_worker_has_joined(const struct pb_worker *worker)
 #endif
 }
 
-static void pb_worker_follow(struct pb_worker *worker)
+static void pbr_worker_follow(struct pbr_worker *worker)
 {
 	struct task_struct *old;
 
-	if (pb_worker_has_joined(worker) && task_nice(worker->thread->task) == task_nice(current))
+	if (pbr_worker_has_joined(worker) && task_nice(worker->thread->task) == task_nice(current))
 		return;
 	old = xchg(&worker->owner, get_task_struct(current));
 	if (old)
@@ -73,9 +73,9 @@ static void pb_worker_follow(struct pb_worker *worker)
 	kthread_queue_work(worker->thread, &worker->join);
 }
 
-static struct pb_worker *pb_worker_create(struct pid *tgid)
+static struct pbr_worker *pbr_worker_create(struct pid *tgid)
 {
-	struct pb_worker *worker;
+	struct pbr_worker *worker;
 
 	worker = kzalloc_obj(*worker, GFP_KERNEL_ACCOUNT);
 	if (!worker)
@@ -88,8 +88,8 @@ static struct pb_worker *pb_worker_create(struct pid *tgid)
 		return ERR_CAST(thread);
 	}
 	worker->tgid = get_pid(tgid);
-	kthread_init_work(&worker->join, pb_worker_join);
-	hash_add(pb_workers, &worker->node, (unsigned long)tgid);
+	kthread_init_work(&worker->join, pbr_worker_join);
+	hash_add(pbr_workers, &worker->node, (unsigned long)tgid);
 	return worker;
 }
 
@@ -97,16 +97,16 @@ static struct pb_worker *pb_worker_create(struct pid *tgid)
  * Get the worker for a queue pair that the current process creates on @ctx. Rejoin the process's
  * cgroups if it was moved.
  */
-struct pb_worker *pb_worker_get(struct pb_ucontext *ctx)
+struct pbr_worker *pbr_worker_get(struct pbr_ucontext *ctx)
 {
 	struct pid *tgid = task_tgid(current);
-	struct pb_worker *worker;
+	struct pbr_worker *worker;
 
-	guard(mutex)(&pb_workers_lock);
-	hash_for_each_possible(pb_workers, worker, node, (unsigned long)tgid)
+	guard(mutex)(&pbr_workers_lock);
+	hash_for_each_possible(pbr_workers, worker, node, (unsigned long)tgid)
 		if (worker->tgid == tgid)
 			goto found;
-	worker = pb_worker_create(tgid);
+	worker = pbr_worker_create(tgid);
 	if (IS_ERR(worker))
 		return worker;
 found:
@@ -115,13 +115,13 @@ found:
 		worker->users++;
 		ctx->worker = worker;
 	}
-	pb_worker_follow(worker);
+	pbr_worker_follow(worker);
 	return worker;
 }
 
-void pb_worker_put(struct pb_worker *worker)
+void pbr_worker_put(struct pbr_worker *worker)
 {
-	scoped_guard(mutex, &pb_workers_lock) {
+	scoped_guard(mutex, &pbr_workers_lock) {
 		if (--worker->users)
 			return;
 		hash_del(&worker->node);
@@ -134,29 +134,29 @@ void pb_worker_put(struct pb_worker *worker)
 /* ---- deferred work of a queue pair; the kernel's own use the workqueues ---- */
 
 /* A separate queue: the connection manager's messages must not wait behind other work. */
-static struct workqueue_struct *pb_qp_wq(const struct pb_qp *qp)
+static struct workqueue_struct *pbr_qp_wq(const struct pbr_qp *qp)
 {
-	return qp->ib.qp_type == IB_QPT_GSI ? pb_gsi_wq : pb_wq;
+	return qp->ib.qp_type == IB_QPT_GSI ? pbr_gsi_wq : pbr_wq;
 }
 
-void pb_qp_defer(struct pb_qp *qp, unsigned long delay)
+void pbr_qp_defer(struct pbr_qp *qp, unsigned long delay)
 {
 	if (qp->worker)
 		kthread_queue_delayed_work(qp->worker->thread, &qp->deferred, delay);
 	else
-		queue_delayed_work(pb_qp_wq(qp), &qp->work, delay);
+		queue_delayed_work(pbr_qp_wq(qp), &qp->work, delay);
 }
 
-void pb_qp_kick(struct pb_qp *qp)
+void pbr_qp_kick(struct pbr_qp *qp)
 {
 	if (qp->worker)
 		kthread_mod_delayed_work(qp->worker->thread, &qp->deferred, 0);
 	else
-		mod_delayed_work(pb_qp_wq(qp), &qp->work, 0);
+		mod_delayed_work(pbr_qp_wq(qp), &qp->work, 0);
 }
 
 /* Stop permanently; the caller guarantees that no other task refers to the queue pair. */
-void pb_qp_stop_work(struct pb_qp *qp)
+void pbr_qp_stop_work(struct pbr_qp *qp)
 {
 	if (qp->worker)
 		kthread_cancel_delayed_work_sync(&qp->deferred);
@@ -164,20 +164,20 @@ void pb_qp_stop_work(struct pb_qp *qp)
 		disable_delayed_work_sync(&qp->work);
 }
 
-int pb_workers_init(void)
+int pbr_workers_init(void)
 {
-	pb_wq = alloc_workqueue("peerbar-rdma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!pb_wq)
+	pbr_wq = alloc_workqueue("peerbar-rdma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!pbr_wq)
 		return -ENOMEM;
-	pb_gsi_wq = alloc_workqueue("peerbar-rdma-gsi", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (pb_gsi_wq)
+	pbr_gsi_wq = alloc_workqueue("peerbar-rdma-gsi", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (pbr_gsi_wq)
 		return 0;
-	destroy_workqueue(pb_wq);
+	destroy_workqueue(pbr_wq);
 	return -ENOMEM;
 }
 
-void pb_workers_exit(void)
+void pbr_workers_exit(void)
 {
-	destroy_workqueue(pb_gsi_wq);
-	destroy_workqueue(pb_wq);
+	destroy_workqueue(pbr_gsi_wq);
+	destroy_workqueue(pbr_wq);
 }
