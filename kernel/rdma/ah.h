@@ -27,7 +27,10 @@ struct pbr_ah {
 	struct pbr_av *av;
 };
 
-static inline struct pbr_ah *to_pbr_ah(struct ib_ah *ib) { return container_of(ib, struct pbr_ah, ib); }
+static inline struct pbr_ah *to_pbr_ah(struct ib_ah *ib)
+{
+	return container_of(ib, struct pbr_ah, ib);
+}
 
 /* ah.c */
 extern const struct ib_device_ops pbr_ah_ops;

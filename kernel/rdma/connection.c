@@ -41,13 +41,16 @@ static u32 pbr_copy_status(struct pbr_qp *qp, int ret, u32 refused)
 		return PBR_AGAIN;
 	if (ret != -ESHUTDOWN)
 		return ret ? refused : IB_WC_SUCCESS;
-	return state == IB_QPS_ERR || state == IB_QPS_RESET ? IB_WC_WR_FLUSH_ERR : pbr_no_answer(qp);
+	if (state == IB_QPS_ERR || state == IB_QPS_RESET)
+		return IB_WC_WR_FLUSH_ERR;
+	return pbr_no_answer(qp);
 }
 
 /* In units of 10 us */
 static const u32 pbr_rnr_timer[32] = {
-	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144,
-	8192, 12288, 16384, 24576, 32768, 49152,
+	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192,
+	256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192,
+	12288, 16384, 24576, 32768, 49152,
 };
 
 static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
@@ -69,7 +72,8 @@ static u32 pbr_refuse(struct pbr_qp *peer, u32 status)
 {
 	if (peer->ib.qp_type == IB_QPT_UC)
 		return PBR_LOST;
-	pbr_qp_error(peer, status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
+	pbr_qp_error(peer,
+		     status == IB_WC_REM_ACCESS_ERR ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
 	return status;
 }
 
@@ -92,7 +96,8 @@ static u32 pbr_bad_receive(struct pbr_qp *peer, struct pbr_qp *qp, u32 status)
 
 static bool pbr_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	return peer->ib.qp_type == qp->ib.qp_type && READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
+	return peer->ib.qp_type == qp->ib.qp_type &&
+	       READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
 	       READ_ONCE(peer->target) == qp->dev->id && pbr_answers(peer);
 }
 
@@ -138,7 +143,8 @@ static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)
 }
 
 /* Set and enter the responder's side of a write, read or atomic. */
-static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int access, u64 addr, u64 len, u32 rkey)
+static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int access, u64 addr,
+			   u64 len, u32 rkey)
 {
 	pbr_refs_init(refs, peer, peer->ib.pd, access);
 	refs->dma = false;
@@ -157,8 +163,8 @@ static u32 pbr_write_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 
 	if (pbr_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
-	status = pbr_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr, qp->src->total,
-				qp->sqe->rdma.rkey);
+	status = pbr_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr,
+				 qp->src->total, qp->sqe->rdma.rkey);
 	if (status) {
 		pbr_refs_put(qp->src);
 		return pbr_refuse(peer, status);
@@ -172,7 +178,8 @@ static u32 pbr_write_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
 	pbr_refs_put(qp->dst);
 	pbr_refs_put(qp->src);
-	status = pbr_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
+	status = pbr_copy_status(qp, ret,
+				 who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pbr_refuse(peer, status) : status;
 }
 
@@ -201,8 +208,8 @@ static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	if (pbr_refs_get(qp->dst))
 		return IB_WC_LOC_PROT_ERR;
-	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr, qp->dst->total,
-				qp->sqe->rdma.rkey);
+	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr,
+				 qp->dst->total, qp->sqe->rdma.rkey);
 	if (status) {
 		pbr_refs_put(qp->dst);
 		return pbr_refuse(peer, status);
@@ -210,7 +217,8 @@ static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->dst->total, &who);
 	pbr_refs_put(qp->src);
 	pbr_refs_put(qp->dst);
-	status = pbr_copy_status(qp, ret, who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
+	status = pbr_copy_status(qp, ret,
+				 who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pbr_refuse(peer, status) : status;
 }
 
@@ -221,18 +229,21 @@ static u32 pbr_atomic_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 	struct pbr_refs *who;
 	u32 status;
 	u64 at = 0;
+	int ret;
 
-	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_ATOMIC, sqe->atomic.remote_addr, sizeof(u64), sqe->atomic.rkey);
+	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_ATOMIC, sqe->atomic.remote_addr,
+				 sizeof(u64), sqe->atomic.rkey);
 	if (status)
 		return pbr_refuse(peer, status);
-	status = pbr_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP, sqe->atomic.compare_add, sqe->atomic.swap,
-			   &qp->value) ? IB_WC_REM_OP_ERR : IB_WC_SUCCESS;
+	ret = pbr_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP,
+			 sqe->atomic.compare_add, sqe->atomic.swap, &qp->value);
 	pbr_refs_put(qp->src);
-	if (status)
-		return pbr_refuse(peer, status);
+	if (ret)
+		return pbr_refuse(peer, IB_WC_REM_OP_ERR);
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
-	return pbr_copy(qp->dst, qp->src, &at, sizeof(u64), &who) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	ret = pbr_copy(qp->dst, qp->src, &at, sizeof(u64), &who);
+	return ret ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
 }
 
 static u32 pbr_do_atomic(struct pbr_qp *qp, struct pbr_qp *peer)
@@ -273,17 +284,22 @@ static u32 pbr_do_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 static u32 pbr_local_work(struct pbr_qp *qp)
 {
 	bool read = false;
+	u32 status;
+	int ret;
 
 	switch (qp->sqe->opcode) {
 	case IB_WR_BIND_MW:
-		return pbr_mw_bind(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+		ret = pbr_mw_bind(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe);
+		return ret ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_LOCAL_INV:
-		return pbr_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data) ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
+		ret = pbr_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, qp->sqe->imm_data);
+		return ret ? IB_WC_LOC_QP_OP_ERR : IB_WC_SUCCESS;
 	case IB_WR_REG_MR:
 		/* Refuse a user: the request contains DMA addresses. */
 		if (qp->user)
 			return IB_WC_LOC_QP_OP_ERR;
-		return pbr_fast_register(qp->dev, qp->ib.pd, qp->sqe) ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
+		ret = pbr_fast_register(qp->dev, qp->ib.pd, qp->sqe);
+		return ret ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
@@ -302,7 +318,8 @@ static u32 pbr_local_work(struct pbr_qp *qp)
 	}
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_init(qp->dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);
-	return pbr_local_refs(qp, read ? qp->dst : qp->src, read ? IB_ACCESS_LOCAL_WRITE : 0) ?: PBR_AGAIN;
+	status = pbr_local_refs(qp, read ? qp->dst : qp->src, read ? IB_ACCESS_LOCAL_WRITE : 0);
+	return status ?: PBR_AGAIN;
 }
 
 u32 pbr_do_connection(struct pbr_qp *qp)

@@ -13,7 +13,11 @@ static int pbr_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 {
 	struct pbr_ucontext *ctx = container_of(ib, struct pbr_ucontext, ib);
 	struct peerbar_alloc_ucontext_req req;
-	struct peerbar_alloc_ucontext_resp resp = { .revoked_entries = PBR_REVOKED_ENTRIES, .max_inline = PBR_MAX_INLINE };
+	struct peerbar_alloc_ucontext_resp resp = {
+		.revoked_entries = PBR_REVOKED_ENTRIES,
+		.max_inline = PBR_MAX_INLINE,
+	};
+	size_t size;
 	u64 offset;
 	int ret;
 
@@ -28,7 +32,8 @@ static int pbr_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 		if (IS_ERR(ctx->event))
 			return PTR_ERR(ctx->event);
 	}
-	ctx->buf = pbr_buf_alloc(ib, sizeof(struct peerbar_revoked_ring) + PBR_REVOKED_ENTRIES * sizeof(u32), &offset);
+	size = sizeof(struct peerbar_revoked_ring) + PBR_REVOKED_ENTRIES * sizeof(u32);
+	ctx->buf = pbr_buf_alloc(ib, size, &offset);
 	if (IS_ERR(ctx->buf)) {
 		ret = PTR_ERR(ctx->buf);
 		goto err_event;

@@ -97,7 +97,8 @@ static int pbr_piece_of_dma(struct pbr_device *dev, u64 dma, struct pbr_piece *p
 }
 
 /* As pbr_piece_of_dma(), for a fast registration. */
-static int pbr_piece_of_fast(struct pbr_device *dev, const struct pbr_mr *mr, u64 offset, struct pbr_piece *piece)
+static int pbr_piece_of_fast(struct pbr_device *dev, const struct pbr_mr *mr, u64 offset,
+			     struct pbr_piece *piece)
 {
 	size_t len;
 	int ret;
@@ -109,7 +110,8 @@ static int pbr_piece_of_fast(struct pbr_device *dev, const struct pbr_mr *mr, u6
 	return 0;
 }
 
-static int pbr_piece_of_mr(struct pbr_device *dev, struct pbr_mr *mr, u64 offset, struct pbr_piece *piece)
+static int pbr_piece_of_mr(struct pbr_device *dev, struct pbr_mr *mr, u64 offset,
+			   struct pbr_piece *piece)
 {
 	switch (mr->kind) {
 	case PBR_MR_PAGES:
@@ -208,7 +210,8 @@ static __always_inline void pbr_store(u8 *dst, u64 value, unsigned int size, boo
 }
 
 /* Copy one unit to a naturally aligned @dst; @src may be unaligned. */
-static __always_inline void pbr_copy_unit(u8 *dst, const u8 *src, unsigned int size, bool to_device, bool from_device)
+static __always_inline void pbr_copy_unit(u8 *dst, const u8 *src, unsigned int size, bool to_device,
+					  bool from_device)
 {
 	u8 bytes[8] __aligned(8);
 	unsigned int step, i;
@@ -240,13 +243,15 @@ static __always_inline size_t pbr_copy_shifted(u8 *dst, const u8 *src, size_t le
 		carry |= pbr_load(src + i, 1, true) << (8 * i);
 	for (; len - done >= first + 8; done += 8) {
 		next = le64_to_cpu((__force __le64)pbr_load(src + done + first, 8, true));
-		pbr_store(dst + done, (__force u64)cpu_to_le64(carry | next << (8 * first)), 8, to_device);
+		pbr_store(dst + done, (__force u64)cpu_to_le64(carry | next << (8 * first)), 8,
+			  to_device);
 		carry = next >> (64 - 8 * first);
 	}
 	return done;
 }
 
-static __always_inline void pbr_copy_units(u8 *dst, const u8 *src, size_t len, bool to_device, bool from_device)
+static __always_inline void pbr_copy_units(u8 *dst, const u8 *src, size_t len, bool to_device,
+					   bool from_device)
 {
 	unsigned int size;
 	size_t n;
@@ -357,7 +362,8 @@ static int pbr_gather(struct pbr_refs *src, u64 at, u8 *bytes, size_t len)
  * bytes copied, or an error with *@who as for pbr_copy(). Store the message's last unit after
  * everything else. Set *@mmio if any of it went to a device.
  */
-static ssize_t pbr_copy_some(struct pbr_refs *dst, struct pbr_refs *src, u64 at, u64 len, bool *mmio, struct pbr_refs **who)
+static ssize_t pbr_copy_some(struct pbr_refs *dst, struct pbr_refs *src, u64 at, u64 len,
+			     bool *mmio, struct pbr_refs **who)
 {
 	u8 bytes[8] __aligned(8);
 	struct pbr_piece to, from;
@@ -439,7 +445,10 @@ int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struc
 		pause = *at + PBR_COPY_PIECE;
 		pbr_refs_put(dst);
 		pbr_refs_put(src);
-		ret = pbr_is_over(dst) || pbr_is_over(src) ? -ESHUTDOWN : *at >= end || signal_pending(current) ? -EAGAIN : 0;
+		if (pbr_is_over(dst) || pbr_is_over(src))
+			ret = -ESHUTDOWN;
+		else
+			ret = *at >= end || signal_pending(current) ? -EAGAIN : 0;
 		if (ret)
 			goto out;
 		cond_resched();
@@ -464,7 +473,8 @@ out:
  * Atomic operation on 8 aligned bytes. On memory without atomics, it is atomic only with respect to
  * other atomics of this device.
  */
-int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old)
+int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add,
+	       u64 swap_val, u64 *old)
 {
 	struct pbr_piece piece;
 	atomic64_t *word;
@@ -479,7 +489,8 @@ int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 c
 		return -EINVAL;
 	if (!piece.mmio) {
 		word = (atomic64_t *)piece.va;
-		*old = swap ? atomic64_cmpxchg(word, compare_add, swap_val) : atomic64_fetch_add(compare_add, word);
+		*old = swap ? atomic64_cmpxchg(word, compare_add, swap_val) :
+			      atomic64_fetch_add(compare_add, word);
 		return 0;
 	}
 	guard(spinlock)(&dev->atomic_lock);

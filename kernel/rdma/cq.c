@@ -57,8 +57,11 @@ bool pbr_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *
 
 static struct pbr_buf *pbr_cq_alloc(struct ib_ucontext *ctx, u32 wanted, u32 *nr, u64 *offset)
 {
+	size_t size;
+
 	*nr = roundup_pow_of_two(wanted);
-	return pbr_buf_alloc(ctx, sizeof(struct peerbar_cq_ring) + (size_t)*nr * sizeof(struct peerbar_cqe), offset);
+	size = sizeof(struct peerbar_cq_ring) + (size_t)*nr * sizeof(struct peerbar_cqe);
+	return pbr_buf_alloc(ctx, size, offset);
 }
 
 static void pbr_cq_set(struct pbr_cq *cq, struct pbr_buf *buf, u32 nr)
@@ -70,7 +73,8 @@ static void pbr_cq_set(struct pbr_cq *cq, struct pbr_buf *buf, u32 nr)
 	cq->ib.cqe = nr;
 }
 
-static int pbr_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr, struct uverbs_attr_bundle *attrs)
+static int pbr_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr,
+			 struct uverbs_attr_bundle *attrs)
 {
 	struct ib_udata *udata = attrs ? &attrs->driver_udata : NULL;
 	struct peerbar_create_cq_resp resp = {};

@@ -24,12 +24,16 @@ struct pbr_cq {
 	bool overflow;
 };
 
-static inline struct pbr_cq *to_pbr_cq(struct ib_cq *ib) { return container_of(ib, struct pbr_cq, ib); }
+static inline struct pbr_cq *to_pbr_cq(struct ib_cq *ib)
+{
+	return container_of(ib, struct pbr_cq, ib);
+}
 
 /* cq.c */
 extern const struct ib_device_ops pbr_cq_ops;
 /* Return false if the queue is full. */
-bool pbr_complete(struct ib_cq *cq, struct ib_qp *qp, const struct peerbar_cqe *cqe, bool solicited);
+bool pbr_complete(struct ib_cq *cq, struct ib_qp *qp, const struct peerbar_cqe *cqe,
+		  bool solicited);
 /* Drop the completions of a kernel user's queue pair being destroyed; a user's provider does. */
 void pbr_cq_forget(struct ib_cq *cq, struct ib_qp *qp);
 

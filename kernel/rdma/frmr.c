@@ -13,8 +13,9 @@
 
 #include "region.h"
 
-#define PBR_FAST_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
-			IB_ACCESS_OPTIONAL)
+#define PBR_FAST_ACCESS                                                           \
+	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
+	 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_OPTIONAL)
 
 /**
  * struct pbr_page_list - pages of a region for fast registration
@@ -119,7 +120,8 @@ static bool pbr_fast_fits(const struct pbr_page_list *list, const struct peerbar
 	u64 size = (u64)list->nr * list->page_size;
 
 	/* Test the length first: an empty list has no page size yet. */
-	return sqe->mw.length && sqe->mw.length <= size && (sqe->mw.addr & (list->page_size - 1)) <= size - sqe->mw.length;
+	return sqe->mw.length && sqe->mw.length <= size &&
+	       (sqe->mw.addr & (list->page_size - 1)) <= size - sqe->mw.length;
 }
 
 /* IB_WR_REG_MR: give a free region the mapped pages, and a new key of the same index. */

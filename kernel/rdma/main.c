@@ -14,8 +14,9 @@
 
 /* Limits of each context, for devices created later; the number spaces bound them. */
 static unsigned int pbr_max[PBR_NR_OBJECTS] = {
-	[PBR_QP] = PBR_MAX_QP, [PBR_CQ] = PBR_MAX_CQ, [PBR_SRQ] = PBR_MAX_SRQ, [PBR_PD] = PBR_MAX_PD, [PBR_AH] = PBR_MAX_AH,
-	[PBR_MR] = PBR_MAX_MR, [PBR_MW] = PBR_MAX_MW,
+	[PBR_QP] = PBR_MAX_QP, [PBR_CQ] = PBR_MAX_CQ, [PBR_SRQ] = PBR_MAX_SRQ,
+	[PBR_PD] = PBR_MAX_PD, [PBR_AH] = PBR_MAX_AH, [PBR_MR] = PBR_MAX_MR,
+	[PBR_MW] = PBR_MAX_MW,
 };
 
 module_param_named(max_qp, pbr_max[PBR_QP], uint, 0644);
@@ -78,7 +79,8 @@ static void pbr_set_mtu(struct pbr_device *dev, struct net_device *ndev)
 
 static void pbr_set_mtu_of(struct net_device *ndev)
 {
-	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	struct ib_device *ib =
+		ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 
 	if (!ib)
 		return;
@@ -88,7 +90,8 @@ static void pbr_set_mtu_of(struct net_device *ndev)
 
 static void pbr_unregister_of(struct net_device *ndev)
 {
-	struct ib_device *ib = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	struct ib_device *ib =
+		ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 
 	if (!ib)
 		return;
@@ -105,7 +108,8 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	int ret;
 
 	if (ndev->type != ARPHRD_ETHER || !pdev) {
-		netdev_notice(ndev, "peerbar: cannot add an RDMA device: this is not an Ethernet device with a PCI function, whose DMA identity the RDMA device needs\n");
+		netdev_notice(ndev,
+			      "peerbar: cannot add an RDMA device: this is not an Ethernet device with a PCI function, whose DMA identity the RDMA device needs\n");
 		return -EOPNOTSUPP;
 	}
 	guard(mutex)(&pbr_link_lock);
@@ -136,8 +140,9 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	dev->ib.link_ops = &pbr_link_ops;
 	strscpy(dev->ib.node_desc, "peerbar", sizeof(dev->ib.node_desc));
 	addrconf_addr_eui48((u8 *)&dev->ib.node_guid, ndev->dev_addr);
-	dev->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) | BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
-				   BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) | BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
+	dev->ib.uverbs_cmd_mask |=
+		BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) | BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
+		BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) | BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
 	ib_set_device_ops(&dev->ib, &pbr_device_ops);
 	ib_set_device_ops(&dev->ib, &pbr_attr_ops);
 	ib_set_device_ops(&dev->ib, &pbr_ring_ops);

@@ -53,7 +53,8 @@ void pbr_complete_send(struct pbr_qp *qp, u32 status)
 
 	if (sqe->opcode == IB_WR_RDMA_READ)
 		cqe.byte_len = qp->dst->total;
-	else if (sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP || sqe->opcode == IB_WR_ATOMIC_FETCH_AND_ADD)
+	else if (sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP ||
+		 sqe->opcode == IB_WR_ATOMIC_FETCH_AND_ADD)
 		cqe.byte_len = sizeof(u64);
 	/* Free the slot before the completion is visible. */
 	pbr_queue_done(&qp->sq);
@@ -87,12 +88,14 @@ void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 l
 	}
 	if (pbr_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
-		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
+		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 :
+									   RDMA_NETWORK_IPV4;
 		/* The kernel replies with this service level. */
 		if (!peer->user)
 			cqe.sl = qp->sl;
 		else
-			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PBR_SL_IPV4 : PBR_SL_IPV6;
+			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PBR_SL_IPV4 :
+									     PBR_SL_IPV6;
 	}
 	if (!pbr_complete(peer->ib.recv_cq, &peer->ib, &cqe, sqe->flags & IB_SEND_SOLICITED))
 		pbr_qp_error(peer, IB_EVENT_QP_FATAL);
@@ -155,7 +158,8 @@ u32 pbr_recv_refs(struct pbr_qp *peer, struct pbr_refs *refs, u64 need)
 	const struct peerbar_rqe *rqe = peer->rqe;
 	u32 max = peer->srq ? peer->srq->rq.max_sge : peer->rq.max_sge;
 
-	pbr_refs_init(refs, peer, peer->srq ? peer->srq->ib.pd : peer->ib.pd, IB_ACCESS_LOCAL_WRITE);
+	pbr_refs_init(refs, peer, peer->srq ? peer->srq->ib.pd : peer->ib.pd,
+		      IB_ACCESS_LOCAL_WRITE);
 	if (rqe->num_sge > max)
 		return IB_WC_LOC_QP_OP_ERR;
 	pbr_refs_add_sges(refs, rqe->sge, rqe->num_sge);

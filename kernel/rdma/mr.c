@@ -27,7 +27,8 @@ static int pbr_mr_list_pages(struct pbr_mr *mr)
 	if (!mr->pages)
 		return -ENOMEM;
 	mr->first = ib_umem_offset(mr->umem);
-	for_each_sg_page(mr->umem->sgt_append.sgt.sgl, &iter, mr->umem->sgt_append.sgt.orig_nents, 0) {
+	for_each_sg_page(mr->umem->sgt_append.sgt.sgl, &iter, mr->umem->sgt_append.sgt.orig_nents,
+			 0) {
 		if (WARN_ON_ONCE(i == mr->nr))
 			return -EINVAL;
 		mr->pages[i++] = sg_page_iter_page(&iter);
@@ -36,7 +37,8 @@ static int pbr_mr_list_pages(struct pbr_mr *mr)
 }
 
 /* Pin the memory at @start, and list its pages in @mr. */
-static int pbr_mr_pin(struct pbr_mr *mr, struct ib_device *device, u64 start, u64 length, int access)
+static int pbr_mr_pin(struct pbr_mr *mr, struct ib_device *device, u64 start, u64 length,
+		      int access)
 {
 	struct ib_umem *umem;
 	int ret;
@@ -54,8 +56,8 @@ static int pbr_mr_pin(struct pbr_mr *mr, struct ib_device *device, u64 start, u6
 	return ret;
 }
 
-static struct ib_mr *pbr_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 iova, int access, struct ib_dmah *dmah,
-				    struct ib_udata *udata)
+static struct ib_mr *pbr_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 iova, int access,
+				     struct ib_dmah *dmah, struct ib_udata *udata)
 {
 	struct pbr_device *dev = to_pbr(pd->device);
 	struct pbr_mr *mr;
@@ -99,7 +101,8 @@ static void pbr_mr_unmap(struct pbr_mr *mr)
  * Add physically contiguous memory as a segment that the CPU can address. @io is its existing
  * mapping, or NULL.
  */
-static int pbr_mr_add_segment(struct pbr_mr *mr, u64 offset, phys_addr_t phys, size_t len, void __iomem *io)
+static int pbr_mr_add_segment(struct pbr_mr *mr, u64 offset, phys_addr_t phys, size_t len,
+			      void __iomem *io)
 {
 	struct pbr_segment *seg = mr->segments;
 
@@ -144,7 +147,8 @@ static int pbr_mr_map_runs(struct pbr_mr *mr)
 			ret = pbr_dma_to_phys(dev, sg_dma_address(sg) + at, &phys);
 			if (ret)
 				return ret;
-			if (offset && phys == next && pfn_valid(PHYS_PFN(phys)) == pfn_valid(PHYS_PFN(begin))) {
+			if (offset && phys == next &&
+			    pfn_valid(PHYS_PFN(phys)) == pfn_valid(PHYS_PFN(begin))) {
 				next += PAGE_SIZE;
 				continue;
 			}
@@ -163,8 +167,8 @@ static int pbr_mr_map_runs(struct pbr_mr *mr)
  * Add a segment for each range of the exporter, starting at @offset. Segments are valid for as long
  * as the DMA addresses are.
  */
-static int pbr_mr_map_chunks(struct pbr_mr *mr, struct dma_buf_attachment *attach, const struct peerbar_chunk *chunks,
-			    size_t nr_chunks, u64 offset)
+static int pbr_mr_map_chunks(struct pbr_mr *mr, struct dma_buf_attachment *attach,
+			     const struct peerbar_chunk *chunks, size_t nr_chunks, u64 offset)
 {
 	u64 left = PAGE_ALIGN(mr->first + mr->length), begin = offset, at = 0, len;
 	const struct phys_vec *addr, *end;
@@ -179,7 +183,8 @@ static int pbr_mr_map_chunks(struct pbr_mr *mr, struct dma_buf_attachment *attac
 				continue;
 			}
 			len = min(addr->len - offset, left);
-			ret = pbr_mr_add_segment(mr, at, addr->paddr + offset, len, peerbar_dma_buf_iomem(attach, begin + at));
+			ret = pbr_mr_add_segment(mr, at, addr->paddr + offset, len,
+						 peerbar_dma_buf_iomem(attach, begin + at));
 			if (ret)
 				return ret;
 			at += len;
@@ -239,23 +244,27 @@ static int pbr_check_model(struct pbr_device *dev, struct dma_buf *dmabuf)
 	case PEERBAR_MODEL_REVOCABLE:
 		return 0;
 	case PEERBAR_MODEL_DYNAMIC:
-		dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
+		dev_notice_ratelimited(&dev->ib.dev,
+				       "cannot register a dma-buf of %s: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	default:
 		if (peerbar_dma_buf_revoked(dmabuf)) {
-			dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: it is revoked\n",
+			dev_notice_ratelimited(&dev->ib.dev,
+					       "cannot register a dma-buf of %s: it is revoked\n",
 					       dmabuf->exp_name);
 			return -ENODEV;
 		}
-		dev_notice_ratelimited(&dev->ib.dev, "cannot register a dma-buf of %s: its memory model is UNKNOWN\n",
+		dev_notice_ratelimited(&dev->ib.dev,
+				       "cannot register a dma-buf of %s: its memory model is UNKNOWN\n",
 				       dmabuf->exp_name);
 		return -EOPNOTSUPP;
 	}
 }
 
-static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length, u64 iova, int fd, int access,
-					   struct ib_dmah *dmah, struct uverbs_attr_bundle *attrs)
+static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length, u64 iova,
+					    int fd, int access, struct ib_dmah *dmah,
+					    struct uverbs_attr_bundle *attrs)
 {
 	struct pbr_device *dev = to_pbr(pd->device);
 	struct ib_umem_dmabuf *umem;
@@ -269,7 +278,9 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
 	/* As with mmap(). */
-	ret = ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE) ? -EACCES : pbr_check_model(dev, dmabuf);
+	ret = ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE) ?
+		      -EACCES :
+		      pbr_check_model(dev, dmabuf);
 	if (ret)
 		goto err_put;
 	mr = pbr_mr_alloc(pd, PBR_MR_SEGMENTS, access & IB_ZERO_BASED ? 0 : iova, length, access);
@@ -283,7 +294,8 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 	if (ret)
 		goto err_free;
 	do {
-		umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd, access);
+		umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd,
+								    access);
 		/*
 		 * -EINVAL also if the memory was revoked between attaching and the lock. Retry:
 		 * then attaching returns the right errno.
@@ -296,7 +308,8 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 	mr->umem = &umem->umem;
 	mr->first = offset_in_page(offset);
 	/* The descriptor may refer to another dma-buf by now, whose model was not checked. */
-	ret = umem->attach->dmabuf == dmabuf ? pbr_mr_map(mr, umem->attach, offset - mr->first) : -EBADF;
+	ret = umem->attach->dmabuf == dmabuf ? pbr_mr_map(mr, umem->attach, offset - mr->first) :
+					       -EBADF;
 	if (ret)
 		goto err_umem;
 	ib_umem_dmabuf_set_revoke_locked(umem, pbr_mr_revoked, mr);
@@ -325,20 +338,22 @@ static bool pbr_mr_keep_windows_out(struct pbr_mr *mr)
 	return !atomic_cmpxchg(&mr->windows, 0, INT_MIN);
 }
 
-static struct ib_mr *pbr_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u64 length, u64 iova, int access, struct ib_pd *pd,
-				      struct ib_udata *udata)
+static struct ib_mr *pbr_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u64 length, u64 iova,
+				       int access, struct ib_pd *pd, struct ib_udata *udata)
 {
 	struct pbr_mr *mr = to_pbr_mr(ib), other = {};
 	int ret;
 
-	if (mr->kind != PBR_MR_PAGES || flags & ~(IB_MR_REREG_TRANS | IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
+	if (mr->kind != PBR_MR_PAGES ||
+	    flags & ~(IB_MR_REREG_TRANS | IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
 		return ERR_PTR(-EOPNOTSUPP);
 	if (!(flags & IB_MR_REREG_ACCESS))
 		access = mr->access;
 	if (access & ~PBR_ACCESS)
 		return ERR_PTR(-EOPNOTSUPP);
 	/* Memory that is pinned for reading stays so until it is pinned again. */
-	if (!(flags & IB_MR_REREG_TRANS) && mr->umem && ib_access_writable(access) && !mr->umem->writable)
+	if (!(flags & IB_MR_REREG_TRANS) && mr->umem && ib_access_writable(access) &&
+	    !mr->umem->writable)
 		return ERR_PTR(-EACCES);
 	ret = flags & IB_MR_REREG_TRANS ? pbr_mr_pin(&other, ib->device, start, length, access) : 0;
 	if (ret)

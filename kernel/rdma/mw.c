@@ -57,20 +57,23 @@ int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct 
 	if (mw->kind != PBR_MR_WINDOW)
 		goto out;
 	/* Type 2: only an unbound window, and only with a new key of the same index. */
-	if (mw->mw_type == IB_MW_TYPE_2 && (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
+	if (mw->mw_type == IB_MW_TYPE_2 &&
+	    (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
 		goto out;
 	if (sqe->mw.length) {
 		mr = pbr_mr_enter(dev, sqe->mw.mr_lkey);
 		if (!mr)
 			goto out;
-		if (mr->key != sqe->mw.mr_lkey || (mr->kind != PBR_MR_PAGES && mr->kind != PBR_MR_SEGMENTS) || mr->pd != mw->pd ||
+		if (mr->key != sqe->mw.mr_lkey ||
+		    (mr->kind != PBR_MR_PAGES && mr->kind != PBR_MR_SEGMENTS) || mr->pd != mw->pd ||
 		    !pbr_mr_covers(mr, sqe->mw.addr, sqe->mw.length))
 			goto out;
 		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PBR_ACCESS ||
 		    (sqe->mw.access & PBR_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
 			goto out;
 		/* Zero-based windows: only of type 2, and not on a zero-based region. */
-		if (sqe->mw.access & IB_ZERO_BASED && (mw->mw_type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
+		if (sqe->mw.access & IB_ZERO_BASED &&
+		    (mw->mw_type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
 			goto out;
 		if (!atomic_inc_unless_negative(&mr->windows))
 			goto out;
@@ -81,7 +84,8 @@ int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct 
 		mw->first = sqe->mw.addr;
 		mw->iova = sqe->mw.access & IB_ZERO_BASED ? 0 : sqe->mw.addr;
 		mw->length = sqe->mw.length;
-		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC);
+		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ |
+					       IB_ACCESS_REMOTE_ATOMIC);
 	}
 	if (mw->mw_type == IB_MW_TYPE_2)
 		mw->qpn = qpn;

@@ -7,7 +7,8 @@
 int pbr_object_add(struct ib_ucontext *ib, enum pbr_object kind)
 {
 	static const char * const names[PBR_NR_OBJECTS] = {
-		[PBR_QP] = "qp", [PBR_CQ] = "cq", [PBR_SRQ] = "srq", [PBR_PD] = "pd", [PBR_AH] = "ah", [PBR_MR] = "mr", [PBR_MW] = "mw",
+		[PBR_QP] = "qp", [PBR_CQ] = "cq", [PBR_SRQ] = "srq", [PBR_PD] = "pd",
+		[PBR_AH] = "ah", [PBR_MR] = "mr", [PBR_MW] = "mw",
 	};
 	struct pbr_ucontext *ctx;
 	atomic_t *objects;
@@ -21,8 +22,10 @@ int pbr_object_add(struct ib_ucontext *ib, enum pbr_object kind)
 	had = atomic_read(objects);
 	do {
 		if (had >= max) {
-			dev_notice_ratelimited(&ib->device->dev, "cannot create an object: a context of %s (%d) has all %d that max_%s allows; destroy some first\n",
-					       current->comm, task_tgid_nr(current), max, names[kind]);
+			dev_notice_ratelimited(&ib->device->dev,
+					       "cannot create an object: a context of %s (%d) has all %d that max_%s allows; destroy some first\n",
+					       current->comm, task_tgid_nr(current), max,
+					       names[kind]);
 			return -ENOMEM;
 		}
 	} while (!atomic_try_cmpxchg(objects, &had, had + 1));

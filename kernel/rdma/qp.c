@@ -22,7 +22,8 @@ static int pbr_check_cap(const struct ib_qp_init_attr *init)
 {
 	const struct ib_qp_cap *cap = &init->cap;
 
-	if (cap->max_send_wr > PBR_MAX_WR || cap->max_send_sge > PBR_MAX_SGE || cap->max_inline_data > PBR_MAX_INLINE)
+	if (cap->max_send_wr > PBR_MAX_WR || cap->max_send_sge > PBR_MAX_SGE ||
+	    cap->max_inline_data > PBR_MAX_INLINE)
 		return -EINVAL;
 	if (!init->srq && (cap->max_recv_wr > PBR_MAX_WR || cap->max_recv_sge > PBR_MAX_SGE))
 		return -EINVAL;
@@ -30,7 +31,8 @@ static int pbr_check_cap(const struct ib_qp_init_attr *init)
 }
 
 /* Allocate the rings of a queue pair, and the buffers for entries copied from them. */
-static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset, struct peerbar_create_qp_resp *resp)
+static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset,
+			struct peerbar_create_qp_resp *resp)
 {
 	u32 sq_nr = roundup_pow_of_two(max(qp->cap.max_send_wr, 1U));
 	u32 rq_nr = qp->srq || !qp->cap.max_recv_wr ? 0 : roundup_pow_of_two(qp->cap.max_recv_wr);
@@ -64,7 +66,8 @@ static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset,
 	pbr_queue_init(&qp->rq.queue, &ring->rq, qp->buf->va + rq_at, rq_nr, rq_stride);
 	qp->cap.max_send_wr = sq_nr;
 	qp->cap.max_recv_wr = rq_nr;
-	qp->cap.max_inline_data = qp->user ? min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PBR_MAX_INLINE) : 0;
+	qp->cap.max_inline_data =
+		qp->user ? min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PBR_MAX_INLINE) : 0;
 	*resp = (struct peerbar_create_qp_resp){
 		.size = qp->buf->size,
 		.sq_entries_offset = sq_at,
@@ -102,7 +105,8 @@ static int pbr_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct 
 
 	if (init->create_flags)
 		return -EOPNOTSUPP;
-	if (init->qp_type != IB_QPT_RC && init->qp_type != IB_QPT_UC && init->qp_type != IB_QPT_UD && init->qp_type != IB_QPT_GSI)
+	if (init->qp_type != IB_QPT_RC && init->qp_type != IB_QPT_UC &&
+	    init->qp_type != IB_QPT_UD && init->qp_type != IB_QPT_GSI)
 		return -EOPNOTSUPP;
 	if (init->qp_type == IB_QPT_GSI && udata)
 		return -EINVAL;
@@ -240,7 +244,8 @@ static void pbr_qp_reset(struct pbr_qp *qp)
 }
 
 /* Caller holds @modify_lock. */
-static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_state to, const struct ib_qp_attr *attr, int mask)
+static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_state to,
+		       const struct ib_qp_attr *attr, int mask)
 {
 	if (to == IB_QPS_ERR) {
 		xchg(&qp->state, IB_QPS_ERR);
@@ -270,7 +275,8 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 	return 0;
 }
 
-static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_udata *udata)
+static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
+			 struct ib_udata *udata)
 {
 	struct pbr_qp *qp = to_pbr_qp(ib);
 	enum ib_qp_state from, to;
@@ -280,7 +286,8 @@ static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, st
 	if (mask & ~IB_QP_ATTR_STANDARD_BITS)
 		return -EOPNOTSUPP;
 	/* No path migration. */
-	if (mask & IB_QP_ALT_PATH || (mask & IB_QP_PATH_MIG_STATE && attr->path_mig_state != IB_MIG_MIGRATED))
+	if (mask & IB_QP_ALT_PATH ||
+	    (mask & IB_QP_PATH_MIG_STATE && attr->path_mig_state != IB_MIG_MIGRATED))
 		return -EOPNOTSUPP;
 	guard(mutex)(&qp->modify_lock);
 	from = READ_ONCE(qp->state);
@@ -289,19 +296,24 @@ static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, st
 	to = mask & IB_QP_STATE ? attr->qp_state : from;
 	if (!ib_modify_qp_is_ok(from, to, ib->qp_type, mask))
 		return -EINVAL;
-	if ((mask & IB_QP_PORT && attr->port_num != 1) || (mask & IB_QP_PKEY_INDEX && attr->pkey_index) ||
+	if ((mask & IB_QP_PORT && attr->port_num != 1) ||
+	    (mask & IB_QP_PKEY_INDEX && attr->pkey_index) ||
 	    (mask & IB_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > PBR_MAX_RD_ATOM) ||
 	    (mask & IB_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > PBR_MAX_RD_ATOM) ||
-	    (mask & IB_QP_TIMEOUT && attr->timeout > 31) || (mask & IB_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31) ||
-	    (mask & IB_QP_PATH_MTU && (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096)) ||
-	    (mask & IB_QP_RETRY_CNT && attr->retry_cnt > 7) || (mask & IB_QP_RNR_RETRY && attr->rnr_retry > 7))
+	    (mask & IB_QP_TIMEOUT && attr->timeout > 31) ||
+	    (mask & IB_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31) ||
+	    (mask & IB_QP_PATH_MTU &&
+	     (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096)) ||
+	    (mask & IB_QP_RETRY_CNT && attr->retry_cnt > 7) ||
+	    (mask & IB_QP_RNR_RETRY && attr->rnr_retry > 7))
 		return -EINVAL;
 	if (mask & IB_QP_AV) {
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
 		target = pbr_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
 		if (!target) {
-			dev_notice_ratelimited(&ib->device->dev, "cannot connect a queue pair to %pI6c: no peerbar device of this host has that address, and there is no transport to other hosts\n",
+			dev_notice_ratelimited(&ib->device->dev,
+					       "cannot connect a queue pair to %pI6c: no peerbar device of this host has that address, and there is no transport to other hosts\n",
 					       dgid->raw);
 			return -EHOSTUNREACH;
 		}
@@ -313,7 +325,8 @@ static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, st
 	return ret;
 }
 
-static int pbr_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, struct ib_qp_init_attr *init)
+static int pbr_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
+			struct ib_qp_init_attr *init)
 {
 	struct pbr_qp *qp = to_pbr_qp(ib);
 
@@ -336,7 +349,8 @@ static int pbr_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask, str
 
 /* ---- posting ---- */
 
-static int pbr_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+static int pbr_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr,
+			 const struct ib_recv_wr **bad)
 {
 	struct pbr_qp *qp = to_pbr_qp(ib);
 	int ret = 0;
@@ -365,7 +379,8 @@ static int pbr_sqe_of(struct pbr_qp *qp, const struct ib_send_wr *wr, struct pee
 	sqe->imm_data = (__force u32)wr->ex.imm_data;
 	sqe->num_sge = wr->num_sge;
 	for (i = 0; i < wr->num_sge; i++)
-		sqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
+		sqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length,
+						    wr->sg_list[i].lkey };
 	if (wr->send_flags & IB_SEND_INLINE)
 		return -EINVAL;
 	if (pbr_is_datagram(qp)) {
@@ -405,7 +420,8 @@ static int pbr_sqe_of(struct pbr_qp *qp, const struct ib_send_wr *wr, struct pee
 }
 
 /* Execute a user's requests, already in the ring, here. A kernel user may be in any context. */
-static int pbr_post_send(struct ib_qp *ib, const struct ib_send_wr *wr, const struct ib_send_wr **bad)
+static int pbr_post_send(struct ib_qp *ib, const struct ib_send_wr *wr,
+			 const struct ib_send_wr **bad)
 {
 	struct pbr_qp *qp = to_pbr_qp(ib);
 	struct peerbar_sqe *sqe;

@@ -112,8 +112,15 @@ struct pbr_qp {
 	bool established;
 };
 
-static inline struct pbr_qp *to_pbr_qp(struct ib_qp *ib) { return container_of(ib, struct pbr_qp, ib); }
-static inline struct pbr_srq *to_pbr_srq(struct ib_srq *ib) { return container_of(ib, struct pbr_srq, ib); }
+static inline struct pbr_qp *to_pbr_qp(struct ib_qp *ib)
+{
+	return container_of(ib, struct pbr_qp, ib);
+}
+
+static inline struct pbr_srq *to_pbr_srq(struct ib_srq *ib)
+{
+	return container_of(ib, struct pbr_srq, ib);
+}
 
 /* rq.c */
 u32 pbr_rq_stride(u32 max_sge);

@@ -17,7 +17,8 @@ int pbr_qp_publish(struct pbr_qp *qp, gfp_t gfp)
 		rcu_assign_pointer(qp->dev->gsi, qp->handle);
 		return 0;
 	}
-	ret = xa_alloc_cyclic(&pbr_qps, &qp->ib.qp_num, qp->handle, XA_LIMIT(PBR_FIRST_QPN, PBR_LAST_QPN), &pbr_next_qpn, gfp);
+	ret = xa_alloc_cyclic(&pbr_qps, &qp->ib.qp_num, qp->handle,
+			      XA_LIMIT(PBR_FIRST_QPN, PBR_LAST_QPN), &pbr_next_qpn, gfp);
 	return min(ret, 0);
 }
 

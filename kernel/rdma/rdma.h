@@ -19,37 +19,37 @@
 #include <rdma/uverbs_ioctl.h>
 #include <uapi/rdma/peerbar-abi.h>
 
-#define PBR_MAX_SGE		32
-#define PBR_MAX_INLINE		1024
-#define PBR_MAX_WR		32768
-#define PBR_MAX_CQE		SZ_1M
-#define PBR_MAX_MSG		SZ_2G
+#define PBR_MAX_SGE	   32
+#define PBR_MAX_INLINE	   1024
+#define PBR_MAX_WR	   32768
+#define PBR_MAX_CQE	   SZ_1M
+#define PBR_MAX_MSG	   SZ_2G
 /*
  * Limits of one context, the defaults of module parameters of those names. They keep a context from
  * using up a device, whose own limits are numbers of 24 bits, and memory.
  */
-#define PBR_MAX_QP		65536
-#define PBR_MAX_CQ		65536
-#define PBR_MAX_SRQ		65536
-#define PBR_MAX_PD		65536
-#define PBR_MAX_AH		65536
-#define PBR_MAX_MR		SZ_1M
-#define PBR_MAX_MW		SZ_1M
-#define PBR_MAX_OBJECTS		0xfffffe
-#define PBR_LAST_KEY		PBR_MAX_OBJECTS
-#define PBR_FIRST_QPN		16
-#define PBR_LAST_QPN		PBR_MAX_OBJECTS
-#define PBR_MAX_RD_ATOM		128
+#define PBR_MAX_QP	   65536
+#define PBR_MAX_CQ	   65536
+#define PBR_MAX_SRQ	   65536
+#define PBR_MAX_PD	   65536
+#define PBR_MAX_AH	   65536
+#define PBR_MAX_MR	   SZ_1M
+#define PBR_MAX_MW	   SZ_1M
+#define PBR_MAX_OBJECTS	   0xfffffe
+#define PBR_LAST_KEY	   PBR_MAX_OBJECTS
+#define PBR_FIRST_QPN	   16
+#define PBR_LAST_QPN	   PBR_MAX_OBJECTS
+#define PBR_MAX_RD_ATOM	   128
 /* multicast group memberships of one device */
-#define PBR_MAX_MCAST		8192
+#define PBR_MAX_MCAST	   8192
 /* of one fast registration */
-#define PBR_MAX_FAST_PAGES	512
+#define PBR_MAX_FAST_PAGES 512
 /* key of all memory, at DMA addresses; only the kernel's own queue pairs may use it */
-#define PBR_DMA_LKEY		0xffffff00
+#define PBR_DMA_LKEY	   0xffffff00
 /* bytes copied before a revocation may intervene */
-#define PBR_COPY_PIECE		SZ_64K
+#define PBR_COPY_PIECE	   SZ_64K
 /* bytes of a message copied before the receiver's lock is released */
-#define PBR_COPY_PASS		SZ_1M
+#define PBR_COPY_PASS	   SZ_1M
 
 struct pbr_buf;
 struct pbr_qp_handle;
@@ -98,8 +98,15 @@ struct pbr_pd {
 	void *charge;
 };
 
-static inline struct pbr_device *to_pbr(struct ib_device *ib) { return container_of(ib, struct pbr_device, ib); }
-static inline struct pbr_ucontext *to_pbr_ucontext(struct ib_ucontext *ib) { return container_of(ib, struct pbr_ucontext, ib); }
+static inline struct pbr_device *to_pbr(struct ib_device *ib)
+{
+	return container_of(ib, struct pbr_device, ib);
+}
+
+static inline struct pbr_ucontext *to_pbr_ucontext(struct ib_ucontext *ib)
+{
+	return container_of(ib, struct pbr_ucontext, ib);
+}
 
 /* object.c */
 /*
@@ -109,7 +116,11 @@ static inline struct pbr_ucontext *to_pbr_ucontext(struct ib_ucontext *ib) { ret
 int pbr_object_add(struct ib_ucontext *ctx, enum pbr_object kind);
 void pbr_object_remove(struct ib_ucontext *ctx, enum pbr_object kind);
 /* The context of @uobject; NULL for a kernel user. */
-static inline struct ib_ucontext *pbr_context_of(const struct ib_uobject *uobject) { return uobject ? uobject->context : NULL; }
+static inline struct ib_ucontext *pbr_context_of(const struct ib_uobject *uobject)
+{
+	return uobject ? uobject->context : NULL;
+}
+
 /*
  * Allocation flags. A user's allocations are charged, and fail with -ENOMEM instead of invoking the
  * OOM killer when the user's limit is hit.

@@ -71,7 +71,8 @@ struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u3
 
 	if (!mr)
 		return NULL;
-	if ((mr->kind != PBR_MR_WINDOW && mr->kind != PBR_MR_FAST) || (mr->key ^ key) & mask || mr->pd != pd) {
+	if ((mr->kind != PBR_MR_WINDOW && mr->kind != PBR_MR_FAST) || (mr->key ^ key) & mask ||
+	    mr->pd != pd) {
 		pbr_mr_leave(mr);
 		return NULL;
 	}
@@ -105,13 +106,14 @@ static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 	mr = pbr_mr_enter(refs->dev, ref->key);
 	if (!mr)
 		return -EFAULT;
-	if (mr->key != ref->key || mr->pd != refs->pd || (mr->access & refs->access) != refs->access ||
-	    !pbr_mr_covers(mr, ref->addr, ref->len))
+	if (mr->key != ref->key || mr->pd != refs->pd ||
+	    (mr->access & refs->access) != refs->access || !pbr_mr_covers(mr, ref->addr, ref->len))
 		goto err_leave;
 	ref->region = mr;
 	if (mr->kind == PBR_MR_WINDOW) {
 		/* A window grants remote access only. */
-		if (!mr->parent || !(refs->access & ~IB_ACCESS_LOCAL_WRITE) || (mr->qpn && mr->qpn != refs->qpn) ||
+		if (!mr->parent || !(refs->access & ~IB_ACCESS_LOCAL_WRITE) ||
+		    (mr->qpn && mr->qpn != refs->qpn) ||
 		    !atomic_inc_unless_negative(&mr->parent->users))
 			goto err_leave;
 		ref->region = mr->parent;
@@ -175,7 +177,8 @@ int pbr_mr_publish(struct pbr_device *dev, struct pbr_mr *mr)
 	ret = pbr_object_add(mr->ctx, kind);
 	if (ret)
 		return ret;
-	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PBR_LAST_KEY), &dev->next_mr, pbr_gfp(mr->ctx));
+	ret = xa_alloc_cyclic(&dev->mrs, &index, NULL, XA_LIMIT(1, PBR_LAST_KEY), &dev->next_mr,
+			      pbr_gfp(mr->ctx));
 	if (ret < 0) {
 		pbr_object_remove(mr->ctx, kind);
 		return ret;
@@ -191,7 +194,8 @@ void pbr_mr_unpublish(struct pbr_device *dev, struct pbr_mr *mr)
 	pbr_object_remove(mr->ctx, mr->kind == PBR_MR_WINDOW ? PBR_MW : PBR_MR);
 }
 
-struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length, int access)
+struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
+			    int access)
 {
 	struct pbr_mr *mr;
 

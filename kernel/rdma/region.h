@@ -113,11 +113,18 @@ struct pbr_refs {
 	struct pbr_ref ref[PBR_MAX_SGE + 1];
 };
 
-static inline struct pbr_mr *to_pbr_mr(struct ib_mr *ib) { return container_of(ib, struct pbr_mr, ib); }
-static inline struct pbr_mw *to_pbr_mw(struct ib_mw *ib) { return container_of(ib, struct pbr_mw, ib); }
+static inline struct pbr_mr *to_pbr_mr(struct ib_mr *ib)
+{
+	return container_of(ib, struct pbr_mr, ib);
+}
+
+static inline struct pbr_mw *to_pbr_mw(struct ib_mw *ib)
+{
+	return container_of(ib, struct pbr_mw, ib);
+}
 
 /* region.c */
-/* Look up a region by index and enter it; the caller must compare the key. NULL if it is blocked. */
+/* Look up a region by index and enter it, or NULL; the caller must compare the key. */
 struct pbr_mr *pbr_mr_enter(struct pbr_device *dev, u32 key);
 void pbr_mr_leave(struct pbr_mr *mr);
 /* Prevent further entries, and wait until no task is inside. */
@@ -136,7 +143,8 @@ void pbr_refs_put(struct pbr_refs *refs);
  * Allocate a region with its fields, invisible to lookups; assign its key and make it visible; fill
  * the fields of its user's struct ib_mr.
  */
-struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length, int access);
+struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
+			    int access);
 int pbr_mr_publish(struct pbr_device *dev, struct pbr_mr *mr);
 void pbr_mr_unpublish(struct pbr_device *dev, struct pbr_mr *mr);
 struct ib_mr *pbr_mr_done(struct pbr_mr *mr);
@@ -149,7 +157,8 @@ struct ib_mr *pbr_mr_done(struct pbr_mr *mr);
  * rest: the pass is over, or a signal is pending.
  */
 int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struct pbr_refs **who);
-int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add, u64 swap_val, u64 *old);
+int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add,
+	       u64 swap_val, u64 *old);
 int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys);
 
 /* frmr.c */
@@ -167,8 +176,10 @@ int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct 
 int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 
 /* mr.c */
-#define PBR_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
-		   IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
+#define PBR_ACCESS                                                                              \
+	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ |               \
+	 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | \
+	 IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
 extern const struct ib_device_ops pbr_mr_ops;
 
 #endif

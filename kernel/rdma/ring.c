@@ -111,7 +111,8 @@ static int pbr_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 
 /* ---- queues of work requests ---- */
 
-void pbr_queue_init(struct pbr_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride)
+void pbr_queue_init(struct pbr_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr,
+		    u32 stride)
 {
 	*queue = (struct pbr_queue){ .ring = ring, .entries = entries, .nr = nr, .stride = stride };
 }
@@ -130,7 +131,8 @@ bool pbr_queue_peek(struct pbr_queue *queue, void *entry)
 {
 	if (!pbr_queue_pending(queue))
 		return false;
-	memcpy(entry, queue->entries + (queue->next & (queue->nr - 1)) * queue->stride, queue->stride);
+	memcpy(entry, queue->entries + (queue->next & (queue->nr - 1)) * queue->stride,
+	       queue->stride);
 	return true;
 }
 

@@ -33,10 +33,15 @@ struct pbr_queue {
 /* ring.c */
 extern const struct ib_device_ops pbr_ring_ops;
 /* The context that can map @buf; NULL for a kernel user. */
-static inline struct ib_ucontext *pbr_buf_context(const struct pbr_buf *buf) { return buf->user ? buf->entry.ucontext : NULL; }
+static inline struct ib_ucontext *pbr_buf_context(const struct pbr_buf *buf)
+{
+	return buf->user ? buf->entry.ucontext : NULL;
+}
+
 struct pbr_buf *pbr_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset);
 void pbr_buf_free(struct pbr_buf *buf);
-void pbr_queue_init(struct pbr_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr, u32 stride);
+void pbr_queue_init(struct pbr_queue *queue, struct peerbar_ring *ring, void *entries, u32 nr,
+		    u32 stride);
 bool pbr_queue_pending(const struct pbr_queue *queue);
 bool pbr_queue_peek(struct pbr_queue *queue, void *entry);
 void pbr_queue_done(struct pbr_queue *queue);

@@ -22,8 +22,8 @@ static struct pbr_rq *pbr_rq_of(struct pbr_qp *qp)
 }
 
 /*
- * Take the next receive into @qp->rqe; the caller must hold rq_lock. Without pbr_rq_done() it is not
- * consumed; a receive of a shared queue then remains for this queue pair's next message.
+ * Take the next receive into @qp->rqe; the caller must hold rq_lock. Without pbr_rq_done() it is
+ * not consumed; a receive of a shared queue then remains for this queue pair's next message.
  */
 bool pbr_rq_take(struct pbr_qp *qp)
 {
@@ -47,10 +47,15 @@ bool pbr_rq_take(struct pbr_qp *qp)
 /* Send the event once, when fewer receives than the limit are left. Setting the limit rearms it. */
 void pbr_srq_check_limit(struct pbr_srq *srq)
 {
-	struct ib_event event = { .device = srq->ib.device, .element.srq = &srq->ib, .event = IB_EVENT_SRQ_LIMIT_REACHED };
+	struct ib_event event = {
+		.device = srq->ib.device,
+		.element.srq = &srq->ib,
+		.event = IB_EVENT_SRQ_LIMIT_REACHED,
+	};
 	u32 limit = READ_ONCE(srq->limit);
 
-	if (!limit || READ_ONCE(srq->rq.queue.ring->producer) - READ_ONCE(srq->rq.queue.next) >= limit ||
+	if (!limit ||
+	    READ_ONCE(srq->rq.queue.ring->producer) - READ_ONCE(srq->rq.queue.next) >= limit ||
 	    cmpxchg(&srq->limit, limit, 0) != limit)
 		return;
 	if (srq->ib.event_handler)
@@ -84,7 +89,9 @@ int pbr_rq_post(struct pbr_rq *rq, const struct ib_recv_wr *wr, const struct ib_
 		rqe->wr_id = wr->wr_id;
 		rqe->num_sge = wr->num_sge;
 		for (i = 0; i < wr->num_sge; i++)
-			rqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length, wr->sg_list[i].lkey };
+			rqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr,
+							    wr->sg_list[i].length,
+							    wr->sg_list[i].lkey };
 		pbr_queue_post(&rq->queue);
 	}
 	spin_unlock_irqrestore(&rq->post_lock, flags);

@@ -23,10 +23,10 @@ static bool pbr_has_work(struct pbr_qp *qp)
  * unplug or a CPU limit takes effect. A ring that is filled as fast as it is emptied cannot occupy
  * a thread forever.
  */
-#define PBR_BUDGET 4096
+#define PBR_BUDGET	 4096
 #define PBR_BUDGET_BYTES SZ_16M
 /* Instead of a delay: more work is ready */
-#define PBR_MORE ULONG_MAX
+#define PBR_MORE	 ULONG_MAX
 
 /* Execute the request in @qp->sqe, from the beginning or from where it stopped. */
 static u32 pbr_do_request(struct pbr_qp *qp, u64 *bytes)
@@ -140,7 +140,8 @@ int pbr_run_posted(struct pbr_qp *qp)
 	unsigned long delay;
 
 	delay = pbr_run(qp);
-	if (delay == PBR_MORE && READ_ONCE(qp->sq.ring->producer) == posted && !fatal_signal_pending(current))
+	if (delay == PBR_MORE && READ_ONCE(qp->sq.ring->producer) == posted &&
+	    !fatal_signal_pending(current))
 		return restart_syscall();
 	pbr_defer(qp, delay);
 	return 0;

@@ -8,9 +8,9 @@
 /* message.c */
 #define PBR_GRH_BYTES 40
 /* Instead of a status: not complete, run again */
-#define PBR_AGAIN 1000
+#define PBR_AGAIN     1000
 /* Instead of a status: lost over UC. The request succeeds; the responder completes nothing. */
-#define PBR_LOST 1001
+#define PBR_LOST      1001
 void pbr_complete_send(struct pbr_qp *qp, u32 status);
 /* Complete and consume the receive in @peer->rqe; rq_lock held. */
 void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 len);

@@ -17,8 +17,8 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 
 	if (init->srq_type != IB_SRQT_BASIC)
 		return -EOPNOTSUPP;
-	if (!init->attr.max_wr || init->attr.max_wr > PBR_MAX_WR || init->attr.max_sge > PBR_MAX_SGE ||
-	    init->attr.srq_limit > init->attr.max_wr)
+	if (!init->attr.max_wr || init->attr.max_wr > PBR_MAX_WR ||
+	    init->attr.max_sge > PBR_MAX_SGE || init->attr.srq_limit > init->attr.max_wr)
 		return -EINVAL;
 	if (udata)
 		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
@@ -27,13 +27,16 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 	ret = pbr_object_add(ctx, PBR_SRQ);
 	if (ret)
 		return ret;
-	srq->buf = pbr_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
+	srq->buf =
+		pbr_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
 	if (IS_ERR(srq->buf)) {
 		pbr_object_remove(ctx, PBR_SRQ);
 		return PTR_ERR(srq->buf);
 	}
-	pbr_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags, udata);
-	pbr_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring), nr, stride);
+	pbr_rq_init(&srq->rq, init->attr.max_sge, &((struct peerbar_srq_ring *)srq->buf->va)->flags,
+		    udata);
+	pbr_queue_init(&srq->rq.queue, srq->buf->va, srq->buf->va + sizeof(struct peerbar_srq_ring),
+		       nr, stride);
 	srq->limit = init->attr.srq_limit;
 	init->attr.max_wr = nr;
 	if (!udata)
@@ -51,7 +54,8 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 	return ret;
 }
 
-static int pbr_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask, struct ib_udata *udata)
+static int pbr_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_srq_attr_mask mask,
+			  struct ib_udata *udata)
 {
 	struct pbr_srq *srq = to_pbr_srq(ib);
 
@@ -85,7 +89,8 @@ static int pbr_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 	return 0;
 }
 
-static int pbr_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr, const struct ib_recv_wr **bad)
+static int pbr_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr,
+			     const struct ib_recv_wr **bad)
 {
 	struct pbr_srq *srq = to_pbr_srq(ib);
 
