@@ -46,6 +46,21 @@ static u32 pbr_copy_status(struct pbr_qp *qp, int ret, u32 refused)
 	return pbr_no_answer(qp);
 }
 
+/*
+ * Copy the message from @qp->src to @qp->dst, both entered, and leave both; @local is the requester's
+ * side. Return a status: @refused if the responder's memory was revoked.
+ */
+static u32 pbr_copy_message(struct pbr_qp *qp, const struct pbr_refs *local, u32 refused)
+{
+	struct pbr_refs *who = NULL;
+	int ret;
+
+	ret = pbr_copy(qp->dst, qp->src, &qp->progress, local->total, &who);
+	pbr_refs_put(qp->dst);
+	pbr_refs_put(qp->src);
+	return pbr_copy_status(qp, ret, who == local ? IB_WC_LOC_PROT_ERR : refused);
+}
+
 /* In units of 10 us */
 static const u32 pbr_rnr_timer[32] = {
 	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192,
@@ -103,9 +118,7 @@ static bool pbr_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 
 static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	struct pbr_refs *who = NULL;
 	u32 status;
-	int ret;
 
 	guard(mutex)(&peer->rq_lock);
 	/* Check again: the state may have changed while waiting for the lock. */
@@ -123,10 +136,7 @@ static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)
 		pbr_refs_put(qp->src);
 		return pbr_bad_receive(peer, qp, status);
 	}
-	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
-	pbr_refs_put(qp->dst);
-	pbr_refs_put(qp->src);
-	status = pbr_copy_status(qp, ret, who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_OP_ERR);
+	status = pbr_copy_message(qp, qp->src, IB_WC_REM_OP_ERR);
 	if (status == IB_WC_REM_OP_ERR)
 		return pbr_bad_receive(peer, qp, IB_WC_LOC_PROT_ERR);
 	if (status)
@@ -157,9 +167,7 @@ static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int acces
 
 static u32 pbr_write_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	struct pbr_refs *who = NULL;
 	u32 status;
-	int ret;
 
 	if (pbr_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
@@ -175,11 +183,7 @@ static u32 pbr_write_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 		pbr_refs_put(qp->src);
 		return pbr_not_ready(qp, peer);
 	}
-	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->src->total, &who);
-	pbr_refs_put(qp->dst);
-	pbr_refs_put(qp->src);
-	status = pbr_copy_status(qp, ret,
-				 who == qp->src ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
+	status = pbr_copy_message(qp, qp->src, IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pbr_refuse(peer, status) : status;
 }
 
@@ -200,9 +204,7 @@ static u32 pbr_write(struct pbr_qp *qp, struct pbr_qp *peer)
 
 static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	struct pbr_refs *who = NULL;
 	u32 status;
-	int ret;
 
 	if (!READ_ONCE(peer->attr.max_dest_rd_atomic))
 		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
@@ -214,11 +216,7 @@ static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 		pbr_refs_put(qp->dst);
 		return pbr_refuse(peer, status);
 	}
-	ret = pbr_copy(qp->dst, qp->src, &qp->progress, qp->dst->total, &who);
-	pbr_refs_put(qp->src);
-	pbr_refs_put(qp->dst);
-	status = pbr_copy_status(qp, ret,
-				 who == qp->dst ? IB_WC_LOC_PROT_ERR : IB_WC_REM_ACCESS_ERR);
+	status = pbr_copy_message(qp, qp->dst, IB_WC_REM_ACCESS_ERR);
 	return status == IB_WC_REM_ACCESS_ERR ? pbr_refuse(peer, status) : status;
 }
 
