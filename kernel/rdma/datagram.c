@@ -134,7 +134,7 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 	if (sqe->opcode != IB_WR_SEND && sqe->opcode != IB_WR_SEND_WITH_IMM)
 		return IB_WC_LOC_QP_OP_ERR;
 	if (!qp->user)
-		av = *(const struct pbr_av *)(uintptr_t)sqe->pad[4];
+		av = *((const struct pbr_kernel_sqe *)qp->entry)->av;
 	else if (pbr_av_get(qp->dev, qp->ib.pd, sqe->ud.ahn, &av))
 		return IB_WC_LOC_QP_OP_ERR;
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);

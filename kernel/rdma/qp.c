@@ -11,11 +11,18 @@ static atomic_t pbr_last_epoch;
 
 /* ---- creation ---- */
 
-static u32 pbr_sq_stride(const struct ib_qp_cap *cap)
+/* Offset of the request in an entry of the send queue */
+static size_t pbr_sqe_offset(const struct pbr_qp *qp)
 {
+	return qp->user ? 0 : offsetof(struct pbr_kernel_sqe, sqe);
+}
+
+static u32 pbr_sq_stride(const struct pbr_qp *qp)
+{
+	const struct ib_qp_cap *cap = &qp->cap;
 	u32 data = max_t(u32, cap->max_send_sge * sizeof(struct peerbar_sge), cap->max_inline_data);
 
-	return roundup(sizeof(struct peerbar_sqe) + data, 64);
+	return roundup(pbr_sqe_offset(qp) + sizeof(struct peerbar_sqe) + data, 64);
 }
 
 static int pbr_check_cap(const struct ib_qp_init_attr *init)
@@ -36,7 +43,7 @@ static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset,
 {
 	u32 sq_nr = roundup_pow_of_two(max(qp->cap.max_send_wr, 1U));
 	u32 rq_nr = qp->srq || !qp->cap.max_recv_wr ? 0 : roundup_pow_of_two(qp->cap.max_recv_wr);
-	u32 sq_stride = pbr_sq_stride(&qp->cap);
+	u32 sq_stride = pbr_sq_stride(qp);
 	u32 rq_stride = pbr_rq_stride(qp->srq ? qp->srq->rq.max_sge : qp->cap.max_recv_sge);
 	size_t sq_at = sizeof(struct peerbar_qp_ring);
 	size_t rq_at = sq_at + (size_t)sq_nr * sq_stride;
@@ -44,12 +51,13 @@ static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset,
 	gfp_t gfp = pbr_gfp(ctx);
 
 	qp->handle = kzalloc_obj(*qp->handle, gfp);
-	qp->sqe = kzalloc(sq_stride, gfp);
+	qp->entry = kzalloc(sq_stride, gfp);
 	qp->rqe = kzalloc(rq_stride, gfp);
 	qp->src = kzalloc_obj(*qp->src, gfp);
 	qp->dst = kzalloc_obj(*qp->dst, gfp);
-	if (!qp->handle || !qp->sqe || !qp->rqe || !qp->src || !qp->dst)
+	if (!qp->handle || !qp->entry || !qp->rqe || !qp->src || !qp->dst)
 		return -ENOMEM;
+	qp->sqe = qp->entry + pbr_sqe_offset(qp);
 	qp->handle->qp = qp;
 	atomic_set(&qp->handle->users, INT_MIN);
 	qp->buf = pbr_buf_alloc(ctx, rq_at + (size_t)rq_nr * rq_stride, offset);
@@ -90,7 +98,7 @@ static void pbr_qp_free(struct pbr_qp *qp)
 	kfree(qp->dst);
 	kfree(qp->src);
 	kfree(qp->rqe);
-	kfree(qp->sqe);
+	kfree(qp->entry);
 	kfree_rcu(qp->handle, rcu);
 }
 
@@ -366,13 +374,15 @@ static int pbr_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr,
 	return ret;
 }
 
-static int pbr_sqe_of(struct pbr_qp *qp, const struct ib_send_wr *wr, struct peerbar_sqe *sqe)
+static int pbr_fill_entry(struct pbr_qp *qp, const struct ib_send_wr *wr,
+			  struct pbr_kernel_sqe *entry)
 {
+	struct peerbar_sqe *sqe = &entry->sqe;
 	unsigned int i;
 
 	if (wr->num_sge < 0 || wr->num_sge > qp->cap.max_send_sge)
 		return -EINVAL;
-	memset(sqe, 0, sizeof(*sqe));
+	memset(entry, 0, sizeof(*entry));
 	sqe->wr_id = wr->wr_id;
 	sqe->opcode = wr->opcode;
 	sqe->flags = wr->send_flags;
@@ -386,8 +396,7 @@ static int pbr_sqe_of(struct pbr_qp *qp, const struct ib_send_wr *wr, struct pee
 	if (pbr_is_datagram(qp)) {
 		if (wr->opcode != IB_WR_SEND && wr->opcode != IB_WR_SEND_WITH_IMM)
 			return -EOPNOTSUPP;
-		/* A kernel address handle is its address; only the kernel writes to this ring. */
-		sqe->pad[4] = (uintptr_t)to_pbr_ah(ud_wr(wr)->ah)->av;
+		entry->av = to_pbr_ah(ud_wr(wr)->ah)->av;
 		sqe->ud.remote_qpn = ud_wr(wr)->remote_qpn;
 		sqe->ud.remote_qkey = ud_wr(wr)->remote_qkey;
 		return 0;
@@ -424,7 +433,7 @@ static int pbr_post_send(struct ib_qp *ib, const struct ib_send_wr *wr,
 			 const struct ib_send_wr **bad)
 {
 	struct pbr_qp *qp = to_pbr_qp(ib);
-	struct peerbar_sqe *sqe;
+	struct pbr_kernel_sqe *entry;
 	unsigned long flags;
 	int ret = 0;
 
@@ -432,8 +441,8 @@ static int pbr_post_send(struct ib_qp *ib, const struct ib_send_wr *wr,
 		return pbr_run_posted(qp);
 	spin_lock_irqsave(&qp->post_lock, flags);
 	for (; wr; wr = wr->next) {
-		sqe = pbr_queue_room(&qp->sq);
-		ret = sqe ? pbr_sqe_of(qp, wr, sqe) : -ENOMEM;
+		entry = pbr_queue_room(&qp->sq);
+		ret = entry ? pbr_fill_entry(qp, wr, entry) : -ENOMEM;
 		if (ret) {
 			*bad = wr;
 			break;

@@ -8,6 +8,8 @@
 #include "region.h"
 #include "ring.h"
 
+struct pbr_av;
+
 /* receive queue: a queue pair's own, or a shared one */
 struct pbr_rq {
 	spinlock_t lock; /* serializes taking receives; a leaf */
@@ -42,12 +44,22 @@ struct pbr_qp_handle {
 };
 
 /**
+ * struct pbr_kernel_sqe - an entry of a kernel user's send queue; only the kernel writes to its ring
+ * @av: destination of a datagram; its user keeps the address handle until completion
+ * @sqe: the request; must be last, the scatter/gather elements follow
+ */
+struct pbr_kernel_sqe {
+	const struct pbr_av *av;
+	struct peerbar_sqe sqe;
+};
+
+/**
  * struct pbr_qp - a queue pair
  *
  * Locks, outermost first:
  *
  *	@modify_lock		requested changes of @attr and @state
- *	@sq_lock		executing the send queue, @sqe, @src, @dst and the retries; of one
+ *	@sq_lock		executing the send queue, @entry, @src, @dst and the retries; of one
  *				queue pair at a time
  *	@rq_lock		of the peer: taking receives in order, and completing them; @rqe
  *	CQ and ring locks	leaves
@@ -82,7 +94,8 @@ struct pbr_qp {
 	struct mutex sq_lock; /* see above */
 	spinlock_t post_lock; /* posting in the kernel; irqs off, a leaf */
 	struct pbr_queue sq;
-	struct peerbar_sqe *sqe;
+	void *entry; /* copy of the send queue's entry */
+	struct peerbar_sqe *sqe; /* the request in @entry */
 	struct pbr_refs *src;
 	struct pbr_refs *dst;
 	union rdma_network_hdr grh;

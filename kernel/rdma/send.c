@@ -80,7 +80,7 @@ static unsigned long pbr_run_locked(struct pbr_qp *qp)
 	while (pbr_has_work(qp)) {
 		if (!budget-- || bytes >= PBR_BUDGET_BYTES)
 			return PBR_MORE;
-		if (!qp->begun && !pbr_queue_peek(&qp->sq, qp->sqe))
+		if (!qp->begun && !pbr_queue_peek(&qp->sq, qp->entry))
 			return 0;
 		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
 			pbr_end_request(qp, IB_WC_WR_FLUSH_ERR);
