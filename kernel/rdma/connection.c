@@ -47,8 +47,8 @@ static u32 pbr_copy_status(struct pbr_qp *qp, int ret, u32 refused)
 }
 
 /*
- * Copy the message from @qp->src to @qp->dst, both entered, and leave both; @local is the requester's
- * side. Return a status: @refused if the responder's memory was revoked.
+ * Copy the message from @qp->src to @qp->dst, both entered, and leave both. @local is the side of
+ * the requester. Return a status: @refused if the responder's memory was revoked.
  */
 static u32 pbr_copy_message(struct pbr_qp *qp, const struct pbr_refs *local, u32 refused)
 {

@@ -277,7 +277,8 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 		qp->drain_event = mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify;
 		pbr_check_drained(qp);
 		mutex_unlock(&qp->sq_lock);
-	} else if (to == IB_QPS_RTS) {
+	} else if (to == IB_QPS_RTS && pbr_queue_pending(&qp->sq)) {
+		/* A request posted from here on is executed by its poster, who sees the new state. */
 		pbr_qp_kick(qp);
 	}
 	return 0;

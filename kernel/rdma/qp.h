@@ -44,7 +44,7 @@ struct pbr_qp_handle {
 };
 
 /**
- * struct pbr_kernel_sqe - an entry of a kernel user's send queue; only the kernel writes to its ring
+ * struct pbr_kernel_sqe - an entry of a kernel user's send queue, which only the kernel writes to
  * @av: destination of a datagram; its user keeps the address handle until completion
  * @sqe: the request; must be last, the scatter/gather elements follow
  */
