@@ -27,8 +27,10 @@ static u32 pbr_no_answer(struct pbr_qp *qp)
 		qp->retrying = true;
 		qp->deadline = jiffies + nsecs_to_jiffies(timeout) + 1;
 	}
-	if (qp->attr.timeout && time_after_eq(jiffies, qp->deadline))
+	if (qp->attr.timeout && time_after_eq(jiffies, qp->deadline)) {
+		pbr_count(qp->dev, PBR_RETRY_EXCEEDED);
 		return IB_WC_RETRY_EXC_ERR;
+	}
 	return pbr_wait(qp, HZ / 100);
 }
 
@@ -58,6 +60,8 @@ static u32 pbr_copy_message(struct pbr_qp *qp, const struct pbr_refs *local, u32
 	ret = pbr_copy(qp->dst, qp->src, &qp->progress, local->total, &who);
 	pbr_refs_put(qp->dst);
 	pbr_refs_put(qp->src);
+	if (!ret)
+		pbr_count_message(qp->src->dev, qp->dst->dev, local->total);
 	return pbr_copy_status(qp, ret, who == local ? IB_WC_LOC_PROT_ERR : refused);
 }
 
@@ -72,8 +76,12 @@ static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	if (qp->ib.qp_type == IB_QPT_UC)
 		return PBR_LOST;
-	if (!qp->rnr_left)
+	if (!qp->rnr_left) {
+		pbr_count(qp->dev, PBR_RNR_RETRY_EXCEEDED);
 		return IB_WC_RNR_RETRY_EXC_ERR;
+	}
+	pbr_count(qp->dev, PBR_RCVD_RNR);
+	pbr_count(peer->dev, PBR_SENT_RNR);
 	/* 7 means retry indefinitely. */
 	if (qp->attr.rnr_retry != 7)
 		qp->rnr_left--;
@@ -241,7 +249,10 @@ static u32 pbr_atomic_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
 	ret = pbr_copy(qp->dst, qp->src, &at, sizeof(u64), &who);
-	return ret ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	if (ret)
+		return IB_WC_LOC_PROT_ERR;
+	pbr_count_message(peer->dev, qp->dev, sizeof(u64));
+	return IB_WC_SUCCESS;
 }
 
 static u32 pbr_do_atomic(struct pbr_qp *qp, struct pbr_qp *peer)
@@ -341,5 +352,8 @@ u32 pbr_do_connection(struct pbr_qp *qp)
 	}
 	if (peer)
 		pbr_qp_put(peer);
-	return status == PBR_LOST ? IB_WC_SUCCESS : status;
+	if (status != PBR_LOST)
+		return status;
+	pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
+	return IB_WC_SUCCESS;
 }

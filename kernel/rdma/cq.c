@@ -48,6 +48,8 @@ bool pbr_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *
 			cq->armed = 0;
 	}
 	spin_unlock_irqrestore(&cq->lock, flags);
+	if (dropped)
+		pbr_count(to_pbr(ib->device), PBR_CQ_OVERFLOWS);
 	if (first)
 		pbr_cq_event(cq, IB_EVENT_CQ_ERR);
 	if (tell && cq->ib.comp_handler)

@@ -61,6 +61,7 @@ static u32 pbr_deliver(struct pbr_qp *qp, struct pbr_qp *peer, u64 len)
 	if (pbr_refs_get(qp->src))
 		return IB_WC_LOC_PROT_ERR;
 	if (!pbr_takes_datagram(peer, qp) || !pbr_rq_take(peer)) {
+		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
 		pbr_refs_put(qp->src);
 		return IB_WC_SUCCESS;
 	}
@@ -73,6 +74,10 @@ static u32 pbr_deliver(struct pbr_qp *qp, struct pbr_qp *peer, u64 len)
 	pbr_refs_put(qp->src);
 	if (status == IB_WC_LOC_PROT_ERR && who == qp->src)
 		return status;
+	if (status)
+		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
+	else
+		pbr_count_message(qp->dev, peer->dev, len - PBR_GRH_BYTES);
 	/* Drop a message that is too long, and keep the receive. */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
@@ -129,6 +134,7 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
 	struct pbr_av av;
+	struct pbr_qp *peer;
 	u32 status, target;
 
 	if (sqe->opcode != IB_WR_SEND && sqe->opcode != IB_WR_SEND_WITH_IMM)
@@ -151,5 +157,8 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 		return pbr_do_multicast(qp, &av.dgid);
 	/* Look up again: the target may have been created after the address handle. */
 	target = av.target ?: pbr_find_device(qp->dev, &av.dgid, av.dmac);
-	return pbr_deliver_to(qp, pbr_peer_get(target, sqe->ud.remote_qpn));
+	peer = pbr_peer_get(target, sqe->ud.remote_qpn);
+	if (!peer)
+		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
+	return pbr_deliver_to(qp, peer);
 }

@@ -48,6 +48,7 @@ static void pbr_dealloc_driver(struct ib_device *ib)
 		pbr_device_unlist(dev);
 	xa_destroy(&dev->mrs);
 	xa_destroy(&dev->avs);
+	pbr_counters_free(dev);
 }
 
 static const struct ib_device_ops pbr_device_ops = {
@@ -145,6 +146,7 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 		BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) | BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
 	ib_set_device_ops(&dev->ib, &pbr_device_ops);
 	ib_set_device_ops(&dev->ib, &pbr_attr_ops);
+	ib_set_device_ops(&dev->ib, &pbr_counter_ops);
 	ib_set_device_ops(&dev->ib, &pbr_ring_ops);
 	ib_set_device_ops(&dev->ib, &pbr_context_ops);
 	ib_set_device_ops(&dev->ib, &pbr_ah_ops);
@@ -155,6 +157,9 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pbr_qp_ops);
 	ib_set_device_ops(&dev->ib, &pbr_srq_ops);
 	ib_set_device_ops(&dev->ib, &pbr_mcast_ops);
+	ret = pbr_counters_alloc(dev);
+	if (ret)
+		goto err_dealloc;
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
 	if (ret)
 		goto err_dealloc;

@@ -41,6 +41,11 @@ static u32 pbr_wc_opcode(u32 opcode)
 	}
 }
 
+static void pbr_count_error(struct pbr_device *dev, u32 status)
+{
+	pbr_count(dev, status == IB_WC_WR_FLUSH_ERR ? PBR_WC_FLUSHED : PBR_WC_ERRORS);
+}
+
 void pbr_complete_send(struct pbr_qp *qp, u32 status)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
@@ -58,6 +63,8 @@ void pbr_complete_send(struct pbr_qp *qp, u32 status)
 		cqe.byte_len = sizeof(u64);
 	/* Free the slot before the completion is visible. */
 	pbr_queue_done(&qp->sq);
+	if (status)
+		pbr_count_error(qp->dev, status);
 	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
 		return;
 	if (!pbr_complete(qp->ib.send_cq, &qp->ib, &cqe, false))
@@ -77,6 +84,8 @@ void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 l
 	};
 
 	pbr_rq_done(peer);
+	if (status)
+		pbr_count_error(peer->dev, status);
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM)
 		cqe.opcode = IB_WC_RECV_RDMA_WITH_IMM;
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM || sqe->opcode == IB_WR_SEND_WITH_IMM) {

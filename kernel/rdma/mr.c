@@ -230,6 +230,7 @@ static void pbr_mr_revoked(void *priv)
 	if (READ_ONCE(mr->gone))
 		return;
 	mr->revoked = true;
+	pbr_count(to_pbr(mr->pd->device), PBR_REVOKED_REGIONS);
 	if (mr->ctx)
 		pbr_tell_revoked(mr->ctx, mr->key);
 	/* Must be last: readers that see the new count query the region. */

@@ -57,6 +57,33 @@ struct pbr_worker;
 
 enum pbr_object { PBR_QP, PBR_CQ, PBR_SRQ, PBR_PD, PBR_AH, PBR_MR, PBR_MW, PBR_NR_OBJECTS };
 
+/*
+ * A message is sent by the device whose memory it is copied from, and received by the device whose
+ * memory it is copied to: a read is sent by the responder's.
+ */
+enum pbr_counter {
+	PBR_SENT_MESSAGES,
+	PBR_SENT_BYTES,
+	PBR_RCVD_MESSAGES,
+	PBR_RCVD_BYTES,
+	PBR_DROPPED_MESSAGES, /* of UD and UC: no receiver, no receive, or refused; the sender's */
+	PBR_RCVD_RNR, /* waits of a requester for a receive */
+	PBR_SENT_RNR, /* the same, of the responder */
+	PBR_RETRY_EXCEEDED,
+	PBR_RNR_RETRY_EXCEEDED,
+	PBR_ACCESS_REFUSED, /* accesses to memory by a key that does not grant them */
+	PBR_WC_ERRORS, /* completions in error, except flushed ones */
+	PBR_WC_FLUSHED,
+	PBR_CQ_OVERFLOWS, /* completions that found their queue full */
+	PBR_REVOKED_REGIONS,
+	PBR_WORKER_RUNS, /* passes over a queue pair's deferred work */
+	PBR_NR_COUNTERS,
+};
+
+struct pbr_counters {
+	u64 value[PBR_NR_COUNTERS];
+};
+
 struct pbr_device {
 	struct ib_device ib;
 	struct pci_dev *pdev;
@@ -73,6 +100,7 @@ struct pbr_device {
 	enum ib_mtu active_mtu;
 	u32 nr_members; /* multicast memberships; under pbr_members_lock */
 	spinlock_t atomic_lock; /* for atomics on memory without atomics; a leaf */
+	struct pbr_counters __percpu *counters;
 };
 
 /**
@@ -128,6 +156,23 @@ static inline struct ib_ucontext *pbr_context_of(const struct ib_uobject *uobjec
 static inline gfp_t pbr_gfp(bool user)
 {
 	return user ? GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN : GFP_KERNEL;
+}
+
+/* counter.c */
+extern const struct ib_device_ops pbr_counter_ops;
+int pbr_counters_alloc(struct pbr_device *dev);
+void pbr_counters_free(struct pbr_device *dev);
+static inline void pbr_count(struct pbr_device *dev, enum pbr_counter counter)
+{
+	this_cpu_inc(dev->counters->value[counter]);
+}
+
+static inline void pbr_count_message(struct pbr_device *from, struct pbr_device *to, u64 bytes)
+{
+	pbr_count(from, PBR_SENT_MESSAGES);
+	this_cpu_add(from->counters->value[PBR_SENT_BYTES], bytes);
+	pbr_count(to, PBR_RCVD_MESSAGES);
+	this_cpu_add(to->counters->value[PBR_RCVD_BYTES], bytes);
 }
 
 /* gid.c */

@@ -101,11 +101,14 @@ static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 	ref->mr = NULL;
 	if (ref->va || !ref->len)
 		return 0;
-	if (ref->key == PBR_DMA_LKEY)
-		return refs->dma ? 0 : -EFAULT;
+	if (ref->key == PBR_DMA_LKEY) {
+		if (refs->dma)
+			return 0;
+		goto err_refuse;
+	}
 	mr = pbr_mr_enter(refs->dev, ref->key);
 	if (!mr)
-		return -EFAULT;
+		goto err_refuse;
 	if (mr->key != ref->key || mr->pd != refs->pd ||
 	    (mr->access & refs->access) != refs->access || !pbr_mr_covers(mr, ref->addr, ref->len))
 		goto err_leave;
@@ -123,6 +126,8 @@ static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 
 err_leave:
 	pbr_mr_leave(mr);
+err_refuse:
+	pbr_count(refs->dev, PBR_ACCESS_REFUSED);
 	return -EFAULT;
 }
 

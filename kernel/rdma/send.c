@@ -157,6 +157,7 @@ static void pbr_complete_flushed(struct pbr_qp *qp)
 	};
 
 	pbr_rq_done(qp);
+	pbr_count(qp->dev, PBR_WC_FLUSHED);
 	pbr_complete(qp->ib.recv_cq, &qp->ib, &cqe, false);
 }
 
@@ -214,6 +215,7 @@ void pbr_flush(struct pbr_qp *qp)
 /* Called by the worker. */
 static void pbr_run_deferred(struct pbr_qp *qp)
 {
+	pbr_count(qp->dev, PBR_WORKER_RUNS);
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
 		pbr_flush(qp);
 	else
