@@ -87,7 +87,9 @@ int pbr_av_get(struct pbr_device *dev, struct ib_pd *pd, u32 ahn, struct pbr_av 
 	guard(rcu)();
 	found = xa_load(&dev->avs, ahn);
 	if (!found || found->pd != pd)
-		return -EINVAL;
+		return pbr_fail(&dev->ib, -EINVAL,
+				"send: the protection domain has no address handle with number %u",
+				ahn);
 	*av = *found;
 	return 0;
 }

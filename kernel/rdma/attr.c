@@ -57,7 +57,8 @@ static int pbr_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *a
 	int ret;
 
 	if (!ndev)
-		return -ENODEV;
+		return pbr_fail(ib, -ENODEV, "query_port: port %u has no network device any more",
+				port);
 	ret = ib_get_eth_speed(ib, port, &attr->active_speed, &attr->active_width);
 	attr->state = ib_get_curr_port_state(ndev);
 	if (attr->state == IB_PORT_ACTIVE)
@@ -81,7 +82,8 @@ static int pbr_query_port(struct ib_device *ib, u32 port, struct ib_port_attr *a
 static int pbr_query_pkey(struct ib_device *ib, u32 port, u16 index, u16 *pkey)
 {
 	if (index)
-		return -EINVAL;
+		return pbr_fail(ib, -EINVAL, "query_pkey: index %u; the table has one entry",
+				index);
 	*pkey = IB_DEFAULT_PKEY_FULL;
 	return 0;
 }

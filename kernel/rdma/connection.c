@@ -29,7 +29,9 @@ static u32 pbr_no_answer(struct pbr_qp *qp)
 	}
 	if (qp->attr.timeout && time_after_eq(jiffies, qp->deadline)) {
 		pbr_count(qp->dev, PBR_RETRY_EXCEEDED);
-		return IB_WC_RETRY_EXC_ERR;
+		return pbr_fail(&qp->dev->ib, IB_WC_RETRY_EXC_ERR,
+				"qp %u: qp %u is gone, not ready to receive, or not connected with it",
+				qp->ib.qp_num, qp->attr.dest_qp_num);
 	}
 	return pbr_wait(qp, HZ / 100);
 }
@@ -78,7 +80,9 @@ static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
 		return PBR_LOST;
 	if (!qp->rnr_left) {
 		pbr_count(qp->dev, PBR_RNR_RETRY_EXCEEDED);
-		return IB_WC_RNR_RETRY_EXC_ERR;
+		return pbr_fail(&qp->dev->ib, IB_WC_RNR_RETRY_EXC_ERR,
+				"qp %u: qp %u had no receive for %u retries", qp->ib.qp_num,
+				peer->ib.qp_num, qp->attr.rnr_retry);
 	}
 	pbr_count(qp->dev, PBR_RCVD_RNR);
 	pbr_count(peer->dev, PBR_SENT_RNR);
@@ -167,7 +171,9 @@ static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int acces
 	pbr_refs_init(refs, peer, peer->ib.pd, access);
 	refs->dma = false;
 	if (!(READ_ONCE(peer->attr.qp_access_flags) & access))
-		return IB_WC_REM_INV_REQ_ERR;
+		return pbr_fail(&peer->dev->ib, IB_WC_REM_INV_REQ_ERR,
+				"qp %u: its qp_access_flags %#x do not permit %#x", peer->ib.qp_num,
+				peer->attr.qp_access_flags, access);
 	/* A request of length 0 does not use its key. */
 	pbr_refs_add(refs, addr, len, rkey);
 	return pbr_refs_get(refs) ? IB_WC_REM_ACCESS_ERR : IB_WC_SUCCESS;
@@ -214,8 +220,11 @@ static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	u32 status;
 
-	if (!READ_ONCE(peer->attr.max_dest_rd_atomic))
+	if (!READ_ONCE(peer->attr.max_dest_rd_atomic)) {
+		ibdev_dbg(&peer->dev->ib, "qp %u: a read, and its max_dest_rd_atomic is 0\n",
+			  peer->ib.qp_num);
 		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+	}
 	if (pbr_refs_get(qp->dst))
 		return IB_WC_LOC_PROT_ERR;
 	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr,
@@ -244,8 +253,12 @@ static u32 pbr_atomic_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 	ret = pbr_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP,
 			 sqe->atomic.compare_add, sqe->atomic.swap, &qp->value);
 	pbr_refs_put(qp->src);
-	if (ret)
+	if (ret) {
+		ibdev_dbg(&peer->dev->ib,
+			  "qp %u: an atomic at %#llx: the memory there is not aligned to 8, or not mapped\n",
+			  peer->ib.qp_num, sqe->atomic.remote_addr);
 		return pbr_refuse(peer, IB_WC_REM_OP_ERR);
+	}
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
 	ret = pbr_copy(qp->dst, qp->src, &at, sizeof(u64), &who);
@@ -259,10 +272,17 @@ static u32 pbr_do_atomic(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	u32 status;
 
-	if (qp->sqe->atomic.remote_addr & 7 || !READ_ONCE(peer->attr.max_dest_rd_atomic))
+	if (qp->sqe->atomic.remote_addr & 7 || !READ_ONCE(peer->attr.max_dest_rd_atomic)) {
+		ibdev_dbg(&peer->dev->ib,
+			  "qp %u: an atomic at %#llx, which must be aligned to 8, and its max_dest_rd_atomic is %u\n",
+			  peer->ib.qp_num, qp->sqe->atomic.remote_addr,
+			  peer->attr.max_dest_rd_atomic);
 		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+	}
 	if (qp->dst->total < sizeof(u64))
-		return IB_WC_LOC_LEN_ERR;
+		return pbr_fail(&qp->dev->ib, IB_WC_LOC_LEN_ERR,
+				"qp %u: an atomic with room for %llu bytes; the old value has 8",
+				qp->ib.qp_num, qp->dst->total);
 	if (pbr_refs_get(qp->dst))
 		return IB_WC_LOC_PROT_ERR;
 	status = pbr_atomic_locked(qp, peer);
@@ -306,14 +326,14 @@ static u32 pbr_local_work(struct pbr_qp *qp)
 	case IB_WR_REG_MR:
 		/* Refuse a user: the request contains DMA addresses. */
 		if (qp->user)
-			return IB_WC_LOC_QP_OP_ERR;
+			return pbr_bad_opcode(qp);
 		ret = pbr_fast_register(qp->dev, qp->ib.pd, qp->sqe);
 		return ret ? IB_WC_MW_BIND_ERR : IB_WC_SUCCESS;
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
 		if (qp->ib.qp_type != IB_QPT_RC)
-			return IB_WC_LOC_QP_OP_ERR;
+			return pbr_bad_opcode(qp);
 		read = true;
 		break;
 	case IB_WR_SEND:
@@ -323,7 +343,7 @@ static u32 pbr_local_work(struct pbr_qp *qp)
 	case IB_WR_RDMA_WRITE_WITH_IMM:
 		break;
 	default:
-		return IB_WC_LOC_QP_OP_ERR;
+		return pbr_bad_opcode(qp);
 	}
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_init(qp->dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);

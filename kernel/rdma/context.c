@@ -25,12 +25,15 @@ static int pbr_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 	if (ret)
 		return ret;
 	if (req.reserved)
-		return -EOPNOTSUPP;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"alloc_ucontext: reserved is %#x, and must be 0", req.reserved);
 	spin_lock_init(&ctx->revoked_lock);
 	if (req.event_fd >= 0) {
 		ctx->event = eventfd_ctx_fdget(req.event_fd);
 		if (IS_ERR(ctx->event))
-			return PTR_ERR(ctx->event);
+			return pbr_fail(ib->device, PTR_ERR(ctx->event),
+					"alloc_ucontext: descriptor %d is not an eventfd",
+					req.event_fd);
 	}
 	size = sizeof(struct peerbar_revoked_ring) + PBR_REVOKED_ENTRIES * sizeof(u32);
 	ctx->buf = pbr_buf_alloc(ib, size, &offset);

@@ -436,6 +436,10 @@ int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struc
 		n = pbr_copy_some(dst, src, *at, len, &mmio, who);
 		if (n < 0) {
 			ret = n;
+			(*who)->refusal = PBR_NOT_ADDRESSABLE;
+			ibdev_dbg(&(*who)->dev->ib,
+				  "qp %u: byte %llu of a message has no mapped DMA address\n",
+				  (*who)->qpn, *at);
 			goto out;
 		}
 		*at += n;

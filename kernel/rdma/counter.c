@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counters of a device, for "rdma statistic show link". They are per CPU, so that counting a message
- * writes to no shared cache line.
+ * Counters of a device, for "rdma statistic show link". They are per CPU, so that counting a
+ * message writes to no shared cache line.
  */
 #include <linux/percpu.h>
 

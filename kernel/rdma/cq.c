@@ -50,8 +50,11 @@ bool pbr_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *
 	spin_unlock_irqrestore(&cq->lock, flags);
 	if (dropped)
 		pbr_count(to_pbr(ib->device), PBR_CQ_OVERFLOWS);
-	if (first)
+	if (first) {
+		ibdev_dbg(ib->device, "qp %u: its completion queue of %u entries overflows\n",
+			  cqe->qp_num, cq->nr);
 		pbr_cq_event(cq, IB_EVENT_CQ_ERR);
+	}
 	if (tell && cq->ib.comp_handler)
 		cq->ib.comp_handler(&cq->ib, cq->ib.cq_context);
 	return !dropped;
@@ -88,9 +91,13 @@ static int pbr_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr,
 	int ret;
 
 	if (attr->flags & ~IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION)
-		return -EOPNOTSUPP;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"create_cq: flags are %#x; only timestamps, %#x, are supported",
+				attr->flags, IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION);
 	if (!attr->cqe || attr->cqe > PBR_MAX_CQE)
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"create_cq: %u entries; 1 to %d are possible", attr->cqe,
+				PBR_MAX_CQE);
 	if (udata)
 		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
 	mutex_init(&cq->resize_mutex);
@@ -166,7 +173,8 @@ static int pbr_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *ud
 	int ret;
 
 	if (!cqe || cqe > PBR_MAX_CQE)
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"resize_cq: %u entries; 1 to %d are possible", cqe, PBR_MAX_CQE);
 	guard(mutex)(&cq->resize_mutex);
 	buf = pbr_cq_alloc(&ctx->ib, cqe, &nr, &offset);
 	if (IS_ERR(buf))
@@ -180,7 +188,10 @@ static int pbr_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *ud
 	first = cq->producer - n;
 	ret = n > nr ? -EINVAL : 0;
 	spin_unlock_irq(&cq->lock);
-	if (!ret)
+	if (ret)
+		ibdev_dbg(ib->device, "resize_cq: %u entries; %u completions are not polled yet\n",
+			  nr, n);
+	else
 		ret = ib_respond_udata(udata, resp);
 	if (ret)
 		goto err_free;

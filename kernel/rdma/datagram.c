@@ -62,6 +62,9 @@ static u32 pbr_deliver(struct pbr_qp *qp, struct pbr_qp *peer, u64 len)
 		return IB_WC_LOC_PROT_ERR;
 	if (!pbr_takes_datagram(peer, qp) || !pbr_rq_take(peer)) {
 		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
+		ibdev_dbg(&qp->dev->ib,
+			  "qp %u: dropped a datagram for qp %u, which has another Q_Key, another type or state, or no receive\n",
+			  qp->ib.qp_num, peer->ib.qp_num);
 		pbr_refs_put(qp->src);
 		return IB_WC_SUCCESS;
 	}
@@ -78,7 +81,7 @@ static u32 pbr_deliver(struct pbr_qp *qp, struct pbr_qp *peer, u64 len)
 		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
 	else
 		pbr_count_message(qp->dev, peer->dev, len - PBR_GRH_BYTES);
-	/* Drop a message that is too long, and keep the receive. */
+	/* Drop a message that is too long, and keep the receive; pbr_recv_refs() logs it. */
 	if (status == IB_WC_LOC_LEN_ERR)
 		return IB_WC_SUCCESS;
 	pbr_complete_recv(peer, qp, status, status ? 0 : len);
@@ -138,7 +141,7 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 	u32 status, target;
 
 	if (sqe->opcode != IB_WR_SEND && sqe->opcode != IB_WR_SEND_WITH_IMM)
-		return IB_WC_LOC_QP_OP_ERR;
+		return pbr_bad_opcode(qp);
 	if (!qp->user)
 		av = *((const struct pbr_kernel_sqe *)qp->entry)->av;
 	else if (pbr_av_get(qp->dev, qp->ib.pd, sqe->ud.ahn, &av))
@@ -150,7 +153,10 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 		return status;
 	/* Messages are not split into packets. */
 	if (qp->src->total > ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)) + PBR_GRH_BYTES)
-		return IB_WC_LOC_LEN_ERR;
+		return pbr_fail(&qp->dev->ib, IB_WC_LOC_LEN_ERR,
+				"qp %u: a datagram of %llu bytes; the MTU permits %d",
+				qp->ib.qp_num, qp->src->total - PBR_GRH_BYTES,
+				ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)));
 	qp->sl = av.sl;
 	pbr_make_grh(&qp->grh, &av, qp->src->total - PBR_GRH_BYTES);
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
@@ -158,7 +164,11 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 	/* Look up again: the target may have been created after the address handle. */
 	target = av.target ?: pbr_find_device(qp->dev, &av.dgid, av.dmac);
 	peer = pbr_peer_get(target, sqe->ud.remote_qpn);
-	if (!peer)
+	if (!peer) {
 		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
+		ibdev_dbg(&qp->dev->ib,
+			  "qp %u: dropped a datagram for qp %u of %pI6c: there is none, or it is not ready to receive\n",
+			  qp->ib.qp_num, sqe->ud.remote_qpn, av.dgid.raw);
+	}
 	return pbr_deliver_to(qp, peer);
 }

@@ -62,9 +62,13 @@ static struct ib_mr *pbr_alloc_mr(struct ib_pd *pd, enum ib_mr_type type, u32 ma
 	int ret = -ENOMEM;
 
 	if (type != IB_MR_TYPE_MEM_REG)
-		return ERR_PTR(-EOPNOTSUPP);
+		return pbr_fail(pd->device, ERR_PTR(-EOPNOTSUPP),
+				"alloc_mr: type %d; only %d is supported", type,
+				IB_MR_TYPE_MEM_REG);
 	if (!max_num_sg || max_num_sg > PBR_MAX_FAST_PAGES)
-		return ERR_PTR(-EINVAL);
+		return pbr_fail(pd->device, ERR_PTR(-EINVAL),
+				"alloc_mr: %u pages; 1 to %d are possible", max_num_sg,
+				PBR_MAX_FAST_PAGES);
 	mr = pbr_mr_alloc(pd, PBR_MR_FAST, 0, 0, 0);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
@@ -98,7 +102,9 @@ static int pbr_map_mr_sg(struct ib_mr *ib, struct scatterlist *sg, int nents, un
 	struct pbr_page_list *list = to_pbr_mr(ib)->mapped;
 
 	if (ib->page_size < SZ_4K || !is_power_of_2(ib->page_size))
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"map_mr_sg: pages of %u bytes; a power of 2 from 4096 on is valid",
+				ib->page_size);
 	list->nr = 0;
 	list->page_size = ib->page_size;
 	return ib_sg_to_pages(ib, sg, nents, offset, pbr_set_page);
@@ -131,7 +137,10 @@ int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct pee
 	int ret = -EINVAL;
 
 	if (sqe->mw.access & ~PBR_FAST_ACCESS || (sqe->mw.mr_lkey ^ sqe->mw.new_rkey) >> 8)
-		return -EINVAL;
+		return pbr_fail(&dev->ib, -EINVAL,
+				"reg_mr: key %#x for region %#x, access %#x; the index must not change, and access have only bits of %#x",
+				sqe->mw.new_rkey, sqe->mw.mr_lkey, sqe->mw.access,
+				PBR_FAST_ACCESS);
 	mr = pbr_mr_lock(dev, pd, sqe->mw.mr_lkey, ~0xffU);
 	if (!mr)
 		return -EINVAL;
@@ -143,6 +152,10 @@ int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct pee
 		mr->access = sqe->mw.access;
 		mr->key = sqe->mw.new_rkey;
 		ret = 0;
+	} else {
+		ibdev_dbg(&dev->ib,
+			  "reg_mr: region %#x, %llu bytes: it is not invalidated, or its %u mapped pages have fewer\n",
+			  mr->key, sqe->mw.length, mr->kind == PBR_MR_FAST ? mr->mapped->nr : 0);
 	}
 	pbr_mr_unblock(mr);
 	return ret;

@@ -117,6 +117,7 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	there = ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 	if (there) {
 		ib_device_put(there);
+		netdev_dbg(ndev, "peerbar: cannot add an RDMA device: this device has one\n");
 		return -EEXIST;
 	}
 	dev = ib_alloc_device(pbr_device, ib);

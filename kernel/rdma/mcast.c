@@ -70,7 +70,9 @@ static int pbr_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 	struct pbr_member *member;
 
 	if (ib->qp_type != IB_QPT_UD)
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"attach_mcast: qp %u has type %d; only UD, %d, can be a member",
+				ib->qp_num, ib->qp_type, IB_QPT_UD);
 	member = kmalloc_obj(*member, GFP_KERNEL_ACCOUNT);
 	if (!member)
 		return -ENOMEM;
@@ -79,7 +81,9 @@ static int pbr_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 	if (pbr_member_insert(member, qp->dev))
 		return 0;
 	kfree(member);
-	return -ENOMEM;
+	return pbr_fail(ib->device, -ENOMEM,
+			"attach_mcast: qp %u: the device has all %d memberships; detach some first",
+			ib->qp_num, PBR_MAX_MCAST);
 }
 
 static int pbr_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
@@ -96,7 +100,9 @@ static int pbr_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 	}
 	spin_unlock(&pbr_members_lock);
 	if (!node)
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"detach_mcast: qp %u is not a member of %pI6c", ib->qp_num,
+				gid->raw);
 	kfree(rb_entry(node, struct pbr_member, node));
 	return 0;
 }

@@ -41,9 +41,22 @@ static u32 pbr_wc_opcode(u32 opcode)
 	}
 }
 
-static void pbr_count_error(struct pbr_device *dev, u32 status)
+u32 pbr_bad_opcode(const struct pbr_qp *qp)
 {
-	pbr_count(dev, status == IB_WC_WR_FLUSH_ERR ? PBR_WC_FLUSHED : PBR_WC_ERRORS);
+	return pbr_fail(&qp->dev->ib, IB_WC_LOC_QP_OP_ERR,
+			"qp %u: opcode %u is not supported by type %d, or for the kernel only",
+			qp->ib.qp_num, qp->sqe->opcode, qp->ib.qp_type);
+}
+
+static void pbr_note_error(struct pbr_qp *qp, const char *queue, u64 wr_id, u32 status)
+{
+	if (status == IB_WC_WR_FLUSH_ERR) {
+		pbr_count(qp->dev, PBR_WC_FLUSHED);
+		return;
+	}
+	pbr_count(qp->dev, PBR_WC_ERRORS);
+	ibdev_dbg(&qp->dev->ib, "qp %u: %s request %#llx completes with status %u, %s\n",
+		  qp->ib.qp_num, queue, wr_id, status, ib_wc_status_msg(status));
 }
 
 void pbr_complete_send(struct pbr_qp *qp, u32 status)
@@ -64,7 +77,7 @@ void pbr_complete_send(struct pbr_qp *qp, u32 status)
 	/* Free the slot before the completion is visible. */
 	pbr_queue_done(&qp->sq);
 	if (status)
-		pbr_count_error(qp->dev, status);
+		pbr_note_error(qp, "send", sqe->wr_id, status);
 	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
 		return;
 	if (!pbr_complete(qp->ib.send_cq, &qp->ib, &cqe, false))
@@ -85,7 +98,7 @@ void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 l
 
 	pbr_rq_done(peer);
 	if (status)
-		pbr_count_error(peer->dev, status);
+		pbr_note_error(peer, "receive", cqe.wr_id, status);
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM)
 		cqe.opcode = IB_WC_RECV_RDMA_WITH_IMM;
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM || sqe->opcode == IB_WR_SEND_WITH_IMM) {
@@ -120,6 +133,8 @@ void pbr_refs_init(struct pbr_refs *refs, struct pbr_qp *qp, struct ib_pd *pd, i
 	refs->access = access;
 	refs->state = &qp->state;
 	refs->dma = !qp->user;
+	refs->refusal = PBR_NOT_REFUSED;
+	refs->refused_key = 0;
 	refs->nr = 0;
 	refs->total = 0;
 }
@@ -152,14 +167,23 @@ u32 pbr_local_refs(struct pbr_qp *qp, struct pbr_refs *refs, int access)
 
 	if (sqe->flags & IB_SEND_INLINE) {
 		if (sqe->inline_len > qp->cap.max_inline_data || access)
-			return IB_WC_LOC_LEN_ERR;
+			return pbr_fail(&qp->dev->ib, IB_WC_LOC_LEN_ERR,
+					"qp %u: opcode %u with %u bytes inline; sends and writes can have %u",
+					qp->ib.qp_num, sqe->opcode, sqe->inline_len,
+					qp->cap.max_inline_data);
 		pbr_refs_add_va(refs, (void *)sqe->sge, sqe->inline_len);
 		return IB_WC_SUCCESS;
 	}
 	if (sqe->num_sge > qp->cap.max_send_sge)
-		return IB_WC_LOC_QP_OP_ERR;
+		return pbr_fail(&qp->dev->ib, IB_WC_LOC_QP_OP_ERR,
+				"qp %u: a request with %u scatter/gather elements; max_send_sge is %u",
+				qp->ib.qp_num, sqe->num_sge, qp->cap.max_send_sge);
 	pbr_refs_add_sges(refs, sqe->sge, sqe->num_sge);
-	return refs->total > PBR_MAX_MSG ? IB_WC_LOC_LEN_ERR : IB_WC_SUCCESS;
+	if (refs->total > PBR_MAX_MSG)
+		return pbr_fail(&qp->dev->ib, IB_WC_LOC_LEN_ERR,
+				"qp %u: a message of %llu bytes; at most %u are possible",
+				qp->ib.qp_num, refs->total, PBR_MAX_MSG);
+	return IB_WC_SUCCESS;
 }
 
 u32 pbr_recv_refs(struct pbr_qp *peer, struct pbr_refs *refs, u64 need)
@@ -170,9 +194,13 @@ u32 pbr_recv_refs(struct pbr_qp *peer, struct pbr_refs *refs, u64 need)
 	pbr_refs_init(refs, peer, peer->srq ? peer->srq->ib.pd : peer->ib.pd,
 		      IB_ACCESS_LOCAL_WRITE);
 	if (rqe->num_sge > max)
-		return IB_WC_LOC_QP_OP_ERR;
+		return pbr_fail(&peer->dev->ib, IB_WC_LOC_QP_OP_ERR,
+				"qp %u: a receive with %u scatter/gather elements; max_recv_sge is %u",
+				peer->ib.qp_num, rqe->num_sge, max);
 	pbr_refs_add_sges(refs, rqe->sge, rqe->num_sge);
 	if (refs->total < need)
-		return IB_WC_LOC_LEN_ERR;
+		return pbr_fail(&peer->dev->ib, IB_WC_LOC_LEN_ERR,
+				"qp %u: a message of %llu bytes for a receive of %llu",
+				peer->ib.qp_num, need, refs->total);
 	return pbr_refs_get(refs) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
 }

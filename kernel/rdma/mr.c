@@ -64,13 +64,18 @@ static struct ib_mr *pbr_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u6
 	int ret;
 
 	if (dmah || access & ~PBR_ACCESS)
-		return ERR_PTR(-EOPNOTSUPP);
+		return pbr_fail(pd->device, ERR_PTR(-EOPNOTSUPP),
+				"reg_mr: access is %#x%s; bits of %#x are supported, without DMA handle",
+				access, dmah ? " with a DMA handle" : "", PBR_ACCESS);
 	mr = pbr_mr_alloc(pd, PBR_MR_PAGES, access & IB_ZERO_BASED ? 0 : iova, length, access);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
 	ret = pbr_mr_pin(mr, pd->device, start, length, access);
-	if (ret)
+	if (ret) {
+		ibdev_dbg(pd->device, "reg_mr: %llu bytes at %#llx cannot be pinned: error %d\n",
+			  length, start, ret);
 		goto err_free;
+	}
 	ret = pbr_mr_publish(dev, mr);
 	if (ret)
 		goto err_unpin;
@@ -274,14 +279,20 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 	int ret, tries = 3;
 
 	if (dmah || access & ~PBR_ACCESS)
-		return ERR_PTR(-EOPNOTSUPP);
+		return pbr_fail(pd->device, ERR_PTR(-EOPNOTSUPP),
+				"reg_dmabuf_mr: access is %#x%s; bits of %#x are supported, without DMA handle",
+				access, dmah ? " with a DMA handle" : "", PBR_ACCESS);
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
-		return ERR_CAST(dmabuf);
+		return pbr_fail(pd->device, ERR_CAST(dmabuf),
+				"reg_dmabuf_mr: descriptor %d is not a dma-buf", fd);
 	/* As with mmap(). */
-	ret = ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE) ?
-		      -EACCES :
-		      pbr_check_model(dev, dmabuf);
+	if (ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE))
+		ret = pbr_fail(pd->device, -EACCES,
+			       "reg_dmabuf_mr: descriptor %d is read-only, and access %#x writes",
+			       fd, access);
+	else
+		ret = pbr_check_model(dev, dmabuf);
 	if (ret)
 		goto err_put;
 	mr = pbr_mr_alloc(pd, PBR_MR_SEGMENTS, access & IB_ZERO_BASED ? 0 : iova, length, access);
@@ -304,15 +315,24 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 	} while (umem == ERR_PTR(-EINVAL) && --tries);
 	if (IS_ERR(umem)) {
 		ret = PTR_ERR(umem);
+		ibdev_dbg(pd->device,
+			  "reg_dmabuf_mr: descriptor %d: %llu bytes from %llu on cannot be attached or mapped: error %d\n",
+			  fd, length, offset, ret);
 		goto err_unpublish;
 	}
 	mr->umem = &umem->umem;
 	mr->first = offset_in_page(offset);
 	/* The descriptor may refer to another dma-buf by now, whose model was not checked. */
-	ret = umem->attach->dmabuf == dmabuf ? pbr_mr_map(mr, umem->attach, offset - mr->first) :
-					       -EBADF;
-	if (ret)
+	if (umem->attach->dmabuf == dmabuf)
+		ret = pbr_mr_map(mr, umem->attach, offset - mr->first);
+	else
+		ret = -EBADF;
+	if (ret) {
+		ibdev_dbg(pd->device,
+			  "reg_dmabuf_mr: descriptor %d: the CPU cannot address %llu bytes from %llu on, or it is another dma-buf now: error %d\n",
+			  fd, length, offset, ret);
 		goto err_umem;
+	}
 	ib_umem_dmabuf_set_revoke_locked(umem, pbr_mr_revoked, mr);
 	pbr_mr_unblock(mr);
 	dma_resv_unlock(dmabuf->resv);
@@ -347,20 +367,29 @@ static struct ib_mr *pbr_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u
 
 	if (mr->kind != PBR_MR_PAGES ||
 	    flags & ~(IB_MR_REREG_TRANS | IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
-		return ERR_PTR(-EOPNOTSUPP);
+		return pbr_fail(ib->device, ERR_PTR(-EOPNOTSUPP),
+				"rereg_mr: region %#x, flags %#x: only regions of user memory can be changed",
+				mr->key, flags);
 	if (!(flags & IB_MR_REREG_ACCESS))
 		access = mr->access;
 	if (access & ~PBR_ACCESS)
-		return ERR_PTR(-EOPNOTSUPP);
+		return pbr_fail(ib->device, ERR_PTR(-EOPNOTSUPP),
+				"rereg_mr: region %#x: access is %#x; bits of %#x are supported",
+				mr->key, access, PBR_ACCESS);
 	/* Memory that is pinned for reading stays so until it is pinned again. */
 	if (!(flags & IB_MR_REREG_TRANS) && mr->umem && ib_access_writable(access) &&
 	    !mr->umem->writable)
-		return ERR_PTR(-EACCES);
+		return pbr_fail(ib->device, ERR_PTR(-EACCES),
+				"rereg_mr: region %#x is pinned for reading, and access %#x writes",
+				mr->key, access);
 	ret = flags & IB_MR_REREG_TRANS ? pbr_mr_pin(&other, ib->device, start, length, access) : 0;
 	if (ret)
-		return ERR_PTR(ret);
+		return pbr_fail(ib->device, ERR_PTR(ret),
+				"rereg_mr: region %#x: %llu bytes at %#llx cannot be pinned: error %d",
+				mr->key, length, start, ret);
 	if (!pbr_mr_keep_windows_out(mr)) {
-		ret = -EBUSY;
+		ret = pbr_fail(ib->device, -EBUSY, "rereg_mr: region %#x has windows bound to it",
+			       mr->key);
 		goto out;
 	}
 	pbr_mr_block(mr);
@@ -390,7 +419,8 @@ static int pbr_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	struct pbr_mr *mr = to_pbr_mr(ib);
 
 	if (!pbr_mr_keep_windows_out(mr))
-		return -EBUSY;
+		return pbr_fail(ib->device, -EBUSY, "dereg_mr: region %#x has windows bound to it",
+				mr->key);
 	WRITE_ONCE(mr->gone, true);
 	if (mr->kind == PBR_MR_SEGMENTS) {
 		/* Blocks the region, unless it was revoked. */

@@ -46,37 +46,68 @@ static int pbr_dealloc_mw(struct ib_mw *ib)
 	return 0;
 }
 
+/* Why @sqe cannot bind the window @mw to the region @mr; NULL if it can. */
+static const char *pbr_mw_check(const struct pbr_mr *mw, const struct pbr_mr *mr,
+				const struct peerbar_sqe *sqe)
+{
+	if (mr->key != sqe->mw.mr_lkey)
+		return "the region's key is stale";
+	if (mr->kind != PBR_MR_PAGES && mr->kind != PBR_MR_SEGMENTS)
+		return "the region is a window, or the kernel's";
+	if (mr->pd != mw->pd)
+		return "the region is in another protection domain";
+	if (!pbr_mr_covers(mr, sqe->mw.addr, sqe->mw.length))
+		return "the region is smaller";
+	if (!(mr->access & IB_ACCESS_MW_BIND))
+		return "the region does not permit binding";
+	if (sqe->mw.access & ~PBR_ACCESS)
+		return "the access has unknown bits";
+	if (sqe->mw.access & PBR_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE))
+		return "the region is not writable";
+	/* Zero-based windows: only of type 2, and not on a zero-based region. */
+	if (sqe->mw.access & IB_ZERO_BASED &&
+	    (mw->mw_type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
+		return "a window of type 1, or on a zero-based region, cannot be zero-based";
+	return NULL;
+}
+
 int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct peerbar_sqe *sqe)
 {
+	const char *why = NULL;
 	struct pbr_mr *mw, *mr = NULL;
 	int ret = -EINVAL;
 
 	mw = pbr_mr_lock(dev, pd, sqe->mw.mw_rkey, ~0U);
 	if (!mw)
 		return -EINVAL;
-	if (mw->kind != PBR_MR_WINDOW)
+	if (mw->kind != PBR_MR_WINDOW) {
+		why = "it is a region";
 		goto out;
-	/* Type 2: only an unbound window, and only with a new key of the same index. */
-	if (mw->mw_type == IB_MW_TYPE_2 &&
-	    (mw->parent || !sqe->mw.length || (sqe->mw.new_rkey ^ mw->key) >> 8))
-		goto out;
+	}
+	if (mw->mw_type == IB_MW_TYPE_2) {
+		/* Only an unbound window, and only with a new key of the same index. */
+		if (mw->parent)
+			why = "a window of type 2 must be invalidated first";
+		else if (!sqe->mw.length)
+			why = "a window of type 2 is not unbound by length 0";
+		else if ((sqe->mw.new_rkey ^ mw->key) >> 8)
+			why = "the new key has another index";
+		if (why)
+			goto out;
+	}
 	if (sqe->mw.length) {
 		mr = pbr_mr_enter(dev, sqe->mw.mr_lkey);
-		if (!mr)
+		if (!mr) {
+			why = "there is no such region, or it is revoked";
 			goto out;
-		if (mr->key != sqe->mw.mr_lkey ||
-		    (mr->kind != PBR_MR_PAGES && mr->kind != PBR_MR_SEGMENTS) || mr->pd != mw->pd ||
-		    !pbr_mr_covers(mr, sqe->mw.addr, sqe->mw.length))
+		}
+		why = pbr_mw_check(mw, mr, sqe);
+		if (why)
 			goto out;
-		if (!(mr->access & IB_ACCESS_MW_BIND) || sqe->mw.access & ~PBR_ACCESS ||
-		    (sqe->mw.access & PBR_ACCESS_CHANGES && !(mr->access & IB_ACCESS_LOCAL_WRITE)))
+		if (!atomic_inc_unless_negative(&mr->windows)) {
+			why = "the region is being changed";
 			goto out;
-		/* Zero-based windows: only of type 2, and not on a zero-based region. */
-		if (sqe->mw.access & IB_ZERO_BASED &&
-		    (mw->mw_type == IB_MW_TYPE_1 || mr->access & IB_ZERO_BASED))
-			goto out;
-		if (!atomic_inc_unless_negative(&mr->windows))
-			goto out;
+		}
 	}
 	pbr_mw_unbind(mw);
 	mw->parent = mr;
@@ -92,6 +123,10 @@ int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct 
 	mw->key = (mw->key & ~0xffU) | (sqe->mw.new_rkey & 0xff);
 	ret = 0;
 out:
+	if (why)
+		ibdev_dbg(&dev->ib,
+			  "bind_mw: qp %u: window %#x to %llu bytes at %#llx of region %#x: %s\n",
+			  qpn, mw->key, sqe->mw.length, sqe->mw.addr, sqe->mw.mr_lkey, why);
 	if (mr)
 		pbr_mr_leave(mr);
 	pbr_mr_unblock(mw);
@@ -112,6 +147,10 @@ int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key)
 	} else if (mr->mw_type == IB_MW_TYPE_2 && mr->parent && mr->qpn == qpn) {
 		pbr_mw_unbind(mr);
 		ret = 0;
+	} else {
+		ibdev_dbg(&dev->ib,
+			  "invalidate: qp %u: window %#x is of type 1, unbound, or bound to another queue pair\n",
+			  qpn, key);
 	}
 	pbr_mr_unblock(mr);
 	return ret;

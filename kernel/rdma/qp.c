@@ -25,16 +25,26 @@ static u32 pbr_sq_stride(const struct pbr_qp *qp)
 	return roundup(pbr_sqe_offset(qp) + sizeof(struct peerbar_sqe) + data, 64);
 }
 
-static int pbr_check_cap(const struct ib_qp_init_attr *init)
+static int pbr_check_max(struct ib_device *ib, const char *what, u32 value, u32 max)
+{
+	if (value <= max)
+		return 0;
+	return pbr_fail(ib, -EINVAL, "create_qp: %s is %u; at most %u are possible", what, value,
+			max);
+}
+
+static int pbr_check_cap(struct ib_device *ib, const struct ib_qp_init_attr *init)
 {
 	const struct ib_qp_cap *cap = &init->cap;
+	int ret;
 
-	if (cap->max_send_wr > PBR_MAX_WR || cap->max_send_sge > PBR_MAX_SGE ||
-	    cap->max_inline_data > PBR_MAX_INLINE)
-		return -EINVAL;
-	if (!init->srq && (cap->max_recv_wr > PBR_MAX_WR || cap->max_recv_sge > PBR_MAX_SGE))
-		return -EINVAL;
-	return 0;
+	ret = pbr_check_max(ib, "max_send_wr", cap->max_send_wr, PBR_MAX_WR) ?:
+	      pbr_check_max(ib, "max_send_sge", cap->max_send_sge, PBR_MAX_SGE) ?:
+	      pbr_check_max(ib, "max_inline_data", cap->max_inline_data, PBR_MAX_INLINE);
+	if (ret || init->srq)
+		return ret;
+	return pbr_check_max(ib, "max_recv_wr", cap->max_recv_wr, PBR_MAX_WR) ?:
+	       pbr_check_max(ib, "max_recv_sge", cap->max_recv_sge, PBR_MAX_SGE);
 }
 
 /* Allocate the rings of a queue pair, and the buffers for entries copied from them. */
@@ -112,13 +122,17 @@ static int pbr_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct 
 	int ret;
 
 	if (init->create_flags)
-		return -EOPNOTSUPP;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"create_qp: create_flags are %#x; none is supported",
+				init->create_flags);
 	if (init->qp_type != IB_QPT_RC && init->qp_type != IB_QPT_UC &&
 	    init->qp_type != IB_QPT_UD && init->qp_type != IB_QPT_GSI)
-		return -EOPNOTSUPP;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"create_qp: type %d; RC (%d), UC (%d) and UD (%d) are supported",
+				init->qp_type, IB_QPT_RC, IB_QPT_UC, IB_QPT_UD);
 	if (init->qp_type == IB_QPT_GSI && udata)
-		return -EINVAL;
-	ret = pbr_check_cap(init);
+		return pbr_fail(ib->device, -EINVAL, "create_qp: type GSI is for the kernel only");
+	ret = pbr_check_cap(ib->device, init);
 	if (ret)
 		return ret;
 	if (udata)
@@ -264,7 +278,9 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 	}
 	/* A concurrent error is final, except for a reset. */
 	if (to != IB_QPS_RESET && cmpxchg(&qp->state, from, to) != from)
-		return -EINVAL;
+		return pbr_fail(&qp->dev->ib, -EINVAL,
+				"modify_qp: qp %u: an error moved it from state %d to the error state",
+				qp->ib.qp_num, from);
 	if (to == IB_QPS_RESET) {
 		xchg(&qp->state, to);
 		pbr_qp_block(qp);
@@ -278,10 +294,43 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 		pbr_check_drained(qp);
 		mutex_unlock(&qp->sq_lock);
 	} else if (to == IB_QPS_RTS && pbr_queue_pending(&qp->sq)) {
-		/* A request posted from here on is executed by its poster, who sees the new state. */
+		/* Later requests are executed by their poster, which sees the new state. */
 		pbr_qp_kick(qp);
 	}
 	return 0;
+}
+
+static int pbr_check_attr_max(struct pbr_qp *qp, bool set, const char *what, u32 value, u32 max)
+{
+	if (!set || value <= max)
+		return 0;
+	return pbr_fail(&qp->dev->ib, -EINVAL, "modify_qp: qp %u: %s is %u; at most %u is possible",
+			qp->ib.qp_num, what, value, max);
+}
+
+static int pbr_check_attr(struct pbr_qp *qp, const struct ib_qp_attr *attr, int mask)
+{
+	int ret;
+
+	if (mask & IB_QP_PORT && attr->port_num != 1)
+		return pbr_fail(&qp->dev->ib, -EINVAL,
+				"modify_qp: qp %u: port %u; the device has port 1 only",
+				qp->ib.qp_num, attr->port_num);
+	if (mask & IB_QP_PATH_MTU && (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096))
+		return pbr_fail(&qp->dev->ib, -EINVAL,
+				"modify_qp: qp %u: path_mtu is %d; %d (256) to %d (4096) are valid",
+				qp->ib.qp_num, attr->path_mtu, IB_MTU_256, IB_MTU_4096);
+	ret = pbr_check_attr_max(qp, mask & IB_QP_PKEY_INDEX, "pkey_index", attr->pkey_index, 0) ?:
+	      pbr_check_attr_max(qp, mask & IB_QP_MAX_QP_RD_ATOMIC, "max_rd_atomic",
+				 attr->max_rd_atomic, PBR_MAX_RD_ATOM) ?:
+	      pbr_check_attr_max(qp, mask & IB_QP_MAX_DEST_RD_ATOMIC, "max_dest_rd_atomic",
+				 attr->max_dest_rd_atomic, PBR_MAX_RD_ATOM);
+	return ret ?:
+	       pbr_check_attr_max(qp, mask & IB_QP_TIMEOUT, "timeout", attr->timeout, 31) ?:
+	       pbr_check_attr_max(qp, mask & IB_QP_MIN_RNR_TIMER, "min_rnr_timer",
+				  attr->min_rnr_timer, 31) ?:
+	       pbr_check_attr_max(qp, mask & IB_QP_RETRY_CNT, "retry_cnt", attr->retry_cnt, 7) ?:
+	       pbr_check_attr_max(qp, mask & IB_QP_RNR_RETRY, "rnr_retry", attr->rnr_retry, 7);
 }
 
 static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
@@ -293,29 +342,28 @@ static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
 	int ret = 0;
 
 	if (mask & ~IB_QP_ATTR_STANDARD_BITS)
-		return -EOPNOTSUPP;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"modify_qp: qp %u: attributes %#x are not supported", ib->qp_num,
+				mask & ~IB_QP_ATTR_STANDARD_BITS);
 	/* No path migration. */
 	if (mask & IB_QP_ALT_PATH ||
 	    (mask & IB_QP_PATH_MIG_STATE && attr->path_mig_state != IB_MIG_MIGRATED))
-		return -EOPNOTSUPP;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"modify_qp: qp %u: path migration is not supported", ib->qp_num);
 	guard(mutex)(&qp->modify_lock);
 	from = READ_ONCE(qp->state);
 	if (mask & IB_QP_CUR_STATE && attr->cur_qp_state != from)
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"modify_qp: qp %u: cur_qp_state is %d; the queue pair is in state %d",
+				ib->qp_num, attr->cur_qp_state, from);
 	to = mask & IB_QP_STATE ? attr->qp_state : from;
 	if (!ib_modify_qp_is_ok(from, to, ib->qp_type, mask))
-		return -EINVAL;
-	if ((mask & IB_QP_PORT && attr->port_num != 1) ||
-	    (mask & IB_QP_PKEY_INDEX && attr->pkey_index) ||
-	    (mask & IB_QP_MAX_QP_RD_ATOMIC && attr->max_rd_atomic > PBR_MAX_RD_ATOM) ||
-	    (mask & IB_QP_MAX_DEST_RD_ATOMIC && attr->max_dest_rd_atomic > PBR_MAX_RD_ATOM) ||
-	    (mask & IB_QP_TIMEOUT && attr->timeout > 31) ||
-	    (mask & IB_QP_MIN_RNR_TIMER && attr->min_rnr_timer > 31) ||
-	    (mask & IB_QP_PATH_MTU &&
-	     (attr->path_mtu < IB_MTU_256 || attr->path_mtu > IB_MTU_4096)) ||
-	    (mask & IB_QP_RETRY_CNT && attr->retry_cnt > 7) ||
-	    (mask & IB_QP_RNR_RETRY && attr->rnr_retry > 7))
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"modify_qp: qp %u: from state %d to %d with attributes %#x: not a transition, or one with other attributes",
+				ib->qp_num, from, to, mask);
+	ret = pbr_check_attr(qp, attr, mask);
+	if (ret)
+		return ret;
 	if (mask & IB_QP_AV) {
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
@@ -365,9 +413,15 @@ static int pbr_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr,
 	int ret = 0;
 
 	if (qp->srq)
-		return -EINVAL;
+		return pbr_fail(ib->device, -EINVAL,
+				"post_recv: qp %u takes its receives from a shared queue",
+				ib->qp_num);
 	if (!qp->user)
 		ret = pbr_rq_post(&qp->rq, wr, bad);
+	if (ret)
+		ibdev_dbg(ib->device,
+			  "post_recv: qp %u: its %u receives are in use, or there are more than %u elements\n",
+			  ib->qp_num, qp->rq.queue.nr, qp->rq.max_sge);
 	/* Flush posts to an errored queue pair; pairs with the barrier in pbr_flush_receives(). */
 	smp_mb();
 	if (READ_ONCE(qp->state) == IB_QPS_ERR)
@@ -382,7 +436,9 @@ static int pbr_fill_entry(struct pbr_qp *qp, const struct ib_send_wr *wr,
 	unsigned int i;
 
 	if (wr->num_sge < 0 || wr->num_sge > qp->cap.max_send_sge)
-		return -EINVAL;
+		return pbr_fail(&qp->dev->ib, -EINVAL,
+				"post_send: qp %u: %d scatter/gather elements; max_send_sge is %u",
+				qp->ib.qp_num, wr->num_sge, qp->cap.max_send_sge);
 	memset(entry, 0, sizeof(*entry));
 	sqe->wr_id = wr->wr_id;
 	sqe->opcode = wr->opcode;
@@ -393,10 +449,14 @@ static int pbr_fill_entry(struct pbr_qp *qp, const struct ib_send_wr *wr,
 		sqe->sge[i] = (struct peerbar_sge){ wr->sg_list[i].addr, wr->sg_list[i].length,
 						    wr->sg_list[i].lkey };
 	if (wr->send_flags & IB_SEND_INLINE)
-		return -EINVAL;
+		return pbr_fail(&qp->dev->ib, -EINVAL,
+				"post_send: qp %u: a kernel user cannot send inline",
+				qp->ib.qp_num);
 	if (pbr_is_datagram(qp)) {
 		if (wr->opcode != IB_WR_SEND && wr->opcode != IB_WR_SEND_WITH_IMM)
-			return -EOPNOTSUPP;
+			return pbr_fail(&qp->dev->ib, -EOPNOTSUPP,
+					"post_send: qp %u: opcode %d; a datagram is sent by a send",
+					qp->ib.qp_num, wr->opcode);
 		entry->av = to_pbr_ah(ud_wr(wr)->ah)->av;
 		sqe->ud.remote_qpn = ud_wr(wr)->remote_qpn;
 		sqe->ud.remote_qkey = ud_wr(wr)->remote_qkey;
@@ -425,7 +485,9 @@ static int pbr_fill_entry(struct pbr_qp *qp, const struct ib_send_wr *wr,
 	case IB_WR_LOCAL_INV:
 		return 0;
 	default:
-		return -EOPNOTSUPP;
+		return pbr_fail(&qp->dev->ib, -EOPNOTSUPP,
+				"post_send: qp %u: opcode %d is not supported", qp->ib.qp_num,
+				wr->opcode);
 	}
 }
 
@@ -443,7 +505,12 @@ static int pbr_post_send(struct ib_qp *ib, const struct ib_send_wr *wr,
 	spin_lock_irqsave(&qp->post_lock, flags);
 	for (; wr; wr = wr->next) {
 		entry = pbr_queue_room(&qp->sq);
-		ret = entry ? pbr_fill_entry(qp, wr, entry) : -ENOMEM;
+		if (entry)
+			ret = pbr_fill_entry(qp, wr, entry);
+		else
+			ret = pbr_fail(ib->device, -ENOMEM,
+				       "post_send: qp %u: its %u requests are in use", ib->qp_num,
+				       qp->sq.nr);
 		if (ret) {
 			*bad = wr;
 			break;

@@ -136,6 +136,16 @@ static inline struct pbr_ucontext *to_pbr_ucontext(struct ib_ucontext *ib)
 	return container_of(ib, struct pbr_ucontext, ib);
 }
 
+/*
+ * Log with dynamic debug why a verb or a request fails, and evaluate to @err. A message names the
+ * verb, the object, the value, and what would be valid.
+ */
+#define pbr_fail(ibdev, err, fmt, ...) \
+({ \
+	ibdev_dbg(ibdev, fmt "\n", ##__VA_ARGS__); \
+	(err); \
+})
+
 /* object.c */
 /*
  * Count one more object of @ctx. Return 0, or -ENOMEM if the limit is reached. @ctx is NULL for a

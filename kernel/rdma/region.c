@@ -70,15 +70,15 @@ struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u3
 	struct pbr_mr *mr = pbr_mr_enter(dev, key);
 
 	if (!mr)
-		return NULL;
+		goto err_refuse;
 	if ((mr->kind != PBR_MR_WINDOW && mr->kind != PBR_MR_FAST) || (mr->key ^ key) & mask ||
 	    mr->pd != pd) {
 		pbr_mr_leave(mr);
-		return NULL;
+		goto err_refuse;
 	}
 	if (!pbr_mr_try_block(mr)) {
 		pbr_mr_leave(mr);
-		return NULL;
+		goto err_refuse;
 	}
 	pbr_mr_leave(mr);
 	pbr_mr_drain(mr);
@@ -86,12 +86,64 @@ struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u3
 	if (!((mr->key ^ key) & mask))
 		return mr;
 	pbr_mr_unblock(mr);
+err_refuse:
+	ibdev_dbg(&dev->ib,
+		  "key %#x: the protection domain has no window or region for fast registration with it, or another task is changing it\n",
+		  key);
 	return NULL;
 }
 
 bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len)
 {
 	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
+}
+
+static const char * const pbr_refusal_names[PBR_NR_REFUSALS] = {
+	[PBR_NOT_REFUSED] = "none",
+	[PBR_NO_REGION] = "no region or window has this key",
+	[PBR_BLOCKED] = "the region is revoked, or another task is changing it",
+	[PBR_STALE_KEY] = "the key is stale",
+	[PBR_OTHER_PD] = "the region is in another protection domain",
+	[PBR_NO_ACCESS] = "the region does not grant the access",
+	[PBR_OUTSIDE] = "the region does not contain the range",
+	[PBR_WINDOW_UNUSABLE] = "the window is unbound, another queue pair's, or used locally",
+	[PBR_NOT_ADDRESSABLE] = "a DMA address is not mapped",
+	[PBR_KERNEL_KEY] = "the key is for kernel users only",
+};
+
+static enum pbr_refusal pbr_ref_why(const struct pbr_refs *refs, const struct pbr_ref *ref,
+				    const struct pbr_mr *mr)
+{
+	if (ref->key == PBR_DMA_LKEY)
+		return PBR_KERNEL_KEY;
+	if (!mr) {
+		guard(rcu)();
+		return xa_load(&refs->dev->mrs, ref->key >> 8) ? PBR_BLOCKED : PBR_NO_REGION;
+	}
+	if (mr->key != ref->key)
+		return PBR_STALE_KEY;
+	if (mr->pd != refs->pd)
+		return PBR_OTHER_PD;
+	if ((mr->access & refs->access) != refs->access)
+		return PBR_NO_ACCESS;
+	if (!pbr_mr_covers(mr, ref->addr, ref->len))
+		return PBR_OUTSIDE;
+	if (mr->parent && atomic_read(&mr->parent->users) < 0)
+		return PBR_BLOCKED;
+	return PBR_WINDOW_UNUSABLE;
+}
+
+/* Keep the reason for the completion's debug message and tracepoint. @mr is entered, or NULL. */
+static noinline int pbr_ref_refuse(struct pbr_refs *refs, const struct pbr_ref *ref,
+				   const struct pbr_mr *mr)
+{
+	refs->refusal = pbr_ref_why(refs, ref, mr);
+	refs->refused_key = ref->key;
+	pbr_count(refs->dev, PBR_ACCESS_REFUSED);
+	return pbr_fail(&refs->dev->ib, -EFAULT,
+			"qp %u: access %#x to %u bytes at %#llx by key %#x: %s", refs->qpn,
+			refs->access, ref->len, ref->addr, ref->key,
+			pbr_refusal_names[refs->refusal]);
 }
 
 static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
@@ -101,14 +153,11 @@ static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 	ref->mr = NULL;
 	if (ref->va || !ref->len)
 		return 0;
-	if (ref->key == PBR_DMA_LKEY) {
-		if (refs->dma)
-			return 0;
-		goto err_refuse;
-	}
+	if (ref->key == PBR_DMA_LKEY)
+		return refs->dma ? 0 : pbr_ref_refuse(refs, ref, NULL);
 	mr = pbr_mr_enter(refs->dev, ref->key);
 	if (!mr)
-		goto err_refuse;
+		return pbr_ref_refuse(refs, ref, NULL);
 	if (mr->key != ref->key || mr->pd != refs->pd ||
 	    (mr->access & refs->access) != refs->access || !pbr_mr_covers(mr, ref->addr, ref->len))
 		goto err_leave;
@@ -125,9 +174,8 @@ static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 	return 0;
 
 err_leave:
+	pbr_ref_refuse(refs, ref, mr);
 	pbr_mr_leave(mr);
-err_refuse:
-	pbr_count(refs->dev, PBR_ACCESS_REFUSED);
 	return -EFAULT;
 }
 

@@ -93,6 +93,21 @@ struct pbr_ref {
 	u32 key;
 };
 
+/* why an access by key was refused */
+enum pbr_refusal {
+	PBR_NOT_REFUSED,
+	PBR_NO_REGION,
+	PBR_BLOCKED,
+	PBR_STALE_KEY,
+	PBR_OTHER_PD,
+	PBR_NO_ACCESS,
+	PBR_OUTSIDE,
+	PBR_WINDOW_UNUSABLE,
+	PBR_NOT_ADDRESSABLE,
+	PBR_KERNEL_KEY,
+	PBR_NR_REFUSALS,
+};
+
 /**
  * struct pbr_refs - source or destination of a message
  * @pd: protection domain that the keys must belong to
@@ -100,6 +115,7 @@ struct pbr_ref {
  * @access: access that the keys must grant
  * @dma: PBR_DMA_LKEY is allowed
  * @state: of the queue pair; a copy stops when it is ERR or RESET
+ * @refusal: why an element was refused last, and @refused_key its key; for messages only
  */
 struct pbr_refs {
 	struct pbr_device *dev;
@@ -108,6 +124,8 @@ struct pbr_refs {
 	int access;
 	bool dma;
 	const enum ib_qp_state *state;
+	enum pbr_refusal refusal;
+	u32 refused_key;
 	unsigned int nr;
 	u64 total;
 	struct pbr_ref ref[PBR_MAX_SGE + 1];

@@ -95,10 +95,14 @@ static int pbr_mmap(struct ib_ucontext *ctx, struct vm_area_struct *vma)
 
 	/* Refuse a private copy: it would not see the kernel's writes. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
-		return -EINVAL;
+		return pbr_fail(ctx->device, -EINVAL,
+				"mmap: offset %#lx: the mapping is private, and must be shared",
+				vma->vm_pgoff << PAGE_SHIFT);
 	entry = rdma_user_mmap_entry_get(ctx, vma);
 	if (!entry)
-		return -EINVAL;
+		return pbr_fail(ctx->device, -EINVAL,
+				"mmap: offset %#lx: no ring of %lu bytes of this context is there",
+				vma->vm_pgoff << PAGE_SHIFT, vma->vm_end - vma->vm_start);
 	buf = container_of(entry, struct pbr_buf, entry);
 	/* VM_DONTCOPY: a child must not post and poll on the queues of its parent. */
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);

@@ -11,6 +11,8 @@
 #define PBR_AGAIN     1000
 /* Instead of a status: lost over UC. The request succeeds; the responder completes nothing. */
 #define PBR_LOST      1001
+/* Log that the queue pair does not support the request in @qp->sqe. Return its status. */
+u32 pbr_bad_opcode(const struct pbr_qp *qp);
 void pbr_complete_send(struct pbr_qp *qp, u32 status);
 /* Complete and consume the receive in @peer->rqe; rq_lock held. */
 void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 len);

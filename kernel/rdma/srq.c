@@ -16,10 +16,21 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 	int ret;
 
 	if (init->srq_type != IB_SRQT_BASIC)
-		return -EOPNOTSUPP;
-	if (!init->attr.max_wr || init->attr.max_wr > PBR_MAX_WR ||
-	    init->attr.max_sge > PBR_MAX_SGE || init->attr.srq_limit > init->attr.max_wr)
-		return -EINVAL;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"create_srq: type %d; only basic queues, %d, are supported",
+				init->srq_type, IB_SRQT_BASIC);
+	if (!init->attr.max_wr || init->attr.max_wr > PBR_MAX_WR)
+		return pbr_fail(ib->device, -EINVAL,
+				"create_srq: max_wr is %u; 1 to %d are possible",
+				init->attr.max_wr, PBR_MAX_WR);
+	if (init->attr.max_sge > PBR_MAX_SGE)
+		return pbr_fail(ib->device, -EINVAL,
+				"create_srq: max_sge is %u; at most %d are possible",
+				init->attr.max_sge, PBR_MAX_SGE);
+	if (init->attr.srq_limit > init->attr.max_wr)
+		return pbr_fail(ib->device, -EINVAL,
+				"create_srq: srq_limit is %u; at most max_wr, %u, is possible",
+				init->attr.srq_limit, init->attr.max_wr);
 	if (udata)
 		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
 	nr = roundup_pow_of_two(init->attr.max_wr);
@@ -60,10 +71,14 @@ static int pbr_modify_srq(struct ib_srq *ib, struct ib_srq_attr *attr, enum ib_s
 	struct pbr_srq *srq = to_pbr_srq(ib);
 
 	if (mask & ~IB_SRQ_LIMIT)
-		return -EOPNOTSUPP;
+		return pbr_fail(ib->device, -EOPNOTSUPP,
+				"modify_srq: mask is %#x; only the limit, %#x, can be changed",
+				mask, IB_SRQ_LIMIT);
 	if (mask & IB_SRQ_LIMIT) {
 		if (attr->srq_limit > srq->rq.queue.nr)
-			return -EINVAL;
+			return pbr_fail(ib->device, -EINVAL,
+					"modify_srq: srq_limit is %u; the queue has %u entries",
+					attr->srq_limit, srq->rq.queue.nr);
 		WRITE_ONCE(srq->limit, attr->srq_limit);
 		pbr_srq_check_limit(srq);
 	}
@@ -93,11 +108,17 @@ static int pbr_post_srq_recv(struct ib_srq *ib, const struct ib_recv_wr *wr,
 			     const struct ib_recv_wr **bad)
 {
 	struct pbr_srq *srq = to_pbr_srq(ib);
+	int ret;
 
 	/* A user's call reports new receives; no task waits for them. */
 	if (srq->rq.user)
 		return 0;
-	return pbr_rq_post(&srq->rq, wr, bad);
+	ret = pbr_rq_post(&srq->rq, wr, bad);
+	if (ret)
+		ibdev_dbg(ib->device,
+			  "post_srq_recv: its %u receives are in use, or there are more than %u elements\n",
+			  srq->rq.queue.nr, srq->rq.max_sge);
+	return ret;
 }
 
 const struct ib_device_ops pbr_srq_ops = {
