@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 
 #include "region.h"
+#include "trace.h"
 
 #define PBR_FAST_ACCESS                                                           \
 	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | \
@@ -151,6 +152,7 @@ int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct pee
 		mr->length = sqe->mw.length;
 		mr->access = sqe->mw.access;
 		mr->key = sqe->mw.new_rkey;
+		trace_rdma_mr_register(mr);
 		ret = 0;
 	} else {
 		ibdev_dbg(&dev->ib,
@@ -185,6 +187,7 @@ static struct ib_mr *pbr_get_dma_mr(struct ib_pd *pd, int access)
 		kfree(mr);
 		return ERR_PTR(ret);
 	}
+	trace_rdma_mr_register(mr);
 	return pbr_mr_done(mr);
 }
 

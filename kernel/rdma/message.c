@@ -4,6 +4,7 @@
 
 #include "cq.h"
 #include "send.h"
+#include "trace.h"
 
 /* User space's value; the kernel's IB_WC_WITH_INVALIDATE differs. */
 #define PBR_WC_WITH_INV BIT(3)
@@ -76,8 +77,13 @@ void pbr_complete_send(struct pbr_qp *qp, u32 status)
 		cqe.byte_len = sizeof(u64);
 	/* Free the slot before the completion is visible. */
 	pbr_queue_done(&qp->sq);
-	if (status)
+	if (status) {
+		const struct pbr_refs *refs = qp->src->refusal ? qp->src : qp->dst;
+
 		pbr_note_error(qp, "send", sqe->wr_id, status);
+		trace_rdma_wr_error(&qp->ib, false, sqe->wr_id, sqe->opcode, status, refs->refusal,
+				    refs->refused_key);
+	}
 	if (status == IB_WC_SUCCESS && !qp->sig_all && !(sqe->flags & IB_SEND_SIGNALED))
 		return;
 	if (!pbr_complete(qp->ib.send_cq, &qp->ib, &cqe, false))
@@ -97,8 +103,11 @@ void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 l
 	};
 
 	pbr_rq_done(peer);
-	if (status)
+	if (status) {
 		pbr_note_error(peer, "receive", cqe.wr_id, status);
+		trace_rdma_wr_error(&peer->ib, true, cqe.wr_id, cqe.opcode, status,
+				    qp->dst->refusal, qp->dst->refused_key);
+	}
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM)
 		cqe.opcode = IB_WC_RECV_RDMA_WITH_IMM;
 	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM || sqe->opcode == IB_WR_SEND_WITH_IMM) {

@@ -3,11 +3,13 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/io.h>
+#include <linux/ktime.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
 #include "peerbar_kapi.h"
 #include "region.h"
+#include "trace.h"
 
 /* ---- user memory ---- */
 
@@ -79,6 +81,7 @@ static struct ib_mr *pbr_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u6
 	ret = pbr_mr_publish(dev, mr);
 	if (ret)
 		goto err_unpin;
+	trace_rdma_mr_register(mr);
 	return pbr_mr_done(mr);
 
 err_unpin:
@@ -229,12 +232,15 @@ static int pbr_mr_map(struct pbr_mr *mr, struct dma_buf_attachment *attach, u64 
 static void pbr_mr_revoked(void *priv)
 {
 	struct pbr_mr *mr = priv;
+	u64 begin = ktime_get_ns(), wait_ns;
 
 	pbr_mr_block(mr);
+	wait_ns = ktime_get_ns() - begin;
 	pbr_mr_unmap(mr);
 	if (READ_ONCE(mr->gone))
 		return;
 	mr->revoked = true;
+	trace_rdma_mr_revoke(mr, wait_ns);
 	pbr_count(to_pbr(mr->pd->device), PBR_REVOKED_REGIONS);
 	if (mr->ctx)
 		pbr_tell_revoked(mr->ctx, mr->key);
@@ -334,6 +340,7 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 		goto err_umem;
 	}
 	ib_umem_dmabuf_set_revoke_locked(umem, pbr_mr_revoked, mr);
+	trace_rdma_mr_register(mr);
 	pbr_mr_unblock(mr);
 	dma_resv_unlock(dmabuf->resv);
 	dma_buf_put(dmabuf);
@@ -406,6 +413,7 @@ static struct ib_mr *pbr_rereg_user_mr(struct ib_mr *ib, int flags, u64 start, u
 		swap(mr->umem, other.umem);
 		swap(mr->pages, other.pages);
 	}
+	trace_rdma_mr_register(mr);
 	pbr_mr_unblock(mr);
 	atomic_set(&mr->windows, 0);
 out:
@@ -417,6 +425,7 @@ out:
 static int pbr_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 {
 	struct pbr_mr *mr = to_pbr_mr(ib);
+	u64 begin = ktime_get_ns(), wait_ns;
 
 	if (!pbr_mr_keep_windows_out(mr))
 		return pbr_fail(ib->device, -EBUSY, "dereg_mr: region %#x has windows bound to it",
@@ -425,11 +434,14 @@ static int pbr_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	if (mr->kind == PBR_MR_SEGMENTS) {
 		/* Blocks the region, unless it was revoked. */
 		ib_umem_release(mr->umem);
+		wait_ns = ktime_get_ns() - begin;
 	} else {
 		pbr_mr_block(mr);
+		wait_ns = ktime_get_ns() - begin;
 		pbr_mr_unpin(mr);
 		pbr_fast_free(mr);
 	}
+	trace_rdma_mr_deregister(mr, wait_ns);
 	/* Unpublish last: until now, the key must not be reused. */
 	pbr_mr_unpublish(to_pbr(ib->device), mr);
 	kfree_rcu(mr, rcu);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Memory windows: binding and invalidation. */
+#include <linux/ktime.h>
 #include <linux/slab.h>
 
 #include "region.h"
+#include "trace.h"
 
 #define PBR_ACCESS_CHANGES (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC)
 
@@ -37,10 +39,12 @@ static void pbr_mw_unbind(struct pbr_mr *mw)
 
 static int pbr_dealloc_mw(struct ib_mw *ib)
 {
+	u64 begin = trace_rdma_mr_deregister_enabled() ? ktime_get_ns() : 0;
 	struct pbr_mr *mr = to_pbr_mw(ib)->mr;
 
 	pbr_mr_unpublish(to_pbr(ib->device), mr);
 	pbr_mr_block(mr);
+	trace_rdma_mr_deregister(mr, begin ? ktime_get_ns() - begin : 0);
 	pbr_mw_unbind(mr);
 	kfree_rcu(mr, rcu);
 	return 0;
@@ -121,6 +125,8 @@ int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct 
 	if (mw->mw_type == IB_MW_TYPE_2)
 		mw->qpn = qpn;
 	mw->key = (mw->key & ~0xffU) | (sqe->mw.new_rkey & 0xff);
+	if (mr)
+		trace_rdma_mr_register(mw);
 	ret = 0;
 out:
 	if (why)
@@ -136,15 +142,19 @@ out:
 /* Invalidate a bound window of type 2, or a region for fast registration, by its key. */
 int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key)
 {
+	u64 begin = trace_rdma_mr_invalidate_enabled() ? ktime_get_ns() : 0, wait_ns;
 	struct pbr_mr *mr = pbr_mr_lock(dev, pd, key, ~0U);
 	int ret = -EINVAL;
 
 	if (!mr)
 		return -EINVAL;
+	wait_ns = begin ? ktime_get_ns() - begin : 0;
 	if (mr->kind == PBR_MR_FAST) {
+		trace_rdma_mr_invalidate(mr, wait_ns);
 		pbr_fast_invalidate(mr);
 		ret = 0;
 	} else if (mr->mw_type == IB_MW_TYPE_2 && mr->parent && mr->qpn == qpn) {
+		trace_rdma_mr_invalidate(mr, wait_ns);
 		pbr_mw_unbind(mr);
 		ret = 0;
 	} else {

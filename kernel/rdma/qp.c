@@ -6,6 +6,7 @@
 #include "ah.h"
 #include "cq.h"
 #include "send.h"
+#include "trace.h"
 
 static atomic_t pbr_last_epoch;
 
@@ -183,10 +184,12 @@ err_free:
 static int pbr_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 {
 	struct pbr_qp *qp = to_pbr_qp(ib);
+	enum ib_qp_state from;
 
 	pbr_qp_unpublish(qp);
 	/* A task that copies for it checks the state, and stops. */
-	xchg(&qp->state, IB_QPS_ERR);
+	from = xchg(&qp->state, IB_QPS_ERR);
+	trace_rdma_qp_state(&qp->ib, from, IB_QPS_ERR, true);
 	pbr_qp_block(qp);
 	pbr_qp_stop_work(qp);
 	/* Completions contain the queue pair's address. */
@@ -271,6 +274,7 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 {
 	if (to == IB_QPS_ERR) {
 		xchg(&qp->state, IB_QPS_ERR);
+		trace_rdma_qp_state(&qp->ib, from, to, true);
 		/* On return, nothing writes to its memory. Flush what was posted before. */
 		pbr_qp_block(qp);
 		pbr_flush(qp);
@@ -281,6 +285,7 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 		return pbr_fail(&qp->dev->ib, -EINVAL,
 				"modify_qp: qp %u: an error moved it from state %d to the error state",
 				qp->ib.qp_num, from);
+	trace_rdma_qp_state(&qp->ib, from, to, true);
 	if (to == IB_QPS_RESET) {
 		xchg(&qp->state, to);
 		pbr_qp_block(qp);

@@ -3,6 +3,7 @@
 #include <linux/wait_bit.h>
 
 #include "qp.h"
+#include "trace.h"
 
 /* The queue pairs of all devices, by number; GSI's are looked up by device. */
 static DEFINE_XARRAY_FLAGS(pbr_qps, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
@@ -111,6 +112,7 @@ void pbr_qp_error(struct pbr_qp *qp, enum ib_event_type event)
 		if (old == IB_QPS_ERR || old == IB_QPS_RESET)
 			return;
 	} while (!try_cmpxchg(&qp->state, &old, IB_QPS_ERR));
+	trace_rdma_qp_state(&qp->ib, old, IB_QPS_ERR, false);
 	if (event)
 		pbr_qp_event(qp, event);
 	pbr_qp_kick(qp);

@@ -7,6 +7,7 @@
 
 #include "cq.h"
 #include "send.h"
+#include "trace.h"
 
 static bool pbr_has_work(struct pbr_qp *qp)
 {
@@ -37,6 +38,9 @@ static u32 pbr_do_request(struct pbr_qp *qp, u64 *bytes)
 	if (!qp->begun) {
 		WRITE_ONCE(qp->begun, true);
 		qp->rnr_left = qp->attr.rnr_retry;
+		/* Those of the last request; this one may fail before it sets its memory. */
+		qp->src->refusal = PBR_NOT_REFUSED;
+		qp->dst->refusal = PBR_NOT_REFUSED;
 	}
 	qp->waiting = false;
 	status = pbr_is_datagram(qp) ? pbr_do_ud(qp) : pbr_do_connection(qp);
@@ -158,6 +162,7 @@ static void pbr_complete_flushed(struct pbr_qp *qp)
 
 	pbr_rq_done(qp);
 	pbr_count(qp->dev, PBR_WC_FLUSHED);
+	trace_rdma_wr_error(&qp->ib, true, cqe.wr_id, cqe.opcode, cqe.status, PBR_NOT_REFUSED, 0);
 	pbr_complete(qp->ib.recv_cq, &qp->ib, &cqe, false);
 }
 
