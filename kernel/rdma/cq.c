@@ -15,8 +15,7 @@ static void pbr_cq_event(struct pbr_cq *cq, enum ib_event_type type)
 		cq->ib.event_handler(&event, cq->ib.cq_context);
 }
 
-/* Number of entries not polled yet. Treat an invalid consumer index as a full queue. */
-static u32 pbr_cq_fill(struct pbr_cq *cq)
+u32 pbr_cq_fill(struct pbr_cq *cq)
 {
 	u32 consumer = cq->buf->user ? READ_ONCE(cq->ring->consumer) : cq->consumer;
 

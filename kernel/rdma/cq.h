@@ -34,6 +34,11 @@ extern const struct ib_device_ops pbr_cq_ops;
 /* Return false if the queue is full. */
 bool pbr_complete(struct ib_cq *cq, struct ib_qp *qp, const struct peerbar_cqe *cqe,
 		  bool solicited);
+/*
+ * Number of entries not polled yet; the caller must hold the lock. Treat an invalid consumer index
+ * as a full queue.
+ */
+u32 pbr_cq_fill(struct pbr_cq *cq);
 /* Drop the completions of a kernel user's queue pair being destroyed; a user's provider does. */
 void pbr_cq_forget(struct ib_cq *cq, struct ib_qp *qp);
 

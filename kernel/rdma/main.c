@@ -148,6 +148,7 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pbr_device_ops);
 	ib_set_device_ops(&dev->ib, &pbr_attr_ops);
 	ib_set_device_ops(&dev->ib, &pbr_counter_ops);
+	ib_set_device_ops(&dev->ib, &pbr_restrack_ops);
 	ib_set_device_ops(&dev->ib, &pbr_ring_ops);
 	ib_set_device_ops(&dev->ib, &pbr_context_ops);
 	ib_set_device_ops(&dev->ib, &pbr_ah_ops);

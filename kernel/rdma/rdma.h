@@ -185,6 +185,9 @@ static inline void pbr_count_message(struct pbr_device *from, struct pbr_device 
 	this_cpu_add(to->counters->value[PBR_RCVD_BYTES], bytes);
 }
 
+/* restrack.c */
+extern const struct ib_device_ops pbr_restrack_ops;
+
 /* gid.c */
 void pbr_device_list(struct pbr_device *dev);
 void pbr_device_unlist(struct pbr_device *dev);
