@@ -1,43 +1,96 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Interfaces between the files of the core. */
+/*
+ * Interfaces between the files of the core, lowest layer first: a file uses those of the files before
+ * its own, and none of those after it. peerbar_kapi.h declares the functions for other modules.
+ */
 #ifndef _PEERBAR_CORE_H
 #define _PEERBAR_CORE_H
 
 #include "peerbar_kapi.h"
 
 struct device;
-struct workqueue_struct;
-
-/* buffer.c: look up a buffer; the caller drops the reference with peerbar_buffer_put() */
-struct peerbar_buffer *peerbar_buffer_find(u64 id);
-struct peerbar_buffer *peerbar_buffer_next(u64 after);
-/* Zap the mappings of all processes. The caller must prevent faults that map the buffer again. */
-void peerbar_buffer_zap(struct peerbar_buffer *buf);
+struct file;
+struct file_operations;
+struct genl_family;
+struct net;
+struct sk_buff;
 
 /* account.c: limits of the current process's user */
 struct peerbar_user *peerbar_user_charge(unsigned int nr_ranges);
 void peerbar_user_uncharge(struct peerbar_user *user, unsigned int nr_ranges);
 
-/* mmap.c */
-int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
-
-/* model.c: the range at an offset; reservation lock held */
+/* ranges.c: the range at an offset; reservation lock held */
 const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 offset);
 bool peerbar_pfn_at(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn);
 
-/* main.c: finishes the stop of buffers whose killer was interrupted */
-extern struct workqueue_struct *peerbar_wq;
+/* revocation-page.c */
+int peerbar_revocation_page_mmap(struct file *file, struct vm_area_struct *vma);
+int peerbar_revocation_page_init(void);
+void peerbar_revocation_page_exit(void);
+
+/* device.c */
+int peerbar_device_register(const struct file_operations *fops);
+void peerbar_device_unregister(void);
 /* the device that model probes attach with */
 struct device *peerbar_probe_device(void);
 
+/**
+ * struct peerbar_summary - attributes of a buffer in every message
+ * @exporter: module
+ * @device: NULL if the buffer has none
+ * @label: of the buffer
+ */
+struct peerbar_summary {
+	u64 id;
+	u64 size;
+	u32 model;
+	u32 state;
+	u32 memattr;
+	u32 nr_ranges;
+	const char *exporter;
+	const char *device;
+	const char *label;
+};
+
 /*
- * netlink.c: the network namespace of buffers that the current process creates, with a reference.
+ * events.c: the network namespace of buffers that the current process creates, with a reference.
  * peerbar_ns_put() accepts NULL.
  */
 struct peerbar_ns *peerbar_ns_get_current(void);
 void peerbar_ns_put(struct peerbar_ns *ns);
+struct peerbar_ns *peerbar_ns_of(struct net *net);
+struct peerbar_summary peerbar_summarize(struct peerbar_buffer *buf, enum peerbar_state state);
+int peerbar_put_summary(struct sk_buff *skb, const struct peerbar_summary *s);
 void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd);
+int peerbar_events_init(const struct genl_family *family);
+void peerbar_events_flush(void);
+void peerbar_events_exit(void);
+
+/* state.c */
+void peerbar_buffer_init_state(struct peerbar_buffer *buf);
+/* Zap the mappings of all processes. The caller must prevent faults that map the buffer again. */
+void peerbar_buffer_zap(struct peerbar_buffer *buf);
+int peerbar_state_init(void);
+void peerbar_state_exit(void);
+
+/* dma-map.c; as map_dma_buf of struct dma_buf_ops */
+struct sg_table *peerbar_map_pages(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir);
+void peerbar_unmap_pages(struct dma_buf_attachment *attach, struct sg_table *sgt, enum dma_data_direction dir);
+
+/* mmap.c */
+int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
+
+/* buffer.c: look up a buffer; the caller drops the reference with peerbar_buffer_put() */
+struct peerbar_buffer *peerbar_buffer_find(u64 id);
+struct peerbar_buffer *peerbar_buffer_next(u64 after);
+
+/* model.c, chunks.c, cookie.c: only functions for other modules */
+
+/* netlink.c */
 int peerbar_netlink_init(void);
 void peerbar_netlink_exit(void);
+
+/* ioctl.c */
+extern const struct file_operations peerbar_fops;
 
 #endif
