@@ -7,6 +7,18 @@
 
 #include "vfio.h"
 
+/* Create a buffer from a user's struct vfio_device_feature_dma_buf. */
+static struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device,
+						  struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
+						  u32 memattr)
+{
+	if (READ_ONCE(device->gone))
+		return ERR_PTR(-ENODEV);
+	if (!PEERBAR_OVERLAY)
+		return peerbar_vfio_export_local(device, arg, argsz, open_flags, memattr);
+	return peerbar_vfio_export_overlay(device, arg, argsz, open_flags, memattr);
+}
+
 static int peerbar_feature_dma_buf(struct peerbar_vfio_device *device, u32 flags, struct vfio_device_feature_dma_buf __user *arg,
 				   size_t argsz)
 {
