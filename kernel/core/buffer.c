@@ -121,7 +121,7 @@ static void peerbar_unpin(struct dma_buf_attachment *attach)
 		buf->unwilling--;
 }
 
-static void peerbar_free(struct peerbar_buffer *buf)
+static void peerbar_free_buffer(struct peerbar_buffer *buf)
 {
 	peerbar_ns_put(buf->ns);
 	peerbar_user_uncharge(buf->user, buf->info.nr_ranges);
@@ -150,7 +150,7 @@ static void peerbar_release(struct dma_buf *dmabuf)
 	cancel_delayed_work_sync(&buf->slow_revoke);
 	if (buf->info.ops->release)
 		buf->info.ops->release(buf);
-	peerbar_free(buf);
+	peerbar_free_buffer(buf);
 	iput(inode);
 }
 
@@ -282,7 +282,7 @@ err_reserved:
 err_name:
 	kfree(name);
 err_free:
-	peerbar_free(buf);
+	peerbar_free_buffer(buf);
 	return ERR_PTR(ret);
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_create);

@@ -12,7 +12,7 @@
 
 #include "core.h"
 
-static struct peerbar_buffer *peerbar_attached_buffer(struct dma_buf_attachment *attach)
+static struct peerbar_buffer *peerbar_get_attached_buffer(struct dma_buf_attachment *attach)
 {
 	struct peerbar_buffer *buf = peerbar_buffer_of(attach->dmabuf);
 	int ret;
@@ -33,7 +33,7 @@ static struct peerbar_buffer *peerbar_attached_buffer(struct dma_buf_attachment 
 /* Allocate once: a buffer has one provider, so it is one chunk, followed by its addresses. */
 int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks, size_t *nr_chunks)
 {
-	struct peerbar_buffer *buf = peerbar_attached_buffer(attach);
+	struct peerbar_buffer *buf = peerbar_get_attached_buffer(attach);
 	struct peerbar_chunk *chunk;
 	unsigned int i;
 
@@ -63,13 +63,13 @@ EXPORT_SYMBOL_GPL(peerbar_chunks_free);
 
 void __iomem *peerbar_dma_buf_iomem(struct dma_buf_attachment *attach, u64 offset)
 {
-	struct peerbar_buffer *buf = peerbar_attached_buffer(attach);
+	struct peerbar_buffer *buf = peerbar_get_attached_buffer(attach);
 	const struct peerbar_range *range;
 	void __iomem *io;
 
 	if (IS_ERR(buf) || !buf->info.mmio || !buf->info.ops->iomem)
 		return NULL;
-	range = peerbar_range_at(buf, offset);
+	range = peerbar_find_range(buf, offset);
 	if (!range)
 		return NULL;
 	io = buf->info.ops->iomem(buf, range - buf->ranges);
@@ -80,7 +80,7 @@ EXPORT_SYMBOL_GPL(peerbar_dma_buf_iomem);
 int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsigned int max_order, unsigned long *pfn,
 			    unsigned int *order)
 {
-	struct peerbar_buffer *buf = peerbar_attached_buffer(attach);
+	struct peerbar_buffer *buf = peerbar_get_attached_buffer(attach);
 	unsigned long first;
 	unsigned int best = 0;
 
@@ -88,10 +88,10 @@ int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsig
 		return PTR_ERR(buf);
 	if (!PAGE_ALIGNED(offset))
 		return -EINVAL;
-	if (!peerbar_pfn_at(buf, offset, 0, pfn))
+	if (!peerbar_find_pfn(buf, offset, 0, pfn))
 		return -ERANGE;
 	while (best < min_t(unsigned int, max_order, PUD_ORDER) &&
-	       peerbar_pfn_at(buf, ALIGN_DOWN(offset, PAGE_SIZE << (best + 1)), best + 1, &first) &&
+	       peerbar_find_pfn(buf, ALIGN_DOWN(offset, PAGE_SIZE << (best + 1)), best + 1, &first) &&
 	       first == ALIGN_DOWN(*pfn, 1UL << (best + 1)))
 		best++;
 	*order = best;
@@ -101,7 +101,7 @@ EXPORT_SYMBOL_GPL(peerbar_dma_buf_get_pfn);
 
 int peerbar_dma_buf_iommufd_map(struct dma_buf_attachment *attach, struct phys_vec *phys)
 {
-	struct peerbar_buffer *buf = peerbar_attached_buffer(attach);
+	struct peerbar_buffer *buf = peerbar_get_attached_buffer(attach);
 
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);

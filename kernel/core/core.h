@@ -20,8 +20,8 @@ struct peerbar_user *peerbar_user_charge(unsigned int nr_ranges);
 void peerbar_user_uncharge(struct peerbar_user *user, unsigned int nr_ranges);
 
 /* ranges.c: the range at an offset; reservation lock held */
-const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 offset);
-bool peerbar_pfn_at(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn);
+const struct peerbar_range *peerbar_find_range(struct peerbar_buffer *buf, u64 offset);
+bool peerbar_find_pfn(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn);
 
 /* revocation-page.c */
 int peerbar_revocation_page_mmap(struct file *file, struct vm_area_struct *vma);

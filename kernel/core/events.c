@@ -142,7 +142,7 @@ static bool peerbar_has_listeners(struct peerbar_ns *ns)
 }
 
 /* Record that the listeners of a namespace missed an event. */
-static void peerbar_lose(struct peerbar_ns *ns)
+static void peerbar_record_loss(struct peerbar_ns *ns)
 {
 	lockdep_assert_held(&events.lock);
 
@@ -217,8 +217,8 @@ void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
 			list_add_tail(&event->node, &events.queue);
 			event = NULL;
 		} else {
-			peerbar_lose(buf->ns);
-			peerbar_lose(all);
+			peerbar_record_loss(buf->ns);
+			peerbar_record_loss(all);
 		}
 	}
 	if (event)

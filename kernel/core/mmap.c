@@ -13,7 +13,7 @@
 #include "core.h"
 
 /* Offset in the buffer of an address. */
-static u64 peerbar_offset_of(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
+static u64 peerbar_get_offset(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
 {
 	return (u64)(((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff - buf->pgoff_base) << PAGE_SHIFT;
 }
@@ -56,8 +56,8 @@ static vm_fault_t peerbar_insert_wc(struct vm_fault *vmf, struct peerbar_buffer 
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long addr = vmf->address & PAGE_MASK;
-	u64 offset = peerbar_offset_of(buf, vma, addr);
-	const struct peerbar_range *range = peerbar_range_at(buf, offset);
+	u64 offset = peerbar_get_offset(buf, vma, addr);
+	const struct peerbar_range *range = peerbar_find_range(buf, offset);
 	struct peerbar_fill fill = { .mm = vma->vm_mm, .prot = vma->vm_page_prot };
 	unsigned long start, end;
 	u64 before, after;
@@ -90,7 +90,7 @@ static bool peerbar_may_wait(struct vm_fault *vmf)
  * reservation lock, and this fault cannot wait for it. A fatal signal ends the sleep; the process
  * then dies on its way out of this fault, or at the start of the next.
  */
-static vm_fault_t peerbar_again(struct vm_fault *vmf)
+static vm_fault_t peerbar_retry_fault(struct vm_fault *vmf)
 {
 	bool wait = peerbar_may_wait(vmf);
 
@@ -104,7 +104,7 @@ static vm_fault_t peerbar_again(struct vm_fault *vmf)
  * Return 0 with the reservation lock held. Make the first attempt fail with RETRY, not NOPAGE: a
  * caller that faults on behalf of others, such as KVM, must know that there is no entry yet.
  */
-static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
+static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_fault *vmf)
 {
 	struct dma_buf *dmabuf = buf->dmabuf;
 
@@ -121,7 +121,7 @@ static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 	}
 	/* Don't wait with mmap_lock held: this fault may not release it a second time. */
 	if (!fault_flag_allow_retry_first(vmf->flags))
-		return peerbar_again(vmf);
+		return peerbar_retry_fault(vmf);
 	if (!peerbar_may_wait(vmf))
 		return VM_FAULT_RETRY;
 	get_dma_buf(dmabuf);
@@ -132,7 +132,7 @@ static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
-static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, bool wc)
+static vm_fault_t peerbar_handle_fault(struct vm_fault *vmf, unsigned int order, bool wc)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct peerbar_buffer *buf = vma->vm_private_data;
@@ -147,19 +147,19 @@ static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, 
 	ret = buf->info.ops->prepare ? buf->info.ops->prepare(buf) : 0;
 	if (ret)
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
-	fault = peerbar_lock(buf, vmf);
+	fault = peerbar_lock_for_fault(buf, vmf);
 	if (fault)
 		return fault;
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
 		dma_resv_unlock(buf->dmabuf->resv);
 		if (ret == -EAGAIN)
-			return peerbar_again(vmf);
+			return peerbar_retry_fault(vmf);
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 	}
 	if (wc)
 		fault = peerbar_insert_wc(vmf, buf);
-	else if (peerbar_pfn_at(buf, peerbar_offset_of(buf, vma, addr), order, &pfn))
+	else if (peerbar_find_pfn(buf, peerbar_get_offset(buf, vma, addr), order, &pfn))
 		fault = peerbar_insert(vmf, pfn, order);
 	else
 		fault = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
@@ -181,18 +181,18 @@ static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, 
 
 static vm_fault_t peerbar_fault(struct vm_fault *vmf)
 {
-	return peerbar_fault_order(vmf, 0, false);
+	return peerbar_handle_fault(vmf, 0, false);
 }
 
 static vm_fault_t peerbar_fault_wc(struct vm_fault *vmf)
 {
-	return peerbar_fault_order(vmf, 0, true);
+	return peerbar_handle_fault(vmf, 0, true);
 }
 
 #ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
 static vm_fault_t peerbar_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
-	return peerbar_fault_order(vmf, order, false);
+	return peerbar_handle_fault(vmf, order, false);
 }
 #endif
 

@@ -50,11 +50,11 @@ static void peerbar_probe_invalidate(struct dma_buf_attachment *attach)
 }
 
 /* One importer without invalidate_mappings(), which keeps its mappings, and one with it. */
-static const struct dma_buf_attach_ops peerbar_probe_keeps = {
+static const struct dma_buf_attach_ops peerbar_probe_static = {
 	.allow_peer2peer = true,
 };
 
-static const struct dma_buf_attach_ops peerbar_probe_lets_go = {
+static const struct dma_buf_attach_ops peerbar_probe_revocable = {
 	.allow_peer2peer = true,
 	.invalidate_mappings = peerbar_probe_invalidate,
 };
@@ -81,11 +81,11 @@ static enum peerbar_model peerbar_derived_model(struct dma_buf *dmabuf)
 {
 	if (dma_buf_is_dynamic(dmabuf))
 		return PEERBAR_MODEL_DYNAMIC;
-	switch (peerbar_probe(dmabuf, &peerbar_probe_keeps)) {
+	switch (peerbar_probe(dmabuf, &peerbar_probe_static)) {
 	case 0:
 		return PEERBAR_MODEL_PINNED;
 	case -EOPNOTSUPP:
-		if (!peerbar_probe(dmabuf, &peerbar_probe_lets_go))
+		if (!peerbar_probe(dmabuf, &peerbar_probe_revocable))
 			return PEERBAR_MODEL_REVOCABLE;
 	}
 	return PEERBAR_MODEL_UNKNOWN;
@@ -115,6 +115,6 @@ bool peerbar_dma_buf_revoked(struct dma_buf *dmabuf)
 
 	if (buf)
 		return READ_ONCE(buf->state) != PEERBAR_STATE_LIVE;
-	return peerbar_probe(dmabuf, &peerbar_probe_lets_go) == -ENODEV;
+	return peerbar_probe(dmabuf, &peerbar_probe_revocable) == -ENODEV;
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_revoked);

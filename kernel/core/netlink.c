@@ -82,7 +82,7 @@ cancel:
 	return -EMSGSIZE;
 }
 
-static bool peerbar_visible(struct net *net, struct peerbar_buffer *buf)
+static bool peerbar_is_visible(struct net *net, struct peerbar_buffer *buf)
 {
 	return net_eq(net, &init_net) || peerbar_ns_of(net) == buf->ns;
 }
@@ -97,7 +97,7 @@ static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
 	if (GENL_REQ_ATTR_CHECK(info, PEERBAR_A_ID))
 		return -EINVAL;
 	buf = peerbar_buffer_find(nla_get_u64(info->attrs[PEERBAR_A_ID]));
-	if (buf && !peerbar_visible(genl_info_net(info), buf)) {
+	if (buf && !peerbar_is_visible(genl_info_net(info), buf)) {
 		peerbar_buffer_put(buf);
 		buf = NULL;
 	}
@@ -134,7 +134,7 @@ static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	int ret = 0;
 
 	while ((buf = peerbar_buffer_next(cb->args[0]))) {
-		if (peerbar_visible(sock_net(skb->sk), buf))
+		if (peerbar_is_visible(sock_net(skb->sk), buf))
 			ret = peerbar_put_buffer(skb, buf, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, NLM_F_MULTI,
 						 privileged);
 		if (!ret)

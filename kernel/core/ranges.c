@@ -8,7 +8,7 @@
 
 #include "core.h"
 
-const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 offset)
+const struct peerbar_range *peerbar_find_range(struct peerbar_buffer *buf, u64 offset)
 {
 	unsigned int low = 0, high = buf->info.nr_ranges;
 
@@ -30,9 +30,9 @@ const struct peerbar_range *peerbar_range_at(struct peerbar_buffer *buf, u64 off
  * Whether the block of @order that begins at @offset is inside one range and aligned in physical
  * memory; if so, return its frame in @pfn.
  */
-bool peerbar_pfn_at(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn)
+bool peerbar_find_pfn(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn)
 {
-	const struct peerbar_range *range = peerbar_range_at(buf, offset);
+	const struct peerbar_range *range = peerbar_find_range(buf, offset);
 	u64 before;
 
 	if (!range)

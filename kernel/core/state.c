@@ -79,7 +79,7 @@ static void peerbar_report_slow_revoke(struct work_struct *work)
 }
 
 /* Invalidate the mappings of importers, and zap those of processes. */
-static void peerbar_stop(struct peerbar_buffer *buf)
+static void peerbar_stop_buffer(struct peerbar_buffer *buf)
 {
 	buf->revocations++;
 	dma_buf_invalidate_mappings(buf->dmabuf);
@@ -98,7 +98,7 @@ static void peerbar_stop_dead_locked(struct peerbar_buffer *buf)
 
 	if (buf->stopped)
 		return;
-	peerbar_stop(buf);
+	peerbar_stop_buffer(buf);
 	/* Must be last: pairs with the acquire in peerbar_is_stopped(); its callers rely on it. */
 	smp_store_release(&buf->stopped, true);
 }
@@ -117,7 +117,7 @@ void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)
 
 	was = cmpxchg(&buf->state, PEERBAR_STATE_LIVE, PEERBAR_STATE_REVOKED);
 	if (was == PEERBAR_STATE_LIVE)
-		peerbar_stop(buf);
+		peerbar_stop_buffer(buf);
 	else if (was == PEERBAR_STATE_DEAD)
 		/* The killer may still wait for the lock, but the memory goes away now. */
 		peerbar_stop_dead_locked(buf);
@@ -136,7 +136,7 @@ static int peerbar_resv_lock(struct peerbar_buffer *buf, bool interruptible)
  * importer with access to the memory adds them, and any holder of the descriptor could delay the
  * caller with new ones.
  */
-static struct dma_fence *peerbar_fence_locked(struct peerbar_buffer *buf)
+static struct dma_fence *peerbar_get_fence_locked(struct peerbar_buffer *buf)
 {
 	struct dma_fence *fence = NULL;
 
@@ -156,7 +156,7 @@ int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible)
 	ret = peerbar_resv_lock(buf, interruptible);
 	if (ret)
 		return ret;
-	fence = peerbar_fence_locked(buf);
+	fence = peerbar_get_fence_locked(buf);
 	unwilling = buf->unwilling;
 	dma_resv_unlock(buf->dmabuf->resv);
 
@@ -200,7 +200,7 @@ EXPORT_SYMBOL_GPL(peerbar_buffer_revoke);
 
 void peerbar_buffer_mark_dead(struct peerbar_buffer *buf)
 {
-	/* Fully ordered: pairs with the barrier in peerbar_fault_order(). */
+	/* Fully ordered: pairs with the barrier in peerbar_handle_fault(). */
 	xchg(&buf->state, PEERBAR_STATE_DEAD);
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_mark_dead);

@@ -18,14 +18,14 @@ bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
 }
 
 /* Whether @buf is one of this device's. */
-bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer *buf)
+bool peerbar_vfio_owns_buffer(struct peerbar_vfio_device *device, struct peerbar_buffer *buf)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
 	return buf->info.owner == THIS_MODULE && vbuf->tracker == device->tracker;
 }
 
-struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *device)
+struct peerbar_vfio_buffer *peerbar_vfio_alloc_buffer(struct peerbar_vfio_device *device)
 {
 	struct peerbar_vfio_buffer *vbuf;
 
@@ -44,7 +44,7 @@ struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *devic
 	return vbuf;
 }
 
-void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf)
+void peerbar_vfio_free_buffer(struct peerbar_vfio_buffer *vbuf)
 {
 	mutex_destroy(&vbuf->attach_lock);
 	peerbar_vfio_tracker_put(vbuf->tracker);
@@ -52,8 +52,9 @@ void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf)
 	kfree(vbuf);
 }
 
-struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
-					 const struct peerbar_backing_ops *ops, int open_flags, u32 memattr)
+struct peerbar_buffer *peerbar_vfio_create_buffer(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
+						  const struct peerbar_backing_ops *ops,
+						  int open_flags, u32 memattr)
 {
 	struct peerbar_vfio_device *device = vbuf->device;
 	char name[DMA_BUF_NAME_LEN];

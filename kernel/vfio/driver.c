@@ -83,7 +83,7 @@ static int peerbar_name_vma(struct vfio_device *vdev, struct vm_area_struct *vma
 
 static int peerbar_vfio_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(vdev);
 	int ret;
 
 	ret = peerbar_cookie_mmap(&device->cookies, vma);
@@ -107,7 +107,7 @@ static int peerbar_vfio_mmap(struct vfio_device *vdev, struct vm_area_struct *vm
 
 static int peerbar_vfio_open(struct vfio_device *vdev)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(vdev);
 	struct peerbar_vfio_tracker *tracker;
 	int ret;
 
@@ -128,7 +128,7 @@ static int peerbar_vfio_open(struct vfio_device *vdev)
 
 static void peerbar_vfio_close(struct vfio_device *vdev)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(vdev);
 	struct peerbar_vfio_tracker *tracker = device->tracker;
 
 	peerbar_vfio_stop_all(tracker);
@@ -146,16 +146,16 @@ static void peerbar_vfio_close(struct vfio_device *vdev)
  * Check unattached buffers after an operation that may restore memory: the core does not notify
  * buffers that were exported without it.
  */
-static void peerbar_vfio_look(struct vfio_device *vdev)
+static void peerbar_vfio_check_unattached(struct vfio_device *vdev)
 {
-	peerbar_vfio_settle_unattached(peerbar_vfio(vdev)->tracker);
+	peerbar_vfio_settle_unattached(to_peerbar_vfio(vdev)->tracker);
 }
 
 static ssize_t peerbar_vfio_write(struct vfio_device *vdev, const char __user *from, size_t count, loff_t *pos)
 {
 	ssize_t ret = vfio_pci_core_write(vdev, from, count, pos);
 
-	peerbar_vfio_look(vdev);
+	peerbar_vfio_check_unattached(vdev);
 	return ret;
 }
 
@@ -163,7 +163,7 @@ static long peerbar_vfio_ioctl(struct vfio_device *vdev, unsigned int cmd, unsig
 {
 	long ret = vfio_pci_core_ioctl(vdev, cmd, arg);
 
-	peerbar_vfio_look(vdev);
+	peerbar_vfio_check_unattached(vdev);
 	return ret;
 }
 
@@ -171,13 +171,13 @@ static int peerbar_vfio_device_feature(struct vfio_device *vdev, u32 flags, void
 {
 	int ret = peerbar_vfio_feature(vdev, flags, arg, argsz);
 
-	peerbar_vfio_look(vdev);
+	peerbar_vfio_check_unattached(vdev);
 	return ret;
 }
 
 static int peerbar_vfio_init_dev(struct vfio_device *vdev)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(vdev);
 
 	/* Copy: later changes of the parameters don't affect this device. */
 	device->core.nointxmask = nointxmask;
@@ -258,7 +258,7 @@ err_put:
 static void peerbar_vfio_remove(struct pci_dev *pdev)
 {
 	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
-	struct peerbar_vfio_device *device = peerbar_vfio(&core->vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(&core->vdev);
 	struct peerbar_vfio_tracker *tracker;
 
 	/*
@@ -294,7 +294,7 @@ static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 static void peerbar_vfio_reset_prepare(struct pci_dev *pdev)
 {
 	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
-	struct peerbar_vfio_device *device = peerbar_vfio(&core->vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(&core->vdev);
 	struct peerbar_vfio_tracker *tracker;
 
 	WRITE_ONCE(device->resetting, true);
@@ -308,7 +308,7 @@ static void peerbar_vfio_reset_prepare(struct pci_dev *pdev)
 static void peerbar_vfio_reset_done(struct pci_dev *pdev)
 {
 	struct vfio_pci_core_device *core = dev_get_drvdata(&pdev->dev);
-	struct peerbar_vfio_device *device = peerbar_vfio(&core->vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(&core->vdev);
 
 	WRITE_ONCE(device->resetting, false);
 	guard(mutex)(&device->tracker_lock);

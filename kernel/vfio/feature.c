@@ -15,7 +15,7 @@ static struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *de
 	if (READ_ONCE(device->gone))
 		return ERR_PTR(-ENODEV);
 	if (!PEERBAR_OVERLAY)
-		return peerbar_vfio_export_local(device, arg, argsz, open_flags, memattr);
+		return peerbar_vfio_export_nop2p(device, arg, argsz, open_flags, memattr);
 	return peerbar_vfio_export_overlay(device, arg, argsz, open_flags, memattr);
 }
 
@@ -41,7 +41,7 @@ static int peerbar_feature_dma_buf(struct peerbar_vfio_device *device, u32 flags
 }
 
 /* The device's buffer of a descriptor, with a reference to its dma-buf. */
-static struct peerbar_buffer *peerbar_get_own(struct peerbar_vfio_device *device, int fd)
+static struct peerbar_buffer *peerbar_get_own_buffer(struct peerbar_vfio_device *device, int fd)
 {
 	struct dma_buf *dmabuf = dma_buf_get(fd);
 	struct peerbar_buffer *buf;
@@ -49,7 +49,7 @@ static struct peerbar_buffer *peerbar_get_own(struct peerbar_vfio_device *device
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
 	buf = peerbar_buffer_of(dmabuf);
-	if (buf && peerbar_vfio_owns(device, buf))
+	if (buf && peerbar_vfio_owns_buffer(device, buf))
 		return buf;
 	dma_buf_put(dmabuf);
 	return ERR_PTR(-ENODEV);
@@ -67,7 +67,7 @@ static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
 		return ret;
 	if (copy_from_user(&revoke, arg, sizeof(revoke)))
 		return -EFAULT;
-	buf = peerbar_get_own(device, revoke.dmabuf_fd);
+	buf = peerbar_get_own_buffer(device, revoke.dmabuf_fd);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	/* A drained buffer has nothing left to revoke. */
@@ -88,7 +88,7 @@ static int peerbar_feature_memattr(struct peerbar_vfio_device *device, u32 flags
 		return ret;
 	if (copy_from_user(&memattr, arg, sizeof(memattr)))
 		return -EFAULT;
-	buf = peerbar_get_own(device, memattr.dmabuf_fd);
+	buf = peerbar_get_own_buffer(device, memattr.dmabuf_fd);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	if (flags & VFIO_DEVICE_FEATURE_GET)
@@ -140,7 +140,7 @@ err_put:
 
 int peerbar_vfio_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(vdev);
 
 	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:

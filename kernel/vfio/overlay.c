@@ -34,11 +34,11 @@ static void peerbar_vfio_invalidate(struct dma_buf_attachment *attach)
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	/* A buffer under construction checks for itself in peerbar_vfio_make(). */
+	/* A buffer under construction checks for itself in peerbar_vfio_create_buffer(). */
 	if (!vbuf->buf)
 		return;
 	if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
-		peerbar_vfio_memory_returns(vbuf);
+		peerbar_vfio_queue_restore(vbuf);
 	else
 		peerbar_buffer_revoke_locked(vbuf->buf);
 }
@@ -100,14 +100,14 @@ static int peerbar_vfio_enter(struct peerbar_buffer *buf)
 	return ret;
 }
 
-static void peerbar_vfio_told_already(struct dma_buf_attachment *attach)
+static void peerbar_vfio_ignore_invalidate(struct dma_buf_attachment *attach)
 {
 	/* The buffer itself invalidates its importers. */
 }
 
 static const struct dma_buf_attach_ops peerbar_vfio_on_behalf_ops = {
 	.allow_peer2peer = true,
-	.invalidate_mappings = peerbar_vfio_told_already,
+	.invalidate_mappings = peerbar_vfio_ignore_invalidate,
 };
 
 /* Attach the device of each importer of the buffer to the inner dma-buf. */
@@ -207,7 +207,7 @@ static void peerbar_vfio_release(struct peerbar_buffer *buf)
 
 	peerbar_vfio_untrack(vbuf);
 	peerbar_vfio_put_inner(vbuf);
-	peerbar_vfio_free(vbuf);
+	peerbar_vfio_free_buffer(vbuf);
 }
 
 /* The core maps all BARs while the device is open; a close kills buffers before it unmaps. */
@@ -384,7 +384,7 @@ struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *d
 	ret = peerbar_vfio_check_awake(device);
 	if (ret == -EINTR)
 		return ERR_PTR(ret);
-	vbuf = peerbar_vfio_alloc(device);
+	vbuf = peerbar_vfio_alloc_buffer(device);
 	if (!vbuf)
 		return ERR_PTR(-ENOMEM);
 	vbuf->inner = peerbar_vfio_get_inner(device, arg, argsz, &ranges);
@@ -398,7 +398,7 @@ struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *d
 		buf = ERR_PTR(ret);
 		goto err_inner;
 	}
-	buf = peerbar_vfio_make(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
+	buf = peerbar_vfio_create_buffer(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
 	if (IS_ERR(buf))
 		goto err_inner;
 	kvfree(ranges.vec);
@@ -407,7 +407,7 @@ struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *d
 err_inner:
 	peerbar_vfio_put_inner(vbuf);
 err_free:
-	peerbar_vfio_free(vbuf);
+	peerbar_vfio_free_buffer(vbuf);
 	kvfree(ranges.vec);
 	return buf;
 }

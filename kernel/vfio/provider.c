@@ -9,8 +9,9 @@
 
 #include "vfio.h"
 
-static int peerbar_fill(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
-			struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr)
+static int peerbar_vfio_fill_ranges(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
+				    struct phys_vec *vec, struct vfio_region_dma_range *ranges,
+				    size_t nr)
 {
 	phys_addr_t start = pci_resource_start(vdev->pdev, region);
 	u64 size = pci_resource_len(vdev->pdev, region);
@@ -38,10 +39,10 @@ static int peerbar_fill(struct vfio_pci_core_device *vdev, struct p2pdma_provide
 int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
 				 struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr)
 {
-	struct peerbar_ranges *wanted = peerbar_vfio(&vdev->vdev)->wanted;
+	struct peerbar_ranges *wanted = to_peerbar_vfio(&vdev->vdev)->wanted;
 	int ret;
 
-	ret = peerbar_fill(vdev, provider, region, vec, ranges, nr);
+	ret = peerbar_vfio_fill_ranges(vdev, provider, region, vec, ranges, nr);
 	if (ret)
 		return ret;
 	wanted->vec = kvmalloc_objs(*wanted->vec, nr, GFP_KERNEL_ACCOUNT);

@@ -82,8 +82,9 @@ void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
  * Return the buffer after @prev with a reference, or NULL at the end; put the reference of @prev.
  * With @live, skip buffers that are not LIVE.
  */
-static struct peerbar_vfio_buffer *peerbar_vfio_next(struct peerbar_vfio_tracker *tracker,
-						     struct peerbar_vfio_buffer *prev, bool live)
+static struct peerbar_vfio_buffer *peerbar_vfio_next_buffer(struct peerbar_vfio_tracker *tracker,
+							    struct peerbar_vfio_buffer *prev,
+							    bool live)
 {
 	struct peerbar_vfio_buffer *vbuf;
 	bool found = false;
@@ -115,12 +116,12 @@ void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf = NULL;
 
-	while ((vbuf = peerbar_vfio_next(tracker, vbuf, false)))
+	while ((vbuf = peerbar_vfio_next_buffer(tracker, vbuf, false)))
 		peerbar_buffer_drain(vbuf->buf, false);
 }
 
 /* The first unattached buffer, with a reference. */
-static struct peerbar_vfio_buffer *peerbar_vfio_first_unattached(struct peerbar_vfio_tracker *tracker)
+static struct peerbar_vfio_buffer *peerbar_vfio_get_unattached(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf;
 
@@ -145,7 +146,7 @@ void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 	if (data_race(list_empty(&tracker->unattached)) || !__vfio_pci_memory_enabled(&tracker->device->core))
 		return;
 	do {
-		vbuf = peerbar_vfio_first_unattached(tracker);
+		vbuf = peerbar_vfio_get_unattached(tracker);
 		if (!vbuf)
 			break;
 		done = peerbar_buffer_settle(vbuf->buf) == PEERBAR_STATE_DEAD || READ_ONCE(vbuf->attach);
@@ -154,14 +155,14 @@ void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 				list_del_init(&vbuf->unattached);
 			/* A signal interrupted the settle. The worker gets no signals. */
 			if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
-				peerbar_vfio_memory_returns(vbuf);
+				peerbar_vfio_queue_restore(vbuf);
 		}
 		peerbar_buffer_put(vbuf->buf);
 	} while (done && !fatal_signal_pending(current));
 }
 
 /* The core is about to restore a buffer's memory. The reservation lock may be held. */
-void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf)
+void peerbar_vfio_queue_restore(struct peerbar_vfio_buffer *vbuf)
 {
 	struct peerbar_vfio_tracker *tracker = vbuf->tracker;
 
@@ -230,7 +231,7 @@ void peerbar_vfio_revoke_all(struct peerbar_vfio_tracker *tracker)
 	bool revoked = false;
 
 	/* Invalidate the importers of all buffers before waiting for any. */
-	while ((vbuf = peerbar_vfio_next(tracker, vbuf, true))) {
+	while ((vbuf = peerbar_vfio_next_buffer(tracker, vbuf, true))) {
 		dma_resv_lock(vbuf->buf->dmabuf->resv, NULL);
 		peerbar_buffer_revoke_locked(vbuf->buf);
 		dma_resv_unlock(vbuf->buf->dmabuf->resv);

@@ -134,7 +134,7 @@ struct peerbar_vfio_buffer {
 	unsigned int holders;
 };
 
-static inline struct peerbar_vfio_device *peerbar_vfio(struct vfio_device *vdev)
+static inline struct peerbar_vfio_device *to_peerbar_vfio(struct vfio_device *vdev)
 {
 	return container_of(vdev, struct peerbar_vfio_device, core.vdev);
 }
@@ -151,7 +151,7 @@ void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker);
 void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker);
 void peerbar_vfio_revoke_all(struct peerbar_vfio_tracker *tracker);
 void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker);
-void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf);
+void peerbar_vfio_queue_restore(struct peerbar_vfio_buffer *vbuf);
 void peerbar_vfio_queue_restore_all(struct peerbar_vfio_tracker *tracker);
 
 /* provider.c */
@@ -159,18 +159,19 @@ int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdm
 				 struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr);
 
 /* buffer.c */
-struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *device);
-void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf);
-struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
-					 const struct peerbar_backing_ops *ops, int open_flags, u32 memattr);
+struct peerbar_vfio_buffer *peerbar_vfio_alloc_buffer(struct peerbar_vfio_device *device);
+void peerbar_vfio_free_buffer(struct peerbar_vfio_buffer *vbuf);
+struct peerbar_buffer *peerbar_vfio_create_buffer(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
+						  const struct peerbar_backing_ops *ops,
+						  int open_flags, u32 memattr);
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr);
-bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer *buf);
+bool peerbar_vfio_owns_buffer(struct peerbar_vfio_device *device, struct peerbar_buffer *buf);
 
 /* overlay.c, without-p2pdma.c: create a buffer from a user's struct vfio_device_feature_dma_buf */
 struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *device,
 						   struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
 						   u32 memattr);
-struct peerbar_buffer *peerbar_vfio_export_local(struct peerbar_vfio_device *device,
+struct peerbar_buffer *peerbar_vfio_export_nop2p(struct peerbar_vfio_device *device,
 						 struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
 						 u32 memattr);
 

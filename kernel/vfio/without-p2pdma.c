@@ -16,49 +16,50 @@
 
 #include "vfio.h"
 
-static struct vfio_pci_core_device *peerbar_core_of(struct peerbar_buffer *buf)
+static struct vfio_pci_core_device *peerbar_get_core(struct peerbar_buffer *buf)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
 	return vbuf->core;
 }
 
-static int peerbar_local_enter(struct peerbar_buffer *buf)
+static int peerbar_nop2p_enter(struct peerbar_buffer *buf)
 {
-	struct vfio_pci_core_device *core = peerbar_core_of(buf);
+	struct vfio_pci_core_device *core = peerbar_get_core(buf);
 
 	if (!down_read_trylock(&core->memory_lock))
 		return -EAGAIN;
-	if (!core->pm_runtime_engaged && __vfio_pci_memory_enabled(core) && !READ_ONCE(peerbar_vfio(&core->vdev)->resetting))
+	if (!core->pm_runtime_engaged && __vfio_pci_memory_enabled(core) && !READ_ONCE(to_peerbar_vfio(&core->vdev)->resetting))
 		return 0;
 	up_read(&core->memory_lock);
 	return -ENODEV;
 }
 
-static void peerbar_local_leave(struct peerbar_buffer *buf)
+static void peerbar_nop2p_leave(struct peerbar_buffer *buf)
 {
-	up_read(&peerbar_core_of(buf)->memory_lock);
+	up_read(&peerbar_get_core(buf)->memory_lock);
 }
 
-static void peerbar_local_release(struct peerbar_buffer *buf)
+static void peerbar_nop2p_release(struct peerbar_buffer *buf)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
 	peerbar_vfio_untrack(vbuf);
 	vfio_device_put_registration(&vbuf->core->vdev);
-	peerbar_vfio_free(vbuf);
+	peerbar_vfio_free_buffer(vbuf);
 }
 
-static const struct peerbar_backing_ops peerbar_local_ops = {
-	.enter = peerbar_local_enter,
-	.leave = peerbar_local_leave,
-	.release = peerbar_local_release,
+static const struct peerbar_backing_ops peerbar_nop2p_ops = {
+	.enter = peerbar_nop2p_enter,
+	.leave = peerbar_nop2p_leave,
+	.release = peerbar_nop2p_release,
 	.memattr_supported = peerbar_vfio_memattr_supported,
 };
 
 /* Check a request as the core does where it exports, with the same errnos. */
-static int peerbar_local_ranges(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg, size_t argsz,
-				struct peerbar_ranges *ranges)
+static int peerbar_nop2p_get_ranges(struct peerbar_vfio_device *device,
+				    struct vfio_device_feature_dma_buf __user *arg, size_t argsz,
+				    struct peerbar_ranges *ranges)
 {
 	struct vfio_device_feature_dma_buf request;
 	struct vfio_region_dma_range *user;
@@ -107,7 +108,7 @@ free_user:
 	return ret;
 }
 
-struct peerbar_buffer *peerbar_vfio_export_local(struct peerbar_vfio_device *device,
+struct peerbar_buffer *peerbar_vfio_export_nop2p(struct peerbar_vfio_device *device,
 						 struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
 						 u32 memattr)
 {
@@ -116,10 +117,10 @@ struct peerbar_buffer *peerbar_vfio_export_local(struct peerbar_vfio_device *dev
 	struct peerbar_buffer *buf;
 	int ret;
 
-	ret = peerbar_local_ranges(device, arg, argsz, &ranges);
+	ret = peerbar_nop2p_get_ranges(device, arg, argsz, &ranges);
 	if (ret)
 		return ERR_PTR(ret);
-	vbuf = peerbar_vfio_alloc(device);
+	vbuf = peerbar_vfio_alloc_buffer(device);
 	if (!vbuf) {
 		buf = ERR_PTR(-ENOMEM);
 		goto free_ranges;
@@ -129,12 +130,12 @@ struct peerbar_buffer *peerbar_vfio_export_local(struct peerbar_vfio_device *dev
 		goto free_vbuf;
 	}
 	vbuf->core = &device->core;
-	buf = peerbar_vfio_make(vbuf, &ranges, &peerbar_local_ops, open_flags, memattr);
+	buf = peerbar_vfio_create_buffer(vbuf, &ranges, &peerbar_nop2p_ops, open_flags, memattr);
 	if (!IS_ERR(buf))
 		goto free_ranges;
 	vfio_device_put_registration(&device->core.vdev);
 free_vbuf:
-	peerbar_vfio_free(vbuf);
+	peerbar_vfio_free_buffer(vbuf);
 free_ranges:
 	kvfree(ranges.vec);
 	return buf;
