@@ -43,6 +43,7 @@ struct peerbar_buffer *peerbar_buffer_next(u64 after)
 static int peerbar_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
 	struct peerbar_buffer *buf = dmabuf->priv;
+	int ret;
 
 	/* Without a provider, the path from a peer to the memory is unknown. */
 	if (buf->info.mmio && (!buf->info.provider || !attach->peer2peer))
@@ -51,7 +52,16 @@ static int peerbar_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *att
 		return -EOPNOTSUPP;
 	if (peerbar_buffer_settle(buf) != PEERBAR_STATE_LIVE)
 		return -ENODEV;
-	return buf->info.ops->attach ? buf->info.ops->attach(buf, attach) : 0;
+	ret = peerbar_importer_alloc(attach);
+	if (ret)
+		return ret;
+	ret = buf->info.ops->attach ? buf->info.ops->attach(buf, attach) : 0;
+	if (ret) {
+		peerbar_importer_free(buf, attach);
+		return ret;
+	}
+	peerbar_importer_add(buf, attach);
+	return 0;
 }
 
 static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
@@ -60,6 +70,7 @@ static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *at
 
 	if (buf->info.ops->detach)
 		buf->info.ops->detach(buf, attach);
+	peerbar_importer_free(buf, attach);
 }
 
 static struct sg_table *peerbar_map(struct dma_buf_attachment *attach, enum dma_data_direction dir)
@@ -77,8 +88,10 @@ static struct sg_table *peerbar_map(struct dma_buf_attachment *attach, enum dma_
 		sgt = peerbar_map_mmio(buf, attach, dir);
 	else
 		sgt = peerbar_map_pages(buf, attach, dir);
-	if (!IS_ERR(sgt))
+	if (!IS_ERR(sgt)) {
+		peerbar_importer_mapped(attach);
 		WRITE_ONCE(buf->dma_maps, buf->dma_maps + 1);
+	}
 	peerbar_buffer_leave(buf);
 	return sgt;
 }
@@ -95,6 +108,7 @@ static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sg
 		peerbar_unmap_mmio(buf, attach, sgt, dir);
 	else
 		peerbar_unmap_pages(attach, sgt, dir);
+	peerbar_importer_unmapped(attach);
 	WRITE_ONCE(buf->dma_maps, buf->dma_maps - 1);
 	if (!buf->dma_maps)
 		wake_up_all(&buf->drained);
@@ -102,29 +116,34 @@ static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sg
 
 static int peerbar_pin(struct dma_buf_attachment *attach)
 {
+	struct peerbar_attachment *a = peerbar_attachment_of(attach);
 	struct peerbar_buffer *buf = attach->dmabuf->priv;
 
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
 		return -ENODEV;
 	buf->pins++;
+	WRITE_ONCE(a->pins, a->pins + 1);
 	if (!dma_buf_attach_revocable(attach))
-		buf->unwilling++;
+		WRITE_ONCE(buf->unwilling, buf->unwilling + 1);
 	return 0;
 }
 
 static void peerbar_unpin(struct dma_buf_attachment *attach)
 {
+	struct peerbar_attachment *a = peerbar_attachment_of(attach);
 	struct peerbar_buffer *buf = attach->dmabuf->priv;
 
 	buf->pins--;
+	WRITE_ONCE(a->pins, a->pins - 1);
 	if (!dma_buf_attach_revocable(attach))
-		buf->unwilling--;
+		WRITE_ONCE(buf->unwilling, buf->unwilling - 1);
 }
 
 static void peerbar_free_buffer(struct peerbar_buffer *buf)
 {
 	peerbar_ns_put(buf->ns);
 	peerbar_user_uncharge(buf->user, buf->info.nr_ranges);
+	peerbar_importers_destroy(buf);
 	kvfree(buf->ranges);
 	kfree(buf);
 }
@@ -237,6 +256,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	buf->state = info->revoked ? PEERBAR_STATE_REVOKED : PEERBAR_STATE_LIVE;
 	buf->id = atomic64_inc_return(&last_id);
 	peerbar_buffer_init_state(buf);
+	peerbar_importers_init(buf);
 	ret = peerbar_copy_ranges(buf, info->ranges, info->nr_ranges, &exp_info.size);
 	if (ret)
 		goto err_free;

@@ -51,6 +51,7 @@ int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar
 	}
 	*chunks = chunk;
 	*nr_chunks = 1;
+	peerbar_importer_got_addresses(attach);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_get_chunks);
@@ -73,7 +74,10 @@ void __iomem *peerbar_dma_buf_iomem(struct dma_buf_attachment *attach, u64 offse
 	if (!range)
 		return NULL;
 	io = buf->info.ops->iomem(buf, range - buf->ranges);
-	return io ? io + (offset - range->offset) : NULL;
+	if (!io)
+		return NULL;
+	peerbar_importer_got_addresses(attach);
+	return io + (offset - range->offset);
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_iomem);
 
@@ -95,6 +99,7 @@ int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsig
 	       first == ALIGN_DOWN(*pfn, 1UL << (best + 1)))
 		best++;
 	*order = best;
+	peerbar_importer_got_addresses(attach);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_get_pfn);
@@ -115,6 +120,7 @@ int peerbar_dma_buf_iommufd_map(struct dma_buf_attachment *attach, struct phys_v
 		return -EOPNOTSUPP;
 	phys->paddr = buf->ranges[0].paddr;
 	phys->len = buf->ranges[0].len;
+	peerbar_importer_got_addresses(attach);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_iommufd_map);

@@ -13,6 +13,7 @@ struct file;
 struct file_operations;
 struct genl_family;
 struct net;
+struct seq_buf;
 struct sk_buff;
 
 /* account.c: limits of the current process's user */
@@ -65,6 +66,46 @@ void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd);
 int peerbar_events_init(const struct genl_family *family);
 void peerbar_events_flush(void);
 void peerbar_events_exit(void);
+
+/**
+ * struct peerbar_list - the importers and pending fences of a buffer, at one time
+ * @state: the state, as it is: not settled
+ * @nr_importers: number of attachments
+ * @filled_importers: number of elements of @importers
+ * @nr_fences: number of pending fences
+ * @filled_fences: number of elements of @fences
+ * @revoked_ns: as in struct peerbar_importers
+ * @now_ns: the same
+ */
+struct peerbar_list {
+	enum peerbar_state state;
+	u32 nr_importers;
+	u32 filled_importers;
+	u32 nr_fences;
+	u32 filled_fences;
+	u64 revoked_ns;
+	u64 now_ns;
+	struct peerbar_importer *importers;
+	struct peerbar_fence *fences;
+};
+
+/* importers.c */
+void peerbar_importers_init(struct peerbar_buffer *buf);
+void peerbar_importers_destroy(struct peerbar_buffer *buf);
+/* Sets @attach->priv. Add it when attaching has succeeded; free it in any case, no lock held. */
+int peerbar_importer_alloc(struct dma_buf_attachment *attach);
+void peerbar_importer_add(struct peerbar_buffer *buf, struct dma_buf_attachment *attach);
+void peerbar_importer_free(struct peerbar_buffer *buf, struct dma_buf_attachment *attach);
+/* reservation lock held */
+void peerbar_importer_mapped(struct dma_buf_attachment *attach);
+void peerbar_importer_unmapped(struct dma_buf_attachment *attach);
+void peerbar_importer_got_addresses(struct dma_buf_attachment *attach);
+void peerbar_importers_invalidated(struct peerbar_buffer *buf);
+/* no lock held */
+int peerbar_list_importers(struct peerbar_buffer *buf, u32 max_importers, u32 max_fences,
+			   struct peerbar_list *list);
+void peerbar_list_free(struct peerbar_list *list);
+void peerbar_print_importers(struct peerbar_buffer *buf, struct seq_buf *text);
 
 /* state.c */
 void peerbar_buffer_init_state(struct peerbar_buffer *buf);

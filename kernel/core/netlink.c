@@ -5,6 +5,9 @@
  * A socket sees the buffers of its network namespace; a socket of the initial namespace sees all.
  * Physical addresses, importers and creators are for CAP_SYS_ADMIN only. Events go to all
  * listeners, so they never contain them.
+ *
+ * PEERBAR_CMD_BUFFER_GET takes the reservation lock of a buffer. PEERBAR_CMD_IMPORTERS_GET does not,
+ * since the revoke that holds it may be the reason of the request.
  */
 #include <linux/capability.h>
 #include <linux/dma-resv.h>
@@ -87,7 +90,111 @@ static bool peerbar_is_visible(struct net *net, struct peerbar_buffer *buf)
 	return net_eq(net, &init_net) || peerbar_ns_of(net) == buf->ns;
 }
 
-static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
+/* More than fit in a message */
+#define PEERBAR_MSG_IMPORTERS	256
+
+static bool peerbar_put_importer(struct sk_buff *skb, const struct peerbar_importer *importer)
+{
+	struct nlattr *nest = nla_nest_start(skb, PEERBAR_A_ATTACHMENT);
+
+	if (!nest)
+		return false;
+	if (nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_ID, importer->id,
+			      PEERBAR_A_ATTACHMENT_PAD) ||
+	    nla_put_string(skb, PEERBAR_A_ATTACHMENT_DEVICE, importer->device) ||
+	    nla_put_string(skb, PEERBAR_A_ATTACHMENT_DRIVER, importer->driver) ||
+	    nla_put_u32(skb, PEERBAR_A_ATTACHMENT_FLAGS, importer->flags) ||
+	    nla_put_u32(skb, PEERBAR_A_ATTACHMENT_MAPS, importer->maps) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_BYTES, importer->bytes,
+			      PEERBAR_A_ATTACHMENT_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_ATTACHED_NS, importer->attached_ns,
+			      PEERBAR_A_ATTACHMENT_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_MAPPED_NS, importer->mapped_ns,
+			      PEERBAR_A_ATTACHMENT_PAD)) {
+		nla_nest_cancel(skb, nest);
+		return false;
+	}
+	nla_nest_end(skb, nest);
+	return true;
+}
+
+static bool peerbar_put_fence(struct sk_buff *skb, const struct peerbar_fence *fence)
+{
+	struct nlattr *nest = nla_nest_start(skb, PEERBAR_A_FENCE);
+
+	if (!nest)
+		return false;
+	if (nla_put_string(skb, PEERBAR_A_FENCE_DRIVER, fence->driver) ||
+	    nla_put_string(skb, PEERBAR_A_FENCE_TIMELINE, fence->timeline) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_FENCE_CONTEXT, fence->context, PEERBAR_A_FENCE_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_FENCE_SEQNO, fence->seqno, PEERBAR_A_FENCE_PAD)) {
+		nla_nest_cancel(skb, nest);
+		return false;
+	}
+	nla_nest_end(skb, nest);
+	return true;
+}
+
+/* Put the elements; return false if some don't fit. The message has their totals. */
+static bool peerbar_put_elements(struct sk_buff *skb, const struct peerbar_list *list)
+{
+	u32 i;
+
+	for (i = 0; i < list->filled_fences; i++)
+		if (!peerbar_put_fence(skb, &list->fences[i]))
+			return false;
+	for (i = 0; i < list->filled_importers; i++)
+		if (!peerbar_put_importer(skb, &list->importers[i]))
+			return false;
+	return list->filled_importers == list->nr_importers &&
+	       list->filled_fences == list->nr_fences;
+}
+
+static int peerbar_put_list(struct sk_buff *skb, struct peerbar_buffer *buf,
+			    const struct peerbar_list *list, u32 portid, u32 seq, int flags)
+{
+	struct peerbar_summary summary = peerbar_summarize(buf, list->state);
+	bool others = skb->len;
+	void *msg;
+
+	msg = genlmsg_put(skb, portid, seq, &peerbar_family, flags, PEERBAR_CMD_IMPORTERS_GET);
+	if (!msg)
+		return -EMSGSIZE;
+	if (peerbar_put_summary(skb, &summary) ||
+	    nla_put_u32(skb, PEERBAR_A_NR_IMPORTERS, list->nr_importers) ||
+	    nla_put_u32(skb, PEERBAR_A_NR_FENCES, list->nr_fences) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_REVOKED_NS, list->revoked_ns, PEERBAR_A_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_NOW_NS, list->now_ns, PEERBAR_A_PAD))
+		goto cancel;
+	/* What does not fit beside others may fit alone; truncate what does not. */
+	if (!peerbar_put_elements(skb, list) && others)
+		goto cancel;
+	genlmsg_end(skb, msg);
+	return 0;
+
+cancel:
+	genlmsg_cancel(skb, msg);
+	return -EMSGSIZE;
+}
+
+static int peerbar_put_importers(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid,
+				 u32 seq, int flags, bool privileged)
+{
+	struct peerbar_list list;
+	int ret;
+
+	ret = peerbar_list_importers(buf, PEERBAR_MSG_IMPORTERS, PEERBAR_MSG_IMPORTERS, &list);
+	if (!ret)
+		ret = peerbar_put_list(skb, buf, &list, portid, seq, flags);
+	peerbar_list_free(&list);
+	return ret;
+}
+
+/* A function that puts the message of one buffer */
+typedef int (*peerbar_put_fn)(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid, u32 seq,
+			      int flags, bool privileged);
+
+static int peerbar_reply(struct sk_buff *skb, struct genl_info *info, peerbar_put_fn put)
 {
 	bool privileged = netlink_capable(skb, CAP_SYS_ADMIN);
 	struct peerbar_buffer *buf;
@@ -108,16 +215,28 @@ static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
 	reply = nlmsg_new(privileged ? SKB_WITH_OVERHEAD(32768) - NLMSG_HDRLEN : NLMSG_DEFAULT_SIZE, GFP_KERNEL);
 	if (!reply) {
 		ret = -ENOMEM;
-		goto put;
+		goto put_buffer;
 	}
-	ret = peerbar_put_buffer(reply, buf, info->snd_portid, info->snd_seq, 0, privileged);
+	ret = put(reply, buf, info->snd_portid, info->snd_seq, 0, privileged);
 	if (ret)
 		nlmsg_free(reply);
 	else
 		ret = genlmsg_reply(reply, info);
-put:
+put_buffer:
 	peerbar_buffer_put(buf);
 	return ret;
+}
+
+static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return peerbar_reply(skb, info, peerbar_put_buffer);
+}
+
+static int peerbar_importers_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	if (!netlink_capable(skb, CAP_SYS_ADMIN))
+		return -EPERM;
+	return peerbar_reply(skb, info, peerbar_put_importers);
 }
 
 static int peerbar_get_start(struct netlink_callback *cb)
@@ -127,7 +246,14 @@ static int peerbar_get_start(struct netlink_callback *cb)
 	return 0;
 }
 
-static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+static int peerbar_importers_start(struct netlink_callback *cb)
+{
+	if (!netlink_capable(cb->skb, CAP_SYS_ADMIN))
+		return -EPERM;
+	return peerbar_get_start(cb);
+}
+
+static int peerbar_dump(struct sk_buff *skb, struct netlink_callback *cb, peerbar_put_fn put)
 {
 	bool privileged = netlink_capable(cb->skb, CAP_SYS_ADMIN);
 	struct peerbar_buffer *buf;
@@ -135,8 +261,8 @@ static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 
 	while ((buf = peerbar_buffer_next(cb->args[0]))) {
 		if (peerbar_is_visible(sock_net(skb->sk), buf))
-			ret = peerbar_put_buffer(skb, buf, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, NLM_F_MULTI,
-						 privileged);
+			ret = put(skb, buf, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  NLM_F_MULTI, privileged);
 		if (!ret)
 			cb->args[0] = buf->id;
 		peerbar_buffer_put(buf);
@@ -145,6 +271,16 @@ static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	}
 	/* The next message begins with the buffer that did not fit. */
 	return ret && !skb->len ? ret : skb->len;
+}
+
+static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return peerbar_dump(skb, cb, peerbar_put_buffer);
+}
+
+static int peerbar_importers_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return peerbar_dump(skb, cb, peerbar_put_importers);
 }
 
 static const struct genl_split_ops peerbar_ops[] = {
@@ -159,6 +295,19 @@ static const struct genl_split_ops peerbar_ops[] = {
 		.cmd = PEERBAR_CMD_BUFFER_GET,
 		.start = peerbar_get_start,
 		.dumpit = peerbar_get_dumpit,
+		.flags = GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd = PEERBAR_CMD_IMPORTERS_GET,
+		.doit = peerbar_importers_doit,
+		.policy = peerbar_policy,
+		.maxattr = PEERBAR_A_ID,
+		.flags = GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd = PEERBAR_CMD_IMPORTERS_GET,
+		.start = peerbar_importers_start,
+		.dumpit = peerbar_importers_dumpit,
 		.flags = GENL_CMD_CAP_DUMP,
 	},
 };

@@ -12,6 +12,7 @@
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/seq_buf.h>
+#include <linux/timekeeping.h>
 
 #include "core.h"
 
@@ -58,21 +59,13 @@ static void peerbar_report_slow_revoke(struct work_struct *work)
 	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer, slow_revoke);
 	unsigned int maps = READ_ONCE(buf->dma_maps);
 	bool fences = peerbar_has_fences(buf);
-	struct dma_buf_attachment *attach;
 	struct seq_buf importers;
 	char names[128];
 
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_LIVE || (!maps && !fences))
 		return;
 	seq_buf_init(&importers, names, sizeof(names));
-	/* The exporter's core may hold the lock while it waits for the fences. */
-	if (dma_resv_trylock(buf->dmabuf->resv)) {
-		list_for_each_entry(attach, &buf->dmabuf->attachments, node)
-			seq_buf_printf(&importers, " %s", dev_name(attach->dev));
-		dma_resv_unlock(buf->dmabuf->resv);
-	} else {
-		seq_buf_puts(&importers, " unknown, their lock is held");
-	}
+	peerbar_print_importers(buf, &importers);
 	pr_notice("a revoke of buffer %llu (%s) has waited for %u s: %u DMA mappings left, fences %s; importers:%s\n",
 		  buf->id, buf->label, PEERBAR_SLOW_REVOKE / HZ, maps, fences ? "pending" : "signalled",
 		  seq_buf_str(&importers));
@@ -82,7 +75,9 @@ static void peerbar_report_slow_revoke(struct work_struct *work)
 static void peerbar_stop_buffer(struct peerbar_buffer *buf)
 {
 	buf->revocations++;
+	WRITE_ONCE(buf->revoked_ns, ktime_get_boottime_ns());
 	dma_buf_invalidate_mappings(buf->dmabuf);
+	peerbar_importers_invalidated(buf);
 	if (buf->dma_maps || peerbar_has_fences(buf))
 		mod_delayed_work(peerbar_wq, &buf->slow_revoke, PEERBAR_SLOW_REVOKE);
 	peerbar_buffer_zap(buf);
@@ -359,6 +354,7 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 	}
 	/* Importers may read, and discard the result, until they unmap; handling that is theirs. */
 	dma_buf_invalidate_mappings(buf->dmabuf);
+	peerbar_importers_invalidated(buf);
 	peerbar_buffer_zap(buf);
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, true, MAX_SCHEDULE_TIMEOUT);
 	if (ret < 0)

@@ -119,7 +119,7 @@ static int peerbar_vfio_attach(struct peerbar_buffer *buf, struct dma_buf_attach
 	inner = dma_buf_dynamic_attach(vbuf->inner, attach->dev, &peerbar_vfio_on_behalf_ops, vbuf);
 	if (IS_ERR(inner))
 		return PTR_ERR(inner);
-	attach->priv = inner;
+	peerbar_attachment_of(attach)->priv = inner;
 	return 0;
 }
 
@@ -127,7 +127,7 @@ static void peerbar_vfio_detach(struct peerbar_buffer *buf, struct dma_buf_attac
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
-	dma_buf_detach(vbuf->inner, attach->priv);
+	dma_buf_detach(vbuf->inner, peerbar_attachment_of(attach)->priv);
 }
 
 /*
@@ -154,7 +154,7 @@ static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_
 	struct sg_table *sgt, *held = NULL;
 
 	if (buf->info.nr_ranges == 1)
-		return dma_buf_map_attachment(attach->priv, dir);
+		return dma_buf_map_attachment(peerbar_attachment_of(attach)->priv, dir);
 	if (!vbuf->holders) {
 		held = dma_buf_map_attachment(vbuf->attach, DMA_BIDIRECTIONAL);
 		if (IS_ERR(held))
@@ -178,7 +178,7 @@ static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attach
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
 	if (buf->info.nr_ranges == 1) {
-		peerbar_vfio_unmap_inner(attach->priv, sgt, dir);
+		peerbar_vfio_unmap_inner(peerbar_attachment_of(attach)->priv, sgt, dir);
 		return;
 	}
 	peerbar_unmap_mmio(buf, attach, sgt, dir);
