@@ -79,29 +79,35 @@ static vm_fault_t peerbar_insert_wc(struct vm_fault *vmf, struct peerbar_buffer 
 	return VM_FAULT_NOPAGE;
 }
 
-/* Whether the fault may release its locks, wait, and be retried. */
+/*
+ * Whether the fault may release its locks, wait, and be retried: also at a second attempt. Callers
+ * that allow a retry repeat it until there is an entry.
+ */
 static bool peerbar_may_wait(struct vm_fault *vmf)
 {
-	return fault_flag_allow_retry_first(vmf->flags) && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
+	return (vmf->flags & FAULT_FLAG_ALLOW_RETRY) && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
 }
 
 /*
- * Sleep, then retry: the exporter is busy, with a reset for example, or another task holds the
- * reservation lock, and this fault cannot wait for it. A fatal signal ends the sleep; the process
- * then dies on its way out of this fault, or at the start of the next.
+ * Sleep, then retry: the exporter is busy, with a reset for example. A fatal signal ends the sleep;
+ * the process then dies on its way out of this fault, or at the start of the next. Return RETRY if
+ * the caller can handle it: NOPAGE means to callers such as KVM that there is an entry.
  */
 static vm_fault_t peerbar_retry_fault(struct vm_fault *vmf)
 {
-	bool wait = peerbar_may_wait(vmf);
-
-	if (wait)
-		release_fault_lock(vmf);
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		schedule_timeout_killable(1);
+		return VM_FAULT_NOPAGE;
+	}
+	if (!peerbar_may_wait(vmf))
+		return VM_FAULT_RETRY;
+	release_fault_lock(vmf);
 	schedule_timeout_killable(1);
-	return wait ? VM_FAULT_RETRY : VM_FAULT_NOPAGE;
+	return VM_FAULT_RETRY;
 }
 
 /*
- * Return 0 with the reservation lock held. Make the first attempt fail with RETRY, not NOPAGE: a
+ * Return 0 with the reservation lock held. Otherwise the attempt fails with RETRY, not NOPAGE: a
  * caller that faults on behalf of others, such as KVM, must know that there is no entry yet.
  */
 static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_fault *vmf)
@@ -119,15 +125,15 @@ static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_f
 		}
 		return 0;
 	}
-	/* Don't wait with mmap_lock held: this fault may not release it a second time. */
-	if (!fault_flag_allow_retry_first(vmf->flags))
-		return peerbar_retry_fault(vmf);
 	if (!peerbar_may_wait(vmf))
 		return VM_FAULT_RETRY;
 	get_dma_buf(dmabuf);
 	release_fault_lock(vmf);
+	/* Sleep after a signal too: a fault in the kernel is retried, and must not spin. */
 	if (!dma_resv_lock_interruptible(dmabuf->resv, NULL))
 		dma_resv_unlock(dmabuf->resv);
+	else
+		schedule_timeout_killable(1);
 	dma_buf_put(dmabuf);
 	return VM_FAULT_RETRY;
 }
