@@ -12,6 +12,7 @@
 #include <linux/xarray.h>
 
 #include "core.h"
+#include "trace.h"
 
 static DEFINE_MUTEX(registry_lock); /* a leaf */
 static DEFINE_XARRAY(registry);
@@ -40,9 +41,8 @@ struct peerbar_buffer *peerbar_buffer_next(u64 after)
 
 /* ---- dma-buf operations ---- */
 
-static int peerbar_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+static int peerbar_try_attach(struct peerbar_buffer *buf, struct dma_buf_attachment *attach)
 {
-	struct peerbar_buffer *buf = dmabuf->priv;
 	int ret;
 
 	/* Without a provider, the path from a peer to the memory is unknown. */
@@ -64,18 +64,28 @@ static int peerbar_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *att
 	return 0;
 }
 
+static int peerbar_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	struct peerbar_buffer *buf = dmabuf->priv;
+	int ret = peerbar_try_attach(buf, attach);
+
+	trace_peerbar_attach(buf, attach, ret);
+	return ret;
+}
+
 static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
 	struct peerbar_buffer *buf = dmabuf->priv;
 
 	if (buf->info.ops->detach)
 		buf->info.ops->detach(buf, attach);
+	trace_peerbar_detach(buf, attach);
 	peerbar_importer_free(buf, attach);
 }
 
-static struct sg_table *peerbar_map(struct dma_buf_attachment *attach, enum dma_data_direction dir)
+static struct sg_table *peerbar_try_map(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+					enum dma_data_direction dir)
 {
-	struct peerbar_buffer *buf = attach->dmabuf->priv;
 	struct sg_table *sgt;
 	int ret;
 
@@ -96,6 +106,15 @@ static struct sg_table *peerbar_map(struct dma_buf_attachment *attach, enum dma_
 	return sgt;
 }
 
+static struct sg_table *peerbar_map(struct dma_buf_attachment *attach, enum dma_data_direction dir)
+{
+	struct peerbar_buffer *buf = attach->dmabuf->priv;
+	struct sg_table *sgt = peerbar_try_map(buf, attach, dir);
+
+	trace_peerbar_map(buf, attach, dir, PTR_ERR_OR_ZERO(sgt));
+	return sgt;
+}
+
 static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt, enum dma_data_direction dir)
 {
 	struct peerbar_buffer *buf = attach->dmabuf->priv;
@@ -108,8 +127,9 @@ static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sg
 		peerbar_unmap_mmio(buf, attach, sgt, dir);
 	else
 		peerbar_unmap_pages(attach, sgt, dir);
-	peerbar_importer_unmapped(attach);
 	WRITE_ONCE(buf->dma_maps, buf->dma_maps - 1);
+	peerbar_importer_unmapped(attach);
+	trace_peerbar_unmap(buf, attach);
 	if (!buf->dma_maps)
 		wake_up_all(&buf->drained);
 }
@@ -162,7 +182,7 @@ static void peerbar_release(struct dma_buf *dmabuf)
 	 * dma_buf_detach() in the exporter's release needs the lock as well.
 	 */
 	dma_resv_lock(dmabuf->resv, NULL);
-	peerbar_buffer_mark_dead(buf);
+	peerbar_set_dead(buf, "released");
 	buf->stopped = true;
 	dma_resv_unlock(dmabuf->resv);
 	/* Not queued any more: only a stop does, and there is none after this. */
@@ -294,6 +314,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	spin_unlock(&dmabuf->name_lock);
 	scoped_guard(mutex, &registry_lock)
 		xa_store(&registry, buf->id, buf, GFP_KERNEL);
+	trace_peerbar_state(buf, PEERBAR_STATE_UNKNOWN, READ_ONCE(buf->state), "created");
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_CREATED);
 	return buf;
 

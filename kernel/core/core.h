@@ -16,6 +16,8 @@ struct net;
 struct seq_buf;
 struct sk_buff;
 
+/* trace.c: the trace events of trace.h */
+
 /* account.c: limits of the current process's user */
 struct peerbar_user *peerbar_user_charge(unsigned int nr_ranges);
 void peerbar_user_uncharge(struct peerbar_user *user, unsigned int nr_ranges);
@@ -101,6 +103,10 @@ void peerbar_importer_mapped(struct dma_buf_attachment *attach);
 void peerbar_importer_unmapped(struct dma_buf_attachment *attach);
 void peerbar_importer_got_addresses(struct dma_buf_attachment *attach);
 void peerbar_importers_invalidated(struct peerbar_buffer *buf);
+/* Copy the name of a pending fence's driver, "" if none is pending; no lock needed. */
+void peerbar_get_fence_driver(struct peerbar_buffer *buf, char *name, size_t size);
+/* Copy the name of the device that was the last to unmap; no lock held. */
+void peerbar_get_last_unmapped(struct peerbar_buffer *buf, char *name, size_t size);
 /* no lock held */
 int peerbar_list_importers(struct peerbar_buffer *buf, u32 max_importers, u32 max_fences,
 			   struct peerbar_list *list);
@@ -109,6 +115,8 @@ void peerbar_print_importers(struct peerbar_buffer *buf, struct seq_buf *text);
 
 /* state.c */
 void peerbar_buffer_init_state(struct peerbar_buffer *buf);
+/* peerbar_buffer_mark_dead() with the reason for trace events */
+void peerbar_set_dead(struct peerbar_buffer *buf, const char *reason);
 /* Zap the mappings of all processes. The caller must prevent faults that map the buffer again. */
 void peerbar_buffer_zap(struct peerbar_buffer *buf);
 int peerbar_state_init(void);

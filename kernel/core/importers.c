@@ -17,6 +17,7 @@
 #include <linux/timekeeping.h>
 
 #include "core.h"
+#include "trace.h"
 
 void peerbar_importers_init(struct peerbar_buffer *buf)
 {
@@ -84,10 +85,16 @@ void peerbar_importer_mapped(struct dma_buf_attachment *attach)
 void peerbar_importer_unmapped(struct dma_buf_attachment *attach)
 {
 	struct peerbar_attachment *a = peerbar_attachment_of(attach);
+	struct peerbar_buffer *buf = attach->dmabuf->priv;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
 	WRITE_ONCE(a->maps, a->maps - 1);
+	if (buf->dma_maps || READ_ONCE(buf->state) == PEERBAR_STATE_LIVE)
+		return;
+	/* A revoke waited for this importer, maybe. Tell the task that waits, before it wakes up. */
+	guard(mutex)(&buf->importers_lock);
+	strscpy(buf->last_unmapped, dev_name(attach->dev));
 }
 
 void peerbar_importer_got_addresses(struct dma_buf_attachment *attach)
@@ -96,8 +103,11 @@ void peerbar_importer_got_addresses(struct dma_buf_attachment *attach)
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
+	if (a->addresses)
+		return;
 	peerbar_note_access(a);
 	WRITE_ONCE(a->addresses, true);
+	trace_peerbar_addresses(attach->dmabuf->priv, attach);
 }
 
 void peerbar_importers_invalidated(struct peerbar_buffer *buf)
@@ -217,6 +227,27 @@ static int peerbar_list_fences(struct peerbar_buffer *buf, u32 max, struct peerb
 	list->nr_fences = 0;
 	peerbar_fill_fences(buf, room, list);
 	return 0;
+}
+
+void peerbar_get_fence_driver(struct peerbar_buffer *buf, char *name, size_t size)
+{
+	struct dma_resv_iter cursor;
+	struct peerbar_fence about;
+	struct dma_fence *fence;
+
+	*name = 0;
+	dma_resv_iter_begin(&cursor, buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP);
+	dma_resv_for_each_fence_unlocked(&cursor, fence) {
+		peerbar_name_fence(fence, &about);
+		strscpy(name, about.driver, size);
+	}
+	dma_resv_iter_end(&cursor);
+}
+
+void peerbar_get_last_unmapped(struct peerbar_buffer *buf, char *name, size_t size)
+{
+	guard(mutex)(&buf->importers_lock);
+	strscpy(name, buf->last_unmapped, size);
 }
 
 /**

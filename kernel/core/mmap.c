@@ -11,6 +11,7 @@
 #include <linux/pagemap.h>
 
 #include "core.h"
+#include "trace.h"
 
 /* Offset in the buffer of an address. */
 static u64 peerbar_get_offset(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
@@ -93,12 +94,14 @@ static bool peerbar_may_wait(struct vm_fault *vmf)
  * the process then dies on its way out of this fault, or at the start of the next. Return RETRY if
  * the caller can handle it: NOPAGE means to callers such as KVM that there is an entry.
  */
-static vm_fault_t peerbar_retry_fault(struct vm_fault *vmf)
+static vm_fault_t peerbar_retry_fault(struct peerbar_buffer *buf, struct vm_fault *vmf,
+				      unsigned int order)
 {
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
 		schedule_timeout_killable(1);
 		return VM_FAULT_NOPAGE;
 	}
+	trace_peerbar_fault(buf, vmf, order, VM_FAULT_RETRY);
 	if (!peerbar_may_wait(vmf))
 		return VM_FAULT_RETRY;
 	release_fault_lock(vmf);
@@ -110,7 +113,8 @@ static vm_fault_t peerbar_retry_fault(struct vm_fault *vmf)
  * Return 0 with the reservation lock held. Otherwise the attempt fails with RETRY, not NOPAGE: a
  * caller that faults on behalf of others, such as KVM, must know that there is no entry yet.
  */
-static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_fault *vmf)
+static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_fault *vmf,
+					 unsigned int order)
 {
 	struct dma_buf *dmabuf = buf->dmabuf;
 
@@ -125,6 +129,7 @@ static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_f
 		}
 		return 0;
 	}
+	trace_peerbar_fault(buf, vmf, order, VM_FAULT_RETRY);
 	if (!peerbar_may_wait(vmf))
 		return VM_FAULT_RETRY;
 	get_dma_buf(dmabuf);
@@ -138,10 +143,10 @@ static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_f
 	return VM_FAULT_RETRY;
 }
 
-static vm_fault_t peerbar_handle_fault(struct vm_fault *vmf, unsigned int order, bool wc)
+static vm_fault_t peerbar_try_fault(struct peerbar_buffer *buf, struct vm_fault *vmf,
+				    unsigned int order, bool wc)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct peerbar_buffer *buf = vma->vm_private_data;
 	unsigned long size = PAGE_SIZE << order;
 	unsigned long addr = ALIGN_DOWN(vmf->address, size);
 	unsigned long pfn;
@@ -153,14 +158,14 @@ static vm_fault_t peerbar_handle_fault(struct vm_fault *vmf, unsigned int order,
 	ret = buf->info.ops->prepare ? buf->info.ops->prepare(buf) : 0;
 	if (ret)
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
-	fault = peerbar_lock_for_fault(buf, vmf);
+	fault = peerbar_lock_for_fault(buf, vmf, order);
 	if (fault)
 		return fault;
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
 		dma_resv_unlock(buf->dmabuf->resv);
 		if (ret == -EAGAIN)
-			return peerbar_retry_fault(vmf);
+			return peerbar_retry_fault(buf, vmf, order);
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 	}
 	if (wc)
@@ -182,6 +187,17 @@ static vm_fault_t peerbar_handle_fault(struct vm_fault *vmf, unsigned int order,
 	dma_resv_unlock(buf->dmabuf->resv);
 	if (fault == VM_FAULT_NOPAGE)
 		atomic64_inc(&buf->faults[!order ? 0 : order == PMD_ORDER ? 1 : 2]);
+	return fault;
+}
+
+static vm_fault_t peerbar_handle_fault(struct vm_fault *vmf, unsigned int order, bool wc)
+{
+	struct peerbar_buffer *buf = vmf->vma->vm_private_data;
+	vm_fault_t fault = peerbar_try_fault(buf, vmf, order, wc);
+
+	/* A retry has released the VMA, and maybe the buffer: its event came before. */
+	if (!(fault & VM_FAULT_RETRY))
+		trace_peerbar_fault(buf, vmf, order, fault);
 	return fault;
 }
 

@@ -15,6 +15,7 @@
 #include <linux/timekeeping.h>
 
 #include "core.h"
+#include "trace.h"
 
 /* Finishes the stop of buffers whose killer was interrupted, and reports slow revokes. */
 static struct workqueue_struct *peerbar_wq;
@@ -104,18 +105,25 @@ static bool peerbar_is_stopped(struct peerbar_buffer *buf)
 	return smp_load_acquire(&buf->stopped);
 }
 
-void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)
+static void peerbar_revoke_locked(struct peerbar_buffer *buf, const char *reason)
 {
 	enum peerbar_state was;
 
 	dma_resv_assert_held(buf->dmabuf->resv);
 
 	was = cmpxchg(&buf->state, PEERBAR_STATE_LIVE, PEERBAR_STATE_REVOKED);
-	if (was == PEERBAR_STATE_LIVE)
+	if (was == PEERBAR_STATE_LIVE) {
+		trace_peerbar_state(buf, was, PEERBAR_STATE_REVOKED, reason);
 		peerbar_stop_buffer(buf);
-	else if (was == PEERBAR_STATE_DEAD)
+	} else if (was == PEERBAR_STATE_DEAD) {
 		/* The killer may still wait for the lock, but the memory goes away now. */
 		peerbar_stop_dead_locked(buf);
+	}
+}
+
+void peerbar_buffer_revoke_locked(struct peerbar_buffer *buf)
+{
+	peerbar_revoke_locked(buf, "revoked");
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_revoke_locked);
 
@@ -140,11 +148,53 @@ static struct dma_fence *peerbar_get_fence_locked(struct peerbar_buffer *buf)
 	return fence;
 }
 
+/**
+ * struct peerbar_wait - what a drain waited for last, for trace events
+ * @for_what: "nothing", "fence" or "unmap"
+ * @importer: filled in only if the event is enabled
+ */
+struct peerbar_wait {
+	const char *for_what;
+	char importer[64];
+};
+
+/* Wait without a lock: first for the fences, then for the mappings. */
+static int peerbar_wait(struct peerbar_buffer *buf, struct dma_fence *fence, bool unwilling,
+			bool interruptible, struct peerbar_wait *wait)
+{
+	long ret;
+
+	if (fence && !dma_fence_is_signaled(fence)) {
+		wait->for_what = "fence";
+		if (trace_peerbar_drain_end_enabled())
+			peerbar_get_fence_driver(buf, wait->importer, sizeof(wait->importer));
+	}
+	ret = fence ? dma_fence_wait(fence, interruptible) : 0;
+	if (ret)
+		return ret;
+	/* An importer that pinned the memory and cannot be invalidated may keep it forever. */
+	if (unwilling)
+		return READ_ONCE(buf->dma_maps) ? -EBUSY : 0;
+	if (!READ_ONCE(buf->dma_maps))
+		return 0;
+	wait->for_what = "unmap";
+	*wait->importer = 0;
+	if (interruptible)
+		ret = wait_event_interruptible(buf->drained, !READ_ONCE(buf->dma_maps));
+	else
+		wait_event(buf->drained, !READ_ONCE(buf->dma_maps));
+	if (!ret && trace_peerbar_drain_end_enabled())
+		peerbar_get_last_unmapped(buf, wait->importer, sizeof(wait->importer));
+	return ret;
+}
+
 int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible)
 {
+	struct peerbar_wait wait = { .for_what = "nothing" };
 	struct dma_fence *fence;
 	bool unwilling;
-	long ret;
+	u64 begin;
+	int ret;
 
 	if (peerbar_buffer_drained(buf))
 		return 0;
@@ -155,18 +205,12 @@ int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible)
 	unwilling = buf->unwilling;
 	dma_resv_unlock(buf->dmabuf->resv);
 
-	/* Wait without a lock: first for the fences, then for the mappings. */
-	ret = fence ? dma_fence_wait(fence, interruptible) : 0;
+	begin = ktime_get_ns();
+	trace_peerbar_drain_begin(buf, fence && !dma_fence_is_signaled(fence));
+	ret = peerbar_wait(buf, fence, unwilling, interruptible, &wait);
 	dma_fence_put(fence);
-	if (ret)
-		return ret;
-	/* An importer that pinned the memory and cannot be invalidated may keep it forever. */
-	if (unwilling)
-		return READ_ONCE(buf->dma_maps) ? -EBUSY : 0;
-	if (interruptible)
-		return wait_event_interruptible(buf->drained, !READ_ONCE(buf->dma_maps));
-	wait_event(buf->drained, !READ_ONCE(buf->dma_maps));
-	return 0;
+	trace_peerbar_drain_end(buf, ktime_get_ns() - begin, wait.for_what, wait.importer, ret);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_drain);
 
@@ -193,10 +237,18 @@ int peerbar_buffer_revoke(struct peerbar_buffer *buf, bool interruptible)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_revoke);
 
+void peerbar_set_dead(struct peerbar_buffer *buf, const char *reason)
+{
+	/* Fully ordered: pairs with the barrier in peerbar_try_fault(). */
+	enum peerbar_state was = xchg(&buf->state, PEERBAR_STATE_DEAD);
+
+	if (was != PEERBAR_STATE_DEAD)
+		trace_peerbar_state(buf, was, PEERBAR_STATE_DEAD, reason);
+}
+
 void peerbar_buffer_mark_dead(struct peerbar_buffer *buf)
 {
-	/* Fully ordered: pairs with the barrier in peerbar_handle_fault(). */
-	xchg(&buf->state, PEERBAR_STATE_DEAD);
+	peerbar_set_dead(buf, "killed");
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_mark_dead);
 
@@ -279,7 +331,7 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 		ret = ops->enter(buf);
 		/* An exporter without notification of revocations detects one here. */
 		if (ret == -ENODEV)
-			peerbar_buffer_revoke_locked(buf);
+			peerbar_revoke_locked(buf, "detected");
 		if (ret)
 			return ret;
 	} else if (READ_ONCE(buf->state) != PEERBAR_STATE_LIVE) {
@@ -292,6 +344,7 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 		peerbar_buffer_leave(buf);
 		return -ENODEV;
 	}
+	trace_peerbar_state(buf, PEERBAR_STATE_REVOKED, PEERBAR_STATE_LIVE, "restored");
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_RESTORED);
 	return 0;
 }

@@ -165,9 +165,11 @@ struct peerbar_buffer_info {
  * @slow_revoke: reports a revoke that importers hold up. Without a reference: the release cancels it
  * @revocations: number of revocations; under the reservation lock
  * @revoked_ns: the time of the last revocation, CLOCK_BOOTTIME; written under the reservation lock
- * @importers_lock: protects @importers and @last_importer_id; a leaf
+ * @importers_lock: protects @importers, @last_importer_id and @last_unmapped; a leaf
  * @importers: the attachments, oldest first: struct peerbar_attachment.node
  * @last_importer_id: of the newest attachment
+ * @last_unmapped: the device whose unmap was the last one while the buffer was not LIVE; under
+ *	@importers_lock
  * @dma_maps: number of existing DMA mappings (map_dma_buf)
  * @pins: pins of a DYNAMIC buffer
  * @unwilling: pins by importers without invalidate_mappings(), which keep their mappings
@@ -196,9 +198,10 @@ struct peerbar_buffer {
 	struct delayed_work slow_revoke;
 	u64 revocations;
 	u64 revoked_ns;
-	struct mutex importers_lock; /* protects @importers and @last_importer_id */
+	struct mutex importers_lock; /* protects the next three */
 	struct list_head importers;
 	u64 last_importer_id;
+	char last_unmapped[64];
 	unsigned int dma_maps;
 	unsigned int pins;
 	unsigned int unwilling;
