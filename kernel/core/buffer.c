@@ -2,6 +2,8 @@
 /*
  * Buffers: their registry, the operations of their dma-bufs, and their creation.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dcache.h>
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
@@ -46,17 +48,33 @@ static int peerbar_try_attach(struct peerbar_buffer *buf, struct dma_buf_attachm
 	int ret;
 
 	/* Without a provider, the path from a peer to the memory is unknown. */
-	if (buf->info.mmio && (!buf->info.provider || !attach->peer2peer))
+	if (buf->info.mmio && !buf->info.provider) {
+		peerbar_dbg(buf, "cannot attach %s: the device memory has no P2P provider",
+			    dev_name(attach->dev));
 		return -EOPNOTSUPP;
-	if (buf->info.model == PEERBAR_MODEL_REVOCABLE && !dma_buf_attach_revocable(attach))
+	}
+	if (buf->info.mmio && !attach->peer2peer) {
+		peerbar_dbg(buf, "cannot attach %s: it is device memory, and the importer does not set allow_peer2peer",
+			    dev_name(attach->dev));
 		return -EOPNOTSUPP;
-	if (peerbar_buffer_settle(buf) != PEERBAR_STATE_LIVE)
+	}
+	if (buf->info.model == PEERBAR_MODEL_REVOCABLE && !dma_buf_attach_revocable(attach)) {
+		peerbar_dbg(buf, "cannot attach %s: the model is REVOCABLE, and the importer has no invalidate_mappings()",
+			    dev_name(attach->dev));
+		return -EOPNOTSUPP;
+	}
+	if (peerbar_buffer_settle(buf) != PEERBAR_STATE_LIVE) {
+		peerbar_dbg(buf, "cannot attach %s: the state is %s, not LIVE", dev_name(attach->dev),
+			    peerbar_state_name(buf));
 		return -ENODEV;
+	}
 	ret = peerbar_importer_alloc(attach);
 	if (ret)
 		return ret;
 	ret = buf->info.ops->attach ? buf->info.ops->attach(buf, attach) : 0;
 	if (ret) {
+		peerbar_dbg(buf, "cannot attach %s: its exporter refuses with error %d",
+			    dev_name(attach->dev), ret);
 		peerbar_importer_free(buf, attach);
 		return ret;
 	}
@@ -90,15 +108,21 @@ static struct sg_table *peerbar_try_map(struct peerbar_buffer *buf, struct dma_b
 	int ret;
 
 	ret = peerbar_buffer_enter(buf);
-	if (ret)
+	if (ret) {
+		peerbar_dbg(buf, "cannot map for %s: the state is %s, not LIVE, or its exporter is busy: error %d",
+			    dev_name(attach->dev), peerbar_state_name(buf), ret);
 		return ERR_PTR(ret);
+	}
 	if (buf->info.ops->map)
 		sgt = buf->info.ops->map(buf, attach, dir);
 	else if (buf->info.mmio)
 		sgt = peerbar_map_mmio(buf, attach, dir);
 	else
 		sgt = peerbar_map_pages(buf, attach, dir);
-	if (!IS_ERR(sgt)) {
+	if (IS_ERR(sgt)) {
+		peerbar_dbg(buf, "cannot map for %s: error %ld", dev_name(attach->dev),
+			    PTR_ERR(sgt));
+	} else {
 		peerbar_importer_mapped(attach);
 		WRITE_ONCE(buf->dma_maps, buf->dma_maps + 1);
 	}
@@ -139,8 +163,10 @@ static int peerbar_pin(struct dma_buf_attachment *attach)
 	struct peerbar_attachment *a = peerbar_attachment_of(attach);
 	struct peerbar_buffer *buf = attach->dmabuf->priv;
 
-	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
+		peerbar_dbg(buf, "cannot pin for %s: the state is DEAD", dev_name(attach->dev));
 		return -ENODEV;
+	}
 	buf->pins++;
 	WRITE_ONCE(a->pins, a->pins + 1);
 	if (!dma_buf_attach_revocable(attach))
@@ -229,24 +255,35 @@ static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec
 	phys_addr_t end;
 	unsigned int i;
 
-	if (!nr)
+	if (!nr) {
+		peerbar_dbg(buf, "cannot create: it has no range, and needs one");
 		return -EINVAL;
+	}
 	buf->ranges = kvzalloc_objs(*buf->ranges, nr, GFP_KERNEL_ACCOUNT);
 	if (!buf->ranges)
 		return -ENOMEM;
 	*size = 0;
 	for (i = 0; i < nr; i++) {
 		if (!vec[i].len || !PAGE_ALIGNED(vec[i].len) || !PAGE_ALIGNED(vec[i].paddr) ||
-		    check_add_overflow(vec[i].paddr, (phys_addr_t)vec[i].len, &end))
+		    check_add_overflow(vec[i].paddr, (phys_addr_t)vec[i].len, &end)) {
+			peerbar_dbg(buf, "cannot create: range %u of %zu bytes is empty, not page-aligned, or wraps around",
+				    i, vec[i].len);
 			return -EINVAL;
+		}
 		/* Limit of a scatterlist entry's length. */
-		if (!buf->info.mmio && vec[i].len > UINT_MAX)
+		if (!buf->info.mmio && vec[i].len > UINT_MAX) {
+			peerbar_dbg(buf, "cannot create: range %u of %zu bytes of system memory is not below 4 GiB",
+				    i, vec[i].len);
 			return -EINVAL;
+		}
 		buf->ranges[i].offset = *size;
 		buf->ranges[i].paddr = vec[i].paddr;
 		buf->ranges[i].len = vec[i].len;
-		if (check_add_overflow(*size, vec[i].len, size) || *size > LLONG_MAX)
+		if (check_add_overflow(*size, vec[i].len, size) || *size > LLONG_MAX) {
+			peerbar_dbg(buf, "cannot create: the %u ranges together exceed the size of a file",
+				    nr);
 			return -EINVAL;
+		}
 	}
 	return 0;
 }
@@ -277,10 +314,10 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	buf->id = atomic64_inc_return(&last_id);
 	peerbar_buffer_init_state(buf);
 	peerbar_importers_init(buf);
+	strscpy(buf->label, info->name);
 	ret = peerbar_copy_ranges(buf, info->ranges, info->nr_ranges, &exp_info.size);
 	if (ret)
 		goto err_free;
-	strscpy(buf->label, info->name);
 	name = kstrdup(buf->label, GFP_KERNEL_ACCOUNT);
 	if (!name) {
 		ret = -ENOMEM;

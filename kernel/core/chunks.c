@@ -19,13 +19,22 @@ static struct peerbar_buffer *peerbar_get_attached_buffer(struct dma_buf_attachm
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	if (!buf)
+	if (!buf) {
+		pr_debug("no addresses for %s: the dma-buf of %s is not peerbar's\n",
+			 dev_name(attach->dev), attach->dmabuf->exp_name);
 		return ERR_PTR(-EOPNOTSUPP);
-	if (buf->info.model != PEERBAR_MODEL_PINNED && !dma_buf_attach_revocable(attach))
+	}
+	if (buf->info.model != PEERBAR_MODEL_PINNED && !dma_buf_attach_revocable(attach)) {
+		peerbar_dbg(buf, "no addresses for %s: the importer has no invalidate_mappings(), and the model is not PINNED",
+			    dev_name(attach->dev));
 		return ERR_PTR(-EOPNOTSUPP);
+	}
 	ret = peerbar_buffer_enter(buf);
-	if (ret)
+	if (ret) {
+		peerbar_dbg(buf, "no addresses for %s: the state is %s, not LIVE, or its exporter is busy: error %d",
+			    dev_name(attach->dev), peerbar_state_name(buf), ret);
 		return ERR_PTR(ret);
+	}
 	peerbar_buffer_leave(buf);
 	return buf;
 }
@@ -90,10 +99,15 @@ int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsig
 
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	if (!PAGE_ALIGNED(offset))
+	if (!PAGE_ALIGNED(offset)) {
+		peerbar_dbg(buf, "no page frame at offset 0x%llx: it is not page-aligned", offset);
 		return -EINVAL;
-	if (!peerbar_find_pfn(buf, offset, 0, pfn))
+	}
+	if (!peerbar_find_pfn(buf, offset, 0, pfn)) {
+		peerbar_dbg(buf, "no page frame at offset 0x%llx: the buffer has 0x%zx bytes", offset,
+			    buf->dmabuf->size);
 		return -ERANGE;
+	}
 	while (best < min_t(unsigned int, max_order, PUD_ORDER) &&
 	       peerbar_find_pfn(buf, ALIGN_DOWN(offset, PAGE_SIZE << (best + 1)), best + 1, &first) &&
 	       first == ALIGN_DOWN(*pfn, 1UL << (best + 1)))
@@ -116,8 +130,11 @@ int peerbar_dma_buf_iommufd_map(struct dma_buf_attachment *attach, struct phys_v
 		return -EOPNOTSUPP;
 	}
 	/* iommufd maps one range, as MMIO. */
-	if (!buf->info.mmio || buf->info.nr_ranges != 1)
+	if (!buf->info.mmio || buf->info.nr_ranges != 1) {
+		peerbar_dbg(buf, "iommufd cannot map it: it has %u ranges of %s memory, and iommufd maps one of device memory",
+			    buf->info.nr_ranges, buf->info.mmio ? "device" : "system");
 		return -EOPNOTSUPP;
+	}
 	phys->paddr = buf->ranges[0].paddr;
 	phys->len = buf->ranges[0].len;
 	peerbar_importer_got_addresses(attach);

@@ -114,6 +114,7 @@ void peerbar_list_free(struct peerbar_list *list);
 void peerbar_print_importers(struct peerbar_buffer *buf, struct seq_buf *text);
 
 /* state.c */
+const char *peerbar_state_name(struct peerbar_buffer *buf);
 void peerbar_buffer_init_state(struct peerbar_buffer *buf);
 /* peerbar_buffer_mark_dead() with the reason for trace events */
 void peerbar_set_dead(struct peerbar_buffer *buf, const char *reason);

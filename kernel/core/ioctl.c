@@ -2,6 +2,8 @@
 /*
  * ioctls of /dev/peerbar: queries of a process about the modules, and about dma-bufs that it holds.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -35,8 +37,10 @@ static int peerbar_ioctl_info(void __user *arg, u32 size)
 	ret = copy_struct_from_user(&info, sizeof(info), arg, size);
 	if (ret)
 		return ret;
-	if (info.flags)
+	if (info.flags) {
+		pr_debug("ioctl: flags are 0x%x, and must be 0\n", info.flags);
 		return -EINVAL;
+	}
 	info.size = sizeof(info);
 	info.abi = 1;
 	info.caps = READ_ONCE(caps);
@@ -87,8 +91,10 @@ static int peerbar_ioctl_query(void __user *arg, u32 size)
 	ret = copy_struct_from_user(&query, sizeof(query), arg, size);
 	if (ret)
 		return ret;
-	if (query.flags)
+	if (query.flags) {
+		pr_debug("ioctl: flags are 0x%x, and must be 0\n", query.flags);
 		return -EINVAL;
+	}
 	fd = query.fd;
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
@@ -106,9 +112,11 @@ static int peerbar_check_elements(u32 nr, u32 size, u32 first_size)
 {
 	if (!nr)
 		return 0;
-	if (size < first_size)
-		return -EINVAL;
-	return size > PAGE_SIZE ? -E2BIG : 0;
+	if (size >= first_size && size <= PAGE_SIZE)
+		return 0;
+	pr_debug("ioctl: an element of an array has %u bytes, and must have %u to %lu\n", size,
+		 first_size, PAGE_SIZE);
+	return size < first_size ? -EINVAL : -E2BIG;
 }
 
 /* Copy @nr elements of @size bytes to an array of elements of @user_size bytes. */
@@ -161,8 +169,10 @@ static int peerbar_ioctl_importers(void __user *user, u32 size)
 	ret = copy_struct_from_user(&arg, sizeof(arg), user, size);
 	if (ret)
 		return ret;
-	if (arg.flags)
+	if (arg.flags) {
+		pr_debug("ioctl: flags are 0x%x, and must be 0\n", arg.flags);
 		return -EINVAL;
+	}
 	ret = peerbar_check_elements(arg.nr_importers, arg.importer_size, PEERBAR_IMPORTER_SIZE) ?:
 	      peerbar_check_elements(arg.nr_fences, arg.fence_size, PEERBAR_FENCE_SIZE);
 	if (ret)
@@ -172,6 +182,8 @@ static int peerbar_ioctl_importers(void __user *user, u32 size)
 		return PTR_ERR(dmabuf);
 	buf = peerbar_buffer_of(dmabuf);
 	if (!buf) {
+		pr_debug("ioctl: importers are known for peerbar's buffers only, not for a dma-buf of %s\n",
+			 dmabuf->exp_name);
 		ret = -EOPNOTSUPP;
 		goto put;
 	}
@@ -212,10 +224,18 @@ static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return -ENOTTY;
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;
-	if (size > PAGE_SIZE)
+	if (size > PAGE_SIZE) {
+		pr_debug("ioctl %u: the structure has %u bytes, and may have %lu\n", _IOC_NR(cmd), size,
+			 PAGE_SIZE);
 		return -E2BIG;
+	}
 	nr = array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(peerbar_ioctls));
-	return size < peerbar_ioctls[nr].min_size ? -EINVAL : peerbar_ioctls[nr].run(user, size);
+	if (size < peerbar_ioctls[nr].min_size) {
+		pr_debug("ioctl %u: the structure has %u bytes, and must have %u\n", nr, size,
+			 peerbar_ioctls[nr].min_size);
+		return -EINVAL;
+	}
+	return peerbar_ioctls[nr].run(user, size);
 }
 
 const struct file_operations peerbar_fops = {

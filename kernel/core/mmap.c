@@ -6,6 +6,8 @@
  * A revocation zaps them under the same lock. So a task that sees REVOKED under the lock knows that
  * there are no entries.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -156,14 +158,19 @@ static vm_fault_t peerbar_try_fault(struct peerbar_buffer *buf, struct vm_fault 
 	if (addr < vma->vm_start || vma->vm_end - addr < size)
 		return VM_FAULT_FALLBACK;
 	ret = buf->info.ops->prepare ? buf->info.ops->prepare(buf) : 0;
-	if (ret)
+	if (ret) {
+		peerbar_dbg(buf, "cannot fault at offset 0x%llx: its exporter cannot prepare the memory: error %d",
+			    peerbar_get_offset(buf, vma, addr), ret);
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	}
 	fault = peerbar_lock_for_fault(buf, vmf, order);
 	if (fault)
 		return fault;
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
 		dma_resv_unlock(buf->dmabuf->resv);
+		peerbar_dbg(buf, "cannot fault at offset 0x%llx: the state is %s, not LIVE, or its exporter is busy: error %d",
+			    peerbar_get_offset(buf, vma, addr), peerbar_state_name(buf), ret);
 		if (ret == -EAGAIN)
 			return peerbar_retry_fault(buf, vmf, order);
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
@@ -181,6 +188,8 @@ static vm_fault_t peerbar_try_fault(struct peerbar_buffer *buf, struct vm_fault 
 	 */
 	smp_mb();
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
+		peerbar_dbg(buf, "cannot fault at offset 0x%llx: the state is DEAD",
+			    peerbar_get_offset(buf, vma, addr));
 		peerbar_buffer_zap(buf);
 		fault = VM_FAULT_SIGBUS;
 	}
@@ -252,21 +261,34 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	unsigned long pages = buf->dmabuf->size >> PAGE_SHIFT;
 	u32 memattr = READ_ONCE(buf->memattr);
 
-	if (buf->info.unmappable)
+	if (buf->info.unmappable) {
+		peerbar_dbg(buf, "cannot mmap: its exporter does not allow processes to map it");
 		return -EINVAL;
+	}
 	/* Check VM_MAYSHARE: a shared mapping of a read-only descriptor lacks VM_SHARED. */
-	if (!(vma->vm_flags & VM_MAYSHARE))
+	if (!(vma->vm_flags & VM_MAYSHARE)) {
+		peerbar_dbg(buf, "cannot mmap: the mapping must be MAP_SHARED");
 		return -EINVAL;
+	}
 	if (vma->vm_pgoff < buf->pgoff_base || vma->vm_pgoff - buf->pgoff_base > pages ||
-	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base))
+	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base)) {
+		peerbar_dbg(buf, "cannot mmap %lu pages at page 0x%lx: it has %lu pages from page 0x%lx on",
+			    vma_pages(vma), vma->vm_pgoff, pages, buf->pgoff_base);
 		return -EINVAL;
+	}
 	/* DEAD is final. A REVOKED buffer may return to LIVE; until then, faults fail. */
-	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
+		peerbar_dbg(buf, "cannot mmap: the state is DEAD");
 		return -ENODEV;
+	}
 
 	/* The exporter may have stopped supporting the attribute since it was set. */
-	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported && !buf->info.ops->memattr_supported(buf, memattr))
+	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported &&
+	    !buf->info.ops->memattr_supported(buf, memattr)) {
+		peerbar_dbg(buf, "cannot mmap: its exporter does not support memory attribute 0x%x any more",
+			    memattr);
 		return -EOPNOTSUPP;
+	}
 	switch (memattr) {
 	case PEERBAR_MEMATTR_NC:
 		vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
@@ -277,6 +299,7 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	case PEERBAR_MEMATTR_WB:
 		break;
 	default:
+		peerbar_dbg(buf, "cannot mmap: memory attribute 0x%x is unknown", memattr);
 		return -EOPNOTSUPP;
 	}
 	if (buf->info.mmio)
@@ -296,7 +319,9 @@ int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	struct peerbar_buffer *buf = dmabuf->priv;
 
 	/* A cookie's buffer uses offsets of the device, and no process has its descriptor. */
-	if (buf->pgoff_base)
+	if (buf->pgoff_base) {
+		peerbar_dbg(buf, "cannot mmap: it belongs to a cookie; map the device at the cookie's offset");
 		return -EINVAL;
+	}
 	return peerbar_buffer_mmap(buf, vma);
 }

@@ -2,6 +2,8 @@
 /*
  * The memory model of a dma-buf of any exporter.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/module.h>
 #include <linux/rwsem.h>
 
@@ -15,9 +17,12 @@ int peerbar_exporter_register(struct peerbar_exporter *exporter)
 	struct peerbar_exporter *other;
 
 	guard(rwsem_write)(&exporters_lock);
-	list_for_each_entry(other, &exporters, node)
-		if (other->ops == exporter->ops)
+	list_for_each_entry(other, &exporters, node) {
+		if (other->ops == exporter->ops) {
+			pr_debug("cannot register an exporter: its dma_buf_ops are registered already\n");
 			return -EEXIST;
+		}
+	}
 	list_add_tail(&exporter->node, &exporters);
 	return 0;
 }

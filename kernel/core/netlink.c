@@ -234,8 +234,10 @@ static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
 
 static int peerbar_importers_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	if (!netlink_capable(skb, CAP_SYS_ADMIN))
+	if (!netlink_capable(skb, CAP_SYS_ADMIN)) {
+		NL_SET_ERR_MSG(info->extack, "importers need CAP_SYS_ADMIN");
 		return -EPERM;
+	}
 	return peerbar_reply(skb, info, peerbar_put_importers);
 }
 
@@ -248,8 +250,10 @@ static int peerbar_get_start(struct netlink_callback *cb)
 
 static int peerbar_importers_start(struct netlink_callback *cb)
 {
-	if (!netlink_capable(cb->skb, CAP_SYS_ADMIN))
+	if (!netlink_capable(cb->skb, CAP_SYS_ADMIN)) {
+		NL_SET_ERR_MSG(cb->extack, "importers need CAP_SYS_ADMIN");
 		return -EPERM;
+	}
 	return peerbar_get_start(cb);
 }
 

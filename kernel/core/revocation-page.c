@@ -2,6 +2,8 @@
 /*
  * The page of /dev/peerbar that counts revocations, which processes map.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -24,10 +26,15 @@ EXPORT_SYMBOL_GPL(peerbar_note_revocation);
 /* Read-only, now and after mprotect(). */
 int peerbar_revocation_page_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	if (vma->vm_pgoff || vma_pages(vma) != 1)
+	if (vma->vm_pgoff || vma_pages(vma) != 1) {
+		pr_debug("cannot mmap %lu pages of /dev/peerbar at page %lu: it has one, at page 0\n",
+			 vma_pages(vma), vma->vm_pgoff);
 		return -EINVAL;
-	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
+	}
+	if (vma->vm_flags & (VM_WRITE | VM_EXEC)) {
+		pr_debug("cannot mmap /dev/peerbar: the mapping must be PROT_READ only\n");
 		return -EACCES;
+	}
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE | VM_MAYEXEC);
 	return vm_insert_page(vma, vma->vm_start, peerbar_page);
 }

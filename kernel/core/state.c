@@ -36,6 +36,21 @@ void peerbar_buffer_put(struct peerbar_buffer *buf)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_put);
 
+/* The name of the present state, for messages. */
+const char *peerbar_state_name(struct peerbar_buffer *buf)
+{
+	switch (READ_ONCE(buf->state)) {
+	case PEERBAR_STATE_LIVE:
+		return "LIVE";
+	case PEERBAR_STATE_REVOKED:
+		return "REVOKED";
+	case PEERBAR_STATE_DEAD:
+		return "DEAD";
+	default:
+		return "UNKNOWN";
+	}
+}
+
 /* ---- stop, revoke and kill ---- */
 
 /* Zap only the buffer's own VMAs: a device's address space may map other buffers as well. */
@@ -173,8 +188,12 @@ static int peerbar_wait(struct peerbar_buffer *buf, struct dma_fence *fence, boo
 	if (ret)
 		return ret;
 	/* An importer that pinned the memory and cannot be invalidated may keep it forever. */
-	if (unwilling)
-		return READ_ONCE(buf->dma_maps) ? -EBUSY : 0;
+	if (unwilling) {
+		if (!READ_ONCE(buf->dma_maps))
+			return 0;
+		peerbar_dbg(buf, "not drained: DMA mappings are left, and an importer without invalidate_mappings() has pinned it");
+		return -EBUSY;
+	}
 	if (!READ_ONCE(buf->dma_maps))
 		return 0;
 	wait->for_what = "unmap";
@@ -226,8 +245,10 @@ int peerbar_buffer_revoke(struct peerbar_buffer *buf, bool interruptible)
 {
 	int ret;
 
-	if (buf->info.model == PEERBAR_MODEL_PINNED)
+	if (buf->info.model == PEERBAR_MODEL_PINNED) {
+		peerbar_dbg(buf, "cannot revoke: the model is PINNED, not REVOCABLE or DYNAMIC");
 		return -EOPNOTSUPP;
+	}
 	ret = peerbar_resv_lock(buf, interruptible);
 	if (ret)
 		return ret;
@@ -302,8 +323,10 @@ int peerbar_buffer_kill(struct peerbar_buffer *buf, bool interruptible)
 {
 	int ret;
 
-	if (buf->info.model == PEERBAR_MODEL_PINNED)
+	if (buf->info.model == PEERBAR_MODEL_PINNED) {
+		peerbar_dbg(buf, "cannot kill: the model is PINNED, not REVOCABLE or DYNAMIC");
 		return -EOPNOTSUPP;
+	}
 	peerbar_buffer_mark_dead(buf);
 	ret = peerbar_buffer_stop(buf, interruptible);
 	if (!ret)
@@ -388,20 +411,28 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 	unsigned int i;
 	long ret;
 
-	if (buf->info.model != PEERBAR_MODEL_DYNAMIC)
+	if (buf->info.model != PEERBAR_MODEL_DYNAMIC) {
+		peerbar_dbg(buf, "cannot move: the model is not DYNAMIC");
 		return -EINVAL;
-	for (i = 0; i < buf->info.nr_ranges; i++)
-		if (ranges[i].len != buf->ranges[i].len || !PAGE_ALIGNED(ranges[i].paddr))
+	}
+	for (i = 0; i < buf->info.nr_ranges; i++) {
+		if (ranges[i].len != buf->ranges[i].len || !PAGE_ALIGNED(ranges[i].paddr)) {
+			peerbar_dbg(buf, "cannot move: range %u has %zu bytes, not the present %zu, or is not page-aligned",
+				    i, ranges[i].len, buf->ranges[i].len);
 			return -EINVAL;
+		}
+	}
 
 	ret = dma_resv_lock_interruptible(resv, NULL);
 	if (ret)
 		return -ERESTARTSYS;
 	if (READ_ONCE(buf->state) != PEERBAR_STATE_LIVE) {
+		peerbar_dbg(buf, "cannot move: the state is %s, not LIVE", peerbar_state_name(buf));
 		ret = -ENODEV;
 		goto unlock;
 	}
 	if (buf->pins) {
+		peerbar_dbg(buf, "cannot move: importers hold %u pins", buf->pins);
 		ret = -EBUSY;
 		goto unlock;
 	}
@@ -428,10 +459,16 @@ int peerbar_buffer_set_memattr(struct peerbar_buffer *buf, u32 memattr)
 {
 	const struct peerbar_backing_ops *ops = buf->info.ops;
 
-	if (memattr != buf->info.memattr && (!ops->memattr_supported || !ops->memattr_supported(buf, memattr)))
+	if (memattr != buf->info.memattr &&
+	    (!ops->memattr_supported || !ops->memattr_supported(buf, memattr))) {
+		peerbar_dbg(buf, "cannot set memory attribute 0x%x: its exporter does not support it",
+			    memattr);
 		return -EOPNOTSUPP;
-	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
+	}
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
+		peerbar_dbg(buf, "cannot set memory attribute 0x%x: the state is DEAD", memattr);
 		return -ENODEV;
+	}
 	WRITE_ONCE(buf->memattr, memattr);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <linux/dma-buf.h>
 #include <linux/maple_tree.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -585,6 +586,13 @@ int peerbar_cookie_mmap(struct peerbar_cookies *cookies, struct vm_area_struct *
 void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 
 /* ---- peerbar's modules ---- */
+
+/* Why a call for a buffer fails, for dynamic debugging: "buffer NUMBER (NAME): " and one sentence */
+#define peerbar_dbg(buf, fmt, ...)							\
+do {											\
+	const struct peerbar_buffer *_buf = (buf);					\
+	pr_debug("buffer %llu (%s): " fmt "\n", _buf->id, _buf->label, ##__VA_ARGS__);	\
+} while (0)
 
 /** peerbar_set_cap() - set or clear a capability that PEERBAR_INFO reports */
 void peerbar_set_cap(u32 cap, bool there);

@@ -116,6 +116,8 @@ static int peerbar_vfio_open(struct vfio_device *vdev)
 		return -ENOMEM;
 	ret = vfio_pci_core_enable(&device->core);
 	if (ret) {
+		pci_dbg(device->core.pdev, "cannot open: vfio-pci-core cannot enable the device: error %d\n",
+			ret);
 		peerbar_vfio_tracker_put(tracker);
 		return ret;
 	}
@@ -278,8 +280,11 @@ static void peerbar_vfio_remove(struct pci_dev *pdev)
 
 static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 {
-	if (!enable_sriov)
+	if (!enable_sriov) {
+		pci_dbg(pdev, "cannot create %d virtual functions: load with enable_sriov=1 to allow it\n",
+			nr_virtfn);
 		return -ENOENT;
+	}
 	return vfio_pci_core_sriov_configure(dev_get_drvdata(&pdev->dev), nr_virtfn);
 }
 

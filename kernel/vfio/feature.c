@@ -3,6 +3,8 @@
  * VFIO_DEVICE_FEATURE: the standard DMA_BUF, which returns one of peerbar's buffers, and peerbar's
  * REVOKE, MEMATTR and MMAP_COOKIE.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/uaccess.h>
 
 #include "vfio.h"
@@ -12,8 +14,10 @@ static struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *de
 						  struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
 						  u32 memattr)
 {
-	if (READ_ONCE(device->gone))
+	if (READ_ONCE(device->gone)) {
+		pci_dbg(device->core.pdev, "cannot export: the driver is being unbound\n");
 		return ERR_PTR(-ENODEV);
+	}
 	if (!PEERBAR_OVERLAY)
 		return peerbar_vfio_export_nop2p(device, arg, argsz, open_flags, memattr);
 	return peerbar_vfio_export_overlay(device, arg, argsz, open_flags, memattr);
@@ -51,6 +55,8 @@ static struct peerbar_buffer *peerbar_get_own_buffer(struct peerbar_vfio_device 
 	buf = peerbar_buffer_of(dmabuf);
 	if (buf && peerbar_vfio_owns_buffer(device, buf))
 		return buf;
+	pci_dbg(device->core.pdev, "dma-buf of %s: not exported by this device since it was opened\n",
+		dmabuf->exp_name);
 	dma_buf_put(dmabuf);
 	return ERR_PTR(-ENODEV);
 }
@@ -71,7 +77,12 @@ static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	/* A drained buffer has nothing left to revoke. */
-	ret = peerbar_buffer_drained(buf) ? -EBADFD : peerbar_buffer_kill(buf, true);
+	if (peerbar_buffer_drained(buf)) {
+		peerbar_dbg(buf, "cannot revoke: it is DEAD, and nothing reaches it");
+		ret = -EBADFD;
+	} else {
+		ret = peerbar_buffer_kill(buf, true);
+	}
 	dma_buf_put(buf->dmabuf);
 	return ret;
 }
@@ -115,14 +126,25 @@ static int peerbar_feature_mmap_cookie(struct peerbar_vfio_device *device, u32 f
 		return ret;
 	if (copy_from_user(&cookie, arg, sizeof(cookie)))
 		return -EFAULT;
-	if (cookie.open_flags || cookie.flags || cookie.reserved || cookie.nr_ranges != 1)
+	if (cookie.open_flags || cookie.flags || cookie.reserved || cookie.nr_ranges != 1) {
+		pci_dbg(device->core.pdev, "cannot make a cookie: open_flags %u, flags %u and reserved %u must be 0, nr_ranges %u must be 1\n",
+			cookie.open_flags, cookie.flags, cookie.reserved, cookie.nr_ranges);
 		return -EINVAL;
-	if (!peerbar_vfio_memattr_supported(NULL, cookie.memattr))
+	}
+	if (!peerbar_vfio_memattr_supported(NULL, cookie.memattr)) {
+		pci_dbg(device->core.pdev, "cannot make a cookie: memory attribute 0x%x is not NC or WC, or disable_wc is set\n",
+			cookie.memattr);
 		return -EOPNOTSUPP;
+	}
 	buf = peerbar_vfio_export(device, (struct vfio_device_feature_dma_buf __user *)arg, argsz, O_RDWR, cookie.memattr);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	ret = buf->info.unmappable ? -EINVAL : peerbar_cookie_add(&device->cookies, buf, &offset);
+	if (buf->info.unmappable) {
+		peerbar_dbg(buf, "cannot make a cookie: VFIO does not allow mmap of this BAR");
+		ret = -EINVAL;
+		goto err_put;
+	}
+	ret = peerbar_cookie_add(&device->cookies, buf, &offset);
 	if (ret)
 		goto err_put;
 	if (put_user(offset, &arg->mmap_offset)) {

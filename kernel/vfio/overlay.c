@@ -9,6 +9,8 @@
  * one, so that the core waits for all of them. So the core's own rules hold for all importers, and
  * page faults take no lock of the core.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
 #include <linux/kthread.h>
@@ -60,8 +62,11 @@ static int peerbar_vfio_attach_inner(struct peerbar_vfio_buffer *vbuf)
 	if (vbuf->attach)
 		return 0;
 	attach = dma_buf_dynamic_attach(vbuf->inner, &vbuf->pdev->dev, &peerbar_vfio_importer_ops, vbuf);
-	if (IS_ERR(attach))
+	if (IS_ERR(attach)) {
+		pci_dbg(vbuf->pdev, "vfio-pci-core refuses the driver's own attachment with error %ld; -ENODEV: the memory is away\n",
+			PTR_ERR(attach));
 		return PTR_ERR(attach);
+	}
 	/* Pairs with the acquire above. */
 	smp_store_release(&vbuf->attach, attach);
 	return 0;
@@ -117,8 +122,11 @@ static int peerbar_vfio_attach(struct peerbar_buffer *buf, struct dma_buf_attach
 	struct dma_buf_attachment *inner;
 
 	inner = dma_buf_dynamic_attach(vbuf->inner, attach->dev, &peerbar_vfio_on_behalf_ops, vbuf);
-	if (IS_ERR(inner))
+	if (IS_ERR(inner)) {
+		peerbar_dbg(buf, "cannot attach %s: vfio-pci-core refuses it with error %ld",
+			    dev_name(attach->dev), PTR_ERR(inner));
 		return PTR_ERR(inner);
+	}
 	peerbar_attachment_of(attach)->priv = inner;
 	return 0;
 }
@@ -157,8 +165,11 @@ static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_
 		return dma_buf_map_attachment(peerbar_attachment_of(attach)->priv, dir);
 	if (!vbuf->holders) {
 		held = dma_buf_map_attachment(vbuf->attach, DMA_BIDIRECTIONAL);
-		if (IS_ERR(held))
+		if (IS_ERR(held)) {
+			peerbar_dbg(buf, "cannot map %u ranges: vfio-pci-core refuses a mapping of the device itself with error %ld",
+				    buf->info.nr_ranges, PTR_ERR(held));
 			return held;
+		}
 	}
 	sgt = peerbar_map_mmio(buf, attach, dir);
 	if (IS_ERR(sgt)) {
@@ -366,6 +377,8 @@ static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 		return -EINTR;
 	ret = device->core.pm_runtime_engaged ? -EBUSY : 0;
 	up_read(&device->core.memory_lock);
+	if (ret)
+		pci_dbg(device->core.pdev, "cannot export: the device is in VFIO's low power state\n");
 	return ret;
 }
 
@@ -389,6 +402,8 @@ struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *d
 		return ERR_PTR(-ENOMEM);
 	vbuf->inner = peerbar_vfio_get_inner(device, arg, argsz, &ranges);
 	if (IS_ERR(vbuf->inner)) {
+		pci_dbg(device->core.pdev, "cannot export: vfio-pci-core refuses the request with error %ld\n",
+			PTR_ERR(vbuf->inner));
 		buf = ERR_CAST(vbuf->inner);
 		goto err_free;
 	}

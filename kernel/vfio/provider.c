@@ -3,6 +3,8 @@
  * The physical ranges of a BAR and its P2P provider. Builds without PCI_P2PDMA; then there is no
  * provider.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/overflow.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
@@ -23,12 +25,19 @@ static int peerbar_vfio_fill_ranges(struct vfio_pci_core_device *vdev, struct p2
 	for (i = 0; i < nr; i++) {
 		u64 end;
 
-		if (!ranges[i].length)
+		if (!ranges[i].length) {
+			pci_dbg(vdev->pdev, "cannot export: range %zu is empty\n", i);
 			return -EINVAL;
-		if (check_add_overflow(ranges[i].offset, ranges[i].length, &end))
+		}
+		if (check_add_overflow(ranges[i].offset, ranges[i].length, &end)) {
+			pci_dbg(vdev->pdev, "cannot export: range %zu wraps around\n", i);
 			return -EOVERFLOW;
-		if (end > size)
+		}
+		if (end > size) {
+			pci_dbg(vdev->pdev, "cannot export: range %zu ends at 0x%llx, and BAR%u at 0x%llx\n",
+				i, end, region, size);
 			return -EINVAL;
+		}
 		vec[i].paddr = start + ranges[i].offset;
 		vec[i].len = ranges[i].length;
 	}
