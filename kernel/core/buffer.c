@@ -151,8 +151,9 @@ static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sg
 		peerbar_unmap_mmio(buf, attach, sgt, dir);
 	else
 		peerbar_unmap_pages(attach, sgt, dir);
-	WRITE_ONCE(buf->dma_maps, buf->dma_maps - 1);
+	/* Must be before: the task that sees that no mapping is left reports the last importer. */
 	peerbar_importer_unmapped(attach);
+	WRITE_ONCE(buf->dma_maps, buf->dma_maps - 1);
 	trace_peerbar_unmap(buf, attach);
 	if (!buf->dma_maps)
 		wake_up_all(&buf->drained);

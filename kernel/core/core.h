@@ -98,7 +98,7 @@ void peerbar_importers_destroy(struct peerbar_buffer *buf);
 int peerbar_importer_alloc(struct dma_buf_attachment *attach);
 void peerbar_importer_add(struct peerbar_buffer *buf, struct dma_buf_attachment *attach);
 void peerbar_importer_free(struct peerbar_buffer *buf, struct dma_buf_attachment *attach);
-/* reservation lock held */
+/* reservation lock held; before the buffer counts the change */
 void peerbar_importer_mapped(struct dma_buf_attachment *attach);
 void peerbar_importer_unmapped(struct dma_buf_attachment *attach);
 void peerbar_importer_got_addresses(struct dma_buf_attachment *attach);

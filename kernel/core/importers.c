@@ -90,9 +90,9 @@ void peerbar_importer_unmapped(struct dma_buf_attachment *attach)
 	dma_resv_assert_held(attach->dmabuf->resv);
 
 	WRITE_ONCE(a->maps, a->maps - 1);
-	if (buf->dma_maps || READ_ONCE(buf->state) == PEERBAR_STATE_LIVE)
+	if (buf->dma_maps > 1 || READ_ONCE(buf->state) == PEERBAR_STATE_LIVE)
 		return;
-	/* A revoke waited for this importer, maybe. Tell the task that waits, before it wakes up. */
+	/* A revoke may wait for this importer, the last one: the task that waits reports it. */
 	guard(mutex)(&buf->importers_lock);
 	strscpy(buf->last_unmapped, dev_name(attach->dev));
 }
