@@ -6,6 +6,8 @@
  * module charges its allocations for a buffer to the memory cgroup of the creator. The struct
  * dma_buf, and the exporter's allocations, may be charged to no cgroup: these limits bound them.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/moduleparam.h>
@@ -82,6 +84,8 @@ struct peerbar_user *peerbar_user_charge(unsigned int nr_ranges)
 		user->ranges += nr_ranges;
 		return user;
 	}
+	pr_debug("cannot charge a buffer of %u ranges to user %u: it has %u of %u buffers and %u of %u ranges\n",
+		 nr_ranges, __kuid_val(user->uid), user->buffers, READ_ONCE(max_buffers), user->ranges, ranges);
 	if (!user->buffers) {
 		xa_erase(&users, __kuid_val(user->uid));
 		kfree(user);

@@ -6,14 +6,17 @@
  * A revocation zaps them under the same lock. So a task that sees REVOKED under the lock knows that
  * there are no entries.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dma-resv.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
 #include "core.h"
+#include "trace.h"
 
 /* Offset in the buffer of an address. */
-static u64 peerbar_offset_of(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
+static u64 peerbar_get_offset(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
 {
 	return (u64)(((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff - buf->pgoff_base) << PAGE_SHIFT;
 }
@@ -56,8 +59,8 @@ static vm_fault_t peerbar_insert_wc(struct vm_fault *vmf, struct peerbar_buffer 
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long addr = vmf->address & PAGE_MASK;
-	u64 offset = peerbar_offset_of(buf, vma, addr);
-	const struct peerbar_range *range = peerbar_range_at(buf, offset);
+	u64 offset = peerbar_get_offset(buf, vma, addr);
+	const struct peerbar_range *range = peerbar_find_range(buf, offset);
 	struct peerbar_fill fill = { .mm = vma->vm_mm, .prot = vma->vm_page_prot };
 	unsigned long start, end;
 	u64 before, after;
@@ -79,32 +82,41 @@ static vm_fault_t peerbar_insert_wc(struct vm_fault *vmf, struct peerbar_buffer 
 	return VM_FAULT_NOPAGE;
 }
 
-/* Whether the fault may release its locks, wait, and be retried. */
+/*
+ * Whether the fault may release its locks, wait, and be retried: also at a second attempt. Callers
+ * that allow a retry repeat it until there is an entry.
+ */
 static bool peerbar_may_wait(struct vm_fault *vmf)
 {
-	return fault_flag_allow_retry_first(vmf->flags) && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
+	return (vmf->flags & FAULT_FLAG_ALLOW_RETRY) && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT);
 }
 
 /*
- * Sleep, then retry: the exporter is busy, with a reset for example, or another task holds the
- * reservation lock, and this fault cannot wait for it. A fatal signal ends the sleep; the process
- * then dies on its way out of this fault, or at the start of the next.
+ * Sleep, then retry: the exporter is busy, with a reset for example. A fatal signal ends the sleep;
+ * the process then dies on its way out of this fault, or at the start of the next. Return RETRY if
+ * the caller can handle it: NOPAGE means to callers such as KVM that there is an entry.
  */
-static vm_fault_t peerbar_again(struct vm_fault *vmf)
+static vm_fault_t peerbar_retry_fault(struct peerbar_buffer *buf, struct vm_fault *vmf,
+				      unsigned int order)
 {
-	bool wait = peerbar_may_wait(vmf);
-
-	if (wait)
-		release_fault_lock(vmf);
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		schedule_timeout_killable(1);
+		return VM_FAULT_NOPAGE;
+	}
+	trace_peerbar_fault(buf, vmf, order, VM_FAULT_RETRY);
+	if (!peerbar_may_wait(vmf))
+		return VM_FAULT_RETRY;
+	release_fault_lock(vmf);
 	schedule_timeout_killable(1);
-	return wait ? VM_FAULT_RETRY : VM_FAULT_NOPAGE;
+	return VM_FAULT_RETRY;
 }
 
 /*
- * Return 0 with the reservation lock held. Make the first attempt fail with RETRY, not NOPAGE: a
+ * Return 0 with the reservation lock held. Otherwise the attempt fails with RETRY, not NOPAGE: a
  * caller that faults on behalf of others, such as KVM, must know that there is no entry yet.
  */
-static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
+static vm_fault_t peerbar_lock_for_fault(struct peerbar_buffer *buf, struct vm_fault *vmf,
+					 unsigned int order)
 {
 	struct dma_buf *dmabuf = buf->dmabuf;
 
@@ -119,23 +131,24 @@ static vm_fault_t peerbar_lock(struct peerbar_buffer *buf, struct vm_fault *vmf)
 		}
 		return 0;
 	}
-	/* Don't wait with mmap_lock held: this fault may not release it a second time. */
-	if (!fault_flag_allow_retry_first(vmf->flags))
-		return peerbar_again(vmf);
+	trace_peerbar_fault(buf, vmf, order, VM_FAULT_RETRY);
 	if (!peerbar_may_wait(vmf))
 		return VM_FAULT_RETRY;
 	get_dma_buf(dmabuf);
 	release_fault_lock(vmf);
+	/* Sleep after a signal too: a fault in the kernel is retried, and must not spin. */
 	if (!dma_resv_lock_interruptible(dmabuf->resv, NULL))
 		dma_resv_unlock(dmabuf->resv);
+	else
+		schedule_timeout_killable(1);
 	dma_buf_put(dmabuf);
 	return VM_FAULT_RETRY;
 }
 
-static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, bool wc)
+static vm_fault_t peerbar_try_fault(struct peerbar_buffer *buf, struct vm_fault *vmf,
+				    unsigned int order, bool wc)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct peerbar_buffer *buf = vma->vm_private_data;
 	unsigned long size = PAGE_SIZE << order;
 	unsigned long addr = ALIGN_DOWN(vmf->address, size);
 	unsigned long pfn;
@@ -145,21 +158,26 @@ static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, 
 	if (addr < vma->vm_start || vma->vm_end - addr < size)
 		return VM_FAULT_FALLBACK;
 	ret = buf->info.ops->prepare ? buf->info.ops->prepare(buf) : 0;
-	if (ret)
+	if (ret) {
+		peerbar_dbg(buf, "cannot fault at offset 0x%llx: its exporter cannot prepare the memory: error %d",
+			    peerbar_get_offset(buf, vma, addr), ret);
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
-	fault = peerbar_lock(buf, vmf);
+	}
+	fault = peerbar_lock_for_fault(buf, vmf, order);
 	if (fault)
 		return fault;
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
 		dma_resv_unlock(buf->dmabuf->resv);
+		peerbar_dbg(buf, "cannot fault at offset 0x%llx: the state is %s, not LIVE, or its exporter is busy: error %d",
+			    peerbar_get_offset(buf, vma, addr), peerbar_state_name(buf), ret);
 		if (ret == -EAGAIN)
-			return peerbar_again(vmf);
+			return peerbar_retry_fault(buf, vmf, order);
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 	}
 	if (wc)
 		fault = peerbar_insert_wc(vmf, buf);
-	else if (peerbar_pfn_at(buf, peerbar_offset_of(buf, vma, addr), order, &pfn))
+	else if (peerbar_find_pfn(buf, peerbar_get_offset(buf, vma, addr), order, &pfn))
 		fault = peerbar_insert(vmf, pfn, order);
 	else
 		fault = order ? VM_FAULT_FALLBACK : VM_FAULT_SIGBUS;
@@ -170,6 +188,8 @@ static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, 
 	 */
 	smp_mb();
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
+		peerbar_dbg(buf, "cannot fault at offset 0x%llx: the state is DEAD",
+			    peerbar_get_offset(buf, vma, addr));
 		peerbar_buffer_zap(buf);
 		fault = VM_FAULT_SIGBUS;
 	}
@@ -179,20 +199,31 @@ static vm_fault_t peerbar_fault_order(struct vm_fault *vmf, unsigned int order, 
 	return fault;
 }
 
+static vm_fault_t peerbar_handle_fault(struct vm_fault *vmf, unsigned int order, bool wc)
+{
+	struct peerbar_buffer *buf = vmf->vma->vm_private_data;
+	vm_fault_t fault = peerbar_try_fault(buf, vmf, order, wc);
+
+	/* A retry has released the VMA, and maybe the buffer: its event came before. */
+	if (!(fault & VM_FAULT_RETRY))
+		trace_peerbar_fault(buf, vmf, order, fault);
+	return fault;
+}
+
 static vm_fault_t peerbar_fault(struct vm_fault *vmf)
 {
-	return peerbar_fault_order(vmf, 0, false);
+	return peerbar_handle_fault(vmf, 0, false);
 }
 
 static vm_fault_t peerbar_fault_wc(struct vm_fault *vmf)
 {
-	return peerbar_fault_order(vmf, 0, true);
+	return peerbar_handle_fault(vmf, 0, true);
 }
 
 #ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
 static vm_fault_t peerbar_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
-	return peerbar_fault_order(vmf, order, false);
+	return peerbar_handle_fault(vmf, order, false);
 }
 #endif
 
@@ -230,21 +261,34 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	unsigned long pages = buf->dmabuf->size >> PAGE_SHIFT;
 	u32 memattr = READ_ONCE(buf->memattr);
 
-	if (buf->info.unmappable)
+	if (buf->info.unmappable) {
+		peerbar_dbg(buf, "cannot mmap: its exporter does not allow processes to map it");
 		return -EINVAL;
+	}
 	/* Check VM_MAYSHARE: a shared mapping of a read-only descriptor lacks VM_SHARED. */
-	if (!(vma->vm_flags & VM_MAYSHARE))
+	if (!(vma->vm_flags & VM_MAYSHARE)) {
+		peerbar_dbg(buf, "cannot mmap: the mapping must be MAP_SHARED");
 		return -EINVAL;
+	}
 	if (vma->vm_pgoff < buf->pgoff_base || vma->vm_pgoff - buf->pgoff_base > pages ||
-	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base))
+	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base)) {
+		peerbar_dbg(buf, "cannot mmap %lu pages at page 0x%lx: it has %lu pages from page 0x%lx on",
+			    vma_pages(vma), vma->vm_pgoff, pages, buf->pgoff_base);
 		return -EINVAL;
+	}
 	/* DEAD is final. A REVOKED buffer may return to LIVE; until then, faults fail. */
-	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD)
+	if (READ_ONCE(buf->state) == PEERBAR_STATE_DEAD) {
+		peerbar_dbg(buf, "cannot mmap: the state is DEAD");
 		return -ENODEV;
+	}
 
 	/* The exporter may have stopped supporting the attribute since it was set. */
-	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported && !buf->info.ops->memattr_supported(buf, memattr))
+	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported &&
+	    !buf->info.ops->memattr_supported(buf, memattr)) {
+		peerbar_dbg(buf, "cannot mmap: its exporter does not support memory attribute 0x%x any more",
+			    memattr);
 		return -EOPNOTSUPP;
+	}
 	switch (memattr) {
 	case PEERBAR_MEMATTR_NC:
 		vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
@@ -255,6 +299,7 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	case PEERBAR_MEMATTR_WB:
 		break;
 	default:
+		peerbar_dbg(buf, "cannot mmap: memory attribute 0x%x is unknown", memattr);
 		return -EOPNOTSUPP;
 	}
 	if (buf->info.mmio)
@@ -274,7 +319,9 @@ int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	struct peerbar_buffer *buf = dmabuf->priv;
 
 	/* A cookie's buffer uses offsets of the device, and no process has its descriptor. */
-	if (buf->pgoff_base)
+	if (buf->pgoff_base) {
+		peerbar_dbg(buf, "cannot mmap: it belongs to a cookie; map the device at the cookie's offset");
 		return -EINVAL;
+	}
 	return peerbar_buffer_mmap(buf, vma);
 }

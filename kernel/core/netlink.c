@@ -1,127 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The generic netlink family: lists buffers and sends events.
+ * The generic netlink family: lists buffers. events.c sends their events.
  *
  * A socket sees the buffers of its network namespace; a socket of the initial namespace sees all.
  * Physical addresses, importers and creators are for CAP_SYS_ADMIN only. Events go to all
  * listeners, so they never contain them.
  *
- * Any process may join the group of events, so unprivileged processes can delay a send. A
- * revocation holds its buffer's reservation lock, and maybe vfio-pci-core's memory_lock. It
- * therefore only queues a record of the event. A worker sends the records in order, without a lock.
+ * PEERBAR_CMD_BUFFER_GET takes the reservation lock of a buffer. PEERBAR_CMD_IMPORTERS_GET does not,
+ * since the revoke that holds it may be the reason of the request.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/capability.h>
 #include <linux/dma-resv.h>
-#include <linux/moduleparam.h>
-#include <linux/nsproxy.h>
-#include <linux/slab.h>
-#include <linux/workqueue.h>
 #include <net/genetlink.h>
 #include <net/net_namespace.h>
-#include <net/netns/generic.h>
 #include <net/sock.h>
 
 #include "core.h"
-
-/* Room for the attributes of every message: nine numbers and three names */
-#define PEERBAR_MSG_SIZE	512
 
 static const struct nla_policy peerbar_policy[] = {
 	[PEERBAR_A_ID] = { .type = NLA_U64 },
 };
 
 static struct genl_family peerbar_family;
-
-/* ---- network namespaces ---- */
-
-/**
- * struct peerbar_ns - a network namespace; does not keep the namespace alive
- * @users: references: the namespace, its buffers, their queued events, events.lost
- * @net: NULL once the namespace is being destroyed; under events.lock
- * @lost_node: in events.lost from a failure to queue an event until the sockets have been notified.
- *	Under events.lock, as the rest
- * @lost_first: number of the event queued before the first lost event
- * @lost_last: number of the event queued before the last lost event
- */
-struct peerbar_ns {
-	refcount_t users;
-	struct net *net;
-	struct list_head lost_node;
-	u64 lost_first;
-	u64 lost_last;
-};
-
-static unsigned int peerbar_ns_id;
-
-static struct peerbar_ns *peerbar_ns_of(struct net *net)
-{
-	return *(struct peerbar_ns **)net_generic(net, peerbar_ns_id);
-}
-
-/* The namespace of buffers that the current process creates. */
-struct peerbar_ns *peerbar_ns_get_current(void)
-{
-	struct peerbar_ns *ns = peerbar_ns_of(current->nsproxy ? current->nsproxy->net_ns : &init_net);
-
-	refcount_inc(&ns->users);
-	return ns;
-}
-
-void peerbar_ns_put(struct peerbar_ns *ns)
-{
-	if (ns && refcount_dec_and_test(&ns->users))
-		kfree(ns);
-}
-
-/* ---- messages ---- */
-
-/**
- * struct peerbar_summary - attributes of a buffer in every message
- * @exporter: module
- * @device: NULL if the buffer has none
- * @label: of the buffer
- */
-struct peerbar_summary {
-	u64 id;
-	u64 size;
-	u32 model;
-	u32 state;
-	u32 memattr;
-	u32 nr_ranges;
-	const char *exporter;
-	const char *device;
-	const char *label;
-};
-
-static struct peerbar_summary peerbar_summarize(struct peerbar_buffer *buf, enum peerbar_state state)
-{
-	return (struct peerbar_summary){
-		.id = buf->id,
-		.size = buf->dmabuf->size,
-		.model = buf->info.model,
-		.state = state,
-		.memattr = READ_ONCE(buf->memattr),
-		.nr_ranges = buf->info.nr_ranges,
-		.exporter = module_name(buf->info.owner),
-		.device = buf->info.dev ? dev_name(buf->info.dev) : NULL,
-		.label = buf->label,
-	};
-}
-
-static int peerbar_put_summary(struct sk_buff *skb, const struct peerbar_summary *s)
-{
-	if (nla_put_u64_64bit(skb, PEERBAR_A_ID, s->id, PEERBAR_A_PAD) ||
-	    nla_put_string(skb, PEERBAR_A_EXPORTER, s->exporter) ||
-	    (s->device && nla_put_string(skb, PEERBAR_A_DEVICE, s->device)) ||
-	    nla_put_string(skb, PEERBAR_A_NAME, s->label) ||
-	    nla_put_u64_64bit(skb, PEERBAR_A_SIZE, s->size, PEERBAR_A_PAD) ||
-	    nla_put_u32(skb, PEERBAR_A_MODEL, s->model) || nla_put_u32(skb, PEERBAR_A_STATE, s->state) ||
-	    nla_put_u32(skb, PEERBAR_A_MEMATTR, s->memattr) || nla_put_u32(skb, PEERBAR_A_NR_RANGES, s->nr_ranges))
-		return -EMSGSIZE;
-	return 0;
-}
 
 /* Put ranges and importers; return false if some don't fit. The message has their totals. */
 static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *buf)
@@ -185,12 +85,116 @@ cancel:
 	return -EMSGSIZE;
 }
 
-static bool peerbar_visible(struct net *net, struct peerbar_buffer *buf)
+static bool peerbar_is_visible(struct net *net, struct peerbar_buffer *buf)
 {
 	return net_eq(net, &init_net) || peerbar_ns_of(net) == buf->ns;
 }
 
-static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
+/* More than fit in a message */
+#define PEERBAR_MSG_IMPORTERS	256
+
+static bool peerbar_put_importer(struct sk_buff *skb, const struct peerbar_importer *importer)
+{
+	struct nlattr *nest = nla_nest_start(skb, PEERBAR_A_ATTACHMENT);
+
+	if (!nest)
+		return false;
+	if (nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_ID, importer->id,
+			      PEERBAR_A_ATTACHMENT_PAD) ||
+	    nla_put_string(skb, PEERBAR_A_ATTACHMENT_DEVICE, importer->device) ||
+	    nla_put_string(skb, PEERBAR_A_ATTACHMENT_DRIVER, importer->driver) ||
+	    nla_put_u32(skb, PEERBAR_A_ATTACHMENT_FLAGS, importer->flags) ||
+	    nla_put_u32(skb, PEERBAR_A_ATTACHMENT_MAPS, importer->maps) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_BYTES, importer->bytes,
+			      PEERBAR_A_ATTACHMENT_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_ATTACHED_NS, importer->attached_ns,
+			      PEERBAR_A_ATTACHMENT_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_ATTACHMENT_MAPPED_NS, importer->mapped_ns,
+			      PEERBAR_A_ATTACHMENT_PAD)) {
+		nla_nest_cancel(skb, nest);
+		return false;
+	}
+	nla_nest_end(skb, nest);
+	return true;
+}
+
+static bool peerbar_put_fence(struct sk_buff *skb, const struct peerbar_fence *fence)
+{
+	struct nlattr *nest = nla_nest_start(skb, PEERBAR_A_FENCE);
+
+	if (!nest)
+		return false;
+	if (nla_put_string(skb, PEERBAR_A_FENCE_DRIVER, fence->driver) ||
+	    nla_put_string(skb, PEERBAR_A_FENCE_TIMELINE, fence->timeline) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_FENCE_CONTEXT, fence->context, PEERBAR_A_FENCE_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_FENCE_SEQNO, fence->seqno, PEERBAR_A_FENCE_PAD)) {
+		nla_nest_cancel(skb, nest);
+		return false;
+	}
+	nla_nest_end(skb, nest);
+	return true;
+}
+
+/* Put the elements; return false if some don't fit. The message has their totals. */
+static bool peerbar_put_elements(struct sk_buff *skb, const struct peerbar_list *list)
+{
+	u32 i;
+
+	for (i = 0; i < list->filled_fences; i++)
+		if (!peerbar_put_fence(skb, &list->fences[i]))
+			return false;
+	for (i = 0; i < list->filled_importers; i++)
+		if (!peerbar_put_importer(skb, &list->importers[i]))
+			return false;
+	return list->filled_importers == list->nr_importers &&
+	       list->filled_fences == list->nr_fences;
+}
+
+static int peerbar_put_list(struct sk_buff *skb, struct peerbar_buffer *buf,
+			    const struct peerbar_list *list, u32 portid, u32 seq, int flags)
+{
+	struct peerbar_summary summary = peerbar_summarize(buf, list->state);
+	bool others = skb->len;
+	void *msg;
+
+	msg = genlmsg_put(skb, portid, seq, &peerbar_family, flags, PEERBAR_CMD_IMPORTERS_GET);
+	if (!msg)
+		return -EMSGSIZE;
+	if (peerbar_put_summary(skb, &summary) ||
+	    nla_put_u32(skb, PEERBAR_A_NR_IMPORTERS, list->nr_importers) ||
+	    nla_put_u32(skb, PEERBAR_A_NR_FENCES, list->nr_fences) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_REVOKED_NS, list->revoked_ns, PEERBAR_A_PAD) ||
+	    nla_put_u64_64bit(skb, PEERBAR_A_NOW_NS, list->now_ns, PEERBAR_A_PAD))
+		goto cancel;
+	/* What does not fit beside others may fit alone; truncate what does not. */
+	if (!peerbar_put_elements(skb, list) && others)
+		goto cancel;
+	genlmsg_end(skb, msg);
+	return 0;
+
+cancel:
+	genlmsg_cancel(skb, msg);
+	return -EMSGSIZE;
+}
+
+static int peerbar_put_importers(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid,
+				 u32 seq, int flags, bool privileged)
+{
+	struct peerbar_list list;
+	int ret;
+
+	ret = peerbar_list_importers(buf, PEERBAR_MSG_IMPORTERS, PEERBAR_MSG_IMPORTERS, &list);
+	if (!ret)
+		ret = peerbar_put_list(skb, buf, &list, portid, seq, flags);
+	peerbar_list_free(&list);
+	return ret;
+}
+
+/* A function that puts the message of one buffer */
+typedef int (*peerbar_put_fn)(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid, u32 seq,
+			      int flags, bool privileged);
+
+static int peerbar_reply(struct sk_buff *skb, struct genl_info *info, peerbar_put_fn put)
 {
 	bool privileged = netlink_capable(skb, CAP_SYS_ADMIN);
 	struct peerbar_buffer *buf;
@@ -200,7 +204,7 @@ static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
 	if (GENL_REQ_ATTR_CHECK(info, PEERBAR_A_ID))
 		return -EINVAL;
 	buf = peerbar_buffer_find(nla_get_u64(info->attrs[PEERBAR_A_ID]));
-	if (buf && !peerbar_visible(genl_info_net(info), buf)) {
+	if (buf && !peerbar_is_visible(genl_info_net(info), buf)) {
 		peerbar_buffer_put(buf);
 		buf = NULL;
 	}
@@ -211,16 +215,30 @@ static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
 	reply = nlmsg_new(privileged ? SKB_WITH_OVERHEAD(32768) - NLMSG_HDRLEN : NLMSG_DEFAULT_SIZE, GFP_KERNEL);
 	if (!reply) {
 		ret = -ENOMEM;
-		goto put;
+		goto put_buffer;
 	}
-	ret = peerbar_put_buffer(reply, buf, info->snd_portid, info->snd_seq, 0, privileged);
+	ret = put(reply, buf, info->snd_portid, info->snd_seq, 0, privileged);
 	if (ret)
 		nlmsg_free(reply);
 	else
 		ret = genlmsg_reply(reply, info);
-put:
+put_buffer:
 	peerbar_buffer_put(buf);
 	return ret;
+}
+
+static int peerbar_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return peerbar_reply(skb, info, peerbar_put_buffer);
+}
+
+static int peerbar_importers_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	if (!netlink_capable(skb, CAP_SYS_ADMIN)) {
+		NL_SET_ERR_MSG(info->extack, "importers need CAP_SYS_ADMIN");
+		return -EPERM;
+	}
+	return peerbar_reply(skb, info, peerbar_put_importers);
 }
 
 static int peerbar_get_start(struct netlink_callback *cb)
@@ -230,16 +248,25 @@ static int peerbar_get_start(struct netlink_callback *cb)
 	return 0;
 }
 
-static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+static int peerbar_importers_start(struct netlink_callback *cb)
+{
+	if (!netlink_capable(cb->skb, CAP_SYS_ADMIN)) {
+		NL_SET_ERR_MSG(cb->extack, "importers need CAP_SYS_ADMIN");
+		return -EPERM;
+	}
+	return peerbar_get_start(cb);
+}
+
+static int peerbar_dump(struct sk_buff *skb, struct netlink_callback *cb, peerbar_put_fn put)
 {
 	bool privileged = netlink_capable(cb->skb, CAP_SYS_ADMIN);
 	struct peerbar_buffer *buf;
 	int ret = 0;
 
 	while ((buf = peerbar_buffer_next(cb->args[0]))) {
-		if (peerbar_visible(sock_net(skb->sk), buf))
-			ret = peerbar_put_buffer(skb, buf, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, NLM_F_MULTI,
-						 privileged);
+		if (peerbar_is_visible(sock_net(skb->sk), buf))
+			ret = put(skb, buf, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  NLM_F_MULTI, privileged);
 		if (!ret)
 			cb->args[0] = buf->id;
 		peerbar_buffer_put(buf);
@@ -248,6 +275,16 @@ static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	}
 	/* The next message begins with the buffer that did not fit. */
 	return ret && !skb->len ? ret : skb->len;
+}
+
+static int peerbar_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return peerbar_dump(skb, cb, peerbar_put_buffer);
+}
+
+static int peerbar_importers_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return peerbar_dump(skb, cb, peerbar_put_importers);
 }
 
 static const struct genl_split_ops peerbar_ops[] = {
@@ -262,6 +299,19 @@ static const struct genl_split_ops peerbar_ops[] = {
 		.cmd = PEERBAR_CMD_BUFFER_GET,
 		.start = peerbar_get_start,
 		.dumpit = peerbar_get_dumpit,
+		.flags = GENL_CMD_CAP_DUMP,
+	},
+	{
+		.cmd = PEERBAR_CMD_IMPORTERS_GET,
+		.doit = peerbar_importers_doit,
+		.policy = peerbar_policy,
+		.maxattr = PEERBAR_A_ID,
+		.flags = GENL_CMD_CAP_DO,
+	},
+	{
+		.cmd = PEERBAR_CMD_IMPORTERS_GET,
+		.start = peerbar_importers_start,
+		.dumpit = peerbar_importers_dumpit,
 		.flags = GENL_CMD_CAP_DUMP,
 	},
 };
@@ -282,298 +332,28 @@ static struct genl_family peerbar_family __ro_after_init = {
 	.n_mcgrps = ARRAY_SIZE(peerbar_groups),
 };
 
-/* ---- events ---- */
-
-/**
- * struct peerbar_event - an event of a buffer, to be sent
- * @node: in events.queue
- * @nr: sequence number of queued events
- * @ns: the buffer's namespace, with a reference
- * @what: the buffer at the time of the event; its strings are in @text
- */
-struct peerbar_event {
-	struct list_head node;
-	u64 nr;
-	struct peerbar_ns *ns;
-	enum peerbar_cmd cmd;
-	struct peerbar_summary what;
-	char text[];
-};
-
-static void peerbar_send_events(struct work_struct *work);
-
-/* @lock is a leaf, taken under reservation locks */
-static struct {
-	spinlock_t lock; /* protects the rest, and struct peerbar_ns */
-	struct list_head queue;
-	unsigned int queued;
-	u64 last_nr;
-	struct list_head lost; /* by ascending lost_first */
-	struct workqueue_struct *wq;
-	struct work_struct work;
-} events = {
-	.lock = __SPIN_LOCK_UNLOCKED(events.lock),
-	.queue = LIST_HEAD_INIT(events.queue),
-	.lost = LIST_HEAD_INIT(events.lost),
-	.work = __WORK_INITIALIZER(events.work, peerbar_send_events),
-};
-
-/* About 200 bytes each */
-static unsigned int max_queued_events = 65536;
-module_param(max_queued_events, uint, 0644);
-MODULE_PARM_DESC(max_queued_events, "Maximum number of queued events, listeners get ENOBUFS beyond (default: 65536)");
-
-static bool peerbar_has_listeners(struct peerbar_ns *ns)
-{
-	lockdep_assert_held(&events.lock);
-
-	return ns->net && genl_has_listeners(&peerbar_family, ns->net, 0);
-}
-
-/* Record that the listeners of a namespace missed an event. */
-static void peerbar_lose(struct peerbar_ns *ns)
-{
-	lockdep_assert_held(&events.lock);
-
-	ns->lost_last = events.last_nr;
-	if (!list_empty(&ns->lost_node))
-		return;
-	ns->lost_first = events.last_nr;
-	refcount_inc(&ns->users);
-	list_add_tail(&ns->lost_node, &events.lost);
-}
-
-static const char *peerbar_copy_text(char **at, const char *text, size_t size)
-{
-	char *copy = *at;
-
-	if (!text)
-		return NULL;
-	strscpy(copy, text, size);
-	*at += size;
-	return copy;
-}
-
-/* Don't wait for memory: the caller holds locks that a revocation needs. */
-static struct peerbar_event *peerbar_event_alloc(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
-{
-	struct peerbar_summary what = peerbar_summarize(buf, buf->state);
-	size_t exporter = strlen(what.exporter) + 1, device = what.device ? strlen(what.device) + 1 : 0;
-	size_t label = strlen(what.label) + 1;
-	struct peerbar_event *event;
-	char *at;
-
-	event = kmalloc(sizeof(*event) + exporter + device + label, GFP_NOWAIT | __GFP_NOWARN);
-	if (!event)
-		return NULL;
-	at = event->text;
-	event->cmd = cmd;
-	event->what = what;
-	event->what.exporter = peerbar_copy_text(&at, what.exporter, exporter);
-	event->what.device = peerbar_copy_text(&at, what.device, device);
-	event->what.label = peerbar_copy_text(&at, what.label, label);
-	event->ns = buf->ns;
-	refcount_inc(&event->ns->users);
-	return event;
-}
-
-static void peerbar_event_free(struct peerbar_event *event)
-{
-	peerbar_ns_put(event->ns);
-	kfree(event);
-}
-
-/**
- * peerbar_event() - queue an event of a buffer for its listeners
- * @buf: reservation lock held, except when the buffer is created or released
- *
- * Events of one buffer are sent in the order of the calls. So are those of several buffers if locks
- * order the calls. Never sleeps. Listeners of an event that cannot be queued get ENOBUFS.
- */
-void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
-{
-	struct peerbar_ns *all = peerbar_ns_of(&init_net);
-	struct peerbar_event *event;
-
-	scoped_guard(spinlock, &events.lock)
-		if (!peerbar_has_listeners(buf->ns) && !peerbar_has_listeners(all))
-			return;
-	event = peerbar_event_alloc(buf, cmd);
-	scoped_guard(spinlock, &events.lock) {
-		if (event && events.queued < READ_ONCE(max_queued_events)) {
-			events.queued++;
-			event->nr = ++events.last_nr;
-			list_add_tail(&event->node, &events.queue);
-			event = NULL;
-		} else {
-			peerbar_lose(buf->ns);
-			peerbar_lose(all);
-		}
-	}
-	if (event)
-		peerbar_event_free(event);
-	queue_work(events.wq, &events.work);
-}
-
-/* The network namespace, with a reference; NULL if it is gone. */
-static struct net *peerbar_ns_get_net(struct peerbar_ns *ns)
-{
-	guard(spinlock)(&events.lock);
-	return ns->net ? maybe_get_net(ns->net) : NULL;
-}
-
-static void peerbar_send_lost(struct peerbar_ns *ns)
-{
-	struct net *net = peerbar_ns_get_net(ns);
-
-	if (!net)
-		return;
-	genl_set_err(&peerbar_family, net, 0, 0, -ENOBUFS);
-	put_net(net);
-}
-
-static void peerbar_send_to(struct peerbar_ns *ns, const struct peerbar_event *event)
-{
-	struct net *net = peerbar_ns_get_net(ns);
-	struct sk_buff *skb;
-	void *msg;
-
-	if (!net)
-		return;
-	if (!genl_has_listeners(&peerbar_family, net, 0))
-		goto put;
-	skb = genlmsg_new(PEERBAR_MSG_SIZE, GFP_KERNEL);
-	if (!skb)
-		goto lost;
-	msg = genlmsg_put(skb, 0, 0, &peerbar_family, 0, event->cmd);
-	if (!msg || peerbar_put_summary(skb, &event->what)) {
-		nlmsg_free(skb);
-		goto lost;
-	}
-	genlmsg_end(skb, msg);
-	genlmsg_multicast_netns(&peerbar_family, net, skb, 0, 0, GFP_KERNEL);
-put:
-	put_net(net);
-	return;
-
-lost:
-	genl_set_err(&peerbar_family, net, 0, 0, -ENOBUFS);
-	put_net(net);
-}
-
-static void peerbar_send(const struct peerbar_event *event)
-{
-	struct peerbar_ns *all = peerbar_ns_of(&init_net);
-
-	peerbar_send_to(event->ns, event);
-	if (event->ns != all)
-		peerbar_send_to(all, event);
-}
-
-/*
- * Take the next event off the queue, or a namespace whose listeners missed one; return false if
- * there is neither. Report a loss after the events queued before it: listeners then query the
- * buffers, and no older event may follow what they find.
- */
-static bool peerbar_next_to_send(struct peerbar_event **event, struct peerbar_ns **lost)
-{
-	guard(spinlock)(&events.lock);
-	*event = list_first_entry_or_null(&events.queue, struct peerbar_event, node);
-	*lost = list_first_entry_or_null(&events.lost, struct peerbar_ns, lost_node);
-	if (*lost && (!*event || (*event)->nr > (*lost)->lost_first)) {
-		*event = NULL;
-		list_del_init(&(*lost)->lost_node);
-		/* More events were lost meanwhile, after events that are still queued. */
-		if ((*lost)->lost_last > (*lost)->lost_first) {
-			(*lost)->lost_first = (*lost)->lost_last;
-			refcount_inc(&(*lost)->users);
-			list_add_tail(&(*lost)->lost_node, &events.lost);
-		}
-		return true;
-	}
-	*lost = NULL;
-	if (!*event)
-		return false;
-	list_del(&(*event)->node);
-	events.queued--;
-	return true;
-}
-
-static void peerbar_send_events(struct work_struct *work)
-{
-	struct peerbar_event *event;
-	struct peerbar_ns *lost;
-
-	while (peerbar_next_to_send(&event, &lost)) {
-		if (event) {
-			peerbar_send(event);
-			peerbar_event_free(event);
-		} else {
-			peerbar_send_lost(lost);
-			peerbar_ns_put(lost);
-		}
-		cond_resched();
-	}
-}
-
-/* ---- loading and unloading ---- */
-
-static int __net_init peerbar_ns_init(struct net *net)
-{
-	struct peerbar_ns *ns = kzalloc_obj(*ns, GFP_KERNEL_ACCOUNT);
-
-	if (!ns)
-		return -ENOMEM;
-	refcount_set(&ns->users, 1);
-	INIT_LIST_HEAD(&ns->lost_node);
-	ns->net = net;
-	*(struct peerbar_ns **)net_generic(net, peerbar_ns_id) = ns;
-	return 0;
-}
-
-static void __net_exit peerbar_ns_exit(struct net *net)
-{
-	struct peerbar_ns *ns = peerbar_ns_of(net);
-
-	scoped_guard(spinlock, &events.lock)
-		ns->net = NULL;
-	peerbar_ns_put(ns);
-}
-
-static struct pernet_operations peerbar_ns_ops = {
-	.init = peerbar_ns_init,
-	.exit = peerbar_ns_exit,
-	.id = &peerbar_ns_id,
-	.size = sizeof(struct peerbar_ns *),
-};
-
 int __init peerbar_netlink_init(void)
 {
 	int ret;
 
-	events.wq = alloc_workqueue("peerbar_events", WQ_UNBOUND, 0);
-	if (!events.wq)
-		return -ENOMEM;
-	ret = register_pernet_subsys(&peerbar_ns_ops);
+	ret = peerbar_events_init(&peerbar_family);
 	if (ret)
-		goto err_wq;
+		return ret;
 	ret = genl_register_family(&peerbar_family);
 	if (ret)
-		goto err_pernet;
+		goto err_events;
 	return 0;
 
-err_pernet:
-	unregister_pernet_subsys(&peerbar_ns_ops);
-err_wq:
-	destroy_workqueue(events.wq);
+err_events:
+	peerbar_events_exit();
+	peerbar_events_flush();
 	return ret;
 }
 
 /* No buffers exist any more: the modules of their exporters depend on this one. */
 void peerbar_netlink_exit(void)
 {
-	/* Sends the queued events. */
-	destroy_workqueue(events.wq);
+	peerbar_events_flush();
 	genl_unregister_family(&peerbar_family);
-	unregister_pernet_subsys(&peerbar_ns_ops);
+	peerbar_events_exit();
 }

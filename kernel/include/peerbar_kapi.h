@@ -11,6 +11,8 @@
 
 #include <linux/dma-buf.h>
 #include <linux/maple_tree.h>
+#include <linux/mutex.h>
+#include <linux/printk.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -45,7 +47,8 @@ struct peerbar_range {
  *	meanwhile must remain reachable until the exporter calls peerbar_buffer_revoke_locked()
  *	and, for DMA, importers have unmapped.
  * @leave: end the access that @enter began; reservation lock held
- * @attach: an importer attaches; no lock held. Returns 0 or an errno.
+ * @attach: an importer attaches; no lock held. Returns 0 or an errno. The core uses @attach->priv:
+ *	the exporter's data of an attachment is peerbar_attachment_of(attach)->priv.
  * @detach: the importer of a successful @attach detaches; no lock held
  * @map: as map_dma_buf of &struct dma_buf_ops; reservation lock held, entered. Without it the core
  *	maps the ranges.
@@ -145,7 +148,8 @@ struct peerbar_buffer_info {
  *	locks that @ops->enter takes
  *	i_mmap_rwsem, page table locks		(zapping, making PTEs)
  *
- * The registry's mutex is a leaf: under it the core takes references and nothing else. No task
+ * The registry's mutex is a leaf: under it the core takes references and nothing else. So is
+ * @importers_lock, under which the core reads and writes memory of its own and nothing else. No task
  * waits for importers to unmap with a lock held.
  *
  * @dmabuf: the dma-buf; its priv is the buffer
@@ -161,6 +165,12 @@ struct peerbar_buffer_info {
  * @stop_later: stops the buffer for a killer that was interrupted before it got the lock
  * @slow_revoke: reports a revoke that importers hold up. Without a reference: the release cancels it
  * @revocations: number of revocations; under the reservation lock
+ * @revoked_ns: the time of the last revocation, CLOCK_BOOTTIME; written under the reservation lock
+ * @importers_lock: protects @importers, @last_importer_id and @last_unmapped; a leaf
+ * @importers: the attachments, oldest first: struct peerbar_attachment.node
+ * @last_importer_id: of the newest attachment
+ * @last_unmapped: the device whose unmap was the last one while the buffer was not LIVE; under
+ *	@importers_lock
  * @dma_maps: number of existing DMA mappings (map_dma_buf)
  * @pins: pins of a DYNAMIC buffer
  * @unwilling: pins by importers without invalidate_mappings(), which keep their mappings
@@ -188,6 +198,11 @@ struct peerbar_buffer {
 	struct delayed_work stop_later;
 	struct delayed_work slow_revoke;
 	u64 revocations;
+	u64 revoked_ns;
+	struct mutex importers_lock; /* protects the next three */
+	struct list_head importers;
+	u64 last_importer_id;
+	char last_unmapped[64];
 	unsigned int dma_maps;
 	unsigned int pins;
 	unsigned int unwilling;
@@ -203,6 +218,42 @@ struct peerbar_buffer {
 };
 
 #define PEERBAR_STOP_QUEUED	0 /* bit in @flags */
+
+/**
+ * struct peerbar_attachment - an importer's attachment to a buffer
+ *
+ * Exists from before @ops->attach until after @ops->detach.
+ *
+ * @priv: private to the exporter
+ * @attach: the attachment
+ * @node: in the importers of the buffer, once attached; under importers_lock
+ * @id: number among the buffer's attachments
+ * @attached_ns: the time of attaching, CLOCK_BOOTTIME
+ * @mapped_ns: the time of the first access while it had none, CLOCK_BOOTTIME. Written under the
+ *	reservation lock, as the fields below, and read without
+ * @maps: number of its DMA mappings
+ * @pins: number of its pins
+ * @addresses: it got physical addresses since it was last invalidated
+ * @driver: the driver of its device when it attached
+ */
+struct peerbar_attachment {
+	void *priv;
+	struct dma_buf_attachment *attach;
+	struct list_head node;
+	u64 id;
+	u64 attached_ns;
+	u64 mapped_ns;
+	unsigned int maps;
+	unsigned int pins;
+	bool addresses;
+	char driver[32];
+};
+
+/** peerbar_attachment_of() - the core's data of an attachment to a buffer */
+static inline struct peerbar_attachment *peerbar_attachment_of(struct dma_buf_attachment *attach)
+{
+	return attach->priv;
+}
 
 /* ---- exporters ---- */
 
@@ -535,6 +586,13 @@ int peerbar_cookie_mmap(struct peerbar_cookies *cookies, struct vm_area_struct *
 void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 
 /* ---- peerbar's modules ---- */
+
+/* Why a call for a buffer fails, for dynamic debugging: "buffer NUMBER (NAME): " and one sentence */
+#define peerbar_dbg(buf, fmt, ...)							\
+do {											\
+	const struct peerbar_buffer *_buf = (buf);					\
+	pr_debug("buffer %llu (%s): " fmt "\n", _buf->id, _buf->label, ##__VA_ARGS__);	\
+} while (0)
 
 /** peerbar_set_cap() - set or clear a capability that PEERBAR_INFO reports */
 void peerbar_set_cap(u32 cap, bool there);

@@ -59,7 +59,7 @@ struct test_buffer {
 void test_buffer_free(struct test_buffer *t);
 int test_change_place(struct peerbar_buffer *buf, void *arg);
 
-/* foreign.c */
+/* exporter-without-core.c */
 extern struct peerbar_exporter test_declared_exporter;
 int test_foreign_export(struct test_buffer *t, u32 source);
 bool test_is_foreign(struct dma_buf *dmabuf);

@@ -464,6 +464,24 @@ static long test_ioctl_status(void *priv, unsigned int cmd, void *argp)
 
 /* ---- device ---- */
 
+/* Mark the BARs of a device unmappable, or undo it. */
+static long test_ioctl_unmappable(void *priv, unsigned int cmd, void *argp)
+{
+	struct peerbar_test_unmappable *arg = argp;
+	struct device *dev;
+
+	if (arg->unmappable > 1 || strnlen(arg->device, sizeof(arg->device)) == sizeof(arg->device))
+		return -EINVAL;
+	dev = bus_find_device_by_name(&pci_bus_type, NULL, arg->device);
+	if (!dev)
+		return -ENODEV;
+	device_lock(dev);
+	to_pci_dev(dev)->non_mappable_bars = arg->unmappable;
+	device_unlock(dev);
+	put_device(dev);
+	return 0;
+}
+
 static const struct test_ioctl test_ioctls[] = {
 	{ PEERBAR_TEST_ATTACH, test_ioctl_attach },
 	{ PEERBAR_TEST_MAP, test_ioctl_map },

@@ -78,11 +78,12 @@ void test_import_unlock(struct test_import *p);
 
 DEFINE_FREE(test_import_put, struct test_import *, test_import_put(_T))
 
-/* look.c */
+/* core-queries.c */
 long test_ioctl_chunks(void *priv, unsigned int cmd, void *argp);
 long test_ioctl_pfn(void *priv, unsigned int cmd, void *argp);
 long test_ioctl_model(void *priv, unsigned int cmd, void *argp);
+
+/* page-tables.c */
 long test_ioctl_pte(void *priv, unsigned int cmd, void *argp);
-long test_ioctl_unmappable(void *priv, unsigned int cmd, void *argp);
 
 #endif

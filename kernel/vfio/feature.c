@@ -3,9 +3,25 @@
  * VFIO_DEVICE_FEATURE: the standard DMA_BUF, which returns one of peerbar's buffers, and peerbar's
  * REVOKE, MEMATTR and MMAP_COOKIE.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/uaccess.h>
 
 #include "vfio.h"
+
+/* Create a buffer from a user's struct vfio_device_feature_dma_buf. */
+static struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device,
+						  struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
+						  u32 memattr)
+{
+	if (READ_ONCE(device->gone)) {
+		pci_dbg(device->core.pdev, "cannot export: the driver is being unbound\n");
+		return ERR_PTR(-ENODEV);
+	}
+	if (!PEERBAR_OVERLAY)
+		return peerbar_vfio_export_nop2p(device, arg, argsz, open_flags, memattr);
+	return peerbar_vfio_export_overlay(device, arg, argsz, open_flags, memattr);
+}
 
 static int peerbar_feature_dma_buf(struct peerbar_vfio_device *device, u32 flags, struct vfio_device_feature_dma_buf __user *arg,
 				   size_t argsz)
@@ -29,7 +45,7 @@ static int peerbar_feature_dma_buf(struct peerbar_vfio_device *device, u32 flags
 }
 
 /* The device's buffer of a descriptor, with a reference to its dma-buf. */
-static struct peerbar_buffer *peerbar_get_own(struct peerbar_vfio_device *device, int fd)
+static struct peerbar_buffer *peerbar_get_own_buffer(struct peerbar_vfio_device *device, int fd)
 {
 	struct dma_buf *dmabuf = dma_buf_get(fd);
 	struct peerbar_buffer *buf;
@@ -37,8 +53,10 @@ static struct peerbar_buffer *peerbar_get_own(struct peerbar_vfio_device *device
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
 	buf = peerbar_buffer_of(dmabuf);
-	if (buf && peerbar_vfio_owns(device, buf))
+	if (buf && peerbar_vfio_owns_buffer(device, buf))
 		return buf;
+	pci_dbg(device->core.pdev, "dma-buf of %s: not exported by this device since it was opened\n",
+		dmabuf->exp_name);
 	dma_buf_put(dmabuf);
 	return ERR_PTR(-ENODEV);
 }
@@ -55,11 +73,16 @@ static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
 		return ret;
 	if (copy_from_user(&revoke, arg, sizeof(revoke)))
 		return -EFAULT;
-	buf = peerbar_get_own(device, revoke.dmabuf_fd);
+	buf = peerbar_get_own_buffer(device, revoke.dmabuf_fd);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	/* A drained buffer has nothing left to revoke. */
-	ret = peerbar_buffer_drained(buf) ? -EBADFD : peerbar_buffer_kill(buf, true);
+	if (peerbar_buffer_drained(buf)) {
+		peerbar_dbg(buf, "cannot revoke: it is DEAD, and nothing reaches it");
+		ret = -EBADFD;
+	} else {
+		ret = peerbar_buffer_kill(buf, true);
+	}
 	dma_buf_put(buf->dmabuf);
 	return ret;
 }
@@ -76,7 +99,7 @@ static int peerbar_feature_memattr(struct peerbar_vfio_device *device, u32 flags
 		return ret;
 	if (copy_from_user(&memattr, arg, sizeof(memattr)))
 		return -EFAULT;
-	buf = peerbar_get_own(device, memattr.dmabuf_fd);
+	buf = peerbar_get_own_buffer(device, memattr.dmabuf_fd);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	if (flags & VFIO_DEVICE_FEATURE_GET)
@@ -103,14 +126,25 @@ static int peerbar_feature_mmap_cookie(struct peerbar_vfio_device *device, u32 f
 		return ret;
 	if (copy_from_user(&cookie, arg, sizeof(cookie)))
 		return -EFAULT;
-	if (cookie.open_flags || cookie.flags || cookie.reserved || cookie.nr_ranges != 1)
+	if (cookie.open_flags || cookie.flags || cookie.reserved || cookie.nr_ranges != 1) {
+		pci_dbg(device->core.pdev, "cannot make a cookie: open_flags %u, flags %u and reserved %u must be 0, nr_ranges %u must be 1\n",
+			cookie.open_flags, cookie.flags, cookie.reserved, cookie.nr_ranges);
 		return -EINVAL;
-	if (!peerbar_vfio_memattr_supported(NULL, cookie.memattr))
+	}
+	if (!peerbar_vfio_memattr_supported(NULL, cookie.memattr)) {
+		pci_dbg(device->core.pdev, "cannot make a cookie: memory attribute 0x%x is not NC or WC, or disable_wc is set\n",
+			cookie.memattr);
 		return -EOPNOTSUPP;
+	}
 	buf = peerbar_vfio_export(device, (struct vfio_device_feature_dma_buf __user *)arg, argsz, O_RDWR, cookie.memattr);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	ret = buf->info.unmappable ? -EINVAL : peerbar_cookie_add(&device->cookies, buf, &offset);
+	if (buf->info.unmappable) {
+		peerbar_dbg(buf, "cannot make a cookie: VFIO does not allow mmap of this BAR");
+		ret = -EINVAL;
+		goto err_put;
+	}
+	ret = peerbar_cookie_add(&device->cookies, buf, &offset);
 	if (ret)
 		goto err_put;
 	if (put_user(offset, &arg->mmap_offset)) {
@@ -128,7 +162,7 @@ err_put:
 
 int peerbar_vfio_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz)
 {
-	struct peerbar_vfio_device *device = peerbar_vfio(vdev);
+	struct peerbar_vfio_device *device = to_peerbar_vfio(vdev);
 
 	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:

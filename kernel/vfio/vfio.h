@@ -9,8 +9,8 @@
 
 /*
  * With PCI_P2PDMA, vfio-pci-core exports a dma-buf, and invalidates its importers when the memory
- * goes away: peerbar's buffers are overlays of it (export.c). Without PCI_P2PDMA there is no such
- * dma-buf: peerbar's buffers are in the device's own address space, which the core zaps (local.c).
+ * goes away: peerbar's buffers are overlays of it (overlay.c). Without PCI_P2PDMA there is no such
+ * dma-buf: peerbar's buffers are in the device's own address space, which the core zaps (without-p2pdma.c).
  */
 #define PEERBAR_OVERLAY	IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
 
@@ -71,7 +71,7 @@ struct peerbar_vfio_tracker {
  *	@tracker_lock			-> lock of a tracker
  *	lock of a tracker		a leaf, except for the spinlock of a buffer's dentry
  *
- * Don't wait for memory_lock under mmap_lock or a reservation lock: see local.c. The release of a
+ * Don't wait for memory_lock under mmap_lock or a reservation lock: see without-p2pdma.c. The release of a
  * buffer takes its reservation lock, the lock of its tracker, and memory_lock: don't put a
  * reference with one of these held.
  *
@@ -107,8 +107,8 @@ struct peerbar_vfio_device {
  * @stopping: in a list of the task that holds @tracker->stop_lock
  * @pdev: its PCI function, with a reference
  * @bar: the BAR that it is a part of
- * @core: in local.c, the core's device, whose registration is held; otherwise NULL
- * @inner: the core's dma-buf below the buffer; both share its reservation object. NULL in local.c
+ * @core: in without-p2pdma.c, the core's device, whose registration is held; otherwise NULL
+ * @inner: the core's dma-buf below the buffer; both share its reservation object. NULL in without-p2pdma.c
  * @attach_lock: serializes setting @attach
  * @attach: the driver's attachment to @inner, which the core invalidates when it revokes; NULL
  *	until attaching succeeds. Never changes once set
@@ -134,35 +134,48 @@ struct peerbar_vfio_buffer {
 	unsigned int holders;
 };
 
-static inline struct peerbar_vfio_device *peerbar_vfio(struct vfio_device *vdev)
+static inline struct peerbar_vfio_device *to_peerbar_vfio(struct vfio_device *vdev)
 {
 	return container_of(vdev, struct peerbar_vfio_device, core.vdev);
 }
 
-/* driver.c: buffers of a device */
+/* Interfaces between the files, lowest layer first, as in peerbar's core.h. */
+
+/* tracker.c */
+struct peerbar_vfio_tracker *peerbar_vfio_tracker_alloc(struct peerbar_vfio_device *device);
+struct peerbar_vfio_tracker *peerbar_vfio_tracker_get(struct peerbar_vfio_device *device);
 void peerbar_vfio_tracker_put(struct peerbar_vfio_tracker *tracker);
 void peerbar_vfio_track(struct peerbar_vfio_buffer *vbuf);
 void peerbar_vfio_untrack(struct peerbar_vfio_buffer *vbuf);
-void peerbar_vfio_memory_returns(struct peerbar_vfio_buffer *vbuf);
-
-/* feature.c */
-int peerbar_vfio_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz);
-
-/* export.c, local.c: create a buffer from a user's struct vfio_device_feature_dma_buf */
-struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
-					   size_t argsz, int open_flags, u32 memattr);
-struct peerbar_buffer *peerbar_vfio_export_local(struct peerbar_vfio_device *device,
-						 struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
-						 u32 memattr);
-struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
-					 const struct peerbar_backing_ops *ops, int open_flags, u32 memattr);
-struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *device);
-void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf);
-bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr);
-bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer *buf);
+void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker);
+void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker);
+void peerbar_vfio_revoke_all(struct peerbar_vfio_tracker *tracker);
+void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker);
+void peerbar_vfio_queue_restore(struct peerbar_vfio_buffer *vbuf);
+void peerbar_vfio_queue_restore_all(struct peerbar_vfio_tracker *tracker);
 
 /* provider.c */
 int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
 				 struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr);
+
+/* buffer.c */
+struct peerbar_vfio_buffer *peerbar_vfio_alloc_buffer(struct peerbar_vfio_device *device);
+void peerbar_vfio_free_buffer(struct peerbar_vfio_buffer *vbuf);
+struct peerbar_buffer *peerbar_vfio_create_buffer(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
+						  const struct peerbar_backing_ops *ops,
+						  int open_flags, u32 memattr);
+bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr);
+bool peerbar_vfio_owns_buffer(struct peerbar_vfio_device *device, struct peerbar_buffer *buf);
+
+/* overlay.c, without-p2pdma.c: create a buffer from a user's struct vfio_device_feature_dma_buf */
+struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *device,
+						   struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
+						   u32 memattr);
+struct peerbar_buffer *peerbar_vfio_export_nop2p(struct peerbar_vfio_device *device,
+						 struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
+						 u32 memattr);
+
+/* feature.c */
+int peerbar_vfio_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz);
 
 #endif

@@ -9,11 +9,12 @@
  * one, so that the core waits for all of them. So the core's own rules hold for all importers, and
  * page faults take no lock of the core.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
-#include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
@@ -35,11 +36,11 @@ static void peerbar_vfio_invalidate(struct dma_buf_attachment *attach)
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	/* A buffer under construction checks for itself in peerbar_vfio_make(). */
+	/* A buffer under construction checks for itself in peerbar_vfio_create_buffer(). */
 	if (!vbuf->buf)
 		return;
 	if (READ_ONCE(vbuf->buf->state) == PEERBAR_STATE_REVOKED)
-		peerbar_vfio_memory_returns(vbuf);
+		peerbar_vfio_queue_restore(vbuf);
 	else
 		peerbar_buffer_revoke_locked(vbuf->buf);
 }
@@ -61,8 +62,11 @@ static int peerbar_vfio_attach_inner(struct peerbar_vfio_buffer *vbuf)
 	if (vbuf->attach)
 		return 0;
 	attach = dma_buf_dynamic_attach(vbuf->inner, &vbuf->pdev->dev, &peerbar_vfio_importer_ops, vbuf);
-	if (IS_ERR(attach))
+	if (IS_ERR(attach)) {
+		pci_dbg(vbuf->pdev, "vfio-pci-core refuses the driver's own attachment with error %ld; -ENODEV: the memory is away\n",
+			PTR_ERR(attach));
 		return PTR_ERR(attach);
+	}
 	/* Pairs with the acquire above. */
 	smp_store_release(&vbuf->attach, attach);
 	return 0;
@@ -101,14 +105,14 @@ static int peerbar_vfio_enter(struct peerbar_buffer *buf)
 	return ret;
 }
 
-static void peerbar_vfio_told_already(struct dma_buf_attachment *attach)
+static void peerbar_vfio_ignore_invalidate(struct dma_buf_attachment *attach)
 {
 	/* The buffer itself invalidates its importers. */
 }
 
 static const struct dma_buf_attach_ops peerbar_vfio_on_behalf_ops = {
 	.allow_peer2peer = true,
-	.invalidate_mappings = peerbar_vfio_told_already,
+	.invalidate_mappings = peerbar_vfio_ignore_invalidate,
 };
 
 /* Attach the device of each importer of the buffer to the inner dma-buf. */
@@ -118,9 +122,12 @@ static int peerbar_vfio_attach(struct peerbar_buffer *buf, struct dma_buf_attach
 	struct dma_buf_attachment *inner;
 
 	inner = dma_buf_dynamic_attach(vbuf->inner, attach->dev, &peerbar_vfio_on_behalf_ops, vbuf);
-	if (IS_ERR(inner))
+	if (IS_ERR(inner)) {
+		peerbar_dbg(buf, "cannot attach %s: vfio-pci-core refuses it with error %ld",
+			    dev_name(attach->dev), PTR_ERR(inner));
 		return PTR_ERR(inner);
-	attach->priv = inner;
+	}
+	peerbar_attachment_of(attach)->priv = inner;
 	return 0;
 }
 
@@ -128,7 +135,7 @@ static void peerbar_vfio_detach(struct peerbar_buffer *buf, struct dma_buf_attac
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
-	dma_buf_detach(vbuf->inner, attach->priv);
+	dma_buf_detach(vbuf->inner, peerbar_attachment_of(attach)->priv);
 }
 
 /*
@@ -155,11 +162,14 @@ static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_
 	struct sg_table *sgt, *held = NULL;
 
 	if (buf->info.nr_ranges == 1)
-		return dma_buf_map_attachment(attach->priv, dir);
+		return dma_buf_map_attachment(peerbar_attachment_of(attach)->priv, dir);
 	if (!vbuf->holders) {
 		held = dma_buf_map_attachment(vbuf->attach, DMA_BIDIRECTIONAL);
-		if (IS_ERR(held))
+		if (IS_ERR(held)) {
+			peerbar_dbg(buf, "cannot map %u ranges: vfio-pci-core refuses a mapping of the device itself with error %ld",
+				    buf->info.nr_ranges, PTR_ERR(held));
 			return held;
+		}
 	}
 	sgt = peerbar_map_mmio(buf, attach, dir);
 	if (IS_ERR(sgt)) {
@@ -179,7 +189,7 @@ static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attach
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
 	if (buf->info.nr_ranges == 1) {
-		peerbar_vfio_unmap_inner(attach->priv, sgt, dir);
+		peerbar_vfio_unmap_inner(peerbar_attachment_of(attach)->priv, sgt, dir);
 		return;
 	}
 	peerbar_unmap_mmio(buf, attach, sgt, dir);
@@ -208,7 +218,7 @@ static void peerbar_vfio_release(struct peerbar_buffer *buf)
 
 	peerbar_vfio_untrack(vbuf);
 	peerbar_vfio_put_inner(vbuf);
-	peerbar_vfio_free(vbuf);
+	peerbar_vfio_free_buffer(vbuf);
 }
 
 /* The core maps all BARs while the device is open; a close kills buffers before it unmaps. */
@@ -367,126 +377,33 @@ static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 		return -EINTR;
 	ret = device->core.pm_runtime_engaged ? -EBUSY : 0;
 	up_read(&device->core.memory_lock);
+	if (ret)
+		pci_dbg(device->core.pdev, "cannot export: the device is in VFIO's low power state\n");
 	return ret;
 }
 
-/* ---- buffer ---- */
+/* ---- export ---- */
 
-static bool disable_wc;
-module_param(disable_wc, bool, 0644);
-MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings: the kernel has an uncached mapping of the same pages");
-
-bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
-{
-	return memattr == PEERBAR_MEMATTR_NC || (memattr == PEERBAR_MEMATTR_WC && !READ_ONCE(disable_wc));
-}
-
-/* Whether @buf is one of this device's. */
-bool peerbar_vfio_owns(struct peerbar_vfio_device *device, struct peerbar_buffer *buf)
-{
-	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
-
-	return buf->info.owner == THIS_MODULE && vbuf->tracker == device->tracker;
-}
-
-struct peerbar_vfio_buffer *peerbar_vfio_alloc(struct peerbar_vfio_device *device)
-{
-	struct peerbar_vfio_buffer *vbuf;
-
-	vbuf = kzalloc_obj(*vbuf, GFP_KERNEL_ACCOUNT);
-	if (!vbuf)
-		return NULL;
-	vbuf->device = device;
-	vbuf->tracker = device->tracker;
-	refcount_inc(&vbuf->tracker->refs);
-	/* Buffers may outlive the function, and then only use its name. */
-	vbuf->pdev = pci_dev_get(device->core.pdev);
-	INIT_LIST_HEAD(&vbuf->node);
-	INIT_LIST_HEAD(&vbuf->unattached);
-	INIT_LIST_HEAD(&vbuf->returning);
-	mutex_init(&vbuf->attach_lock);
-	return vbuf;
-}
-
-void peerbar_vfio_free(struct peerbar_vfio_buffer *vbuf)
-{
-	mutex_destroy(&vbuf->attach_lock);
-	peerbar_vfio_tracker_put(vbuf->tracker);
-	pci_dev_put(vbuf->pdev);
-	kfree(vbuf);
-}
-
-struct peerbar_buffer *peerbar_vfio_make(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
-					 const struct peerbar_backing_ops *ops, int open_flags, u32 memattr)
-{
-	struct peerbar_vfio_device *device = vbuf->device;
-	char name[DMA_BUF_NAME_LEN];
-	struct peerbar_buffer_info info = {
-		.owner = THIS_MODULE,
-		.dev = &vbuf->pdev->dev,
-		.name = name,
-		.ops = ops,
-		.priv = vbuf,
-		.model = PEERBAR_MODEL_REVOCABLE,
-		.memattr = PEERBAR_MEMATTR_NC,
-		.first_memattr = memattr,
-		.open_flags = open_flags,
-		.resv = vbuf->inner ? vbuf->inner->resv : NULL,
-		.mapping = vbuf->inner ? NULL : device->core.vdev.inode->i_mapping,
-		.provider = ranges->provider,
-		.mmio = true,
-		.any_uncached = true,
-		.unmappable = !device->core.bar_mmap_supported[ranges->region],
-		.revoked = vbuf->inner && !vbuf->attach,
-		.ranges = ranges->vec,
-		.nr_ranges = ranges->nr,
-	};
-	struct peerbar_buffer *buf;
-
-	vbuf->bar = ranges->region;
-	snprintf(name, sizeof(name), "%s/BAR%u", pci_name(vbuf->pdev), vbuf->bar);
-	buf = peerbar_buffer_create(&info);
-	if (IS_ERR(buf))
-		return buf;
-	dma_resv_lock(buf->dmabuf->resv, NULL);
-	vbuf->buf = buf;
-	/* Earlier notifications of the core were ignored, since @buf was NULL: check now. */
-	if (!peerbar_buffer_enter(buf))
-		peerbar_buffer_leave(buf);
-	dma_resv_unlock(buf->dmabuf->resv);
-	peerbar_vfio_track(vbuf);
-	/*
-	 * The task that set the flag may have stopped all buffers just before this one was tracked.
-	 * This buffer has no importers to wait for.
-	 */
-	if (READ_ONCE(device->gone))
-		peerbar_buffer_kill(buf, false);
-	else if (READ_ONCE(device->resetting))
-		peerbar_buffer_revoke(buf, false);
-	return buf;
-}
-
-struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
-					   size_t argsz, int open_flags, u32 memattr)
+struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *device,
+						   struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
+						   u32 memattr)
 {
 	struct peerbar_ranges ranges = {};
 	struct peerbar_vfio_buffer *vbuf;
 	struct peerbar_buffer *buf;
 	int ret;
 
-	if (READ_ONCE(device->gone))
-		return ERR_PTR(-ENODEV);
-	if (!PEERBAR_OVERLAY)
-		return peerbar_vfio_export_local(device, arg, argsz, open_flags, memattr);
 	/* If the core holds its lock for long, wait here, killable, and not for the worker. */
 	ret = peerbar_vfio_check_awake(device);
 	if (ret == -EINTR)
 		return ERR_PTR(ret);
-	vbuf = peerbar_vfio_alloc(device);
+	vbuf = peerbar_vfio_alloc_buffer(device);
 	if (!vbuf)
 		return ERR_PTR(-ENOMEM);
 	vbuf->inner = peerbar_vfio_get_inner(device, arg, argsz, &ranges);
 	if (IS_ERR(vbuf->inner)) {
+		pci_dbg(device->core.pdev, "cannot export: vfio-pci-core refuses the request with error %ld\n",
+			PTR_ERR(vbuf->inner));
 		buf = ERR_CAST(vbuf->inner);
 		goto err_free;
 	}
@@ -496,7 +413,7 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 		buf = ERR_PTR(ret);
 		goto err_inner;
 	}
-	buf = peerbar_vfio_make(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
+	buf = peerbar_vfio_create_buffer(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
 	if (IS_ERR(buf))
 		goto err_inner;
 	kvfree(ranges.vec);
@@ -505,7 +422,7 @@ struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device, s
 err_inner:
 	peerbar_vfio_put_inner(vbuf);
 err_free:
-	peerbar_vfio_free(vbuf);
+	peerbar_vfio_free_buffer(vbuf);
 	kvfree(ranges.vec);
 	return buf;
 }
