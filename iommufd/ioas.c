@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* I/O address spaces: creation, attached devices, aperture, and events of their mappings. */
-#include <sys/eventfd.h>
-
+/* I/O address spaces: creation, attached devices, aperture. */
 #include "ioas.h"
 #include "uapi.h"
 
@@ -34,18 +32,16 @@ static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_err
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return pb_fail_errno(err, ENOMEM, "cannot create an address space");
-	new->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (new->event_fd < 0) {
-		ret = pb_fail_errno(err, errno, "cannot create an address space (eventfd)");
+	ret = pb_mapping_events_init(&new->events);
+	if (ret) {
+		ret = pb_fail_errno(err, -ret, "cannot create an address space (eventfd)");
 		free(new);
 		return ret;
 	}
 	new->iommu = pb_iommu_get(iommu);
 	pthread_mutex_init(&new->lock, NULL);
-	pthread_mutex_init(&new->events_lock, NULL);
 	LIST_INIT(&new->mappings);
 	LIST_INIT(&new->devices);
-	TAILQ_INIT(&new->revoked);
 	pb_waitlist_init(&new->room);
 	*ioas = new;
 	return 0;
@@ -53,9 +49,8 @@ static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_err
 
 static void free_ioas(struct pb_ioas *ioas)
 {
-	close(ioas->event_fd);
+	pb_mapping_events_destroy(&ioas->events);
 	pb_waitlist_destroy(&ioas->room);
-	pthread_mutex_destroy(&ioas->events_lock);
 	pthread_mutex_destroy(&ioas->lock);
 	pb_iommu_close(ioas->iommu);
 	free(ioas);
@@ -260,70 +255,12 @@ int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigne
 
 /* ---- events ---- */
 
-void pb_mapping_revoked(struct pb_mapping *mapping)
-{
-	struct pb_ioas *ioas = mapping->ioas;
-	uint64_t one = 1;
-
-	if (atomic_exchange(&mapping->state, PB_REVOKED) == PB_REVOKED)
-		return;
-	if (mapping->notify_fd) {
-		if (write(*mapping->notify_fd, &one, sizeof(one)) < 0)
-			/* Cannot fail: the counter is drained long before 2^64. */
-			(void)0;
-		return;
-	}
-	pthread_mutex_lock(&ioas->events_lock);
-	if (!mapping->queued) {
-		TAILQ_INSERT_TAIL(&ioas->revoked, mapping, in_revoked);
-		mapping->queued = true;
-	}
-	/* Cannot fail: the counter is drained long before 2^64. */
-	if (write(ioas->event_fd, &one, sizeof(one)) < 0)
-		(void)0;
-	pthread_mutex_unlock(&ioas->events_lock);
-}
-
-static void drain(struct pb_ioas *ioas)
-{
-	uint64_t count;
-
-	if (TAILQ_EMPTY(&ioas->revoked) && read(ioas->event_fd, &count, sizeof(count)) < 0)
-		(void)0; /* EAGAIN: not signaled */
-}
-
-void pb_mapping_forget_event(struct pb_mapping *mapping)
-{
-	struct pb_ioas *ioas = mapping->ioas;
-
-	/* The caller ensures that no other thread can queue it. */
-	if (!mapping->queued)
-		return;
-	pthread_mutex_lock(&ioas->events_lock);
-	if (mapping->queued) {
-		TAILQ_REMOVE(&ioas->revoked, mapping, in_revoked);
-		mapping->queued = false;
-		drain(ioas);
-	}
-	pthread_mutex_unlock(&ioas->events_lock);
-}
-
 int pb_ioas_event_fd(const struct pb_ioas *ioas)
 {
-	return ioas->event_fd;
+	return ioas->events.fd;
 }
 
 struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas)
 {
-	struct pb_mapping *mapping;
-
-	pthread_mutex_lock(&ioas->events_lock);
-	mapping = TAILQ_FIRST(&ioas->revoked);
-	if (mapping) {
-		TAILQ_REMOVE(&ioas->revoked, mapping, in_revoked);
-		mapping->queued = false;
-	}
-	drain(ioas);
-	pthread_mutex_unlock(&ioas->events_lock);
-	return mapping;
+	return pb_mapping_events_take(&ioas->events);
 }

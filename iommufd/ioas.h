@@ -5,14 +5,24 @@
 
 #include "internal.h"
 
+struct pb_ioas {
+	struct pb_iommu *iommu;
+	uint32_t id;
+	bool borrowed; /* owned by the caller; only mappings made here are unmapped at its end */
+	/* An IOAS without devices, to test whether a buffer can be mapped; 0 until needed. */
+	uint32_t scratch_id;
+	LIST_HEAD(, pb_device) devices; /* attached ones; under pb_iommu.lock */
+	pthread_mutex_t lock;
+	LIST_HEAD(pb_mapping_list, pb_mapping) mappings; /* ascending by IOVA */
+	struct pb_mapping_events events;
+	struct pb_waitlist room; /* waiters for addresses that are in use or reserved */
+};
+
 /* Allocate an IOAS. Returns -errno on failure. */
 int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id);
 
 /* Remove a mapping from all lists and free it, without unmapping it in the kernel. */
 void pb_mapping_free(struct pb_mapping *mapping);
-
-/* Remove a mapping from the queue of events. */
-void pb_mapping_forget_event(struct pb_mapping *mapping);
 
 /*
  * pb_map_buffer(), with an eventfd that is signaled on revocation instead of the address space's
@@ -41,6 +51,19 @@ int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uin
  * failure.
  */
 struct pb_iova_range *pb_ioas_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret);
+
+/*
+ * Find the first gap of the aperture, ascending, in @first to @last. Returns false if there is
+ * none. *@gap is the whole gap, and may extend beyond both. Pure, for unit tests.
+ */
+bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap);
+
+/*
+ * Find a free range of @length bytes, from @from on, in the aperture without the taken ranges.
+ * Fails with -ENOSPC. Pure, for unit tests.
+ */
+int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
+		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova);
 
 /*
  * Query the kernel about a mapping. Fails with -ENODEV if its buffer is revoked now, with -ENOENT

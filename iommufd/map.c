@@ -418,6 +418,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	if (!new)
 		return pb_fail_errno(err, ENOMEM, "cannot map");
 	new->ioas = ioas;
+	new->events = &ioas->events;
 	new->length = src->length;
 	new->prot = src->prot;
 	new->offset = src->offset;

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "internal.h"
-#include "uapi.h"
+#include "vfio-uapi.h"
 
 typedef unsigned long long ull;
 

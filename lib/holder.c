@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "internal.h"
-#include "uapi.h"
+#include "vfio-uapi.h"
 
 #define PROC_PATH 320
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, in the flags of /proc/PID/stat */

@@ -14,7 +14,7 @@
  *				reset
  *	pb_origin.lock		the mappings to notify when the device's buffers are
  *				revoked; only the locks below are taken with it held
- *	pb_ioas.events_lock	the queue of revoked mappings (a leaf)
+ *	pb_mapping_events.lock	the queue of revoked mappings (a leaf)
  *	pb_waitlist.lock	waiters for refused operations (a leaf)
  *
  * Objects are reference counted. A device and an address space hold a reference to their context.
@@ -292,28 +292,26 @@ int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_in
 /* Check that an importer that cannot follow moves may map a buffer of this model. */
 int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter, struct pb_error *err);
 
-/* ---- address spaces ---- */
+/* ---- mappings of buffers ---- */
 
-TAILQ_HEAD(pb_mapping_queue, pb_mapping);
-
-struct pb_ioas {
-	struct pb_iommu *iommu;
-	uint32_t id;
-	bool borrowed; /* owned by the caller; only mappings made here are unmapped at its end */
-	/* An IOAS without devices, to test whether a buffer can be mapped; 0 until needed. */
-	uint32_t scratch_id;
-	LIST_HEAD(, pb_device) devices; /* attached ones; under pb_iommu.lock */
+/* The revoked mappings of an address space that its user has not taken yet. */
+struct pb_mapping_events {
 	pthread_mutex_t lock;
-	LIST_HEAD(pb_mapping_list, pb_mapping) mappings; /* ascending by IOVA */
-	pthread_mutex_t events_lock;
-	struct pb_mapping_queue revoked;
-	int event_fd;
-	struct pb_waitlist room; /* waiters for addresses that are in use or reserved */
+	TAILQ_HEAD(, pb_mapping) revoked;
+	int fd; /* an eventfd: readable while @revoked is not empty */
 };
 
+/* Returns -errno on failure. */
+int pb_mapping_events_init(struct pb_mapping_events *events);
+void pb_mapping_events_destroy(struct pb_mapping_events *events);
+/* Returns NULL if there is none. */
+struct pb_mapping *pb_mapping_events_take(struct pb_mapping_events *events);
+
+/* A span of an address space. iommufd/map.c makes it; its origin marks it as revoked. */
 struct pb_mapping {
-	struct pb_ioas *ioas;
+	struct pb_ioas *ioas; /* iommufd/ioas.h */
 	LIST_ENTRY(pb_mapping) in_ioas;
+	struct pb_mapping_events *events; /* of the address space */
 	uint64_t iova;
 	uint64_t length;
 	uint32_t prot; /* of struct iommu_ioas_map.flags */
@@ -327,14 +325,16 @@ struct pb_mapping {
 	uint64_t offset; /* in the buffer; for ordinary memory the address */
 	LIST_ENTRY(pb_mapping) in_origin;
 	bool watched;
-	TAILQ_ENTRY(pb_mapping) in_revoked; /* under events_lock */
-	atomic_bool queued; /* written under events_lock */
+	TAILQ_ENTRY(pb_mapping) in_revoked; /* under pb_mapping_events.lock */
+	atomic_bool queued; /* written under pb_mapping_events.lock */
 	/* An eventfd to signal instead of queueing the event; NULL if none. */
 	const int *notify_fd;
 };
 
 /* Mark the mapping as revoked, and queue one event. */
 void pb_mapping_revoked(struct pb_mapping *mapping);
+/* Remove a mapping from the queue of events. */
+void pb_mapping_forget_event(struct pb_mapping *mapping);
 
 /* ---- listing ---- */
 
@@ -349,12 +349,6 @@ int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *lis
  */
 struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t size);
 
-/*
- * Find the first gap of the aperture, ascending, in @first to @last. Returns false if there is
- * none. *@gap is the whole gap, and may extend beyond both. Pure, for unit tests.
- */
-bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap);
-
 /* Open a watch that receives no event until pb_watch_only(). */
 int pb_watch_open_silent(struct pb_watch **watch, struct pb_error *err);
 /*
@@ -365,12 +359,5 @@ int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n);
 
 /* The filter of pb_watch_only(), for any socket whose datagrams are such messages. */
 int pb_filter_events(int fd, const uint64_t *ids, unsigned int n);
-
-/*
- * Find a free range of @length bytes, from @from on, in the aperture without the taken ranges.
- * Fails with -ENOSPC. Pure, for unit tests.
- */
-int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
-		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova);
 
 #endif
