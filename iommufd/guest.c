@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Guests: map the BARs of assigned devices at the guest's addresses. guest.h describes the design.
+ * Guests: map the BARs of assigned devices at the guest's addresses. guest-state.h describes the design.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-#include "guest.h"
+#include "guest-state.h"
 #include "uapi.h"
 
 typedef unsigned long long ull;

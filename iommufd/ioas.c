@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* I/O address spaces: creation, attached devices, aperture. */
-#include "ioas.h"
+#include "importer.h"
 #include "uapi.h"
 
 typedef unsigned long long ull;

@@ -9,7 +9,7 @@
  */
 #include <stdio.h>
 
-#include "ioas.h"
+#include "importer.h"
 #include "uapi.h"
 
 typedef unsigned long long ull;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The capabilities of this system, and the missing ones' requirements, by name. */
+/* Versions; and the capabilities of this system, with the missing ones' requirements, by name. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netlink/genl/ctrl.h>
@@ -206,6 +206,11 @@ static void ask_modules(struct pb_capability *list, const struct peerbar_info *i
 		there(&list[PB_CAP_IOMMUFD_SHIM]);
 	else
 		missing(&list[PB_CAP_IOMMUFD_SHIM], "the kernel module peerbar-iommufd");
+}
+
+const char *pb_version(void)
+{
+	return PACKAGE_VERSION;
 }
 
 unsigned int pb_module_abi(void)

@@ -5,7 +5,7 @@
  * Locks, in the order in which they are taken:
  *
  *	pb_guest.lock		a guest's devices, address spaces and mappings
- *				(iommufd/guest.h)
+ *				(iommufd/guest-state.h)
  *	pb_iommu.lock		attachments of devices to address spaces; held across
  *				attach and detach ioctls
  *	pb_ioas.lock		the address space's list of mappings, and how much of each
@@ -50,7 +50,10 @@ int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...) 
 
 /* ---- small helpers ---- */
 
-uint64_t pb_page_size(void);
+static inline uint64_t pb_page_size(void)
+{
+	return (uint64_t)getpagesize();
+}
 
 static inline bool pb_aligned(uint64_t value, uint64_t to)
 {
@@ -72,7 +75,15 @@ static inline void pb_fill_sized(void *to, size_t size, const void *from, size_t
  * The same for an array. Returns a block to be freed with free(), even if @n is 0; NULL without
  * memory.
  */
-void *pb_array_sized(const void *from, size_t ours, size_t n, size_t size);
+static inline void *pb_array_sized(const void *from, size_t ours, size_t n, size_t size)
+{
+	char *to = calloc(n ? n : 1, size ? size : 1);
+	size_t i;
+
+	for (i = 0; to && i < n; i++)
+		pb_fill_sized(to + i * size, size, (const char *)from + i * ours, ours);
+	return to;
+}
 
 /* ioctl() that restarts after a signal, and returns -errno on failure. */
 static inline int pb_ioctl(int fd, unsigned long request, void *arg)
@@ -128,7 +139,7 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err);
 
 int pb_ask_info(struct peerbar_info *info);
 
-/* ---- waiting for refused operations (wait.c) ---- */
+/* ---- waiting for refused operations (waitlist.c) ---- */
 
 /* Signals an eventfd, once, when a refused operation may succeed. */
 struct pb_waiter {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "../sentence.h"
-#include "guest.h"
+#include "guest-state.h"
 #include "internal.h"
 #include "parse.h"
 

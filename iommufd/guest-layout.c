@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Arithmetic of a guest's BAR addresses. */
-#include "guest.h"
+#include "guest-state.h"
 
 bool pb_bar_claim(uint64_t address, uint64_t size, bool wide, uint64_t page, struct pb_span *claim)
 {

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/*
- * Functions of devices bound to peerbar-vfio-pci: mmap of buffers, memory attributes, revocation,
- * cookies.
- */
-#include <stdio.h>
-
+/* The features of peerbar-vfio-pci: memory attributes, permanent revocation, cookies. */
 #include "internal.h"
 #include "vfio-uapi.h"
 
@@ -33,60 +28,6 @@ static int feature_again(struct pb_device *device, uint32_t flags, void *payload
 		ret = feature(device, flags, payload, size);
 	} while (ret == -EINTR);
 	return ret;
-}
-
-/* ---- mmap of buffers ---- */
-
-static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, struct pb_error *err)
-{
-	struct pb_buffer_info info;
-
-	if (pb_buffer_query(buffer, &info, NULL))
-		info = buffer->dmabuf->info;
-	/* dma-buf's errno for an exporter without mmap. */
-	if (ret == -EINVAL && !info.mappable) {
-		if (!strcmp(info.exporter, "vfio_pci_core"))
-			return pb_fail_driver(err, info.bdf, "cannot map %s into this process", what);
-		return pb_fail(err, EOPNOTSUPP, "cannot map %s into this process: its exporter '%s' refuses mmap", what, info.exporter);
-	}
-	if (ret == -ENODEV && info.state == PB_BUFFER_DEAD)
-		return pb_fail(err, ENODEV, "cannot map %s into this process: the buffer was revoked for good; its ranges can be exported "
-			       "afresh", what);
-	if (ret == -EACCES)
-		return pb_fail(err, EACCES, "cannot map %s into this process for writing: its descriptor is for reading only", what);
-	return pb_fail_errno(err, -ret, "cannot map %s into this process (mmap)", what);
-}
-
-/*
- * Returns the offset in the BAR of the byte at @offset. A buffer that was not exported here is
- * assumed to begin at a huge page boundary.
- */
-static uint64_t place_in_bar(const struct pb_dmabuf *dmabuf, uint64_t offset)
-{
-	unsigned int i;
-
-	for (i = 0; i < dmabuf->nr_ranges; i++) {
-		if (offset < dmabuf->ranges[i].length)
-			return dmabuf->ranges[i].offset + offset;
-		offset -= dmabuf->ranges[i].length;
-	}
-	return offset;
-}
-
-int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable, void **address, struct pb_error *err)
-{
-	uint64_t size = buffer->dmabuf->info.size;
-	char what[80];
-	int ret;
-
-	snprintf(what, sizeof(what), "0x%zx bytes at 0x%llx of a buffer", length, (ull)offset);
-	if (!length || !pb_aligned(offset, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map %s into this process: the offset must be a multiple of the page size, 0x%llx, and the "
-			       "length not 0", what, (ull)pb_page_size());
-	if (offset > size || length > size - offset)
-		return pb_fail(err, ERANGE, "cannot map %s into this process: its size is 0x%llx", what, (ull)size);
-	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable, place_in_bar(buffer->dmabuf, offset), address);
-	return ret ? mmap_failed(buffer, what, ret, err) : 0;
 }
 
 /* ---- memory attributes ---- */

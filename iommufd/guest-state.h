@@ -16,12 +16,12 @@
  * revoked, a refused range may be possible (pb_waitlist), or a report is pending. Of the kernel's
  * events, it receives those of buffers that have a range.
  */
-#ifndef PB_GUEST_H
-#define PB_GUEST_H
+#ifndef PB_GUEST_STATE_H
+#define PB_GUEST_STATE_H
 
-#include "ioas.h"
+#include "importer.h"
 
-/* ---- layout.c: pure, for unit tests ---- */
+/* ---- guest-layout.c: pure, for unit tests ---- */
 
 /* Addresses from @first to @last, both included; @kind and @of are the caller's. */
 struct pb_span {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Internal interfaces of the iommufd importer. */
-#ifndef PB_IOAS_H
-#define PB_IOAS_H
+#ifndef PB_IMPORTER_H
+#define PB_IMPORTER_H
 
 #include "internal.h"
 
