@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The devices of a guest: their BARs and trapped pages. */
+#include <inttypes.h>
+
 #include "guest-state.h"
 #include "uapi.h"
-
-typedef unsigned long long ull;
 
 /* ---- traps ---- */
 
@@ -46,8 +46,11 @@ static int check_trap(const struct pb_guest_device *dev, const struct pb_guest_t
 	uint64_t size = trap->bar < PB_BARS ? dev->bars[trap->bar].size : 0;
 
 	if (!size || !trap->length || trap->offset >= size || trap->length > size - trap->offset)
-		return pb_fail(err, EINVAL, "0x%llx bytes at 0x%llx of BAR %u of %s cannot be trapped: they are not inside a BAR with memory",
-			       (ull)trap->length, (ull)trap->offset, trap->bar, dev->device->bdf);
+		return pb_fail(
+			err, EINVAL,
+			"0x%" PRIx64 " bytes at 0x%" PRIx64
+			" of BAR %u of %s cannot be trapped: they are not inside a BAR with memory",
+			trap->length, trap->offset, trap->bar, dev->device->bdf);
 	return 0;
 }
 

@@ -20,11 +20,10 @@
  * range takes over the state of the former ones that it overlaps, so that a reason is reported only
  * once.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "guest-state.h"
-
-typedef unsigned long long ull;
 
 /* ---- the guest's state ---- */
 
@@ -342,13 +341,17 @@ static void obstacle(struct guest_window *window, const struct guest_range *rang
 	const struct guest_bar *bar = range->bar;
 	char what[80];
 
-	snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of BAR %u of %s", (ull)(range->last - range->first + 1), (ull)range->offset,
-		 bar->index, bar->device->device->bdf);
+	snprintf(what, sizeof(what), "0x%" PRIx64 " bytes at 0x%" PRIx64 " of BAR %u of %s",
+		 (range->last - range->first + 1), range->offset, bar->index,
+		 bar->device->device->bdf);
 	if (kind == SPAN_RESERVED)
 		pb_fail_aperture(window->space->ioas, what, iova, last, why);
 	else
-		pb_fail(why, EEXIST, "cannot map %s at IOVA 0x%llx to 0x%llx: something is mapped there in address space %u; unmap it, or move the "
-			"BAR", what, (ull)iova, (ull)last, window->space->ioas->id);
+		pb_fail(why, EEXIST,
+			"cannot map %s at IOVA 0x%" PRIx64 " to 0x%" PRIx64
+			": something is mapped there in address space %u; unmap it, or move the "
+			"BAR",
+			what, iova, last, window->space->ioas->id);
 }
 
 /* A part of the range is taken: split it off, and retry the rest. */

@@ -3,13 +3,12 @@
  * Guests: what a VMM reports of its guest, and what the kernel did. guest-state.h describes the
  * design, guest-settle.c how the mappings follow.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "guest-state.h"
-
-typedef unsigned long long ull;
 
 /* ---- the guest ---- */
 
@@ -220,9 +219,13 @@ int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const stru
 
 	if (!w->length || !pb_aligned(w->iova | w->address | w->length, page) || w->iova > UINT64_MAX - last ||
 	    w->address > UINT64_MAX - last)
-		return pb_fail(err, EINVAL, "0x%llx bytes at IOVA 0x%llx, for the guest's address 0x%llx, are no window: all three must be "
-			       "multiples of the page size, 0x%llx, the length not 0, and the end not beyond 2^64", (ull)w->length,
-			       (ull)w->iova, (ull)w->address, (ull)page);
+		return pb_fail(err, EINVAL,
+			       "0x%" PRIx64 " bytes at IOVA 0x%" PRIx64
+			       ", for the guest's address 0x%" PRIx64
+			       ", are no window: all three must be "
+			       "multiples of the page size, 0x%" PRIx64
+			       ", the length not 0, and the end not beyond 2^64",
+			       w->length, w->iova, w->address, page);
 	if (w->flags & ~known || !(w->flags & known))
 		return pb_fail(err, EINVAL, "a window cannot have flags 0x%x; pass PB_MAP_READ, "
 			       "PB_MAP_WRITE or both", w->flags);
@@ -235,8 +238,11 @@ int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const stru
 	LIST_FOREACH(window, &space->windows, in_space) {
 		if (w->iova > window->iova + (window->last - window->first) || window->iova > w->iova + last)
 			continue;
-		ret = pb_fail(err, EEXIST, "a window at IOVA 0x%llx to 0x%llx of address space %u overlaps the one at 0x%llx; remove that "
-			      "first", (ull)w->iova, (ull)(w->iova + last), ioas->id, (ull)window->iova);
+		ret = pb_fail(err, EEXIST,
+			      "a window at IOVA 0x%" PRIx64 " to 0x%" PRIx64
+			      " of address space %u overlaps the one at 0x%" PRIx64 "; remove that "
+			      "first",
+			      w->iova, w->iova + last, ioas->id, window->iova);
 		goto out;
 	}
 	if (!new_window(space, w->iova, w->address, w->address + last, w->flags))
@@ -261,13 +267,16 @@ int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_
 			if (window->iova == iova)
 				break;
 	if (!window) {
-		ret = pb_fail(err, ENOENT, "address space %u has no window at IOVA 0x%llx", ioas->id, (ull)iova);
+		ret = pb_fail(err, ENOENT, "address space %u has no window at IOVA 0x%" PRIx64,
+			      ioas->id, iova);
 	} else if (empty_window(window)) {
 		LIST_REMOVE(window, in_space);
 		free(window);
 	} else {
-		ret = pb_fail(err, EBUSY, "the kernel did not unmap all of the window at IOVA 0x%llx of address space %u; call again",
-			      (ull)iova, ioas->id);
+		ret = pb_fail(err, EBUSY,
+			      "the kernel did not unmap all of the window at IOVA 0x%" PRIx64
+			      " of address space %u; call again",
+			      iova, ioas->id);
 	}
 	pthread_mutex_unlock(&guest->lock);
 	return ret;
@@ -283,8 +292,10 @@ int pb_guest_set_bar(struct pb_guest_device *dev, unsigned int bar, uint64_t add
 	if (!size)
 		return pb_fail(err, EINVAL, "%s has no BAR %u with memory", dev->device->bdf, bar);
 	if (address != PB_GUEST_NOWHERE && !pb_aligned(address, unit))
-		return pb_fail(err, EINVAL, "BAR %u of %s cannot be at 0x%llx: its address must be a multiple of 0x%llx", bar,
-			       dev->device->bdf, (ull)address, (ull)unit);
+		return pb_fail(err, EINVAL,
+			       "BAR %u of %s cannot be at 0x%" PRIx64
+			       ": its address must be a multiple of 0x%" PRIx64,
+			       bar, dev->device->bdf, address, unit);
 	pthread_mutex_lock(&dev->guest->lock);
 	dev->bars[bar].address = address;
 	pb_guest_settle(dev->guest);

@@ -3,8 +3,6 @@
 #include "importer.h"
 #include "uapi.h"
 
-typedef unsigned long long ull;
-
 int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };

@@ -7,12 +7,11 @@
  * The library searches for a free range for all of them, because the kernel does so for one piece
  * only.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "importer.h"
 #include "uapi.h"
-
-typedef unsigned long long ull;
 
 /* The memory to map: @dmabuf from @offset on, or the address @offset. */
 struct source {
@@ -195,18 +194,29 @@ int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uin
 
 	aperture = pb_ioas_ranges(ioas, &n, &ret);
 	if (!aperture)
-		return pb_fail_errno(err, ERANGE, "cannot map %s at IOVA 0x%llx into address space %u", what, (ull)first, ioas->id);
+		return pb_fail_errno(err, ERANGE,
+				     "cannot map %s at IOVA 0x%" PRIx64 " into address space %u",
+				     what, first, ioas->id);
 	found = pb_find_gap(aperture, n, first, last, &gap);
 	free(aperture);
 	if (found && gap.last == UINT64_MAX)
-		return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx to 0x%llx: addresses from 0x%llx on are not inside the aperture of "
-			       "address space %u, which ends there", what, (ull)first, (ull)last, (ull)gap.first, ioas->id);
+		return pb_fail(err, ERANGE,
+			       "cannot map %s at IOVA 0x%" PRIx64 " to 0x%" PRIx64
+			       ": addresses from 0x%" PRIx64 " on are not inside the aperture of "
+			       "address space %u, which ends there",
+			       what, first, last, gap.first, ioas->id);
 	if (found)
-		return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx to 0x%llx: the addresses 0x%llx to 0x%llx are not inside the aperture "
-			       "of address space %u; the IOMMU, or a device, reserves them, as for interrupts", what, (ull)first, (ull)last,
-			       (ull)gap.first, (ull)gap.last, ioas->id);
+		return pb_fail(err, ERANGE,
+			       "cannot map %s at IOVA 0x%" PRIx64 " to 0x%" PRIx64
+			       ": the addresses 0x%" PRIx64 " to 0x%" PRIx64
+			       " are not inside the aperture "
+			       "of address space %u; the IOMMU, or a device, reserves them, as for "
+			       "interrupts",
+			       what, first, last, gap.first, gap.last, ioas->id);
 	/* The aperture has changed since. */
-	return pb_fail_errno(err, ERANGE, "cannot map %s at IOVA 0x%llx into address space %u", what, (ull)first, ioas->id);
+	return pb_fail_errno(err, ERANGE,
+			     "cannot map %s at IOVA 0x%" PRIx64 " into address space %u", what,
+			     first, ioas->id);
 }
 
 /*
@@ -324,13 +334,18 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	int failed;
 
 	if (src->dmabuf)
-		snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)src->length, (ull)src->offset);
+		snprintf(what, sizeof(what), "0x%" PRIx64 " bytes at 0x%" PRIx64 " of a buffer",
+			 src->length, src->offset);
 	else
-		snprintf(what, sizeof(what), "0x%llx bytes of memory at 0x%llx", (ull)src->length, (ull)src->offset);
+		snprintf(what, sizeof(what), "0x%" PRIx64 " bytes of memory at 0x%" PRIx64,
+			 src->length, src->offset);
 	switch (ret) {
 	case -EEXIST:
-		return pb_fail(err, EEXIST, "cannot map %s at IOVA 0x%llx: something is mapped there in address space %u; unmap it, or "
-			       "choose another address", what, (ull)iova, ioas->id);
+		return pb_fail(err, EEXIST,
+			       "cannot map %s at IOVA 0x%" PRIx64
+			       ": something is mapped there in address space %u; unmap it, or "
+			       "choose another address",
+			       what, iova, ioas->id);
 	case -ENOSPC:
 		return pb_fail(err, ENOSPC, "cannot map %s: address space %u has no free room of this size", what, ioas->id);
 	case -ENODEV:
@@ -410,10 +425,15 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	int ret;
 
 	if (fixed && !pb_aligned(iova, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map at IOVA 0x%llx: it must be a multiple of the page size, 0x%llx", (ull)iova,
-			       (ull)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map at IOVA 0x%" PRIx64
+			       ": it must be a multiple of the page size, 0x%" PRIx64,
+			       iova, pb_page_size());
 	if (fixed && iova > UINT64_MAX - (src->length - 1))
-		return pb_fail(err, ERANGE, "cannot map 0x%llx bytes at IOVA 0x%llx: they end beyond 2^64", (ull)src->length, (ull)iova);
+		return pb_fail(err, ERANGE,
+			       "cannot map 0x%" PRIx64 " bytes at IOVA 0x%" PRIx64
+			       ": they end beyond 2^64",
+			       src->length, iova);
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return pb_fail_errno(err, ENOMEM, "cannot map");
@@ -472,10 +492,16 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 	if (ret)
 		return ret;
 	if (!length || !pb_aligned(length, pb_page_size()) || !pb_aligned(src.offset, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes of memory at 0x%llx: address and length must be multiples of the page "
-			       "size, 0x%llx, and the length not 0", (ull)length, (ull)src.offset, (ull)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%" PRIx64 " bytes of memory at 0x%" PRIx64
+			       ": address and length must be multiples of the page "
+			       "size, 0x%" PRIx64 ", and the length not 0",
+			       length, src.offset, pb_page_size());
 	if (src.offset + length < src.offset)
-		return pb_fail(err, EFAULT, "cannot map 0x%llx bytes of memory at 0x%llx: they end beyond 2^64", (ull)length, (ull)src.offset);
+		return pb_fail(err, EFAULT,
+			       "cannot map 0x%" PRIx64 " bytes of memory at 0x%" PRIx64
+			       ": they end beyond 2^64",
+			       length, src.offset);
 	return map_source(ioas, &src, flags, iova, NULL, mapping, err);
 }
 
@@ -491,12 +517,16 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 	if (ret)
 		return ret;
 	if (offset >= size || length > size - offset)
-		return pb_fail(err, ERANGE, "cannot map 0x%llx bytes at 0x%llx of a buffer: its size is 0x%llx", (ull)length, (ull)offset,
-			       (ull)size);
+		return pb_fail(err, ERANGE,
+			       "cannot map 0x%" PRIx64 " bytes at 0x%" PRIx64
+			       " of a buffer: its size is 0x%" PRIx64,
+			       length, offset, size);
 	src.length = length ? length : size - offset;
 	if (!pb_aligned(offset, pb_page_size()) || !pb_aligned(src.length, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes at 0x%llx of a buffer: both must be multiples of the page size, 0x%llx",
-			       (ull)src.length, (ull)offset, (ull)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%" PRIx64 " bytes at 0x%" PRIx64
+			       " of a buffer: both must be multiples of the page size, 0x%" PRIx64,
+			       src.length, offset, pb_page_size());
 	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL, dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
@@ -560,8 +590,10 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 	if (mapping->mapped)
 		ret = unmap_span(ioas, ioas->id, mapping->iova, mapping->length);
 	if (ret)
-		ret = pb_fail_errno(err, -ret, "cannot unmap 0x%llx bytes at IOVA 0x%llx of address space %u (IOMMU_IOAS_UNMAP)",
-				    (ull)mapping->length, (ull)mapping->iova, ioas->id);
+		ret = pb_fail_errno(err, -ret,
+				    "cannot unmap 0x%" PRIx64 " bytes at IOVA 0x%" PRIx64
+				    " of address space %u (IOMMU_IOAS_UNMAP)",
+				    mapping->length, mapping->iova, ioas->id);
 	else
 		pb_mapping_free(mapping);
 	pthread_mutex_unlock(&ioas->lock);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Buffers: dma-bufs, exported here or received as descriptors. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/dma-buf.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "internal.h"
 #include "vfio-uapi.h"
-
-typedef unsigned long long ull;
 
 struct pb_dmabuf *pb_dmabuf_get(struct pb_dmabuf *dmabuf)
 {
@@ -71,17 +70,28 @@ int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_
 		uint64_t offset = ranges[i].offset, length = ranges[i].length;
 
 		if (!length)
-			return pb_fail(err, EINVAL, "cannot %s range %u of BAR %u of %s: its length is 0; one page, 0x%llx, is the least",
-				       verb, i, bar, device->bdf, (ull)page);
+			return pb_fail(err, EINVAL,
+				       "cannot %s range %u of BAR %u of %s: its length is 0; one "
+				       "page, 0x%" PRIx64 ", is the least",
+				       verb, i, bar, device->bdf, page);
 		if (!pb_aligned(offset, page) || !pb_aligned(length, page))
-			return pb_fail(err, EINVAL, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: offset and length must be "
-				       "multiples of the page size, 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)page);
+			return pb_fail(err, EINVAL,
+				       "cannot %s range %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+				       ") of BAR %u of %s: offset and length must be "
+				       "multiples of the page size, 0x%" PRIx64,
+				       verb, i, length, offset, bar, device->bdf, page);
 		if (offset + length < offset)
-			return pb_fail(err, EOVERFLOW, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: its end is beyond "
-				       "2^64; the BAR's size is 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+			return pb_fail(err, EOVERFLOW,
+				       "cannot %s range %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+				       ") of BAR %u of %s: its end is beyond "
+				       "2^64; the BAR's size is 0x%" PRIx64,
+				       verb, i, length, offset, bar, device->bdf, size);
 		if (offset + length > size)
-			return pb_fail(err, ERANGE, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: it ends beyond the BAR, "
-				       "whose size is 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+			return pb_fail(err, ERANGE,
+				       "cannot %s range %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+				       ") of BAR %u of %s: it ends beyond the BAR, "
+				       "whose size is 0x%" PRIx64,
+				       verb, i, length, offset, bar, device->bdf, size);
 		if (__builtin_add_overflow(total, length, &total) || total > INT64_MAX)
 			return pb_fail(err, EOVERFLOW, "cannot %s %u ranges of BAR %u of %s: together they are larger than 2^63",
 				       verb, nr_ranges, bar, device->bdf);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* VFIO devices: open and bind to an iommufd, regions, the command register, reset. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "internal.h"
@@ -279,8 +280,10 @@ static int check_span(struct pb_device *device, unsigned int region, uint64_t of
 	if (!size)
 		return pb_fail(err, EINVAL, "%s has no region %u", device->bdf, region);
 	if (offset > size || length > size - offset)
-		return pb_fail(err, ERANGE, "0x%llx bytes at 0x%llx are not all inside region %u of %s, whose size is 0x%llx",
-			       (unsigned long long)length, (unsigned long long)offset, region, device->bdf, (unsigned long long)size);
+		return pb_fail(err, ERANGE,
+			       "0x%" PRIx64 " bytes at 0x%" PRIx64
+			       " are not all inside region %u of %s, whose size is 0x%" PRIx64,
+			       length, offset, region, device->bdf, size);
 	return 0;
 }
 
@@ -298,8 +301,10 @@ int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offse
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return pb_fail_errno(err, n ? errno : EIO, "cannot read 0x%zx bytes at 0x%llx of region %u of %s", length,
-					     (unsigned long long)offset, region, device->bdf);
+			return pb_fail_errno(err, n ? errno : EIO,
+					     "cannot read 0x%zx bytes at 0x%" PRIx64
+					     " of region %u of %s",
+					     length, offset, region, device->bdf);
 		p += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
@@ -318,8 +323,10 @@ static int write_region(struct pb_device *device, unsigned int region, uint64_t 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return pb_fail_errno(err, n ? errno : EIO, "cannot write 0x%zx bytes at 0x%llx of region %u of %s", length,
-					     (unsigned long long)offset, region, device->bdf);
+			return pb_fail_errno(err, n ? errno : EIO,
+					     "cannot write 0x%zx bytes at 0x%" PRIx64
+					     " of region %u of %s",
+					     length, offset, region, device->bdf);
 		p += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
@@ -409,16 +416,19 @@ int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offse
 	if (ret)
 		return ret;
 	if (!length || !pb_aligned(offset, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at 0x%llx of region %u of %s: the offset must be a multiple of the page "
-			       "size, 0x%llx, and the length not 0", length, (unsigned long long)offset, region, device->bdf,
-			       (unsigned long long)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%zx bytes at 0x%" PRIx64
+			       " of region %u of %s: the offset must be a multiple of the page "
+			       "size, 0x%" PRIx64 ", and the length not 0",
+			       length, offset, region, device->bdf, pb_page_size());
 	if (!(device->regions[region].flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return pb_fail(err, EOPNOTSUPP, "region %u of %s cannot be mapped; pb_device_read() and pb_device_write() reach it", region,
 			       device->bdf);
 	ret = pb_mmap(device->fd, device->regions[region].offset + offset, length, writable, offset, address);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at 0x%llx of region %u of %s", length,
-				     (unsigned long long)offset, region, device->bdf);
+		return pb_fail_errno(err, -ret,
+				     "cannot map 0x%zx bytes at 0x%" PRIx64 " of region %u of %s",
+				     length, offset, region, device->bdf);
 	return 0;
 }
 

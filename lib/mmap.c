@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Map device memory into this process, at addresses for huge mappings. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
 #include "internal.h"
-
-typedef unsigned long long ull;
 
 /* Returns the largest of the kernel's huge page sizes that fits into @length, or 0. */
 static size_t large_page(size_t length)
@@ -88,12 +87,17 @@ int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, boo
 	char what[80];
 	int ret;
 
-	snprintf(what, sizeof(what), "0x%zx bytes at 0x%llx of a buffer", length, (ull)offset);
+	snprintf(what, sizeof(what), "0x%zx bytes at 0x%" PRIx64 " of a buffer", length, offset);
 	if (!length || !pb_aligned(offset, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map %s into this process: the offset must be a multiple of the page size, 0x%llx, and the "
-			       "length not 0", what, (ull)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map %s into this process: the offset must be a multiple of "
+			       "the page size, 0x%" PRIx64 ", and the "
+			       "length not 0",
+			       what, pb_page_size());
 	if (offset > size || length > size - offset)
-		return pb_fail(err, ERANGE, "cannot map %s into this process: its size is 0x%llx", what, (ull)size);
+		return pb_fail(err, ERANGE,
+			       "cannot map %s into this process: its size is 0x%" PRIx64, what,
+			       size);
 	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable, place_in_bar(buffer->dmabuf, offset), address);
 	return ret ? mmap_failed(buffer, what, ret, err) : 0;
 }

@@ -2,6 +2,7 @@
 /* PCI functions in sysfs, and their drivers. */
 #include <ctype.h>
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -69,9 +70,10 @@ static void read_bars(const char *bdf, struct pb_pci_bar bars[PB_BARS])
 	if (pb_read_file(path, text, sizeof(text)) < 0)
 		return;
 	for (line = strtok_r(text, "\n", &save); line && i < PB_BARS; line = strtok_r(NULL, "\n", &save), i++) {
-		unsigned long long start, end, flags;
+		uint64_t start, end, flags;
 
-		if (sscanf(line, "%llx %llx %llx", &start, &end, &flags) != 3 || !(flags & (RESOURCE_IO | RESOURCE_MEM)))
+		if (sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64, &start, &end, &flags) != 3 ||
+		    !(flags & (RESOURCE_IO | RESOURCE_MEM)))
 			continue;
 		bars[i].size = end - start + 1;
 		bars[i].memory = flags & RESOURCE_MEM;

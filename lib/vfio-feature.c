@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The features of peerbar-vfio-pci: memory attributes, permanent revocation, cookies. */
+#include <inttypes.h>
+
 #include "internal.h"
 #include "vfio-uapi.h"
-
-typedef unsigned long long ull;
 
 /* One VFIO_DEVICE_FEATURE ioctl. Fails with -ENOTTY if the device's driver has no such feature. */
 static int feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
@@ -168,19 +168,24 @@ int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t len
 	int ret;
 
 	if (!length)
-		return pb_fail(err, EINVAL, "cannot map 0 bytes at the cookie 0x%llx of %s: the length must not be 0", (ull)mmap_offset,
-			       device->bdf);
+		return pb_fail(err, EINVAL,
+			       "cannot map 0 bytes at the cookie 0x%" PRIx64
+			       " of %s: the length must not be 0",
+			       mmap_offset, device->bdf);
 	/*
 	 * Assume that the part begins at a huge page boundary, as most do: its offset in the BAR is
 	 * not known.
 	 */
 	ret = pb_mmap(device->fd, mmap_offset, length, writable, 0, address);
 	if (ret == -EINVAL)
-		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it "
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%zx bytes at the cookie 0x%" PRIx64 " of %s: it "
 			       "is no cookie of this device, or one of a smaller part",
-			       length, (ull)mmap_offset, device->bdf);
+			       length, mmap_offset, device->bdf);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at the cookie 0x%llx of %s (mmap)", length, (ull)mmap_offset,
-				     device->bdf);
+		return pb_fail_errno(err, -ret,
+				     "cannot map 0x%zx bytes at the cookie 0x%" PRIx64
+				     " of %s (mmap)",
+				     length, mmap_offset, device->bdf);
 	return 0;
 }

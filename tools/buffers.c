@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* peerbar export, query, map, run */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,6 @@
 
 #include "parse.h"
 #include "tool.h"
-
-typedef unsigned long long ull;
 
 /* ---- open devices, each once ---- */
 
@@ -89,7 +88,8 @@ static int parse_export(const struct args *args, struct source *x)
 	if (pbt_parse_number(args->operands[1], &bar, why, sizeof(why)))
 		return misuse("cannot take a BAR's number: %s", why);
 	if (bar >= PB_BARS)
-		return misuse("there is no BAR %llu: a PCI function has BARs 0 to %d", (ull)bar, PB_BARS - 1);
+		return misuse("there is no BAR %" PRIu64 ": a PCI function has BARs 0 to %d", bar,
+			      PB_BARS - 1);
 	x->bar = (unsigned int)bar;
 	n = args->nr_operands - 2;
 	x->nr_ranges = n;
@@ -280,7 +280,7 @@ static int set_variable(const char *name, bool hex, uint64_t number)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), hex ? "0x%llx" : "%llu", (ull)number);
+	snprintf(text, sizeof(text), hex ? "0x%" PRIx64 : "%" PRIu64, number);
 	if (setenv(name, text, 1))
 		return fail(errno, "cannot set %s in the environment: %s", name, strerror(errno));
 	return STATUS_OK;
@@ -459,7 +459,7 @@ static void print_mapping(const struct pb_mapping *mapping, const struct pb_ioas
 
 static int print_event(const char *what, const struct pb_mapping *mapping)
 {
-	ull iova = pb_mapping_iova(mapping), length = pb_mapping_length(mapping);
+	uint64_t iova = pb_mapping_iova(mapping), length = pb_mapping_length(mapping);
 	char text[32];
 
 	time_text(text);
@@ -472,7 +472,7 @@ static int print_event(const char *what, const struct pb_mapping *mapping)
 		json_put_number(object, "length", length);
 		print_result(object);
 	} else {
-		printf("%s  %s 0x%llx, 0x%llx bytes\n", text, what, iova, length);
+		printf("%s  %s 0x%" PRIx64 ", 0x%" PRIx64 " bytes\n", text, what, iova, length);
 	}
 	return flush_output();
 }
@@ -651,11 +651,16 @@ static int choose_part(const struct args *args, struct pb_buffer *buffer, uint64
 
 	*offset = args->fd ? args->offset : 0;
 	if (*offset % page || args->length % page)
-		return fail(EINVAL, "cannot use 0x%llx bytes at 0x%llx of a buffer: offset and length must be multiples of the page "
-			    "size, 0x%llx", (ull)args->length, (ull)*offset, (ull)page);
+		return fail(EINVAL,
+			    "cannot use 0x%" PRIx64 " bytes at 0x%" PRIx64
+			    " of a buffer: offset and length must be multiples of the page "
+			    "size, 0x%" PRIx64,
+			    args->length, *offset, page);
 	if (*offset >= size || args->length > size - *offset)
-		return fail(ERANGE, "cannot use 0x%llx bytes at 0x%llx of a buffer: its size is 0x%llx", (ull)args->length,
-			    (ull)*offset, (ull)size);
+		return fail(ERANGE,
+			    "cannot use 0x%" PRIx64 " bytes at 0x%" PRIx64
+			    " of a buffer: its size is 0x%" PRIx64,
+			    args->length, *offset, size);
 	*length = args->length ? args->length : size - *offset;
 	return STATUS_OK;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* peerbar list, watch, capabilities: the state that the kernel reports */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,6 @@
 #include <unistd.h>
 
 #include "tool.h"
-
-typedef unsigned long long ull;
 
 /* ---- buffers ---- */
 
@@ -86,9 +85,11 @@ static void print_table(const struct pb_listed *list, unsigned int n)
 	for (i = 0; i < n; i++) {
 		const struct pb_listed *b = &list[i];
 
-		printf("%4llu  %-*s  %-*s  %10s  %-9s  %-7s  %-7s  %6u  %9u  %5u  %s\n", (ull)b->id, device, or_dash(b->device), name,
-		       or_dash(b->name), human_size(b->size, size), pb_model_name(b->model), pb_buffer_state_name(b->state),
-		       memattr_text(b->memattr, memattr), b->nr_ranges, b->nr_importers, b->nr_mmaps, or_dash(b->exporter));
+		printf("%4" PRIu64 "  %-*s  %-*s  %10s  %-9s  %-7s  %-7s  %6u  %9u  %5u  %s\n",
+		       b->id, device, or_dash(b->device), name, or_dash(b->name),
+		       human_size(b->size, size), pb_model_name(b->model),
+		       pb_buffer_state_name(b->state), memattr_text(b->memattr, memattr),
+		       b->nr_ranges, b->nr_importers, b->nr_mmaps, or_dash(b->exporter));
 	}
 }
 
@@ -138,8 +139,9 @@ static int print_event(struct pb_event *event)
 	} else if (event->type == PB_EVENT_LOST) {
 		printf("%s  %s\n", now, what);
 	} else {
-		printf("%s  %-8s  %4llu  %s  %s  %s  %s\n", now, what, (ull)b->id, or_dash(b->name), human_size(b->size, text),
-		       pb_model_name(b->model), pb_buffer_state_name(b->state));
+		printf("%s  %-8s  %4" PRIu64 "  %s  %s  %s  %s\n", now, what, b->id,
+		       or_dash(b->name), human_size(b->size, text), pb_model_name(b->model),
+		       pb_buffer_state_name(b->state));
 	}
 	return flush_output();
 }
@@ -207,8 +209,9 @@ static int watch_until(struct pb_watch *watch, int signals, const struct args *a
 		if (p[0].revents || !args->has_timeout || now_ms() < end)
 			continue;
 		if (args->has_count)
-			return fail(ETIMEDOUT, "only %llu of %llu events came in %llu s", (ull)(args->count - left), (ull)args->count,
-				    (ull)args->timeout);
+			return fail(ETIMEDOUT,
+				    "only %" PRIu64 " of %" PRIu64 " events came in %" PRIu64 " s",
+				    args->count - left, args->count, args->timeout);
 		return STATUS_OK;
 	}
 }
@@ -224,8 +227,10 @@ int cmd_watch(const struct args *args)
 	if (args->nr_operands)
 		return misuse("'watch' takes no operand, and '%.40s' was given", args->operands[0]);
 	if (args->timeout > 1000000000)
-		return misuse("cannot take --timeout: %llu s is too long; 1000000000 s is the "
-			      "maximum", (ull)args->timeout);
+		return misuse("cannot take --timeout: %" PRIu64
+			      " s is too long; 1000000000 s is the "
+			      "maximum",
+			      args->timeout);
 	block_signals(0);
 	end_signals(&set);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* peerbar peek, poke: read and write a dma-buf, through mmap */
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/dma-buf.h>
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -13,8 +14,6 @@
 
 #include "parse.h"
 #include "tool.h"
-
-typedef unsigned long long ull;
 
 /* A mapped part of a buffer, in whole pages. */
 struct window {
@@ -37,8 +36,10 @@ static int open_window(struct window *w, const char *fd, uint64_t offset, uint64
 	if (pb_buffer_query(w->buffer, &info, &err)) {
 		status = report(&err);
 	} else if (offset > info.size || length > info.size - offset) {
-		status = fail(ERANGE, "0x%llx bytes at 0x%llx are not all inside the buffer, whose size is 0x%llx", (ull)length,
-			      (ull)offset, (ull)info.size);
+		status = fail(ERANGE,
+			      "0x%" PRIx64 " bytes at 0x%" PRIx64
+			      " are not all inside the buffer, whose size is 0x%" PRIx64,
+			      length, offset, info.size);
 	} else {
 		w->size = (size_t)(before + length);
 		if (pb_buffer_mmap(w->buffer, offset - before, w->size, writable, &w->pages, &err))
@@ -137,7 +138,7 @@ static void print_line(uint64_t offset, const uint8_t *bytes, size_t n)
 {
 	size_t i;
 
-	printf("%08llx ", (ull)offset);
+	printf("%08" PRIx64 " ", offset);
 	for (i = 0; i < 16; i++) {
 		if (i == 8)
 			putchar(' ');

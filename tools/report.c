@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Results and errors, as text or JSON. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,11 +140,11 @@ const char *human_size(uint64_t size, char text[32])
 		unsigned int shift = 40 - 10 * i;
 
 		if (size >> shift && !(size & ((1ULL << shift) - 1))) {
-			snprintf(text, 32, "%llu%c", (unsigned long long)(size >> shift), units[i]);
+			snprintf(text, 32, "%" PRIu64 "%c", (size >> shift), units[i]);
 			return text;
 		}
 	}
-	snprintf(text, 32, "%llu", (unsigned long long)size);
+	snprintf(text, 32, "%" PRIu64, size);
 	return text;
 }
 
@@ -198,16 +199,16 @@ static void print_value(const char *key, struct json_object *value)
 	printf("%-10s", key);
 	if (json_object_object_get_ex(value, "offset", &offset) && json_object_object_get_ex(value, "length", &length)) {
 		v = json_object_get_uint64(length);
-		printf("0x%llx:0x%llx (%s)\n", (unsigned long long)json_object_get_uint64(offset), (unsigned long long)v,
+		printf("0x%" PRIx64 ":0x%" PRIx64 " (%s)\n", json_object_get_uint64(offset), v,
 		       human_size(v, text));
 	} else if (!json_object_is_type(value, json_type_int)) {
 		puts(json_object_get_string(value));
 	} else {
 		v = json_object_get_uint64(value);
 		if (!strcmp(key, "size") || !strcmp(key, "length"))
-			printf("0x%llx (%s)\n", (unsigned long long)v, human_size(v, text));
+			printf("0x%" PRIx64 " (%s)\n", v, human_size(v, text));
 		else
-			printf(strcmp(key, "iova") ? "%llu\n" : "0x%llx\n", (unsigned long long)v);
+			printf(strcmp(key, "iova") ? "%" PRIu64 "\n" : "0x%" PRIx64 "\n", v);
 	}
 }
 

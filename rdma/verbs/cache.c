@@ -13,6 +13,8 @@
  * If the clock has another value, query the region's state. If it is not known to be live, don't
  * return the region again. Read the clock before the query, so that a later revocation changes it.
  */
+#include <inttypes.h>
+
 #include "internal.h"
 
 #define MAX_CAPACITY (1u << 20)
@@ -236,8 +238,8 @@ static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offse
 
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
-		return pbv_fail_errno(err, ENOMEM, "cannot cache a region of 0x%llx bytes",
-				      (ull)length);
+		return pbv_fail_errno(err, ENOMEM, "cannot cache a region of 0x%" PRIx64 " bytes",
+				      length);
 	entry->id = pb_buffer_id(buffer);
 	entry->offset = offset;
 	entry->length = length;

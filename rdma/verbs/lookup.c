@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Resolve an address to the buffer that is mapped there. */
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -68,13 +69,19 @@ static int add(struct pbv_space *space, void *address, size_t length, struct pb_
 	int ret;
 
 	if (!length || start & in_page() || offset & in_page())
-		return pbv_fail(err, EINVAL, "cannot register a mapping of 0x%zx bytes at the address %p, of a buffer from "
-				"0x%llx on: address and offset must be multiples of the page size, and the length not 0", length,
-				address, (ull)offset);
+		return pbv_fail(err, EINVAL,
+				"cannot register a mapping of 0x%zx bytes at the address %p, of a "
+				"buffer from "
+				"0x%" PRIx64 " on: address and offset must be multiples of the "
+					     "page size, and the length not 0",
+				length, address, offset);
 	pages = (length + in_page()) & ~in_page();
 	if (pages < length || offset > size || pages > size - offset || start + pages < start)
-		return pbv_fail(err, ERANGE, "cannot register a mapping of 0x%zx bytes at the address %p, of a buffer from "
-				"0x%llx on: the buffer's size is 0x%llx", length, address, (ull)offset, (ull)size);
+		return pbv_fail(err, ERANGE,
+				"cannot register a mapping of 0x%zx bytes at the address %p, of a "
+				"buffer from "
+				"0x%" PRIx64 " on: the buffer's size is 0x%" PRIx64,
+				length, address, offset, size);
 	new = (struct place){ .start = start, .end = start + pages, .offset = offset, .writable = writable };
 	ret = pb_buffer_share(buffer, &new.buffer, err);
 	if (ret)
@@ -82,9 +89,12 @@ static int add(struct pbv_space *space, void *address, size_t length, struct pb_
 	pthread_rwlock_wrlock(&space->lock);
 	at = place_at(space, start);
 	if (at < space->nr && space->places[at].start < new.end) {
-		ret = pbv_fail(err, EEXIST, "cannot register a mapping of 0x%zx bytes at the address %p: one of 0x%llx bytes is "
-			       "registered at 0x%llx", length, address, (ull)(space->places[at].end - space->places[at].start),
-			       (ull)space->places[at].start);
+		ret = pbv_fail(err, EEXIST,
+			       "cannot register a mapping of 0x%zx bytes at the address %p: one of "
+			       "0x%" PRIx64 " bytes is "
+			       "registered at 0x%" PRIx64,
+			       length, address, space->places[at].end - space->places[at].start,
+			       space->places[at].start);
 		goto err_unlock;
 	}
 	if (space->nr == space->room) {
@@ -186,8 +196,11 @@ void pbv_space_destroy(struct pbv_space *space)
 
 static int ends_elsewhere(const void *address, size_t length, uint64_t end, struct pb_error *err)
 {
-	return pbv_fail(err, ERANGE, "0x%zx bytes at the address %p begin in a mapping of a buffer, and end elsewhere: the "
-			"mapping goes up to 0x%llx", length, address, (ull)end);
+	return pbv_fail(err, ERANGE,
+			"0x%zx bytes at the address %p begin in a mapping of a buffer, and end "
+			"elsewhere: the "
+			"mapping goes up to 0x%" PRIx64,
+			length, address, end);
 }
 
 /* Returns 1 and a new handle of the buffer, 0, or -errno. */
@@ -229,12 +242,12 @@ unlock:
 
 bool pbv_parse_maps(const char *line, struct pbv_vma *vma)
 {
-	unsigned long long start, end, offset, inode;
+	uint64_t start, end, offset, inode;
 	char perms[5];
 	int name = 0;
 
-	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, perms, &offset, &vma->major, &vma->minor, &inode,
-		   &name) < 7 ||
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &start,
+		   &end, perms, &offset, &vma->major, &vma->minor, &inode, &name) < 7 ||
 	    !name)
 		return false;
 	vma->start = start;
@@ -319,9 +332,11 @@ static int find_descriptor(const void *address, const struct pbv_vma *vma, struc
 		pb_buffer_close(*buffer);
 	}
 	closedir(dir);
-	return pbv_fail(err, ENOENT, "a dma-buf, number %llu, is mapped at the address %p, but "
+	return pbv_fail(err, ENOENT,
+			"a dma-buf, number %" PRIu64 ", is mapped at the address %p, but "
 			"this process has no descriptor of it: keep one open, or register the "
-			"mapping with pbv_space_add()", (ull)vma->inode, address);
+			"mapping with pbv_space_add()",
+			vma->inode, address);
 }
 
 static int look_up(struct pbv_space *space, const void *address, size_t length, struct place *place, struct pb_error *err)

@@ -2,6 +2,7 @@
 /*
  * Memory regions: the models that a device can register, registration, and the state of a region.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "internal.h"
@@ -174,21 +175,28 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	char what[80];
 	int ret;
 
-	snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)length, (ull)offset);
+	snprintf(what, sizeof(what), "0x%" PRIx64 " bytes at 0x%" PRIx64 " of a buffer", length,
+		 offset);
 	if (flags & ~(unsigned int)PBV_UNKNOWN_MODEL)
 		return pbv_fail(err, EINVAL, "cannot register %s with %s with flags 0x%x: only PBV_UNKNOWN_MODEL, 0x%x, is known",
 				what, name, flags, PBV_UNKNOWN_MODEL);
 	if (!length)
 		return pbv_fail(err, EINVAL, "cannot register %s with %s: the length must not be 0", what, name);
 	if (offset > size || length > size - offset)
-		return pbv_fail(err, ERANGE, "cannot register %s with %s: the buffer's size is 0x%llx", what, name, (ull)size);
+		return pbv_fail(err, ERANGE,
+				"cannot register %s with %s: the buffer's size is 0x%" PRIx64, what,
+				name, size);
 	if ((iova ^ offset) & in_page)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: "
-				"its offset in its page must be that of the buffer's offset, 0x%llx",
-				what, name, (ull)iova, (ull)(offset & in_page));
+		return pbv_fail(
+			err, EINVAL,
+			"cannot register %s with %s at the address 0x%" PRIx64 ": "
+			"its offset in its page must be that of the buffer's offset, 0x%" PRIx64,
+			what, name, iova, offset & in_page);
 	if (iova + length - 1 < iova)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: its end would be beyond 2^64",
-				what, name, (ull)iova);
+		return pbv_fail(err, EINVAL,
+				"cannot register %s with %s at the address 0x%" PRIx64
+				": its end would be beyond 2^64",
+				what, name, iova);
 	if (access & PEERS_WRITE && !(access & IBV_ACCESS_LOCAL_WRITE))
 		return pbv_fail(err, EINVAL, "cannot register %s with %s with the access 0x%x: where peers may write, this host "
 				"must be allowed to as well, with IBV_ACCESS_LOCAL_WRITE", what, name, (unsigned int)access);
@@ -282,11 +290,14 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	pbv_watch_release(watch, mr, !ret);
 	if (ret) {
 		if (ret == EBUSY)
-			return pbv_fail(err, EBUSY, "cannot deregister a region of 0x%llx bytes: a "
+			return pbv_fail(err, EBUSY,
+					"cannot deregister a region of 0x%" PRIx64 " bytes: a "
 					"memory window is bound to it",
-					(ull)mr->length);
-		return pbv_fail_errno(err, ret, "cannot deregister a region of 0x%llx bytes "
-				      "(ibv_dereg_mr)", (ull)mr->length);
+					mr->length);
+		return pbv_fail_errno(err, ret,
+				      "cannot deregister a region of 0x%" PRIx64 " bytes "
+				      "(ibv_dereg_mr)",
+				      mr->length);
 	}
 	free_mr(mr);
 	return 0;
