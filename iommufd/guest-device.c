@@ -15,7 +15,7 @@ static void add_trap(struct guest_bar *bar, uint64_t offset, uint64_t length)
 	bar->traps[bar->nr_traps++] = (struct pb_span){ .first = offset & ~(page - 1), .last = (offset + length - 1) | (page - 1) };
 }
 
-static uint32_t config32(struct pb_device *device, unsigned int at)
+static uint32_t read_config32(struct pb_device *device, unsigned int at)
 {
 	uint8_t le[4];
 
@@ -32,11 +32,11 @@ static void trap_msix(struct pb_guest_device *dev)
 
 	if (!device->cap_msix)
 		return;
-	entries = ((config32(device, device->cap_msix) >> 16) & PCI_MSIX_FLAGS_QSIZE) + 1;
-	where = config32(device, device->cap_msix + PCI_MSIX_TABLE);
+	entries = ((read_config32(device, device->cap_msix) >> 16) & PCI_MSIX_FLAGS_QSIZE) + 1;
+	where = read_config32(device, device->cap_msix + PCI_MSIX_TABLE);
 	if ((where & PCI_MSIX_TABLE_BIR) < PB_BARS && dev->bars[where & PCI_MSIX_TABLE_BIR].size)
 		add_trap(&dev->bars[where & PCI_MSIX_TABLE_BIR], where & PCI_MSIX_TABLE_OFFSET, entries * PCI_MSIX_ENTRY_SIZE);
-	where = config32(device, device->cap_msix + PCI_MSIX_PBA);
+	where = read_config32(device, device->cap_msix + PCI_MSIX_PBA);
 	if ((where & PCI_MSIX_PBA_BIR) < PB_BARS && dev->bars[where & PCI_MSIX_PBA_BIR].size)
 		add_trap(&dev->bars[where & PCI_MSIX_PBA_BIR], where & PCI_MSIX_PBA_OFFSET, (entries + 63) / 64 * 8);
 }
@@ -70,8 +70,8 @@ static int set_up_bars(struct pb_guest_device *dev, const struct pb_guest_trap *
 			bar->size = dev->device->regions[bar->index].size;
 		if (!bar->size)
 			continue;
-		bar->wide = (config32(dev->device, PCI_BASE_ADDRESS_0 + 4 * bar->index) & PCI_BASE_ADDRESS_MEM_TYPE_MASK) ==
-			    PCI_BASE_ADDRESS_MEM_TYPE_64;
+		bar->wide = (read_config32(dev->device, PCI_BASE_ADDRESS_0 + 4 * bar->index) &
+			     PCI_BASE_ADDRESS_MEM_TYPE_MASK) == PCI_BASE_ADDRESS_MEM_TYPE_64;
 		/* The caller's, the MSI-X table, the pending bits, and an incomplete last page. */
 		bar->traps = calloc((size_t)nr_traps + 3, sizeof(*bar->traps));
 		if (!bar->traps)
@@ -136,7 +136,7 @@ int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const 
 }
 
 /* Returns whether the device has any range. */
-static bool is_mapped(const struct pb_guest_device *dev)
+static bool has_ranges(const struct pb_guest_device *dev)
 {
 	struct guest_window *window;
 	struct guest_space *space;
@@ -162,7 +162,7 @@ int pb_guest_remove_device(struct pb_guest_device *dev, struct pb_error *err)
 	pthread_mutex_lock(&guest->lock);
 	dev->decoding = false;
 	pb_guest_settle(guest);
-	if (is_mapped(dev)) {
+	if (has_ranges(dev)) {
 		ret = pb_fail(err, EBUSY, "the kernel did not unmap all BARs of %s; call again", dev->device->bdf);
 	} else {
 		LIST_REMOVE(dev, in_guest);

@@ -11,20 +11,20 @@ void pb_guest_update_filter(struct pb_guest *guest)
 
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
-			n += !!bar->heard;
+			n += !!bar->event_id;
 	ids = calloc(n ? n : 1, sizeof(*ids));
 	if (!ids)
 		return;
 	n = 0;
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
-			if (bar->heard)
-				ids[n++] = bar->heard;
+			if (bar->event_id)
+				ids[n++] = bar->event_id;
 	/*
 	 * On failure, too many events are received or, for new buffers, too few; pb_guest_check()
 	 * finds those.
 	 */
-	pb_watch_only(guest->watch, ids, n);
+	pb_watch_set_filter(guest->watch, ids, n);
 	free(ids);
 }
 
@@ -46,8 +46,8 @@ void pb_guest_ignore_unused(struct pb_guest *guest)
 				range->bar->in_use = true;
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
-			if (bar->heard && !bar->in_use) {
-				bar->heard = 0;
+			if (bar->event_id && !bar->in_use) {
+				bar->event_id = 0;
 				changed = true;
 			}
 	if (changed)

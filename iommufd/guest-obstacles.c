@@ -137,8 +137,9 @@ void pb_guest_find_taken(struct guest_window *window, const struct guest_range *
 
 	if (*probes) {
 		(*probes)--;
-		if (pb_ioas_try(window->space->ioas, bar->buffer, range->offset + (first - range->first), length, window->prot, iova) !=
-		    -EEXIST)
+		if (pb_ioas_test_map(window->space->ioas, bar->buffer,
+				     range->offset + (first - range->first), length, window->prot,
+				     iova) != -EEXIST)
 			return;
 	}
 	if (!*probes || length <= page || pb_ioas_is_mapped(window->space->ioas, iova, length)) {

@@ -2,7 +2,8 @@
 /* What a VMM gets to see: reports of refused and lost mappings, and the list of all parts of BARs. */
 #include "guest-state.h"
 
-static void describe(struct pb_guest_range *out, struct guest_bar *bar, uint64_t offset, uint64_t length, enum pb_guest_state state)
+static void describe_part(struct pb_guest_range *out, struct guest_bar *bar, uint64_t offset,
+			  uint64_t length, enum pb_guest_state state)
 {
 	struct pb_guest_device *dev = bar->device;
 
@@ -17,10 +18,11 @@ static void describe(struct pb_guest_range *out, struct guest_bar *bar, uint64_t
 	out->state = state;
 }
 
-static void describe_placed(struct pb_guest_range *out, struct guest_bar *bar, struct guest_window *window, uint64_t first, uint64_t last,
-			    uint64_t offset, enum pb_guest_state state)
+static void describe_placed_part(struct pb_guest_range *out, struct guest_bar *bar,
+				 struct guest_window *window, uint64_t first, uint64_t last,
+				 uint64_t offset, enum pb_guest_state state)
 {
-	describe(out, bar, offset, last - first + 1, state);
+	describe_part(out, bar, offset, last - first + 1, state);
 	out->address = first;
 	out->ioas = window->space->ioas;
 	out->iova = window->iova + (first - window->first);
@@ -50,7 +52,8 @@ void pb_guest_add_report(struct guest_window *window, struct guest_range *range,
 	new = malloc(sizeof(*new));
 	if (!new)
 		return;
-	describe_placed(&new->range, range->bar, window, range->first, range->last, range->offset, state);
+	describe_placed_part(&new->range, range->bar, window, range->first, range->last,
+			     range->offset, state);
 	if (why)
 		new->range.why = *why;
 	TAILQ_INSERT_TAIL(&guest->reports, new, in_guest);
@@ -101,7 +104,7 @@ struct listing {
 	size_t n, room;
 };
 
-static struct pb_guest_range *next_slot(struct listing *list)
+static struct pb_guest_range *add_slot(struct listing *list)
 {
 	if (list->n == list->room) {
 		size_t room = list->room ? 2 * list->room : 16;
@@ -132,11 +135,12 @@ static int list_placed(struct pb_guest *guest, struct guest_window *window, stru
 	for (;; at = end + 1) {
 		int i = pb_span_run(guest->spans, n, at, last, &end);
 		struct guest_range *range = i < 0 ? NULL : guest->spans[i].of;
-		struct pb_guest_range *slot = next_slot(list);
+		struct pb_guest_range *slot = add_slot(list);
 
 		if (!slot)
 			return -ENOMEM;
-		describe_placed(slot, bar, window, at, end, at - claim->first, i < 0 ? PB_GUEST_REFUSED : states[guest->spans[i].kind]);
+		describe_placed_part(slot, bar, window, at, end, at - claim->first,
+				     i < 0 ? PB_GUEST_REFUSED : states[guest->spans[i].kind]);
 		if (i < 0) {
 			pb_fail_errno(&slot->why, ENOMEM, "cannot map BAR %u of %s", bar->index, bar->device->device->bdf);
 		} else if (slot->state == PB_GUEST_MAPPED && !range->mapping) {
@@ -166,11 +170,13 @@ static int list_bar(struct pb_guest *guest, struct guest_bar *bar, struct listin
 					ret = list_placed(guest, window, bar, &claim, list);
 		return ret;
 	}
-	slot = next_slot(list);
+	slot = add_slot(list);
 	if (!slot)
 		return -ENOMEM;
-	describe(slot, bar, 0, bar->size,
-		 pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), &claim) ? PB_GUEST_OFF : PB_GUEST_UNPLACED);
+	describe_part(slot, bar, 0, bar->size,
+		      pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), &claim) ?
+			      PB_GUEST_OFF :
+			      PB_GUEST_UNPLACED);
 	return 0;
 }
 

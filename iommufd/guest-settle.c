@@ -27,17 +27,18 @@
 
 /* ---- the guest's state ---- */
 
-static bool decodes(const struct pb_guest_device *dev)
+static bool is_decoding(const struct pb_guest_device *dev)
 {
 	return dev->decoding && dev->powered && !dev->resetting;
 }
 
 bool pb_guest_get_claim(const struct guest_bar *bar, struct pb_span *claim)
 {
-	return bar->size && decodes(bar->device) && pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), claim);
+	return bar->size && is_decoding(bar->device) &&
+	       pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), claim);
 }
 
-static bool overlap(const struct pb_span *span, uint64_t first, uint64_t last)
+static bool is_overlapping(const struct pb_span *span, uint64_t first, uint64_t last)
 {
 	return span->first <= last && first <= span->last;
 }
@@ -46,7 +47,7 @@ static bool overlap(const struct pb_span *span, uint64_t first, uint64_t last)
  * Returns whether the guest wants these pages of the BAR at this address, and no other BAR claims
  * any of them.
  */
-static bool right_place(struct pb_guest *guest, const struct guest_range *range)
+static bool is_wanted(struct pb_guest *guest, const struct guest_range *range)
 {
 	struct pb_guest_device *dev;
 	struct pb_span claim;
@@ -56,7 +57,8 @@ static bool right_place(struct pb_guest *guest, const struct guest_range *range)
 		return false;
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
-			if (bar != range->bar && pb_guest_get_claim(bar, &claim) && overlap(&claim, range->first, range->last))
+			if (bar != range->bar && pb_guest_get_claim(bar, &claim) &&
+			    is_overlapping(&claim, range->first, range->last))
 				return false;
 	return true;
 }
@@ -103,7 +105,7 @@ void pb_guest_unmap_wrong(struct pb_guest *guest, bool all)
 		LIST_FOREACH(window, &space->windows, in_space)
 			for (range = LIST_FIRST(&window->ranges); range; range = next) {
 				next = LIST_NEXT(range, in_window);
-				if (!right_place(guest, range)) {
+				if (!is_wanted(guest, range)) {
 					pb_guest_drop_range(window, range);
 					continue;
 				}
@@ -123,7 +125,7 @@ void pb_guest_unmap_wrong(struct pb_guest *guest, bool all)
 
 bool pb_guest_clip_to_window(const struct guest_window *window, const struct pb_span *claim, uint64_t *first, uint64_t *last)
 {
-	if (!overlap(claim, window->first, window->last))
+	if (!is_overlapping(claim, window->first, window->last))
 		return false;
 	*first = claim->first > window->first ? claim->first : window->first;
 	*last = claim->last < window->last ? claim->last : window->last;
@@ -159,7 +161,7 @@ static bool add_range(struct guest_window *window, struct guest_bar *bar, uint64
 }
 
 /* Returns whether the first @n spans cover all of these addresses. */
-static bool is_covered(const struct pb_guest *guest, unsigned int n, uint64_t at, uint64_t last)
+static bool is_all_covered(const struct pb_guest *guest, unsigned int n, uint64_t at, uint64_t last)
 {
 	uint64_t end;
 
@@ -185,7 +187,7 @@ static void add_ranges(struct pb_guest *guest, struct guest_window *window, stru
 	if (!pb_guest_get_claim(bar, &claim) || !pb_guest_clip_to_window(window, &claim, &at, &last) || pb_guest_make_room(guest, window, 0))
 		return;
 	n = pb_guest_collect_spans(guest, window, bar, &claim);
-	if (is_covered(guest, n, at, last))
+	if (is_all_covered(guest, n, at, last))
 		return;
 	/*
 	 * Another thread may map more after the count. Such a mapping is found when it refuses the
@@ -229,8 +231,9 @@ static int get_buffer(struct guest_bar *bar, struct guest_range *range, struct p
 	 * Must be before the counter is read: a later revocation is then either counted or
 	 * received.
 	 */
-	if (bar->device->guest->watch && !bar->heard && bar->buffer->dmabuf->info.managed && !pb_buffer_query(bar->buffer, &info, NULL)) {
-		bar->heard = info.list_id;
+	if (bar->device->guest->watch && !bar->event_id && bar->buffer->dmabuf->info.managed &&
+	    !pb_buffer_query(bar->buffer, &info, NULL)) {
+		bar->event_id = info.list_id;
 		pb_guest_update_filter(bar->device->guest);
 	}
 	if (bar->buffer->dmabuf->info.managed && !pb_buffer_query(bar->buffer, &info, NULL)) {
@@ -244,7 +247,7 @@ void pb_guest_forget_buffer(struct guest_bar *bar)
 {
 	pb_buffer_close(bar->buffer);
 	bar->buffer = NULL;
-	bar->heard = 0;
+	bar->event_id = 0;
 }
 
 /*
@@ -280,7 +283,7 @@ static int map_range(struct guest_window *window, struct guest_range *range, str
 }
 
 /* Take over the state of the former ranges that overlap this one. */
-static void inherit(struct guest_window *window, struct guest_range *range, bool *was_refused)
+static void inherit_state(struct guest_window *window, struct guest_range *range, bool *was_refused)
 {
 	struct guest_range *former;
 
@@ -297,15 +300,18 @@ static void inherit(struct guest_window *window, struct guest_range *range, bool
 	}
 }
 
-static void mapped(struct guest_window *window, struct guest_range *range, bool was_refused)
+static void set_mapped(struct guest_window *window, struct guest_range *range, bool was_refused)
 {
-	static const struct pb_error silently = { .code = ESTALE, .text = "it was revoked or "
-						  "unmapped without a report to the library; it is "
-						  "mapped again, and DMA to it may have faulted in "
-						  "between" };
+	static const struct pb_error lost_mapping = {
+		.code = ESTALE,
+		.text = "it was revoked or "
+			"unmapped without a report to the library; it is "
+			"mapped again, and DMA to it may have faulted in "
+			"between"
+	};
 
 	if (range->lost)
-		pb_guest_add_report(window, range, PB_GUEST_MAPPED, &silently);
+		pb_guest_add_report(window, range, PB_GUEST_MAPPED, &lost_mapping);
 	else if (was_refused)
 		pb_guest_add_report(window, range, PB_GUEST_MAPPED, NULL);
 	range->lost = false;
@@ -313,16 +319,17 @@ static void mapped(struct guest_window *window, struct guest_range *range, bool 
 }
 
 /* @changes: the counts of the device's and the address space's waitlists before the attempt. */
-static void refused(struct guest_window *window, struct guest_range *range, const struct pb_error *why, const uint64_t changes[2])
+static void set_refused(struct guest_window *window, struct guest_range *range,
+			const struct pb_error *why, const uint64_t changes[2])
 {
 	struct guest_bar *bar = range->bar;
 
 	if (why->code == EOPNOTSUPP)
 		bar->refused = *why;
-	if (bar->refused.code ? !bar->told : range->why.code != why->code)
+	if (bar->refused.code ? !bar->reported : range->why.code != why->code)
 		pb_guest_add_report(window, range, PB_GUEST_REFUSED, why);
 	if (bar->refused.code)
-		bar->told = true;
+		bar->reported = true;
 	range->why = *why;
 	range->lost = false;
 	range->waiter.notify_fd = &bar->device->guest->revoked_fd;
@@ -335,7 +342,8 @@ static void refused(struct guest_window *window, struct guest_range *range, cons
 }
 
 /* Write the error sentence for an obstacle. */
-static void obstacle(struct guest_window *window, const struct guest_range *range, int kind, struct pb_error *why)
+static void fail_obstacle(struct guest_window *window, const struct guest_range *range, int kind,
+			  struct pb_error *why)
 {
 	uint64_t iova = window->iova + (range->first - window->first), last = iova + (range->last - range->first);
 	const struct guest_bar *bar = range->bar;
@@ -393,16 +401,18 @@ static bool cut_range(struct guest_window *window, struct guest_range *range)
 static void try_range(struct guest_window *window, struct guest_range *range)
 {
 	struct guest_bar *bar = range->bar;
-	const uint64_t changes[] = { pb_wait_changes(&bar->device->device->origin->restored), pb_wait_changes(&window->space->ioas->room) };
+	const uint64_t changes[] = { pb_waitlist_get_changes(
+					     &bar->device->device->origin->restored),
+				     pb_waitlist_get_changes(&window->space->ioas->room) };
 	struct pb_error why = bar->refused;
 	bool was_refused;
 
-	inherit(window, range, &was_refused);
+	inherit_state(window, range, &was_refused);
 	range->tried = true;
 	if (!why.code && range->in_the_way >= 0) {
-		obstacle(window, range, range->in_the_way, &why);
+		fail_obstacle(window, range, range->in_the_way, &why);
 	} else if (!why.code && !map_range(window, range, &why)) {
-		mapped(window, range, was_refused);
+		set_mapped(window, range, was_refused);
 		return;
 	} else if (!bar->refused.code && why.code == EEXIST) {
 		/* Its other parts follow in the list, and are tried next. */
@@ -413,13 +423,13 @@ static void try_range(struct guest_window *window, struct guest_range *range)
 				return;
 			}
 		}
-		obstacle(window, range, SPAN_TAKEN, &why);
+		fail_obstacle(window, range, SPAN_TAKEN, &why);
 	}
-	refused(window, range, &why, changes);
+	set_refused(window, range, &why, changes);
 }
 
 /* Set the ranges without a mapping aside; they are cut again. */
-static void set_aside(struct guest_window *window)
+static void set_unmapped_aside(struct guest_window *window)
 {
 	struct guest_range *range, *next;
 
@@ -438,7 +448,7 @@ static void settle_window(struct pb_guest *guest, struct guest_window *window)
 	struct guest_range *range;
 	struct guest_bar *bar;
 
-	set_aside(window);
+	set_unmapped_aside(window);
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
 			add_ranges(guest, window, bar);
@@ -466,7 +476,7 @@ void pb_guest_settle(struct pb_guest *guest)
 				pb_wait_end(&range->waiter);
 	pb_guest_unmap_wrong(guest, false);
 	LIST_FOREACH(space, &guest->spaces, in_guest) {
-		guest->aperture = pb_ioas_ranges(space->ioas, &guest->nr_aperture, &ret);
+		guest->aperture = pb_ioas_get_ranges(space->ioas, &guest->nr_aperture, &ret);
 		if (!guest->aperture)
 			guest->nr_aperture = 0;
 		LIST_FOREACH(window, &space->windows, in_space)

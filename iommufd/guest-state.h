@@ -52,11 +52,11 @@ struct guest_bar {
 	unsigned int nr_traps;
 	struct pb_span *traps; /* in the BAR, whole pages */
 	struct pb_buffer *buffer; /* of the whole BAR; NULL until needed */
-	uint64_t heard; /* its number in events, if they are received; otherwise 0 */
+	uint64_t event_id;	  /* its number in events, if they are received; otherwise 0 */
 	bool in_use; /* it has a range; for pb_guest_ignore_unused() */
 	/* Why the BAR cannot be exported, until PB_GUEST_RETRY. */
 	struct pb_error refused;
-	bool told;
+	bool reported;
 };
 
 struct pb_guest_device {

@@ -12,7 +12,7 @@
 
 /* ---- the guest ---- */
 
-static int poll_also(struct pb_guest *guest, int fd)
+static int add_to_poll(struct pb_guest *guest, int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
@@ -49,8 +49,8 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 	new->poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	new->revoked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	new->report_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (new->poll_fd < 0 || new->revoked_fd < 0 || new->report_fd < 0 || poll_also(new, new->revoked_fd) ||
-	    poll_also(new, new->report_fd)) {
+	if (new->poll_fd < 0 || new->revoked_fd < 0 || new->report_fd < 0 ||
+	    add_to_poll(new, new->revoked_fd) || add_to_poll(new, new->report_fd)) {
 		ret = pb_fail_errno(err, errno, "cannot create a guest (epoll, eventfd)");
 		free_guest(new);
 		return ret;
@@ -59,7 +59,7 @@ int pb_guest_create(struct pb_guest **guest, struct pb_error *err)
 	 * Without events, only pb_guest_check() and the VMM's reports detect actions of other
 	 * processes.
 	 */
-	if (!pb_watch_open_silent(&new->watch, NULL) && poll_also(new, pb_watch_fd(new->watch))) {
+	if (!pb_watch_open_silent(&new->watch, NULL) && add_to_poll(new, pb_watch_fd(new->watch))) {
 		pb_watch_close(new->watch);
 		new->watch = NULL;
 	}
@@ -378,7 +378,7 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 		LIST_FOREACH(dev, &guest->devices, in_guest)
 			for_each_bar(bar, dev) {
 				memset(&bar->refused, 0, sizeof(bar->refused));
-				bar->told = false;
+				bar->reported = false;
 				/*
 				 * Stock vfio-pci does not report permanent revocation: export BARs
 				 * that are not mapped again.
@@ -423,7 +423,9 @@ int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct pb_err
 
 				if (!range->mapping || range->lost)
 					continue;
-				ret = pb_mapping_state(range->mapping) == PB_REVOKED ? -ENODEV : pb_mapping_ask(range->mapping);
+				ret = pb_mapping_state(range->mapping) == PB_REVOKED ?
+					      -ENODEV :
+					      pb_mapping_query(range->mapping);
 				if (ret == -ENODEV || ret == -ENOENT) {
 					range->lost = true;
 					found++;

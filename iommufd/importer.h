@@ -35,7 +35,8 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
  * Test whether all of a part of a buffer can be mapped at @iova, by mapping and unmapping it. Fails
  * with -EEXIST if any of the addresses is mapped.
  */
-int pb_ioas_try(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags, uint64_t iova);
+int pb_ioas_test_map(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
+		     uint64_t length, unsigned int flags, uint64_t iova);
 
 /* Returns whether all of these addresses are mapped. */
 bool pb_ioas_is_mapped(struct pb_ioas *ioas, uint64_t iova, uint64_t length);
@@ -50,7 +51,7 @@ int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uin
  * Returns all ranges of the aperture, to be freed with free(); NULL, and -errno in *@ret, on
  * failure.
  */
-struct pb_iova_range *pb_ioas_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret);
+struct pb_iova_range *pb_ioas_get_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret);
 
 /*
  * Find the first gap of the aperture, ascending, in @first to @last. Returns false if there is
@@ -69,6 +70,6 @@ int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture,
  * Query the kernel about a mapping. Fails with -ENODEV if its buffer is revoked now, with -ENOENT
  * if its addresses are not all mapped.
  */
-int pb_mapping_ask(struct pb_mapping *mapping);
+int pb_mapping_query(struct pb_mapping *mapping);
 
 #endif

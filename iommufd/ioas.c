@@ -152,7 +152,7 @@ static void move_device(struct pb_ioas *ioas, struct pb_device *device)
 		return;
 	/* Addresses that the device reserved may be free now. */
 	if (from)
-		pb_wait_wake(&from->room, 0, UINT64_MAX);
+		pb_waitlist_wake(&from->room, 0, UINT64_MAX);
 	for (d = from ? LIST_FIRST(&from->devices) : NULL; d; d = next) {
 		next = LIST_NEXT(d, in_ioas);
 		if (d != device && (d->iommu_group < 0 || d->iommu_group != device->iommu_group))
@@ -205,7 +205,7 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 		ret = pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 		if (!ret) {
 			LIST_REMOVE(device, in_ioas);
-			pb_wait_wake(&device->ioas->room, 0, UINT64_MAX);
+			pb_waitlist_wake(&device->ioas->room, 0, UINT64_MAX);
 			device->ioas = NULL;
 		}
 	}

@@ -105,7 +105,7 @@ static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed
 	return 0;
 }
 
-static bool in_one_piece(const struct source *src)
+static bool is_in_one_piece(const struct source *src)
 {
 	uint64_t start, n;
 
@@ -166,7 +166,7 @@ bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t 
 	return true;
 }
 
-struct pb_iova_range *pb_ioas_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret)
+struct pb_iova_range *pb_ioas_get_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret)
 {
 	struct pb_iova_range *ranges = NULL, *more;
 	unsigned int room = 16;
@@ -192,7 +192,7 @@ int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uin
 	bool found;
 	int ret;
 
-	aperture = pb_ioas_ranges(ioas, &n, &ret);
+	aperture = pb_ioas_get_ranges(ioas, &n, &ret);
 	if (!aperture)
 		return pb_fail_errno(err, ERANGE,
 				     "cannot map %s at IOVA 0x%" PRIx64 " into address space %u",
@@ -231,7 +231,7 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	unsigned int n = 0, tries, nr_aperture;
 	int ret;
 
-	aperture = pb_ioas_ranges(ioas, &nr_aperture, &ret);
+	aperture = pb_ioas_get_ranges(ioas, &nr_aperture, &ret);
 	if (!aperture)
 		return ret;
 	ret = pb_ioas_aperture(ioas, NULL, 0, NULL, &page, NULL);
@@ -289,7 +289,7 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 	struct pb_mapping *m;
 	uint64_t where;
 
-	if (!in_one_piece(src))
+	if (!is_in_one_piece(src))
 		return map_searching(ioas, src, iova);
 	/*
 	 * The kernel must not allocate the addresses of a mapping that iommufd does not have at
@@ -304,14 +304,16 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 
 /* ---- errors ---- */
 
-static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struct pb_error *err)
+static int fail_not_supported(const struct pb_dmabuf *dmabuf, const char *what,
+			      struct pb_error *err)
 {
 	const struct pb_buffer_info *info = &dmabuf->info;
 	bool ours = info->managed || !strcmp(info->exporter, "peerbar_vfio_pci");
 	bool several = info->nr_ranges > 1 && dmabuf->nr_pieces == 1;
 	struct peerbar_info modules;
 
-	if (ours && !several && (pb_ask_info(&modules) || !(modules.caps & PEERBAR_CAP_IOMMUFD)))
+	if (ours && !several &&
+	    (pb_query_module(&modules) || !(modules.caps & PEERBAR_CAP_IOMMUFD)))
 		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd takes dma-bufs of the exporter '%s' with the help of the kernel module "
 			       "peerbar-iommufd, which is not loaded: modprobe peerbar-iommufd", what, info->exporter);
 	if (ours && !several)
@@ -325,7 +327,8 @@ static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struc
 		       what);
 }
 
-static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova, int ret, struct pb_error *err)
+static int fail_map(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova,
+		    int ret, struct pb_error *err)
 {
 	struct pb_iova_range *aperture, gap;
 	unsigned int n;
@@ -358,7 +361,7 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	case -EOPNOTSUPP:
 		if (!src->dmabuf)
 			break;
-		return not_supported(src->dmabuf, what, err);
+		return fail_not_supported(src->dmabuf, what, err);
 	case -EFAULT:
 		if (src->dmabuf)
 			break;
@@ -375,7 +378,7 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 				       "space", what);
 		if (!fixed)
 			break;
-		aperture = pb_ioas_ranges(ioas, &n, &failed);
+		aperture = pb_ioas_get_ranges(ioas, &n, &failed);
 		if (!aperture)
 			break;
 		outside = pb_find_gap(aperture, n, iova, iova + (src->length - 1), &gap);
@@ -448,7 +451,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 
 	pthread_mutex_lock(&ioas->lock);
 	if (src->dmabuf)
-		seen = pb_origin_revocations(src->dmabuf->origin);
+		seen = pb_origin_get_revocations(src->dmabuf->origin);
 	if (!fixed)
 		ret = map_anywhere(ioas, src, &iova);
 	else if (is_taken(ioas, iova, src->length))
@@ -458,7 +461,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	if (ret) {
 		pthread_mutex_unlock(&ioas->lock);
 		free(new);
-		return map_failed(ioas, src, fixed, iova, ret, err);
+		return fail_map(ioas, src, fixed, iova, ret, err);
 	}
 	new->iova = iova;
 	insert_mapping(ioas, new);
@@ -598,7 +601,7 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 		pb_mapping_free(mapping);
 	pthread_mutex_unlock(&ioas->lock);
 	if (!ret)
-		pb_wait_wake(&ioas->room, iova, iova + (length - 1));
+		pb_waitlist_wake(&ioas->room, iova, iova + (length - 1));
 	return ret;
 }
 
@@ -640,7 +643,8 @@ static int probe_addresses(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return ret;
 }
 
-int pb_ioas_try(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags, uint64_t iova)
+int pb_ioas_test_map(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
+		     uint64_t length, unsigned int flags, uint64_t iova)
 {
 	struct source src = { .dmabuf = buffer->dmabuf, .offset = offset, .length = length };
 	uint64_t where;
@@ -670,7 +674,7 @@ bool pb_ioas_is_mapped(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return !ret;
 }
 
-int pb_mapping_ask(struct pb_mapping *mapping)
+int pb_mapping_query(struct pb_mapping *mapping)
 {
 	struct pb_ioas *ioas = mapping->ioas;
 	int ret;
@@ -693,7 +697,7 @@ int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 	pthread_mutex_lock(&ioas->lock);
 	if (pb_mapping_state(mapping) == PB_LIVE)
 		goto out;
-	seen = pb_origin_revocations(mapping->dmabuf->origin);
+	seen = pb_origin_get_revocations(mapping->dmabuf->origin);
 	/* Keep the dead mapping, which reserves the addresses, until the buffer can be mapped. */
 	ret = probe_buffer(ioas, mapping);
 	if (!ret && mapping->mapped) {
@@ -710,7 +714,7 @@ int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 	pb_origin_watch(mapping->dmabuf->origin, mapping, seen);
 out:
 	pthread_mutex_unlock(&ioas->lock);
-	return ret ? map_failed(ioas, &src, true, iova, ret, err) : 0;
+	return ret ? fail_map(ioas, &src, true, iova, ret, err) : 0;
 }
 
 int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error *err)
@@ -725,7 +729,7 @@ int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error 
 			continue;
 		ret = probe_buffer(ioas, mapping);
 		if (ret == -ENODEV) {
-			pb_mapping_revoked(mapping);
+			pb_mapping_mark_revoked(mapping);
 			found++;
 		} else if (ret) {
 			break;

@@ -59,7 +59,7 @@ struct collection {
 	int ret;
 };
 
-static int collect(struct nl_msg *msg, void *arg)
+static int add_buffer(struct nl_msg *msg, void *arg)
 {
 	struct genlmsghdr *head = nlmsg_data(nlmsg_hdr(msg));
 	struct collection *c = arg;
@@ -90,7 +90,7 @@ static int collect(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
-static int dump(struct nl_sock *sk, int family, struct collection *c)
+static int request_dump(struct nl_sock *sk, int family, struct collection *c)
 {
 	struct nl_msg *msg;
 	int ret;
@@ -105,7 +105,7 @@ static int dump(struct nl_sock *sk, int family, struct collection *c)
 	nlmsg_free(msg);
 	if (ret < 0)
 		return ret;
-	ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, collect, c);
+	ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, add_buffer, c);
 	if (!ret)
 		ret = nl_recvmsgs_default(sk);
 	if (ret >= 0 && c->ret)
@@ -123,7 +123,7 @@ int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int 
 	sk = pb_netlink_connect(&family, what, &ret, err);
 	if (!sk)
 		return ret;
-	ret = dump(sk, family, &c);
+	ret = request_dump(sk, family, &c);
 	nl_socket_free(sk);
 	if (ret) {
 		free_listed(c.list, c.n);

@@ -36,7 +36,7 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 }
 
 /* A buffer that iommufd maps with its own descriptor. */
-static void only_piece(struct pb_dmabuf *dmabuf)
+static void use_as_piece(struct pb_dmabuf *dmabuf)
 {
 	dmabuf->only_piece = (struct pb_piece){ .fd = dmabuf->fd, .size = dmabuf->info.size };
 	dmabuf->pieces = &dmabuf->only_piece;
@@ -152,7 +152,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 	unsigned int i;
 
 	if (dmabuf->nr_ranges == 1) {
-		only_piece(dmabuf);
+		use_as_piece(dmabuf);
 		return 0;
 	}
 	dmabuf->pieces = calloc(dmabuf->nr_ranges, sizeof(*dmabuf->pieces));
@@ -185,13 +185,13 @@ static int identify_export(struct pb_dmabuf *dmabuf, struct pb_device *device, s
 
 	for (i = 0; i < dmabuf->nr_ranges; i++)
 		size += dmabuf->ranges[i].length;
-	if (pb_origin_kind(device->origin, size, info))
+	if (pb_origin_get_kind(device->origin, size, info))
 		return 0;
 	ret = pb_identify(device->origin, dmabuf->fd, dmabuf->fd, info, err);
 	if (ret)
 		return ret;
 	atomic_store(&dmabuf->id, info->id);
-	pb_origin_learn(device->origin, info);
+	pb_origin_store_kind(device->origin, info);
 	return 0;
 }
 
@@ -287,7 +287,7 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 	if (ret)
 		goto err_put;
 	atomic_store(&dmabuf->id, dmabuf->info.id);
-	only_piece(dmabuf);
+	use_as_piece(dmabuf);
 	ret = new_buffer(dmabuf, buffer, err);
 	if (ret)
 		goto err_put;

@@ -335,7 +335,7 @@ static int write_region(struct pb_device *device, unsigned int region, uint64_t 
 }
 
 /* Returns the byte at @at if the write of @length bytes at @offset includes it, otherwise -1. */
-static int written(uint64_t at, uint64_t offset, const void *data, size_t length)
+static int get_written_byte(uint64_t at, uint64_t offset, const void *data, size_t length)
 {
 	return at >= offset && at - offset < length ? ((const uint8_t *)data)[at - offset] : -1;
 }
@@ -348,16 +348,22 @@ static bool write_revokes(const struct pb_device *device, uint64_t offset, const
 {
 	int byte;
 
-	byte = written(PCI_COMMAND, offset, data, length);
+	byte = get_written_byte(PCI_COMMAND, offset, data, length);
 	if (byte >= 0 && !(byte & PCI_COMMAND_MEMORY))
 		return true;
-	byte = device->cap_pm ? written(device->cap_pm + PCI_PM_CTRL, offset, data, length) : -1;
+	byte = device->cap_pm ?
+		       get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
+		       -1;
 	if (byte >= 0 && (byte & PCI_PM_CTRL_STATE_MASK) == 3)
 		return true;
-	byte = device->cap_exp ? written(device->cap_exp + PCI_EXP_DEVCTL + 1, offset, data, length) : -1;
+	byte = device->cap_exp ? get_written_byte(device->cap_exp + PCI_EXP_DEVCTL + 1, offset,
+						  data, length) :
+				 -1;
 	if (byte >= 0 && (byte & PCI_EXP_DEVCTL_BCR_FLR >> 8))
 		return true;
-	byte = device->cap_af ? written(device->cap_af + PCI_AF_CTRL, offset, data, length) : -1;
+	byte = device->cap_af ?
+		       get_written_byte(device->cap_af + PCI_AF_CTRL, offset, data, length) :
+		       -1;
 	return byte >= 0 && (byte & PCI_AF_CTRL_FLR);
 }
 
@@ -369,10 +375,12 @@ static bool write_restores(const struct pb_device *device, uint64_t offset, cons
 {
 	int byte;
 
-	byte = written(PCI_COMMAND, offset, data, length);
+	byte = get_written_byte(PCI_COMMAND, offset, data, length);
 	if (byte >= 0)
 		return byte & PCI_COMMAND_MEMORY;
-	byte = device->cap_pm ? written(device->cap_pm + PCI_PM_CTRL, offset, data, length) : -1;
+	byte = device->cap_pm ?
+		       get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
+		       -1;
 	if (byte >= 0)
 		return (byte & PCI_PM_CTRL_STATE_MASK) != 3;
 	return write_revokes(device, offset, data, length);
@@ -389,7 +397,7 @@ static int write_config(struct pb_device *device, uint64_t offset, const void *d
 	if (!ret && write_revokes(device, offset, data, length))
 		pb_origin_revoke(device->origin);
 	if (!ret && write_restores(device, offset, data, length))
-		pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
+		pb_waitlist_wake(&device->origin->restored, 0, UINT64_MAX);
 	return ret;
 }
 
@@ -501,7 +509,7 @@ int pb_device_reset(struct pb_device *device, struct pb_error *err)
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
 	/* The kernel revoked, even if the reset failed. */
 	pb_origin_revoke(device->origin);
-	pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
+	pb_waitlist_wake(&device->origin->restored, 0, UINT64_MAX);
 	pthread_mutex_unlock(&device->lock);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot reset %s (VFIO_DEVICE_RESET)", device->bdf);

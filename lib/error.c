@@ -5,7 +5,7 @@
 
 #include "internal.h"
 
-static void vfail(struct pb_error *err, int code, const char *fmt, va_list ap)
+static void set_error(struct pb_error *err, int code, const char *fmt, va_list ap)
 {
 	if (!err)
 		return;
@@ -13,7 +13,8 @@ static void vfail(struct pb_error *err, int code, const char *fmt, va_list ap)
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 }
 
-static void __attribute__((format(printf, 2, 3))) append(struct pb_error *err, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) append_text(struct pb_error *err, const char *fmt,
+							      ...)
 {
 	va_list ap;
 	size_t len;
@@ -31,7 +32,7 @@ int pb_fail(struct pb_error *err, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vfail(err, code, fmt, ap);
+	set_error(err, code, fmt, ap);
 	va_end(ap);
 	return -code;
 }
@@ -41,14 +42,14 @@ int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vfail(err, code, fmt, ap);
+	set_error(err, code, fmt, ap);
 	va_end(ap);
 	if (err) {
 		char buf[80];
 		/* The GNU strerror_r(): thread-safe, and may return a constant. */
 		const char *why = strerror_r(code, buf, sizeof(buf));
 
-		append(err, ": %s", why);
+		append_text(err, ": %s", why);
 	}
 	return -code;
 }
@@ -58,9 +59,11 @@ int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vfail(err, EOPNOTSUPP, fmt, ap);
+	set_error(err, EOPNOTSUPP, fmt, ap);
 	va_end(ap);
-	append(err, ": this needs the kernel module " PB_DRIVER "; load it and bind the device to it: peerbar bind --driver " PB_DRIVER
-	       " %s", *bdf ? bdf : "BDF");
+	append_text(err,
+		    ": this needs the kernel module " PB_DRIVER
+		    "; load it and bind the device to it: peerbar bind --driver " PB_DRIVER " %s",
+		    *bdf ? bdf : "BDF");
 	return -EOPNOTSUPP;
 }

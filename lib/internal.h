@@ -137,7 +137,7 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err);
 
 #define PB_DRIVER "peerbar-vfio-pci"
 
-int pb_ask_info(struct peerbar_info *info);
+int pb_query_module(struct peerbar_info *info);
 
 /* ---- waiting for refused operations (waitlist.c) ---- */
 
@@ -160,13 +160,13 @@ struct pb_waitlist {
 void pb_waitlist_init(struct pb_waitlist *list);
 void pb_waitlist_destroy(struct pb_waitlist *list);
 /* Get the count before the attempt, for pb_wait_begin() after its refusal. */
-uint64_t pb_wait_changes(const struct pb_waitlist *list);
+uint64_t pb_waitlist_get_changes(const struct pb_waitlist *list);
 /* Add the waiter; signal it at once if the count has changed since @seen. */
 void pb_wait_begin(struct pb_waitlist *list, struct pb_waiter *waiter, uint64_t seen);
 /* May be called if it does not wait. */
 void pb_wait_end(struct pb_waiter *waiter);
 /* The addresses may be usable now: signal all that wait for one of them. */
-void pb_wait_wake(struct pb_waitlist *list, uint64_t first, uint64_t last);
+void pb_waitlist_wake(struct pb_waitlist *list, uint64_t first, uint64_t last);
 
 /* ---- the iommufd context ---- */
 
@@ -233,19 +233,19 @@ struct pb_origin *pb_origin_new(const char *bdf);
  * Get the properties of a new buffer of @size bytes from an earlier one. Returns false if there was
  * none.
  */
-bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info);
-void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info);
+bool pb_origin_get_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info);
+void pb_origin_store_kind(struct pb_origin *origin, const struct pb_buffer_info *info);
 struct pb_origin *pb_origin_get(struct pb_origin *origin);
 void pb_origin_put(struct pb_origin *origin);
 /* Get the count before a map ioctl, for pb_origin_watch() after it. */
-uint64_t pb_origin_revocations(struct pb_origin *origin);
+uint64_t pb_origin_get_revocations(struct pb_origin *origin);
 /* Notify the mapping of revocations, also of one since @seen. */
 void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint64_t seen);
 void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping);
 /* The device's buffers were revoked: notify all mappings. */
 void pb_origin_revoke(struct pb_origin *origin);
 /* One buffer was permanently revoked: notify its mappings. */
-void pb_origin_kill(struct pb_dmabuf *dmabuf);
+void pb_dmabuf_mark_dead(struct pb_dmabuf *dmabuf);
 
 /* ---- buffers ---- */
 
@@ -343,7 +343,7 @@ struct pb_mapping {
 };
 
 /* Mark the mapping as revoked, and queue one event. */
-void pb_mapping_revoked(struct pb_mapping *mapping);
+void pb_mapping_mark_revoked(struct pb_mapping *mapping);
 /* Remove a mapping from the queue of events. */
 void pb_mapping_forget_event(struct pb_mapping *mapping);
 
@@ -360,15 +360,15 @@ int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *lis
  */
 struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t size);
 
-/* Open a watch that receives no event until pb_watch_only(). */
+/* Open a watch that receives no event until pb_watch_set_filter(). */
 int pb_watch_open_silent(struct pb_watch **watch, struct pb_error *err);
 /*
  * Receive only the revocations and restorations of these buffers, by number in the list. Returns
  * -errno on failure.
  */
-int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n);
+int pb_watch_set_filter(struct pb_watch *watch, const uint64_t *ids, unsigned int n);
 
-/* The filter of pb_watch_only(), for any socket whose datagrams are such messages. */
+/* The filter of pb_watch_set_filter(), for any socket whose datagrams are such messages. */
 int pb_filter_events(int fd, const uint64_t *ids, unsigned int n);
 
 #endif

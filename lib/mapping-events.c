@@ -20,7 +20,7 @@ void pb_mapping_events_destroy(struct pb_mapping_events *events)
 	pthread_mutex_destroy(&events->lock);
 }
 
-void pb_mapping_revoked(struct pb_mapping *mapping)
+void pb_mapping_mark_revoked(struct pb_mapping *mapping)
 {
 	struct pb_mapping_events *events = mapping->events;
 	uint64_t one = 1;

@@ -7,7 +7,7 @@
 #include "internal.h"
 
 /* Returns the largest of the kernel's huge page sizes that fits into @length, or 0. */
-static size_t large_page(size_t length)
+static size_t get_large_page_size(size_t length)
 {
 	if (length >= 1ULL << 30)
 		return 1ULL << 30;
@@ -18,9 +18,9 @@ static size_t large_page(size_t length)
  * Returns a free address with the same offset from a huge page boundary as @place, or NULL if
  * @length is too small. Only a hint: another thread may take the address.
  */
-static void *large_page_hint(size_t length, uint64_t place)
+static void *find_large_page_hint(size_t length, uint64_t place)
 {
-	size_t large = large_page(length);
+	size_t large = get_large_page_size(length);
 	char *room;
 
 	if (!large || length > SIZE_MAX - large)
@@ -36,7 +36,8 @@ int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t plac
 {
 	void *p;
 
-	p = mmap(large_page_hint(length, place), length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, (off_t)offset);
+	p = mmap(find_large_page_hint(length, place), length,
+		 PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, (off_t)offset);
 	if (p == MAP_FAILED)
 		return -errno;
 	*address = p;
@@ -45,7 +46,7 @@ int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t plac
 
 /* ---- buffers ---- */
 
-static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, struct pb_error *err)
+static int fail_mmap(struct pb_buffer *buffer, const char *what, int ret, struct pb_error *err)
 {
 	struct pb_buffer_info info;
 
@@ -69,7 +70,7 @@ static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, stru
  * Returns the offset in the BAR of the byte at @offset. A buffer that was not exported here is
  * assumed to begin at a huge page boundary.
  */
-static uint64_t place_in_bar(const struct pb_dmabuf *dmabuf, uint64_t offset)
+static uint64_t get_bar_offset(const struct pb_dmabuf *dmabuf, uint64_t offset)
 {
 	unsigned int i;
 
@@ -98,6 +99,7 @@ int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, boo
 		return pb_fail(err, ERANGE,
 			       "cannot map %s into this process: its size is 0x%" PRIx64, what,
 			       size);
-	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable, place_in_bar(buffer->dmabuf, offset), address);
-	return ret ? mmap_failed(buffer, what, ret, err) : 0;
+	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable,
+		      get_bar_offset(buffer->dmabuf, offset), address);
+	return ret ? fail_mmap(buffer, what, ret, err) : 0;
 }

@@ -40,7 +40,7 @@ void pb_origin_put(struct pb_origin *origin)
 	free(origin);
 }
 
-bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info)
+bool pb_origin_get_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info)
 {
 	bool known;
 
@@ -53,7 +53,7 @@ bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_in
 	return known;
 }
 
-void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info)
+void pb_origin_store_kind(struct pb_origin *origin, const struct pb_buffer_info *info)
 {
 	pthread_mutex_lock(&origin->lock);
 	/* Leave out the properties of the single buffer. */
@@ -64,7 +64,7 @@ void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info
 	pthread_mutex_unlock(&origin->lock);
 }
 
-uint64_t pb_origin_revocations(struct pb_origin *origin)
+uint64_t pb_origin_get_revocations(struct pb_origin *origin)
 {
 	return atomic_load(&origin->revocations);
 }
@@ -77,7 +77,7 @@ void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint6
 		mapping->watched = true;
 	}
 	if (origin->revocations != seen || atomic_load(&mapping->dmabuf->dead))
-		pb_mapping_revoked(mapping);
+		pb_mapping_mark_revoked(mapping);
 	pthread_mutex_unlock(&origin->lock);
 }
 
@@ -98,11 +98,11 @@ void pb_origin_revoke(struct pb_origin *origin)
 	pthread_mutex_lock(&origin->lock);
 	origin->revocations++;
 	LIST_FOREACH(mapping, &origin->mappings, in_origin)
-		pb_mapping_revoked(mapping);
+		pb_mapping_mark_revoked(mapping);
 	pthread_mutex_unlock(&origin->lock);
 }
 
-void pb_origin_kill(struct pb_dmabuf *dmabuf)
+void pb_dmabuf_mark_dead(struct pb_dmabuf *dmabuf)
 {
 	struct pb_origin *origin = dmabuf->origin;
 	struct pb_mapping *mapping;
@@ -111,6 +111,6 @@ void pb_origin_kill(struct pb_dmabuf *dmabuf)
 	atomic_store(&dmabuf->dead, true);
 	LIST_FOREACH(mapping, &origin->mappings, in_origin)
 		if (mapping->dmabuf == dmabuf)
-			pb_mapping_revoked(mapping);
+			pb_mapping_mark_revoked(mapping);
 	pthread_mutex_unlock(&origin->lock);
 }

@@ -138,7 +138,7 @@ int pb_pci_get_sized(const char *bdf, struct pb_pci_function *function, size_t s
 	return 0;
 }
 
-static int by_bdf(const void *a, const void *b)
+static int compare_bdf(const void *a, const void *b)
 {
 	const struct pb_pci_function *fa = a, *fb = b;
 	size_t la = strlen(fa->bdf), lb = strlen(fb->bdf);
@@ -190,7 +190,7 @@ int pb_pci_list_sized(struct pb_pci_function **functions, size_t size, unsigned 
 	}
 	closedir(dir);
 	if (n)
-		qsort(list, n, sizeof(*list), by_bdf);
+		qsort(list, n, sizeof(*list), compare_bdf);
 	*functions = pb_array_sized(list, sizeof(*list), n, size);
 	free(list);
 	if (!*functions)

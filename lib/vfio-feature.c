@@ -6,7 +6,7 @@
 #include "vfio-uapi.h"
 
 /* One VFIO_DEVICE_FEATURE ioctl. Fails with -ENOTTY if the device's driver has no such feature. */
-static int feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
+static int do_feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
 {
 	_Alignas(uint64_t) char room[sizeof(struct vfio_device_feature) + sizeof(struct peerbar_vfio_mmap_cookie)];
 	struct vfio_device_feature *request = (struct vfio_device_feature *)room;
@@ -20,19 +20,20 @@ static int feature(struct pb_device *device, uint32_t flags, void *payload, size
 	return ret;
 }
 
-static int feature_again(struct pb_device *device, uint32_t flags, void *payload, size_t size)
+static int do_feature_restarting(struct pb_device *device, uint32_t flags, void *payload,
+				 size_t size)
 {
 	int ret;
 
 	do {
-		ret = feature(device, flags, payload, size);
+		ret = do_feature(device, flags, payload, size);
 	} while (ret == -EINTR);
 	return ret;
 }
 
 /* ---- memory attributes ---- */
 
-static int memattr_failed(struct pb_device *device, const char *verb, int ret, struct pb_error *err)
+static int fail_memattr(struct pb_device *device, const char *verb, int ret, struct pb_error *err)
 {
 	if (ret == -ENOTTY)
 		return pb_fail_driver(err, device->bdf, "cannot %s the memory attribute of a buffer of %s", verb, device->bdf);
@@ -55,7 +56,10 @@ int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, co
 	for (i = 0; ret == -EOPNOTSUPP && i < nr_memattrs; i++) {
 		struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd, .memattr = (uint32_t)memattrs[i] };
 
-		ret = feature_again(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &payload, sizeof(payload));
+		ret = do_feature_restarting(device,
+					    VFIO_DEVICE_FEATURE_SET |
+						    VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+					    &payload, sizeof(payload));
 		if (!ret && chosen)
 			*chosen = memattrs[i];
 	}
@@ -63,7 +67,7 @@ int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, co
 		return pb_fail(err, EOPNOTSUPP, "cannot set the memory attribute of a buffer of %s to %s (0x%x)%s: that is not supported; NC "
 			       "always is", device->bdf, pb_memattr_name(memattrs[0]), (unsigned int)memattrs[0],
 			       nr_memattrs > 1 ? " or another of those that were given" : "");
-	return ret ? memattr_failed(device, "set", ret, err) : 0;
+	return ret ? fail_memattr(device, "set", ret, err) : 0;
 }
 
 int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum pb_memattr *memattr, struct pb_error *err)
@@ -71,9 +75,11 @@ int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum p
 	struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd };
 	int ret;
 
-	ret = feature_again(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &payload, sizeof(payload));
+	ret = do_feature_restarting(device,
+				    VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+				    &payload, sizeof(payload));
 	if (ret)
-		return memattr_failed(device, "get", ret, err);
+		return fail_memattr(device, "get", ret, err);
 	*memattr = (enum pb_memattr)payload.memattr;
 	return 0;
 }
@@ -85,7 +91,8 @@ static int revoke_fd(struct pb_device *device, int fd)
 	struct peerbar_vfio_revoke payload = { .dmabuf_fd = fd };
 	int ret;
 
-	ret = feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &payload, sizeof(payload));
+	ret = do_feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
+			 &payload, sizeof(payload));
 	/* Already permanently revoked, and all importers have released it. */
 	return ret == -EBADFD ? 0 : ret;
 }
@@ -118,7 +125,7 @@ int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct 
 
 	ret = revoke_all(device, buffer->dmabuf);
 	if (!ret || ret == -EINTR)
-		pb_origin_kill(buffer->dmabuf);
+		pb_dmabuf_mark_dead(buffer->dmabuf);
 	switch (ret) {
 	case 0:
 		return 0;
@@ -149,7 +156,10 @@ int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t o
 	ret = pb_check_ranges(device, bar, &range, 1, "make a cookie for", err);
 	if (ret)
 		return ret;
-	ret = feature_again(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE, &payload, sizeof(payload));
+	ret = do_feature_restarting(device,
+				    VFIO_DEVICE_FEATURE_GET |
+					    VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE,
+				    &payload, sizeof(payload));
 	if (ret == -ENOTTY)
 		return pb_fail_driver(err, device->bdf, "cannot make a cookie for BAR %u of %s", bar, device->bdf);
 	if (ret == -EOPNOTSUPP)

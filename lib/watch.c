@@ -96,7 +96,7 @@ int pb_filter_events(int fd, const uint64_t *ids, unsigned int n)
 	return ret;
 }
 
-int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n)
+int pb_watch_set_filter(struct pb_watch *watch, const uint64_t *ids, unsigned int n)
 {
 	return pb_filter_events(nl_socket_get_fd(watch->sk), ids, n);
 }
@@ -117,7 +117,7 @@ static int open_watch(struct pb_watch **watch, bool silent, struct pb_error *err
 	nl_socket_set_buffer_size(new->sk, 4 << 20, 0);
 	ret = group = genl_ctrl_resolve_grp(new->sk, PEERBAR_GENL_NAME, PEERBAR_GENL_EVENTS);
 	if (group >= 0 && silent) {
-		ret = pb_watch_only(new, NULL, 0);
+		ret = pb_watch_set_filter(new, NULL, 0);
 		if (ret) {
 			ret = pb_fail_errno(err, -ret, "cannot %s (SO_ATTACH_FILTER)", what);
 			goto err_socket;
@@ -155,7 +155,7 @@ int pb_watch_fd(const struct pb_watch *watch)
 	return nl_socket_get_fd(watch->sk);
 }
 
-static bool type_of_event(uint8_t cmd, enum pb_event_type *type)
+static bool get_event_type(uint8_t cmd, enum pb_event_type *type)
 {
 	switch (cmd) {
 	case PEERBAR_CMD_BUFFER_CREATED:
@@ -179,7 +179,7 @@ static bool type_of_event(uint8_t cmd, enum pb_event_type *type)
 }
 
 /* Parse the next received event; returns false if there is none left. */
-static bool next_received(struct pb_watch *watch, struct pb_event *event)
+static bool parse_next(struct pb_watch *watch, struct pb_event *event)
 {
 	while (watch->at < watch->have) {
 		struct nlmsghdr *head = (struct nlmsghdr *)(watch->messages + watch->at);
@@ -188,7 +188,8 @@ static bool next_received(struct pb_watch *watch, struct pb_event *event)
 		if (!nlmsg_ok(head, (int)(watch->have - watch->at)))
 			break;
 		watch->at += NLMSG_ALIGN(head->nlmsg_len);
-		if (head->nlmsg_type != watch->family || !genlmsg_valid_hdr(head, 0) || !type_of_event(genl->cmd, &event->type))
+		if (head->nlmsg_type != watch->family || !genlmsg_valid_hdr(head, 0) ||
+		    !get_event_type(genl->cmd, &event->type))
 			continue;
 		if (pb_parse_listed(genlmsg_attrdata(genl, 0), (size_t)genlmsg_attrlen(genl, 0), &event->buffer))
 			continue;
@@ -208,7 +209,7 @@ static bool next_received(struct pb_watch *watch, struct pb_event *event)
  * Returns 1 if a message was received, 0 if none is pending, -ENOBUFS if messages were lost, or
  * another -errno.
  */
-static int receive(struct pb_watch *watch)
+static int receive_messages(struct pb_watch *watch)
 {
 	struct sockaddr_nl from = { 0 };
 	socklen_t size = sizeof(from);
@@ -233,8 +234,8 @@ int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t s
 	int ret = 1;
 
 	pthread_mutex_lock(&watch->lock);
-	while (ret == 1 && !next_received(watch, &next))
-		ret = receive(watch);
+	while (ret == 1 && !parse_next(watch, &next))
+		ret = receive_messages(watch);
 	pthread_mutex_unlock(&watch->lock);
 	if (ret < 0 && ret != -ENOBUFS)
 		return pb_fail_errno(err, -ret, "cannot receive an event from netlink");

@@ -103,7 +103,8 @@ static int parse_export(const struct args *args, struct source *x)
 	return STATUS_OK;
 }
 
-static int do_export(struct opened *s, struct source *x, struct pb_device **from, struct pb_buffer **buffer)
+static int export_buffer(struct opened *s, struct source *x, struct pb_device **from,
+			 struct pb_buffer **buffer)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct pb_device *device;
@@ -186,7 +187,7 @@ int take_buffer(const char *text, struct pb_buffer **buffer)
 /* ---- the description of a buffer ---- */
 
 /* Returns NULL if the ranges are unknown. */
-static struct json_object *ranges_json(const struct pb_buffer *buffer)
+static struct json_object *get_ranges_json(const struct pb_buffer *buffer)
 {
 	unsigned int i, n = pb_buffer_ranges(buffer, NULL, 0);
 	struct json_object *array, *range;
@@ -208,7 +209,7 @@ static struct json_object *ranges_json(const struct pb_buffer *buffer)
 }
 
 /* Add the fields that only the kernel module peerbar reports; null without it. */
-static void describe_more(const struct pb_buffer_info *info, struct json_object *object)
+static void describe_module_fields(const struct pb_buffer_info *info, struct json_object *object)
 {
 	struct json_object *faults;
 
@@ -239,7 +240,8 @@ static void describe_more(const struct pb_buffer_info *info, struct json_object 
  * *@description receives an object. @fd is the descriptor's number in it, unless negative. Returns
  * an exit status.
  */
-static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info, struct json_object **description)
+static int describe_buffer(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info,
+			   struct json_object **description)
 {
 	struct json_object *object, *ranges;
 	struct pb_error err;
@@ -262,14 +264,14 @@ static int describe(struct pb_buffer *buffer, int fd, struct pb_buffer_info *inf
 		json_put(object, "bar", NULL);
 	else
 		json_put_number(object, "bar", (uint64_t)info->bar);
-	ranges = ranges_json(buffer);
+	ranges = get_ranges_json(buffer);
 	json_put(object, "ranges", ranges);
 	/* In text output, only if the ranges are unknown. */
 	if (info->nr_ranges && (json_output || !ranges))
 		json_put_number(object, "nr_ranges", info->nr_ranges);
 	else
 		json_put(object, "nr_ranges", NULL);
-	describe_more(info, object);
+	describe_module_fields(info, object);
 	*description = object;
 	return STATUS_OK;
 }
@@ -325,7 +327,7 @@ static int run_with_buffer(char *const command[], struct pb_device *device, stru
  * Hold the buffer until a signal, or until stdout has no reader. SIGUSR1 revokes the buffer; keep
  * it in any case.
  */
-static int hold(struct pb_device *device, struct pb_buffer *buffer)
+static int hold_buffer(struct pb_device *device, struct pb_buffer *buffer)
 {
 	struct pb_error err;
 	char text[32];
@@ -367,7 +369,7 @@ int cmd_export(const struct args *args)
 		return status;
 	status = open_context(&s, 1);
 	if (!status)
-		status = do_export(&s, &x, &device, &buffer);
+		status = export_buffer(&s, &x, &device, &buffer);
 	if (!status && args->nr_memattrs && pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL, &err))
 		status = report(&err);
 	if (status)
@@ -377,7 +379,7 @@ int cmd_export(const struct args *args)
 		goto out;
 	}
 	fd = pb_buffer_fd(buffer);
-	status = describe(buffer, fd, &info, &description);
+	status = describe_buffer(buffer, fd, &info, &description);
 	if (status)
 		goto out;
 	if (args->hold) {
@@ -390,7 +392,7 @@ int cmd_export(const struct args *args)
 		printf("%d:%d\n", (int)getpid(), fd);
 	status = flush_output();
 	if (!status && args->hold)
-		status = hold(device, buffer);
+		status = hold_buffer(device, buffer);
 out:
 	pb_buffer_close(buffer);
 	close_all(&s);
@@ -415,7 +417,7 @@ int cmd_query(const struct args *args)
 		status = take_buffer(args->operands[i], &buffer);
 		if (status)
 			goto out;
-		status = describe(buffer, -1, &info, &description);
+		status = describe_buffer(buffer, -1, &info, &description);
 		/* Close it now, so that a later operand cannot name the descriptor by accident. */
 		pb_buffer_close(buffer);
 		if (status)
@@ -481,7 +483,7 @@ static int print_event(const char *what, const struct pb_mapping *mapping)
  * Until a signal, or until stdout has no reader: report a revocation of the mapping, and restore it
  * as soon as possible.
  */
-static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
+static int hold_mapping(struct pb_ioas *ioas, struct pb_mapping *mapping)
 {
 	bool told = false;
 	struct pb_error err;
@@ -513,7 +515,8 @@ static int watch(struct pb_ioas *ioas, struct pb_mapping *mapping)
 }
 
 /* Open and attach the devices of --into. *@nr receives the number of different devices. */
-static int attach(struct opened *s, const struct args *args, struct pb_ioas *ioas, struct pb_device **into, unsigned int *nr)
+static int attach_devices(struct opened *s, const struct args *args, struct pb_ioas *ioas,
+			  struct pb_device **into, unsigned int *nr)
 {
 	struct pb_device *device;
 	struct pb_error err;
@@ -563,9 +566,9 @@ int cmd_map(const struct args *args)
 		return status;
 	status = open_context(&s, args->nr_into + 1);
 	if (!status && !args->fd)
-		status = do_export(&s, &x, &device, &buffer);
+		status = export_buffer(&s, &x, &device, &buffer);
 	if (!status)
-		status = describe(buffer, -1, &info, &description);
+		status = describe_buffer(buffer, -1, &info, &description);
 	if (status)
 		goto out;
 	if (info.model == PB_UNKNOWN && !(args->map_flags & PB_MAP_UNKNOWN_MODEL)) {
@@ -579,7 +582,7 @@ int cmd_map(const struct args *args)
 		status = report(&err);
 		goto out;
 	}
-	status = attach(&s, args, ioas, into, &nr_into);
+	status = attach_devices(&s, args, ioas, into, &nr_into);
 	if (status)
 		goto out;
 	if (pb_map_buffer(ioas, buffer, args->offset, args->length, args->map_flags, args->iova, &mapping, &err)) {
@@ -600,7 +603,7 @@ int cmd_map(const struct args *args)
 	description = NULL;
 	status = flush_output();
 	if (!status && args->hold)
-		status = watch(ioas, mapping);
+		status = hold_mapping(ioas, mapping);
 out:
 	if (mapping && pb_unmap(mapping, &err) && !status)
 		status = report(&err);
@@ -666,7 +669,7 @@ static int choose_part(const struct args *args, struct pb_buffer *buffer, uint64
 }
 
 /* Preload before other libraries. */
-static int preload(const char *library)
+static int preload_library(const char *library)
 {
 	const char *others = getenv("LD_PRELOAD");
 	size_t size = strlen(library) + (others ? strlen(others) : 0) + 2;
@@ -717,7 +720,7 @@ int cmd_run(const struct args *args)
 		if (!status)
 			status = open_context(&s, 1);
 		if (!status)
-			status = do_export(&s, &x, &device, &buffer);
+			status = export_buffer(&s, &x, &device, &buffer);
 		if (!status && args->nr_memattrs &&
 		    pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL, &err))
 			status = report(&err);
@@ -732,7 +735,7 @@ int cmd_run(const struct args *args)
 			munmap(window, (size_t)length);
 	}
 	if (!status)
-		status = preload(RUN_LIBRARY);
+		status = preload_library(RUN_LIBRARY);
 	if (!status)
 		status = set_variable("PEERBAR_OFFSET", true, offset);
 	if (!status)

@@ -39,7 +39,7 @@ static void put_listed(struct json_object *object, const struct pb_listed *b)
 	json_put_number(object, "nr_ranges", b->nr_ranges);
 }
 
-static struct json_object *listed_json(const struct pb_listed *b)
+static struct json_object *get_listed_json(const struct pb_listed *b)
 {
 	struct json_object *object = json_new(false), *extents, *importers;
 	unsigned int i;
@@ -109,7 +109,7 @@ int cmd_list(const struct args *args)
 	if (json_output) {
 		array = json_new(true);
 		for (i = 0; i < n; i++)
-			json_append(array, listed_json(&list[i]));
+			json_append(array, get_listed_json(&list[i]));
 		print_result(array);
 	} else {
 		print_table(list, n);
@@ -146,7 +146,7 @@ static int print_event(struct pb_event *event)
 	return flush_output();
 }
 
-static uint64_t now_ms(void)
+static uint64_t get_now_ms(void)
 {
 	struct timespec t;
 
@@ -155,9 +155,9 @@ static uint64_t now_ms(void)
 }
 
 /* The time left until @end for poll(), rounded up. */
-static int left_ms(bool has_end, uint64_t end)
+static int get_left_ms(bool has_end, uint64_t end)
 {
-	uint64_t now = now_ms();
+	uint64_t now = get_now_ms();
 
 	if (!has_end)
 		return -1;
@@ -191,7 +191,7 @@ static int watch_until(struct pb_watch *watch, int signals, const struct args *a
 	struct pollfd p[] = {
 		{ .fd = pb_watch_fd(watch), .events = POLLIN }, { .fd = signals, .events = POLLIN }, { .fd = reader_fd() },
 	};
-	uint64_t end = now_ms() + args->timeout * 1000, left = args->count;
+	uint64_t end = get_now_ms() + args->timeout * 1000, left = args->count;
 	int n, status;
 
 	for (;;) {
@@ -199,14 +199,14 @@ static int watch_until(struct pb_watch *watch, int signals, const struct args *a
 		if (status || (args->has_count && !left))
 			return status;
 		do {
-			n = poll(p, 3, left_ms(args->has_timeout, end));
+			n = poll(p, 3, get_left_ms(args->has_timeout, end));
 		} while (n < 0 && errno == EINTR);
 		if (n < 0)
 			return fail(errno, "cannot wait for events: %s", strerror(errno));
 		/* A signal arrived, or stdout has no reader. */
 		if (p[1].revents || (p[2].revents & (POLLERR | POLLHUP)))
 			return STATUS_OK;
-		if (p[0].revents || !args->has_timeout || now_ms() < end)
+		if (p[0].revents || !args->has_timeout || get_now_ms() < end)
 			continue;
 		if (args->has_count)
 			return fail(ETIMEDOUT,

@@ -74,7 +74,7 @@ int flush_output(void)
 	return STATUS_FAILED;
 }
 
-static void *need(void *p)
+static void *check_memory(void *p)
 {
 	if (!p) {
 		fputs("peerbar: out of memory\n", stderr);
@@ -85,35 +85,35 @@ static void *need(void *p)
 
 void *allocate(size_t n, size_t size)
 {
-	return need(calloc(n ? n : 1, size));
+	return check_memory(calloc(n ? n : 1, size));
 }
 
 /* ---- JSON ---- */
 
 struct json_object *json_new(bool array)
 {
-	return need(array ? json_object_new_array() : json_object_new_object());
+	return check_memory(array ? json_object_new_array() : json_object_new_object());
 }
 
 void json_put(struct json_object *object, const char *key, struct json_object *value)
 {
 	if (json_object_object_add(object, key, value))
-		need(NULL);
+		check_memory(NULL);
 }
 
 void json_put_number(struct json_object *object, const char *key, uint64_t value)
 {
-	json_put(object, key, need(json_object_new_uint64(value)));
+	json_put(object, key, check_memory(json_object_new_uint64(value)));
 }
 
 void json_put_string(struct json_object *object, const char *key, const char *value)
 {
-	json_put(object, key, *value ? need(json_object_new_string(value)) : NULL);
+	json_put(object, key, *value ? check_memory(json_object_new_string(value)) : NULL);
 }
 
 void json_put_bool(struct json_object *object, const char *key, bool value)
 {
-	json_put(object, key, need(json_object_new_boolean(value)));
+	json_put(object, key, check_memory(json_object_new_boolean(value)));
 }
 
 void json_put_memattr(struct json_object *object, const char *key, enum pb_memattr memattr)
@@ -126,7 +126,7 @@ void json_put_memattr(struct json_object *object, const char *key, enum pb_memat
 void json_append(struct json_object *array, struct json_object *value)
 {
 	if (!value || json_object_array_add(array, value))
-		need(NULL);
+		check_memory(NULL);
 }
 
 /* ---- text ---- */
@@ -230,8 +230,10 @@ void print_result(struct json_object *result)
 	size_t i;
 
 	if (json_output) {
-		puts(need((void *)json_object_to_json_string_ext(result,
-								 JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE)));
+		puts(check_memory((
+			void *)json_object_to_json_string_ext(result,
+							      JSON_C_TO_STRING_SPACED |
+								      JSON_C_TO_STRING_NOSLASHESCAPE)));
 	} else {
 		json_object_object_foreach(result, key, value) {
 			if (json_object_is_type(value, json_type_array))

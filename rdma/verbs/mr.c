@@ -98,7 +98,8 @@ static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, un
 	}
 }
 
-static int revoked(const struct pb_buffer_info *info, const char *what, const char *name, struct pb_error *err)
+static int is_revoked(const struct pb_buffer_info *info, const char *what, const char *name,
+		      struct pb_error *err)
 {
 	if (info->state == PB_BUFFER_DEAD)
 		return pbv_fail(err, ENODEV, "cannot register %s with %s: the buffer was revoked for good; its ranges can be "
@@ -107,14 +108,14 @@ static int revoked(const struct pb_buffer_info *info, const char *what, const ch
 			"off, or the device closed", what, name);
 }
 
-static int reg_failed(struct ibv_pd *pd, const struct pb_buffer_info *info, const char *what, int access, int code,
-		      struct pb_error *err)
+static int fail_registration(struct ibv_pd *pd, const struct pb_buffer_info *info, const char *what,
+			     int access, int code, struct pb_error *err)
 {
 	const char *name = ibv_get_device_name(pd->context->device);
 
 	switch (code) {
 	case ENODEV:
-		return revoked(info, what, name, err);
+		return is_revoked(info, what, name, err);
 	case EOPNOTSUPP:
 	case ENOSYS:
 	case EPROTONOSUPPORT:
@@ -211,7 +212,7 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	if (ret)
 		return ret;
 	if (info.state == PB_BUFFER_DEAD || info.state == PB_BUFFER_REVOKED)
-		return revoked(&info, what, name, err);
+		return is_revoked(&info, what, name, err);
 	new = new_mr();
 	if (!new)
 		return pbv_fail_errno(err, ENOMEM, "cannot register %s with %s", what, name);
@@ -228,7 +229,7 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	errno = 0;
 	new->verbs = ibv_reg_dmabuf_mr(pd, offset, (size_t)length, iova, pb_buffer_fd(buffer), access);
 	if (!new->verbs) {
-		ret = reg_failed(pd, &info, what, access, errno ? errno : ENOMEM, err);
+		ret = fail_registration(pd, &info, what, access, errno ? errno : ENOMEM, err);
 		goto err_free;
 	}
 	new->lkey = new->verbs->lkey;

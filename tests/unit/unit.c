@@ -235,12 +235,12 @@ START_TEST(the_end_of_a_buffer)
 	unsigned int i;
 
 	ck_assert_int_eq(pb_mapping_events_init(&ioas.events), 0);
-	pb_origin_watch(origin, &mappings[0], pb_origin_revocations(origin));
-	pb_origin_watch(origin, &mappings[1], pb_origin_revocations(origin));
-	pb_origin_kill(&one);
+	pb_origin_watch(origin, &mappings[0], pb_origin_get_revocations(origin));
+	pb_origin_watch(origin, &mappings[1], pb_origin_get_revocations(origin));
+	pb_dmabuf_mark_dead(&one);
 	ck_assert_int_eq(pb_mapping_state(&mappings[0]), PB_REVOKED);
 	ck_assert_int_eq(pb_mapping_state(&mappings[1]), PB_LIVE);
-	pb_origin_watch(origin, &mappings[2], pb_origin_revocations(origin));
+	pb_origin_watch(origin, &mappings[2], pb_origin_get_revocations(origin));
 	ck_assert_int_eq(pb_mapping_state(&mappings[2]), PB_REVOKED);
 	ck_assert_ptr_eq(pb_ioas_next_revoked(&ioas), &mappings[0]);
 	ck_assert_ptr_eq(pb_ioas_next_revoked(&ioas), &mappings[2]);
