@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Arithmetic of a guest's BAR addresses. */
+/* The addresses of a guest's BARs: arithmetic, and what a BAR claims. */
 #include "guest-state.h"
 
 bool pb_bar_claim(uint64_t address, uint64_t size, bool wide, uint64_t page, struct pb_span *claim)
@@ -34,4 +34,29 @@ int pb_span_run(const struct pb_span *spans, unsigned int n, uint64_t at, uint64
 		return (int)i;
 	}
 	return -1;
+}
+
+static bool is_decoding(const struct pb_guest_device *dev)
+{
+	return dev->decoding && dev->powered && !dev->resetting;
+}
+
+bool pb_guest_get_claim(const struct guest_bar *bar, struct pb_span *claim)
+{
+	return bar->size && is_decoding(bar->device) &&
+	       pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), claim);
+}
+
+bool pb_span_overlaps(const struct pb_span *span, uint64_t first, uint64_t last)
+{
+	return span->first <= last && first <= span->last;
+}
+
+bool pb_guest_clip_to_window(const struct guest_window *window, const struct pb_span *claim, uint64_t *first, uint64_t *last)
+{
+	if (!pb_span_overlaps(claim, window->first, window->last))
+		return false;
+	*first = claim->first > window->first ? claim->first : window->first;
+	*last = claim->last < window->last ? claim->last : window->last;
+	return true;
 }

@@ -25,24 +25,6 @@
 
 #include "guest-state.h"
 
-/* ---- the guest's state ---- */
-
-static bool is_decoding(const struct pb_guest_device *dev)
-{
-	return dev->decoding && dev->powered && !dev->resetting;
-}
-
-bool pb_guest_get_claim(const struct guest_bar *bar, struct pb_span *claim)
-{
-	return bar->size && is_decoding(bar->device) &&
-	       pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), claim);
-}
-
-static bool is_overlapping(const struct pb_span *span, uint64_t first, uint64_t last)
-{
-	return span->first <= last && first <= span->last;
-}
-
 /*
  * Returns whether the guest wants these pages of the BAR at this address, and no other BAR claims
  * any of them.
@@ -58,7 +40,7 @@ static bool is_wanted(struct pb_guest *guest, const struct guest_range *range)
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
 			if (bar != range->bar && pb_guest_get_claim(bar, &claim) &&
-			    is_overlapping(&claim, range->first, range->last))
+			    pb_span_overlaps(&claim, range->first, range->last))
 				return false;
 	return true;
 }
@@ -122,15 +104,6 @@ void pb_guest_unmap_wrong(struct pb_guest *guest, bool all)
 }
 
 /* ---- second step: map missing pages ---- */
-
-bool pb_guest_clip_to_window(const struct guest_window *window, const struct pb_span *claim, uint64_t *first, uint64_t *last)
-{
-	if (!is_overlapping(claim, window->first, window->last))
-		return false;
-	*first = claim->first > window->first ? claim->first : window->first;
-	*last = claim->last < window->last ? claim->last : window->last;
-	return true;
-}
 
 /*
  * Add a range of the BAR, which begins at @base; reuse the former range if it is the same. Returns

@@ -15,7 +15,7 @@
 
 #include "importer.h"
 
-/* ---- guest-layout.c: pure, for unit tests ---- */
+/* ---- guest-layout.c: arithmetic; pure, for unit tests ---- */
 
 /* Addresses from @first to @last, both included; @kind and @of are the caller's. */
 struct pb_span {
@@ -30,6 +30,8 @@ struct pb_span {
  * is a 64-bit BAR.
  */
 bool pb_bar_claim(uint64_t address, uint64_t size, bool wide, uint64_t page, struct pb_span *claim);
+
+bool pb_span_overlaps(const struct pb_span *span, uint64_t first, uint64_t last);
 
 /*
  * Returns the index of the first of @spans that contains @at, or -1. *@end receives the last
@@ -131,6 +133,14 @@ struct pb_guest {
 
 #define for_each_bar(bar, dev) for ((bar) = (dev)->bars; (bar) < (dev)->bars + PB_BARS; (bar)++)
 
+/* ---- guest-layout.c: what a BAR claims ---- */
+
+/* Get the pages that the BAR claims now; returns false if none. */
+bool pb_guest_get_claim(const struct guest_bar *bar, struct pb_span *claim);
+/* Get the part of the claim that is in the window; returns false if none. */
+bool pb_guest_clip_to_window(const struct guest_window *window, const struct pb_span *claim,
+			     uint64_t *first, uint64_t *last);
+
 /* ---- guest-settle.c ---- */
 
 /* Unmap what is wrong and map what is missing, everywhere. */
@@ -141,11 +151,6 @@ void pb_guest_unmap_wrong(struct pb_guest *guest, bool all);
 bool pb_guest_drop_range(struct guest_window *window, struct guest_range *range);
 /* Must not be mapped. */
 void pb_guest_free_range(struct guest_range *range);
-/* Get the pages that the BAR claims now; returns false if none. */
-bool pb_guest_get_claim(const struct guest_bar *bar, struct pb_span *claim);
-/* Get the part of the claim that is in the window; returns false if none. */
-bool pb_guest_clip_to_window(const struct guest_window *window, const struct pb_span *claim,
-			     uint64_t *first, uint64_t *last);
 /* The BAR is exported again when it is mapped next. */
 void pb_guest_forget_buffer(struct guest_bar *bar);
 

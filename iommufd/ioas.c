@@ -1,18 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* I/O address spaces: creation, attached devices, aperture. */
+/* I/O address spaces: creation, attached devices. */
 #include "importer.h"
 #include "uapi.h"
-
-int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id)
-{
-	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-	int ret;
-
-	ret = pb_ioctl(iommu->fd, IOMMU_IOAS_ALLOC, &alloc);
-	if (!ret)
-		*id = alloc.out_ioas_id;
-	return ret;
-}
 
 static int destroy_id(struct pb_iommu *iommu, uint32_t id)
 {
@@ -212,42 +201,6 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 	pthread_mutex_unlock(&device->iommu->lock);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot detach %s (VFIO_DEVICE_DETACH_IOMMUFD_PT)", device->bdf);
-	return 0;
-}
-
-/* ---- the aperture ---- */
-
-int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room, unsigned int *nr_ranges,
-		     uint64_t *alignment, struct pb_error *err)
-{
-	struct iommu_ioas_iova_ranges request = { .size = sizeof(request), .ioas_id = ioas->id, .num_iovas = room };
-	struct iommu_iova_range *list;
-	unsigned int i;
-	int ret;
-
-	list = calloc(room ? room : 1, sizeof(*list));
-	if (!list)
-		return pb_fail_errno(err, ENOMEM, "cannot read the aperture of address space %u", ioas->id);
-	request.allowed_iovas = (uintptr_t)list;
-	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_IOVA_RANGES, &request);
-	/* EMSGSIZE: the ranges don't fit, but the kernel returns their number. */
-	if (ret && ret != -EMSGSIZE) {
-		free(list);
-		return pb_fail_errno(err, -ret, "cannot read the aperture of address space %u (IOMMU_IOAS_IOVA_RANGES)", ioas->id);
-	}
-	for (i = 0; i < room && i < request.num_iovas; i++) {
-		ranges[i].first = list[i].start;
-		ranges[i].last = list[i].last;
-	}
-	free(list);
-	if (alignment)
-		/*
-		 * The kernel reports no alignment before a device is attached. The library maps
-		 * whole pages.
-		 */
-		*alignment = request.out_iova_alignment > pb_page_size() ? request.out_iova_alignment : pb_page_size();
-	if (nr_ranges)
-		*nr_ranges = request.num_iovas;
 	return 0;
 }
 
