@@ -11,6 +11,7 @@
  *
  * It runs in the lab, whose driver for edu it uses: ./lab run -- /build/examples/vmm
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -212,7 +213,8 @@ static void try_p2p(struct edu *edu, uint8_t *ram, const struct access *now)
 	if (now->at == PB_GUEST_NOWHERE)
 		printf("%s  %-40s DMA to it is stopped\n", right ? "ok    " : "FAILED", now->say);
 	else
-		printf("%s  %-40s DMA reaches it at 0x%llx\n", right ? "ok    " : "FAILED", now->say, (unsigned long long)now->at);
+		printf("%s  %-40s DMA reaches it at 0x%" PRIx64 "\n", right ? "ok    " : "FAILED",
+		       now->say, now->at);
 	failed += !right;
 }
 
@@ -223,8 +225,8 @@ static void hear(void)
 
 	must(pb_guest_sync(guest, 0, &err));
 	while (pb_guest_next_report(guest, &report))
-		printf("        %s BAR %u at 0x%llx: %s: %s\n", report.bdf, report.bar, (unsigned long long)report.address,
-		       pb_guest_state_name(report.state), report.why.text);
+		printf("        %s BAR %u at 0x%" PRIx64 ": %s: %s\n", report.bdf, report.bar,
+		       report.address, pb_guest_state_name(report.state), report.why.text);
 }
 
 int main(void)

@@ -1,22 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* I/O address spaces: creation, attached devices, aperture, and events of their mappings. */
-#include <sys/eventfd.h>
-
-#include "ioas.h"
+/* I/O address spaces: creation, attached devices. */
+#include "importer.h"
 #include "uapi.h"
-
-typedef unsigned long long ull;
-
-int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id)
-{
-	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-	int ret;
-
-	ret = pb_ioctl(iommu->fd, IOMMU_IOAS_ALLOC, &alloc);
-	if (!ret)
-		*id = alloc.out_ioas_id;
-	return ret;
-}
 
 static int destroy_id(struct pb_iommu *iommu, uint32_t id)
 {
@@ -34,18 +19,16 @@ static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_err
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return pb_fail_errno(err, ENOMEM, "cannot create an address space");
-	new->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (new->event_fd < 0) {
-		ret = pb_fail_errno(err, errno, "cannot create an address space (eventfd)");
+	ret = pb_mapping_events_init(&new->events);
+	if (ret) {
+		ret = pb_fail_errno(err, -ret, "cannot create an address space (eventfd)");
 		free(new);
 		return ret;
 	}
 	new->iommu = pb_iommu_get(iommu);
 	pthread_mutex_init(&new->lock, NULL);
-	pthread_mutex_init(&new->events_lock, NULL);
 	LIST_INIT(&new->mappings);
 	LIST_INIT(&new->devices);
-	TAILQ_INIT(&new->revoked);
 	pb_waitlist_init(&new->room);
 	*ioas = new;
 	return 0;
@@ -53,9 +36,8 @@ static int new_ioas(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_err
 
 static void free_ioas(struct pb_ioas *ioas)
 {
-	close(ioas->event_fd);
+	pb_mapping_events_destroy(&ioas->events);
 	pb_waitlist_destroy(&ioas->room);
-	pthread_mutex_destroy(&ioas->events_lock);
 	pthread_mutex_destroy(&ioas->lock);
 	pb_iommu_close(ioas->iommu);
 	free(ioas);
@@ -159,7 +141,7 @@ static void move_device(struct pb_ioas *ioas, struct pb_device *device)
 		return;
 	/* Addresses that the device reserved may be free now. */
 	if (from)
-		pb_wait_wake(&from->room, 0, UINT64_MAX);
+		pb_waitlist_wake(&from->room, 0, UINT64_MAX);
 	for (d = from ? LIST_FIRST(&from->devices) : NULL; d; d = next) {
 		next = LIST_NEXT(d, in_ioas);
 		if (d != device && (d->iommu_group < 0 || d->iommu_group != device->iommu_group))
@@ -212,7 +194,7 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 		ret = pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 		if (!ret) {
 			LIST_REMOVE(device, in_ioas);
-			pb_wait_wake(&device->ioas->room, 0, UINT64_MAX);
+			pb_waitlist_wake(&device->ioas->room, 0, UINT64_MAX);
 			device->ioas = NULL;
 		}
 	}
@@ -222,108 +204,14 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 	return 0;
 }
 
-/* ---- the aperture ---- */
-
-int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room, unsigned int *nr_ranges,
-		     uint64_t *alignment, struct pb_error *err)
-{
-	struct iommu_ioas_iova_ranges request = { .size = sizeof(request), .ioas_id = ioas->id, .num_iovas = room };
-	struct iommu_iova_range *list;
-	unsigned int i;
-	int ret;
-
-	list = calloc(room ? room : 1, sizeof(*list));
-	if (!list)
-		return pb_fail_errno(err, ENOMEM, "cannot read the aperture of address space %u", ioas->id);
-	request.allowed_iovas = (uintptr_t)list;
-	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_IOVA_RANGES, &request);
-	/* EMSGSIZE: the ranges don't fit, but the kernel returns their number. */
-	if (ret && ret != -EMSGSIZE) {
-		free(list);
-		return pb_fail_errno(err, -ret, "cannot read the aperture of address space %u (IOMMU_IOAS_IOVA_RANGES)", ioas->id);
-	}
-	for (i = 0; i < room && i < request.num_iovas; i++) {
-		ranges[i].first = list[i].start;
-		ranges[i].last = list[i].last;
-	}
-	free(list);
-	if (alignment)
-		/*
-		 * The kernel reports no alignment before a device is attached. The library maps
-		 * whole pages.
-		 */
-		*alignment = request.out_iova_alignment > pb_page_size() ? request.out_iova_alignment : pb_page_size();
-	if (nr_ranges)
-		*nr_ranges = request.num_iovas;
-	return 0;
-}
-
 /* ---- events ---- */
-
-void pb_mapping_revoked(struct pb_mapping *mapping)
-{
-	struct pb_ioas *ioas = mapping->ioas;
-	uint64_t one = 1;
-
-	if (atomic_exchange(&mapping->state, PB_REVOKED) == PB_REVOKED)
-		return;
-	if (mapping->notify_fd) {
-		if (write(*mapping->notify_fd, &one, sizeof(one)) < 0)
-			/* Cannot fail: the counter is drained long before 2^64. */
-			(void)0;
-		return;
-	}
-	pthread_mutex_lock(&ioas->events_lock);
-	if (!mapping->queued) {
-		TAILQ_INSERT_TAIL(&ioas->revoked, mapping, in_revoked);
-		mapping->queued = true;
-	}
-	/* Cannot fail: the counter is drained long before 2^64. */
-	if (write(ioas->event_fd, &one, sizeof(one)) < 0)
-		(void)0;
-	pthread_mutex_unlock(&ioas->events_lock);
-}
-
-static void drain(struct pb_ioas *ioas)
-{
-	uint64_t count;
-
-	if (TAILQ_EMPTY(&ioas->revoked) && read(ioas->event_fd, &count, sizeof(count)) < 0)
-		(void)0; /* EAGAIN: not signaled */
-}
-
-void pb_mapping_forget_event(struct pb_mapping *mapping)
-{
-	struct pb_ioas *ioas = mapping->ioas;
-
-	/* The caller ensures that no other thread can queue it. */
-	if (!mapping->queued)
-		return;
-	pthread_mutex_lock(&ioas->events_lock);
-	if (mapping->queued) {
-		TAILQ_REMOVE(&ioas->revoked, mapping, in_revoked);
-		mapping->queued = false;
-		drain(ioas);
-	}
-	pthread_mutex_unlock(&ioas->events_lock);
-}
 
 int pb_ioas_event_fd(const struct pb_ioas *ioas)
 {
-	return ioas->event_fd;
+	return ioas->events.fd;
 }
 
 struct pb_mapping *pb_ioas_next_revoked(struct pb_ioas *ioas)
 {
-	struct pb_mapping *mapping;
-
-	pthread_mutex_lock(&ioas->events_lock);
-	mapping = TAILQ_FIRST(&ioas->revoked);
-	if (mapping) {
-		TAILQ_REMOVE(&ioas->revoked, mapping, in_revoked);
-		mapping->queued = false;
-	}
-	drain(ioas);
-	pthread_mutex_unlock(&ioas->events_lock);
-	return mapping;
+	return pb_mapping_events_take(&ioas->events);
 }

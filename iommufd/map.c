@@ -7,12 +7,11 @@
  * The library searches for a free range for all of them, because the kernel does so for one piece
  * only.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
-#include "ioas.h"
+#include "importer.h"
 #include "uapi.h"
-
-typedef unsigned long long ull;
 
 /* The memory to map: @dmabuf from @offset on, or the address @offset. */
 struct source {
@@ -46,6 +45,17 @@ static int map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t star
 		if (!ret)
 			*iova = map.iova;
 	}
+	return ret;
+}
+
+int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	int ret;
+
+	ret = pb_ioctl(iommu->fd, IOMMU_IOAS_ALLOC, &alloc);
+	if (!ret)
+		*id = alloc.out_ioas_id;
 	return ret;
 }
 
@@ -106,7 +116,7 @@ static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed
 	return 0;
 }
 
-static bool in_one_piece(const struct source *src)
+static bool is_in_one_piece(const struct source *src)
 {
 	uint64_t start, n;
 
@@ -117,97 +127,6 @@ static bool in_one_piece(const struct source *src)
 }
 
 /* ---- searching a free range ---- */
-
-int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
-		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova)
-{
-	unsigned int i, t;
-
-	for (i = 0; i < nr_aperture; i++) {
-		uint64_t at = aperture[i].first > from ? aperture[i].first : from;
-		uint64_t last = aperture[i].last;
-
-		/* Each round finds a hole, leaves this range, or skips one taken range. */
-		for (t = 0;;) {
-			/* Align upwards. If that wraps, it is beyond the range. */
-			if (at > UINT64_MAX - (alignment - 1))
-				break;
-			at = (at + alignment - 1) & ~(alignment - 1);
-			if (at > last || length - 1 > last - at)
-				break;
-			while (t < nr_taken && taken[t].last < at)
-				t++;
-			if (t == nr_taken || taken[t].first > at + (length - 1)) {
-				*iova = at;
-				return 0;
-			}
-			if (taken[t].last == UINT64_MAX)
-				break;
-			at = taken[t].last + 1;
-		}
-	}
-	return -ENOSPC;
-}
-
-bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap)
-{
-	unsigned int i;
-
-	gap->first = 0;
-	for (i = 0; i < n; i++) {
-		if (aperture[i].first > gap->first && aperture[i].first > first && gap->first <= last) {
-			gap->last = aperture[i].first - 1;
-			return true;
-		}
-		if (aperture[i].last >= last)
-			return false;
-		gap->first = aperture[i].last + 1;
-	}
-	gap->last = UINT64_MAX;
-	return true;
-}
-
-struct pb_iova_range *pb_ioas_ranges(struct pb_ioas *ioas, unsigned int *n, int *ret)
-{
-	struct pb_iova_range *ranges = NULL, *more;
-	unsigned int room = 16;
-
-	for (;; room = *n) {
-		more = reallocarray(ranges, room, sizeof(*ranges));
-		*ret = more ? pb_ioas_aperture(ioas, more, room, n, NULL, NULL) : -ENOMEM;
-		if (more)
-			ranges = more;
-		if (*ret) {
-			free(ranges);
-			return NULL;
-		}
-		if (*n <= room)
-			return ranges;
-	}
-}
-
-int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uint64_t last, struct pb_error *err)
-{
-	struct pb_iova_range *aperture, gap;
-	unsigned int n;
-	bool found;
-	int ret;
-
-	aperture = pb_ioas_ranges(ioas, &n, &ret);
-	if (!aperture)
-		return pb_fail_errno(err, ERANGE, "cannot map %s at IOVA 0x%llx into address space %u", what, (ull)first, ioas->id);
-	found = pb_find_gap(aperture, n, first, last, &gap);
-	free(aperture);
-	if (found && gap.last == UINT64_MAX)
-		return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx to 0x%llx: addresses from 0x%llx on are not inside the aperture of "
-			       "address space %u, which ends there", what, (ull)first, (ull)last, (ull)gap.first, ioas->id);
-	if (found)
-		return pb_fail(err, ERANGE, "cannot map %s at IOVA 0x%llx to 0x%llx: the addresses 0x%llx to 0x%llx are not inside the aperture "
-			       "of address space %u; the IOMMU, or a device, reserves them, as for interrupts", what, (ull)first, (ull)last,
-			       (ull)gap.first, (ull)gap.last, ioas->id);
-	/* The aperture has changed since. */
-	return pb_fail_errno(err, ERANGE, "cannot map %s at IOVA 0x%llx into address space %u", what, (ull)first, ioas->id);
-}
 
 /*
  * Search for a free range, and map there. Mappings that were made in this IOAS without the library
@@ -221,7 +140,7 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	unsigned int n = 0, tries, nr_aperture;
 	int ret;
 
-	aperture = pb_ioas_ranges(ioas, &nr_aperture, &ret);
+	aperture = pb_ioas_get_ranges(ioas, &nr_aperture, &ret);
 	if (!aperture)
 		return ret;
 	ret = pb_ioas_aperture(ioas, NULL, 0, NULL, &page, NULL);
@@ -279,7 +198,7 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 	struct pb_mapping *m;
 	uint64_t where;
 
-	if (!in_one_piece(src))
+	if (!is_in_one_piece(src))
 		return map_searching(ioas, src, iova);
 	/*
 	 * The kernel must not allocate the addresses of a mapping that iommufd does not have at
@@ -294,14 +213,16 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 
 /* ---- errors ---- */
 
-static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struct pb_error *err)
+static int fail_not_supported(const struct pb_dmabuf *dmabuf, const char *what,
+			      struct pb_error *err)
 {
 	const struct pb_buffer_info *info = &dmabuf->info;
 	bool ours = info->managed || !strcmp(info->exporter, "peerbar_vfio_pci");
 	bool several = info->nr_ranges > 1 && dmabuf->nr_pieces == 1;
 	struct peerbar_info modules;
 
-	if (ours && !several && (pb_ask_info(&modules) || !(modules.caps & PEERBAR_CAP_IOMMUFD)))
+	if (ours && !several &&
+	    (pb_query_module(&modules) || !(modules.caps & PEERBAR_CAP_IOMMUFD)))
 		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd takes dma-bufs of the exporter '%s' with the help of the kernel module "
 			       "peerbar-iommufd, which is not loaded: modprobe peerbar-iommufd", what, info->exporter);
 	if (ours && !several)
@@ -315,7 +236,8 @@ static int not_supported(const struct pb_dmabuf *dmabuf, const char *what, struc
 		       what);
 }
 
-static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova, int ret, struct pb_error *err)
+static int fail_map(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova,
+		    int ret, struct pb_error *err)
 {
 	struct pb_iova_range *aperture, gap;
 	unsigned int n;
@@ -324,13 +246,18 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	int failed;
 
 	if (src->dmabuf)
-		snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)src->length, (ull)src->offset);
+		snprintf(what, sizeof(what), "0x%" PRIx64 " bytes at 0x%" PRIx64 " of a buffer",
+			 src->length, src->offset);
 	else
-		snprintf(what, sizeof(what), "0x%llx bytes of memory at 0x%llx", (ull)src->length, (ull)src->offset);
+		snprintf(what, sizeof(what), "0x%" PRIx64 " bytes of memory at 0x%" PRIx64,
+			 src->length, src->offset);
 	switch (ret) {
 	case -EEXIST:
-		return pb_fail(err, EEXIST, "cannot map %s at IOVA 0x%llx: something is mapped there in address space %u; unmap it, or "
-			       "choose another address", what, (ull)iova, ioas->id);
+		return pb_fail(err, EEXIST,
+			       "cannot map %s at IOVA 0x%" PRIx64
+			       ": something is mapped there in address space %u; unmap it, or "
+			       "choose another address",
+			       what, iova, ioas->id);
 	case -ENOSPC:
 		return pb_fail(err, ENOSPC, "cannot map %s: address space %u has no free room of this size", what, ioas->id);
 	case -ENODEV:
@@ -343,7 +270,7 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 	case -EOPNOTSUPP:
 		if (!src->dmabuf)
 			break;
-		return not_supported(src->dmabuf, what, err);
+		return fail_not_supported(src->dmabuf, what, err);
 	case -EFAULT:
 		if (src->dmabuf)
 			break;
@@ -360,7 +287,7 @@ static int map_failed(struct pb_ioas *ioas, const struct source *src, bool fixed
 				       "space", what);
 		if (!fixed)
 			break;
-		aperture = pb_ioas_ranges(ioas, &n, &failed);
+		aperture = pb_ioas_get_ranges(ioas, &n, &failed);
 		if (!aperture)
 			break;
 		outside = pb_find_gap(aperture, n, iova, iova + (src->length - 1), &gap);
@@ -410,14 +337,20 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	int ret;
 
 	if (fixed && !pb_aligned(iova, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map at IOVA 0x%llx: it must be a multiple of the page size, 0x%llx", (ull)iova,
-			       (ull)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map at IOVA 0x%" PRIx64
+			       ": it must be a multiple of the page size, 0x%" PRIx64,
+			       iova, pb_page_size());
 	if (fixed && iova > UINT64_MAX - (src->length - 1))
-		return pb_fail(err, ERANGE, "cannot map 0x%llx bytes at IOVA 0x%llx: they end beyond 2^64", (ull)src->length, (ull)iova);
+		return pb_fail(err, ERANGE,
+			       "cannot map 0x%" PRIx64 " bytes at IOVA 0x%" PRIx64
+			       ": they end beyond 2^64",
+			       src->length, iova);
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return pb_fail_errno(err, ENOMEM, "cannot map");
 	new->ioas = ioas;
+	new->events = &ioas->events;
 	new->length = src->length;
 	new->prot = src->prot;
 	new->offset = src->offset;
@@ -427,7 +360,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 
 	pthread_mutex_lock(&ioas->lock);
 	if (src->dmabuf)
-		seen = pb_origin_revocations(src->dmabuf->origin);
+		seen = pb_origin_get_revocations(src->dmabuf->origin);
 	if (!fixed)
 		ret = map_anywhere(ioas, src, &iova);
 	else if (is_taken(ioas, iova, src->length))
@@ -437,7 +370,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	if (ret) {
 		pthread_mutex_unlock(&ioas->lock);
 		free(new);
-		return map_failed(ioas, src, fixed, iova, ret, err);
+		return fail_map(ioas, src, fixed, iova, ret, err);
 	}
 	new->iova = iova;
 	insert_mapping(ioas, new);
@@ -471,10 +404,16 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 	if (ret)
 		return ret;
 	if (!length || !pb_aligned(length, pb_page_size()) || !pb_aligned(src.offset, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes of memory at 0x%llx: address and length must be multiples of the page "
-			       "size, 0x%llx, and the length not 0", (ull)length, (ull)src.offset, (ull)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%" PRIx64 " bytes of memory at 0x%" PRIx64
+			       ": address and length must be multiples of the page "
+			       "size, 0x%" PRIx64 ", and the length not 0",
+			       length, src.offset, pb_page_size());
 	if (src.offset + length < src.offset)
-		return pb_fail(err, EFAULT, "cannot map 0x%llx bytes of memory at 0x%llx: they end beyond 2^64", (ull)length, (ull)src.offset);
+		return pb_fail(err, EFAULT,
+			       "cannot map 0x%" PRIx64 " bytes of memory at 0x%" PRIx64
+			       ": they end beyond 2^64",
+			       length, src.offset);
 	return map_source(ioas, &src, flags, iova, NULL, mapping, err);
 }
 
@@ -490,12 +429,16 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 	if (ret)
 		return ret;
 	if (offset >= size || length > size - offset)
-		return pb_fail(err, ERANGE, "cannot map 0x%llx bytes at 0x%llx of a buffer: its size is 0x%llx", (ull)length, (ull)offset,
-			       (ull)size);
+		return pb_fail(err, ERANGE,
+			       "cannot map 0x%" PRIx64 " bytes at 0x%" PRIx64
+			       " of a buffer: its size is 0x%" PRIx64,
+			       length, offset, size);
 	src.length = length ? length : size - offset;
 	if (!pb_aligned(offset, pb_page_size()) || !pb_aligned(src.length, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map 0x%llx bytes at 0x%llx of a buffer: both must be multiples of the page size, 0x%llx",
-			       (ull)src.length, (ull)offset, (ull)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%" PRIx64 " bytes at 0x%" PRIx64
+			       " of a buffer: both must be multiples of the page size, 0x%" PRIx64,
+			       src.length, offset, pb_page_size());
 	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL, dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
@@ -559,13 +502,15 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 	if (mapping->mapped)
 		ret = unmap_span(ioas, ioas->id, mapping->iova, mapping->length);
 	if (ret)
-		ret = pb_fail_errno(err, -ret, "cannot unmap 0x%llx bytes at IOVA 0x%llx of address space %u (IOMMU_IOAS_UNMAP)",
-				    (ull)mapping->length, (ull)mapping->iova, ioas->id);
+		ret = pb_fail_errno(err, -ret,
+				    "cannot unmap 0x%" PRIx64 " bytes at IOVA 0x%" PRIx64
+				    " of address space %u (IOMMU_IOAS_UNMAP)",
+				    mapping->length, mapping->iova, ioas->id);
 	else
 		pb_mapping_free(mapping);
 	pthread_mutex_unlock(&ioas->lock);
 	if (!ret)
-		pb_wait_wake(&ioas->room, iova, iova + (length - 1));
+		pb_waitlist_wake(&ioas->room, iova, iova + (length - 1));
 	return ret;
 }
 
@@ -607,7 +552,8 @@ static int probe_addresses(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return ret;
 }
 
-int pb_ioas_try(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags, uint64_t iova)
+int pb_ioas_test_map(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
+		     uint64_t length, unsigned int flags, uint64_t iova)
 {
 	struct source src = { .dmabuf = buffer->dmabuf, .offset = offset, .length = length };
 	uint64_t where;
@@ -637,7 +583,7 @@ bool pb_ioas_is_mapped(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return !ret;
 }
 
-int pb_mapping_ask(struct pb_mapping *mapping)
+int pb_mapping_query(struct pb_mapping *mapping)
 {
 	struct pb_ioas *ioas = mapping->ioas;
 	int ret;
@@ -660,7 +606,7 @@ int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 	pthread_mutex_lock(&ioas->lock);
 	if (pb_mapping_state(mapping) == PB_LIVE)
 		goto out;
-	seen = pb_origin_revocations(mapping->dmabuf->origin);
+	seen = pb_origin_get_revocations(mapping->dmabuf->origin);
 	/* Keep the dead mapping, which reserves the addresses, until the buffer can be mapped. */
 	ret = probe_buffer(ioas, mapping);
 	if (!ret && mapping->mapped) {
@@ -677,7 +623,7 @@ int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 	pb_origin_watch(mapping->dmabuf->origin, mapping, seen);
 out:
 	pthread_mutex_unlock(&ioas->lock);
-	return ret ? map_failed(ioas, &src, true, iova, ret, err) : 0;
+	return ret ? fail_map(ioas, &src, true, iova, ret, err) : 0;
 }
 
 int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error *err)
@@ -692,7 +638,7 @@ int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error 
 			continue;
 		ret = probe_buffer(ioas, mapping);
 		if (ret == -ENODEV) {
-			pb_mapping_revoked(mapping);
+			pb_mapping_mark_revoked(mapping);
 			found++;
 		} else if (ret) {
 			break;

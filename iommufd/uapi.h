@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/*
- * The kernel's VFIO and iommufd interfaces, with definitions that the installed headers may lack.
- * Numbers and layouts are those of include/uapi/linux/vfio.h of Linux 7.2.
- */
+/* The kernel's iommufd interface, with definitions that the installed headers may lack. */
 #ifndef PB_UAPI_H
 #define PB_UAPI_H
 
 #include <linux/iommufd.h>
-#include <linux/pci_regs.h>
 #include <linux/types.h>
-#include <linux/vfio.h>
+
+#include "vfio-uapi.h"
 
 /* Linux 6.13; Debian 13 has the headers of 6.12 */
 #ifndef IOMMU_IOAS_MAP_FILE
@@ -23,23 +20,6 @@ struct iommu_ioas_map_file {
 	__aligned_u64 start;
 	__aligned_u64 length;
 	__aligned_u64 iova;
-};
-#endif
-
-#ifndef VFIO_DEVICE_FEATURE_DMA_BUF
-#define VFIO_DEVICE_FEATURE_DMA_BUF 11
-
-struct vfio_region_dma_range {
-	__u64 offset;
-	__u64 length;
-};
-
-struct vfio_device_feature_dma_buf {
-	__u32 region_index;
-	__u32 open_flags;
-	__u32 flags;
-	__u32 nr_ranges;
-	struct vfio_region_dma_range dma_ranges[];
 };
 #endif
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Buffers: dma-bufs, exported here or received as descriptors. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/dma-buf.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "internal.h"
-#include "uapi.h"
-
-typedef unsigned long long ull;
+#include "vfio-uapi.h"
 
 struct pb_dmabuf *pb_dmabuf_get(struct pb_dmabuf *dmabuf)
 {
@@ -37,7 +36,7 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 }
 
 /* A buffer that iommufd maps with its own descriptor. */
-static void only_piece(struct pb_dmabuf *dmabuf)
+static void use_as_piece(struct pb_dmabuf *dmabuf)
 {
 	dmabuf->only_piece = (struct pb_piece){ .fd = dmabuf->fd, .size = dmabuf->info.size };
 	dmabuf->pieces = &dmabuf->only_piece;
@@ -71,17 +70,28 @@ int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_
 		uint64_t offset = ranges[i].offset, length = ranges[i].length;
 
 		if (!length)
-			return pb_fail(err, EINVAL, "cannot %s range %u of BAR %u of %s: its length is 0; one page, 0x%llx, is the least",
-				       verb, i, bar, device->bdf, (ull)page);
+			return pb_fail(err, EINVAL,
+				       "cannot %s range %u of BAR %u of %s: its length is 0; one "
+				       "page, 0x%" PRIx64 ", is the least",
+				       verb, i, bar, device->bdf, page);
 		if (!pb_aligned(offset, page) || !pb_aligned(length, page))
-			return pb_fail(err, EINVAL, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: offset and length must be "
-				       "multiples of the page size, 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)page);
+			return pb_fail(err, EINVAL,
+				       "cannot %s range %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+				       ") of BAR %u of %s: offset and length must be "
+				       "multiples of the page size, 0x%" PRIx64,
+				       verb, i, length, offset, bar, device->bdf, page);
 		if (offset + length < offset)
-			return pb_fail(err, EOVERFLOW, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: its end is beyond "
-				       "2^64; the BAR's size is 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+			return pb_fail(err, EOVERFLOW,
+				       "cannot %s range %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+				       ") of BAR %u of %s: its end is beyond "
+				       "2^64; the BAR's size is 0x%" PRIx64,
+				       verb, i, length, offset, bar, device->bdf, size);
 		if (offset + length > size)
-			return pb_fail(err, ERANGE, "cannot %s range %u (0x%llx bytes at 0x%llx) of BAR %u of %s: it ends beyond the BAR, "
-				       "whose size is 0x%llx", verb, i, (ull)length, (ull)offset, bar, device->bdf, (ull)size);
+			return pb_fail(err, ERANGE,
+				       "cannot %s range %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+				       ") of BAR %u of %s: it ends beyond the BAR, "
+				       "whose size is 0x%" PRIx64,
+				       verb, i, length, offset, bar, device->bdf, size);
 		if (__builtin_add_overflow(total, length, &total) || total > INT64_MAX)
 			return pb_fail(err, EOVERFLOW, "cannot %s %u ranges of BAR %u of %s: together they are larger than 2^63",
 				       verb, nr_ranges, bar, device->bdf);
@@ -142,7 +152,7 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 	unsigned int i;
 
 	if (dmabuf->nr_ranges == 1) {
-		only_piece(dmabuf);
+		use_as_piece(dmabuf);
 		return 0;
 	}
 	dmabuf->pieces = calloc(dmabuf->nr_ranges, sizeof(*dmabuf->pieces));
@@ -175,13 +185,13 @@ static int identify_export(struct pb_dmabuf *dmabuf, struct pb_device *device, s
 
 	for (i = 0; i < dmabuf->nr_ranges; i++)
 		size += dmabuf->ranges[i].length;
-	if (pb_origin_kind(device->origin, size, info))
+	if (pb_origin_get_kind(device->origin, size, info))
 		return 0;
 	ret = pb_identify(device->origin, dmabuf->fd, dmabuf->fd, info, err);
 	if (ret)
 		return ret;
 	atomic_store(&dmabuf->id, info->id);
-	pb_origin_learn(device->origin, info);
+	pb_origin_store_kind(device->origin, info);
 	return 0;
 }
 
@@ -277,7 +287,7 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 	if (ret)
 		goto err_put;
 	atomic_store(&dmabuf->id, dmabuf->info.id);
-	only_piece(dmabuf);
+	use_as_piece(dmabuf);
 	ret = new_buffer(dmabuf, buffer, err);
 	if (ret)
 		goto err_put;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The capabilities of this system, and the missing ones' requirements, by name. */
+/* Versions; and the capabilities of this system, with the missing ones' requirements, by name. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netlink/genl/ctrl.h>
@@ -28,13 +28,14 @@ static const struct {
 	[PB_CAP_FTRACE] = { "ftrace", "load peerbar-iommufd" },
 };
 
-static void there(struct pb_capability *c)
+static void set_there(struct pb_capability *c)
 {
 	c->there = true;
 	c->missing[0] = '\0';
 }
 
-static void __attribute__((format(printf, 2, 3))) missing(struct pb_capability *c, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) set_missing(struct pb_capability *c,
+							      const char *fmt, ...)
 {
 	va_list ap;
 
@@ -85,99 +86,105 @@ static bool find_symbols(bool found[NR_SYMBOLS])
 
 /* ---- each capability ---- */
 
-static void ask_iommu(struct pb_capability *c)
+static void check_iommu(struct pb_capability *c)
 {
 	DIR *dir = opendir("/sys/class/iommu");
 	struct dirent *ent;
 
-	missing(c, "an IOMMU that is on: the kernel parameter intel_iommu=on, CONFIG_INTEL_IOMMU or CONFIG_AMD_IOMMU, or the firmware's "
-		"setting");
+	set_missing(c,
+		    "an IOMMU that is on: the kernel parameter intel_iommu=on, CONFIG_INTEL_IOMMU or CONFIG_AMD_IOMMU, or the firmware's "
+		    "setting");
 	while (dir && (ent = readdir(dir)))
 		if (ent->d_name[0] != '.')
-			there(c);
+			set_there(c);
 	if (dir)
 		closedir(dir);
 }
 
-static void ask_iommufd(struct pb_capability *c)
+static void check_iommufd(struct pb_capability *c)
 {
 	int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0) {
 		close(fd);
-		there(c);
+		set_there(c);
 	} else if (errno == EACCES || errno == EPERM) {
-		missing(c, "the permission to open /dev/iommu");
+		set_missing(c, "the permission to open /dev/iommu");
 	} else {
-		missing(c, "the kernel module iommufd (CONFIG_IOMMUFD), which makes /dev/iommu");
+		set_missing(c,
+			    "the kernel module iommufd (CONFIG_IOMMUFD), which makes /dev/iommu");
 	}
 }
 
-static void ask_vfio_cdev(struct pb_capability *c)
+static void check_vfio_cdev(struct pb_capability *c)
 {
 	char line[128];
 	FILE *f;
 
 	if (access("/sys/class/vfio-dev", F_OK))
-		missing(c, "the kernel module vfio, which vfio-pci loads");
+		set_missing(c, "the kernel module vfio, which vfio-pci loads");
 	else
-		missing(c, "CONFIG_VFIO_DEVICE_CDEV in the kernel");
+		set_missing(c, "CONFIG_VFIO_DEVICE_CDEV in the kernel");
 	f = fopen("/proc/devices", "re");
 	if (!f)
 		return;
 	while (fgets(line, sizeof(line), f))
 		if (strstr(line, " vfio-dev\n"))
-			there(c);
+			set_there(c);
 	fclose(f);
 }
 
-static void ask_symbols(struct pb_capability *list, const struct peerbar_info *info)
+static void check_symbols(struct pb_capability *list, const struct peerbar_info *info)
 {
 	bool found[NR_SYMBOLS];
 	char enabled[8];
 
 	if (!find_symbols(found)) {
-		missing(&list[PB_CAP_DMABUF], "the permission to detect it in /proc/kallsyms");
-		missing(&list[PB_CAP_P2PDMA], "the permission to detect it in /proc/kallsyms");
-		missing(&list[PB_CAP_FTRACE], "the permission to detect it in /proc/kallsyms");
+		set_missing(&list[PB_CAP_DMABUF], "the permission to detect it in /proc/kallsyms");
+		set_missing(&list[PB_CAP_P2PDMA], "the permission to detect it in /proc/kallsyms");
+		set_missing(&list[PB_CAP_FTRACE], "the permission to detect it in /proc/kallsyms");
 		memset(found, 0, sizeof(found));
 	} else {
 		if (found[SYM_VFIO])
-			missing(&list[PB_CAP_DMABUF], "CONFIG_VFIO_PCI_DMABUF in the kernel (Linux 7.2 or newer)");
+			set_missing(&list[PB_CAP_DMABUF],
+				    "CONFIG_VFIO_PCI_DMABUF in the kernel (Linux 7.2 or newer)");
 		else
-			missing(&list[PB_CAP_DMABUF], "the kernel module vfio-pci-core, which vfio-pci loads");
-		missing(&list[PB_CAP_P2PDMA], "CONFIG_PCI_P2PDMA in the kernel");
-		missing(&list[PB_CAP_FTRACE], "CONFIG_DYNAMIC_FTRACE_WITH_REGS in the kernel");
+			set_missing(&list[PB_CAP_DMABUF],
+				    "the kernel module vfio-pci-core, which vfio-pci loads");
+		set_missing(&list[PB_CAP_P2PDMA], "CONFIG_PCI_P2PDMA in the kernel");
+		set_missing(&list[PB_CAP_FTRACE], "CONFIG_DYNAMIC_FTRACE_WITH_REGS in the kernel");
 	}
 	if (found[SYM_DMABUF])
-		there(&list[PB_CAP_DMABUF]);
+		set_there(&list[PB_CAP_DMABUF]);
 	if (found[SYM_P2PDMA] || (info && info->caps & PEERBAR_CAP_P2PDMA))
-		there(&list[PB_CAP_P2PDMA]);
+		set_there(&list[PB_CAP_P2PDMA]);
 	if (!found[SYM_FTRACE])
 		return;
 	if (pb_read_file("/proc/sys/kernel/ftrace_enabled", enabled, sizeof(enabled)) > 0 && enabled[0] == '0')
-		missing(&list[PB_CAP_FTRACE], "the sysctl kernel.ftrace_enabled, which is 0");
+		set_missing(&list[PB_CAP_FTRACE], "the sysctl kernel.ftrace_enabled, which is 0");
 	else
-		there(&list[PB_CAP_FTRACE]);
+		set_there(&list[PB_CAP_FTRACE]);
 }
 
 /* Returns whether the module answers; fills in @info if it does. */
-static bool ask_peerbar(struct pb_capability *c, struct peerbar_info *info)
+static bool check_peerbar(struct pb_capability *c, struct peerbar_info *info)
 {
-	int ret = pb_ask_info(info);
+	int ret = pb_query_module(info);
 
 	if (!ret && info->abi == 1)
-		there(c);
+		set_there(c);
 	else if (!ret)
-		missing(c, "a version of the kernel module peerbar with ABI 1; the one that is loaded has ABI %u", info->abi);
+		set_missing(c,
+			    "a version of the kernel module peerbar with ABI 1; the one that is loaded has ABI %u",
+			    info->abi);
 	else if (ret == -EACCES || ret == -EPERM)
-		missing(c, "the permission to open /dev/peerbar");
+		set_missing(c, "the permission to open /dev/peerbar");
 	else
-		missing(c, "the kernel module peerbar");
+		set_missing(c, "the kernel module peerbar");
 	return !ret;
 }
 
-static int ask_netlink(struct pb_capability *c)
+static int check_netlink(struct pb_capability *c)
 {
 	struct nl_sock *sk;
 	int ret;
@@ -190,29 +197,36 @@ static int ask_netlink(struct pb_capability *c)
 		ret = genl_ctrl_resolve(sk, PEERBAR_GENL_NAME);
 	nl_socket_free(sk);
 	if (ret >= 0)
-		there(c);
+		set_there(c);
 	else
-		missing(c, "the kernel module peerbar, whose netlink family is '" PEERBAR_GENL_NAME "'");
+		set_missing(c,
+			    "the kernel module peerbar, whose netlink family is '" PEERBAR_GENL_NAME
+			    "'");
 	return 0;
 }
 
-static void ask_modules(struct pb_capability *list, const struct peerbar_info *info)
+static void check_modules(struct pb_capability *list, const struct peerbar_info *info)
 {
 	if (!access("/sys/bus/pci/drivers/" PB_DRIVER, F_OK))
-		there(&list[PB_CAP_VFIO_PCI]);
+		set_there(&list[PB_CAP_VFIO_PCI]);
 	else
-		missing(&list[PB_CAP_VFIO_PCI], "the kernel module " PB_DRIVER);
+		set_missing(&list[PB_CAP_VFIO_PCI], "the kernel module " PB_DRIVER);
 	if (info && info->caps & PEERBAR_CAP_IOMMUFD)
-		there(&list[PB_CAP_IOMMUFD_SHIM]);
+		set_there(&list[PB_CAP_IOMMUFD_SHIM]);
 	else
-		missing(&list[PB_CAP_IOMMUFD_SHIM], "the kernel module peerbar-iommufd");
+		set_missing(&list[PB_CAP_IOMMUFD_SHIM], "the kernel module peerbar-iommufd");
+}
+
+const char *pb_version(void)
+{
+	return PACKAGE_VERSION;
 }
 
 unsigned int pb_module_abi(void)
 {
 	struct peerbar_info info;
 
-	return pb_ask_info(&info) ? 0 : info.abi;
+	return pb_query_module(&info) ? 0 : info.abi;
 }
 
 int pb_capabilities_sized(struct pb_capability **capabilities, size_t size, unsigned int *nr_capabilities, struct pb_error *err)
@@ -225,14 +239,14 @@ int pb_capabilities_sized(struct pb_capability **capabilities, size_t size, unsi
 		list[i].name = known[i].name;
 		list[i].purpose = known[i].purpose;
 	}
-	ask_iommu(&list[PB_CAP_IOMMU]);
-	ask_iommufd(&list[PB_CAP_IOMMUFD]);
-	ask_vfio_cdev(&list[PB_CAP_VFIO_CDEV]);
-	if (ask_peerbar(&list[PB_CAP_PEERBAR], &answer))
+	check_iommu(&list[PB_CAP_IOMMU]);
+	check_iommufd(&list[PB_CAP_IOMMUFD]);
+	check_vfio_cdev(&list[PB_CAP_VFIO_CDEV]);
+	if (check_peerbar(&list[PB_CAP_PEERBAR], &answer))
 		info = &answer;
-	ask_symbols(list, info);
-	ask_modules(list, info);
-	if (ask_netlink(&list[PB_CAP_NETLINK]))
+	check_symbols(list, info);
+	check_modules(list, info);
+	if (check_netlink(&list[PB_CAP_NETLINK]))
 		return pb_fail_errno(err, ENOMEM, "cannot ask for the netlink family '" PEERBAR_GENL_NAME "'");
 	*capabilities = pb_array_sized(list, sizeof(list[0]), NR_KNOWN, size);
 	if (!*capabilities)

@@ -1,120 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* VFIO devices: open and bind to an iommufd, regions, the command register, reset. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "internal.h"
-#include "uapi.h"
-
-/* ---- the origin, which outlives the device ---- */
-
-struct pb_origin *pb_origin_new(const char *bdf)
-{
-	struct pb_origin *origin;
-
-	origin = calloc(1, sizeof(*origin));
-	if (!origin)
-		return NULL;
-	atomic_init(&origin->refs, 1);
-	atomic_init(&origin->peerbar, -1);
-	pthread_mutex_init(&origin->lock, NULL);
-	LIST_INIT(&origin->mappings);
-	pb_waitlist_init(&origin->restored);
-	snprintf(origin->bdf, sizeof(origin->bdf), "%s", bdf);
-	return origin;
-}
-
-struct pb_origin *pb_origin_get(struct pb_origin *origin)
-{
-	atomic_fetch_add(&origin->refs, 1);
-	return origin;
-}
-
-void pb_origin_put(struct pb_origin *origin)
-{
-	if (!origin || atomic_fetch_sub(&origin->refs, 1) > 1)
-		return;
-	if (atomic_load(&origin->peerbar) >= 0)
-		close(atomic_load(&origin->peerbar));
-	pb_waitlist_destroy(&origin->restored);
-	pthread_mutex_destroy(&origin->lock);
-	free(origin);
-}
-
-bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info)
-{
-	bool known;
-
-	pthread_mutex_lock(&origin->lock);
-	known = origin->known;
-	if (known)
-		*info = origin->kind;
-	pthread_mutex_unlock(&origin->lock);
-	info->size = size;
-	return known;
-}
-
-void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info)
-{
-	pthread_mutex_lock(&origin->lock);
-	/* Leave out the properties of the single buffer. */
-	origin->kind = (struct pb_buffer_info){ .model = info->model, .basis = info->basis, .asked = info->asked, .mappable = info->mappable,
-						.managed = info->managed, .counted = info->counted, .bar = -1 };
-	memcpy(origin->kind.exporter, info->exporter, sizeof(info->exporter));
-	origin->known = true;
-	pthread_mutex_unlock(&origin->lock);
-}
-
-uint64_t pb_origin_revocations(struct pb_origin *origin)
-{
-	return atomic_load(&origin->revocations);
-}
-
-void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint64_t seen)
-{
-	pthread_mutex_lock(&origin->lock);
-	if (!mapping->watched) {
-		LIST_INSERT_HEAD(&origin->mappings, mapping, in_origin);
-		mapping->watched = true;
-	}
-	if (origin->revocations != seen || atomic_load(&mapping->dmabuf->dead))
-		pb_mapping_revoked(mapping);
-	pthread_mutex_unlock(&origin->lock);
-}
-
-void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping)
-{
-	pthread_mutex_lock(&origin->lock);
-	if (mapping->watched) {
-		LIST_REMOVE(mapping, in_origin);
-		mapping->watched = false;
-	}
-	pthread_mutex_unlock(&origin->lock);
-}
-
-void pb_origin_revoke(struct pb_origin *origin)
-{
-	struct pb_mapping *mapping;
-
-	pthread_mutex_lock(&origin->lock);
-	origin->revocations++;
-	LIST_FOREACH(mapping, &origin->mappings, in_origin)
-		pb_mapping_revoked(mapping);
-	pthread_mutex_unlock(&origin->lock);
-}
-
-void pb_origin_kill(struct pb_dmabuf *dmabuf)
-{
-	struct pb_origin *origin = dmabuf->origin;
-	struct pb_mapping *mapping;
-
-	pthread_mutex_lock(&origin->lock);
-	atomic_store(&dmabuf->dead, true);
-	LIST_FOREACH(mapping, &origin->mappings, in_origin)
-		if (mapping->dmabuf == dmabuf)
-			pb_mapping_revoked(mapping);
-	pthread_mutex_unlock(&origin->lock);
-}
+#include "vfio-uapi.h"
 
 /* ---- open and close ---- */
 
@@ -389,8 +280,10 @@ static int check_span(struct pb_device *device, unsigned int region, uint64_t of
 	if (!size)
 		return pb_fail(err, EINVAL, "%s has no region %u", device->bdf, region);
 	if (offset > size || length > size - offset)
-		return pb_fail(err, ERANGE, "0x%llx bytes at 0x%llx are not all inside region %u of %s, whose size is 0x%llx",
-			       (unsigned long long)length, (unsigned long long)offset, region, device->bdf, (unsigned long long)size);
+		return pb_fail(err, ERANGE,
+			       "0x%" PRIx64 " bytes at 0x%" PRIx64
+			       " are not all inside region %u of %s, whose size is 0x%" PRIx64,
+			       length, offset, region, device->bdf, size);
 	return 0;
 }
 
@@ -408,8 +301,10 @@ int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offse
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return pb_fail_errno(err, n ? errno : EIO, "cannot read 0x%zx bytes at 0x%llx of region %u of %s", length,
-					     (unsigned long long)offset, region, device->bdf);
+			return pb_fail_errno(err, n ? errno : EIO,
+					     "cannot read 0x%zx bytes at 0x%" PRIx64
+					     " of region %u of %s",
+					     length, offset, region, device->bdf);
 		p += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
@@ -428,8 +323,10 @@ static int write_region(struct pb_device *device, unsigned int region, uint64_t 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return pb_fail_errno(err, n ? errno : EIO, "cannot write 0x%zx bytes at 0x%llx of region %u of %s", length,
-					     (unsigned long long)offset, region, device->bdf);
+			return pb_fail_errno(err, n ? errno : EIO,
+					     "cannot write 0x%zx bytes at 0x%" PRIx64
+					     " of region %u of %s",
+					     length, offset, region, device->bdf);
 		p += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
@@ -438,7 +335,7 @@ static int write_region(struct pb_device *device, unsigned int region, uint64_t 
 }
 
 /* Returns the byte at @at if the write of @length bytes at @offset includes it, otherwise -1. */
-static int written(uint64_t at, uint64_t offset, const void *data, size_t length)
+static int get_written_byte(uint64_t at, uint64_t offset, const void *data, size_t length)
 {
 	return at >= offset && at - offset < length ? ((const uint8_t *)data)[at - offset] : -1;
 }
@@ -451,16 +348,22 @@ static bool write_revokes(const struct pb_device *device, uint64_t offset, const
 {
 	int byte;
 
-	byte = written(PCI_COMMAND, offset, data, length);
+	byte = get_written_byte(PCI_COMMAND, offset, data, length);
 	if (byte >= 0 && !(byte & PCI_COMMAND_MEMORY))
 		return true;
-	byte = device->cap_pm ? written(device->cap_pm + PCI_PM_CTRL, offset, data, length) : -1;
+	byte = device->cap_pm ?
+		       get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
+		       -1;
 	if (byte >= 0 && (byte & PCI_PM_CTRL_STATE_MASK) == 3)
 		return true;
-	byte = device->cap_exp ? written(device->cap_exp + PCI_EXP_DEVCTL + 1, offset, data, length) : -1;
+	byte = device->cap_exp ? get_written_byte(device->cap_exp + PCI_EXP_DEVCTL + 1, offset,
+						  data, length) :
+				 -1;
 	if (byte >= 0 && (byte & PCI_EXP_DEVCTL_BCR_FLR >> 8))
 		return true;
-	byte = device->cap_af ? written(device->cap_af + PCI_AF_CTRL, offset, data, length) : -1;
+	byte = device->cap_af ?
+		       get_written_byte(device->cap_af + PCI_AF_CTRL, offset, data, length) :
+		       -1;
 	return byte >= 0 && (byte & PCI_AF_CTRL_FLR);
 }
 
@@ -472,10 +375,12 @@ static bool write_restores(const struct pb_device *device, uint64_t offset, cons
 {
 	int byte;
 
-	byte = written(PCI_COMMAND, offset, data, length);
+	byte = get_written_byte(PCI_COMMAND, offset, data, length);
 	if (byte >= 0)
 		return byte & PCI_COMMAND_MEMORY;
-	byte = device->cap_pm ? written(device->cap_pm + PCI_PM_CTRL, offset, data, length) : -1;
+	byte = device->cap_pm ?
+		       get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
+		       -1;
 	if (byte >= 0)
 		return (byte & PCI_PM_CTRL_STATE_MASK) != 3;
 	return write_revokes(device, offset, data, length);
@@ -492,7 +397,7 @@ static int write_config(struct pb_device *device, uint64_t offset, const void *d
 	if (!ret && write_revokes(device, offset, data, length))
 		pb_origin_revoke(device->origin);
 	if (!ret && write_restores(device, offset, data, length))
-		pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
+		pb_waitlist_wake(&device->origin->restored, 0, UINT64_MAX);
 	return ret;
 }
 
@@ -519,16 +424,19 @@ int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offse
 	if (ret)
 		return ret;
 	if (!length || !pb_aligned(offset, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at 0x%llx of region %u of %s: the offset must be a multiple of the page "
-			       "size, 0x%llx, and the length not 0", length, (unsigned long long)offset, region, device->bdf,
-			       (unsigned long long)pb_page_size());
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%zx bytes at 0x%" PRIx64
+			       " of region %u of %s: the offset must be a multiple of the page "
+			       "size, 0x%" PRIx64 ", and the length not 0",
+			       length, offset, region, device->bdf, pb_page_size());
 	if (!(device->regions[region].flags & VFIO_REGION_INFO_FLAG_MMAP))
 		return pb_fail(err, EOPNOTSUPP, "region %u of %s cannot be mapped; pb_device_read() and pb_device_write() reach it", region,
 			       device->bdf);
 	ret = pb_mmap(device->fd, device->regions[region].offset + offset, length, writable, offset, address);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at 0x%llx of region %u of %s", length,
-				     (unsigned long long)offset, region, device->bdf);
+		return pb_fail_errno(err, -ret,
+				     "cannot map 0x%zx bytes at 0x%" PRIx64 " of region %u of %s",
+				     length, offset, region, device->bdf);
 	return 0;
 }
 
@@ -601,7 +509,7 @@ int pb_device_reset(struct pb_device *device, struct pb_error *err)
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
 	/* The kernel revoked, even if the reset failed. */
 	pb_origin_revoke(device->origin);
-	pb_wait_wake(&device->origin->restored, 0, UINT64_MAX);
+	pb_waitlist_wake(&device->origin->restored, 0, UINT64_MAX);
 	pthread_mutex_unlock(&device->lock);
 	if (ret)
 		return pb_fail_errno(err, -ret, "cannot reset %s (VFIO_DEVICE_RESET)", device->bdf);

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "internal.h"
-#include "uapi.h"
+#include "vfio-uapi.h"
 
 #define PROC_PATH 320
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, in the flags of /proc/PID/stat */
@@ -287,7 +287,7 @@ int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr
 
 /* ---- error sentences ---- */
 
-static bool holds(const struct pb_holder *holder)
+static bool keeps_in_use(const struct pb_holder *holder)
 {
 	return holder->kind == PB_HOLDER_DEVICE || holder->kind == PB_HOLDER_MAPPING;
 }
@@ -301,7 +301,8 @@ bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, ch
 	text[0] = '\0';
 	for (i = 0; i < n; i++) {
 		/* Entries of the same process are adjacent. */
-		if ((!holds(&list[i]) && !(groups && list[i].kind == PB_HOLDER_GROUP)) || list[i].pid == last)
+		if ((!keeps_in_use(&list[i]) && !(groups && list[i].kind == PB_HOLDER_GROUP)) ||
+		    list[i].pid == last)
 			continue;
 		last = list[i].pid;
 		if (named == 3) {
@@ -419,7 +420,7 @@ static bool is_bound_elsewhere(const struct pb_pci_function *f)
  * this PID namespace. So try to bind the device, unless its driver's module has no user. The kernel
  * may close a dead process's descriptors with a delay, so retry for a second.
  */
-static bool held_out_of_sight(const struct pb_pci_function *f)
+static bool is_held_unseen(const struct pb_pci_function *f)
 {
 	const struct timespec pause = { .tv_nsec = 50000000 };
 	char path[PROC_PATH], text[32];
@@ -451,7 +452,7 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err)
 	if (known)
 		return pb_fail(err, EBUSY, "cannot take %s from %s: it is in use by %s; the kernel would wait until it is closed, and "
 			       "could not be interrupted", f->bdf, f->driver, text);
-	if (held_out_of_sight(f))
+	if (is_held_unseen(f))
 		return pb_fail(err, EBUSY, "cannot take %s from %s: it is in use by a process that this one cannot see, or whose "
 			       "descriptor waits in a socket; the kernel would wait until it is closed, and could not be interrupted",
 			       f->bdf, f->driver);

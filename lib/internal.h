@@ -5,7 +5,7 @@
  * Locks, in the order in which they are taken:
  *
  *	pb_guest.lock		a guest's devices, address spaces and mappings
- *				(iommufd/guest.h)
+ *				(iommufd/guest-state.h)
  *	pb_iommu.lock		attachments of devices to address spaces; held across
  *				attach and detach ioctls
  *	pb_ioas.lock		the address space's list of mappings, and how much of each
@@ -14,7 +14,7 @@
  *				reset
  *	pb_origin.lock		the mappings to notify when the device's buffers are
  *				revoked; only the locks below are taken with it held
- *	pb_ioas.events_lock	the queue of revoked mappings (a leaf)
+ *	pb_mapping_events.lock	the queue of revoked mappings (a leaf)
  *	pb_waitlist.lock	waiters for refused operations (a leaf)
  *
  * Objects are reference counted. A device and an address space hold a reference to their context.
@@ -50,7 +50,10 @@ int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...) 
 
 /* ---- small helpers ---- */
 
-uint64_t pb_page_size(void);
+static inline uint64_t pb_page_size(void)
+{
+	return (uint64_t)getpagesize();
+}
 
 static inline bool pb_aligned(uint64_t value, uint64_t to)
 {
@@ -72,7 +75,15 @@ static inline void pb_fill_sized(void *to, size_t size, const void *from, size_t
  * The same for an array. Returns a block to be freed with free(), even if @n is 0; NULL without
  * memory.
  */
-void *pb_array_sized(const void *from, size_t ours, size_t n, size_t size);
+static inline void *pb_array_sized(const void *from, size_t ours, size_t n, size_t size)
+{
+	char *to = calloc(n ? n : 1, size ? size : 1);
+	size_t i;
+
+	for (i = 0; to && i < n; i++)
+		pb_fill_sized(to + i * size, size, (const char *)from + i * ours, ours);
+	return to;
+}
 
 /* ioctl() that restarts after a signal, and returns -errno on failure. */
 static inline int pb_ioctl(int fd, unsigned long request, void *arg)
@@ -126,9 +137,9 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err);
 
 #define PB_DRIVER "peerbar-vfio-pci"
 
-int pb_ask_info(struct peerbar_info *info);
+int pb_query_module(struct peerbar_info *info);
 
-/* ---- waiting for refused operations (wait.c) ---- */
+/* ---- waiting for refused operations (waitlist.c) ---- */
 
 /* Signals an eventfd, once, when a refused operation may succeed. */
 struct pb_waiter {
@@ -149,13 +160,13 @@ struct pb_waitlist {
 void pb_waitlist_init(struct pb_waitlist *list);
 void pb_waitlist_destroy(struct pb_waitlist *list);
 /* Get the count before the attempt, for pb_wait_begin() after its refusal. */
-uint64_t pb_wait_changes(const struct pb_waitlist *list);
+uint64_t pb_waitlist_get_changes(const struct pb_waitlist *list);
 /* Add the waiter; signal it at once if the count has changed since @seen. */
 void pb_wait_begin(struct pb_waitlist *list, struct pb_waiter *waiter, uint64_t seen);
 /* May be called if it does not wait. */
 void pb_wait_end(struct pb_waiter *waiter);
 /* The addresses may be usable now: signal all that wait for one of them. */
-void pb_wait_wake(struct pb_waitlist *list, uint64_t first, uint64_t last);
+void pb_waitlist_wake(struct pb_waitlist *list, uint64_t first, uint64_t last);
 
 /* ---- the iommufd context ---- */
 
@@ -222,19 +233,19 @@ struct pb_origin *pb_origin_new(const char *bdf);
  * Get the properties of a new buffer of @size bytes from an earlier one. Returns false if there was
  * none.
  */
-bool pb_origin_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info);
-void pb_origin_learn(struct pb_origin *origin, const struct pb_buffer_info *info);
+bool pb_origin_get_kind(struct pb_origin *origin, uint64_t size, struct pb_buffer_info *info);
+void pb_origin_store_kind(struct pb_origin *origin, const struct pb_buffer_info *info);
 struct pb_origin *pb_origin_get(struct pb_origin *origin);
 void pb_origin_put(struct pb_origin *origin);
 /* Get the count before a map ioctl, for pb_origin_watch() after it. */
-uint64_t pb_origin_revocations(struct pb_origin *origin);
+uint64_t pb_origin_get_revocations(struct pb_origin *origin);
 /* Notify the mapping of revocations, also of one since @seen. */
 void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint64_t seen);
 void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping);
 /* The device's buffers were revoked: notify all mappings. */
 void pb_origin_revoke(struct pb_origin *origin);
 /* One buffer was permanently revoked: notify its mappings. */
-void pb_origin_kill(struct pb_dmabuf *dmabuf);
+void pb_dmabuf_mark_dead(struct pb_dmabuf *dmabuf);
 
 /* ---- buffers ---- */
 
@@ -292,28 +303,26 @@ int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_in
 /* Check that an importer that cannot follow moves may map a buffer of this model. */
 int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter, struct pb_error *err);
 
-/* ---- address spaces ---- */
+/* ---- mappings of buffers ---- */
 
-TAILQ_HEAD(pb_mapping_queue, pb_mapping);
-
-struct pb_ioas {
-	struct pb_iommu *iommu;
-	uint32_t id;
-	bool borrowed; /* owned by the caller; only mappings made here are unmapped at its end */
-	/* An IOAS without devices, to test whether a buffer can be mapped; 0 until needed. */
-	uint32_t scratch_id;
-	LIST_HEAD(, pb_device) devices; /* attached ones; under pb_iommu.lock */
+/* The revoked mappings of an address space that its user has not taken yet. */
+struct pb_mapping_events {
 	pthread_mutex_t lock;
-	LIST_HEAD(pb_mapping_list, pb_mapping) mappings; /* ascending by IOVA */
-	pthread_mutex_t events_lock;
-	struct pb_mapping_queue revoked;
-	int event_fd;
-	struct pb_waitlist room; /* waiters for addresses that are in use or reserved */
+	TAILQ_HEAD(, pb_mapping) revoked;
+	int fd; /* an eventfd: readable while @revoked is not empty */
 };
 
+/* Returns -errno on failure. */
+int pb_mapping_events_init(struct pb_mapping_events *events);
+void pb_mapping_events_destroy(struct pb_mapping_events *events);
+/* Returns NULL if there is none. */
+struct pb_mapping *pb_mapping_events_take(struct pb_mapping_events *events);
+
+/* A span of an address space. iommufd/map.c makes it; its origin marks it as revoked. */
 struct pb_mapping {
-	struct pb_ioas *ioas;
+	struct pb_ioas *ioas; /* iommufd/ioas.h */
 	LIST_ENTRY(pb_mapping) in_ioas;
+	struct pb_mapping_events *events; /* of the address space */
 	uint64_t iova;
 	uint64_t length;
 	uint32_t prot; /* of struct iommu_ioas_map.flags */
@@ -327,14 +336,16 @@ struct pb_mapping {
 	uint64_t offset; /* in the buffer; for ordinary memory the address */
 	LIST_ENTRY(pb_mapping) in_origin;
 	bool watched;
-	TAILQ_ENTRY(pb_mapping) in_revoked; /* under events_lock */
-	atomic_bool queued; /* written under events_lock */
+	TAILQ_ENTRY(pb_mapping) in_revoked; /* under pb_mapping_events.lock */
+	atomic_bool queued; /* written under pb_mapping_events.lock */
 	/* An eventfd to signal instead of queueing the event; NULL if none. */
 	const int *notify_fd;
 };
 
 /* Mark the mapping as revoked, and queue one event. */
-void pb_mapping_revoked(struct pb_mapping *mapping);
+void pb_mapping_mark_revoked(struct pb_mapping *mapping);
+/* Remove a mapping from the queue of events. */
+void pb_mapping_forget_event(struct pb_mapping *mapping);
 
 /* ---- listing ---- */
 
@@ -349,28 +360,15 @@ int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *lis
  */
 struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t size);
 
-/*
- * Find the first gap of the aperture, ascending, in @first to @last. Returns false if there is
- * none. *@gap is the whole gap, and may extend beyond both. Pure, for unit tests.
- */
-bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap);
-
-/* Open a watch that receives no event until pb_watch_only(). */
+/* Open a watch that receives no event until pb_watch_set_filter(). */
 int pb_watch_open_silent(struct pb_watch **watch, struct pb_error *err);
 /*
  * Receive only the revocations and restorations of these buffers, by number in the list. Returns
  * -errno on failure.
  */
-int pb_watch_only(struct pb_watch *watch, const uint64_t *ids, unsigned int n);
+int pb_watch_set_filter(struct pb_watch *watch, const uint64_t *ids, unsigned int n);
 
-/* The filter of pb_watch_only(), for any socket whose datagrams are such messages. */
+/* The filter of pb_watch_set_filter(), for any socket whose datagrams are such messages. */
 int pb_filter_events(int fd, const uint64_t *ids, unsigned int n);
-
-/*
- * Find a free range of @length bytes, from @from on, in the aperture without the taken ranges.
- * Fails with -ENOSPC. Pure, for unit tests.
- */
-int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
-		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova);
 
 #endif

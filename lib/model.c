@@ -122,7 +122,7 @@ int pb_model_accept(enum pb_model model, bool accept_unknown, const char *export
  * user, to anything, including newlines. So use the first line of each key, and parse the name
  * last.
  */
-static bool first_line(const char *text, const char *key, char *value, size_t size)
+static bool get_first_line(const char *text, const char *key, char *value, size_t size)
 {
 	size_t len = strlen(key);
 	const char *line;
@@ -150,13 +150,14 @@ void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info)
 	char *end;
 
 	memset(info, 0, sizeof(*info));
-	if (!first_line(text, "exp_name", info->exporter, sizeof(info->exporter)) || !first_line(text, "size", value, sizeof(value)))
+	if (!get_first_line(text, "exp_name", info->exporter, sizeof(info->exporter)) ||
+	    !get_first_line(text, "size", value, sizeof(value)))
 		return;
 	errno = 0;
 	info->size = strtoull(value, &end, 10);
 	if (errno || *end || end == value)
 		return;
-	first_line(text, "name", info->name, sizeof(info->name));
+	get_first_line(text, "name", info->name, sizeof(info->name));
 	info->is_dmabuf = true;
 }
 
@@ -178,7 +179,7 @@ static int open_peerbar(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int pb_ask_info(struct peerbar_info *info)
+int pb_query_module(struct peerbar_info *info)
 {
 	int fd = open_peerbar(), ret;
 
@@ -190,7 +191,7 @@ int pb_ask_info(struct peerbar_info *info)
 	return ret;
 }
 
-static int ask_about(struct pb_origin *origin, int fd, struct peerbar_query *query)
+static int query_module(struct pb_origin *origin, int fd, struct peerbar_query *query)
 {
 	int kept = atomic_load(&origin->peerbar), none = -1;
 	int peerbar = kept >= 0 ? kept : open_peerbar(), ret;
@@ -227,7 +228,7 @@ static bool identify_by_module(struct pb_origin *origin, int fd, struct pb_buffe
 {
 	struct peerbar_query query;
 
-	if (ask_about(origin, fd, &query))
+	if (query_module(origin, fd, &query))
 		return false;
 	info->asked = true;
 	info->importers = query.importers;

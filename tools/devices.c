@@ -22,7 +22,7 @@ static bool has_memory(const struct pb_pci_function *f)
 	return false;
 }
 
-static struct json_object *function_json(const struct pb_pci_function *f)
+static struct json_object *get_function_json(const struct pb_pci_function *f)
 {
 	struct json_object *object = json_new(false), *bars = json_new(true);
 	char text[16];
@@ -128,7 +128,7 @@ static void print_functions_json(const struct pb_pci_function *list, unsigned in
 	unsigned int i;
 
 	for (i = 0; i < n; i++)
-		json_append(array, function_json(&list[i]));
+		json_append(array, get_function_json(&list[i]));
 	print_result(array);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* peerbar peek, poke: read and write a dma-buf, through mmap */
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/dma-buf.h>
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -13,8 +14,6 @@
 
 #include "parse.h"
 #include "tool.h"
-
-typedef unsigned long long ull;
 
 /* A mapped part of a buffer, in whole pages. */
 struct window {
@@ -37,8 +36,10 @@ static int open_window(struct window *w, const char *fd, uint64_t offset, uint64
 	if (pb_buffer_query(w->buffer, &info, &err)) {
 		status = report(&err);
 	} else if (offset > info.size || length > info.size - offset) {
-		status = fail(ERANGE, "0x%llx bytes at 0x%llx are not all inside the buffer, whose size is 0x%llx", (ull)length,
-			      (ull)offset, (ull)info.size);
+		status = fail(ERANGE,
+			      "0x%" PRIx64 " bytes at 0x%" PRIx64
+			      " are not all inside the buffer, whose size is 0x%" PRIx64,
+			      length, offset, info.size);
 	} else {
 		w->size = (size_t)(before + length);
 		if (pb_buffer_mmap(w->buffer, offset - before, w->size, writable, &w->pages, &err))
@@ -62,14 +63,14 @@ static void close_window(struct window *w)
 
 static sigjmp_buf taken_away;
 
-static void on_sigbus(int sig)
+static void handle_sigbus(int sig)
 {
 	(void)sig;
 	siglongjmp(taken_away, 1);
 }
 
 /* Copy four bytes at a time if possible: some devices require it. */
-static void copy(void *to, const void *from, size_t length)
+static void copy_bytes(void *to, const void *from, size_t length)
 {
 	size_t i;
 
@@ -98,7 +99,7 @@ static int sync_buffer(struct pb_buffer *buffer, uint64_t flags)
 /* @direction: DMA_BUF_SYNC_READ or DMA_BUF_SYNC_WRITE. */
 static int copy_window(const struct window *w, uint64_t direction, void *to, const void *from, size_t length)
 {
-	struct sigaction action = { .sa_handler = on_sigbus }, before;
+	struct sigaction action = { .sa_handler = handle_sigbus }, before;
 	int status;
 
 	status = sync_buffer(w->buffer, DMA_BUF_SYNC_START | direction);
@@ -106,7 +107,7 @@ static int copy_window(const struct window *w, uint64_t direction, void *to, con
 		return status;
 	sigaction(SIGBUS, &action, &before);
 	if (!sigsetjmp(taken_away, 1))
-		copy(to, from, length);
+		copy_bytes(to, from, length);
 	else
 		status = fail(EFAULT, "cannot reach 0x%zx bytes of the buffer: it is revoked (SIGBUS); memory decoding of its device may be "
 			      "off, or the device closed", length);
@@ -116,7 +117,7 @@ static int copy_window(const struct window *w, uint64_t direction, void *to, con
 
 /* ---- the commands ---- */
 
-static int need_operands(const struct args *args, const char *usage)
+static int check_operands(const struct args *args, const char *usage)
 {
 	if (args->nr_operands != 3)
 		return misuse("the operands %s are needed, and %u %s given", usage, args->nr_operands,
@@ -137,7 +138,7 @@ static void print_line(uint64_t offset, const uint8_t *bytes, size_t n)
 {
 	size_t i;
 
-	printf("%08llx ", (ull)offset);
+	printf("%08" PRIx64 " ", offset);
 	for (i = 0; i < 16; i++) {
 		if (i == 8)
 			putchar(' ');
@@ -152,7 +153,7 @@ static void print_line(uint64_t offset, const uint8_t *bytes, size_t n)
 	puts("|");
 }
 
-static struct json_object *span_json(uint64_t offset, uint64_t length)
+static struct json_object *get_span_json(uint64_t offset, uint64_t length)
 {
 	struct json_object *object = json_new(false);
 
@@ -175,7 +176,7 @@ static void print_bytes(uint64_t offset, const uint8_t *bytes, size_t length)
 	hex = allocate(2 * length + 1, 1);
 	for (i = 0; i < length; i++)
 		snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
-	object = span_json(offset, length);
+	object = get_span_json(offset, length);
 	json_put_string(object, "data", hex);
 	print_result(object);
 	free(hex);
@@ -188,7 +189,7 @@ int cmd_peek(const struct args *args)
 	uint8_t *bytes;
 	int status;
 
-	status = need_operands(args, "FD, OFFSET and LENGTH");
+	status = check_operands(args, "FD, OFFSET and LENGTH");
 	if (!status)
 		status = parse_operand(args->operands[1], "an offset", &offset);
 	if (!status)
@@ -218,7 +219,7 @@ int cmd_poke(const struct args *args)
 	size_t length;
 	int status;
 
-	status = need_operands(args, "FD, OFFSET and BYTES");
+	status = check_operands(args, "FD, OFFSET and BYTES");
 	if (!status)
 		status = parse_operand(args->operands[1], "an offset", &offset);
 	if (status)
@@ -232,7 +233,7 @@ int cmd_poke(const struct args *args)
 		goto out;
 	status = copy_window(&w, DMA_BUF_SYNC_WRITE, w.at, bytes, length);
 	if (!status && json_output)
-		print_result(span_json(offset, length));
+		print_result(get_span_json(offset, length));
 	close_window(&w);
 out:
 	free(bytes);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Numbers and ranges; parse.h documents them. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -81,7 +82,8 @@ static int parse_span(const char *text, size_t len, uint64_t *value, char *why, 
 	return 0;
 
 overflow:
-	snprintf(why, n, "'%.*s' is too large: 0x%llx is the largest number", shown, text, (unsigned long long)UINT64_MAX);
+	snprintf(why, n, "'%.*s' is too large: 0x%" PRIx64 " is the largest number", shown, text,
+		 UINT64_MAX);
 	return -ERANGE;
 }
 

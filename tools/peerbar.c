@@ -204,11 +204,11 @@ static const char general_help[] =
 	"BDF is 0000:01:00.0 or 01:00.0, RANGE is OFFSET:LENGTH. Numbers are decimal or, after\n"
 	"0x, hexadecimal, and may end in K, M, G or T. See peerbar(1).\n";
 
-/* Results of parse() that are not exit statuses. */
+/* Results of parse_arguments() that are not exit statuses. */
 #define HELP_WANTED 1000
 #define VERSION_WANTED 1001
 
-static const char *option_name(int value)
+static const char *get_option_name(int value)
 {
 	const struct option *o;
 
@@ -227,16 +227,16 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-static int option_number(int option, uint64_t *value)
+static int take_option_number(int option, uint64_t *value)
 {
 	char why[200];
 
 	if (pbt_parse_number(optarg, value, why, sizeof(why)))
-		return misuse("cannot take --%s: %s", option_name(option), why);
+		return misuse("cannot take --%s: %s", get_option_name(option), why);
 	return STATUS_OK;
 }
 
-static int option_memattrs(struct args *args)
+static int take_option_memattrs(struct args *args)
 {
 	char why[200];
 
@@ -266,7 +266,7 @@ static int take_option(struct args *args, int option)
 		return STATUS_OK;
 	case OPT_IOVA:
 		args->map_flags |= PB_MAP_FIXED;
-		return option_number(option, &args->iova);
+		return take_option_number(option, &args->iova);
 	case OPT_PROT:
 		args->map_flags &= ~(unsigned int)(PB_MAP_READ | PB_MAP_WRITE);
 		if (!strcmp(optarg, "r") || !strcmp(optarg, "rw"))
@@ -277,20 +277,20 @@ static int take_option(struct args *args, int option)
 			return misuse("cannot take --prot '%.40s'; use r, w or rw", optarg);
 		return STATUS_OK;
 	case OPT_OFFSET:
-		return option_number(option, &args->offset);
+		return take_option_number(option, &args->offset);
 	case OPT_LENGTH:
-		return option_number(option, &args->length);
+		return take_option_number(option, &args->length);
 	case OPT_ALLOW_UNKNOWN:
 		args->map_flags |= PB_MAP_UNKNOWN_MODEL;
 		return STATUS_OK;
 	case OPT_MEMATTR:
-		return option_memattrs(args);
+		return take_option_memattrs(args);
 	case OPT_COUNT:
 		args->has_count = true;
-		return option_number(option, &args->count);
+		return take_option_number(option, &args->count);
 	case OPT_TIMEOUT:
 		args->has_timeout = true;
-		return option_number(option, &args->timeout);
+		return take_option_number(option, &args->timeout);
 	case OPT_FORCE:
 		args->force = true;
 		return STATUS_OK;
@@ -312,7 +312,7 @@ static int take_option(struct args *args, int option)
  * Parse @argc arguments, up to "--". Returns an exit status, or one of the above. *@command is NULL
  * if there is none.
  */
-static int parse(int argc, char **argv, struct args *args, const struct command **command)
+static int parse_arguments(int argc, char **argv, struct args *args, const struct command **command)
 {
 	bool help = false, version = false;
 	unsigned int given = 0, wrong;
@@ -364,7 +364,7 @@ static int parse(int argc, char **argv, struct args *args, const struct command 
 		if (wrong & BIT(i))
 			return misuse("the command '%s' has no option --%s; 'peerbar %s --help' "
 				      "lists its options",
-				      (*command)->name, option_name(i), (*command)->name);
+				      (*command)->name, get_option_name(i), (*command)->name);
 	if (args->command && !(*command)->runs_command)
 		return misuse("the command '%s' runs no other command, so nothing can follow it after '--'", (*command)->name);
 	if (args->command && !args->command[0])
@@ -406,7 +406,7 @@ int main(int argc, char **argv)
 		args.command = argv + n + 1;
 	args.operands = allocate((size_t)n, sizeof(*args.operands));
 	args.into = allocate((size_t)n, sizeof(*args.into));
-	status = parse(n, argv, &args, &command);
+	status = parse_arguments(n, argv, &args, &command);
 	if (status == HELP_WANTED) {
 		fputs(command ? command->help : general_help, stdout);
 		status = STATUS_OK;

@@ -90,7 +90,7 @@ int wait_while_read(int also, int seconds)
 /* ---- running programs ---- */
 
 /* @fd is inherited, unless negative. @quiet redirects stdout to stderr. Returns an errno. */
-static int spawn(pid_t *pid, char *const argv[], int fd, bool quiet, const sigset_t *mask)
+static int spawn_command(pid_t *pid, char *const argv[], int fd, bool quiet, const sigset_t *mask)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -119,7 +119,7 @@ out_actions:
 	return code;
 }
 
-static int exit_status(int status)
+static int get_exit_status(int status)
 {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -128,7 +128,7 @@ static int exit_status(int status)
  * The signals that would end this process and leave the command without the buffer: all except
  * those of its own faults, and job control.
  */
-static void command_signals(sigset_t *set)
+static void get_command_signals(sigset_t *set)
 {
 	static const int others[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
 	size_t i;
@@ -145,9 +145,9 @@ int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void 
 	siginfo_t info;
 	pid_t pid, ret;
 
-	command_signals(&set);
+	get_command_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &before);
-	code = spawn(&pid, command, fd, false, &before);
+	code = spawn_command(&pid, command, fd, false, &before);
 	if (code) {
 		sigprocmask(SIG_SETMASK, &before, NULL);
 		fail(code, "cannot run '%.80s': %s", command[0], strerror(code));
@@ -171,7 +171,7 @@ int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void 
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (ret < 0)
 		return fail(code, "cannot wait for '%.80s': %s", command[0], strerror(code));
-	return exit_status(status);
+	return get_exit_status(status);
 }
 
 bool load_module(const char *name)
@@ -182,7 +182,7 @@ bool load_module(const char *name)
 	pid_t pid;
 
 	sigprocmask(SIG_BLOCK, NULL, &mask);
-	code = spawn(&pid, argv, -1, true, &mask);
+	code = spawn_command(&pid, argv, -1, true, &mask);
 	if (code) {
 		fprintf(stderr, "peerbar: cannot run modprobe to load %s: %s\n", name, strerror(code));
 		return false;
@@ -190,7 +190,7 @@ bool load_module(const char *name)
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return false;
-	return !exit_status(status);
+	return !get_exit_status(status);
 }
 
 /* ---- descriptors of other processes ---- */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Results and errors, as text or JSON. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +74,7 @@ int flush_output(void)
 	return STATUS_FAILED;
 }
 
-static void *need(void *p)
+static void *check_memory(void *p)
 {
 	if (!p) {
 		fputs("peerbar: out of memory\n", stderr);
@@ -84,35 +85,35 @@ static void *need(void *p)
 
 void *allocate(size_t n, size_t size)
 {
-	return need(calloc(n ? n : 1, size));
+	return check_memory(calloc(n ? n : 1, size));
 }
 
 /* ---- JSON ---- */
 
 struct json_object *json_new(bool array)
 {
-	return need(array ? json_object_new_array() : json_object_new_object());
+	return check_memory(array ? json_object_new_array() : json_object_new_object());
 }
 
 void json_put(struct json_object *object, const char *key, struct json_object *value)
 {
 	if (json_object_object_add(object, key, value))
-		need(NULL);
+		check_memory(NULL);
 }
 
 void json_put_number(struct json_object *object, const char *key, uint64_t value)
 {
-	json_put(object, key, need(json_object_new_uint64(value)));
+	json_put(object, key, check_memory(json_object_new_uint64(value)));
 }
 
 void json_put_string(struct json_object *object, const char *key, const char *value)
 {
-	json_put(object, key, *value ? need(json_object_new_string(value)) : NULL);
+	json_put(object, key, *value ? check_memory(json_object_new_string(value)) : NULL);
 }
 
 void json_put_bool(struct json_object *object, const char *key, bool value)
 {
-	json_put(object, key, need(json_object_new_boolean(value)));
+	json_put(object, key, check_memory(json_object_new_boolean(value)));
 }
 
 void json_put_memattr(struct json_object *object, const char *key, enum pb_memattr memattr)
@@ -125,7 +126,7 @@ void json_put_memattr(struct json_object *object, const char *key, enum pb_memat
 void json_append(struct json_object *array, struct json_object *value)
 {
 	if (!value || json_object_array_add(array, value))
-		need(NULL);
+		check_memory(NULL);
 }
 
 /* ---- text ---- */
@@ -139,11 +140,11 @@ const char *human_size(uint64_t size, char text[32])
 		unsigned int shift = 40 - 10 * i;
 
 		if (size >> shift && !(size & ((1ULL << shift) - 1))) {
-			snprintf(text, 32, "%llu%c", (unsigned long long)(size >> shift), units[i]);
+			snprintf(text, 32, "%" PRIu64 "%c", (size >> shift), units[i]);
 			return text;
 		}
 	}
-	snprintf(text, 32, "%llu", (unsigned long long)size);
+	snprintf(text, 32, "%" PRIu64, size);
 	return text;
 }
 
@@ -198,16 +199,16 @@ static void print_value(const char *key, struct json_object *value)
 	printf("%-10s", key);
 	if (json_object_object_get_ex(value, "offset", &offset) && json_object_object_get_ex(value, "length", &length)) {
 		v = json_object_get_uint64(length);
-		printf("0x%llx:0x%llx (%s)\n", (unsigned long long)json_object_get_uint64(offset), (unsigned long long)v,
+		printf("0x%" PRIx64 ":0x%" PRIx64 " (%s)\n", json_object_get_uint64(offset), v,
 		       human_size(v, text));
 	} else if (!json_object_is_type(value, json_type_int)) {
 		puts(json_object_get_string(value));
 	} else {
 		v = json_object_get_uint64(value);
 		if (!strcmp(key, "size") || !strcmp(key, "length"))
-			printf("0x%llx (%s)\n", (unsigned long long)v, human_size(v, text));
+			printf("0x%" PRIx64 " (%s)\n", v, human_size(v, text));
 		else
-			printf(strcmp(key, "iova") ? "%llu\n" : "0x%llx\n", (unsigned long long)v);
+			printf(strcmp(key, "iova") ? "%" PRIu64 "\n" : "0x%" PRIx64 "\n", v);
 	}
 }
 
@@ -229,8 +230,10 @@ void print_result(struct json_object *result)
 	size_t i;
 
 	if (json_output) {
-		puts(need((void *)json_object_to_json_string_ext(result,
-								 JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE)));
+		puts(check_memory((
+			void *)json_object_to_json_string_ext(result,
+							      JSON_C_TO_STRING_SPACED |
+								      JSON_C_TO_STRING_NOSLASHESCAPE)));
 	} else {
 		json_object_object_foreach(result, key, value) {
 			if (json_object_is_type(value, json_type_array))

@@ -63,10 +63,14 @@ int cmd_watch(const struct args *args);
 int cmd_capabilities(const struct args *args);
 
 /*
- * buffers.c: get the buffer of @text: FD, a descriptor of this process, or PID:FD, another
+ * buffer.c: get the buffer of @text: FD, a descriptor of this process, or PID:FD, another
  * process's. Returns an exit status.
  */
 int take_buffer(const char *text, struct pb_buffer **buffer);
+
+/* list.c: the fields of a buffer in lists and in events. */
+void put_listed(struct json_object *object, const struct pb_listed *b);
+void make_listed_printable(struct pb_listed *b);
 
 /*
  * holders.c: permanently revoke all buffers of a function, through the descriptors of the processes

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,6 @@
 #include "host_memory.h"
 #include "peerbar_memory.h"
 #include "perftest_parameters.h"
-
-typedef unsigned long long ull;
 
 /* The parsed option. */
 static struct {
@@ -176,8 +175,8 @@ static int peerbar_init(struct memory_ctx *ctx)
 	next = place.bdf[0] ? 0 : place.offset;
 	if (pb_buffer_query(buffer, &info, &err))
 		goto failed;
-	printf("peerbar: dma-buf %llu of %s, size 0x%llx, model %s\n", (ull)info.id, info.exporter, (ull)info.size,
-	       pb_model_name(info.model));
+	printf("peerbar: dma-buf %" PRIu64 " of %s, size 0x%" PRIx64 ", model %s\n", info.id,
+	       info.exporter, info.size, pb_model_name(info.model));
 	return SUCCESS;
 failed:
 	close_all();
@@ -214,8 +213,10 @@ static int peerbar_allocate(struct memory_ctx *ctx, int alignment, uint64_t size
 	(void)ctx;
 	(void)alignment;
 	if (!size || whole < size || next > total || whole > total - next) {
-		fprintf(stderr, " --use_peerbar=%s: a test buffer takes 0x%llx bytes, and there are 0x%llx left\n", place.text,
-			(ull)size, (ull)(next < total ? total - next : 0));
+		fprintf(stderr,
+			" --use_peerbar=%s: a test buffer takes 0x%" PRIx64
+			" bytes, and there are 0x%" PRIx64 " left\n",
+			place.text, size, (next < total ? total - next : 0));
 		return FAILURE;
 	}
 	/* perftest closes the descriptor after the registration, and takes 0 as none. */
@@ -265,9 +266,10 @@ int peerbar_memory_option(struct perftest_parameters *params, const char *text)
 	}
 	place.text = text;
 	if (!take_place(text)) {
-		fprintf(stderr, " --use_peerbar=%s: use BDF:BAR[+OFFSET], FD[+OFFSET] or "
-			"PID:FD[+OFFSET], with an offset that is a multiple of 0x%llx\n",
-			text, (ull)page_size());
+		fprintf(stderr,
+			" --use_peerbar=%s: use BDF:BAR[+OFFSET], FD[+OFFSET] or "
+			"PID:FD[+OFFSET], with an offset that is a multiple of 0x%" PRIx64 "\n",
+			text, page_size());
 		return FAILURE;
 	}
 	params->memory_create = peerbar_memory_create;

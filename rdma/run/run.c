@@ -24,8 +24,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-typedef unsigned long long ull;
-
 /* The header's macros choose between these functions by the access flags. */
 #undef ibv_reg_mr
 #undef ibv_reg_mr_iova
@@ -119,13 +117,15 @@ static void *at(uint64_t address)
 
 static bool parse_vma(const char *line, struct vma *vma)
 {
-	ull start, end, offset, inode;
+	uint64_t start, end, offset, inode;
 	unsigned int major, minor;
 	const char *name;
 	char perms[5];
 	int n = 0;
 
-	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, perms, &offset, &major, &minor, &inode, &n) < 7 || !n)
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &start,
+		   &end, perms, &offset, &major, &minor, &inode, &n) < 7 ||
+	    !n)
 		return false;
 	name = line + n;
 	vma->start = start;
@@ -344,7 +344,8 @@ static bool move_out_or_say(const struct vma *vma)
 {
 	if (move_out(vma))
 		return true;
-	say("0x%llx bytes at 0x%llx stay in the device's memory: %s", (ull)(vma->end - vma->start), (ull)vma->start,
+	say("0x%" PRIx64 " bytes at 0x%" PRIx64 " stay in the device's memory: %s",
+	    vma->end - vma->start, vma->start,
 	    errno == EFAULT ? "they cannot be read, it may be revoked" : strerror(errno));
 	return false;
 }
@@ -452,8 +453,9 @@ static enum answer look(uint64_t start, uint64_t end, unsigned int access, const
 				if (!fixed)
 					fixed = v->fixed;
 			} else if (!v->ours || v->offset + (from - v->start) != s->offset + (from - s->start)) {
-				say("cannot register 0x%llx bytes at 0x%llx: some of it is registered, and was unmapped since",
-				    (ull)(end - start), (ull)start);
+				say("cannot register 0x%" PRIx64 " bytes at 0x%" PRIx64
+				    ": some of it is registered, and was unmapped since",
+				    end - start, start);
 				return refuse(EBUSY);
 			} else {
 				some = true;
@@ -466,11 +468,14 @@ static enum answer look(uint64_t start, uint64_t end, unsigned int access, const
 	if (!fixed)
 		return ANSWER_MOVED;
 	if (some) {
-		say("cannot register 0x%llx bytes at 0x%llx: some of it is in the device's memory, and some cannot be: %s",
-		    (ull)(end - start), (ull)start, fixed);
+		say("cannot register 0x%" PRIx64 " bytes at 0x%" PRIx64
+		    ": some of it is in the device's memory, and some cannot be: %s",
+		    end - start, start, fixed);
 		return refuse(EOPNOTSUPP);
 	}
-	say("0x%llx bytes at 0x%llx are registered where they are, in ordinary memory: %s", (ull)(end - start), (ull)start, fixed);
+	say("0x%" PRIx64 " bytes at 0x%" PRIx64
+	    " are registered where they are, in ordinary memory: %s",
+	    end - start, start, fixed);
 	return ANSWER_LEAVE;
 }
 
@@ -492,9 +497,10 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		/* May wrap around below the beginning; take_room() fails then. */
 		next = s->offset + (address - s->start) - (address - start);
 		if (known && next != *offset) {
-			say("cannot register 0x%llx bytes at 0x%llx: parts of it were registered "
+			say("cannot register 0x%" PRIx64 " bytes at 0x%" PRIx64
+			    ": parts of it were registered "
 			    "before, and are not contiguous in the device's memory",
-			    (ull)(end - start), (ull)start);
+			    end - start, start);
 			return refuse(EOPNOTSUPP);
 		}
 		*offset = next;
@@ -502,9 +508,10 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 	}
 	if (!known) {
 		if (!find_room(start, end - start, whole, offset)) {
-			say("cannot register 0x%llx bytes at 0x%llx: there is no contiguous room "
-			    "for 0x%llx in the device's memory, which has 0x%llx",
-			    (ull)(end - start), (ull)start, (ull)(end - start), (ull)room.length);
+			say("cannot register 0x%" PRIx64 " bytes at 0x%" PRIx64
+			    ": there is no contiguous room "
+			    "for 0x%" PRIx64 " in the device's memory, which has 0x%" PRIx64,
+			    end - start, start, end - start, room.length);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ start, end, *offset, 1, true };
@@ -515,9 +522,10 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 		if (span_at(address))
 			continue;
 		if (!take_room(*offset + (address - start), border - address, &next)) {
-			say("cannot register 0x%llx bytes at 0x%llx: a part of it was registered "
+			say("cannot register 0x%" PRIx64 " bytes at 0x%" PRIx64
+			    ": a part of it was registered "
 			    "before, and the range beside that in the device's memory is in use",
-			    (ull)(end - start), (ull)start);
+			    end - start, start);
 			return refuse(ENOMEM);
 		}
 		spans[nr_spans++] = (struct span){ address, border, *offset + (address - start), 1, true };
@@ -581,17 +589,18 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 	int n;
 
 	if (!have_room()) {
-		say("cannot register 0x%zx bytes at 0x%llx: descriptor %d is no dma-buf, or was "
-		    "replaced since the start", length,
-		    (ull)address, room.fd);
+		say("cannot register 0x%zx bytes at 0x%" PRIx64
+		    ": descriptor %d is no dma-buf, or was "
+		    "replaced since the start",
+		    length, address, room.fd);
 		return refuse(EBADF);
 	}
 	if (!make_lists(start, end))
 		return refuse(ENOMEM);
 	n = find_vmas(start, end, vmas);
 	if (n < 0) {
-		say("cannot register 0x%zx bytes at 0x%llx: cannot read /proc/self/maps: %s", length, (ull)address,
-		    strerror(errno));
+		say("cannot register 0x%zx bytes at 0x%" PRIx64 ": cannot read /proc/self/maps: %s",
+		    length, address, strerror(errno));
 		return ANSWER_REFUSE;
 	}
 	answer = look(start, end, access, *vmas, n);
@@ -604,8 +613,8 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 	if (!move_all(*vmas, n)) {
 		int code = errno;
 
-		say("cannot move 0x%zx bytes at 0x%llx to the device's memory: %s",
-		    length, (ull)address,
+		say("cannot move 0x%zx bytes at 0x%" PRIx64 " to the device's memory: %s", length,
+		    address,
 		    code == EFAULT ? "it cannot be written, it may be revoked" : strerror(code));
 		return refuse(code == EFAULT ? ENODEV : code);
 	}
@@ -634,8 +643,10 @@ static struct ibv_mr *register_region(struct ibv_pd *pd, void *addr, size_t leng
 	case ANSWER_MOVED:
 		mr = real.reg_dmabuf_mr(pd, offset, length, iova, room.fd, (int)(access & ACCESS_KNOWN));
 		if (!mr)
-			say("cannot register the dma-buf in place of 0x%zx bytes at 0x%llx, with access 0x%x "
-			    "(ibv_reg_dmabuf_mr): %s", length, (ull)address, access, strerror(errno));
+			say("cannot register the dma-buf in place of 0x%zx bytes at 0x%" PRIx64
+			    ", with access 0x%x "
+			    "(ibv_reg_dmabuf_mr): %s",
+			    length, address, access, strerror(errno));
 		break;
 	}
 	if (!mr) {

@@ -13,6 +13,8 @@
  * If the clock has another value, query the region's state. If it is not known to be live, don't
  * return the region again. Read the clock before the query, so that a later revocation changes it.
  */
+#include <inttypes.h>
+
 #include "internal.h"
 
 #define MAX_CAPACITY (1u << 20)
@@ -54,7 +56,8 @@ struct pbv_cache {
 static const volatile uint64_t never_moves;
 static const volatile uint64_t never_good = 1;
 
-static struct bucket *exact_bucket(const struct pbv_cache *cache, uint64_t id, uint64_t offset, uint64_t length, int access)
+static struct bucket *get_exact_bucket(const struct pbv_cache *cache, uint64_t id, uint64_t offset,
+				       uint64_t length, int access)
 {
 	uint64_t h = id * 0x9e3779b97f4a7c15 + offset;
 
@@ -63,29 +66,30 @@ static struct bucket *exact_bucket(const struct pbv_cache *cache, uint64_t id, u
 	return &cache->exact[(h ^ h >> 29) * 0x9e3779b97f4a7c15 >> cache->shift];
 }
 
-static struct bucket *buffer_bucket(const struct pbv_cache *cache, uint64_t id)
+static struct bucket *get_buffer_bucket(const struct pbv_cache *cache, uint64_t id)
 {
 	return &cache->buffers[id * 0x9e3779b97f4a7c15 >> cache->shift];
 }
 
 /* Call the functions below with the lock held. */
 
-static struct pbv_entry *find(const struct pbv_cache *cache, uint64_t id, uint64_t offset, uint64_t length, int access)
+static struct pbv_entry *find_entry(const struct pbv_cache *cache, uint64_t id, uint64_t offset,
+				    uint64_t length, int access)
 {
 	struct pbv_entry *entry;
 
-	LIST_FOREACH(entry, exact_bucket(cache, id, offset, length, access), in_exact)
+	LIST_FOREACH(entry, get_exact_bucket(cache, id, offset, length, access), in_exact)
 		if (entry->id == id && entry->offset == offset && entry->length == length && entry->access == access)
 			return entry;
 	/* A larger region. */
-	LIST_FOREACH(entry, buffer_bucket(cache, id), in_buffer)
+	LIST_FOREACH(entry, get_buffer_bucket(cache, id), in_buffer)
 		if (entry->id == id && entry->access == access && offset >= entry->offset &&
 		    offset - entry->offset <= entry->length && length <= entry->length - (offset - entry->offset))
 			return entry;
 	return NULL;
 }
 
-static void use(struct pbv_cache *cache, struct pbv_entry *entry)
+static void use_entry(struct pbv_cache *cache, struct pbv_entry *entry)
 {
 	if (!entry->users++) {
 		TAILQ_REMOVE(&cache->unused, entry, in_unused);
@@ -93,13 +97,13 @@ static void use(struct pbv_cache *cache, struct pbv_entry *entry)
 	}
 }
 
-static void doom(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
+static void drop_entry(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
 {
 	cache->stats.regions--;
 	SLIST_INSERT_HEAD(doomed, entry, in_doomed);
 }
 
-static void retire(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
+static void retire_entry(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
 {
 	if (entry->stale)
 		return;
@@ -108,7 +112,7 @@ static void retire(struct pbv_cache *cache, struct pbv_entry *entry, struct doom
 	LIST_REMOVE(entry, in_buffer);
 	if (!entry->users) {
 		TAILQ_REMOVE(&cache->unused, entry, in_unused);
-		doom(cache, entry, doomed);
+		drop_entry(cache, entry, doomed);
 	}
 }
 
@@ -118,17 +122,17 @@ static void make_room(struct pbv_cache *cache, struct doomed *doomed)
 
 	while (cache->stats.regions > cache->capacity && (entry = TAILQ_FIRST(&cache->unused))) {
 		cache->stats.evicted++;
-		retire(cache, entry, doomed);
+		retire_entry(cache, entry, doomed);
 	}
 }
 
-static void give_back(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
+static void put_entry(struct pbv_cache *cache, struct pbv_entry *entry, struct doomed *doomed)
 {
 	if (--entry->users)
 		return;
 	cache->stats.in_use--;
 	if (entry->stale) {
-		doom(cache, entry, doomed);
+		drop_entry(cache, entry, doomed);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&cache->unused, entry, in_unused);
@@ -140,7 +144,7 @@ static void give_back(struct pbv_cache *cache, struct pbv_entry *entry, struct d
  * Deregister the doomed entries, without the lock. Keep those that fail, because a memory window is
  * bound, for pbv_cache_destroy().
  */
-static int end(struct pbv_cache *cache, struct doomed *doomed, struct pb_error *err)
+static int free_entries(struct pbv_cache *cache, struct doomed *doomed, struct pb_error *err)
 {
 	struct pbv_entry *entry;
 	int ret, worst = 0;
@@ -226,8 +230,8 @@ static void set_clock(const struct pbv_cache *cache, struct pbv_entry *entry, ui
 	}
 }
 
-static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset, uint64_t length, int access,
-	       struct pbv_mr **mr, struct pb_error *err)
+static int add_entry(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset,
+		     uint64_t length, int access, struct pbv_mr **mr, struct pb_error *err)
 {
 	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
 	struct pbv_entry *entry, *other;
@@ -236,8 +240,8 @@ static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offse
 
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
-		return pbv_fail_errno(err, ENOMEM, "cannot cache a region of 0x%llx bytes",
-				      (ull)length);
+		return pbv_fail_errno(err, ENOMEM, "cannot cache a region of 0x%" PRIx64 " bytes",
+				      length);
 	entry->id = pb_buffer_id(buffer);
 	entry->offset = offset;
 	entry->length = length;
@@ -256,21 +260,22 @@ static int add(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offse
 	pthread_mutex_lock(&cache->lock);
 	cache->stats.misses++;
 	cache->stats.regions++;
-	other = find(cache, entry->id, offset, length, access);
+	other = find_entry(cache, entry->id, offset, length, access);
 	if (other && __atomic_load_n(other->clock, __ATOMIC_ACQUIRE) == other->good_at) {
 		/* Another thread registered it first. */
-		doom(cache, entry, &doomed);
-		use(cache, other);
+		drop_entry(cache, entry, &doomed);
+		use_entry(cache, other);
 		entry = other;
 	} else {
 		cache->stats.in_use++;
-		LIST_INSERT_HEAD(exact_bucket(cache, entry->id, offset, length, access), entry, in_exact);
-		LIST_INSERT_HEAD(buffer_bucket(cache, entry->id), entry, in_buffer);
+		LIST_INSERT_HEAD(get_exact_bucket(cache, entry->id, offset, length, access), entry,
+				 in_exact);
+		LIST_INSERT_HEAD(get_buffer_bucket(cache, entry->id), entry, in_buffer);
 		make_room(cache, &doomed);
 	}
 	*mr = entry->mr;
 	pthread_mutex_unlock(&cache->lock);
-	end(cache, &doomed, NULL);
+	free_entries(cache, &doomed, NULL);
 	return 0;
 }
 
@@ -288,8 +293,8 @@ int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t of
 		length = pb_buffer_size(buffer);
 	}
 	pthread_mutex_lock(&cache->lock);
-	while ((entry = find(cache, id, offset, length, access))) {
-		use(cache, entry);
+	while ((entry = find_entry(cache, id, offset, length, access))) {
+		use_entry(cache, entry);
 		now = __atomic_load_n(entry->clock, __ATOMIC_ACQUIRE);
 		if (now == entry->good_at)
 			break;
@@ -306,9 +311,9 @@ int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t of
 		}
 		if (!entry->stale) {
 			cache->stats.stale++;
-			retire(cache, entry, &doomed);
+			retire_entry(cache, entry, &doomed);
 		}
-		give_back(cache, entry, &doomed);
+		put_entry(cache, entry, &doomed);
 	}
 	if (entry) {
 		cache->stats.hits++;
@@ -316,8 +321,8 @@ int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t of
 	}
 	pthread_mutex_unlock(&cache->lock);
 	if (!SLIST_EMPTY(&doomed))
-		end(cache, &doomed, NULL);
-	return entry ? 0 : add(cache, buffer, offset, length, access, mr, err);
+		free_entries(cache, &doomed, NULL);
+	return entry ? 0 : add_entry(cache, buffer, offset, length, access, mr, err);
 }
 
 void pbv_cache_put(struct pbv_cache *cache, struct pbv_mr *mr)
@@ -325,10 +330,10 @@ void pbv_cache_put(struct pbv_cache *cache, struct pbv_mr *mr)
 	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
 
 	pthread_mutex_lock(&cache->lock);
-	give_back(cache, mr->entry, &doomed);
+	put_entry(cache, mr->entry, &doomed);
 	pthread_mutex_unlock(&cache->lock);
 	if (!SLIST_EMPTY(&doomed))
-		end(cache, &doomed, NULL);
+		free_entries(cache, &doomed, NULL);
 }
 
 void pbv_cache_forget(struct pbv_cache *cache, struct pb_buffer *buffer)
@@ -338,13 +343,13 @@ void pbv_cache_forget(struct pbv_cache *cache, struct pb_buffer *buffer)
 	struct pbv_entry *entry, *next;
 
 	pthread_mutex_lock(&cache->lock);
-	for (entry = LIST_FIRST(buffer_bucket(cache, id)); entry; entry = next) {
+	for (entry = LIST_FIRST(get_buffer_bucket(cache, id)); entry; entry = next) {
 		next = LIST_NEXT(entry, in_buffer);
 		if (entry->id == id)
-			retire(cache, entry, &doomed);
+			retire_entry(cache, entry, &doomed);
 	}
 	pthread_mutex_unlock(&cache->lock);
-	end(cache, &doomed, NULL);
+	free_entries(cache, &doomed, NULL);
 }
 
 void pbv_cache_stats_sized(struct pbv_cache *cache, struct pbv_cache_stats *stats, size_t size)
@@ -371,16 +376,16 @@ int pbv_cache_destroy(struct pbv_cache *cache, struct pb_error *err)
 	pthread_mutex_lock(&cache->lock);
 	in_use = cache->stats.in_use;
 	while (!in_use && (entry = TAILQ_FIRST(&cache->unused)))
-		retire(cache, entry, &doomed);
+		retire_entry(cache, entry, &doomed);
 	while (!in_use && (entry = SLIST_FIRST(&cache->stuck))) {
 		SLIST_REMOVE_HEAD(&cache->stuck, in_doomed);
-		doom(cache, entry, &doomed);
+		drop_entry(cache, entry, &doomed);
 	}
 	pthread_mutex_unlock(&cache->lock);
 	if (in_use)
 		return pbv_fail(err, EBUSY, "cannot destroy a cache: %u of its regions are in use; "
 				"release them with pbv_cache_put()", in_use);
-	ret = end(cache, &doomed, err);
+	ret = free_entries(cache, &doomed, err);
 	if (ret)
 		return ret;
 	pbv_page_close(cache->page);

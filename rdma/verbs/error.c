@@ -5,7 +5,7 @@
 
 #include "internal.h"
 
-static void vfail(struct pb_error *err, int code, const char *fmt, va_list ap)
+static void set_error(struct pb_error *err, int code, const char *fmt, va_list ap)
 {
 	if (!err)
 		return;
@@ -18,7 +18,7 @@ int pbv_fail(struct pb_error *err, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vfail(err, code, fmt, ap);
+	set_error(err, code, fmt, ap);
 	va_end(ap);
 	return -code;
 }
@@ -28,7 +28,7 @@ int pbv_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vfail(err, code, fmt, ap);
+	set_error(err, code, fmt, ap);
 	va_end(ap);
 	if (err) {
 		size_t len = strlen(err->text);

@@ -24,8 +24,6 @@
 
 #include "peerbar-verbs.h"
 
-typedef unsigned long long ull;
-
 /* ---- errors, as in libpeerbar ---- */
 
 int pbv_fail(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

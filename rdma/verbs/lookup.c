@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Resolve an address to the buffer that is mapped there. */
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -24,7 +25,7 @@ struct pbv_space {
 	struct place *places; /* ascending by @start */
 };
 
-static uint64_t in_page(void)
+static uint64_t get_page_mask(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE) - 1;
 }
@@ -43,7 +44,7 @@ int pbv_space_create(struct pbv_space **space, struct pb_error *err)
 }
 
 /* The index of the first mapping that ends after the address. */
-static unsigned int place_at(const struct pbv_space *space, uint64_t address)
+static unsigned int find_place(const struct pbv_space *space, uint64_t address)
 {
 	unsigned int low = 0, high = space->nr;
 
@@ -58,8 +59,8 @@ static unsigned int place_at(const struct pbv_space *space, uint64_t address)
 	return low;
 }
 
-static int add(struct pbv_space *space, void *address, size_t length, struct pb_buffer *buffer, uint64_t offset, bool writable,
-	       struct pb_error *err)
+static int add_place(struct pbv_space *space, void *address, size_t length,
+		     struct pb_buffer *buffer, uint64_t offset, bool writable, struct pb_error *err)
 {
 	uint64_t start = (uintptr_t)address, size = pb_buffer_size(buffer), pages;
 	struct place *places;
@@ -67,24 +68,33 @@ static int add(struct pbv_space *space, void *address, size_t length, struct pb_
 	unsigned int at;
 	int ret;
 
-	if (!length || start & in_page() || offset & in_page())
-		return pbv_fail(err, EINVAL, "cannot register a mapping of 0x%zx bytes at the address %p, of a buffer from "
-				"0x%llx on: address and offset must be multiples of the page size, and the length not 0", length,
-				address, (ull)offset);
-	pages = (length + in_page()) & ~in_page();
+	if (!length || start & get_page_mask() || offset & get_page_mask())
+		return pbv_fail(err, EINVAL,
+				"cannot register a mapping of 0x%zx bytes at the address %p, of a "
+				"buffer from "
+				"0x%" PRIx64 " on: address and offset must be multiples of the "
+					     "page size, and the length not 0",
+				length, address, offset);
+	pages = (length + get_page_mask()) & ~get_page_mask();
 	if (pages < length || offset > size || pages > size - offset || start + pages < start)
-		return pbv_fail(err, ERANGE, "cannot register a mapping of 0x%zx bytes at the address %p, of a buffer from "
-				"0x%llx on: the buffer's size is 0x%llx", length, address, (ull)offset, (ull)size);
+		return pbv_fail(err, ERANGE,
+				"cannot register a mapping of 0x%zx bytes at the address %p, of a "
+				"buffer from "
+				"0x%" PRIx64 " on: the buffer's size is 0x%" PRIx64,
+				length, address, offset, size);
 	new = (struct place){ .start = start, .end = start + pages, .offset = offset, .writable = writable };
 	ret = pb_buffer_share(buffer, &new.buffer, err);
 	if (ret)
 		return ret;
 	pthread_rwlock_wrlock(&space->lock);
-	at = place_at(space, start);
+	at = find_place(space, start);
 	if (at < space->nr && space->places[at].start < new.end) {
-		ret = pbv_fail(err, EEXIST, "cannot register a mapping of 0x%zx bytes at the address %p: one of 0x%llx bytes is "
-			       "registered at 0x%llx", length, address, (ull)(space->places[at].end - space->places[at].start),
-			       (ull)space->places[at].start);
+		ret = pbv_fail(err, EEXIST,
+			       "cannot register a mapping of 0x%zx bytes at the address %p: one of "
+			       "0x%" PRIx64 " bytes is "
+			       "registered at 0x%" PRIx64,
+			       length, address, space->places[at].end - space->places[at].start,
+			       space->places[at].start);
 		goto err_unlock;
 	}
 	if (space->nr == space->room) {
@@ -111,15 +121,16 @@ err_unlock:
 int pbv_space_add(struct pbv_space *space, void *address, size_t length, struct pb_buffer *buffer, uint64_t offset,
 		  struct pb_error *err)
 {
-	return add(space, address, length, buffer, offset, true, err);
+	return add_place(space, address, length, buffer, offset, true, err);
 }
 
-static int take_out(struct pbv_space *space, void *address, struct place *place, struct pb_error *err)
+static int remove_place(struct pbv_space *space, void *address, struct place *place,
+			struct pb_error *err)
 {
 	unsigned int at;
 
 	pthread_rwlock_wrlock(&space->lock);
-	at = place_at(space, (uintptr_t)address);
+	at = find_place(space, (uintptr_t)address);
 	if (at == space->nr || space->places[at].start != (uintptr_t)address) {
 		pthread_rwlock_unlock(&space->lock);
 		return pbv_fail(err, ENOENT, "no mapping is registered that begins at the address %p", address);
@@ -136,7 +147,7 @@ int pbv_space_remove(struct pbv_space *space, void *address, struct pb_error *er
 {
 	struct place place;
 
-	return take_out(space, address, &place, err);
+	return remove_place(space, address, &place, err);
 }
 
 int pbv_space_mmap(struct pbv_space *space, struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable,
@@ -148,7 +159,7 @@ int pbv_space_mmap(struct pbv_space *space, struct pb_buffer *buffer, uint64_t o
 	ret = pb_buffer_mmap(buffer, offset, length, writable, &p, err);
 	if (ret)
 		return ret;
-	ret = add(space, p, length, buffer, offset, writable, err);
+	ret = add_place(space, p, length, buffer, offset, writable, err);
 	if (ret) {
 		munmap(p, length);
 		return ret;
@@ -162,7 +173,7 @@ int pbv_space_munmap(struct pbv_space *space, void *address, struct pb_error *er
 	struct place place;
 	int ret;
 
-	ret = take_out(space, address, &place, err);
+	ret = remove_place(space, address, &place, err);
 	if (ret)
 		return ret;
 	if (munmap(address, (size_t)(place.end - place.start)))
@@ -184,14 +195,19 @@ void pbv_space_destroy(struct pbv_space *space)
 	free(space);
 }
 
-static int ends_elsewhere(const void *address, size_t length, uint64_t end, struct pb_error *err)
+static int fail_ends_elsewhere(const void *address, size_t length, uint64_t end,
+			       struct pb_error *err)
 {
-	return pbv_fail(err, ERANGE, "0x%zx bytes at the address %p begin in a mapping of a buffer, and end elsewhere: the "
-			"mapping goes up to 0x%llx", length, address, (ull)end);
+	return pbv_fail(err, ERANGE,
+			"0x%zx bytes at the address %p begin in a mapping of a buffer, and end "
+			"elsewhere: the "
+			"mapping goes up to 0x%" PRIx64,
+			length, address, end);
 }
 
 /* Returns 1 and a new handle of the buffer, 0, or -errno. */
-static int ask_space(struct pbv_space *space, const void *address, size_t length, struct place *found, struct pb_error *err)
+static int search_space(struct pbv_space *space, const void *address, size_t length,
+			struct place *found, struct pb_error *err)
 {
 	uint64_t start = (uintptr_t)address, end = start + length;
 	struct place *place, *next;
@@ -199,7 +215,7 @@ static int ask_space(struct pbv_space *space, const void *address, size_t length
 	int ret = 0;
 
 	pthread_rwlock_rdlock(&space->lock);
-	at = place_at(space, start);
+	at = find_place(space, start);
 	if (at == space->nr || space->places[at].start > start)
 		goto unlock;
 	place = &space->places[at];
@@ -211,7 +227,7 @@ static int ask_space(struct pbv_space *space, const void *address, size_t length
 		if (next == space->places + space->nr || next->start != place->end ||
 		    pb_buffer_id(next->buffer) != pb_buffer_id(place->buffer) ||
 		    next->offset != place->offset + (place->end - place->start)) {
-			ret = ends_elsewhere(address, length, place->end, err);
+			ret = fail_ends_elsewhere(address, length, place->end, err);
 			goto unlock;
 		}
 		found->writable &= next->writable;
@@ -229,12 +245,12 @@ unlock:
 
 bool pbv_parse_maps(const char *line, struct pbv_vma *vma)
 {
-	unsigned long long start, end, offset, inode;
+	uint64_t start, end, offset, inode;
 	char perms[5];
 	int name = 0;
 
-	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, perms, &offset, &vma->major, &vma->minor, &inode,
-		   &name) < 7 ||
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &start,
+		   &end, perms, &offset, &vma->major, &vma->minor, &inode, &name) < 7 ||
 	    !name)
 		return false;
 	vma->start = start;
@@ -249,7 +265,8 @@ bool pbv_parse_maps(const char *line, struct pbv_vma *vma)
 }
 
 /* Returns 1 and the contiguous mapping around @address, 0 if it is not a dma-buf's, or -errno. */
-static int ask_maps(const void *address, size_t length, struct pbv_vma *found, struct pb_error *err)
+static int search_maps(const void *address, size_t length, struct pbv_vma *found,
+		       struct pb_error *err)
 {
 	uint64_t start = (uintptr_t)address, end = start + length;
 	char *line = NULL;
@@ -275,7 +292,7 @@ static int ask_maps(const void *address, size_t length, struct pbv_vma *found, s
 			/* Treat a mapping that mprotect() split as one. */
 			if (vma.start != found->end || !vma.dmabuf || vma.inode != found->inode || vma.major != found->major ||
 			    vma.minor != found->minor || vma.offset != found->offset + (found->end - found->start)) {
-				ret = ends_elsewhere(address, length, found->end, err);
+				ret = fail_ends_elsewhere(address, length, found->end, err);
 				break;
 			}
 			found->end = vma.end;
@@ -285,7 +302,7 @@ static int ask_maps(const void *address, size_t length, struct pbv_vma *found, s
 			break;
 	}
 	if (ret > 0 && found->end < end)
-		ret = ends_elsewhere(address, length, found->end, err);
+		ret = fail_ends_elsewhere(address, length, found->end, err);
 	free(line);
 	fclose(f);
 	return ret;
@@ -319,9 +336,11 @@ static int find_descriptor(const void *address, const struct pbv_vma *vma, struc
 		pb_buffer_close(*buffer);
 	}
 	closedir(dir);
-	return pbv_fail(err, ENOENT, "a dma-buf, number %llu, is mapped at the address %p, but "
+	return pbv_fail(err, ENOENT,
+			"a dma-buf, number %" PRIu64 ", is mapped at the address %p, but "
 			"this process has no descriptor of it: keep one open, or register the "
-			"mapping with pbv_space_add()", (ull)vma->inode, address);
+			"mapping with pbv_space_add()",
+			vma->inode, address);
 }
 
 static int look_up(struct pbv_space *space, const void *address, size_t length, struct place *place, struct pb_error *err)
@@ -336,10 +355,10 @@ static int look_up(struct pbv_space *space, const void *address, size_t length, 
 		return pbv_fail(err, ERANGE, "cannot look up 0x%zx bytes at the address %p: their "
 				"end would be beyond 2^64",
 				length, address);
-	ret = space ? ask_space(space, address, length, place, err) : 0;
+	ret = space ? search_space(space, address, length, place, err) : 0;
 	if (ret)
 		return ret;
-	ret = ask_maps(address, length, &vma, err);
+	ret = search_maps(address, length, &vma, err);
 	if (ret <= 0)
 		return ret;
 	ret = find_descriptor(address, &vma, &place->buffer, err);

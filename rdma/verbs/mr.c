@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * Memory regions: the models that a device can register, registration, and the state of a region.
+ * Memory regions: the models that a device can register, and registration.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "internal.h"
@@ -97,7 +98,8 @@ static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, un
 	}
 }
 
-static int revoked(const struct pb_buffer_info *info, const char *what, const char *name, struct pb_error *err)
+static int fail_revoked(const struct pb_buffer_info *info, const char *what, const char *name,
+		      struct pb_error *err)
 {
 	if (info->state == PB_BUFFER_DEAD)
 		return pbv_fail(err, ENODEV, "cannot register %s with %s: the buffer was revoked for good; its ranges can be "
@@ -106,14 +108,14 @@ static int revoked(const struct pb_buffer_info *info, const char *what, const ch
 			"off, or the device closed", what, name);
 }
 
-static int reg_failed(struct ibv_pd *pd, const struct pb_buffer_info *info, const char *what, int access, int code,
-		      struct pb_error *err)
+static int fail_registration(struct ibv_pd *pd, const struct pb_buffer_info *info, const char *what,
+			     int access, int code, struct pb_error *err)
 {
 	const char *name = ibv_get_device_name(pd->context->device);
 
 	switch (code) {
 	case ENODEV:
-		return revoked(info, what, name, err);
+		return fail_revoked(info, what, name, err);
 	case EOPNOTSUPP:
 	case ENOSYS:
 	case EPROTONOSUPPORT:
@@ -174,21 +176,28 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	char what[80];
 	int ret;
 
-	snprintf(what, sizeof(what), "0x%llx bytes at 0x%llx of a buffer", (ull)length, (ull)offset);
+	snprintf(what, sizeof(what), "0x%" PRIx64 " bytes at 0x%" PRIx64 " of a buffer", length,
+		 offset);
 	if (flags & ~(unsigned int)PBV_UNKNOWN_MODEL)
 		return pbv_fail(err, EINVAL, "cannot register %s with %s with flags 0x%x: only PBV_UNKNOWN_MODEL, 0x%x, is known",
 				what, name, flags, PBV_UNKNOWN_MODEL);
 	if (!length)
 		return pbv_fail(err, EINVAL, "cannot register %s with %s: the length must not be 0", what, name);
 	if (offset > size || length > size - offset)
-		return pbv_fail(err, ERANGE, "cannot register %s with %s: the buffer's size is 0x%llx", what, name, (ull)size);
+		return pbv_fail(err, ERANGE,
+				"cannot register %s with %s: the buffer's size is 0x%" PRIx64, what,
+				name, size);
 	if ((iova ^ offset) & in_page)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: "
-				"its offset in its page must be that of the buffer's offset, 0x%llx",
-				what, name, (ull)iova, (ull)(offset & in_page));
+		return pbv_fail(
+			err, EINVAL,
+			"cannot register %s with %s at the address 0x%" PRIx64 ": "
+			"its offset in its page must be that of the buffer's offset, 0x%" PRIx64,
+			what, name, iova, offset & in_page);
 	if (iova + length - 1 < iova)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s at the address 0x%llx: its end would be beyond 2^64",
-				what, name, (ull)iova);
+		return pbv_fail(err, EINVAL,
+				"cannot register %s with %s at the address 0x%" PRIx64
+				": its end would be beyond 2^64",
+				what, name, iova);
 	if (access & PEERS_WRITE && !(access & IBV_ACCESS_LOCAL_WRITE))
 		return pbv_fail(err, EINVAL, "cannot register %s with %s with the access 0x%x: where peers may write, this host "
 				"must be allowed to as well, with IBV_ACCESS_LOCAL_WRITE", what, name, (unsigned int)access);
@@ -203,7 +212,7 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	if (ret)
 		return ret;
 	if (info.state == PB_BUFFER_DEAD || info.state == PB_BUFFER_REVOKED)
-		return revoked(&info, what, name, err);
+		return fail_revoked(&info, what, name, err);
 	new = new_mr();
 	if (!new)
 		return pbv_fail_errno(err, ENOMEM, "cannot register %s with %s", what, name);
@@ -220,7 +229,7 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	errno = 0;
 	new->verbs = ibv_reg_dmabuf_mr(pd, offset, (size_t)length, iova, pb_buffer_fd(buffer), access);
 	if (!new->verbs) {
-		ret = reg_failed(pd, &info, what, access, errno ? errno : ENOMEM, err);
+		ret = fail_registration(pd, &info, what, access, errno ? errno : ENOMEM, err);
 		goto err_free;
 	}
 	new->lkey = new->verbs->lkey;
@@ -282,76 +291,15 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	pbv_watch_release(watch, mr, !ret);
 	if (ret) {
 		if (ret == EBUSY)
-			return pbv_fail(err, EBUSY, "cannot deregister a region of 0x%llx bytes: a "
+			return pbv_fail(err, EBUSY,
+					"cannot deregister a region of 0x%" PRIx64 " bytes: a "
 					"memory window is bound to it",
-					(ull)mr->length);
-		return pbv_fail_errno(err, ret, "cannot deregister a region of 0x%llx bytes "
-				      "(ibv_dereg_mr)", (ull)mr->length);
+					mr->length);
+		return pbv_fail_errno(err, ret,
+				      "cannot deregister a region of 0x%" PRIx64 " bytes "
+				      "(ibv_dereg_mr)",
+				      mr->length);
 	}
 	free_mr(mr);
 	return 0;
-}
-
-/* ---- queries ---- */
-
-struct ibv_mr *pbv_mr_verbs(const struct pbv_mr *mr)
-{
-	return mr->verbs;
-}
-
-uint64_t pbv_mr_iova(const struct pbv_mr *mr)
-{
-	return mr->iova;
-}
-
-uint64_t pbv_mr_offset(const struct pbv_mr *mr)
-{
-	return mr->offset;
-}
-
-uint64_t pbv_mr_length(const struct pbv_mr *mr)
-{
-	return mr->length;
-}
-
-struct pb_buffer *pbv_mr_buffer(const struct pbv_mr *mr)
-{
-	return mr->buffer;
-}
-
-void pbv_mr_set_data(struct pbv_mr *mr, void *data)
-{
-	atomic_store(&mr->data, data);
-}
-
-void *pbv_mr_data(const struct pbv_mr *mr)
-{
-	return atomic_load(&((struct pbv_mr *)(uintptr_t)mr)->data);
-}
-
-enum pbv_state pbv_mr_state(struct pbv_mr *mr)
-{
-	struct pb_buffer_info info;
-	struct pbv_direct direct;
-	int ret = -1;
-
-	if (!mr->buffer || mr->model == PB_PINNED)
-		return PBV_LIVE;
-	if (atomic_load(&mr->revoked))
-		return PBV_REVOKED;
-	if (mr->counted && !pb_buffer_query(mr->buffer, &info, NULL) && info.counted) {
-		/* One revocation is final for a region, even if the buffer is live again. */
-		if (info.revocations == mr->revocations && info.state == PB_BUFFER_LIVE)
-			return PBV_LIVE;
-		atomic_store(&mr->revoked, true);
-		return PBV_REVOKED;
-	}
-	if (pbv_direct_open(&direct, mr->verbs->context)) {
-		if (direct.mr_revoked)
-			ret = direct.mr_revoked(mr->verbs);
-		pbv_direct_close(&direct);
-	}
-	if (ret > 0)
-		atomic_store(&mr->revoked, true);
-	return ret > 0 ? PBV_REVOKED : ret == 0 ? PBV_LIVE : PBV_UNKNOWN;
 }

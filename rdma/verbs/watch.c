@@ -24,7 +24,7 @@ struct pbv_watch {
 	struct mr_list queue;
 };
 
-static void put(struct pbv_watch *watch)
+static void put_watch(struct pbv_watch *watch)
 {
 	if (atomic_fetch_sub(&watch->refs, 1) > 1)
 		return;
@@ -64,7 +64,7 @@ static void dequeue(struct pbv_watch *watch, struct pbv_mr *mr)
 }
 
 /* Call with the lock held. */
-static void take_out(struct pbv_watch *watch, struct pbv_mr *mr)
+static void remove_region(struct pbv_watch *watch, struct pbv_mr *mr)
 {
 	if (mr->queued)
 		dequeue(watch, mr);
@@ -75,7 +75,7 @@ static void take_out(struct pbv_watch *watch, struct pbv_mr *mr)
 /*
  * Enqueue the revoked regions of the buffer @list_id, or of all buffers. Call with the lock held.
  */
-static void look(struct pbv_watch *watch, bool all, uint64_t list_id)
+static void check_region(struct pbv_watch *watch, bool all, uint64_t list_id)
 {
 	struct pbv_mr *mr;
 
@@ -91,9 +91,9 @@ static int collect_events(struct pbv_watch *watch, struct pb_error *err)
 
 	while (!(ret = pb_watch_next(watch->events, &event, err)) && event.type != PB_EVENT_NONE) {
 		if (event.type == PB_EVENT_REVOKED)
-			look(watch, false, event.buffer.id);
+			check_region(watch, false, event.buffer.id);
 		else if (event.type == PB_EVENT_LOST)
-			look(watch, true, 0);
+			check_region(watch, true, 0);
 	}
 	return ret;
 }
@@ -146,11 +146,11 @@ void pbv_watch_release(struct pbv_watch *watch, struct pbv_mr *mr, bool gone)
 		mr->told = true;
 		if (watch->own)
 			collect_keys(watch, NULL);
-		take_out(watch, mr);
+		remove_region(watch, mr);
 	}
 	pthread_mutex_unlock(&watch->lock);
 	if (gone)
-		put(watch);
+		put_watch(watch);
 }
 
 static int add_fd(struct pbv_watch *watch, int fd)
@@ -273,7 +273,7 @@ void pbv_watch_close(struct pbv_watch *watch)
 		return;
 	pthread_mutex_lock(&watch->lock);
 	while ((mr = TAILQ_FIRST(&watch->mrs))) {
-		take_out(watch, mr);
+		remove_region(watch, mr);
 		atomic_fetch_sub(&watch->refs, 1);
 	}
 	pthread_mutex_unlock(&watch->lock);
@@ -284,5 +284,5 @@ void pbv_watch_close(struct pbv_watch *watch)
 		close(watch->waiting_fd);
 	if (watch->epoll_fd >= 0)
 		close(watch->epoll_fd);
-	put(watch);
+	put_watch(watch);
 }

@@ -7,13 +7,12 @@
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "../sentence.h"
-#include "guest.h"
+#include "guest-state.h"
 #include "internal.h"
 #include "parse.h"
 
@@ -226,21 +225,22 @@ END_TEST
 START_TEST(the_end_of_a_buffer)
 {
 	struct pb_origin *origin = pb_origin_new("");
-	struct pb_ioas ioas = { .lock = PTHREAD_MUTEX_INITIALIZER, .events_lock = PTHREAD_MUTEX_INITIALIZER };
+	struct pb_ioas ioas = { .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct pb_dmabuf one = { .origin = origin }, other = { .origin = origin };
-	struct pb_mapping mappings[] = { { .ioas = &ioas, .dmabuf = &one }, { .ioas = &ioas, .dmabuf = &other },
-					 { .ioas = &ioas, .dmabuf = &one } };
+	struct pb_mapping mappings[] = {
+		{ .ioas = &ioas, .events = &ioas.events, .dmabuf = &one },
+		{ .ioas = &ioas, .events = &ioas.events, .dmabuf = &other },
+		{ .ioas = &ioas, .events = &ioas.events, .dmabuf = &one },
+	};
 	unsigned int i;
 
-	TAILQ_INIT(&ioas.revoked);
-	ioas.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ck_assert_int_ge(ioas.event_fd, 0);
-	pb_origin_watch(origin, &mappings[0], pb_origin_revocations(origin));
-	pb_origin_watch(origin, &mappings[1], pb_origin_revocations(origin));
-	pb_origin_kill(&one);
+	ck_assert_int_eq(pb_mapping_events_init(&ioas.events), 0);
+	pb_origin_watch(origin, &mappings[0], pb_origin_get_revocations(origin));
+	pb_origin_watch(origin, &mappings[1], pb_origin_get_revocations(origin));
+	pb_dmabuf_mark_dead(&one);
 	ck_assert_int_eq(pb_mapping_state(&mappings[0]), PB_REVOKED);
 	ck_assert_int_eq(pb_mapping_state(&mappings[1]), PB_LIVE);
-	pb_origin_watch(origin, &mappings[2], pb_origin_revocations(origin));
+	pb_origin_watch(origin, &mappings[2], pb_origin_get_revocations(origin));
 	ck_assert_int_eq(pb_mapping_state(&mappings[2]), PB_REVOKED);
 	ck_assert_ptr_eq(pb_ioas_next_revoked(&ioas), &mappings[0]);
 	ck_assert_ptr_eq(pb_ioas_next_revoked(&ioas), &mappings[2]);
@@ -248,7 +248,7 @@ START_TEST(the_end_of_a_buffer)
 	for (i = 0; i < 3; i++)
 		pb_origin_unwatch(origin, &mappings[i]);
 	pb_origin_put(origin);
-	close(ioas.event_fd);
+	pb_mapping_events_destroy(&ioas.events);
 }
 END_TEST
 
@@ -1061,8 +1061,7 @@ static void fake_down(struct fake *fake)
 }
 
 static struct pb_iommu no_iommu;
-static struct pb_ioas no_ioas = { .iommu = &no_iommu, .id = 7, .lock = PTHREAD_MUTEX_INITIALIZER,
-				  .events_lock = PTHREAD_MUTEX_INITIALIZER };
+static struct pb_ioas no_ioas = { .iommu = &no_iommu, .id = 7, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* Return the only range of a BAR. */
 static struct pb_guest_range only_range(struct pb_guest *guest, const struct fake *fake, unsigned int bar)
@@ -1163,7 +1162,7 @@ START_TEST(what_the_kernel_does_not_unmap)
 	ck_assert(mapping && range);
 	fake_up(&fake, "0000:77:00.0");
 	LIST_INIT(&no_ioas.mappings);
-	TAILQ_INIT(&no_ioas.revoked);
+	TAILQ_INIT(&no_ioas.events.revoked);
 	no_iommu.fd = fake.device.fd; /* supports no ioctl */
 	ok(pb_guest_create(&guest, &err));
 	ok(pb_guest_add_ioas(guest, &no_ioas, 0, &err));

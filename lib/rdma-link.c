@@ -12,7 +12,7 @@
 #define LINK_TYPE "peerbar"
 
 /* Take the kernel's errno, which libnl would convert to an error of its own. */
-static int take_error(struct sockaddr_nl *from, struct nlmsgerr *message, void *arg)
+static int store_error(struct sockaddr_nl *from, struct nlmsgerr *message, void *arg)
 {
 	int *error = arg;
 
@@ -25,12 +25,12 @@ static int take_error(struct sockaddr_nl *from, struct nlmsgerr *message, void *
  * Send the message, if it is complete (@made), and wait for the answer; free both. Returns 0 or
  * -errno.
  */
-static int transact(struct nl_sock *sk, struct nl_msg *msg, bool made)
+static int send_and_wait(struct nl_sock *sk, struct nl_msg *msg, bool made)
 {
 	int error = 0;
 	int ret;
 
-	ret = made ? nl_socket_modify_err_cb(sk, NL_CB_CUSTOM, take_error, &error) : -NLE_NOMEM;
+	ret = made ? nl_socket_modify_err_cb(sk, NL_CB_CUSTOM, store_error, &error) : -NLE_NOMEM;
 	if (!ret)
 		ret = nl_send_auto(sk, msg);
 	if (ret >= 0)
@@ -89,9 +89,10 @@ int pb_rdma_link_add(const char *name, const char *netdev, struct pb_error *err)
 	if (!sk)
 		return ret;
 	msg = new_message(RDMA_NLDEV_CMD_NEWLINK);
-	ret = transact(sk, msg, msg && !nla_put_string(msg, RDMA_NLDEV_ATTR_DEV_NAME, name) &&
-		       !nla_put_string(msg, RDMA_NLDEV_ATTR_LINK_TYPE, LINK_TYPE) &&
-		       !nla_put_string(msg, RDMA_NLDEV_ATTR_NDEV_NAME, netdev));
+	ret = send_and_wait(sk, msg,
+			    msg && !nla_put_string(msg, RDMA_NLDEV_ATTR_DEV_NAME, name) &&
+				    !nla_put_string(msg, RDMA_NLDEV_ATTR_LINK_TYPE, LINK_TYPE) &&
+				    !nla_put_string(msg, RDMA_NLDEV_ATTR_NDEV_NAME, netdev));
 	switch (-ret) {
 	case 0:
 		return 0;
@@ -120,7 +121,7 @@ struct search {
 	uint32_t index;
 };
 
-static int look(struct nl_msg *msg, void *arg)
+static int match_device(struct nl_msg *msg, void *arg)
 {
 	struct nlattr *tb[RDMA_NLDEV_ATTR_MAX] = { NULL };
 	struct search *search = arg;
@@ -141,7 +142,7 @@ static int find_index(struct nl_sock *sk, struct search *search)
 
 	ret = nl_send_simple(sk, RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_GET), NLM_F_REQUEST | NLM_F_DUMP, NULL, 0);
 	if (ret >= 0)
-		ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, look, search);
+		ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, match_device, search);
 	if (ret >= 0)
 		ret = nl_recvmsgs_default(sk);
 	nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_DEFAULT, NULL, NULL);
@@ -169,7 +170,8 @@ int pb_rdma_link_delete(const char *name, struct pb_error *err)
 		return pb_fail(err, ENODEV, "cannot remove the RDMA device '%s': there is none of that name", name);
 	}
 	msg = new_message(RDMA_NLDEV_CMD_DELLINK);
-	ret = transact(sk, msg, msg && !nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, search.index));
+	ret = send_and_wait(sk, msg,
+			    msg && !nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, search.index));
 	switch (-ret) {
 	case 0:
 		return 0;

@@ -17,12 +17,12 @@ void pb_waitlist_destroy(struct pb_waitlist *list)
 	pthread_mutex_destroy(&list->lock);
 }
 
-uint64_t pb_wait_changes(const struct pb_waitlist *list)
+uint64_t pb_waitlist_get_changes(const struct pb_waitlist *list)
 {
 	return atomic_load(&list->changes);
 }
 
-static void tell(const struct pb_waiter *waiter)
+static void signal_waiter(const struct pb_waiter *waiter)
 {
 	uint64_t one = 1;
 
@@ -34,7 +34,7 @@ void pb_wait_begin(struct pb_waitlist *list, struct pb_waiter *waiter, uint64_t 
 {
 	pthread_mutex_lock(&list->lock);
 	if (list->changes != seen) {
-		tell(waiter);
+		signal_waiter(waiter);
 	} else {
 		LIST_INSERT_HEAD(&list->waiters, waiter, in_list);
 		waiter->list = list;
@@ -58,7 +58,7 @@ void pb_wait_end(struct pb_waiter *waiter)
 	waiter->list = NULL;
 }
 
-void pb_wait_wake(struct pb_waitlist *list, uint64_t first, uint64_t last)
+void pb_waitlist_wake(struct pb_waitlist *list, uint64_t first, uint64_t last)
 {
 	struct pb_waiter *waiter, *next;
 
@@ -70,7 +70,7 @@ void pb_wait_wake(struct pb_waitlist *list, uint64_t first, uint64_t last)
 			continue;
 		LIST_REMOVE(waiter, in_list);
 		waiter->waiting = false;
-		tell(waiter);
+		signal_waiter(waiter);
 	}
 	pthread_mutex_unlock(&list->lock);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The iommufd context: a reference counted /dev/iommu. */
 #include <fcntl.h>
+#include <linux/iommufd.h>
 
 #include "internal.h"
-#include "uapi.h"
 
 static int new_iommu(int fd, struct pb_iommu **iommu, struct pb_error *err)
 {

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/*
- * Functions of devices bound to peerbar-vfio-pci: mmap of buffers, memory attributes, revocation,
- * cookies.
- */
-#include <stdio.h>
+/* The features of peerbar-vfio-pci: memory attributes, permanent revocation, cookies. */
+#include <inttypes.h>
 
 #include "internal.h"
-#include "uapi.h"
-
-typedef unsigned long long ull;
+#include "vfio-uapi.h"
 
 /* One VFIO_DEVICE_FEATURE ioctl. Fails with -ENOTTY if the device's driver has no such feature. */
-static int feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
+static int do_feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
 {
 	_Alignas(uint64_t) char room[sizeof(struct vfio_device_feature) + sizeof(struct peerbar_vfio_mmap_cookie)];
 	struct vfio_device_feature *request = (struct vfio_device_feature *)room;
@@ -25,73 +20,20 @@ static int feature(struct pb_device *device, uint32_t flags, void *payload, size
 	return ret;
 }
 
-static int feature_again(struct pb_device *device, uint32_t flags, void *payload, size_t size)
+static int do_feature_restarting(struct pb_device *device, uint32_t flags, void *payload,
+				 size_t size)
 {
 	int ret;
 
 	do {
-		ret = feature(device, flags, payload, size);
+		ret = do_feature(device, flags, payload, size);
 	} while (ret == -EINTR);
 	return ret;
 }
 
-/* ---- mmap of buffers ---- */
-
-static int mmap_failed(struct pb_buffer *buffer, const char *what, int ret, struct pb_error *err)
-{
-	struct pb_buffer_info info;
-
-	if (pb_buffer_query(buffer, &info, NULL))
-		info = buffer->dmabuf->info;
-	/* dma-buf's errno for an exporter without mmap. */
-	if (ret == -EINVAL && !info.mappable) {
-		if (!strcmp(info.exporter, "vfio_pci_core"))
-			return pb_fail_driver(err, info.bdf, "cannot map %s into this process", what);
-		return pb_fail(err, EOPNOTSUPP, "cannot map %s into this process: its exporter '%s' refuses mmap", what, info.exporter);
-	}
-	if (ret == -ENODEV && info.state == PB_BUFFER_DEAD)
-		return pb_fail(err, ENODEV, "cannot map %s into this process: the buffer was revoked for good; its ranges can be exported "
-			       "afresh", what);
-	if (ret == -EACCES)
-		return pb_fail(err, EACCES, "cannot map %s into this process for writing: its descriptor is for reading only", what);
-	return pb_fail_errno(err, -ret, "cannot map %s into this process (mmap)", what);
-}
-
-/*
- * Returns the offset in the BAR of the byte at @offset. A buffer that was not exported here is
- * assumed to begin at a huge page boundary.
- */
-static uint64_t place_in_bar(const struct pb_dmabuf *dmabuf, uint64_t offset)
-{
-	unsigned int i;
-
-	for (i = 0; i < dmabuf->nr_ranges; i++) {
-		if (offset < dmabuf->ranges[i].length)
-			return dmabuf->ranges[i].offset + offset;
-		offset -= dmabuf->ranges[i].length;
-	}
-	return offset;
-}
-
-int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable, void **address, struct pb_error *err)
-{
-	uint64_t size = buffer->dmabuf->info.size;
-	char what[80];
-	int ret;
-
-	snprintf(what, sizeof(what), "0x%zx bytes at 0x%llx of a buffer", length, (ull)offset);
-	if (!length || !pb_aligned(offset, pb_page_size()))
-		return pb_fail(err, EINVAL, "cannot map %s into this process: the offset must be a multiple of the page size, 0x%llx, and the "
-			       "length not 0", what, (ull)pb_page_size());
-	if (offset > size || length > size - offset)
-		return pb_fail(err, ERANGE, "cannot map %s into this process: its size is 0x%llx", what, (ull)size);
-	ret = pb_mmap(buffer->dmabuf->fd, offset, length, writable, place_in_bar(buffer->dmabuf, offset), address);
-	return ret ? mmap_failed(buffer, what, ret, err) : 0;
-}
-
 /* ---- memory attributes ---- */
 
-static int memattr_failed(struct pb_device *device, const char *verb, int ret, struct pb_error *err)
+static int fail_memattr(struct pb_device *device, const char *verb, int ret, struct pb_error *err)
 {
 	if (ret == -ENOTTY)
 		return pb_fail_driver(err, device->bdf, "cannot %s the memory attribute of a buffer of %s", verb, device->bdf);
@@ -114,7 +56,10 @@ int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, co
 	for (i = 0; ret == -EOPNOTSUPP && i < nr_memattrs; i++) {
 		struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd, .memattr = (uint32_t)memattrs[i] };
 
-		ret = feature_again(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &payload, sizeof(payload));
+		ret = do_feature_restarting(device,
+					    VFIO_DEVICE_FEATURE_SET |
+						    VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+					    &payload, sizeof(payload));
 		if (!ret && chosen)
 			*chosen = memattrs[i];
 	}
@@ -122,7 +67,7 @@ int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, co
 		return pb_fail(err, EOPNOTSUPP, "cannot set the memory attribute of a buffer of %s to %s (0x%x)%s: that is not supported; NC "
 			       "always is", device->bdf, pb_memattr_name(memattrs[0]), (unsigned int)memattrs[0],
 			       nr_memattrs > 1 ? " or another of those that were given" : "");
-	return ret ? memattr_failed(device, "set", ret, err) : 0;
+	return ret ? fail_memattr(device, "set", ret, err) : 0;
 }
 
 int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum pb_memattr *memattr, struct pb_error *err)
@@ -130,9 +75,11 @@ int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum p
 	struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd };
 	int ret;
 
-	ret = feature_again(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &payload, sizeof(payload));
+	ret = do_feature_restarting(device,
+				    VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+				    &payload, sizeof(payload));
 	if (ret)
-		return memattr_failed(device, "get", ret, err);
+		return fail_memattr(device, "get", ret, err);
 	*memattr = (enum pb_memattr)payload.memattr;
 	return 0;
 }
@@ -144,7 +91,8 @@ static int revoke_fd(struct pb_device *device, int fd)
 	struct peerbar_vfio_revoke payload = { .dmabuf_fd = fd };
 	int ret;
 
-	ret = feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &payload, sizeof(payload));
+	ret = do_feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
+			 &payload, sizeof(payload));
 	/* Already permanently revoked, and all importers have released it. */
 	return ret == -EBADFD ? 0 : ret;
 }
@@ -177,7 +125,7 @@ int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct 
 
 	ret = revoke_all(device, buffer->dmabuf);
 	if (!ret || ret == -EINTR)
-		pb_origin_kill(buffer->dmabuf);
+		pb_dmabuf_mark_dead(buffer->dmabuf);
 	switch (ret) {
 	case 0:
 		return 0;
@@ -208,7 +156,10 @@ int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t o
 	ret = pb_check_ranges(device, bar, &range, 1, "make a cookie for", err);
 	if (ret)
 		return ret;
-	ret = feature_again(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE, &payload, sizeof(payload));
+	ret = do_feature_restarting(device,
+				    VFIO_DEVICE_FEATURE_GET |
+					    VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE,
+				    &payload, sizeof(payload));
 	if (ret == -ENOTTY)
 		return pb_fail_driver(err, device->bdf, "cannot make a cookie for BAR %u of %s", bar, device->bdf);
 	if (ret == -EOPNOTSUPP)
@@ -227,19 +178,24 @@ int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t len
 	int ret;
 
 	if (!length)
-		return pb_fail(err, EINVAL, "cannot map 0 bytes at the cookie 0x%llx of %s: the length must not be 0", (ull)mmap_offset,
-			       device->bdf);
+		return pb_fail(err, EINVAL,
+			       "cannot map 0 bytes at the cookie 0x%" PRIx64
+			       " of %s: the length must not be 0",
+			       mmap_offset, device->bdf);
 	/*
 	 * Assume that the part begins at a huge page boundary, as most do: its offset in the BAR is
 	 * not known.
 	 */
 	ret = pb_mmap(device->fd, mmap_offset, length, writable, 0, address);
 	if (ret == -EINVAL)
-		return pb_fail(err, EINVAL, "cannot map 0x%zx bytes at the cookie 0x%llx of %s: it "
+		return pb_fail(err, EINVAL,
+			       "cannot map 0x%zx bytes at the cookie 0x%" PRIx64 " of %s: it "
 			       "is no cookie of this device, or one of a smaller part",
-			       length, (ull)mmap_offset, device->bdf);
+			       length, mmap_offset, device->bdf);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot map 0x%zx bytes at the cookie 0x%llx of %s (mmap)", length, (ull)mmap_offset,
-				     device->bdf);
+		return pb_fail_errno(err, -ret,
+				     "cannot map 0x%zx bytes at the cookie 0x%" PRIx64
+				     " of %s (mmap)",
+				     length, mmap_offset, device->bdf);
 	return 0;
 }

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The generic netlink family "peerbar": its attributes, and a socket connected to it. */
+#include <netlink/attr.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
+
+#include "internal.h"
+#include "netlink.h"
+
+/* ---- messages ---- */
+
+static uint64_t get_u64(const struct nlattr *a)
+{
+	return nla_len(a) >= (int)sizeof(uint64_t) ? nla_get_u64(a) : 0;
+}
+
+static uint32_t get_u32(const struct nlattr *a)
+{
+	return nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
+}
+
+/* Copy a name, truncated if it is too long. The kernel may or may not terminate it with a NUL. */
+static void get_name(const struct nlattr *a, char name[PB_NAME_LEN])
+{
+	size_t n = strnlen(nla_data(a), (size_t)nla_len(a));
+
+	if (n >= PB_NAME_LEN)
+		n = PB_NAME_LEN - 1;
+	memcpy(name, nla_data(a), n);
+	name[n] = '\0';
+}
+
+static int add_extent(struct pb_listed *listed, struct nlattr *range)
+{
+	struct pb_extent *more, extent = { 0 };
+	struct nlattr *a;
+	int rest;
+
+	nla_for_each_nested(a, range, rest) {
+		if (nla_type(a) == PEERBAR_A_RANGE_START)
+			extent.start = get_u64(a);
+		else if (nla_type(a) == PEERBAR_A_RANGE_LENGTH)
+			extent.length = get_u64(a);
+	}
+	more = reallocarray(listed->extents, listed->nr_extents + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	more[listed->nr_extents++] = extent;
+	listed->extents = more;
+	return 0;
+}
+
+static int add_importer(struct pb_listed *listed, const struct nlattr *name)
+{
+	char (*more)[PB_NAME_LEN];
+
+	more = reallocarray(listed->importer_names, listed->nr_importer_names + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	get_name(name, more[listed->nr_importer_names++]);
+	listed->importer_names = more;
+	return 0;
+}
+
+/* Ignore unknown attributes, of newer kernel modules. */
+static int take_attribute(struct pb_listed *listed, struct nlattr *a)
+{
+	switch (nla_type(a)) {
+	case PEERBAR_A_ID:
+		listed->id = get_u64(a);
+		break;
+	case PEERBAR_A_EXPORTER:
+		get_name(a, listed->exporter);
+		break;
+	case PEERBAR_A_DEVICE:
+		get_name(a, listed->device);
+		break;
+	case PEERBAR_A_NAME:
+		get_name(a, listed->name);
+		break;
+	case PEERBAR_A_SIZE:
+		listed->size = get_u64(a);
+		break;
+	case PEERBAR_A_MODEL:
+		listed->model = (enum pb_model)get_u32(a);
+		break;
+	case PEERBAR_A_STATE:
+		listed->state = (enum pb_buffer_state)get_u32(a);
+		break;
+	case PEERBAR_A_MEMATTR:
+		listed->memattr = (enum pb_memattr)get_u32(a);
+		break;
+	case PEERBAR_A_NR_RANGES:
+		listed->nr_ranges = get_u32(a);
+		break;
+	case PEERBAR_A_NR_IMPORTERS:
+		listed->nr_importers = get_u32(a);
+		break;
+	case PEERBAR_A_NR_MMAPS:
+		listed->nr_mmaps = get_u32(a);
+		break;
+	case PEERBAR_A_CREATOR:
+		listed->creator = get_u32(a);
+		break;
+	case PEERBAR_A_RANGE:
+		return add_extent(listed, a);
+	case PEERBAR_A_IMPORTER:
+		return add_importer(listed, a);
+	}
+	return 0;
+}
+
+int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *listed)
+{
+	struct nlattr *a;
+	int ret = 0;
+	int rest;
+
+	memset(listed, 0, sizeof(*listed));
+	nla_for_each_attr(a, (struct nlattr *)attributes, (int)length, rest) {
+		ret = take_attribute(listed, a);
+		if (ret)
+			break;
+	}
+	if (!ret && !listed->id)
+		ret = -EBADMSG;
+	if (ret) {
+		free(listed->extents);
+		free(listed->importer_names);
+		memset(listed, 0, sizeof(*listed));
+	}
+	return ret;
+}
+
+/* ---- the socket ---- */
+
+/* libnl has its own errors, fewer than there are errnos. */
+static int nl_errno(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case NLE_NOMEM:
+		return ENOMEM;
+	case NLE_PERM:
+		return EPERM;
+	case NLE_NOACCESS:
+		return EACCES;
+	case NLE_OBJ_NOTFOUND:
+		return ENOENT;
+	case NLE_AF_NOSUPPORT:
+		return EAFNOSUPPORT;
+	case NLE_DUMP_INTR:
+		return EAGAIN;
+	case NLE_OPNOTSUPP:
+		return EOPNOTSUPP;
+	default:
+		return EIO;
+	}
+}
+
+int pb_fail_netlink(int error, const char *what, struct pb_error *err)
+{
+	int code = nl_errno(error);
+
+	if (code == ENOENT)
+		return pb_fail(err, ENOENT, "cannot %s: there is no netlink family '" PEERBAR_GENL_NAME "'; this needs the kernel module "
+			       "peerbar: modprobe peerbar", what);
+	return pb_fail(err, code, "cannot %s: netlink fails with '%s'", what, nl_geterror(error));
+}
+
+struct nl_sock *pb_netlink_connect(int *family, const char *what, int *ret, struct pb_error *err)
+{
+	struct nl_sock *sk;
+
+	sk = nl_socket_alloc();
+	if (!sk) {
+		*ret = pb_fail_errno(err, ENOMEM, "cannot %s", what);
+		return NULL;
+	}
+	*ret = genl_connect(sk);
+	if (!*ret)
+		*ret = *family = genl_ctrl_resolve(sk, PEERBAR_GENL_NAME);
+	if (*ret >= 0)
+		return sk;
+	nl_socket_free(sk);
+	*ret = pb_fail_netlink(*ret, what, err);
+	return NULL;
+}
