@@ -348,7 +348,7 @@ check_total() {
 }
 
 # suites: the names of the suites in the machine
-suites() { grep -o '{ "[a-z0-9-]*", [a-z0-9_]*_suite }' "$LAB_TOP/tests/lab/main.c" | cut -d'"' -f2; }
+suites() { grep -o '{ "[a-z0-9-]*", [a-z0-9_]*_suite }' "$LAB_TOP/tests/lab/support/runner.c" | cut -d'"' -f2; }
 
 lab_check() {
 	local chains=()

@@ -1,0 +1,824 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Data movement: the order in which data becomes visible, the size of the chunks, interruption, and
+ * the CPU time it is charged to.
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "memory-kinds.h"
+#include "modules.h"
+#include "verbs.h"
+
+static struct end a, b;
+static bool stop;
+
+static void data_up(void)
+{
+	context_up();
+	stop = false;
+}
+
+static void data_down(void)
+{
+	context_down();
+}
+
+static void order_up(void)
+{
+	ours_up();
+	places_up();
+	stop = false;
+}
+
+static void order_down(void)
+{
+	places_down();
+	ours_down();
+}
+
+static bool stopped(void)
+{
+	return __atomic_load_n(&stop, __ATOMIC_SEQ_CST);
+}
+
+__attribute__((format(printf, 1, 2))) static int shell(const char *format, ...)
+{
+	char command[400];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(command, sizeof(command), format, ap);
+	va_end(ap);
+	return system(command);
+}
+
+/*
+ * ---- order: when the last byte is visible, all are, and an aligned word is visible at once ----
+ */
+
+struct poller {
+	volatile uint8_t *p; /* of @length bytes, which all get the same value */
+	size_t length;
+	unsigned long seen, early, torn;
+};
+
+static void *polls(void *arg)
+{
+	struct poller *poller = arg;
+	size_t last = poller->length - 1, i;
+	uint8_t was = 0, now;
+
+	while (!stopped()) {
+		now = __atomic_load_n(&poller->p[last], __ATOMIC_ACQUIRE);
+		if (now == was)
+			continue;
+		poller->seen++;
+		/* Bytes of the next message may be visible already, but none of an earlier one. */
+		for (i = 0; i < last; i += 8) {
+			uint64_t value;
+
+			if ((uintptr_t)&poller->p[i] & 7) {
+				if ((uint8_t)(poller->p[i] - now) >= 128) {
+					poller->early += poller->p[last] == now;
+					break;
+				}
+				continue;
+			}
+			if (i + 8 > poller->length)
+				break;
+			value = __atomic_load_n((volatile uint64_t *)&poller->p[i], __ATOMIC_RELAXED);
+			if ((uint8_t)(value - now) >= 128) {
+				/* Ignore it if 128 messages came while this thread slept. */
+				poller->early += poller->p[last] == now;
+				break;
+			}
+			if (value != (value & 0xff) * 0x0101010101010101) {
+				poller->torn++;
+				break;
+			}
+		}
+		was = now;
+	}
+	return NULL;
+}
+
+/* Offsets at which memcpy() copied upwards, and at which it copied downwards. */
+static const struct {
+	size_t from, to, length;
+} order[] = { { 0, 128, 256 },	 { 64, 0, 1024 }, { 3, 128, 256 }, { 128, 64, 8 },
+	      { 4096 - 4, 64, 64 }, { 0, 4, 4 },	  { 1, 0, 4096 } };
+
+static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode opcode, unsigned int n)
+{
+	struct end *end = opcode == IBV_WR_RDMA_READ ? &b : &a;
+	struct poller poller = { to->mem.p + order[n].to, order[n].length, 0, 0, 0 };
+	uint64_t until = now_ms() + (to->kind == HOST && from->kind == HOST ? 1200 : 400);
+	pthread_t thread;
+	uint8_t value = 0;
+
+	stop = false;
+	memset(to->mem.p, 0, 3 * PAGE);
+	ck_assert_int_eq(pthread_create(&thread, NULL, polls, &poller), 0);
+	while (now_ms() < until) {
+		struct ibv_sge local = sge(opcode == IBV_WR_RDMA_READ ? &to->mem : &from->mem,
+					   opcode == IBV_WR_RDMA_READ ? order[n].to : order[n].from, order[n].length);
+		struct ibv_send_wr wr = work(1, opcode, &local, 1, opcode == IBV_WR_RDMA_READ ? &from->mem : &to->mem,
+					     opcode == IBV_WR_RDMA_READ ? order[n].from : order[n].to);
+
+		memset(from->mem.p + order[n].from, ++value, order[n].length);
+		done(end, &wr);
+	}
+	stop = true;
+	pthread_join(thread, NULL);
+	ck_assert_msg(!poller.early && !poller.torn,
+		      "%zu bytes from offset %zu to %zu, opcode %d: of %lu that were seen by their last byte, %lu were not there, "
+		      "and of %lu a word was in parts",
+		      order[n].length, order[n].from, order[n].to, opcode, poller.seen, poller.early, poller.torn);
+	ck_assert_msg(poller.seen > 10, "%lu were seen", poller.seen);
+}
+
+START_TEST(last_byte_is_last)
+{
+	static const struct {
+		enum kind from, to;
+	} between[] = { { HOST, HOST }, { HOST, BAR }, { BAR, HOST }, { BAR, BAR } };
+	unsigned int n = (unsigned int)_i % 7, where = (unsigned int)_i / 7;
+	struct place from, to;
+
+	end_open(&a, NULL);
+	end_open(&b, NULL);
+	ends_connect(&a, &b);
+	place_make(&from, between[where].from, MIB, 0);
+	place_make(&to, between[where].to, MIB, 1);
+	place_register(&from, &a, ALL_ACCESS);
+	place_register(&to, &b, ALL_ACCESS);
+	if (from.kind == BAR)
+		ok(pb_buffer_mmap(from.buffer, 0, MIB, true, (void **)&from.mem.p, &err));
+	if (to.kind == BAR)
+		ok(pb_buffer_mmap(to.buffer, 0, MIB, true, (void **)&to.mem.p, &err));
+	in_order_at(&to, &from, IBV_WR_RDMA_WRITE, n);
+	in_order_at(&to, &from, IBV_WR_RDMA_READ, n);
+	place_close(&from);
+	place_close(&to);
+	end_close(&a);
+	end_close(&b);
+}
+END_TEST
+
+/* ---- chunks: a large message resumes, and delays neither signals nor its queue pair's end ---- */
+
+#define PARTS 6
+#define PART (32 * MIB)
+
+static struct mem source, target;
+static struct ibv_sge parts[PARTS];
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals++;
+}
+
+/* A message of 192 MiB, from the same memory several times. */
+static struct ibv_send_wr large_up(enum ibv_wr_opcode opcode)
+{
+	unsigned int i;
+
+	end_open(&a, NULL);
+	end_open(&b, NULL);
+	ends_connect(&a, &b);
+	source = mem_new(&a, PART, ALL_ACCESS);
+	target = mem_new(&b, (size_t)PARTS * PART, ALL_ACCESS);
+	lab_pattern(source.p, PART, 1);
+	for (i = 0; i < PARTS; i++)
+		parts[i] = sge(&source, 0, PART);
+	return work(1, opcode, parts, PARTS, opcode == IBV_WR_SEND ? NULL : &target, 0);
+}
+
+static void large_down(void)
+{
+	mem_free(&source);
+	mem_free(&target);
+	end_close(&a);
+	end_close(&b);
+}
+
+static void large_arrived(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < PARTS; i++)
+		ck_assert_msg(!memcmp(target.p + (size_t)i * PART, source.p, PART), "part %u did not arrive", i);
+}
+
+START_TEST(signals_during_a_large_message)
+{
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_SEND, IBV_WR_RDMA_WRITE_WITH_IMM };
+	/* A signal that restarts the call, and one that interrupts it. */
+	struct sigaction action = { .sa_handler = count_signal, .sa_flags = _i % 2 ? SA_RESTART : 0 };
+	struct itimerval often = { { 0, 4000 }, { 0, 4000 } }, never = { { 0, 0 }, { 0, 0 } };
+	enum ibv_wr_opcode opcode = opcodes[_i / 2];
+	struct ibv_send_wr wr = large_up(opcode);
+	struct ibv_sge to = sge(&target, 0, target.size);
+	int before, during;
+
+	if (opcode != IBV_WR_RDMA_WRITE)
+		ck_assert_int_eq(post_receive(&b, 2, &to, 1), 0);
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+	before = signals;
+	ck_assert_int_eq(post(&a, &wr), 0);
+	during = signals - before;
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+	completes(&a, 1, IBV_WC_SUCCESS);
+	if (opcode != IBV_WR_RDMA_WRITE)
+		completes(&b, 2, IBV_WC_SUCCESS);
+	large_arrived();
+	nothing_completes(&a);
+	nothing_completes(&b);
+	/* One signal is always handled at the end of the call. */
+	ck_assert_msg(during >= 3, "%d signals were handled while %zu bytes were sent", during, target.size);
+	large_down();
+}
+END_TEST
+
+static void *posts_large(void *arg)
+{
+	struct ibv_send_wr *bad;
+
+	ibv_post_send(a.qp, arg, &bad);
+	return NULL;
+}
+
+START_TEST(destroyed_during_a_large_message)
+{
+	struct ibv_send_wr wr = large_up(IBV_WR_RDMA_WRITE);
+	pthread_t thread;
+	int ret;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, posts_large, &wr), 0);
+	while (!__atomic_load_n(&target.p[100], __ATOMIC_SEQ_CST) && !__atomic_load_n(&target.p[200], __ATOMIC_SEQ_CST))
+		sched_yield();
+	ret = ibv_destroy_qp(a.qp);
+	ck_assert_msg(!ret, "a queue pair that sends cannot be destroyed: %s", strerror(ret));
+	pthread_join(thread, NULL);
+	ck_assert_msg(memcmp(target.p + (size_t)(PARTS - 1) * PART, source.p, PART), "the message was sent to its end first");
+	a.qp = NULL;
+	large_down();
+}
+END_TEST
+
+/*
+ * If a UC message is stopped in the middle, the receiver gets no completion, and its queue pair
+ * does not get the rest after a reset.
+ */
+START_TEST(uc_revoked_during_a_message)
+{
+	unsigned int i, stopped_in_middle = 0;
+	struct ibv_send_wr wr;
+	uint64_t begun, whole;
+
+	ends_have_type(IBV_QPT_UC);
+	wr = large_up(IBV_WR_RDMA_WRITE_WITH_IMM);
+	ck_assert_int_eq(post_receive(&b, 2, NULL, 0), 0);
+	begun = now_ms();
+	done(&a, &wr);
+	whole = now_ms() - begun;
+	completes(&b, 2, IBV_WC_SUCCESS);
+	for (i = 0; i < 8; i++) {
+		struct ibv_wc wc;
+		pthread_t thread;
+
+		memset(target.p, 0, target.size);
+		ck_assert_int_eq(post_receive(&b, 3, NULL, 0), 0);
+		ck_assert_int_eq(pthread_create(&thread, NULL, posts_large, &wr), 0);
+		usleep((useconds_t)(whole * 1000 * (i + 1) / 10));
+		ck_assert_int_eq(ibv_dereg_mr(target.mr), 0);
+		pthread_join(thread, NULL);
+		completes(&a, 1, IBV_WC_SUCCESS);
+		usleep(10000);
+		if (ibv_poll_cq(b.cq, 1, &wc)) {
+			ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
+			large_arrived();
+		} else {
+			stopped_in_middle += target.p[100] || target.p[200];
+			ends_anew(&a, &b);
+		}
+		target.mr = ibv_reg_mr(b.pd, target.p, target.size, ALL_ACCESS);
+		ck_assert_ptr_nonnull(target.mr);
+		wr.wr.rdma.rkey = target.mr->rkey;
+	}
+	ck_assert_msg(stopped_in_middle, "none of them was stopped in the middle");
+	large_down();
+}
+END_TEST
+
+/* ---- shared receive queues: a request that fails at the requester consumes no receive ---- */
+
+START_TEST(shared_receive_is_left_to_others)
+{
+	struct end_options shared = { .srq = 8 }, on = { 0 };
+	struct ibv_send_wr wr;
+	struct end p, q;
+	struct ibv_sge s;
+	struct mem from;
+
+	end_open(&a, &shared);
+	on.shared = a.srq;
+	end_open_beside(&p, &a, &on);
+	end_open(&b, NULL);
+	end_open_beside(&q, &b, NULL);
+	ends_connect(&a, &b);
+	q.rnr_retries = 1;
+	ends_connect(&p, &q);
+	from = mem_new(&b, PAGE, IBV_ACCESS_LOCAL_WRITE);
+	ck_assert_int_eq(post_receive(&a, 7, NULL, 0), 0);
+	s = sge(&from, 0, 64);
+	s.lkey ^= 0xff00;
+	wr = work(1, IBV_WR_SEND, &s, 1, NULL, 0);
+	fails(&b, &wr, IBV_WC_LOC_PROT_ERR);
+	/* The only receive is left for the other queue pair. */
+	wr = work(2, IBV_WR_SEND, NULL, 0, NULL, 0);
+	done(&q, &wr);
+	ck_assert_uint_eq(completes(&p, 7, IBV_WC_SUCCESS).byte_len, 0);
+	mem_free(&from);
+	end_close(&q);
+	end_close(&p);
+	end_close(&a);
+	end_close(&b);
+}
+END_TEST
+
+/* ---- draining ---- */
+
+START_TEST(drained_when_what_waits_is_done)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_SQD, .en_sqd_async_notify = 1 };
+	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0), second = work(2, IBV_WR_SEND, NULL, 0, NULL, 0);
+	struct ibv_qp_init_attr init;
+
+	end_open(&a, NULL);
+	end_open(&b, NULL);
+	ends_connect(&a, &b);
+	/* The first waits for a receive, the second has not begun. */
+	ck_assert_int_eq(post(&a, &wr), 0);
+	ck_assert_int_eq(post(&a, &second), 0);
+	ck_assert_int_eq(ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY), 0);
+	ck_assert(!event_waits(&a, IBV_EVENT_SQ_DRAINED, 100));
+	ck_assert_int_eq(ibv_query_qp(a.qp, &attr, IBV_QP_STATE, &init), 0);
+	ck_assert_int_eq(attr.qp_state, IBV_QPS_SQD);
+	ck_assert_int_eq(attr.sq_draining, 1);
+	ck_assert_int_eq(post_receive(&b, 11, NULL, 0), 0);
+	ck_assert_int_eq(post_receive(&b, 12, NULL, 0), 0);
+	completes(&a, 1, IBV_WC_SUCCESS);
+	completes(&b, 11, IBV_WC_SUCCESS);
+	event_comes(&a, IBV_EVENT_SQ_DRAINED);
+	nothing_completes(&a);
+	ck_assert_int_eq(ibv_query_qp(a.qp, &attr, IBV_QP_STATE, &init), 0);
+	ck_assert_int_eq(attr.sq_draining, 0);
+	ck_assert_int_eq(end_to(&a, IBV_QPS_RTS), 0);
+	completes(&a, 2, IBV_WC_SUCCESS);
+	completes(&b, 12, IBV_WC_SUCCESS);
+	end_close(&a);
+	end_close(&b);
+}
+END_TEST
+
+START_TEST(no_alternate_path)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS, .alt_port_num = 1, .path_mig_state = IBV_MIG_REARM };
+	int ret;
+
+	end_open(&a, NULL);
+	end_open(&b, NULL);
+	ends_connect(&a, &b);
+	attr.alt_ah_attr = (struct ibv_ah_attr){ .is_global = 1, .port_num = 1,
+						 .grh = { .dgid = b.gid, .hop_limit = 64, .sgid_index = (uint8_t)a.gid_index } };
+	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_ALT_PATH);
+	/* The core may reject it first. */
+	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
+	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PATH_MIG_STATE);
+	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
+	ck_assert_int_eq(end_state(&a), IBV_QPS_RTS);
+	end_close(&a);
+	end_close(&b);
+}
+END_TEST
+
+START_TEST(mtu_of_the_network_device)
+{
+	static const struct {
+		int mtu;
+		enum ibv_mtu active;
+	} table[] = { { 9000, IBV_MTU_4096 }, { 2500, IBV_MTU_2048 }, { 700, IBV_MTU_512 }, { 1500, IBV_MTU_1024 } };
+	struct ibv_port_attr port;
+	char netdev[64];
+	unsigned int i;
+
+	nic_name(0, netdev, sizeof(netdev));
+	end_open(&a, NULL);
+	for (i = 0; i < 4; i++) {
+		ck_assert_int_eq(shell("ip link set %s mtu %d", netdev, table[i].mtu), 0);
+		ck_assert_int_eq(ibv_query_port(a.ctx, 1, &port), 0);
+		if (port.active_mtu != table[i].active)
+			shell("ip link set %s mtu 1500", netdev);
+		ck_assert_int_eq(port.active_mtu, table[i].active);
+		ck_assert_int_eq(port.max_mtu, IBV_MTU_4096);
+	}
+	end_close(&a);
+}
+END_TEST
+
+/* ---- multicast ---- */
+
+static const union ibv_gid group = { .raw = { 0xff, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 77, 0, 1 } };
+
+static struct ibv_ah *group_handle(struct end *end)
+{
+	struct ibv_ah_attr attr = { .is_global = 1,
+				    .port_num = 1,
+				    .grh = { .dgid = group, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index } };
+	struct ibv_ah *ah = ibv_create_ah(end->pd, &attr);
+
+	ck_assert_msg(ah, "no address handle: %s", strerror(errno));
+	return ah;
+}
+
+#define MEMBERS 600
+
+static void *sends_to_group(void *arg)
+{
+	struct ibv_send_wr *bad;
+
+	while (!stopped()) {
+		if (ibv_post_send(a.qp, arg, &bad))
+			return NULL;
+		/* Deregistering the source ends it. */
+		if (completion(&a).status != IBV_WC_SUCCESS)
+			break;
+	}
+	return arg;
+}
+
+START_TEST(revoke_waits_for_one_member)
+{
+	struct end_options ud = { .type = IBV_QPT_UD, .depth = 1, .cqe = 64 };
+	struct end *members = calloc(MEMBERS, sizeof(*members));
+	uint64_t begun, whole;
+	struct ibv_sge from, to;
+	struct ibv_send_wr wr;
+	struct ibv_ah *ah;
+	struct mem mem, there;
+	unsigned int i, k, in_middle = 0;
+
+	ck_assert_ptr_nonnull(members);
+	end_open(&a, &ud);
+	end_connect(&a, NULL);
+	ud.cqe = 4 * MEMBERS;
+	end_open(&b, &ud);
+	there = mem_new(&b, MEMBERS * 2048, ALL_ACCESS);
+	for (i = 0; i < MEMBERS; i++) {
+		end_open_beside(&members[i], &b, &ud);
+		end_connect(&members[i], NULL);
+		ck_assert_int_eq(ibv_attach_mcast(members[i].qp, &group, 0), 0);
+	}
+	mem = mem_new(&a, PAGE, ALL_ACCESS);
+	lab_pattern(mem.p, PAGE, 1);
+	ah = group_handle(&a);
+	from = sge(&mem, 0, 1024);
+	wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
+	wr.wr.ud.ah = ah;
+	wr.wr.ud.remote_qpn = 0xffffff;
+	wr.wr.ud.remote_qkey = QKEY;
+	/* All members receive it once. */
+	for (i = 0; i < MEMBERS; i++) {
+		to = sge(&there, i * 2048, 2048);
+		ck_assert_int_eq(post_receive(&members[i], i, &to, 1), 0);
+	}
+	begun = now_ms();
+	done(&a, &wr);
+	whole = now_ms() - begun + 1;
+	for (i = 0; i < MEMBERS; i++) {
+		struct ibv_wc wc = completion(&b);
+
+		ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
+		ck_assert(!memcmp(there.p + wc.wr_id * 2048 + GRH_BYTES, mem.p, 1024));
+	}
+	nothing_completes(&b);
+	/*
+	 * A deregistration stops it in the middle: some members receive it, and the others do not.
+	 */
+	for (k = 0; k < 12; k++) {
+		pthread_t thread;
+		unsigned int got = 0;
+		struct ibv_wc wc;
+		void *went;
+
+		for (i = 0; i < MEMBERS; i++) {
+			to = sge(&there, i * 2048, 2048);
+			ck_assert_int_eq(post_receive(&members[i], i, &to, 1), 0);
+		}
+		ck_assert_int_eq(pthread_create(&thread, NULL, sends_to_group, &wr), 0);
+		usleep((useconds_t)(whole * 1000 * (k + 1) / 12));
+		ck_assert_int_eq(ibv_dereg_mr(mem.mr), 0);
+		pthread_join(thread, &went);
+		ck_assert_ptr_nonnull(went);
+		mem.mr = ibv_reg_mr(a.pd, mem.p, PAGE, ALL_ACCESS);
+		ck_assert_ptr_nonnull(mem.mr);
+		from.lkey = mem.mr->lkey;
+		while (ibv_poll_cq(b.cq, 1, &wc) > 0)
+			got++;
+		in_middle += got && got < MEMBERS;
+		/* Reset the members, and discard completions and receives. */
+		for (i = 0; i < MEMBERS; i++) {
+			ck_assert_int_eq(end_to(&members[i], IBV_QPS_RESET), 0);
+			end_connect(&members[i], NULL);
+		}
+		forget_completions(&b);
+		ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
+		end_connect(&a, NULL);
+		forget_completions(&a);
+	}
+	ck_assert_msg(in_middle, "every deregistration waited for the whole group, which takes %llu ms", (unsigned long long)whole);
+	for (i = 0; i < MEMBERS; i++) {
+		ck_assert_int_eq(ibv_detach_mcast(members[i].qp, &group, 0), 0);
+		end_close(&members[i]);
+	}
+	ibv_destroy_ah(ah);
+	mem_free(&mem);
+	mem_free(&there);
+	end_close(&a);
+	end_close(&b);
+	free(members);
+}
+END_TEST
+
+START_TEST(memberships_are_bounded)
+{
+	struct end_options ud = { .type = IBV_QPT_UD };
+	struct ibv_device_attr dev;
+	union ibv_gid gid = group;
+	unsigned int i, n;
+	int ret = 0;
+
+	end_open(&a, &ud);
+	end_connect(&a, NULL);
+	ck_assert_int_eq(ibv_query_device(a.ctx, &dev), 0);
+	for (n = 0; n < 20000; n++) {
+		gid.raw[14] = (uint8_t)(n >> 8);
+		gid.raw[15] = (uint8_t)n;
+		ret = ibv_attach_mcast(a.qp, &gid, 0);
+		if (ret)
+			break;
+	}
+	ck_assert_msg(ret == ENOMEM, "after %u memberships: %s", n, strerror(ret));
+	ck_assert_int_eq((int)n, dev.max_total_mcast_qp_attach);
+	/* Detach makes room for another membership, and fails if there is none. */
+	gid.raw[14] = gid.raw[15] = 0;
+	ck_assert_int_eq(ibv_detach_mcast(a.qp, &gid, 0), 0);
+	ck_assert_int_ne(ibv_detach_mcast(a.qp, &gid, 0), 0);
+	ck_assert_int_eq(ibv_attach_mcast(a.qp, &gid, 0), 0);
+	for (i = 0; i < n; i++) {
+		gid.raw[14] = (uint8_t)(i >> 8);
+		gid.raw[15] = (uint8_t)i;
+		ck_assert_int_eq(ibv_detach_mcast(a.qp, &gid, 0), 0);
+	}
+	end_close(&a);
+}
+END_TEST
+
+/* ---- other network namespaces ---- */
+
+static void netns_enter(void)
+{
+	int fd = open("/run/netns/lab", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET))
+		lab_die("no network namespace: %s", strerror(errno));
+	close(fd);
+}
+
+/*
+ * A device in another namespace is reachable only if the network leads there. A multicast group
+ * ends at the namespace.
+ */
+START_TEST(other_namespace)
+{
+	struct end_options ud = { .type = IBV_QPT_UD }, ud_second = { .type = IBV_QPT_UD, .device = "pb1" };
+	int i, ret, pipes[2], child, status;
+	char netdev[64], first[64], byte;
+	struct address there;
+	struct ibv_send_wr wr;
+	struct ibv_sge from;
+	struct ibv_ah *ah;
+	struct mem mem;
+
+	nic_name(1, netdev, sizeof(netdev));
+	nic_name(0, first, sizeof(first));
+	ck_assert_int_eq(shell("ip netns add lab && ip link set %s netns lab && ip -n lab addr add " OTHER_HOST_IP "/24 dev %s && "
+			       "ip -n lab link set %s up && ip -n lab link set lo up", netdev, netdev, netdev), 0);
+	ck_assert_int_eq(shell("ip netns exec lab rdma link add pb1 type peerbar netdev %s", netdev), 0);
+	ck_assert_int_eq(pipe(pipes), 0);
+	end_open(&a, NULL);
+	there = end_address(&a);
+	ck_assert_int_eq(inet_pton(AF_INET, OTHER_HOST_IP, there.gid.raw + 12), 1);
+	/* Another host answers for the address, as if the container were on another network. */
+	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr 02:00:00:00:00:99 dev %s", first), 0);
+	ck_assert_int_eq(end_to_init(&a), 0);
+	ret = end_to_rtr(&a, &there);
+	ck_assert_msg(ret == EHOSTUNREACH, "a container that the network does not lead to is reached: %s", strerror(ret));
+	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr " NIC1_MAC " dev %s", first), 0);
+	ck_assert_int_eq(end_to_rtr(&a, &there), 0);
+	ck_assert_int_eq(shell("ip neigh del " OTHER_HOST_IP " dev %s", first), 0);
+	end_close(&a);
+	/* A member there does not receive messages that are sent here. */
+	child = fork();
+	if (!child) {
+		struct ibv_wc wc;
+
+		netns_enter();
+		for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0002 /sys/class/infiniband/pb1/ports/1/gids/*"); i++)
+			usleep(100000);
+		end_open(&b, &ud_second);
+		end_connect(&b, NULL);
+		mem = mem_new(&b, PAGE, ALL_ACCESS);
+		from = sge(&mem, 0, PAGE);
+		if (post_receive(&b, 1, &from, 1) || ibv_attach_mcast(b.qp, &group, 0))
+			_exit(2);
+		tell(pipes[1], "r", 1);
+		usleep(1000000);
+		_exit(ibv_poll_cq(b.cq, 1, &wc) ? 3 : 0);
+	}
+	hear(pipes[0], &byte, 1);
+	end_open(&a, &ud);
+	end_connect(&a, NULL);
+	mem = mem_new(&a, PAGE, ALL_ACCESS);
+	ah = group_handle(&a);
+	from = sge(&mem, 0, 64);
+	wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
+	wr.wr.ud.ah = ah;
+	wr.wr.ud.remote_qpn = 0xffffff;
+	wr.wr.ud.remote_qkey = QKEY;
+	done(&a, &wr);
+	status = wait_for(child);
+	ck_assert_msg(!status, "the member of the other namespace %s", status == 3 ? "heard it" : "could not be made");
+	ibv_destroy_ah(ah);
+	mem_free(&mem);
+	end_close(&a);
+	close(pipes[0]);
+	close(pipes[1]);
+	ck_assert_int_eq(rdma_link_del("pb1"), 0);
+	ck_assert_int_eq(shell("ip netns del lab"), 0);
+	for (i = 0; i < 100 && access("/sys/class/net/eth1", F_OK); i++)
+		usleep(100000);
+	rdma_nic_up(1);
+}
+END_TEST
+
+/* ---- CPU time: kernel threads stay within a process's budget of 5% of a CPU ---- */
+
+#define CGROUPS "/tmp/lab-cgroups"
+#define MANY 20
+#define LONG (32 * MIB)
+#define SHORT (4 * MIB)
+
+/*
+ * Post more at once than a thread copies in one go. The rest must not become another thread's work.
+ */
+static void sends_many(uint64_t *bytes)
+{
+	struct ibv_send_wr wr[MANY], *bad;
+	struct ibv_sge from;
+	unsigned int i;
+
+	from = sge(&source, 0, LONG);
+	for (i = 0; i < MANY; i++) {
+		wr[i] = work(i, IBV_WR_RDMA_WRITE, &from, 1, &target, 0);
+		wr[i].next = i < MANY - 1 ? &wr[i + 1] : NULL;
+	}
+	if (ibv_post_send(a.qp, wr, &bad))
+		_exit(1);
+	for (i = 0; i < MANY; i++) {
+		if (completion(&a).status != IBV_WC_SUCCESS)
+			_exit(2);
+		__atomic_fetch_add(bytes, LONG, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* Post sends that wait for receives, and so are not sent by the posting call. */
+static void sends_before_receives(uint64_t *bytes)
+{
+	struct ibv_sge from = sge(&source, 0, SHORT), to = sge(&target, 0, SHORT);
+	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		if (post(&a, &wr))
+			_exit(1);
+	for (i = 0; i < 8; i++)
+		if (post_receive(&b, 2, &to, 1))
+			_exit(1);
+	for (i = 0; i < 8; i++) {
+		if (completion(&a).status != IBV_WC_SUCCESS || completion(&b).status != IBV_WC_SUCCESS)
+			_exit(2);
+		__atomic_fetch_add(bytes, SHORT, __ATOMIC_SEQ_CST);
+	}
+}
+
+/*
+ * Return the rate in MiB per second at which a process in the cgroup moves data after its first
+ * round. Measure at least two rounds, and at least five seconds.
+ */
+static double rate(void (*sends)(uint64_t *bytes), const char *limit)
+{
+	uint64_t *bytes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), begun, n;
+	uint64_t round = sends == sends_many ? MANY * LONG : 8 * SHORT;
+	double s;
+	int child;
+
+	ck_assert_ptr_ne(bytes, MAP_FAILED);
+	ck_assert_int_eq(shell("echo '%s' >" CGROUPS "/lab/cpu.max", limit), 0);
+	child = fork();
+	if (!child) {
+		if (shell("echo %d >" CGROUPS "/lab/cgroup.procs", getpid()))
+			_exit(1);
+		end_open(&a, NULL);
+		end_open(&b, NULL);
+		ends_connect(&a, &b);
+		source = mem_new(&a, LONG, ALL_ACCESS);
+		target = mem_new(&b, LONG, ALL_ACCESS);
+		for (;;)
+			sends(bytes);
+	}
+	/* The completions of a round are polled together, at its end. */
+	while ((n = __atomic_load_n(bytes, __ATOMIC_SEQ_CST)) < round && !waitpid(child, NULL, WNOHANG))
+		usleep(10000);
+	ck_assert_msg(n >= round, "nothing is sent");
+	begun = now_ms();
+	do {
+		usleep(10000);
+		s = (double)(now_ms() - begun) / 1e3;
+	} while ((__atomic_load_n(bytes, __ATOMIC_SEQ_CST) < n + 2 * round || s < 5) && !waitpid(child, NULL, WNOHANG));
+	n = __atomic_load_n(bytes, __ATOMIC_SEQ_CST) - n;
+	ck_assert_int_eq(shell("echo max >" CGROUPS "/lab/cpu.max"), 0);
+	kill(child, SIGKILL);
+	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
+	munmap(bytes, PAGE);
+	return (double)n / MIB / s;
+}
+
+START_TEST(work_is_the_posters)
+{
+	void (*sends)(uint64_t *bytes) = _i ? sends_before_receives : sends_many;
+	double unlimited, limited;
+
+	ck_assert_int_eq(shell("mkdir -p " CGROUPS " && mount -t cgroup2 none " CGROUPS), 0);
+	ck_assert_int_eq(shell("echo +cpu >" CGROUPS "/cgroup.subtree_control && mkdir " CGROUPS "/lab"), 0);
+	unlimited = rate(sends, "max");
+	limited = rate(sends, "5000 100000");
+	printf("rdma-budget: %.0f MiB/s without a limit, %.0f MiB/s with 5%% of a processor\n", unlimited, limited);
+	ck_assert_int_eq(shell("rmdir " CGROUPS "/lab && umount " CGROUPS), 0);
+	ck_assert_msg(limited < unlimited / 4, "%.0f MiB/s, and with 5%% of a processor %.0f MiB/s", unlimited, limited);
+}
+END_TEST
+
+Suite *rdma_data_suite(void)
+{
+	Suite *s = suite_create("rdma-data");
+	TCase *t = rdma_case(s, "order", 120, order_up, order_down);
+
+	tcase_add_loop_test(t, last_byte_is_last, 0, 4 * 7);
+	t = rdma_case(s, "others", 180, data_up, data_down);
+	tcase_add_loop_test(t, signals_during_a_large_message, 0, 6);
+	tcase_add_test(t, destroyed_during_a_large_message);
+	tcase_add_test(t, uc_revoked_during_a_message);
+	tcase_add_test(t, shared_receive_is_left_to_others);
+	tcase_add_test(t, drained_when_what_waits_is_done);
+	tcase_add_test(t, no_alternate_path);
+	tcase_add_test(t, mtu_of_the_network_device);
+	tcase_add_test(t, revoke_waits_for_one_member);
+	tcase_add_test(t, memberships_are_bounded);
+	tcase_add_test(t, other_namespace);
+	return s;
+}
+
+/* A process with 5% of a CPU takes minutes to start. */
+Suite *rdma_budget_suite(void)
+{
+	Suite *s = suite_create("rdma-budget");
+	TCase *t = rdma_case(s, "all", 600, data_up, data_down);
+
+	tcase_add_loop_test(t, work_is_the_posters, 0, 2);
+	return s;
+}
