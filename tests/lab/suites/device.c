@@ -416,13 +416,10 @@ START_TEST(reset)
 }
 END_TEST
 
-Suite *device_suite(void)
+LAB_SUITE("device", SUITE_NOT_ON_DEBUG)
 {
-	Suite *s = suite_create("device");
-	TCase *t = tcase_create("without a bench");
+	TCase *t = suite_case(s, "without a bench", 120, context_up, context_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, context_up, context_down);
 	tcase_add_test(t, functions_are_listed);
 	tcase_add_test(t, bind_and_unbind);
 	tcase_add_test(t, drivers_of_other_devices);
@@ -433,15 +430,10 @@ Suite *device_suite(void)
 	tcase_add_test(t, held_by_a_process_of_another_user);
 	tcase_add_test(t, open_refused);
 	tcase_add_test(t, a_context_that_was_given);
-	suite_add_tcase(s, t);
-	t = tcase_create("on the bench");
-	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, bench_up, bench_down);
+	t = suite_case(s, "on the bench", 120, bench_up, bench_down);
 	tcase_add_test(t, regions);
 	tcase_add_test(t, reading_and_writing);
 	tcase_add_test(t, decoding);
 	tcase_add_test_raise_signal(t, decoding_off_is_sigbus, SIGBUS);
 	tcase_add_test(t, reset);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -250,13 +250,10 @@ START_TEST(a_cmb_as_exporter)
 }
 END_TEST
 
-Suite *dma_suite(void)
+LAB_SUITE("dma", 0)
 {
-	Suite *s = suite_create("dma");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 240, bench_up, bench_down);
 
-	tcase_set_timeout(t, 240);
-	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, a_pattern_arrives);
 	tcase_add_test(t, ranges_are_contiguous);
 	tcase_add_test(t, ranges_among_strangers);
@@ -265,6 +262,4 @@ Suite *dma_suite(void)
 	tcase_add_test(t, two_address_spaces);
 	tcase_add_test(t, two_devices);
 	tcase_add_test(t, a_cmb_as_exporter);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -572,13 +572,10 @@ START_TEST(unloading)
 }
 END_TEST
 
-Suite *events_suite(void)
+LAB_SUITE("events", 0)
 {
-	Suite *s = suite_create("events");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 90, events_up, events_down);
 
-	tcase_set_timeout(t, 90);
-	tcase_add_checked_fixture(t, events_up, events_down);
 	tcase_add_test(t, everything_that_happens);
 	tcase_add_test(t, a_move);
 	tcase_add_test(t, the_list);
@@ -589,6 +586,4 @@ Suite *events_suite(void)
 	tcase_add_test(t, lost_events);
 	tcase_add_test(t, namespace_goes);
 	tcase_add_test(t, unloading);
-	suite_add_tcase(s, t);
-	return s;
 }

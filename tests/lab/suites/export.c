@@ -200,13 +200,10 @@ START_TEST(export_while_decoding_is_off)
 }
 END_TEST
 
-Suite *export_suite(void)
+LAB_SUITE("export", SUITE_NOT_ON_DEBUG)
 {
-	Suite *s = suite_create("export");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 120, bench_up, bench_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, bad_inputs);
 	tcase_add_test(t, io_ports);
 	tcase_add_test(t, one_range);
@@ -215,6 +212,4 @@ Suite *export_suite(void)
 	tcase_add_test(t, model_of_a_descriptor);
 	tcase_add_test(t, a_forged_name);
 	tcase_add_test(t, export_while_decoding_is_off);
-	suite_add_tcase(s, t);
-	return s;
 }

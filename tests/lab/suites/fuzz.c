@@ -1267,18 +1267,13 @@ START_TEST(messages)
 }
 END_TEST
 
-Suite *fuzz_suite(void)
+LAB_SUITE("fuzz", 0)
 {
-	Suite *s = suite_create("fuzz");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 300, ours_up, ours_down);
 
-	tcase_set_timeout(t, 300);
-	tcase_add_checked_fixture(t, ours_up, ours_down);
 	tcase_add_test(t, ioctls);
 	tcase_add_test(t, features);
 	tcase_add_test(t, huge_requests);
 	tcase_add_test(t, mappings);
 	tcase_add_test(t, messages);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -407,14 +407,9 @@ START_TEST(any_order)
 }
 END_TEST
 
-Suite *guest_random_suite(void)
+LAB_SUITE("guest-random", 0)
 {
-	Suite *s = suite_create("guest-random");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 3600, guest_up, guest_down);
 
-	tcase_set_timeout(t, 3600);
-	tcase_add_checked_fixture(t, guest_up, guest_down);
 	tcase_add_test(t, any_order);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -1275,13 +1275,10 @@ START_TEST(the_example)
 }
 END_TEST
 
-Suite *guest_suite(void)
+LAB_SUITE("guest", SUITE_NOT_ON_DEBUG)
 {
-	Suite *s = suite_create("guest");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 300, guest_up, guest_down);
 
-	tcase_set_timeout(t, 300);
-	tcase_add_checked_fixture(t, guest_up, guest_down);
 	tcase_add_test(t, placed_and_moved);
 	tcase_add_test(t, decoding_toggled);
 	tcase_add_test(t, sized_while_it_decodes);
@@ -1302,10 +1299,7 @@ Suite *guest_suite(void)
 	tcase_add_test(t, dma_while_it_moves);
 	tcase_add_test(t, plugged_and_pulled);
 	tcase_add_test(t, costs);
-	suite_add_tcase(s, t);
-	t = tcase_create("ours");
-	tcase_set_timeout(t, 300);
-	tcase_add_checked_fixture(t, guest_ours_up, guest_ours_down);
+	t = suite_case(s, "ours", 300, guest_ours_up, guest_ours_down);
 	tcase_add_test(t, placed_and_moved);
 	tcase_add_test(t, resets);
 	tcase_add_test(t, with_descriptors_of_the_vmm);
@@ -1315,10 +1309,6 @@ Suite *guest_suite(void)
 	tcase_add_test(t, in_the_way_of_the_vmm);
 	tcase_add_test(t, over_reserved_addresses);
 	tcase_add_test(t, not_without_the_shim);
-	suite_add_tcase(s, t);
-	t = tcase_create("example");
-	tcase_set_timeout(t, 120);
+	t = suite_case(s, "example", 120, NULL, NULL);
 	tcase_add_test(t, the_example);
-	suite_add_tcase(s, t);
-	return s;
 }

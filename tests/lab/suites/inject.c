@@ -525,18 +525,16 @@ START_TEST(not_on_this_kernel)
 }
 END_TEST
 
-Suite *inject_suite(void)
+LAB_SUITE("inject", 0)
 {
-	Suite *s = suite_create("inject");
-	TCase *t = tcase_create("all");
+	TCase *t;
 
-	tcase_set_timeout(t, 150);
-	suite_add_tcase(s, t);
 	if (access(FAIL_NTH, F_OK)) {
+		t = suite_case(s, "all", 150, NULL, NULL);
 		tcase_add_test(t, not_on_this_kernel);
-		return s;
+		return;
 	}
-	tcase_add_checked_fixture(t, inject_up, inject_down);
+	t = suite_case(s, "all", 150, inject_up, inject_down);
 	tcase_add_test(t, exports);
 	tcase_add_test(t, exports_in_the_kernel_thread);
 	tcase_add_test(t, a_cookie);
@@ -547,10 +545,6 @@ Suite *inject_suite(void)
 	tcase_add_test(t, other_exporters);
 	tcase_add_test(t, revokes);
 	/* edu is slow. */
-	t = tcase_create("guest");
-	tcase_set_timeout(t, 300);
-	tcase_add_checked_fixture(t, inject_up, inject_down);
+	t = suite_case(s, "guest", 300, inject_up, inject_down);
 	tcase_add_test(t, a_guest);
-	suite_add_tcase(s, t);
-	return s;
 }

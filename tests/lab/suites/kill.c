@@ -471,13 +471,10 @@ START_TEST(by_the_death_of_the_owner)
 }
 END_TEST
 
-Suite *kill_suite(void)
+LAB_SUITE("kill", 0)
 {
-	Suite *s = suite_create("kill");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 120, ours_up, ours_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, ours_up, ours_down);
 	tcase_add_test(t, decoding_off);
 	tcase_add_test(t, function_reset);
 	tcase_add_test(t, reset_by_sysfs);
@@ -491,6 +488,4 @@ Suite *kill_suite(void)
 	tcase_add_test(t, by_closing_the_device);
 	tcase_add_test(t, by_unbinding_the_driver);
 	tcase_add_test(t, by_the_death_of_the_owner);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -270,19 +270,14 @@ START_TEST(the_importer_is_killed)
 }
 END_TEST
 
-Suite *late_suite(void)
+LAB_SUITE("late", 0)
 {
-	Suite *s = suite_create("late");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 60, late_up, late_down);
 
-	tcase_set_timeout(t, 60);
-	tcase_add_checked_fixture(t, late_up, late_down);
 	tcase_add_loop_test(t, a_temporary_revoke_waits, 0, 3);
 	tcase_add_loop_test(t, a_permanent_revoke_waits, 0, 3);
 	tcase_add_test(t, closing_the_device_waits);
 	tcase_add_loop_test(t, nobody_gets_it_meanwhile, 0, 2);
 	tcase_add_loop_test(t, an_interrupted_revoke, 0, 2);
 	tcase_add_test(t, the_importer_is_killed);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -229,17 +229,12 @@ START_TEST(helpers_of_the_kernel)
 }
 END_TEST
 
-Suite *limits_suite(void)
+LAB_SUITE("limits", 0)
 {
-	Suite *s = suite_create("limits");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 120, ours_up, ours_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, ours_up, ours_down);
 	tcase_add_test(t, buffers_of_a_user);
 	tcase_add_test(t, ranges_of_a_user);
 	tcase_add_test(t, memory_is_charged);
 	tcase_add_test(t, helpers_of_the_kernel);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -297,13 +297,10 @@ START_TEST(destroying_with_mappings)
 }
 END_TEST
 
-Suite *map_suite(void)
+LAB_SUITE("map", 0)
 {
-	Suite *s = suite_create("map");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 120, bench_up, bench_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, found_addresses);
 	tcase_add_test(t, given_addresses);
 	tcase_add_test(t, beyond_the_aperture);
@@ -317,6 +314,4 @@ Suite *map_suite(void)
 	tcase_add_test(t, destroying_with_mappings);
 	tcase_add_test(t, mapping_before_attaching);
 	tcase_add_test(t, unmapped_by_a_stranger);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -674,13 +674,10 @@ START_TEST(a_mapped_bar_keeps_the_device)
 }
 END_TEST
 
-Suite *mmap_suite(void)
+LAB_SUITE("mmap", 0)
 {
-	Suite *s = suite_create("mmap");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 120, ours_up, ours_down);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_checked_fixture(t, ours_up, ours_down);
 	tcase_add_test(t, one_range);
 	tcase_add_test(t, several_ranges);
 	tcase_add_test(t, refused_mappings);
@@ -698,6 +695,4 @@ Suite *mmap_suite(void)
 	tcase_add_test(t, a_bar_that_cannot_be_mapped);
 	tcase_add_test(t, names_and_offsets);
 	tcase_add_test(t, a_mapped_bar_keeps_the_device);
-	suite_add_tcase(s, t);
-	return s;
 }

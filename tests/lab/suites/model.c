@@ -488,13 +488,10 @@ START_TEST(page_frames)
 }
 END_TEST
 
-Suite *model_suite(void)
+LAB_SUITE("model", 0)
 {
-	Suite *s = suite_create("model");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 60, model_up, model_down);
 
-	tcase_set_timeout(t, 60);
-	tcase_add_checked_fixture(t, model_up, model_down);
 	tcase_add_test(t, of_our_buffers);
 	tcase_add_test(t, of_the_stock_driver);
 	tcase_add_test(t, of_others);
@@ -508,6 +505,4 @@ Suite *model_suite(void)
 	tcase_add_test(t, a_pinned_one_is_taken_away);
 	tcase_add_test(t, chunks);
 	tcase_add_test(t, page_frames);
-	suite_add_tcase(s, t);
-	return s;
 }

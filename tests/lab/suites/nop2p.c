@@ -188,13 +188,10 @@ START_TEST(what_cannot_be_exported)
 }
 END_TEST
 
-Suite *nop2p_suite(void)
+LAB_SUITE("nop2p", SUITE_NOP2P)
 {
-	Suite *s = suite_create("nop2p");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 60, nop2p_up, bench_down);
 
-	tcase_set_timeout(t, 60);
-	tcase_add_checked_fixture(t, nop2p_up, bench_down);
 	tcase_add_test(t, what_it_is);
 	tcase_add_test(t, exported_and_mapped);
 	tcase_add_test(t, nobody_attaches);
@@ -202,6 +199,4 @@ Suite *nop2p_suite(void)
 	tcase_add_test(t, revoked_for_good);
 	tcase_add_test(t, a_cookie);
 	tcase_add_test(t, what_cannot_be_exported);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -217,21 +217,13 @@ pull:
 }
 END_TEST
 
-Suite *plug_suite(void)
+LAB_SUITE("plug", 0)
 {
-	Suite *s = suite_create("plug");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 300, bench_up, bench_down);
 
-	tcase_set_timeout(t, 300);
-	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, plugged_used_and_pulled);
-	suite_add_tcase(s, t);
-	t = tcase_create("ours");
-	tcase_set_timeout(t, 300);
-	tcase_add_checked_fixture(t, ours_up, ours_down);
+	t = suite_case(s, "ours", 300, ours_up, ours_down);
 	tcase_add_test(t, pulled_from_under_a_buffer);
 	tcase_add_test(t, a_gigabyte);
 	tcase_add_test(t, virtual_functions);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -669,9 +669,8 @@ START_TEST(taken)
 }
 END_TEST
 
-Suite *rdma_memory_suite(void)
+LAB_SUITE("rdma-memory", 0)
 {
-	Suite *s = suite_create("rdma-memory");
 	TCase *t = rdma_case(s, "ours", 300, memory_up, memory_down);
 
 	tcase_add_loop_test(t, every_verb, HOST, NR_KINDS);
@@ -692,5 +691,4 @@ Suite *rdma_memory_suite(void)
 	t = rdma_case(s, "stock", 300, stock_up, stock_down);
 	tcase_add_loop_test(t, every_verb_of_stock, HOST, CMB);
 	tcase_add_test(t, several_ranges_of_stock);
-	return s;
 }

@@ -917,9 +917,8 @@ END_TEST
 
 /* ---- the suite ---- */
 
-Suite *rdma_objects_suite(void)
+LAB_SUITE("rdma-objects", SUITE_NOT_ON_DEBUG)
 {
-	Suite *s = suite_create("rdma-objects");
 	TCase *t = rdma_case(s, "ends", 120, pair_up, pair_down);
 
 	tcase_add_test(t, nobody_writes_after);
@@ -940,5 +939,4 @@ Suite *rdma_objects_suite(void)
 	t = rdma_case(s, "processes", 120, pair_up, pair_down);
 	tcase_add_test(t, a_child_has_no_queues);
 	tcase_add_test(t, posting_outlives_privileges);
-	return s;
 }

@@ -280,13 +280,11 @@ START_TEST(windows_and_regions)
 }
 END_TEST
 
-Suite *rdma_race_suite(void)
+LAB_SUITE("rdma-race", 0)
 {
-	Suite *s = suite_create("rdma-race");
 	TCase *t = rdma_case(s, "all", 120, race_up, race_down);
 
 	tcase_add_test(t, shared_receives_stay);
 	tcase_add_test(t, nobody_writes_after_a_reset);
 	tcase_add_test(t, windows_and_regions);
-	return s;
 }

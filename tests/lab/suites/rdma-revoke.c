@@ -933,9 +933,8 @@ START_TEST(nic_unplugged)
 }
 END_TEST
 
-Suite *rdma_revoke_suite(void)
+LAB_SUITE("rdma-revoke", 0)
 {
-	Suite *s = suite_create("rdma-revoke");
 	TCase *t = rdma_case(s, "ours", 300, revoke_up, revoke_down);
 
 	tcase_add_loop_test(t, before_traffic, 0, NR_HOW);
@@ -955,5 +954,4 @@ Suite *rdma_revoke_suite(void)
 	t = rdma_case(s, "stock", 300, stock_up, stock_down);
 	tcase_add_loop_test(t, before_traffic, DECODING, NR_HOW);
 	tcase_add_loop_test(t, during_traffic, DECODING, NR_HOW);
-	return s;
 }

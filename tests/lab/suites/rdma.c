@@ -2605,9 +2605,8 @@ END_TEST
 
 /* ---- the suite ---- */
 
-Suite *rdma_suite(void)
+LAB_SUITE("rdma", 0)
 {
-	Suite *s = suite_create("rdma");
 	TCase *t = rdma_case(s, "rc", 120, rc_up, pair_down);
 
 	tcase_add_test(t, what_it_says);
@@ -2694,5 +2693,4 @@ Suite *rdma_suite(void)
 	tcase_add_test(t, connection_refused);
 	tcase_add_test(t, second_link);
 	tcase_add_test(t, other_host_and_container);
-	return s;
 }

@@ -408,13 +408,10 @@ START_TEST(close_of_the_dma_engine_while_mapped)
 }
 END_TEST
 
-Suite *revoke_suite(void)
+LAB_SUITE("revoke", 0)
 {
-	Suite *s = suite_create("revoke");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 240, bench_up, bench_down);
 
-	tcase_set_timeout(t, 240);
-	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, decoding_off_and_on);
 	tcase_add_test(t, several_ranges_are_revoked_and_restored);
 	tcase_add_test(t, reset_revokes);
@@ -428,6 +425,4 @@ Suite *revoke_suite(void)
 	tcase_add_test(t, function_level_reset_by_a_config_write);
 	tcase_add_test(t, close_while_the_bar_is_mapped);
 	tcase_add_test(t, close_of_the_dma_engine_while_mapped);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -238,16 +238,11 @@ START_TEST(threads_and_toggles)
 }
 END_TEST
 
-Suite *stress_suite(void)
+LAB_SUITE("stress", 0)
 {
-	Suite *s = suite_create("stress");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 400, bench_up, bench_down);
 
-	tcase_set_timeout(t, 400);
-	tcase_add_checked_fixture(t, bench_up, bench_down);
 	tcase_add_test(t, a_thousand_rounds);
 	tcase_add_test(t, a_thousand_refusals);
 	tcase_add_test(t, threads_and_toggles);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -502,21 +502,14 @@ START_TEST(closing_costs_what_revoking_costs)
 }
 END_TEST
 
-Suite *teardown_suite(void)
+LAB_SUITE("teardown", 0)
 {
-	Suite *s = suite_create("teardown");
-	TCase *t = tcase_create("all"), *many = tcase_create("many");
+	TCase *t = suite_case(s, "all", 150, teardown_up, teardown_down);
 
-	tcase_set_timeout(t, 150);
-	tcase_add_checked_fixture(t, teardown_up, teardown_down);
 	tcase_add_loop_test(t, unbinding_ends_when_the_last_reference_goes, 0, 3);
 	tcase_add_loop_test(t, one_late_importer_saves_no_other_buffer, 0, NR_ENDS);
 	tcase_add_test(t, signals_end_waits_for_a_lock_that_is_kept);
-	suite_add_tcase(s, t);
-	tcase_set_timeout(many, 150);
-	tcase_add_checked_fixture(many, teardown_up, teardown_down);
-	tcase_add_test(many, exports_without_the_memory_are_linear);
-	tcase_add_test(many, closing_costs_what_revoking_costs);
-	suite_add_tcase(s, many);
-	return s;
+	t = suite_case(s, "many", 150, teardown_up, teardown_down);
+	tcase_add_test(t, exports_without_the_memory_are_linear);
+	tcase_add_test(t, closing_costs_what_revoking_costs);
 }

@@ -684,13 +684,10 @@ START_TEST(unbind_and_revoke)
 }
 END_TEST
 
-Suite *tool_suite(void)
+LAB_SUITE("tool", SUITE_NOT_ON_DEBUG)
 {
-	Suite *s = suite_create("tool");
-	TCase *t = tcase_create("all");
+	TCase *t = suite_case(s, "all", 240, context_up, context_down);
 
-	tcase_set_timeout(t, 240);
-	tcase_add_checked_fixture(t, context_up, context_down);
 	tcase_add_test(t, devices);
 	tcase_add_test(t, bind_and_unbind);
 	tcase_add_test(t, bind_to_a_driver_of_other_devices);
@@ -707,16 +704,11 @@ Suite *tool_suite(void)
 	tcase_add_test(t, another_process);
 	tcase_add_test(t, map);
 	tcase_add_test(t, map_is_told_of_a_revocation);
-	suite_add_tcase(s, t);
-	t = tcase_create("modules");
-	tcase_set_timeout(t, 240);
-	tcase_add_checked_fixture(t, modules_up, modules_down);
+	t = suite_case(s, "modules", 240, modules_up, modules_down);
 	tcase_add_test(t, capabilities);
 	tcase_add_test(t, peek_poke_list_and_watch);
 	tcase_add_test(t, watch_has_times);
 	tcase_add_test(t, revoke_by_a_third_process);
 	tcase_add_test(t, revoke_under_a_command);
 	tcase_add_test(t, unbind_and_revoke);
-	suite_add_tcase(s, t);
-	return s;
 }

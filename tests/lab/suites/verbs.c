@@ -682,13 +682,10 @@ START_TEST(links)
 }
 END_TEST
 
-Suite *verbs_suite(void)
+LAB_SUITE("verbs", SUITE_NOT_ON_DEBUG)
 {
-	Suite *s = suite_create("verbs");
-	TCase *t = tcase_create("no device");
+	TCase *t = suite_case(s, "no device", 300, ours_up, ours_down);
 
-	tcase_set_timeout(t, 300);
-	tcase_add_checked_fixture(t, ours_up, ours_down);
 	tcase_add_test(t, the_page_counts);
 	tcase_add_test(t, the_page_is_for_reading);
 	tcase_add_test(t, addresses_of_a_buffer);
@@ -696,16 +693,13 @@ Suite *verbs_suite(void)
 	tcase_add_test(t, addresses_of_nothing_we_know);
 	tcase_add_test(t, a_register_of_mappings);
 	tcase_add_test(t, what_rxe_takes);
-	suite_add_tcase(s, t);
 	if (!there()) {
 		puts("verbs: without the module peerbar-rdma, what needs a device is skipped");
-		return s;
+		return;
 	}
 
-	t = tcase_create("device");
-	tcase_set_timeout(t, 300);
+	t = suite_case(s, "device", 300, verbs_up, verbs_down);
 	tcase_add_unchecked_fixture(t, link_up, NULL);
-	tcase_add_checked_fixture(t, verbs_up, verbs_down);
 	tcase_add_test(t, links);
 	tcase_add_test(t, what_the_device_takes);
 	tcase_add_test(t, a_region_of_a_bar);
@@ -715,13 +709,8 @@ Suite *verbs_suite(void)
 	tcase_add_test(t, a_hit_makes_no_system_call);
 	tcase_add_test(t, a_cache_of_what_stays);
 	tcase_add_test(t, an_address);
-	suite_add_tcase(s, t);
 
-	t = tcase_create("stock buffers");
-	tcase_set_timeout(t, 300);
+	t = suite_case(s, "stock buffers", 300, stock_up, verbs_down);
 	tcase_add_unchecked_fixture(t, link_up, NULL);
-	tcase_add_checked_fixture(t, stock_up, verbs_down);
 	tcase_add_test(t, stock_buffers);
-	suite_add_tcase(s, t);
-	return s;
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/iommufd.h>
 #include <linux/pci_regs.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -23,6 +24,17 @@ static unsigned int fds_before;
 static unsigned int faults_before;
 static unsigned int announced;
 static uint32_t pattern_seed = 100;
+
+int shell(const char *format, ...)
+{
+	char command[400];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(command, sizeof(command), format, ap);
+	va_end(ap);
+	return system(command);
+}
 
 unsigned int count_fds(void)
 {

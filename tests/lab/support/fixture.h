@@ -12,6 +12,7 @@
 
 #include "../../sentence.h"
 #include "lab.h"
+#include "suite.h"
 
 #define RW (PB_MAP_READ | PB_MAP_WRITE)
 #define MEMORY_IOVA (1 * MIB) /* of `memory`, so that tests know the addresses around it */
@@ -78,6 +79,8 @@ int receive_fd(int socket);
 /* In a forked process: open the GPU in an iommufd of its own, with decoding on; exits if it cannot. */
 void open_own_gpu(void);
 
+/* Run a shell command. Return its status, as system() does. */
+int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Count the descriptors that this process has open. */
 unsigned int count_fds(void);
 /* Open the kernel's log at its end. */
@@ -86,37 +89,5 @@ int log_open(void);
 bool log_has(int fd, const char *words);
 /* Count the attachments of a dma-buf in debugfs; -1 without debugfs. */
 int count_attachments(struct pb_buffer *buffer);
-
-/* The suites. */
-Suite *device_suite(void);
-Suite *export_suite(void);
-Suite *map_suite(void);
-Suite *dma_suite(void);
-Suite *revoke_suite(void);
-Suite *stress_suite(void);
-Suite *plug_suite(void);
-Suite *guest_suite(void);
-Suite *guest_random_suite(void);
-Suite *tool_suite(void);
-/* peerbar's modules: */
-Suite *mmap_suite(void);
-Suite *kill_suite(void);
-Suite *late_suite(void);
-Suite *limits_suite(void);
-Suite *teardown_suite(void);
-Suite *model_suite(void);
-Suite *events_suite(void);
-Suite *fuzz_suite(void);
-Suite *inject_suite(void);
-Suite *nop2p_suite(void);
-/* The verbs device: */
-Suite *rdma_suite(void);
-Suite *rdma_memory_suite(void);
-Suite *rdma_revoke_suite(void);
-Suite *rdma_race_suite(void);
-Suite *rdma_data_suite(void);
-Suite *rdma_budget_suite(void);
-Suite *rdma_objects_suite(void);
-Suite *verbs_suite(void);
 
 #endif
