@@ -11,7 +11,7 @@
 #include "modules.h"
 #include "verbs.h"
 
-static struct end a, b;
+static struct pair pair;
 static struct mem source, target;
 
 #define CGROUPS "/tmp/lab-cgroups"
@@ -33,10 +33,10 @@ static void sends_many(uint64_t *bytes)
 		wr[i] = work(i, IBV_WR_RDMA_WRITE, &from, 1, &target, 0);
 		wr[i].next = i < MANY - 1 ? &wr[i + 1] : NULL;
 	}
-	if (ibv_post_send(a.qp, wr, &bad))
+	if (ibv_post_send(pair.a.qp, wr, &bad))
 		_exit(1);
 	for (i = 0; i < MANY; i++) {
-		if (completion(&a).status != IBV_WC_SUCCESS)
+		if (completion(&pair.a).status != IBV_WC_SUCCESS)
 			_exit(2);
 		__atomic_fetch_add(bytes, LONG, __ATOMIC_SEQ_CST);
 	}
@@ -50,13 +50,13 @@ static void sends_before_receives(uint64_t *bytes)
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)
-		if (post(&a, &wr))
+		if (post(&pair.a, &wr))
 			_exit(1);
 	for (i = 0; i < 8; i++)
-		if (post_receive(&b, 2, &to, 1))
+		if (post_receive(&pair.b, 2, &to, 1))
 			_exit(1);
 	for (i = 0; i < 8; i++) {
-		if (completion(&a).status != IBV_WC_SUCCESS || completion(&b).status != IBV_WC_SUCCESS)
+		if (completion(&pair.a).status != IBV_WC_SUCCESS || completion(&pair.b).status != IBV_WC_SUCCESS)
 			_exit(2);
 		__atomic_fetch_add(bytes, SHORT, __ATOMIC_SEQ_CST);
 	}
@@ -79,11 +79,11 @@ static double rate(void (*sends)(uint64_t *bytes), const char *limit)
 	if (!child) {
 		if (shell("echo %d >" CGROUPS "/lab/cgroup.procs", getpid()))
 			_exit(1);
-		end_open(&a, NULL);
-		end_open(&b, NULL);
-		ends_connect(&a, &b);
-		source = mem_new(&a, LONG, ALL_ACCESS);
-		target = mem_new(&b, LONG, ALL_ACCESS);
+		end_open(&pair.a, NULL);
+		end_open(&pair.b, NULL);
+		ends_connect(&pair.a, &pair.b);
+		source = mem_new(&pair.a, LONG, ALL_ACCESS);
+		target = mem_new(&pair.b, LONG, ALL_ACCESS);
 		for (;;)
 			sends(bytes);
 	}

@@ -17,7 +17,7 @@
 #include "modules.h"
 #include "verbs.h"
 
-static struct end a, b;
+static struct pair pair;
 static bool stop;
 
 static void data_up(void)
@@ -107,7 +107,7 @@ static const struct {
 
 static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode opcode, unsigned int n)
 {
-	struct end *end = opcode == IBV_WR_RDMA_READ ? &b : &a;
+	struct end *end = opcode == IBV_WR_RDMA_READ ? &pair.b : &pair.a;
 	struct poller poller = { to->mem.p + order[n].to, order[n].length, 0, 0, 0 };
 	uint64_t until = now_ms() + (to->kind == HOST && from->kind == HOST ? 1200 : 400);
 	pthread_t thread;
@@ -142,13 +142,13 @@ START_TEST(last_byte_is_last)
 	unsigned int n = (unsigned int)_i % 7, where = (unsigned int)_i / 7;
 	struct place from, to;
 
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
 	place_make(&from, between[where].from, MIB, 0);
 	place_make(&to, between[where].to, MIB, 1);
-	place_register(&from, &a, ALL_ACCESS);
-	place_register(&to, &b, ALL_ACCESS);
+	place_register(&from, &pair.a, ALL_ACCESS);
+	place_register(&to, &pair.b, ALL_ACCESS);
 	if (from.kind == BAR)
 		ok(pb_buffer_mmap(from.buffer, 0, MIB, true, (void **)&from.mem.p, &err));
 	if (to.kind == BAR)
@@ -157,8 +157,8 @@ START_TEST(last_byte_is_last)
 	in_order_at(&to, &from, IBV_WR_RDMA_READ, n);
 	place_close(&from);
 	place_close(&to);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 END_TEST
 
@@ -182,11 +182,11 @@ static struct ibv_send_wr large_up(enum ibv_wr_opcode opcode)
 {
 	unsigned int i;
 
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
-	source = mem_new(&a, PART, ALL_ACCESS);
-	target = mem_new(&b, (size_t)PARTS * PART, ALL_ACCESS);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
+	source = mem_new(&pair.a, PART, ALL_ACCESS);
+	target = mem_new(&pair.b, (size_t)PARTS * PART, ALL_ACCESS);
 	lab_pattern(source.p, PART, 1);
 	for (i = 0; i < PARTS; i++)
 		parts[i] = sge(&source, 0, PART);
@@ -197,8 +197,8 @@ static void large_down(void)
 {
 	mem_free(&source);
 	mem_free(&target);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 
 static void large_arrived(void)
@@ -221,19 +221,19 @@ START_TEST(signals_during_a_large_message)
 	int before, during;
 
 	if (opcode != IBV_WR_RDMA_WRITE)
-		ck_assert_int_eq(post_receive(&b, 2, &to, 1), 0);
+		ck_assert_int_eq(post_receive(&pair.b, 2, &to, 1), 0);
 	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
 	ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
 	before = signals;
-	ck_assert_int_eq(post(&a, &wr), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	during = signals - before;
 	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
-	completes(&a, 1, IBV_WC_SUCCESS);
+	completes(&pair.a, 1, IBV_WC_SUCCESS);
 	if (opcode != IBV_WR_RDMA_WRITE)
-		completes(&b, 2, IBV_WC_SUCCESS);
+		completes(&pair.b, 2, IBV_WC_SUCCESS);
 	large_arrived();
-	nothing_completes(&a);
-	nothing_completes(&b);
+	nothing_completes(&pair.a);
+	nothing_completes(&pair.b);
 	/* One signal is always handled at the end of the call. */
 	ck_assert_msg(during >= 3, "%d signals were handled while %zu bytes were sent", during, target.size);
 	large_down();
@@ -244,7 +244,7 @@ static void *posts_large(void *arg)
 {
 	struct ibv_send_wr *bad;
 
-	ibv_post_send(a.qp, arg, &bad);
+	ibv_post_send(pair.a.qp, arg, &bad);
 	return NULL;
 }
 
@@ -257,11 +257,11 @@ START_TEST(destroyed_during_a_large_message)
 	ck_assert_int_eq(pthread_create(&thread, NULL, posts_large, &wr), 0);
 	while (!__atomic_load_n(&target.p[100], __ATOMIC_SEQ_CST) && !__atomic_load_n(&target.p[200], __ATOMIC_SEQ_CST))
 		sched_yield();
-	ret = ibv_destroy_qp(a.qp);
+	ret = ibv_destroy_qp(pair.a.qp);
 	ck_assert_msg(!ret, "a queue pair that sends cannot be destroyed: %s", strerror(ret));
 	pthread_join(thread, NULL);
 	ck_assert_msg(memcmp(target.p + (size_t)(PARTS - 1) * PART, source.p, PART), "the message was sent to its end first");
-	a.qp = NULL;
+	pair.a.qp = NULL;
 	large_down();
 }
 END_TEST
@@ -278,31 +278,31 @@ START_TEST(uc_revoked_during_a_message)
 
 	ends_have_type(IBV_QPT_UC);
 	wr = large_up(IBV_WR_RDMA_WRITE_WITH_IMM);
-	ck_assert_int_eq(post_receive(&b, 2, NULL, 0), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 2, NULL, 0), 0);
 	begun = now_ms();
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	whole = now_ms() - begun;
-	completes(&b, 2, IBV_WC_SUCCESS);
+	completes(&pair.b, 2, IBV_WC_SUCCESS);
 	for (i = 0; i < 8; i++) {
 		struct ibv_wc wc;
 		pthread_t thread;
 
 		memset(target.p, 0, target.size);
-		ck_assert_int_eq(post_receive(&b, 3, NULL, 0), 0);
+		ck_assert_int_eq(post_receive(&pair.b, 3, NULL, 0), 0);
 		ck_assert_int_eq(pthread_create(&thread, NULL, posts_large, &wr), 0);
 		usleep((useconds_t)(whole * 1000 * (i + 1) / 10));
 		ck_assert_int_eq(ibv_dereg_mr(target.mr), 0);
 		pthread_join(thread, NULL);
-		completes(&a, 1, IBV_WC_SUCCESS);
+		completes(&pair.a, 1, IBV_WC_SUCCESS);
 		usleep(10000);
-		if (ibv_poll_cq(b.cq, 1, &wc)) {
+		if (ibv_poll_cq(pair.b.cq, 1, &wc)) {
 			ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
 			large_arrived();
 		} else {
 			stopped_in_middle += target.p[100] || target.p[200];
-			ends_anew(&a, &b);
+			ends_anew(&pair.a, &pair.b);
 		}
-		target.mr = ibv_reg_mr(b.pd, target.p, target.size, ALL_ACCESS);
+		target.mr = ibv_reg_mr(pair.b.pd, target.p, target.size, ALL_ACCESS);
 		ck_assert_ptr_nonnull(target.mr);
 		wr.wr.rdma.rkey = target.mr->rkey;
 	}
@@ -321,20 +321,20 @@ START_TEST(shared_receive_is_left_to_others)
 	struct ibv_sge s;
 	struct mem from;
 
-	end_open(&a, &shared);
-	on.shared = a.srq;
-	end_open_beside(&p, &a, &on);
-	end_open(&b, NULL);
-	end_open_beside(&q, &b, NULL);
-	ends_connect(&a, &b);
+	end_open(&pair.a, &shared);
+	on.shared = pair.a.srq;
+	end_open_beside(&p, &pair.a, &on);
+	end_open(&pair.b, NULL);
+	end_open_beside(&q, &pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
 	q.rnr_retries = 1;
 	ends_connect(&p, &q);
-	from = mem_new(&b, PAGE, IBV_ACCESS_LOCAL_WRITE);
-	ck_assert_int_eq(post_receive(&a, 7, NULL, 0), 0);
+	from = mem_new(&pair.b, PAGE, IBV_ACCESS_LOCAL_WRITE);
+	ck_assert_int_eq(post_receive(&pair.a, 7, NULL, 0), 0);
 	s = sge(&from, 0, 64);
 	s.lkey ^= 0xff00;
 	wr = work(1, IBV_WR_SEND, &s, 1, NULL, 0);
-	fails(&b, &wr, IBV_WC_LOC_PROT_ERR);
+	fails(&pair.b, &wr, IBV_WC_LOC_PROT_ERR);
 	/* The only receive is left for the other queue pair. */
 	wr = work(2, IBV_WR_SEND, NULL, 0, NULL, 0);
 	done(&q, &wr);
@@ -342,8 +342,8 @@ START_TEST(shared_receive_is_left_to_others)
 	mem_free(&from);
 	end_close(&q);
 	end_close(&p);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 END_TEST
 
@@ -355,30 +355,30 @@ START_TEST(drained_when_what_waits_is_done)
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0), second = work(2, IBV_WR_SEND, NULL, 0, NULL, 0);
 	struct ibv_qp_init_attr init;
 
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
 	/* The first waits for a receive, the second has not begun. */
-	ck_assert_int_eq(post(&a, &wr), 0);
-	ck_assert_int_eq(post(&a, &second), 0);
-	ck_assert_int_eq(ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY), 0);
-	ck_assert(!event_waits(&a, IBV_EVENT_SQ_DRAINED, 100));
-	ck_assert_int_eq(ibv_query_qp(a.qp, &attr, IBV_QP_STATE, &init), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	ck_assert_int_eq(post(&pair.a, &second), 0);
+	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY), 0);
+	ck_assert(!event_waits(&pair.a, IBV_EVENT_SQ_DRAINED, 100));
+	ck_assert_int_eq(ibv_query_qp(pair.a.qp, &attr, IBV_QP_STATE, &init), 0);
 	ck_assert_int_eq(attr.qp_state, IBV_QPS_SQD);
 	ck_assert_int_eq(attr.sq_draining, 1);
-	ck_assert_int_eq(post_receive(&b, 11, NULL, 0), 0);
-	ck_assert_int_eq(post_receive(&b, 12, NULL, 0), 0);
-	completes(&a, 1, IBV_WC_SUCCESS);
-	completes(&b, 11, IBV_WC_SUCCESS);
-	event_comes(&a, IBV_EVENT_SQ_DRAINED);
-	nothing_completes(&a);
-	ck_assert_int_eq(ibv_query_qp(a.qp, &attr, IBV_QP_STATE, &init), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 11, NULL, 0), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 12, NULL, 0), 0);
+	completes(&pair.a, 1, IBV_WC_SUCCESS);
+	completes(&pair.b, 11, IBV_WC_SUCCESS);
+	event_comes(&pair.a, IBV_EVENT_SQ_DRAINED);
+	nothing_completes(&pair.a);
+	ck_assert_int_eq(ibv_query_qp(pair.a.qp, &attr, IBV_QP_STATE, &init), 0);
 	ck_assert_int_eq(attr.sq_draining, 0);
-	ck_assert_int_eq(end_to(&a, IBV_QPS_RTS), 0);
-	completes(&a, 2, IBV_WC_SUCCESS);
-	completes(&b, 12, IBV_WC_SUCCESS);
-	end_close(&a);
-	end_close(&b);
+	ck_assert_int_eq(end_to(&pair.a, IBV_QPS_RTS), 0);
+	completes(&pair.a, 2, IBV_WC_SUCCESS);
+	completes(&pair.b, 12, IBV_WC_SUCCESS);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 END_TEST
 
@@ -387,19 +387,19 @@ START_TEST(no_alternate_path)
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS, .alt_port_num = 1, .path_mig_state = IBV_MIG_REARM };
 	int ret;
 
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
 	attr.alt_ah_attr = (struct ibv_ah_attr){ .is_global = 1, .port_num = 1,
-						 .grh = { .dgid = b.gid, .hop_limit = 64, .sgid_index = (uint8_t)a.gid_index } };
-	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_ALT_PATH);
+						 .grh = { .dgid = pair.b.gid, .hop_limit = 64, .sgid_index = (uint8_t)pair.a.gid_index } };
+	ret = ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_ALT_PATH);
 	/* The core may reject it first. */
 	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
-	ret = ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PATH_MIG_STATE);
+	ret = ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_PATH_MIG_STATE);
 	ck_assert_msg(ret == EOPNOTSUPP || ret == EINVAL, "%s", strerror(ret));
-	ck_assert_int_eq(end_state(&a), IBV_QPS_RTS);
-	end_close(&a);
-	end_close(&b);
+	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_RTS);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 END_TEST
 
@@ -414,16 +414,16 @@ START_TEST(mtu_of_the_network_device)
 	unsigned int i;
 
 	nic_name(0, netdev, sizeof(netdev));
-	end_open(&a, NULL);
+	end_open(&pair.a, NULL);
 	for (i = 0; i < 4; i++) {
 		ck_assert_int_eq(shell("ip link set %s mtu %d", netdev, table[i].mtu), 0);
-		ck_assert_int_eq(ibv_query_port(a.ctx, 1, &port), 0);
+		ck_assert_int_eq(ibv_query_port(pair.a.ctx, 1, &port), 0);
 		if (port.active_mtu != table[i].active)
 			shell("ip link set %s mtu 1500", netdev);
 		ck_assert_int_eq(port.active_mtu, table[i].active);
 		ck_assert_int_eq(port.max_mtu, IBV_MTU_4096);
 	}
-	end_close(&a);
+	end_close(&pair.a);
 }
 END_TEST
 
@@ -449,10 +449,10 @@ static void *sends_to_group(void *arg)
 	struct ibv_send_wr *bad;
 
 	while (!stopped()) {
-		if (ibv_post_send(a.qp, arg, &bad))
+		if (ibv_post_send(pair.a.qp, arg, &bad))
 			return NULL;
 		/* Deregistering the source ends it. */
-		if (completion(&a).status != IBV_WC_SUCCESS)
+		if (completion(&pair.a).status != IBV_WC_SUCCESS)
 			break;
 	}
 	return arg;
@@ -470,19 +470,19 @@ START_TEST(revoke_waits_for_one_member)
 	unsigned int i, k, in_middle = 0;
 
 	ck_assert_ptr_nonnull(members);
-	end_open(&a, &ud);
-	end_connect(&a, NULL);
+	end_open(&pair.a, &ud);
+	end_connect(&pair.a, NULL);
 	ud.cqe = 4 * MEMBERS;
-	end_open(&b, &ud);
-	there = mem_new(&b, MEMBERS * 2048, ALL_ACCESS);
+	end_open(&pair.b, &ud);
+	there = mem_new(&pair.b, MEMBERS * 2048, ALL_ACCESS);
 	for (i = 0; i < MEMBERS; i++) {
-		end_open_beside(&members[i], &b, &ud);
+		end_open_beside(&members[i], &pair.b, &ud);
 		end_connect(&members[i], NULL);
 		ck_assert_int_eq(ibv_attach_mcast(members[i].qp, &group, 0), 0);
 	}
-	mem = mem_new(&a, PAGE, ALL_ACCESS);
+	mem = mem_new(&pair.a, PAGE, ALL_ACCESS);
 	lab_pattern(mem.p, PAGE, 1);
-	ah = group_handle(&a);
+	ah = group_handle(&pair.a);
 	from = sge(&mem, 0, 1024);
 	wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 	wr.wr.ud.ah = ah;
@@ -494,15 +494,15 @@ START_TEST(revoke_waits_for_one_member)
 		ck_assert_int_eq(post_receive(&members[i], i, &to, 1), 0);
 	}
 	begun = now_ms();
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	whole = now_ms() - begun + 1;
 	for (i = 0; i < MEMBERS; i++) {
-		struct ibv_wc wc = completion(&b);
+		struct ibv_wc wc = completion(&pair.b);
 
 		ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
 		ck_assert(!memcmp(there.p + wc.wr_id * 2048 + GRH_BYTES, mem.p, 1024));
 	}
-	nothing_completes(&b);
+	nothing_completes(&pair.b);
 	/*
 	 * A deregistration stops it in the middle: some members receive it, and the others do not.
 	 */
@@ -521,10 +521,10 @@ START_TEST(revoke_waits_for_one_member)
 		ck_assert_int_eq(ibv_dereg_mr(mem.mr), 0);
 		pthread_join(thread, &went);
 		ck_assert_ptr_nonnull(went);
-		mem.mr = ibv_reg_mr(a.pd, mem.p, PAGE, ALL_ACCESS);
+		mem.mr = ibv_reg_mr(pair.a.pd, mem.p, PAGE, ALL_ACCESS);
 		ck_assert_ptr_nonnull(mem.mr);
 		from.lkey = mem.mr->lkey;
-		while (ibv_poll_cq(b.cq, 1, &wc) > 0)
+		while (ibv_poll_cq(pair.b.cq, 1, &wc) > 0)
 			got++;
 		in_middle += got && got < MEMBERS;
 		/* Reset the members, and discard completions and receives. */
@@ -532,10 +532,10 @@ START_TEST(revoke_waits_for_one_member)
 			ck_assert_int_eq(end_to(&members[i], IBV_QPS_RESET), 0);
 			end_connect(&members[i], NULL);
 		}
-		forget_completions(&b);
-		ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
-		end_connect(&a, NULL);
-		forget_completions(&a);
+		forget_completions(&pair.b);
+		ck_assert_int_eq(end_to(&pair.a, IBV_QPS_RESET), 0);
+		end_connect(&pair.a, NULL);
+		forget_completions(&pair.a);
 	}
 	ck_assert_msg(in_middle, "every deregistration waited for the whole group, which takes %llu ms", (unsigned long long)whole);
 	for (i = 0; i < MEMBERS; i++) {
@@ -545,8 +545,8 @@ START_TEST(revoke_waits_for_one_member)
 	ibv_destroy_ah(ah);
 	mem_free(&mem);
 	mem_free(&there);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 	free(members);
 }
 END_TEST
@@ -559,13 +559,13 @@ START_TEST(memberships_are_bounded)
 	unsigned int i, n;
 	int ret = 0;
 
-	end_open(&a, &ud);
-	end_connect(&a, NULL);
-	ck_assert_int_eq(ibv_query_device(a.ctx, &dev), 0);
+	end_open(&pair.a, &ud);
+	end_connect(&pair.a, NULL);
+	ck_assert_int_eq(ibv_query_device(pair.a.ctx, &dev), 0);
 	for (n = 0; n < 20000; n++) {
 		gid.raw[14] = (uint8_t)(n >> 8);
 		gid.raw[15] = (uint8_t)n;
-		ret = ibv_attach_mcast(a.qp, &gid, 0);
+		ret = ibv_attach_mcast(pair.a.qp, &gid, 0);
 		if (ret)
 			break;
 	}
@@ -573,15 +573,15 @@ START_TEST(memberships_are_bounded)
 	ck_assert_int_eq((int)n, dev.max_total_mcast_qp_attach);
 	/* Detach makes room for another membership, and fails if there is none. */
 	gid.raw[14] = gid.raw[15] = 0;
-	ck_assert_int_eq(ibv_detach_mcast(a.qp, &gid, 0), 0);
-	ck_assert_int_ne(ibv_detach_mcast(a.qp, &gid, 0), 0);
-	ck_assert_int_eq(ibv_attach_mcast(a.qp, &gid, 0), 0);
+	ck_assert_int_eq(ibv_detach_mcast(pair.a.qp, &gid, 0), 0);
+	ck_assert_int_ne(ibv_detach_mcast(pair.a.qp, &gid, 0), 0);
+	ck_assert_int_eq(ibv_attach_mcast(pair.a.qp, &gid, 0), 0);
 	for (i = 0; i < n; i++) {
 		gid.raw[14] = (uint8_t)(i >> 8);
 		gid.raw[15] = (uint8_t)i;
-		ck_assert_int_eq(ibv_detach_mcast(a.qp, &gid, 0), 0);
+		ck_assert_int_eq(ibv_detach_mcast(pair.a.qp, &gid, 0), 0);
 	}
-	end_close(&a);
+	end_close(&pair.a);
 }
 END_TEST
 
@@ -617,18 +617,18 @@ START_TEST(other_namespace)
 			       "ip -n lab link set %s up && ip -n lab link set lo up", netdev, netdev, netdev), 0);
 	ck_assert_int_eq(shell("ip netns exec lab rdma link add pb1 type peerbar netdev %s", netdev), 0);
 	ck_assert_int_eq(pipe(pipes), 0);
-	end_open(&a, NULL);
-	there = end_address(&a);
+	end_open(&pair.a, NULL);
+	there = end_address(&pair.a);
 	ck_assert_int_eq(inet_pton(AF_INET, OTHER_HOST_IP, there.gid.raw + 12), 1);
 	/* Another host answers for the address, as if the container were on another network. */
 	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr 02:00:00:00:00:99 dev %s", first), 0);
-	ck_assert_int_eq(end_to_init(&a), 0);
-	ret = end_to_rtr(&a, &there);
+	ck_assert_int_eq(end_to_init(&pair.a), 0);
+	ret = end_to_rtr(&pair.a, &there);
 	ck_assert_msg(ret == EHOSTUNREACH, "a container that the network does not lead to is reached: %s", strerror(ret));
 	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr " NIC1_MAC " dev %s", first), 0);
-	ck_assert_int_eq(end_to_rtr(&a, &there), 0);
+	ck_assert_int_eq(end_to_rtr(&pair.a, &there), 0);
 	ck_assert_int_eq(shell("ip neigh del " OTHER_HOST_IP " dev %s", first), 0);
-	end_close(&a);
+	end_close(&pair.a);
 	/* A member there does not receive messages that are sent here. */
 	child = fork();
 	if (!child) {
@@ -637,32 +637,32 @@ START_TEST(other_namespace)
 		netns_enter();
 		for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0002 /sys/class/infiniband/pb1/ports/1/gids/*"); i++)
 			usleep(100000);
-		end_open(&b, &ud_second);
-		end_connect(&b, NULL);
-		mem = mem_new(&b, PAGE, ALL_ACCESS);
+		end_open(&pair.b, &ud_second);
+		end_connect(&pair.b, NULL);
+		mem = mem_new(&pair.b, PAGE, ALL_ACCESS);
 		from = sge(&mem, 0, PAGE);
-		if (post_receive(&b, 1, &from, 1) || ibv_attach_mcast(b.qp, &group, 0))
+		if (post_receive(&pair.b, 1, &from, 1) || ibv_attach_mcast(pair.b.qp, &group, 0))
 			_exit(2);
 		tell(pipes[1], "r", 1);
 		usleep(1000000);
-		_exit(ibv_poll_cq(b.cq, 1, &wc) ? 3 : 0);
+		_exit(ibv_poll_cq(pair.b.cq, 1, &wc) ? 3 : 0);
 	}
 	hear(pipes[0], &byte, 1);
-	end_open(&a, &ud);
-	end_connect(&a, NULL);
-	mem = mem_new(&a, PAGE, ALL_ACCESS);
-	ah = group_handle(&a);
+	end_open(&pair.a, &ud);
+	end_connect(&pair.a, NULL);
+	mem = mem_new(&pair.a, PAGE, ALL_ACCESS);
+	ah = group_handle(&pair.a);
 	from = sge(&mem, 0, 64);
 	wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 	wr.wr.ud.ah = ah;
 	wr.wr.ud.remote_qpn = 0xffffff;
 	wr.wr.ud.remote_qkey = QKEY;
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	status = wait_for(child);
 	ck_assert_msg(!status, "the member of the other namespace %s", status == 3 ? "heard it" : "could not be made");
 	ibv_destroy_ah(ah);
 	mem_free(&mem);
-	end_close(&a);
+	end_close(&pair.a);
 	close(pipes[0]);
 	close(pipes[1]);
 	ck_assert_int_eq(rdma_link_del("pb1"), 0);

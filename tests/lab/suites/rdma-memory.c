@@ -20,14 +20,14 @@
 
 #define SIZE MIB
 
-static struct end a, b;
+static struct pair pair;
 
 static void ends_up(void)
 {
 	places_up();
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
 }
 
 static void memory_up(void)
@@ -38,8 +38,8 @@ static void memory_up(void)
 
 static void memory_down(void)
 {
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 	places_down();
 	ours_down();
 }
@@ -54,8 +54,8 @@ static void stock_up(void)
 
 static void stock_down(void)
 {
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 	places_down();
 	bench_down();
 }
@@ -86,10 +86,10 @@ static void moves(enum ibv_wr_opcode opcode, struct place *local, size_t at, str
 	for (i = 0; i < pieces; i++)
 		list[i] = sge(&local->mem, at + i * part, i == pieces - 1 ? length - i * part : part);
 	if (opcode == IBV_WR_SEND)
-		ck_assert_int_eq(post_receive(&b, 2, &receive, 1), 0);
-	done(&a, &wr);
+		ck_assert_int_eq(post_receive(&pair.b, 2, &receive, 1), 0);
+	done(&pair.a, &wr);
 	if (opcode == IBV_WR_SEND)
-		ck_assert_uint_eq(completes(&b, 2, IBV_WC_SUCCESS).byte_len, length);
+		ck_assert_uint_eq(completes(&pair.b, 2, IBV_WC_SUCCESS).byte_len, length);
 	ck_assert_msg(place_has(target, there, bytes, length), "opcode %d: %zu bytes from 0x%zx of %s are not at 0x%zx of %s",
 		      opcode, length, from, kind_name(source->kind), there, kind_name(target->kind));
 	ck_assert_msg(!there || place_has(target, there - 1, &before, 1), "opcode %d of %zu bytes wrote before 0x%zx of %s",
@@ -106,16 +106,16 @@ static void atomics_work(struct place *local, struct place *remote)
 
 	place_write(remote, PAGE - 8, &value, 8);
 	wr.wr.atomic.compare_add = 0x0101010101010101;
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert(place_has(local, PAGE - 4, &value, 8));
 	ck_assert(place_has(remote, PAGE - 8, &sum, 8));
 	wr = work(2, IBV_WR_ATOMIC_CMP_AND_SWP, &old, 1, &remote->mem, PAGE - 8);
 	wr.wr.atomic.compare_add = sum;
 	wr.wr.atomic.swap = swapped;
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert(place_has(local, PAGE - 4, &sum, 8));
 	ck_assert(place_has(remote, PAGE - 8, &swapped, 8));
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert(place_has(local, PAGE - 4, &swapped, 8));
 	ck_assert(place_has(remote, PAGE - 8, &swapped, 8));
 }
@@ -128,8 +128,8 @@ static void every_verb_between(enum kind from, enum kind to)
 
 	place_make(&local, from, SIZE, 0);
 	place_make(&remote, to, SIZE, 1);
-	place_register(&local, &a, ALL_ACCESS);
-	place_register(&remote, &b, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
+	place_register(&remote, &pair.b, ALL_ACCESS);
 	for (i = 0; i < 3; i++) {
 		moves(opcodes[i], &local, 1, &remote, 7, 0, 1);
 		moves(opcodes[i], &local, 3, &remote, 8, 1, 1);
@@ -178,7 +178,7 @@ START_TEST(several_ranges_of_stock)
 	int error;
 
 	place_make(&place, PARTS, SIZE, 0);
-	error = part_register(&place, &b, 0, SIZE, 0, ALL_ACCESS, &mr);
+	error = part_register(&place, &pair.b, 0, SIZE, 0, ALL_ACCESS, &mr);
 	if (!error)
 		ck_assert_int_eq(ibv_dereg_mr(mr), 0);
 	else
@@ -201,8 +201,8 @@ START_TEST(range_boundaries)
 
 	place_make(&local, PARTS, SIZE, 0);
 	place_make(&remote, PARTS, SIZE, 1);
-	place_register(&local, &a, ALL_ACCESS);
-	place_register(&remote, &b, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
+	place_register(&remote, &pair.b, ALL_ACCESS);
 	for (e = 0; e < 3; e++) {
 		for (d = 0; d <= 9; d += 3, op++) {
 			moves(opcodes[op % 3], &local, 12345, &remote, edges[e] - d, 9, 1);
@@ -234,7 +234,7 @@ START_TEST(parts_of_a_buffer)
 	unsigned int k, i;
 
 	place_make(&local, HOST, SIZE, 0);
-	place_register(&local, &a, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
 	for (k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
 		place_make(&remote, kinds[k], SIZE, 1);
 		for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -245,12 +245,12 @@ START_TEST(parts_of_a_buffer)
 			uint8_t around = 0xc3;
 
 			ck_assert_int_eq(
-				part_register(&remote, &b, parts[i].offset, parts[i].length, iova, ALL_ACCESS, &region.mr), 0);
+				part_register(&remote, &pair.b, parts[i].offset, parts[i].length, iova, ALL_ACCESS, &region.mr), 0);
 			ck_assert_uint_eq(region.mr->length, parts[i].length);
 			place_fill(&remote, around);
 			lab_pattern(local.mem.p, SIZE, i);
 			wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, &region, 0);
-			done(&a, &wr);
+			done(&pair.a, &wr);
 			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9, parts[i].length));
 			if (parts[i].offset)
 				ck_assert(place_has(&remote, parts[i].offset - 1, &around, 1));
@@ -258,12 +258,12 @@ START_TEST(parts_of_a_buffer)
 				ck_assert(place_has(&remote, parts[i].offset + parts[i].length, &around, 1));
 			/* One byte further is outside the region. */
 			wr = work(2, IBV_WR_RDMA_WRITE, &s, 1, &region, 1);
-			fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-			ends_anew(&a, &b);
+			fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
+			ends_anew(&pair.a, &pair.b);
 			wr = work(3, IBV_WR_RDMA_WRITE, &s, 1, &region, 0);
 			wr.wr.rdma.remote_addr--;
-			fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-			ends_anew(&a, &b);
+			fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
+			ends_anew(&pair.a, &pair.b);
 			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9, parts[i].length));
 			ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);
 		}
@@ -281,8 +281,8 @@ static void large_between(enum kind from, enum kind to)
 
 	place_make(&local, from, size, 0);
 	place_make(&remote, to, size, 1);
-	place_register(&local, &a, ALL_ACCESS);
-	place_register(&remote, &b, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
+	place_register(&remote, &pair.b, ALL_ACCESS);
 	moves(IBV_WR_RDMA_WRITE, &local, 0, &remote, 0, size, 1);
 	moves(IBV_WR_RDMA_READ, &local, 3, &remote, 5, 5 * MIB, 1);
 	place_close(&local);
@@ -305,8 +305,8 @@ START_TEST(sixty_four_mebibytes)
 
 	place_make(&local, HOST, size, 0);
 	place_make(&remote, BAR, size, 1);
-	place_register(&local, &a, ALL_ACCESS);
-	place_register(&remote, &b, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
+	place_register(&remote, &pair.b, ALL_ACCESS);
 	moves(IBV_WR_RDMA_WRITE, &local, 0, &remote, 0, size, 1);
 	moves(IBV_WR_SEND, &local, 0, &remote, 0, size, 1);
 	place_close(&local);
@@ -326,18 +326,18 @@ START_TEST(other_ways)
 	struct ibv_ah *ah;
 	uint8_t bytes[1024];
 
-	end_open_beside(&x, &a, &ud);
-	end_open_beside(&y, &b, &ud);
+	end_open_beside(&x, &pair.a, &ud);
+	end_open_beside(&y, &pair.b, &ud);
 	end_connect(&x, NULL);
 	end_connect(&y, NULL);
 	place_make(&source, BAR, SIZE, 0);
 	place_make(&target, PARTS, SIZE, 1);
-	place_register(&source, &a, ALL_ACCESS);
-	place_register(&target, &b, ALL_ACCESS);
+	place_register(&source, &pair.a, ALL_ACCESS);
+	place_register(&target, &pair.b, ALL_ACCESS);
 	lab_pattern(bytes, sizeof(bytes), 1);
 	place_write(&source, 5, bytes, sizeof(bytes));
-	attr.grh = (struct ibv_global_route){ .dgid = b.gid, .hop_limit = 64, .sgid_index = (uint8_t)a.gid_index };
-	ah = ibv_create_ah(a.pd, &attr);
+	attr.grh = (struct ibv_global_route){ .dgid = pair.b.gid, .hop_limit = 64, .sgid_index = (uint8_t)pair.a.gid_index };
+	ah = ibv_create_ah(pair.a.pd, &attr);
 	ck_assert_ptr_nonnull(ah);
 	from = sge(&source.mem, 5, 1000);
 	/* The header and the message cross a boundary between ranges. */
@@ -358,9 +358,9 @@ START_TEST(other_ways)
 	wr = work(3, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &target.mem, 3);
 	wr.send_flags |= IBV_SEND_INLINE;
 	wr.imm_data = htonl(3);
-	ck_assert_int_eq(post_receive(&b, 4, NULL, 0), 0);
-	done(&a, &wr);
-	ck_assert_uint_eq(completes(&b, 4, IBV_WC_SUCCESS).imm_data, htonl(3));
+	ck_assert_int_eq(post_receive(&pair.b, 4, NULL, 0), 0);
+	done(&pair.a, &wr);
+	ck_assert_uint_eq(completes(&pair.b, 4, IBV_WC_SUCCESS).imm_data, htonl(3));
 	ck_assert(place_has(&target, 3, bytes, 61));
 	place_close(&source);
 	place_close(&target);
@@ -377,26 +377,26 @@ START_TEST(rights)
 	uint8_t mark = 0x42;
 
 	place_make(&local, HOST, SIZE, 0);
-	place_register(&local, &a, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
 	place_make(&remote, BAR, SIZE, 1);
-	place_register(&remote, &b, IBV_ACCESS_REMOTE_READ);
+	place_register(&remote, &pair.b, IBV_ACCESS_REMOTE_READ);
 	place_write(&remote, 100, &mark, 1);
 	from = sge(&local.mem, 0, 8);
 	wr = work(1, IBV_WR_RDMA_READ, &from, 1, &remote.mem, 100);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert_uint_eq(local.mem.p[0], 0x42);
 	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &remote.mem, 96);
-	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-	ends_anew(&a, &b);
+	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
+	ends_anew(&pair.a, &pair.b);
 	wr = work(3, IBV_WR_ATOMIC_FETCH_AND_ADD, &from, 1, &remote.mem, 96);
 	wr.wr.atomic.compare_add = UINT64_MAX;
-	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-	ends_anew(&a, &b);
+	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
+	ends_anew(&pair.a, &pair.b);
 	to = sge(&remote.mem, 96, 8);
 	wr = work(4, IBV_WR_SEND, &from, 1, NULL, 0);
-	ck_assert_int_eq(post_receive(&b, 5, &to, 1), 0);
-	fails(&a, &wr, IBV_WC_REM_OP_ERR);
-	completes(&b, 5, IBV_WC_LOC_PROT_ERR);
+	ck_assert_int_eq(post_receive(&pair.b, 5, &to, 1), 0);
+	fails(&pair.a, &wr, IBV_WC_REM_OP_ERR);
+	completes(&pair.b, 5, IBV_WC_LOC_PROT_ERR);
 	ck_assert(place_has(&remote, 100, &mark, 1));
 	place_close(&local);
 	place_close(&remote);
@@ -414,11 +414,11 @@ START_TEST(descriptor_closed)
 	struct ibv_send_wr wr;
 
 	place_make(&local, HOST, SIZE, 0);
-	place_register(&local, &a, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
 	place_make(&remote, BAR, SIZE, 1);
-	place_register(&remote, &b, ALL_ACCESS);
+	place_register(&remote, &pair.b, ALL_ACCESS);
 	ck_assert_uint_eq(importers(remote.fd), 1);
-	ck_assert_int_eq(part_register(&remote, &b, PAGE, PAGE, 0, ALL_ACCESS, &other), 0);
+	ck_assert_int_eq(part_register(&remote, &pair.b, PAGE, PAGE, 0, ALL_ACCESS, &other), 0);
 	ck_assert_uint_eq(importers(remote.fd), 2);
 	ck_assert_uint_ne(other->rkey, remote.mem.mr->rkey);
 	ck_assert_int_eq(ibv_dereg_mr(other), 0);
@@ -429,7 +429,7 @@ START_TEST(descriptor_closed)
 	lab_pattern(local.mem.p, SIZE, 1);
 	from = sge(&local.mem, 0, SIZE);
 	wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &remote.mem, 0);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert(place_has(&remote, 0, local.mem.p, SIZE));
 	place_close(&remote);
 	place_close(&local);
@@ -473,20 +473,20 @@ START_TEST(another_process)
 	close(sockets[1]);
 	send_fd(sockets[0], remote.fd);
 	place_make(&local, HOST, SIZE, 0);
-	place_register(&local, &a, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
 	hear(sockets[0], &theirs, sizeof(theirs));
-	ends_anew(&a, &b);
-	ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
-	mine.address = end_address(&a);
+	ends_anew(&pair.a, &pair.b);
+	ck_assert_int_eq(end_to(&pair.a, IBV_QPS_RESET), 0);
+	mine.address = end_address(&pair.a);
 	tell(sockets[0], &mine, sizeof(mine));
-	end_connect(&a, &theirs.address);
+	end_connect(&pair.a, &theirs.address);
 	hear(sockets[0], &byte, 1);
 	lab_pattern(local.mem.p, SIZE, 5);
 	from = sge(&local.mem, 0, SIZE);
 	wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, NULL, 0);
 	wr.wr.rdma.remote_addr = theirs.addr;
 	wr.wr.rdma.rkey = theirs.rkey;
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert(place_has(&remote, 0, local.mem.p, SIZE));
 	/* Killing it releases its region. */
 	ck_assert_uint_eq(importers(remote.fd), 1);
@@ -507,7 +507,7 @@ START_TEST(many_regions)
 
 	place_make(&remote, PARTS, SIZE, 1);
 	for (i = 0; i < 300; i++)
-		ck_assert_int_eq(part_register(&remote, &b, i % 200 * PAGE + i, 5000, i, ALL_ACCESS, &mrs[i]), 0);
+		ck_assert_int_eq(part_register(&remote, &pair.b, i % 200 * PAGE + i, 5000, i, ALL_ACCESS, &mrs[i]), 0);
 	ck_assert_uint_eq(importers(remote.fd), 300);
 	for (i = 0; i < 300; i++)
 		ck_assert_int_eq(ibv_dereg_mr(mrs[(i * 7) % 300]), 0);
@@ -523,7 +523,7 @@ static void not_registered(int fd, uint64_t offset, uint64_t length, uint64_t io
 	struct ibv_mr *mr;
 
 	errno = 0;
-	mr = ibv_reg_dmabuf_mr(b.pd, offset, length, iova, fd, access);
+	mr = ibv_reg_dmabuf_mr(pair.b.pd, offset, length, iova, fd, access);
 	ck_assert_msg(!mr, "0x%llx bytes at 0x%llx of descriptor %d were registered", (unsigned long long)length,
 		      (unsigned long long)offset, fd);
 	ck_assert_msg(errno == error, "0x%llx bytes at 0x%llx of descriptor %d: %s, not %s", (unsigned long long)length,
@@ -617,7 +617,7 @@ START_TEST(revoked_refused)
 	not_registered(fd, 0, PAGE, 0, ALL_ACCESS, ENODEV);
 #ifdef HAVE_VERBS
 	ok(pb_buffer_from_fd(fd, &buffer, &err));
-	ck_assert_int_eq(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, IBV_ACCESS_LOCAL_WRITE, 0, &mr, &err), -ENODEV);
+	ck_assert_int_eq(pbv_reg_buffer(pair.b.pd, buffer, 0, PAGE, 0, IBV_ACCESS_LOCAL_WRITE, 0, &mr, &err), -ENODEV);
 	ck_assert_msg(strstr(err.text, "revoked"), "'%s'", err.text);
 	pb_buffer_close(buffer);
 #endif
@@ -643,7 +643,7 @@ START_TEST(taken)
 	unsigned int i;
 
 	place_make(&local, HOST, SIZE, 0);
-	place_register(&local, &a, ALL_ACCESS);
+	place_register(&local, &pair.a, ALL_ACCESS);
 	for (i = 0; i <= 4; i++) {
 		struct ibv_sge from = sge(&local.mem, 0, 3 * PAGE);
 		struct mem region = { .addr = 0x10 };
@@ -651,11 +651,11 @@ START_TEST(taken)
 		uint8_t seen[3 * PAGE];
 
 		fd = i < 4 ? test_export_one(exporter, table[i].source, table[i].model, 4 * PAGE) : vgem;
-		region.mr = ibv_reg_dmabuf_mr(b.pd, 0x10, 3 * PAGE, 0x10, fd, ALL_ACCESS);
+		region.mr = ibv_reg_dmabuf_mr(pair.b.pd, 0x10, 3 * PAGE, 0x10, fd, ALL_ACCESS);
 		ck_assert_msg(region.mr, "case %u: %s", i, strerror(errno));
 		lab_pattern(local.mem.p, SIZE, i);
 		wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &region, 0);
-		done(&a, &wr);
+		done(&pair.a, &wr);
 		if (i < 4) {
 			ck_assert_int_eq(test_read(exporter, fd, PEERBAR_TEST_PLACE_HERE, 0x10, seen, sizeof(seen)), 0);
 			ck_assert_mem_eq(seen, local.mem.p, sizeof(seen));

@@ -20,33 +20,26 @@
 #include "testmod.h"
 #include "verbs.h"
 
-static struct end a, b; /* connected with each other */
-static struct mem at_a, at_b;
+static struct pair pair; /* connected with each other */
 static unsigned int fds_before;
 
 static void pair_up(void)
 {
 	fds_before = count_fds();
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	at_a = mem_new(&a, PAGE, ALL_ACCESS);
-	at_b = mem_new(&b, PAGE, ALL_ACCESS);
-	ends_connect(&a, &b);
+	pair_open(&pair, NULL, PAGE);
+	ends_connect(&pair.a, &pair.b);
 }
 
 static void pair_down(void)
 {
-	mem_free(&at_a);
-	mem_free(&at_b);
-	end_close(&a);
-	end_close(&b);
+	pair_close(&pair);
 	ck_assert_uint_eq(count_fds(), fds_before);
 }
 
 static struct ibv_send_wr write_to_b(uint64_t id, struct ibv_sge *from)
 {
-	*from = sge(&at_a, 0, 64);
-	return work(id, IBV_WR_RDMA_WRITE, from, 1, &at_b, 0);
+	*from = sge(&pair.at_a, 0, 64);
+	return work(id, IBV_WR_RDMA_WRITE, from, 1, &pair.at_b, 0);
 }
 
 /* ---- teardown ---- */
@@ -141,7 +134,7 @@ END_TEST
 static bool stop;
 static unsigned int written;
 
-/* Write to @b all the time. Requests without a response are retried. */
+/* Write to pair.b all the time. Requests without a response are retried. */
 static void *writes(void *arg)
 {
 	struct end *end = arg;
@@ -168,29 +161,29 @@ static void *writes(void *arg)
  */
 START_TEST(nobody_writes_after)
 {
-	struct address to_a = end_address(&a);
+	struct address to_a = end_address(&pair.a);
 	enum ibv_qp_state to;
 	pthread_t thread;
 	unsigned int i, n;
 
 	stop = false;
-	memset(at_a.p, 0x5a, PAGE);
-	ck_assert_int_eq(pthread_create(&thread, NULL, writes, &a), 0);
+	memset(pair.at_a.p, 0x5a, PAGE);
+	ck_assert_int_eq(pthread_create(&thread, NULL, writes, &pair.a), 0);
 	for (i = 0; i < 60; i++) {
 		n = __atomic_load_n(&written, __ATOMIC_SEQ_CST);
 		while (__atomic_load_n(&written, __ATOMIC_SEQ_CST) < n + 3)
 			sched_yield();
 		to = i & 1 ? IBV_QPS_ERR : IBV_QPS_RESET;
-		ck_assert_int_eq(end_to(&b, to), 0);
-		memset(at_b.p, 0, 64);
+		ck_assert_int_eq(end_to(&pair.b, to), 0);
+		memset(pair.at_b.p, 0, 64);
 		usleep(2000);
 		for (n = 0; n < 64; n++)
-			ck_assert_msg(!at_b.p[n], "round %u: written to after the queue pair was %s", i, i & 1 ? "in error" : "reset");
+			ck_assert_msg(!pair.at_b.p[n], "round %u: written to after the queue pair was %s", i, i & 1 ? "in error" : "reset");
 		if (to == IBV_QPS_ERR)
-			ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
-		ck_assert_int_eq(end_to_init(&b), 0);
-		ck_assert_int_eq(end_to_rtr(&b, &to_a), 0);
-		ck_assert_int_eq(end_to_rts(&b), 0);
+			ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
+		ck_assert_int_eq(end_to_init(&pair.b), 0);
+		ck_assert_int_eq(end_to_rtr(&pair.b, &to_a), 0);
+		ck_assert_int_eq(end_to_rts(&pair.b), 0);
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
 	pthread_join(thread, NULL);
@@ -206,9 +199,9 @@ static void complete_unpolled(struct end *from, uint64_t first, unsigned int n)
 
 	for (i = 0; i < n; i++) {
 		wr = write_to_b(first + i, &s);
-		at_a.p[0] = (uint8_t)(first + i);
+		pair.at_a.p[0] = (uint8_t)(first + i);
 		ck_assert_int_eq(post(from, &wr), 0);
-		while (__atomic_load_n(&at_b.p[0], __ATOMIC_ACQUIRE) != (uint8_t)(first + i))
+		while (__atomic_load_n(&pair.at_b.p[0], __ATOMIC_ACQUIRE) != (uint8_t)(first + i))
 			sched_yield();
 	}
 	/* The completion follows the bytes. */
@@ -225,16 +218,16 @@ START_TEST(completions_go_with_the_queue_pair)
 	struct end c, d;
 	int n;
 
-	end_open_beside(&c, &a, NULL);
-	end_open_beside(&d, &b, NULL);
+	end_open_beside(&c, &pair.a, NULL);
+	end_open_beside(&d, &pair.b, NULL);
 	ends_connect(&c, &d);
-	complete_unpolled(&a, 1, 2);
+	complete_unpolled(&pair.a, 1, 2);
 	complete_unpolled(&c, 11, 2);
-	complete_unpolled(&a, 3, 1);
+	complete_unpolled(&pair.a, 3, 1);
 	complete_unpolled(&c, 13, 1);
-	ck_assert_int_eq(ibv_destroy_qp(a.qp), 0);
-	a.qp = NULL;
-	n = ibv_poll_cq(a.cq, 16, wc);
+	ck_assert_int_eq(ibv_destroy_qp(pair.a.qp), 0);
+	pair.a.qp = NULL;
+	n = ibv_poll_cq(pair.a.cq, 16, wc);
 	ck_assert_msg(n == 3, "%d completions where 3 are those of the other queue pair", n);
 	for (n = 0; n < 3; n++) {
 		ck_assert_uint_eq(wc[n].wr_id, (uint64_t)n + 11);
@@ -242,7 +235,7 @@ START_TEST(completions_go_with_the_queue_pair)
 	}
 	/* The queue still works. */
 	complete_unpolled(&c, 20, 1);
-	ck_assert_int_eq(ibv_poll_cq(a.cq, 16, wc), 1);
+	ck_assert_int_eq(ibv_poll_cq(pair.a.cq, 16, wc), 1);
 	ck_assert_uint_eq(wc[0].wr_id, 20);
 	end_close(&c);
 	end_close(&d);
@@ -613,7 +606,7 @@ static void *make(struct end *end, enum kind kind)
 	case AH:
 		return ibv_create_ah(end->pd, &ah);
 	case MR:
-		return ibv_reg_mr(end->pd, at_a.p, PAGE, IBV_ACCESS_LOCAL_WRITE);
+		return ibv_reg_mr(end->pd, pair.at_a.p, PAGE, IBV_ACCESS_LOCAL_WRITE);
 	default:
 		return ibv_alloc_mw(end->pd, IBV_MW_TYPE_1);
 	}
@@ -649,10 +642,10 @@ START_TEST(makers_are_charged)
 	ck_assert_ptr_nonnull(objects);
 	enter_cgroup("max");
 	/* Make allocations that happen only once. */
-	ck_assert_int_eq(unmake(make(&a, (enum kind)_i), (enum kind)_i), 0);
+	ck_assert_int_eq(unmake(make(&pair.a, (enum kind)_i), (enum kind)_i), 0);
 	before = cgroup_number("memory.stat", "kernel");
 	for (i = 0; i < kinds[_i].many; i++) {
-		objects[i] = make(&a, (enum kind)_i);
+		objects[i] = make(&pair.a, (enum kind)_i);
 		ck_assert_msg(objects[i], "no %s after %u: %s", kinds[_i].name, i, strerror(errno));
 	}
 	with = cgroup_number("memory.stat", "kernel");
@@ -689,10 +682,10 @@ START_TEST(rings_within_the_limit)
 	int n = 0, i;
 
 	enter_cgroup("48M");
-	ck_assert_ptr_null(ibv_create_cq(a.ctx, 1 << 20, NULL, NULL, 0));
+	ck_assert_ptr_null(ibv_create_cq(pair.a.ctx, 1 << 20, NULL, NULL, 0));
 	ck_assert_int_eq(errno, ENOMEM);
 	while (n < 40) {
-		cqs[n] = ibv_create_cq(a.ctx, 1 << 16, NULL, NULL, 0);
+		cqs[n] = ibv_create_cq(pair.a.ctx, 1 << 16, NULL, NULL, 0);
 		if (!cqs[n])
 			break;
 		n++;
@@ -794,11 +787,11 @@ START_TEST(address_handles_for_all)
 	if (rdma_is_rxe())
 		return;
 	ck_assert_ptr_nonnull(handles);
-	while (n < 65537 && (handles[n] = make(&a, AH)))
+	while (n < 65537 && (handles[n] = make(&pair.a, AH)))
 		n++;
 	ck_assert_int_eq(errno, ENOMEM);
 	ck_assert_uint_eq(n, 65536);
-	one = make(&b, AH);
+	one = make(&pair.b, AH);
 	ck_assert_msg(one, "%s", strerror(errno));
 	ck_assert_int_eq(unmake(one, AH), 0);
 	while (n--)
@@ -839,16 +832,16 @@ static void look_as_child(struct ibv_cq_ex *cq_ex, struct ibv_srq *srq)
 
 	IN_CHILD(!has_rings());
 	wr = write_to_b(66, &from);
-	IN_CHILD(ibv_post_send(a.qp, &wr, &bad_send) == EACCES && bad_send == &wr);
-	IN_CHILD(ibv_post_recv(a.qp, &receive, &bad) == EACCES && bad == &receive);
+	IN_CHILD(ibv_post_send(pair.a.qp, &wr, &bad_send) == EACCES && bad_send == &wr);
+	IN_CHILD(ibv_post_recv(pair.a.qp, &receive, &bad) == EACCES && bad == &receive);
 	IN_CHILD(ibv_post_srq_recv(srq, &receive, &bad) == EACCES && bad == &receive);
-	IN_CHILD(ibv_poll_cq(a.cq, 1, &wc) == -EACCES);
+	IN_CHILD(ibv_poll_cq(pair.a.cq, 1, &wc) == -EACCES);
 	IN_CHILD(ibv_start_poll(cq_ex, &attr) == EACCES);
-	IN_CHILD(ibv_resize_cq(a.cq, 512) == EACCES);
+	IN_CHILD(ibv_resize_cq(pair.a.cq, 512) == EACCES);
 	/* A child can use its own objects, also in an inherited context. */
-	cq = ibv_create_cq(a.ctx, 10, NULL, NULL, 0);
+	cq = ibv_create_cq(pair.a.ctx, 10, NULL, NULL, 0);
 	IN_CHILD(cq && ibv_poll_cq(cq, 1, &wc) == 0);
-	IN_CHILD(ibv_poll_cq(a.cq, 1, &wc) == -EACCES);
+	IN_CHILD(ibv_poll_cq(pair.a.cq, 1, &wc) == -EACCES);
 	IN_CHILD(!ibv_destroy_cq(cq));
 	_exit(0);
 }
@@ -878,20 +871,20 @@ START_TEST(a_child_has_no_queues)
 
 	if (rdma_is_rxe())
 		return;
-	cq = ibv_create_cq_ex(a.ctx, &cq_attr);
-	srq = ibv_create_srq(a.pd, &srq_attr);
+	cq = ibv_create_cq_ex(pair.a.ctx, &cq_attr);
+	srq = ibv_create_srq(pair.a.pd, &srq_attr);
 	ck_assert(cq && srq);
 	wr = write_to_b(1, &from);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	child = fork();
 	if (!child)
 		look_as_child(cq, srq);
 	ends_well(child);
-	at_a.p[0]++;
+	pair.at_a.p[0]++;
 	wr = write_to_b(2, &from);
-	done(&a, &wr);
-	ck_assert_mem_eq(at_a.p, at_b.p, 64);
-	nothing_completes(&a);
+	done(&pair.a, &wr);
+	ck_assert_mem_eq(pair.at_a.p, pair.at_b.p, 64);
+	nothing_completes(&pair.a);
 	ck_assert_int_eq(ibv_destroy_cq(ibv_cq_ex_to_cq(cq)), 0);
 	ck_assert_int_eq(ibv_destroy_srq(srq), 0);
 }
@@ -908,10 +901,10 @@ START_TEST(posting_outlives_privileges)
 	ck_assert_int_eq(setuid(65534), 0);
 	/* So that the descriptors can be counted. */
 	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0);
-	lab_pattern(at_a.p, PAGE, 29);
+	lab_pattern(pair.at_a.p, PAGE, 29);
 	wr = write_to_b(1, &from);
-	done(&a, &wr);
-	ck_assert_mem_eq(at_a.p, at_b.p, 64);
+	done(&pair.a, &wr);
+	ck_assert_mem_eq(pair.at_a.p, pair.at_b.p, 64);
 }
 END_TEST
 

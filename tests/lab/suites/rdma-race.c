@@ -12,7 +12,7 @@
 #define LENGTH (256 * 1024)
 #define SECONDS 2
 
-static struct end a, b;
+static struct pair pair;
 static bool stop;
 static unsigned int written;
 
@@ -71,39 +71,39 @@ START_TEST(shared_receives_stay)
 	struct mem to, from;
 	uint64_t i;
 
-	end_open(&a, &shared);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
-	to_a = end_address(&a);
-	to = mem_new(&a, PAGE, IBV_ACCESS_LOCAL_WRITE);
-	from = mem_new(&b, PAGE, IBV_ACCESS_LOCAL_WRITE);
+	end_open(&pair.a, &shared);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
+	to_a = end_address(&pair.a);
+	to = mem_new(&pair.a, PAGE, IBV_ACCESS_LOCAL_WRITE);
+	from = mem_new(&pair.b, PAGE, IBV_ACCESS_LOCAL_WRITE);
 	for (i = 1; i <= 4; i++) {
 		s = sge(&to, 64 * i, 64);
-		ck_assert_int_eq(post_receive(&a, i, &s, 1), 0);
+		ck_assert_int_eq(post_receive(&pair.a, i, &s, 1), 0);
 	}
 	for (i = 0; i < 6; i++) {
 		struct ibv_send_wr wr = work(100 + i, IBV_WR_SEND, &bad, 1, NULL, 0);
 
 		bad = sge(&from, 0, 64);
 		bad.lkey ^= 0xff00;
-		fails(&b, &wr, IBV_WC_LOC_PROT_ERR);
-		ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
-		end_connect(&b, &to_a);
+		fails(&pair.b, &wr, IBV_WC_LOC_PROT_ERR);
+		ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
+		end_connect(&pair.b, &to_a);
 	}
 	for (i = 1; i <= 4; i++) {
 		struct ibv_send_wr wr = work(200 + i, IBV_WR_SEND, &s, 1, NULL, 0);
 
 		s = sge(&from, 0, 64);
 		memset(from.p, (int)i, 64);
-		done(&b, &wr);
-		completes(&a, i, IBV_WC_SUCCESS);
+		done(&pair.b, &wr);
+		completes(&pair.a, i, IBV_WC_SUCCESS);
 		ck_assert_uint_eq(to.p[64 * i], i);
 	}
-	nothing_completes(&a);
+	nothing_completes(&pair.a);
 	mem_free(&to);
 	mem_free(&from);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 END_TEST
 
@@ -117,7 +117,7 @@ static void *writes(void *arg)
 
 	while (!stopped()) {
 		struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, &target, 0);
-		int status = outcome(&b, &wr);
+		int status = outcome(&pair.b, &wr);
 
 		if (status > 0)
 			return NULL;
@@ -135,26 +135,26 @@ START_TEST(nobody_writes_after_a_reset)
 	void *ended;
 	unsigned int i, j;
 
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
-	to_b = end_address(&b);
-	target = mem_new(&a, LENGTH, ALL_ACCESS);
-	source = mem_new(&b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
+	to_b = end_address(&pair.b);
+	target = mem_new(&pair.a, LENGTH, ALL_ACCESS);
+	source = mem_new(&pair.b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
 	memset(source.p, 0x5a, LENGTH);
 	ck_assert_int_eq(pthread_create(&thread, NULL, writes, &written), 0);
 	/* On a slow machine it takes longer until a write completes in between. */
 	for (i = 0; i < 60 || (!count_of(&written) && now_ms() < begun + 60000); i++) {
 		usleep(500 + i % 7 * 300);
-		ck_assert_int_eq(end_to(&a, i % 2 ? IBV_QPS_ERR : IBV_QPS_RESET), 0);
+		ck_assert_int_eq(end_to(&pair.a, i % 2 ? IBV_QPS_ERR : IBV_QPS_RESET), 0);
 		memset(target.p, 0x11, LENGTH);
 		usleep(1000);
 		for (j = 0; j < LENGTH && target.p[j] == 0x11; j++)
 			;
 		ck_assert_msg(j == LENGTH, "round %u: byte 0x%x was written after the queue pair was gone", i, j);
 		if (i % 2)
-			ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
-		end_connect(&a, &to_b);
+			ck_assert_int_eq(end_to(&pair.a, IBV_QPS_RESET), 0);
+		end_connect(&pair.a, &to_b);
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
 	pthread_join(thread, &ended);
@@ -162,8 +162,8 @@ START_TEST(nobody_writes_after_a_reset)
 	ck_assert_msg(written, "none was made");
 	mem_free(&target);
 	mem_free(&source);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 END_TEST
 
@@ -180,7 +180,7 @@ static bool binder_done(void)
 	int n;
 
 	do {
-		n = ibv_poll_cq(a.cq, 1, &wc);
+		n = ibv_poll_cq(pair.a.cq, 1, &wc);
 	} while (!n && !stopped());
 	return n == 1 && !wc.status;
 }
@@ -188,9 +188,9 @@ static bool binder_done(void)
 static void *binds(void *arg)
 {
 	while (!stopped()) {
-		struct ibv_mw *mw = ibv_alloc_mw(a.pd, IBV_MW_TYPE_1);
+		struct ibv_mw *mw = ibv_alloc_mw(pair.a.pd, IBV_MW_TYPE_1);
 		/* The region as it was a moment ago. */
-		struct ibv_mr mr = { .context = a.ctx, .pd = a.pd, .addr = bytes + PAGE, .length = LENGTH,
+		struct ibv_mr mr = { .context = pair.a.ctx, .pd = pair.a.pd, .addr = bytes + PAGE, .length = LENGTH,
 				     .lkey = __atomic_load_n(&region, __ATOMIC_SEQ_CST) };
 		struct ibv_mw_bind bind = { .wr_id = 1, .send_flags = IBV_SEND_SIGNALED,
 					    .bind_info = { &mr, (uintptr_t)bytes + PAGE, LENGTH, IBV_ACCESS_REMOTE_WRITE } };
@@ -222,9 +222,9 @@ static void *writes_through(void *arg)
 
 		wr.wr.rdma.remote_addr = (uintptr_t)bytes + PAGE;
 		wr.wr.rdma.rkey = __atomic_load_n(&window, __ATOMIC_SEQ_CST);
-		if (!outcome(&b, &wr))
+		if (!outcome(&pair.b, &wr))
 			__atomic_fetch_add(&written, 1, __ATOMIC_SEQ_CST);
-		else if (!reconnect(&a, &b))
+		else if (!reconnect(&pair.a, &pair.b))
 			return NULL;
 	}
 	return arg;
@@ -242,20 +242,20 @@ START_TEST(windows_and_regions)
 	bytes = mmap(NULL, LENGTH + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(bytes, MAP_FAILED);
 	memset(bytes, 0x77, LENGTH + 2 * PAGE);
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	end_open_beside(&binder, &a, NULL);
-	end_open_beside(&partner, &b, NULL);
-	ends_connect(&a, &b);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	end_open_beside(&binder, &pair.a, NULL);
+	end_open_beside(&partner, &pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
 	ends_connect(&binder, &partner);
-	source = mem_new(&b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
+	source = mem_new(&pair.b, LENGTH, IBV_ACCESS_LOCAL_WRITE);
 	memset(source.p, 0x5a, LENGTH);
 	ck_assert_int_eq(pthread_create(&threads[0], NULL, binds, &bound), 0);
 	ck_assert_int_eq(pthread_create(&threads[1], NULL, writes_through, &written), 0);
 	/* Run until there were some of each. */
 	while (now_ms() < begun + SECONDS * 1000 ||
 	       (now_ms() < begun + 60000 && (count_of(&bound) < 10 || count_of(&written) < 10))) {
-		mr = ibv_reg_mr(a.pd, bytes + PAGE, LENGTH, ALL_ACCESS | IBV_ACCESS_MW_BIND);
+		mr = ibv_reg_mr(pair.a.pd, bytes + PAGE, LENGTH, ALL_ACCESS | IBV_ACCESS_MW_BIND);
 		ck_assert_ptr_nonnull(mr);
 		__atomic_store_n(&region, mr->lkey, __ATOMIC_SEQ_CST);
 		usleep(2000 << registered++ % 5);
@@ -275,8 +275,8 @@ START_TEST(windows_and_regions)
 	mem_free(&source);
 	end_close(&binder);
 	end_close(&partner);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 }
 END_TEST
 

@@ -19,7 +19,7 @@
 /* The offset in the GPU's BAR, by slot. */
 #define AT(slot) (64 * MIB * (slot))
 
-static struct end a, b;
+static struct pair pair;
 static struct place host; /* memory of the process, registered in both ends' domains */
 static struct mem host_b;
 
@@ -67,20 +67,20 @@ static void give_back(enum how how)
 static void ends_up(void)
 {
 	places_up();
-	end_open(&a, NULL);
-	end_open(&b, NULL);
-	ends_connect(&a, &b);
+	end_open(&pair.a, NULL);
+	end_open(&pair.b, NULL);
+	ends_connect(&pair.a, &pair.b);
 	place_make(&host, HOST, SIZE, 0);
-	place_register(&host, &a, ALL_ACCESS);
-	host_b = mem_new(&b, SIZE, ALL_ACCESS);
+	place_register(&host, &pair.a, ALL_ACCESS);
+	host_b = mem_new(&pair.b, SIZE, ALL_ACCESS);
 }
 
 static void ends_down(void)
 {
 	mem_free(&host_b);
 	place_close(&host);
-	end_close(&a);
-	end_close(&b);
+	end_close(&pair.a);
+	end_close(&pair.b);
 	places_down();
 }
 
@@ -122,7 +122,7 @@ static void in_error(struct end *end)
 /* ---- errors of a dead region ---- */
 
 /*
- * @place is a region of @b's: remote requests fail with a remote access error, and both ends enter
+ * @place is a region of pair.b's: remote requests fail with a remote access error, and both ends enter
  * the error state.
  */
 static void remote_is_dead(struct place *place)
@@ -134,11 +134,11 @@ static void remote_is_dead(struct place *place)
 	for (i = 0; i < 3; i++) {
 		struct ibv_send_wr wr = work(i, opcodes[i], &s, 1, &place->mem, 64);
 
-		fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-		in_error(&a);
-		event_comes(&b, IBV_EVENT_QP_ACCESS_ERR);
-		in_error(&b);
-		ends_anew(&a, &b);
+		fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
+		in_error(&pair.a);
+		event_comes(&pair.b, IBV_EVENT_QP_ACCESS_ERR);
+		in_error(&pair.b);
+		ends_anew(&pair.a, &pair.b);
 	}
 }
 
@@ -154,19 +154,19 @@ static void local_is_dead(struct place *place)
 	for (i = 0; i < 4; i++) {
 		wr = work(i, opcodes[i], &s, 1, i < 3 ? &host.mem : NULL, 64);
 		if (i == 3)
-			ck_assert_int_eq(post_receive(&a, 9, &to, 1), 0);
-		fails(&b, &wr, IBV_WC_LOC_PROT_ERR);
-		in_error(&b);
-		ends_anew(&a, &b);
+			ck_assert_int_eq(post_receive(&pair.a, 9, &to, 1), 0);
+		fails(&pair.b, &wr, IBV_WC_LOC_PROT_ERR);
+		in_error(&pair.b);
+		ends_anew(&pair.a, &pair.b);
 	}
 	/* A message for a receive in this memory. */
 	wr = work(5, IBV_WR_SEND, &to, 1, NULL, 0);
-	ck_assert_int_eq(post_receive(&b, 6, &s, 1), 0);
-	fails(&a, &wr, IBV_WC_REM_OP_ERR);
-	completes(&b, 6, IBV_WC_LOC_PROT_ERR);
-	in_error(&a);
-	in_error(&b);
-	ends_anew(&a, &b);
+	ck_assert_int_eq(post_receive(&pair.b, 6, &s, 1), 0);
+	fails(&pair.a, &wr, IBV_WC_REM_OP_ERR);
+	completes(&pair.b, 6, IBV_WC_LOC_PROT_ERR);
+	in_error(&pair.a);
+	in_error(&pair.b);
+	ends_anew(&pair.a, &pair.b);
 }
 
 static void works(struct place *place, uint32_t seed)
@@ -175,7 +175,7 @@ static void works(struct place *place, uint32_t seed)
 	struct ibv_send_wr wr = work(seed, IBV_WR_RDMA_WRITE, &s, 1, &place->mem, 4095);
 
 	lab_pattern(host.mem.p, SIZE, seed);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert(place_has(place, 4095, host.mem.p + 1, 10000));
 }
 
@@ -191,7 +191,7 @@ static void becomes_dead(enum kind kind, enum how how)
 		return;
 	ck_assert_ptr_nonnull(before);
 	place_make(&place, kind, SIZE, 1);
-	place_register(&place, &b, ALL_ACCESS);
+	place_register(&place, &pair.b, ALL_ACCESS);
 	key = place.mem.mr->rkey;
 	works(&place, 1);
 	place_read(&place, 0, before, SIZE);
@@ -202,7 +202,7 @@ static void becomes_dead(enum kind kind, enum how how)
 	ck_assert_msg(place_has(&place, 0, before, SIZE), "%s: bytes changed afterwards", how_names[how]);
 	if (!is_reset(how)) {
 		/* Nor can the memory be registered again. */
-		error = part_register(&place, &b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr);
+		error = part_register(&place, &pair.b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr);
 		ck_assert_msg(error, "%s: it can be registered all the same", how_names[how]);
 	}
 	/* Revoking again is harmless. */
@@ -212,12 +212,12 @@ static void becomes_dead(enum kind kind, enum how how)
 	remote_is_dead(&place);
 	ck_assert(place_has(&place, 0, before, SIZE));
 	if (how == KILL) {
-		ck_assert_int_eq(part_register(&place, &b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr), ENODEV);
+		ck_assert_int_eq(part_register(&place, &pair.b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr), ENODEV);
 		place_make(&fresh, kind, SIZE, 1);
 	} else {
 		fresh = place;
 	}
-	place_register(&fresh, &b, ALL_ACCESS);
+	place_register(&fresh, &pair.b, ALL_ACCESS);
 	ck_assert_uint_ne(fresh.mem.mr->rkey, key);
 	works(&fresh, 2);
 	remote_is_dead(&place);
@@ -254,7 +254,7 @@ START_TEST(of_another_exporter)
 
 	for (i = 0; i < 2; i++) {
 		place_make(&place, REVOCABLE, SIZE, 0);
-		place_register(&place, &b, ALL_ACCESS);
+		place_register(&place, &pair.b, ALL_ACCESS);
 		works(&place, 1);
 		place_read(&place, 0, before, SIZE);
 		ck_assert_int_eq(i ? test_kill(place.exporter, place.fd) : test_revoke(place.exporter, place.fd), 0);
@@ -267,9 +267,9 @@ START_TEST(of_another_exporter)
 		ck_assert_int_eq(ibv_dereg_mr(place.mem.mr), 0);
 		place.mem.mr = NULL;
 		if (i) {
-			ck_assert_int_eq(part_register(&place, &b, 0, SIZE, 0, ALL_ACCESS, &mr), ENODEV);
+			ck_assert_int_eq(part_register(&place, &pair.b, 0, SIZE, 0, ALL_ACCESS, &mr), ENODEV);
 		} else {
-			place_register(&place, &b, ALL_ACCESS);
+			place_register(&place, &pair.b, ALL_ACCESS);
 			works(&place, 2);
 		}
 		place_close(&place);
@@ -287,11 +287,11 @@ START_TEST(key_stays_taken)
 	int i;
 
 	place_make(&place, BAR, SIZE, 1);
-	place_register(&place, &b, ALL_ACCESS);
+	place_register(&place, &pair.b, ALL_ACCESS);
 	key = place.mem.mr->rkey;
 	take_away(&place, KILL);
 	for (i = 0; i < 600; i++) {
-		mrs[i] = ibv_reg_mr(b.pd, host_b.p, SIZE, ALL_ACCESS);
+		mrs[i] = ibv_reg_mr(pair.b.pd, host_b.p, SIZE, ALL_ACCESS);
 		ck_assert_ptr_nonnull(mrs[i]);
 		ck_assert_msg(mrs[i]->rkey >> 8 != key >> 8, "the key 0x%x of a revoked region is given to another, as 0x%x", key,
 			      mrs[i]->rkey);
@@ -311,9 +311,9 @@ START_TEST(only_that_one)
 
 	place_make(&place, BAR, SIZE, 0);
 	place_make(&beside, BAR, SIZE, 1);
-	place_register(&place, &b, ALL_ACCESS);
-	place_register(&beside, &b, ALL_ACCESS);
-	ck_assert_int_eq(part_register(&place, &b, 0, PAGE, 0, ALL_ACCESS, &gone), 0);
+	place_register(&place, &pair.b, ALL_ACCESS);
+	place_register(&beside, &pair.b, ALL_ACCESS);
+	ck_assert_int_eq(part_register(&place, &pair.b, 0, PAGE, 0, ALL_ACCESS, &gone), 0);
 	ck_assert_int_eq(ibv_dereg_mr(gone), 0);
 	take_away(&place, KILL);
 	works(&beside, 1);
@@ -330,20 +330,20 @@ START_TEST(device_closed)
 	struct ibv_mr *mr;
 
 	place_make(&place, BAR, SIZE, 1);
-	place_register(&place, &b, ALL_ACCESS);
+	place_register(&place, &pair.b, ALL_ACCESS);
 	works(&place, 1);
 	pb_device_close(gpu);
 	gpu = NULL;
 	places_down();
 	remote_is_dead(&place);
 	local_is_dead(&place);
-	ck_assert_int_eq(part_register(&place, &b, 0, SIZE, 0, ALL_ACCESS, &mr), ENODEV);
+	ck_assert_int_eq(part_register(&place, &pair.b, 0, SIZE, 0, ALL_ACCESS, &mr), ENODEV);
 	place_close(&place);
 	gpu = lab_open(iommu, LAB_GPU);
 	ok(pb_device_set_decoding(gpu, true, &err));
 	places_up();
 	place_make(&place, BAR, SIZE, 1);
-	place_register(&place, &b, ALL_ACCESS);
+	place_register(&place, &pair.b, ALL_ACCESS);
 	works(&place, 2);
 	place_close(&place);
 }
@@ -464,7 +464,7 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 
 			targets[i].addr = 0;
 			targets[i].size = size;
-			ck_assert_int_eq(part_register(p, &b, n == 1 ? 0 : i / nr_buffers % 192 * PAGE, size, 0, ALL_ACCESS,
+			ck_assert_int_eq(part_register(p, &pair.b, n == 1 ? 0 : i / nr_buffers % 192 * PAGE, size, 0, ALL_ACCESS,
 						       &targets[i].mr),
 					 0);
 		}
@@ -486,8 +486,8 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			 * The responder is in the regions' domain, and has a completion queue of
 			 * its own.
 			 */
-			writers[i].to = b;
-			writers[i].to.cq = ibv_create_cq(b.ctx, 64, NULL, NULL, 0);
+			writers[i].to = pair.b;
+			writers[i].to.cq = ibv_create_cq(pair.b.ctx, 64, NULL, NULL, 0);
 			end_open_beside(&writers[i].to, &writers[i].to, NULL);
 			ends_connect(&writers[i].from, &writers[i].to);
 			ck_assert_int_eq(pthread_create(&writers[i].thread, NULL, writes, &writers[i]), 0);
@@ -574,7 +574,7 @@ START_TEST(during_local_use)
 		pid_t child;
 
 		place_make(&place, BAR, SIZE, 1);
-		place_register(&place, &b, ALL_ACCESS);
+		place_register(&place, &pair.b, ALL_ACCESS);
 		/* Another process revokes through its copy of the device's descriptor. */
 		child = fork();
 		if (!child) {
@@ -585,16 +585,16 @@ START_TEST(during_local_use)
 			struct ibv_sge s = sge(&place.mem, 0, SIZE);
 			struct ibv_send_wr wr = work(n, opcodes[i], &s, 1, &host.mem, 0);
 
-			ck_assert_int_eq(post(&b, &wr), 0);
-			wc = completion(&b);
+			ck_assert_int_eq(post(&pair.b, &wr), 0);
+			wc = completion(&pair.b);
 			if (wc.status != IBV_WC_SUCCESS)
 				break;
 			ck_assert_uint_lt(n, 1000000);
 		}
 		ck_assert_msg(wc.status == IBV_WC_LOC_PROT_ERR, "'%s'", ibv_wc_status_str(wc.status));
 		ck_assert_int_eq(wait_for(child), 0);
-		in_error(&b);
-		ends_anew(&a, &b);
+		in_error(&pair.b);
+		ends_anew(&pair.a, &pair.b);
 		place_close(&place);
 	}
 }
@@ -607,7 +607,7 @@ static void *registers(void *arg)
 	bool *stop = ((void **)arg)[1];
 
 	while (!__atomic_load_n(stop, __ATOMIC_SEQ_CST)) {
-		struct ibv_mr *mr = ibv_reg_dmabuf_mr(b.pd, 0, SIZE, 0, place->fd, ALL_ACCESS);
+		struct ibv_mr *mr = ibv_reg_dmabuf_mr(pair.b.pd, 0, SIZE, 0, place->fd, ALL_ACCESS);
 
 		if (mr && ibv_dereg_mr(mr))
 			return arg;
@@ -680,21 +680,21 @@ START_TEST(told_of_revocation)
 	int fd, i, k;
 
 	told_up(&told);
-	fd = told.fd(b.ctx);
+	fd = told.fd(pair.b.ctx);
 	ck_assert_int_ge(fd, 0);
 	place_make(&place, BAR, SIZE, 0);
 	place_make(&beside, BAR, SIZE, 1);
-	place_register(&place, &b, ALL_ACCESS);
-	place_register(&beside, &b, ALL_ACCESS);
+	place_register(&place, &pair.b, ALL_ACCESS);
+	place_register(&beside, &pair.b, ALL_ACCESS);
 	for (i = 0; i < 5; i++)
-		ck_assert_int_eq(part_register(&place, &b, 0, PAGE, 0, ALL_ACCESS, &more[i]), 0);
+		ck_assert_int_eq(part_register(&place, &pair.b, 0, PAGE, 0, ALL_ACCESS, &more[i]), 0);
 	ck_assert(!readable(fd, 0));
-	ck_assert_int_eq(told.next(b.ctx, &lkey), 0);
+	ck_assert_int_eq(told.next(pair.b.ctx, &lkey), 0);
 	take_away(&place, KILL);
 	/* All its regions, and no others, are reported before the revoke returns. */
 	ck_assert(readable(fd, 0));
 	for (i = 0; i < 6; i++) {
-		ck_assert_int_eq(told.next(b.ctx, &lkey), 1);
+		ck_assert_int_eq(told.next(pair.b.ctx, &lkey), 1);
 		for (k = 0; k < 6; k++) {
 			if (lkey == (k < 5 ? more[k]->lkey : place.mem.mr->lkey)) {
 				ck_assert(!seen[k]);
@@ -704,20 +704,20 @@ START_TEST(told_of_revocation)
 		}
 		ck_assert_msg(k < 6, "a region was told of that was not revoked");
 	}
-	ck_assert_int_eq(told.next(b.ctx, &lkey), 0);
+	ck_assert_int_eq(told.next(pair.b.ctx, &lkey), 0);
 	ck_assert(!readable(fd, 0));
 	/* The other context has no report. */
-	ck_assert(!readable(told.fd(a.ctx), 0));
-	ck_assert_int_eq(told.next(a.ctx, &lkey), 0);
+	ck_assert(!readable(told.fd(pair.a.ctx), 0));
+	ck_assert_int_eq(told.next(pair.a.ctx, &lkey), 0);
 	/* Deregistering is not reported. */
 	for (i = 0; i < 5; i++)
 		ck_assert_int_eq(ibv_dereg_mr(more[i]), 0);
 	ck_assert(!readable(fd, 0));
 	take_away(&beside, DECODING);
 	ck_assert(readable(fd, 0));
-	ck_assert_int_eq(told.next(b.ctx, &lkey), 1);
+	ck_assert_int_eq(told.next(pair.b.ctx, &lkey), 1);
 	ck_assert_uint_eq(lkey, beside.mem.mr->lkey);
-	ck_assert_int_eq(told.next(b.ctx, &lkey), 0);
+	ck_assert_int_eq(told.next(pair.b.ctx, &lkey), 0);
 	/* Only once. */
 	give_back(DECODING);
 	take_away(&beside, DECODING);
@@ -739,13 +739,13 @@ START_TEST(told_of_too_many)
 	int n, ret = 0, lost = 0;
 
 	told_up(&told);
-	ck_assert_int_ge(told.fd(b.ctx), 0);
+	ck_assert_int_ge(told.fd(pair.b.ctx), 0);
 	place_make(&place, BAR, SIZE, 0);
 	for (n = 0; n < 3000; n++)
-		ck_assert_int_eq(part_register(&place, &b, 0, PAGE, 0, ALL_ACCESS, &mrs[n]), 0);
+		ck_assert_int_eq(part_register(&place, &pair.b, 0, PAGE, 0, ALL_ACCESS, &mrs[n]), 0);
 	take_away(&place, KILL);
 	for (n = 0; n < 4000; n++) {
-		ret = told.next(b.ctx, &lkey);
+		ret = told.next(pair.b.ctx, &lkey);
 		if (!ret)
 			break;
 		lost += ret == -EOVERFLOW;
@@ -793,21 +793,21 @@ START_TEST(exporter_killed)
 	fd = receive_fd(sockets[0]);
 	place.fd = fd;
 	place.ranges[0] = range;
-	place_register(&place, &b, ALL_ACCESS);
+	place_register(&place, &pair.b, ALL_ACCESS);
 	works(&place, 1);
 	s = sge(&host.mem, 0, SIZE);
 	for (i = 0; i < 100000; i++) {
 		if (i == 20)
 			kill(child, SIGKILL);
 		wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, &place.mem, 0);
-		ck_assert_int_eq(post(&a, &wr), 0);
-		wc = completion(&a);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
+		wc = completion(&pair.a);
 		if (wc.status != IBV_WC_SUCCESS)
 			break;
 	}
 	ck_assert_msg(wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'", ibv_wc_status_str(wc.status));
-	in_error(&a);
-	ends_anew(&a, &b);
+	in_error(&pair.a);
+	ends_anew(&pair.a, &pair.b);
 	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
 	state_is(fd, PEERBAR_STATE_DEAD);
 	place_close(&place);
@@ -838,26 +838,26 @@ START_TEST(exporter_unplugged)
 	ok(pb_device_open(iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
 	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
-	region.mr = ibv_reg_dmabuf_mr(b.pd, 0, SIZE, 0, pb_buffer_fd(buffer), ALL_ACCESS);
+	region.mr = ibv_reg_dmabuf_mr(pair.b.pd, 0, SIZE, 0, pb_buffer_fd(buffer), ALL_ACCESS);
 	ck_assert_msg(region.mr, "%s", strerror(errno));
 	wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, &region, 0);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	gpu_pull();
 	/* Write to it until it is gone. */
 	until = now_ms() + 60000;
 	do {
-		ck_assert_int_eq(post(&a, &wr), 0);
-		wc = completion(&a);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
+		wc = completion(&pair.a);
 		usleep(10000);
 	} while (wc.status == IBV_WC_SUCCESS && now_ms() < until);
 	ck_assert_msg(wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'", ibv_wc_status_str(wc.status));
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
-	ends_anew(&a, &b);
+	ends_anew(&pair.a, &pair.b);
 	pb_device_close(plugged);
 	/* The region must not delay the removal. */
 	gpu_wait(bdf, PLUGGED, false);
-	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
-	ends_anew(&a, &b);
+	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
+	ends_anew(&pair.a, &pair.b);
 	ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);
 	pb_buffer_close(buffer);
 	gpu_forget_memory(PLUGGED);
@@ -923,7 +923,7 @@ START_TEST(nic_unplugged)
 	ibv_dealloc_pd(y.pd);
 	ck_assert_int_eq(ibv_close_device(y.ctx), 0);
 	/* The buffer is not affected for other importers. */
-	place_register(&place, &b, ALL_ACCESS);
+	place_register(&place, &pair.b, ALL_ACCESS);
 	works(&place, 1);
 	place_close(&place);
 	place_close(&own);

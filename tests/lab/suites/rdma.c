@@ -23,8 +23,7 @@
 #include "modules.h"
 #include "verbs.h"
 
-static struct end a, b; /* connected with each other */
-static struct mem at_a, at_b;
+static struct pair pair; /* connected with each other */
 static unsigned int fds_before;
 
 #define MEM (256 * KIB)
@@ -32,16 +31,13 @@ static unsigned int fds_before;
 static void pair_up(const struct end_options *options)
 {
 	fds_before = count_fds();
-	end_open(&a, options);
-	end_open(&b, options);
-	at_a = mem_new(&a, MEM, ALL_ACCESS);
-	at_b = mem_new(&b, MEM, ALL_ACCESS);
+	pair_open(&pair, options, MEM);
 }
 
 static void rc_up(void)
 {
 	pair_up(NULL);
-	ends_connect(&a, &b);
+	ends_connect(&pair.a, &pair.b);
 }
 
 static void uc_up(void)
@@ -60,38 +56,35 @@ static void ud_up(void)
 	struct end_options ud = { .type = IBV_QPT_UD };
 
 	pair_up(&ud);
-	end_connect(&a, NULL);
-	end_connect(&b, NULL);
+	end_connect(&pair.a, NULL);
+	end_connect(&pair.b, NULL);
 }
 
 static void pair_down(void)
 {
-	mem_free(&at_a);
-	mem_free(&at_b);
-	end_close(&a);
-	end_close(&b);
+	pair_close(&pair);
 	ck_assert_uint_eq(count_fds(), fds_before);
 }
 
-/* Fill @a's memory with a pattern, and @b's with 0xee. */
+/* Fill pair.a's memory with a pattern, and pair.b's with 0xee. */
 static void prepare(uint32_t seed)
 {
-	lab_pattern(at_a.p, MEM, seed);
-	memset(at_b.p, 0xee, MEM);
+	lab_pattern(pair.at_a.p, MEM, seed);
+	memset(pair.at_b.p, 0xee, MEM);
 }
 
-/* Check that @b has exactly these bytes of @a, and that the bytes around them are unchanged. */
+/* Check that pair.b has exactly these bytes of pair.a, and that the bytes around them are unchanged. */
 static void arrived(size_t to, size_t from, size_t length)
 {
 	/* rxe's sender completes before the data arrives. */
 	if (!ends_are_reliable() && rdma_is_rxe())
 		usleep(50000);
-	ck_assert_msg(!memcmp(at_b.p + to, at_a.p + from, length), "%zu bytes from 0x%zx did not arrive at 0x%zx", length, from,
+	ck_assert_msg(!memcmp(pair.at_b.p + to, pair.at_a.p + from, length), "%zu bytes from 0x%zx did not arrive at 0x%zx", length, from,
 		      to);
 	if (to)
-		ck_assert_msg(at_b.p[to - 1] == 0xee, "the byte before them was written");
+		ck_assert_msg(pair.at_b.p[to - 1] == 0xee, "the byte before them was written");
 	if (to + length < MEM)
-		ck_assert_msg(at_b.p[to + length] == 0xee, "the byte behind them was written");
+		ck_assert_msg(pair.at_b.p[to + length] == 0xee, "the byte behind them was written");
 }
 
 /* ---- operations of RC, and of UC as far as it has them ---- */
@@ -105,14 +98,14 @@ START_TEST(send_and_receive)
 	unsigned int i;
 
 	for (i = 0; i < NR_SIZES; i++) {
-		struct ibv_sge from = sge(&at_a, 5 + i, sizes[i]), to = sge(&at_b, 4093 - i, sizes[i] + 10);
+		struct ibv_sge from = sge(&pair.at_a, 5 + i, sizes[i]), to = sge(&pair.at_b, 4093 - i, sizes[i] + 10);
 		struct ibv_send_wr wr = work(100 + i, IBV_WR_SEND, &from, 1, NULL, 0);
 		struct ibv_wc wc;
 
 		prepare(i + 1);
-		ck_assert_int_eq(post_receive(&b, i, &to, 1), 0);
-		done(&a, &wr);
-		wc = completes(&b, i, IBV_WC_SUCCESS);
+		ck_assert_int_eq(post_receive(&pair.b, i, &to, 1), 0);
+		done(&pair.a, &wr);
+		wc = completes(&pair.b, i, IBV_WC_SUCCESS);
 		ck_assert_int_eq(wc.opcode, IBV_WC_RECV);
 		ck_assert_uint_eq(wc.byte_len, sizes[i]);
 		ck_assert_uint_eq(wc.wc_flags & (IBV_WC_WITH_IMM | IBV_WC_WITH_INV), 0);
@@ -128,20 +121,20 @@ START_TEST(in_order)
 
 	prepare(1);
 	for (i = 0; i < 50; i++) {
-		struct ibv_sge to = sge(&at_b, i * 100, 100);
+		struct ibv_sge to = sge(&pair.at_b, i * 100, 100);
 
-		ck_assert_int_eq(post_receive(&b, i, &to, 1), 0);
+		ck_assert_int_eq(post_receive(&pair.b, i, &to, 1), 0);
 	}
 	for (i = 0; i < 50; i++) {
-		struct ibv_sge from = sge(&at_a, i * 1000, 100);
+		struct ibv_sge from = sge(&pair.at_a, i * 1000, 100);
 		struct ibv_send_wr wr = work(i, IBV_WR_SEND, &from, 1, NULL, 0);
 
-		ck_assert_int_eq(post(&a, &wr), 0);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
 	}
 	for (i = 0; i < 50; i++) {
-		ck_assert_int_eq(completes(&a, i, IBV_WC_SUCCESS).opcode, IBV_WC_SEND);
-		completes(&b, i, IBV_WC_SUCCESS);
-		ck_assert_mem_eq(at_b.p + i * 100, at_a.p + i * 1000, 100);
+		ck_assert_int_eq(completes(&pair.a, i, IBV_WC_SUCCESS).opcode, IBV_WC_SEND);
+		completes(&pair.b, i, IBV_WC_SUCCESS);
+		ck_assert_mem_eq(pair.at_b.p + i * 100, pair.at_a.p + i * 1000, 100);
 	}
 }
 END_TEST
@@ -151,40 +144,40 @@ START_TEST(write_and_read)
 	unsigned int i;
 
 	for (i = 0; i < NR_SIZES; i++) {
-		struct ibv_sge from = sge(&at_a, 1 + i, sizes[i]), back = sge(&at_a, 131071, sizes[i]);
-		struct ibv_send_wr wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 4095);
+		struct ibv_sge from = sge(&pair.at_a, 1 + i, sizes[i]), back = sge(&pair.at_a, 131071, sizes[i]);
+		struct ibv_send_wr wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 4095);
 		struct ibv_wc wc;
 
 		prepare(i + 1);
-		ck_assert_int_eq(post(&a, &wr), 0);
-		wc = completes(&a, i, IBV_WC_SUCCESS);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
+		wc = completes(&pair.a, i, IBV_WC_SUCCESS);
 		ck_assert_int_eq(wc.opcode, IBV_WC_RDMA_WRITE);
 		arrived(4095, 1 + i, sizes[i]);
 		if (!ends_are_reliable())
 			continue;
 		/* Read it back. */
-		wr = work(i, IBV_WR_RDMA_READ, &back, 1, &at_b, 4095);
-		ck_assert_int_eq(post(&a, &wr), 0);
-		wc = completes(&a, i, IBV_WC_SUCCESS);
+		wr = work(i, IBV_WR_RDMA_READ, &back, 1, &pair.at_b, 4095);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
+		wc = completes(&pair.a, i, IBV_WC_SUCCESS);
 		ck_assert_int_eq(wc.opcode, IBV_WC_RDMA_READ);
-		ck_assert_mem_eq(at_a.p + 131071, at_b.p + 4095, sizes[i]);
+		ck_assert_mem_eq(pair.at_a.p + 131071, pair.at_b.p + 4095, sizes[i]);
 	}
 	/* The responder has no completion. */
-	nothing_completes(&b);
+	nothing_completes(&pair.b);
 }
 END_TEST
 
 START_TEST(immediate)
 {
-	struct ibv_sge from = sge(&at_a, 3, 5000), to = sge(&at_b, 9, 5000);
+	struct ibv_sge from = sge(&pair.at_a, 3, 5000), to = sge(&pair.at_b, 9, 5000);
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND_WITH_IMM, &from, 1, NULL, 0);
 	struct ibv_wc wc;
 
 	prepare(1);
 	wr.imm_data = htonl(0xdeadbeef);
-	ck_assert_int_eq(post_receive(&b, 11, &to, 1), 0);
-	done(&a, &wr);
-	wc = completes(&b, 11, IBV_WC_SUCCESS);
+	ck_assert_int_eq(post_receive(&pair.b, 11, &to, 1), 0);
+	done(&pair.a, &wr);
+	wc = completes(&pair.b, 11, IBV_WC_SUCCESS);
 	ck_assert_int_eq(wc.opcode, IBV_WC_RECV);
 	ck_assert_uint_eq(wc.wc_flags & IBV_WC_WITH_IMM, IBV_WC_WITH_IMM);
 	ck_assert_uint_eq(wc.imm_data, htonl(0xdeadbeef));
@@ -192,11 +185,11 @@ START_TEST(immediate)
 	arrived(9, 3, 5000);
 	/* A write with immediate consumes a receive, but not its memory. */
 	prepare(2);
-	wr = work(2, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 20000);
+	wr = work(2, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &pair.at_b, 20000);
 	wr.imm_data = htonl(0x12345678);
-	ck_assert_int_eq(post_receive(&b, 12, NULL, 0), 0);
-	done(&a, &wr);
-	wc = completes(&b, 12, IBV_WC_SUCCESS);
+	ck_assert_int_eq(post_receive(&pair.b, 12, NULL, 0), 0);
+	done(&pair.a, &wr);
+	wc = completes(&pair.b, 12, IBV_WC_SUCCESS);
 	ck_assert_int_eq(wc.opcode, IBV_WC_RECV_RDMA_WITH_IMM);
 	ck_assert_uint_eq(wc.wc_flags & IBV_WC_WITH_IMM, IBV_WC_WITH_IMM);
 	ck_assert_uint_eq(wc.imm_data, htonl(0x12345678));
@@ -205,9 +198,9 @@ START_TEST(immediate)
 	/* The same with no bytes. */
 	wr = work(3, IBV_WR_RDMA_WRITE_WITH_IMM, NULL, 0, NULL, 0);
 	wr.imm_data = htonl(7);
-	ck_assert_int_eq(post_receive(&b, 13, NULL, 0), 0);
-	done(&a, &wr);
-	wc = completes(&b, 13, IBV_WC_SUCCESS);
+	ck_assert_int_eq(post_receive(&pair.b, 13, NULL, 0), 0);
+	done(&pair.a, &wr);
+	wc = completes(&pair.b, 13, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(wc.imm_data, htonl(7));
 	ck_assert_uint_eq(wc.byte_len, 0);
 }
@@ -228,28 +221,28 @@ static void set_word(const struct mem *mem, size_t offset, uint64_t value)
 
 START_TEST(atomics)
 {
-	struct ibv_sge old = sge(&at_a, 4096 - 8, 8);
-	struct ibv_send_wr wr = work(1, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1, &at_b, 4096 - 8);
+	struct ibv_sge old = sge(&pair.at_a, 4096 - 8, 8);
+	struct ibv_send_wr wr = work(1, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1, &pair.at_b, 4096 - 8);
 
-	set_word(&at_b, 4096 - 8, 0xfffffffffffffff0);
+	set_word(&pair.at_b, 4096 - 8, 0xfffffffffffffff0);
 	wr.wr.atomic.compare_add = 0x21;
-	ck_assert_int_eq(post(&a, &wr), 0);
-	ck_assert_int_eq(completes(&a, 1, IBV_WC_SUCCESS).opcode, IBV_WC_FETCH_ADD);
-	ck_assert_uint_eq(word(&at_a, 4096 - 8), 0xfffffffffffffff0);
-	ck_assert_uint_eq(word(&at_b, 4096 - 8), 0x11);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	ck_assert_int_eq(completes(&pair.a, 1, IBV_WC_SUCCESS).opcode, IBV_WC_FETCH_ADD);
+	ck_assert_uint_eq(word(&pair.at_a, 4096 - 8), 0xfffffffffffffff0);
+	ck_assert_uint_eq(word(&pair.at_b, 4096 - 8), 0x11);
 	/* A compare-and-swap whose comparison succeeds swaps. */
-	wr = work(2, IBV_WR_ATOMIC_CMP_AND_SWP, &old, 1, &at_b, 4096 - 8);
+	wr = work(2, IBV_WR_ATOMIC_CMP_AND_SWP, &old, 1, &pair.at_b, 4096 - 8);
 	wr.wr.atomic.compare_add = 0x11;
 	wr.wr.atomic.swap = 0x0123456789abcdef;
-	ck_assert_int_eq(post(&a, &wr), 0);
-	ck_assert_int_eq(completes(&a, 2, IBV_WC_SUCCESS).opcode, IBV_WC_COMP_SWAP);
-	ck_assert_uint_eq(word(&at_a, 4096 - 8), 0x11);
-	ck_assert_uint_eq(word(&at_b, 4096 - 8), 0x0123456789abcdef);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	ck_assert_int_eq(completes(&pair.a, 2, IBV_WC_SUCCESS).opcode, IBV_WC_COMP_SWAP);
+	ck_assert_uint_eq(word(&pair.at_a, 4096 - 8), 0x11);
+	ck_assert_uint_eq(word(&pair.at_b, 4096 - 8), 0x0123456789abcdef);
 	/* One whose comparison fails does not. */
 	wr.wr_id = 3;
-	done(&a, &wr);
-	ck_assert_uint_eq(word(&at_a, 4096 - 8), 0x0123456789abcdef);
-	ck_assert_uint_eq(word(&at_b, 4096 - 8), 0x0123456789abcdef);
+	done(&pair.a, &wr);
+	ck_assert_uint_eq(word(&pair.at_a, 4096 - 8), 0x0123456789abcdef);
+	ck_assert_uint_eq(word(&pair.at_b, 4096 - 8), 0x0123456789abcdef);
 }
 END_TEST
 
@@ -265,7 +258,7 @@ static void *add_up(void *arg)
 	int i;
 
 	for (i = 0; i < ADDS; i++) {
-		struct ibv_send_wr wr = work((uint64_t)i, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1, &at_b, 64);
+		struct ibv_send_wr wr = work((uint64_t)i, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1, &pair.at_b, 64);
 
 		wr.wr.atomic.compare_add = 3;
 		done(end, &wr);
@@ -280,10 +273,10 @@ START_TEST(atomics_are_atomic)
 	pthread_t threads[ADDERS];
 	int i;
 
-	set_word(&at_b, 64, 0);
+	set_word(&pair.at_b, 64, 0);
 	for (i = 0; i < ADDERS; i++) {
 		end_open(&from[i], NULL);
-		end_open_beside(&to[i], &b, NULL);
+		end_open_beside(&to[i], &pair.b, NULL);
 		ends_connect(&from[i], &to[i]);
 	}
 	for (i = 0; i < ADDERS; i++)
@@ -293,26 +286,26 @@ START_TEST(atomics_are_atomic)
 		end_close(&from[i]);
 		end_close(&to[i]);
 	}
-	ck_assert_uint_eq(word(&at_b, 64), 3 * ADDERS * ADDS);
+	ck_assert_uint_eq(word(&pair.at_b, 64), 3 * ADDERS * ADDS);
 }
 END_TEST
 
 START_TEST(inline_data)
 {
 	uint8_t bytes[64], copy[64];
-	struct ibv_sge from = { .addr = (uintptr_t)bytes, .length = 60 }, two[2] = { from, from }, to = sge(&at_b, 1, 64);
-	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 4090);
+	struct ibv_sge from = { .addr = (uintptr_t)bytes, .length = 60 }, two[2] = { from, from }, to = sge(&pair.at_b, 1, 64);
+	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 4090);
 
 	/* The memory needs no registration, and can be reused as soon as the call returns. */
 	prepare(1);
 	lab_pattern(bytes, sizeof(bytes), 5);
 	memcpy(copy, bytes, sizeof(copy));
 	wr.send_flags |= IBV_SEND_INLINE;
-	ck_assert_int_eq(post(&a, &wr), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	memset(bytes, 0, sizeof(bytes));
-	completes(&a, 1, IBV_WC_SUCCESS);
-	ck_assert_mem_eq(at_b.p + 4090, copy, 60);
-	ck_assert_uint_eq(at_b.p[4090 + 60], 0xee);
+	completes(&pair.a, 1, IBV_WC_SUCCESS);
+	ck_assert_mem_eq(pair.at_b.p + 4090, copy, 60);
+	ck_assert_uint_eq(pair.at_b.p[4090 + 60], 0xee);
 	/* A message from two segments. */
 	lab_pattern(bytes, sizeof(bytes), 6);
 	memcpy(copy, bytes, sizeof(copy));
@@ -320,19 +313,19 @@ START_TEST(inline_data)
 	two[1] = (struct ibv_sge){ .addr = (uintptr_t)bytes + 13, .length = 40 };
 	wr = work(2, IBV_WR_SEND, two, 2, NULL, 0);
 	wr.send_flags |= IBV_SEND_INLINE;
-	ck_assert_int_eq(post_receive(&b, 3, &to, 1), 0);
-	ck_assert_int_eq(post(&a, &wr), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 3, &to, 1), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	memset(bytes, 0, sizeof(bytes));
-	completes(&a, 2, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(completes(&b, 3, IBV_WC_SUCCESS).byte_len, 53);
-	ck_assert_mem_eq(at_b.p + 1, copy, 53);
+	completes(&pair.a, 2, IBV_WC_SUCCESS);
+	ck_assert_uint_eq(completes(&pair.b, 3, IBV_WC_SUCCESS).byte_len, 53);
+	ck_assert_mem_eq(pair.at_b.p + 1, copy, 53);
 	/* Inline data above the limit fails at once, and takes no slot in the queue. */
-	from = sge(&at_a, 0, 128 * KIB);
-	wr = work(4, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
+	from = sge(&pair.at_a, 0, 128 * KIB);
+	wr = work(4, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
 	wr.send_flags |= IBV_SEND_INLINE;
-	ck_assert_int_ne(post(&a, &wr), 0);
+	ck_assert_int_ne(post(&pair.a, &wr), 0);
 	wr.send_flags &= ~(unsigned int)IBV_SEND_INLINE;
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	arrived(0, 0, 128 * KIB);
 }
 END_TEST
@@ -343,12 +336,12 @@ END_TEST
  */
 START_TEST(scatter_gather)
 {
-	struct ibv_sge from[8] = { sge(&at_a, 1, 4095), sge(&at_a, 8191, 1),	 sge(&at_a, 20000, 12345),
-				   sge(&at_a, 5, 0),	sge(&at_a, 4090, 12),	 sge(&at_a, 65536, 4096),
-				   sge(&at_a, 100, 7),	sge(&at_a, 200000, 3333) };
-	struct ibv_sge to[5] = { sge(&at_b, 4095, 2), sge(&at_b, 40961, 9999), sge(&at_b, 0, 1), sge(&at_b, 7, 0),
-				 sge(&at_b, 100001, 100000) };
-	struct ibv_sge back[3] = { sge(&at_a, 150001, 10000), sge(&at_a, 170003, 1), sge(&at_a, 180000, 13788) };
+	struct ibv_sge from[8] = { sge(&pair.at_a, 1, 4095), sge(&pair.at_a, 8191, 1),	 sge(&pair.at_a, 20000, 12345),
+				   sge(&pair.at_a, 5, 0),	sge(&pair.at_a, 4090, 12),	 sge(&pair.at_a, 65536, 4096),
+				   sge(&pair.at_a, 100, 7),	sge(&pair.at_a, 200000, 3333) };
+	struct ibv_sge to[5] = { sge(&pair.at_b, 4095, 2), sge(&pair.at_b, 40961, 9999), sge(&pair.at_b, 0, 1), sge(&pair.at_b, 7, 0),
+				 sge(&pair.at_b, 100001, 100000) };
+	struct ibv_sge back[3] = { sge(&pair.at_a, 150001, 10000), sge(&pair.at_a, 170003, 1), sge(&pair.at_a, 180000, 13788) };
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, from, 8, NULL, 0);
 	static uint8_t sent[64 * KIB];
 	size_t total = 0, at = 0;
@@ -359,9 +352,9 @@ START_TEST(scatter_gather)
 		memcpy(sent + total, (void *)(uintptr_t)from[i].addr, from[i].length);
 		total += from[i].length;
 	}
-	ck_assert_int_eq(post_receive(&b, 1, to, 5), 0);
-	done(&a, &wr);
-	ck_assert_uint_eq(completes(&b, 1, IBV_WC_SUCCESS).byte_len, total);
+	ck_assert_int_eq(post_receive(&pair.b, 1, to, 5), 0);
+	done(&pair.a, &wr);
+	ck_assert_uint_eq(completes(&pair.b, 1, IBV_WC_SUCCESS).byte_len, total);
 	for (i = 0; i < 5; i++) {
 		size_t part = total - at < to[i].length ? total - at : to[i].length;
 
@@ -369,23 +362,23 @@ START_TEST(scatter_gather)
 		at += part;
 	}
 	ck_assert_uint_eq(at, total);
-	ck_assert_uint_eq(at_b.p[100001 + total - 10002], 0xee);
+	ck_assert_uint_eq(pair.at_b.p[100001 + total - 10002], 0xee);
 	/* A write gathers, a read scatters. */
 	prepare(2);
 	for (i = 0, total = 0; i < 8; total += from[i++].length)
 		memcpy(sent + total, (void *)(uintptr_t)from[i].addr, from[i].length);
-	wr = work(2, IBV_WR_RDMA_WRITE, from, 8, &at_b, 8189);
-	done(&a, &wr);
+	wr = work(2, IBV_WR_RDMA_WRITE, from, 8, &pair.at_b, 8189);
+	done(&pair.a, &wr);
 	if (!ends_are_reliable() && rdma_is_rxe())
 		usleep(50000);
-	ck_assert_mem_eq(at_b.p + 8189, sent, total);
+	ck_assert_mem_eq(pair.at_b.p + 8189, sent, total);
 	if (!ends_are_reliable())
 		return;
-	wr = work(3, IBV_WR_RDMA_READ, back, 3, &at_b, 8189);
-	done(&a, &wr);
-	ck_assert_mem_eq(at_a.p + 150001, sent, 10000);
-	ck_assert_uint_eq(at_a.p[170003], sent[10000]);
-	ck_assert_mem_eq(at_a.p + 180000, sent + 10001, 13788);
+	wr = work(3, IBV_WR_RDMA_READ, back, 3, &pair.at_b, 8189);
+	done(&pair.a, &wr);
+	ck_assert_mem_eq(pair.at_a.p + 150001, sent, 10000);
+	ck_assert_uint_eq(pair.at_a.p[170003], sent[10000]);
+	ck_assert_mem_eq(pair.at_a.p + 180000, sent + 10001, 13788);
 }
 END_TEST
 
@@ -400,19 +393,19 @@ START_TEST(no_bytes)
 		wr = work(i, opcodes[i], NULL, 0, NULL, 0);
 		wr.wr.rdma.remote_addr = 0xdead;
 		wr.wr.rdma.rkey = 0xdead;
-		done(&a, &wr);
+		done(&pair.a, &wr);
 	}
 	wr = work(3, IBV_WR_SEND, NULL, 0, NULL, 0);
-	ck_assert_int_eq(post_receive(&b, 3, NULL, 0), 0);
-	done(&a, &wr);
-	ck_assert_uint_eq(completes(&b, 3, IBV_WC_SUCCESS).byte_len, 0);
+	ck_assert_int_eq(post_receive(&pair.b, 3, NULL, 0), 0);
+	done(&pair.a, &wr);
+	ck_assert_uint_eq(completes(&pair.b, 3, IBV_WC_SUCCESS).byte_len, 0);
 }
 END_TEST
 
 START_TEST(large)
 {
 	const size_t size = 64 * MIB;
-	struct mem from = mem_new(&a, size, ALL_ACCESS), to = mem_new(&b, size + PAGE, ALL_ACCESS);
+	struct mem from = mem_new(&pair.a, size, ALL_ACCESS), to = mem_new(&pair.b, size + PAGE, ALL_ACCESS);
 	struct ibv_sge all = sge(&from, 0, size), there = sge(&to, 17, size);
 	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &all, 1, &to, 17);
 	size_t i;
@@ -420,19 +413,19 @@ START_TEST(large)
 	/* A pattern that differs from page to page and is quick to write. */
 	for (i = 0; i < size; i += 512)
 		set_word(&from, i, i * 0x9e3779b97f4a7c15);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	ck_assert(!memcmp(to.p + 17, from.p, size));
 	if (ends_are_reliable()) {
 		memset(from.p, 0, size);
 		wr = work(2, IBV_WR_RDMA_READ, &all, 1, &to, 17);
-		done(&a, &wr);
+		done(&pair.a, &wr);
 		ck_assert(!memcmp(to.p + 17, from.p, size));
 	}
 	memset(to.p, 0, size + PAGE);
-	ck_assert_int_eq(post_receive(&b, 3, &there, 1), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 3, &there, 1), 0);
 	wr = work(3, IBV_WR_SEND, &all, 1, NULL, 0);
-	done(&a, &wr);
-	ck_assert_uint_eq(completes(&b, 3, IBV_WC_SUCCESS).byte_len, size);
+	done(&pair.a, &wr);
+	ck_assert_uint_eq(completes(&pair.b, 3, IBV_WC_SUCCESS).byte_len, size);
 	ck_assert(!memcmp(to.p + 17, from.p, size));
 	ck_assert_uint_eq(to.p[16], 0);
 	ck_assert_uint_eq(to.p[17 + size], 0);
@@ -450,51 +443,51 @@ START_TEST(unsignaled)
 
 	prepare(1);
 	for (i = 0; i < 1000; i++) {
-		struct ibv_sge from = sge(&at_a, i, 100);
-		struct ibv_send_wr wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &at_b, i * 100);
+		struct ibv_sge from = sge(&pair.at_a, i, 100);
+		struct ibv_send_wr wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, i * 100);
 
 		if (i % 10 != 9)
 			wr.send_flags = 0;
-		ck_assert_int_eq(post(&a, &wr), 0);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
 		if (i % 10 == 9)
-			completes(&a, i, IBV_WC_SUCCESS);
+			completes(&pair.a, i, IBV_WC_SUCCESS);
 	}
 	for (i = 0; i < 1000; i++)
-		ck_assert_mem_eq(at_b.p + i * 100, at_a.p + i, 100);
-	nothing_completes(&a);
+		ck_assert_mem_eq(pair.at_b.p + i * 100, pair.at_a.p + i, 100);
+	nothing_completes(&pair.a);
 }
 END_TEST
 
 /* A failed request always completes. */
 START_TEST(unsignaled_failure)
 {
-	struct ibv_sge from = sge(&at_a, 0, 100);
-	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
+	struct ibv_sge from = sge(&pair.at_a, 0, 100);
+	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
 
 	wr.send_flags = 0;
 	wr.wr.rdma.rkey ^= 0x5500;
-	ck_assert_int_eq(post(&a, &wr), 0);
-	completes(&a, 1, IBV_WC_REM_ACCESS_ERR);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	completes(&pair.a, 1, IBV_WC_REM_ACCESS_ERR);
 }
 END_TEST
 
 /* A fenced request waits for reads: it sends the data that they fetched. */
 START_TEST(fence)
 {
-	struct ibv_sge back = sge(&at_a, 0, 60000), to = sge(&at_b, 100000, 60000);
+	struct ibv_sge back = sge(&pair.at_a, 0, 60000), to = sge(&pair.at_b, 100000, 60000);
 	struct ibv_send_wr second = work(2, IBV_WR_SEND, &back, 1, NULL, 0),
-			   first = work(1, IBV_WR_RDMA_READ, &back, 1, &at_b, 1);
+			   first = work(1, IBV_WR_RDMA_READ, &back, 1, &pair.at_b, 1);
 
-	lab_pattern(at_b.p, MEM, 4);
-	memset(at_a.p, 0, MEM);
+	lab_pattern(pair.at_b.p, MEM, 4);
+	memset(pair.at_a.p, 0, MEM);
 	second.send_flags |= IBV_SEND_FENCE;
 	first.next = &second;
-	ck_assert_int_eq(post_receive(&b, 5, &to, 1), 0);
-	ck_assert_int_eq(post(&a, &first), 0);
-	completes(&a, 1, IBV_WC_SUCCESS);
-	completes(&a, 2, IBV_WC_SUCCESS);
-	completes(&b, 5, IBV_WC_SUCCESS);
-	ck_assert_mem_eq(at_b.p + 100000, at_b.p + 1, 60000);
+	ck_assert_int_eq(post_receive(&pair.b, 5, &to, 1), 0);
+	ck_assert_int_eq(post(&pair.a, &first), 0);
+	completes(&pair.a, 1, IBV_WC_SUCCESS);
+	completes(&pair.a, 2, IBV_WC_SUCCESS);
+	completes(&pair.b, 5, IBV_WC_SUCCESS);
+	ck_assert_mem_eq(pair.at_b.p + 100000, pair.at_b.p + 1, 60000);
 }
 END_TEST
 
@@ -504,7 +497,7 @@ END_TEST
  */
 START_TEST(a_list)
 {
-	struct ibv_sge from = sge(&at_a, 0, 8), many[64];
+	struct ibv_sge from = sge(&pair.at_a, 0, 8), many[64];
 	struct ibv_send_wr wr[5], *bad = NULL;
 	int i;
 
@@ -512,63 +505,63 @@ START_TEST(a_list)
 	for (i = 0; i < 64; i++)
 		many[i] = from;
 	for (i = 0; i < 5; i++) {
-		wr[i] = work((uint64_t)i, IBV_WR_RDMA_WRITE, &from, 1, &at_b, (size_t)i * 8);
+		wr[i] = work((uint64_t)i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, (size_t)i * 8);
 		wr[i].next = i < 4 ? &wr[i + 1] : NULL;
 	}
 	wr[3].sg_list = many;
 	wr[3].num_sge = 64;
-	ck_assert_int_ne(ibv_post_send(a.qp, wr, &bad), 0);
+	ck_assert_int_ne(ibv_post_send(pair.a.qp, wr, &bad), 0);
 	ck_assert_ptr_eq(bad, &wr[3]);
 	for (i = 0; i < 3; i++)
-		completes(&a, (uint64_t)i, IBV_WC_SUCCESS);
-	nothing_completes(&a);
+		completes(&pair.a, (uint64_t)i, IBV_WC_SUCCESS);
+	nothing_completes(&pair.a);
 	for (i = 0; i < 3; i++)
-		ck_assert_mem_eq(at_b.p + 8 * i, at_a.p, 8);
-	ck_assert_uint_eq(at_b.p[24], 0xee);
+		ck_assert_mem_eq(pair.at_b.p + 8 * i, pair.at_a.p, 8);
+	ck_assert_uint_eq(pair.at_b.p[24], 0xee);
 }
 END_TEST
 
 START_TEST(receive_queue_full)
 {
-	struct ibv_sge to = sge(&at_b, 0, 100);
+	struct ibv_sge to = sge(&pair.at_b, 0, 100);
 	struct ibv_qp_init_attr init;
 	struct ibv_qp_attr attr;
 	unsigned int n = 0;
 	int ret;
 
-	ck_assert_int_eq(ibv_query_qp(b.qp, &attr, IBV_QP_CAP, &init), 0);
+	ck_assert_int_eq(ibv_query_qp(pair.b.qp, &attr, IBV_QP_CAP, &init), 0);
 	ck_assert_uint_ge(init.cap.max_recv_wr, 64);
-	while (!(ret = post_receive(&b, n, &to, 1)) && n < 100000)
+	while (!(ret = post_receive(&pair.b, n, &to, 1)) && n < 100000)
 		n++;
 	ck_assert_int_eq(ret, ENOMEM);
 	ck_assert_uint_ge(n, 64);
 	ck_assert_uint_le(n, init.cap.max_recv_wr);
 	/* The posted receives are unchanged. */
-	ck_assert_int_eq(end_to(&b, IBV_QPS_ERR), 0);
-	completes(&b, 0, IBV_WC_WR_FLUSH_ERR);
-	completes(&b, 1, IBV_WC_WR_FLUSH_ERR);
+	ck_assert_int_eq(end_to(&pair.b, IBV_QPS_ERR), 0);
+	completes(&pair.b, 0, IBV_WC_WR_FLUSH_ERR);
+	completes(&pair.b, 1, IBV_WC_WR_FLUSH_ERR);
 }
 END_TEST
 
 START_TEST(other_way_round)
 {
-	struct ibv_sge from = sge(&at_b, 0, 1000), to = sge(&at_a, 0, 1000);
+	struct ibv_sge from = sge(&pair.at_b, 0, 1000), to = sge(&pair.at_a, 0, 1000);
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0), to_self;
 
-	lab_pattern(at_b.p, MEM, 1);
-	ck_assert_int_eq(post_receive(&a, 2, &to, 1), 0);
-	done(&b, &wr);
-	completes(&a, 2, IBV_WC_SUCCESS);
-	ck_assert_mem_eq(at_a.p, at_b.p, 1000);
+	lab_pattern(pair.at_b.p, MEM, 1);
+	ck_assert_int_eq(post_receive(&pair.a, 2, &to, 1), 0);
+	done(&pair.b, &wr);
+	completes(&pair.a, 2, IBV_WC_SUCCESS);
+	ck_assert_mem_eq(pair.at_a.p, pair.at_b.p, 1000);
 	/* In both directions at once. */
-	wr = work(3, IBV_WR_RDMA_WRITE, &from, 1, &at_a, 5000);
-	to_self = work(4, ends_are_reliable() ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, &to, 1, &at_b, 7000);
-	ck_assert_int_eq(post(&b, &wr), 0);
-	ck_assert_int_eq(post(&a, &to_self), 0);
-	completes(&b, 3, IBV_WC_SUCCESS);
-	completes(&a, 4, IBV_WC_SUCCESS);
-	ck_assert_mem_eq(at_a.p + 5000, at_b.p, 1000);
-	ck_assert_mem_eq(at_a.p, at_b.p + 7000, 1000);
+	wr = work(3, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_a, 5000);
+	to_self = work(4, ends_are_reliable() ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, &to, 1, &pair.at_b, 7000);
+	ck_assert_int_eq(post(&pair.b, &wr), 0);
+	ck_assert_int_eq(post(&pair.a, &to_self), 0);
+	completes(&pair.b, 3, IBV_WC_SUCCESS);
+	completes(&pair.a, 4, IBV_WC_SUCCESS);
+	ck_assert_mem_eq(pair.at_a.p + 5000, pair.at_b.p, 1000);
+	ck_assert_mem_eq(pair.at_a.p, pair.at_b.p + 7000, 1000);
 }
 END_TEST
 
@@ -608,67 +601,67 @@ START_TEST(work_request_calls)
 		.send_ops_flags = IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_SEND |
 				  IBV_QP_EX_WITH_SEND_WITH_IMM | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD
 	};
-	struct ibv_sge list[2], to = sge(&at_b, 0, 100);
+	struct ibv_sge list[2], to = sge(&pair.at_b, 0, 100);
 	struct end x, y;
 	struct ibv_qp_ex *ex;
 
-	end_open_beside(&y, &b, NULL);
-	x = a;
+	end_open_beside(&y, &pair.b, NULL);
+	x = pair.a;
 	x.borrowed = true;
-	attr.send_cq = attr.recv_cq = a.cq;
-	attr.pd = a.pd;
-	x.qp = ibv_create_qp_ex(a.ctx, &attr);
+	attr.send_cq = attr.recv_cq = pair.a.cq;
+	attr.pd = pair.a.pd;
+	x.qp = ibv_create_qp_ex(pair.a.ctx, &attr);
 	ck_assert_msg(x.qp, "no queue pair for the calls: %s", strerror(errno));
 	ends_connect(&x, &y);
 	ex = ibv_qp_to_qp_ex(x.qp);
 	ck_assert_ptr_nonnull(ex);
 	prepare(1);
-	list[0] = sge(&at_a, 10, 20);
+	list[0] = sge(&pair.at_a, 10, 20);
 	/* rxe uses the first segment's length for all. */
-	list[1] = sge(&at_a, 100, rdma_is_rxe() ? 20 : 30);
+	list[1] = sge(&pair.at_a, 100, rdma_is_rxe() ? 20 : 30);
 	ck_assert_int_eq(post_receive(&y, 1, &to, 1), 0);
 
 	ibv_wr_start(ex);
 	ex->wr_id = 1;
 	ex->wr_flags = IBV_SEND_SIGNALED;
-	ibv_wr_rdma_write(ex, at_b.mr->rkey, at_b.addr + 1000);
-	ibv_wr_set_sge(ex, at_a.mr->lkey, at_a.addr, 500);
+	ibv_wr_rdma_write(ex, pair.at_b.mr->rkey, pair.at_b.addr + 1000);
+	ibv_wr_set_sge(ex, pair.at_a.mr->lkey, pair.at_a.addr, 500);
 	ex->wr_id = 2;
 	ex->wr_flags = IBV_SEND_SIGNALED;
 	ibv_wr_send_imm(ex, htonl(99));
 	ibv_wr_set_sge_list(ex, 2, list);
 	ex->wr_id = 3;
 	ex->wr_flags = IBV_SEND_SIGNALED | IBV_SEND_INLINE;
-	ibv_wr_rdma_write(ex, at_b.mr->rkey, at_b.addr + 3000);
+	ibv_wr_rdma_write(ex, pair.at_b.mr->rkey, pair.at_b.addr + 3000);
 	ibv_wr_set_inline_data(ex, "inline", 6);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);
 	completes(&x, 1, IBV_WC_SUCCESS);
 	completes(&x, 2, IBV_WC_SUCCESS);
 	completes(&x, 3, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(completes(&y, 1, IBV_WC_SUCCESS).imm_data, htonl(99));
-	ck_assert_mem_eq(at_b.p + 1000, at_a.p, 500);
-	ck_assert_mem_eq(at_b.p, at_a.p + 10, 20);
-	ck_assert_mem_eq(at_b.p + 20, at_a.p + 100, list[1].length);
-	ck_assert_mem_eq(at_b.p + 3000, "inline", 6);
+	ck_assert_mem_eq(pair.at_b.p + 1000, pair.at_a.p, 500);
+	ck_assert_mem_eq(pair.at_b.p, pair.at_a.p + 10, 20);
+	ck_assert_mem_eq(pair.at_b.p + 20, pair.at_a.p + 100, list[1].length);
+	ck_assert_mem_eq(pair.at_b.p + 3000, "inline", 6);
 
 	/* An aborted request is not sent. */
 	ibv_wr_start(ex);
 	ex->wr_id = 4;
 	ex->wr_flags = IBV_SEND_SIGNALED;
-	ibv_wr_rdma_write(ex, at_b.mr->rkey, at_b.addr + 1000);
-	ibv_wr_set_sge(ex, at_a.mr->lkey, at_a.addr + 5000, 500);
+	ibv_wr_rdma_write(ex, pair.at_b.mr->rkey, pair.at_b.addr + 1000);
+	ibv_wr_set_sge(ex, pair.at_a.mr->lkey, pair.at_a.addr + 5000, 500);
 	ibv_wr_abort(ex);
 	ibv_wr_start(ex);
 	ex->wr_id = 5;
 	ex->wr_flags = IBV_SEND_SIGNALED;
-	ibv_wr_atomic_fetch_add(ex, at_b.mr->rkey, at_b.addr + 8192, 5);
-	ibv_wr_set_sge(ex, at_a.mr->lkey, at_a.addr + 8192, 8);
-	set_word(&at_b, 8192, 1);
+	ibv_wr_atomic_fetch_add(ex, pair.at_b.mr->rkey, pair.at_b.addr + 8192, 5);
+	ibv_wr_set_sge(ex, pair.at_a.mr->lkey, pair.at_a.addr + 8192, 8);
+	set_word(&pair.at_b, 8192, 1);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);
 	completes(&x, 5, IBV_WC_SUCCESS);
-	ck_assert_uint_eq(word(&at_a, 8192), 1);
-	ck_assert_uint_eq(word(&at_b, 8192), 6);
-	ck_assert_mem_eq(at_b.p + 1000, at_a.p, 500);
+	ck_assert_uint_eq(word(&pair.at_a, 8192), 1);
+	ck_assert_uint_eq(word(&pair.at_b, 8192), 6);
+	ck_assert_mem_eq(pair.at_b.p + 1000, pair.at_a.p, 500);
 	end_close(&x);
 	end_close(&y);
 }
@@ -765,7 +758,7 @@ static void *polls_without_kernel(void *arg)
 			return NULL;
 	}
 	while (*got < 20) {
-		n = ibv_poll_cq(b.cq, 4, wc);
+		n = ibv_poll_cq(pair.b.cq, 4, wc);
 		if (n < 0)
 			return NULL;
 		__atomic_fetch_add(got, n, __ATOMIC_SEQ_CST);
@@ -780,10 +773,10 @@ START_TEST(completion_without_a_system_call)
 	int got = 0, i;
 
 	for (i = 0; i < 20; i++)
-		ck_assert_int_eq(post_receive(&b, (uint64_t)i, NULL, 0), 0);
+		ck_assert_int_eq(post_receive(&pair.b, (uint64_t)i, NULL, 0), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, polls_without_kernel, &got), 0);
 	for (i = 0; i < 20; i++) {
-		done(&a, &wr);
+		done(&pair.a, &wr);
 		if (i % 5 == 4)
 			usleep(20000);
 	}
@@ -995,7 +988,7 @@ START_TEST(what_it_says)
 	struct ibv_port_attr port;
 	struct ibv_qp_attr attr;
 
-	ck_assert_int_eq(ibv_query_device(a.ctx, &dev), 0);
+	ck_assert_int_eq(ibv_query_device(pair.a.ctx, &dev), 0);
 	ck_assert_int_eq(dev.phys_port_cnt, 1);
 	ck_assert_int_gt(dev.max_qp, 256);
 	ck_assert_int_ge(dev.max_qp_wr, 1024);
@@ -1004,29 +997,29 @@ START_TEST(what_it_says)
 	ck_assert_int_ge(dev.max_srq, 1);
 	ck_assert_int_ne(dev.atomic_cap, IBV_ATOMIC_NONE);
 	ck_assert(dev.device_cap_flags & IBV_DEVICE_MEM_MGT_EXTENSIONS);
-	ck_assert_int_eq(ibv_query_port(a.ctx, 1, &port), 0);
+	ck_assert_int_eq(ibv_query_port(pair.a.ctx, 1, &port), 0);
 	ck_assert_int_eq(port.state, IBV_PORT_ACTIVE);
 	ck_assert_int_eq(port.link_layer, IBV_LINK_LAYER_ETHERNET);
 	ck_assert_uint_ge(port.max_msg_sz, 64 * MIB);
 	/* The largest RDMA MTU that fits in 1,500 bytes with the headers. */
 	ck_assert_int_eq(port.active_mtu, IBV_MTU_1024);
-	ck_assert_int_ne(ibv_query_port(a.ctx, 2, &port), 0);
-	ck_assert_int_eq(ibv_query_qp(a.qp, &attr,
+	ck_assert_int_ne(ibv_query_port(pair.a.ctx, 2, &port), 0);
+	ck_assert_int_eq(ibv_query_qp(pair.a.qp, &attr,
 				      IBV_QP_STATE | IBV_QP_DEST_QPN | IBV_QP_ACCESS_FLAGS | IBV_QP_AV | IBV_QP_CAP |
 					      IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_PATH_MTU,
 				      &init),
 			 0);
 	ck_assert_int_eq(attr.qp_state, IBV_QPS_RTS);
-	ck_assert_uint_eq(attr.dest_qp_num, b.qp->qp_num);
+	ck_assert_uint_eq(attr.dest_qp_num, pair.b.qp->qp_num);
 	ck_assert_uint_eq(attr.qp_access_flags & ALL_ACCESS, REMOTE_ACCESS);
 	if (ends_are_reliable()) {
 		ck_assert_uint_eq(attr.timeout, 18);
 		ck_assert_uint_eq(attr.retry_cnt, 7);
 	}
 	ck_assert_int_eq(attr.ah_attr.is_global, 1);
-	ck_assert_mem_eq(&attr.ah_attr.grh.dgid, &b.gid, 16);
+	ck_assert_mem_eq(&attr.ah_attr.grh.dgid, &pair.b.gid, 16);
 	ck_assert_uint_ge(init.cap.max_send_wr, 64);
-	ck_assert_ptr_eq(init.send_cq, a.cq);
+	ck_assert_ptr_eq(init.send_cq, pair.a.cq);
 }
 END_TEST
 
@@ -1056,7 +1049,7 @@ static struct ibv_send_wr datagram(uint64_t id, struct ibv_sge *from, struct ibv
 START_TEST(datagrams)
 {
 	static const size_t lengths[] = { 0, 1, 64, 1000, 1024 };
-	struct ibv_ah *ah = handle_for(&a, &b), *back;
+	struct ibv_ah *ah = handle_for(&pair.a, &pair.b), *back;
 	struct ibv_sge from, to;
 	struct ibv_send_wr wr;
 	struct ibv_grh *grh;
@@ -1065,34 +1058,34 @@ START_TEST(datagrams)
 
 	for (i = 0; i < 5; i++) {
 		prepare(i + 1);
-		from = sge(&at_a, 3 + i, lengths[i]);
-		to = sge(&at_b, 4090, GRH_BYTES + 1024);
-		ck_assert_int_eq(post_receive(&b, i, &to, 1), 0);
-		wr = datagram(i, &from, ah, &b);
-		done(&a, &wr);
-		wc = completes(&b, i, IBV_WC_SUCCESS);
+		from = sge(&pair.at_a, 3 + i, lengths[i]);
+		to = sge(&pair.at_b, 4090, GRH_BYTES + 1024);
+		ck_assert_int_eq(post_receive(&pair.b, i, &to, 1), 0);
+		wr = datagram(i, &from, ah, &pair.b);
+		done(&pair.a, &wr);
+		wc = completes(&pair.b, i, IBV_WC_SUCCESS);
 		ck_assert_int_eq(wc.opcode, IBV_WC_RECV);
 		ck_assert_uint_eq(wc.wc_flags & IBV_WC_GRH, IBV_WC_GRH);
 		ck_assert_uint_eq(wc.byte_len, GRH_BYTES + lengths[i]);
-		ck_assert_uint_eq(wc.src_qp, a.qp->qp_num);
+		ck_assert_uint_eq(wc.src_qp, pair.a.qp->qp_num);
 		/* NICs report the packet's type in .sl, which UCX relies on: UDP over IPv4. */
 		if (!rdma_is_rxe())
 			ck_assert_uint_eq(wc.sl, 0xa);
-		ck_assert(!memcmp(at_b.p + 4090 + GRH_BYTES, at_a.p + 3 + i, lengths[i]));
+		ck_assert(!memcmp(pair.at_b.p + 4090 + GRH_BYTES, pair.at_a.p + 3 + i, lengths[i]));
 	}
 	/* The GRH has the sender's address, for the reply. */
-	grh = (struct ibv_grh *)(at_b.p + 4096);
-	memmove(grh, at_b.p + 4090, sizeof(*grh));
-	back = ibv_create_ah_from_wc(b.pd, &wc, grh, 1);
+	grh = (struct ibv_grh *)(pair.at_b.p + 4096);
+	memmove(grh, pair.at_b.p + 4090, sizeof(*grh));
+	back = ibv_create_ah_from_wc(pair.b.pd, &wc, grh, 1);
 	ck_assert_msg(back, "no address handle from a completion: %s", strerror(errno));
-	to = sge(&at_a, 0, 4096);
-	from = sge(&at_b, 20000, 77);
-	ck_assert_int_eq(post_receive(&a, 9, &to, 1), 0);
-	wr = datagram(9, &from, back, &a);
+	to = sge(&pair.at_a, 0, 4096);
+	from = sge(&pair.at_b, 20000, 77);
+	ck_assert_int_eq(post_receive(&pair.a, 9, &to, 1), 0);
+	wr = datagram(9, &from, back, &pair.a);
 	wr.opcode = IBV_WR_SEND_WITH_IMM;
 	wr.imm_data = htonl(5);
-	done(&b, &wr);
-	wc = completes(&a, 9, IBV_WC_SUCCESS);
+	done(&pair.b, &wr);
+	wc = completes(&pair.a, 9, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(wc.byte_len, GRH_BYTES + 77);
 	ck_assert_uint_eq(wc.wc_flags & IBV_WC_WITH_IMM, IBV_WC_WITH_IMM);
 	ck_assert_uint_eq(wc.imm_data, htonl(5));
@@ -1104,29 +1097,29 @@ END_TEST
 /* A lost datagram is no error of the sender, and affects no queue pair. */
 START_TEST(datagrams_lost)
 {
-	struct ibv_ah *ah = handle_for(&a, &b);
-	struct ibv_sge from = sge(&at_a, 0, 100), to = sge(&at_b, 0, 4096);
-	struct ibv_send_wr wr = datagram(1, &from, ah, &b);
+	struct ibv_ah *ah = handle_for(&pair.a, &pair.b);
+	struct ibv_sge from = sge(&pair.at_a, 0, 100), to = sge(&pair.at_b, 0, 4096);
+	struct ibv_send_wr wr = datagram(1, &from, ah, &pair.b);
 	struct ibv_wc wc;
 
 	/* No receive. */
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	/* A wrong Q_Key. */
-	ck_assert_int_eq(post_receive(&b, 1, &to, 1), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 1, &to, 1), 0);
 	wr.wr.ud.remote_qkey = QKEY + 1;
-	done(&a, &wr);
-	nothing_completes(&b);
+	done(&pair.a, &wr);
+	nothing_completes(&pair.b);
 	/* No such queue pair. */
 	wr.wr.ud.remote_qkey = QKEY;
 	wr.wr.ud.remote_qpn = 0xfffff0;
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	/* The receive is still posted. */
-	wr = datagram(2, &from, ah, &b);
-	done(&a, &wr);
-	wc = completes(&b, 1, IBV_WC_SUCCESS);
+	wr = datagram(2, &from, ah, &pair.b);
+	done(&pair.a, &wr);
+	wc = completes(&pair.b, 1, IBV_WC_SUCCESS);
 	ck_assert_uint_eq(wc.byte_len, GRH_BYTES + 100);
-	ck_assert_int_eq(end_state(&a), IBV_QPS_RTS);
-	ck_assert_int_eq(end_state(&b), IBV_QPS_RTS);
+	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_RTS);
+	ck_assert_int_eq(end_state(&pair.b), IBV_QPS_RTS);
 	ibv_destroy_ah(ah);
 }
 END_TEST
@@ -1136,13 +1129,13 @@ END_TEST
  */
 START_TEST(datagram_too_long)
 {
-	struct ibv_ah *ah = handle_for(&a, &b);
-	struct ibv_sge from = sge(&at_a, 0, 65536), to = sge(&at_b, 0, 100000);
-	struct ibv_send_wr wr = datagram(1, &from, ah, &b);
+	struct ibv_ah *ah = handle_for(&pair.a, &pair.b);
+	struct ibv_sge from = sge(&pair.at_a, 0, 65536), to = sge(&pair.at_b, 0, 100000);
+	struct ibv_send_wr wr = datagram(1, &from, ah, &pair.b);
 
-	ck_assert_int_eq(post_receive(&b, 1, &to, 1), 0);
-	post(&a, &wr);
-	nothing_completes(&b);
+	ck_assert_int_eq(post_receive(&pair.b, 1, &to, 1), 0);
+	post(&pair.a, &wr);
+	nothing_completes(&pair.b);
 	ibv_destroy_ah(ah);
 }
 END_TEST
@@ -1168,7 +1161,7 @@ static void is_flushed(struct end *end)
 static void responder_event(enum ibv_event_type type)
 {
 	if (!rdma_is_rxe())
-		event_comes(&b, type);
+		event_comes(&pair.b, type);
 }
 
 enum wrong {
@@ -1202,9 +1195,9 @@ static const char *const wrong_names[NR_WRONG] = { "a wrong lkey",
 static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 {
 	bool local = wrong < REMOTE_KEY;
-	struct ibv_pd *pd = ibv_alloc_pd(local ? a.ctx : b.ctx);
-	struct ibv_sge s = sge(&at_a, 64, 8), to = sge(&at_b, 0, 64);
-	struct ibv_send_wr wr = work(7, opcode, &s, 1, &at_b, 64);
+	struct ibv_pd *pd = ibv_alloc_pd(local ? pair.a.ctx : pair.b.ctx);
+	struct ibv_sge s = sge(&pair.at_a, 64, 8), to = sge(&pair.at_b, 0, 64);
+	struct ibv_send_wr wr = work(7, opcode, &s, 1, &pair.at_b, 64);
 	uint64_t *addr = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? &wr.wr.atomic.remote_addr : &wr.wr.rdma.remote_addr;
 	uint32_t *rkey = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? &wr.wr.atomic.rkey : &wr.wr.rdma.rkey;
 	struct ibv_mr *other = NULL;
@@ -1215,17 +1208,17 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 		s.lkey ^= 0x77;
 		break;
 	case LOCAL_LENGTH:
-		s.addr = at_a.addr + MEM - 4;
+		s.addr = pair.at_a.addr + MEM - 4;
 		break;
 	case LOCAL_BEFORE:
-		s.addr = at_a.addr - 4;
+		s.addr = pair.at_a.addr - 4;
 		break;
 	case LOCAL_DOMAIN:
-		other = ibv_reg_mr(pd, at_a.p, MEM, ALL_ACCESS);
+		other = ibv_reg_mr(pd, pair.at_a.p, MEM, ALL_ACCESS);
 		s.lkey = other->lkey;
 		break;
 	case LOCAL_GONE:
-		other = ibv_reg_mr(a.pd, at_a.p, MEM, ALL_ACCESS);
+		other = ibv_reg_mr(pair.a.pd, pair.at_a.p, MEM, ALL_ACCESS);
 		s.lkey = other->lkey;
 		ck_assert_int_eq(ibv_dereg_mr(other), 0);
 		other = NULL;
@@ -1234,20 +1227,20 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 		*rkey ^= 0x77;
 		break;
 	case REMOTE_LENGTH:
-		*addr = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? at_b.addr + MEM : at_b.addr + MEM - 4;
+		*addr = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? pair.at_b.addr + MEM : pair.at_b.addr + MEM - 4;
 		break;
 	case REMOTE_BEFORE:
-		*addr = at_b.addr - 8;
+		*addr = pair.at_b.addr - 8;
 		break;
 	case REMOTE_WRAPS:
 		*addr = UINT64_MAX - 7;
 		break;
 	case REMOTE_DOMAIN:
-		other = ibv_reg_mr(pd, at_b.p, MEM, ALL_ACCESS);
+		other = ibv_reg_mr(pd, pair.at_b.p, MEM, ALL_ACCESS);
 		*rkey = other->rkey;
 		break;
 	case REMOTE_GONE:
-		other = ibv_reg_mr(b.pd, at_b.p, MEM, ALL_ACCESS);
+		other = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, ALL_ACCESS);
 		*rkey = other->rkey;
 		ck_assert_int_eq(ibv_dereg_mr(other), 0);
 		other = NULL;
@@ -1257,22 +1250,22 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 	}
 	prepare(wrong + 1);
 	if (opcode == IBV_WR_SEND || opcode == IBV_WR_RDMA_WRITE_WITH_IMM)
-		ck_assert_int_eq(post_receive(&b, 8, &to, 1), 0);
-	ck_assert_int_eq(post(&a, &wr), 0);
-	wc = completion(&a);
+		ck_assert_int_eq(post_receive(&pair.b, 8, &to, 1), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	wc = completion(&pair.a);
 	/* rxe completes local errors with a flush error. */
 	if (local && rdma_is_rxe() && wc.status == IBV_WC_WR_FLUSH_ERR)
 		wc.status = IBV_WC_LOC_PROT_ERR;
 	ck_assert_msg(wc.wr_id == 7 && wc.status == (local ? IBV_WC_LOC_PROT_ERR : IBV_WC_REM_ACCESS_ERR),
 		      "opcode %d with %s: '%s'", opcode, wrong_names[wrong], ibv_wc_status_str(wc.status));
-	ck_assert_uint_eq(at_b.p[64], 0xee);
-	ck_assert_uint_eq(at_b.p[0], 0xee);
-	is_flushed(&a);
+	ck_assert_uint_eq(pair.at_b.p[64], 0xee);
+	ck_assert_uint_eq(pair.at_b.p[0], 0xee);
+	is_flushed(&pair.a);
 	if (!local) {
 		if (opcode == IBV_WR_RDMA_WRITE_WITH_IMM)
-			ck_assert_int_ne(completion(&b).status, IBV_WC_SUCCESS);
+			ck_assert_int_ne(completion(&pair.b).status, IBV_WC_SUCCESS);
 		responder_event(IBV_EVENT_QP_ACCESS_ERR);
-		is_flushed(&b);
+		is_flushed(&pair.b);
 	}
 	if (other)
 		ck_assert_int_eq(ibv_dereg_mr(other), 0);
@@ -1295,11 +1288,11 @@ static void both_anew(void)
 {
 	struct ibv_wc wc;
 
-	anew(&a);
-	anew(&b);
-	while (ibv_poll_cq(a.cq, 1, &wc) > 0 || ibv_poll_cq(b.cq, 1, &wc) > 0)
+	anew(&pair.a);
+	anew(&pair.b);
+	while (ibv_poll_cq(pair.a.cq, 1, &wc) > 0 || ibv_poll_cq(pair.b.cq, 1, &wc) > 0)
 		;
-	ends_connect(&a, &b);
+	ends_connect(&pair.a, &pair.b);
 }
 
 static const enum ibv_wr_opcode each_opcode[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD,
@@ -1337,32 +1330,32 @@ START_TEST(rights_of_regions)
 	unsigned int i;
 
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		struct mem from = mem_new(&a, PAGE, table[i].local ? 0 : ALL_ACCESS);
-		struct mem to = mem_new(&b, PAGE, table[i].local ? ALL_ACCESS : ALL_ACCESS & ~table[i].without);
+		struct mem from = mem_new(&pair.a, PAGE, table[i].local ? 0 : ALL_ACCESS);
+		struct mem to = mem_new(&pair.b, PAGE, table[i].local ? ALL_ACCESS : ALL_ACCESS & ~table[i].without);
 		struct ibv_sge s = sge(&from, 0, 8);
 		struct ibv_send_wr wr = work(i, table[i].opcode, &s, 1, &to, 16);
 		struct ibv_wc wc;
 
 		memset(from.p, 0x11, PAGE);
 		memset(to.p, 0x22, PAGE);
-		ck_assert_int_eq(post(&a, &wr), 0);
-		wc = completion(&a);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
+		wc = completion(&pair.a);
 		ck_assert_msg(wc.status == (table[i].local ? IBV_WC_LOC_PROT_ERR : IBV_WC_REM_ACCESS_ERR), "case %u: '%s'", i,
 			      ibv_wc_status_str(wc.status));
 		ck_assert_uint_eq(from.p[0], 0x11);
 		if (!table[i].local) {
 			ck_assert_uint_eq(to.p[16], 0x22);
 			responder_event(IBV_EVENT_QP_ACCESS_ERR);
-			is_flushed(&b);
+			is_flushed(&pair.b);
 		}
-		is_flushed(&a);
+		is_flushed(&pair.a);
 		both_anew();
 		mem_free(&from);
 		mem_free(&to);
 	}
 	/* Remote write access requires local write access. */
-	ck_assert_ptr_null(ibv_reg_mr(a.pd, at_a.p, MEM, IBV_ACCESS_REMOTE_WRITE));
-	ck_assert_ptr_null(ibv_reg_mr(a.pd, at_a.p, MEM, IBV_ACCESS_REMOTE_ATOMIC));
+	ck_assert_ptr_null(ibv_reg_mr(pair.a.pd, pair.at_a.p, MEM, IBV_ACCESS_REMOTE_WRITE));
+	ck_assert_ptr_null(ibv_reg_mr(pair.a.pd, pair.at_a.p, MEM, IBV_ACCESS_REMOTE_ATOMIC));
 }
 END_TEST
 
@@ -1370,22 +1363,22 @@ END_TEST
 START_TEST(rights_of_queue_pairs)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD };
-	struct ibv_sge s = sge(&at_a, 0, 8);
+	struct ibv_sge s = sge(&pair.at_a, 0, 8);
 	unsigned int i;
 
 	for (i = 0; i < 3; i++) {
-		struct ibv_send_wr wr = work(i, opcodes[i], &s, 1, &at_b, 16);
+		struct ibv_send_wr wr = work(i, opcodes[i], &s, 1, &pair.at_b, 16);
 
 		both_anew();
-		ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
-		b.access = 0;
-		end_connect(&b, &(struct address){ a.qp->qp_num, a.psn, a.gid });
+		ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
+		pair.b.access = 0;
+		end_connect(&pair.b, &(struct address){ pair.a.qp->qp_num, pair.a.psn, pair.a.gid });
 		prepare(1);
-		fails(&a, &wr, IBV_WC_REM_INV_REQ_ERR);
-		ck_assert_uint_eq(at_b.p[16], 0xee);
+		fails(&pair.a, &wr, IBV_WC_REM_INV_REQ_ERR);
+		ck_assert_uint_eq(pair.at_b.p[16], 0xee);
 		responder_event(IBV_EVENT_QP_REQ_ERR);
-		is_flushed(&a);
-		is_flushed(&b);
+		is_flushed(&pair.a);
+		is_flushed(&pair.b);
 	}
 }
 END_TEST
@@ -1393,23 +1386,23 @@ END_TEST
 START_TEST(misaligned_atomics)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_ATOMIC_CMP_AND_SWP, IBV_WR_ATOMIC_FETCH_AND_ADD };
-	struct ibv_sge s = sge(&at_a, 0, 8);
+	struct ibv_sge s = sge(&pair.at_a, 0, 8);
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
-		struct ibv_send_wr wr = work(i, opcodes[i], &s, 1, &at_b, 16 + 4);
+		struct ibv_send_wr wr = work(i, opcodes[i], &s, 1, &pair.at_b, 16 + 4);
 
 		prepare(1);
 		/* rxe's provider does not post it. */
 		if (rdma_is_rxe()) {
-			ck_assert_int_eq(post(&a, &wr), EINVAL);
+			ck_assert_int_eq(post(&pair.a, &wr), EINVAL);
 			continue;
 		}
-		fails(&a, &wr, IBV_WC_REM_INV_REQ_ERR);
-		ck_assert_uint_eq(at_b.p[20], 0xee);
+		fails(&pair.a, &wr, IBV_WC_REM_INV_REQ_ERR);
+		ck_assert_uint_eq(pair.at_b.p[20], 0xee);
 		responder_event(IBV_EVENT_QP_REQ_ERR);
-		is_flushed(&a);
-		is_flushed(&b);
+		is_flushed(&pair.a);
+		is_flushed(&pair.b);
 		both_anew();
 	}
 }
@@ -1421,18 +1414,18 @@ END_TEST
  */
 START_TEST(receive_too_small)
 {
-	struct ibv_sge from = sge(&at_a, 0, 5000), to[2] = { sge(&at_b, 0, 1000), sge(&at_b, 9000, 3999) };
+	struct ibv_sge from = sge(&pair.at_a, 0, 5000), to[2] = { sge(&pair.at_b, 0, 1000), sge(&pair.at_b, 9000, 3999) };
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 
 	prepare(1);
-	ck_assert_int_eq(post_receive(&b, 2, to, 2), 0);
-	ck_assert_int_eq(post_receive(&b, 3, to, 2), 0);
-	fails(&a, &wr, rdma_is_rxe() ? IBV_WC_REM_OP_ERR : IBV_WC_REM_INV_REQ_ERR);
-	completes(&b, 2, rdma_is_rxe() ? IBV_WC_LOC_QP_OP_ERR : IBV_WC_LOC_LEN_ERR);
-	completes(&b, 3, IBV_WC_WR_FLUSH_ERR);
-	ck_assert_uint_eq(at_b.p[9000 + 3999], 0xee);
-	is_flushed(&a);
-	is_flushed(&b);
+	ck_assert_int_eq(post_receive(&pair.b, 2, to, 2), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 3, to, 2), 0);
+	fails(&pair.a, &wr, rdma_is_rxe() ? IBV_WC_REM_OP_ERR : IBV_WC_REM_INV_REQ_ERR);
+	completes(&pair.b, 2, rdma_is_rxe() ? IBV_WC_LOC_QP_OP_ERR : IBV_WC_LOC_LEN_ERR);
+	completes(&pair.b, 3, IBV_WC_WR_FLUSH_ERR);
+	ck_assert_uint_eq(pair.at_b.p[9000 + 3999], 0xee);
+	is_flushed(&pair.a);
+	is_flushed(&pair.b);
 }
 END_TEST
 
@@ -1442,9 +1435,9 @@ END_TEST
  */
 START_TEST(receive_into_nothing)
 {
-	struct ibv_sge from = sge(&at_a, 0, 500), to = sge(&at_b, 0, 1000);
+	struct ibv_sge from = sge(&pair.at_a, 0, 500), to = sge(&pair.at_b, 0, 1000);
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
-	struct mem fixed = mem_new(&b, PAGE, IBV_ACCESS_REMOTE_READ);
+	struct mem fixed = mem_new(&pair.b, PAGE, IBV_ACCESS_REMOTE_READ);
 	int i;
 
 	for (i = 0; i < 3; i++) {
@@ -1453,19 +1446,19 @@ START_TEST(receive_into_nothing)
 			to.lkey ^= 0x33;
 			break;
 		case 1:
-			to = sge(&at_b, MEM - 100, 1000);
+			to = sge(&pair.at_b, MEM - 100, 1000);
 			break;
 		case 2:
 			to = sge(&fixed, 0, 1000);
 			break;
 		}
 		prepare(1);
-		ck_assert_int_eq(post_receive(&b, 2, &to, 1), 0);
-		fails(&a, &wr, IBV_WC_REM_OP_ERR);
+		ck_assert_int_eq(post_receive(&pair.b, 2, &to, 1), 0);
+		fails(&pair.a, &wr, IBV_WC_REM_OP_ERR);
 		/* rxe: operation errors on both sides. */
-		completes(&b, 2, rdma_is_rxe() ? IBV_WC_LOC_QP_OP_ERR : IBV_WC_LOC_PROT_ERR);
-		is_flushed(&a);
-		is_flushed(&b);
+		completes(&pair.b, 2, rdma_is_rxe() ? IBV_WC_LOC_QP_OP_ERR : IBV_WC_LOC_PROT_ERR);
+		is_flushed(&pair.a);
+		is_flushed(&pair.b);
 		both_anew();
 	}
 	mem_free(&fixed);
@@ -1474,21 +1467,21 @@ END_TEST
 
 START_TEST(no_receive)
 {
-	struct ibv_sge from = sge(&at_a, 0, 100);
+	struct ibv_sge from = sge(&pair.at_a, 0, 100);
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 
-	end_to(&a, IBV_QPS_RESET);
-	end_to(&b, IBV_QPS_RESET);
-	a.rnr_retries = 2;
-	ends_connect(&a, &b);
-	ck_assert_int_eq(post(&a, &wr), 0);
+	end_to(&pair.a, IBV_QPS_RESET);
+	end_to(&pair.b, IBV_QPS_RESET);
+	pair.a.rnr_retries = 2;
+	ends_connect(&pair.a, &pair.b);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	wr.wr_id = 2;
-	ck_assert_int_eq(post(&a, &wr), 0);
-	completes(&a, 1, IBV_WC_RNR_RETRY_EXC_ERR);
-	completes(&a, 2, IBV_WC_WR_FLUSH_ERR);
-	is_flushed(&a);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	completes(&pair.a, 1, IBV_WC_RNR_RETRY_EXC_ERR);
+	completes(&pair.a, 2, IBV_WC_WR_FLUSH_ERR);
+	is_flushed(&pair.a);
 	/* The receiver has made no mistake. */
-	ck_assert_int_eq(end_state(&b), IBV_QPS_RTS);
+	ck_assert_int_eq(end_state(&pair.b), IBV_QPS_RTS);
 }
 END_TEST
 
@@ -1497,7 +1490,7 @@ static void *receives_later(void *arg)
 	struct ibv_sge *to = arg;
 
 	usleep(300000);
-	if (post_receive(&b, 9, to, 1))
+	if (post_receive(&pair.b, 9, to, 1))
 		return arg;
 	return NULL;
 }
@@ -1505,7 +1498,7 @@ static void *receives_later(void *arg)
 /* With unlimited retries the sender waits until there is a receive. */
 START_TEST(receive_later)
 {
-	struct ibv_sge from = sge(&at_a, 1, 10000), to = sge(&at_b, 2, 10000);
+	struct ibv_sge from = sge(&pair.at_a, 1, 10000), to = sge(&pair.at_b, 2, 10000);
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 	uint64_t begin = now_ms();
 	pthread_t thread;
@@ -1513,11 +1506,11 @@ START_TEST(receive_later)
 
 	prepare(1);
 	/* Must return before the receive exists: posting does not block. */
-	ck_assert_int_eq(post(&a, &wr), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, receives_later, &to), 0);
-	completes(&a, 1, IBV_WC_SUCCESS);
+	completes(&pair.a, 1, IBV_WC_SUCCESS);
 	ck_assert_uint_ge(now_ms() - begin, 250);
-	completes(&b, 9, IBV_WC_SUCCESS);
+	completes(&pair.b, 9, IBV_WC_SUCCESS);
 	arrived(2, 1, 10000);
 	pthread_join(thread, &failed);
 	ck_assert_ptr_null(failed);
@@ -1531,24 +1524,24 @@ START_TEST(order_kept_by_retries)
 
 	prepare(1);
 	for (i = 0; i < 20; i++) {
-		struct ibv_sge from = sge(&at_a, i * 64, 64);
+		struct ibv_sge from = sge(&pair.at_a, i * 64, 64);
 		struct ibv_send_wr wr =
-			work(i, i % 2 ? IBV_WR_RDMA_WRITE : IBV_WR_SEND, &from, 1, i % 2 ? &at_b : NULL, 50000 + i * 64);
+			work(i, i % 2 ? IBV_WR_RDMA_WRITE : IBV_WR_SEND, &from, 1, i % 2 ? &pair.at_b : NULL, 50000 + i * 64);
 
-		ck_assert_int_eq(post(&a, &wr), 0);
+		ck_assert_int_eq(post(&pair.a, &wr), 0);
 	}
-	ck_assert_uint_eq(at_b.p[50000 + 64], 0xee);
+	ck_assert_uint_eq(pair.at_b.p[50000 + 64], 0xee);
 	for (i = 0; i < 10; i++) {
-		struct ibv_sge to = sge(&at_b, i * 64, 64);
+		struct ibv_sge to = sge(&pair.at_b, i * 64, 64);
 
-		ck_assert_int_eq(post_receive(&b, i, &to, 1), 0);
+		ck_assert_int_eq(post_receive(&pair.b, i, &to, 1), 0);
 	}
 	for (i = 0; i < 20; i++)
-		completes(&a, i, IBV_WC_SUCCESS);
+		completes(&pair.a, i, IBV_WC_SUCCESS);
 	for (i = 0; i < 10; i++) {
-		completes(&b, i, IBV_WC_SUCCESS);
-		ck_assert_mem_eq(at_b.p + i * 64, at_a.p + i * 128, 64);
-		ck_assert_mem_eq(at_b.p + 50000 + (2 * i + 1) * 64, at_a.p + (2 * i + 1) * 64, 64);
+		completes(&pair.b, i, IBV_WC_SUCCESS);
+		ck_assert_mem_eq(pair.at_b.p + i * 64, pair.at_a.p + i * 128, 64);
+		ck_assert_mem_eq(pair.at_b.p + 50000 + (2 * i + 1) * 64, pair.at_a.p + (2 * i + 1) * 64, 64);
 	}
 }
 END_TEST
@@ -1562,13 +1555,13 @@ START_TEST(no_answer)
 	int i;
 
 	for (i = 0; i < 3; i++) {
-		end_open_beside(&gone, &b, NULL);
-		anew(&a);
-		a.timeout = 10; /* 4 ms */
-		a.retries = 2;
-		me = end_address(&a);
+		end_open_beside(&gone, &pair.b, NULL);
+		anew(&pair.a);
+		pair.a.timeout = 10; /* 4 ms */
+		pair.a.retries = 2;
+		me = end_address(&pair.a);
 		peer = end_address(&gone);
-		end_connect(&a, &peer);
+		end_connect(&pair.a, &peer);
 		if (i == 0)
 			end_close(&gone);
 		else
@@ -1577,8 +1570,8 @@ START_TEST(no_answer)
 			ck_assert_int_eq(end_to(&gone, IBV_QPS_RESET), 0);
 		if (i == 2)
 			ck_assert_int_eq(end_to(&gone, IBV_QPS_ERR), 0);
-		fails(&a, &wr, IBV_WC_RETRY_EXC_ERR);
-		is_flushed(&a);
+		fails(&pair.a, &wr, IBV_WC_RETRY_EXC_ERR);
+		is_flushed(&pair.a);
 		if (i)
 			end_close(&gone);
 	}
@@ -1588,91 +1581,91 @@ END_TEST
 /* A queue pair responds only to its peer. */
 START_TEST(not_my_peer)
 {
-	struct ibv_sge from = sge(&at_a, 0, 100);
-	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
-	struct address to_b = end_address(&b);
+	struct ibv_sge from = sge(&pair.at_a, 0, 100);
+	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
+	struct address to_b = end_address(&pair.b);
 	struct end stranger;
 
 	prepare(1);
-	end_open_beside(&stranger, &a, NULL);
+	end_open_beside(&stranger, &pair.a, NULL);
 	stranger.timeout = 10;
 	stranger.retries = 2;
 	to_b.psn += 1000;
 	end_connect(&stranger, &to_b);
 	ck_assert_int_eq(post(&stranger, &wr), 0);
 	ck_assert_int_eq(completion(&stranger).status, IBV_WC_RETRY_EXC_ERR);
-	ck_assert_uint_eq(at_b.p[0], 0xee);
+	ck_assert_uint_eq(pair.at_b.p[0], 0xee);
 	end_close(&stranger);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	arrived(0, 0, 100);
 }
 END_TEST
 
 START_TEST(flushed)
 {
-	struct ibv_sge to = sge(&at_b, 0, 100);
+	struct ibv_sge to = sge(&pair.at_b, 0, 100);
 	struct ibv_send_wr wr = work(30, IBV_WR_SEND, NULL, 0, NULL, 0);
 	unsigned int i;
 
 	for (i = 0; i < 20; i++)
-		ck_assert_int_eq(post_receive(&b, i, &to, 1), 0);
-	ck_assert_int_eq(end_to(&b, IBV_QPS_ERR), 0);
+		ck_assert_int_eq(post_receive(&pair.b, i, &to, 1), 0);
+	ck_assert_int_eq(end_to(&pair.b, IBV_QPS_ERR), 0);
 	for (i = 0; i < 20; i++)
-		completes(&b, i, IBV_WC_WR_FLUSH_ERR);
-	is_flushed(&b);
+		completes(&pair.b, i, IBV_WC_WR_FLUSH_ERR);
+	is_flushed(&pair.b);
 	/* RESET discards all work. */
-	ck_assert_int_eq(post_receive(&a, 1, NULL, 0), 0);
-	ck_assert_int_eq(end_to(&a, IBV_QPS_RESET), 0);
-	ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
-	ends_connect(&a, &b);
-	nothing_completes(&a);
-	ck_assert_int_eq(post_receive(&b, 31, &to, 1), 0);
-	done(&a, &wr);
-	completes(&b, 31, IBV_WC_SUCCESS);
+	ck_assert_int_eq(post_receive(&pair.a, 1, NULL, 0), 0);
+	ck_assert_int_eq(end_to(&pair.a, IBV_QPS_RESET), 0);
+	ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
+	ends_connect(&pair.a, &pair.b);
+	nothing_completes(&pair.a);
+	ck_assert_int_eq(post_receive(&pair.b, 31, &to, 1), 0);
+	done(&pair.a, &wr);
+	completes(&pair.b, 31, IBV_WC_SUCCESS);
 }
 END_TEST
 
 START_TEST(wrong_states)
 {
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0);
-	struct address to_b = end_address(&b);
+	struct address to_b = end_address(&pair.b);
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT, .port_num = 1 };
 
 	/* RESET */
-	ck_assert_int_ne(post(&a, &wr), 0);
-	ck_assert_int_eq(end_to_rts(&a), EINVAL);
-	ck_assert_int_eq(end_to_rtr(&a, &to_b), EINVAL);
+	ck_assert_int_ne(post(&pair.a, &wr), 0);
+	ck_assert_int_eq(end_to_rts(&pair.a), EINVAL);
+	ck_assert_int_eq(end_to_rtr(&pair.a, &to_b), EINVAL);
 	/* A missing attribute; an invalid port. */
-	ck_assert_int_eq(ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT), EINVAL);
+	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT), EINVAL);
 	attr.port_num = 2;
-	ck_assert_int_eq(ibv_modify_qp(a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT | IBV_QP_PKEY_INDEX | IBV_QP_ACCESS_FLAGS),
+	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT | IBV_QP_PKEY_INDEX | IBV_QP_ACCESS_FLAGS),
 			 EINVAL);
-	ck_assert_int_eq(end_state(&a), IBV_QPS_RESET);
+	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_RESET);
 	/* INIT */
-	ck_assert_int_eq(end_to_init(&a), 0);
-	ck_assert_int_ne(post(&a, &wr), 0);
-	ck_assert_int_eq(end_to_rts(&a), EINVAL);
-	ck_assert_int_eq(post_receive(&a, 1, NULL, 0), 0);
+	ck_assert_int_eq(end_to_init(&pair.a), 0);
+	ck_assert_int_ne(post(&pair.a, &wr), 0);
+	ck_assert_int_eq(end_to_rts(&pair.a), EINVAL);
+	ck_assert_int_eq(post_receive(&pair.a, 1, NULL, 0), 0);
 	/* RTR */
-	ck_assert_int_eq(end_to_rtr(&a, &to_b), 0);
-	ck_assert_int_ne(post(&a, &wr), 0);
-	ck_assert_int_eq(end_to_rtr(&a, &to_b), EINVAL);
+	ck_assert_int_eq(end_to_rtr(&pair.a, &to_b), 0);
+	ck_assert_int_ne(post(&pair.a, &wr), 0);
+	ck_assert_int_eq(end_to_rtr(&pair.a, &to_b), EINVAL);
 	/* RTS: it may send, and failed posts have left no trace. */
-	ck_assert_int_eq(end_to_rts(&a), 0);
+	ck_assert_int_eq(end_to_rts(&pair.a), 0);
 	/* rxe has kept the request, and sends it now. */
 	if (rdma_is_rxe())
 		return;
-	nothing_completes(&a);
-	ck_assert_int_eq(end_to_init(&a), EINVAL);
-	end_connect(&b, &(struct address){ a.qp->qp_num, a.psn, a.gid });
-	ck_assert_int_eq(post_receive(&b, 4, NULL, 0), 0);
+	nothing_completes(&pair.a);
+	ck_assert_int_eq(end_to_init(&pair.a), EINVAL);
+	end_connect(&pair.b, &(struct address){ pair.a.qp->qp_num, pair.a.psn, pair.a.gid });
+	ck_assert_int_eq(post_receive(&pair.b, 4, NULL, 0), 0);
 	wr.wr_id = 3;
-	done(&a, &wr);
-	completes(&b, 4, IBV_WC_SUCCESS);
-	nothing_completes(&b);
+	done(&pair.a, &wr);
+	completes(&pair.b, 4, IBV_WC_SUCCESS);
+	nothing_completes(&pair.b);
 	wr.wr_id = 5;
-	done(&b, &wr);
-	completes(&a, 1, IBV_WC_SUCCESS);
+	done(&pair.b, &wr);
+	completes(&pair.a, 1, IBV_WC_SUCCESS);
 }
 END_TEST
 
@@ -1680,51 +1673,51 @@ END_TEST
 START_TEST(established)
 {
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0);
-	struct address to_a = end_address(&a), to_b = end_address(&b);
+	struct address to_a = end_address(&pair.a), to_b = end_address(&pair.b);
 
-	ck_assert_int_eq(end_to_init(&b), 0);
-	ck_assert_int_eq(end_to_rtr(&b, &to_a), 0);
-	ck_assert_int_eq(post_receive(&b, 1, NULL, 0), 0);
-	end_connect(&a, &to_b);
-	done(&a, &wr);
-	completes(&b, 1, IBV_WC_SUCCESS);
+	ck_assert_int_eq(end_to_init(&pair.b), 0);
+	ck_assert_int_eq(end_to_rtr(&pair.b, &to_a), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 1, NULL, 0), 0);
+	end_connect(&pair.a, &to_b);
+	done(&pair.a, &wr);
+	completes(&pair.b, 1, IBV_WC_SUCCESS);
 	/* Except on rxe. */
 	if (!rdma_is_rxe())
-		event_comes(&b, IBV_EVENT_COMM_EST);
-	ck_assert_int_eq(end_to_rts(&b), 0);
+		event_comes(&pair.b, IBV_EVENT_COMM_EST);
+	ck_assert_int_eq(end_to_rts(&pair.b), 0);
 }
 END_TEST
 
 START_TEST(too_much)
 {
-	struct ibv_qp_init_attr attr = { .send_cq = a.cq, .recv_cq = a.cq, .qp_type = IBV_QPT_RC };
+	struct ibv_qp_init_attr attr = { .send_cq = pair.a.cq, .recv_cq = pair.a.cq, .qp_type = IBV_QPT_RC };
 	struct ibv_srq_init_attr srq = { .attr = { .max_sge = 1 } };
 	struct ibv_device_attr dev;
 	struct ibv_qp *qp;
 
-	ck_assert_int_eq(ibv_query_device(a.ctx, &dev), 0);
+	ck_assert_int_eq(ibv_query_device(pair.a.ctx, &dev), 0);
 	attr.cap = (struct ibv_qp_cap){ (uint32_t)dev.max_qp_wr + 1, 1, 1, 1, 0 };
-	ck_assert_ptr_null(ibv_create_qp(a.pd, &attr));
+	ck_assert_ptr_null(ibv_create_qp(pair.a.pd, &attr));
 	attr.cap = (struct ibv_qp_cap){ 1, (uint32_t)dev.max_qp_wr + 1, 1, 1, 0 };
-	ck_assert_ptr_null(ibv_create_qp(a.pd, &attr));
+	ck_assert_ptr_null(ibv_create_qp(pair.a.pd, &attr));
 	attr.cap = (struct ibv_qp_cap){ 1, 1, (uint32_t)dev.max_sge + 1, 1, 0 };
-	ck_assert_ptr_null(ibv_create_qp(a.pd, &attr));
+	ck_assert_ptr_null(ibv_create_qp(pair.a.pd, &attr));
 	attr.cap = (struct ibv_qp_cap){ 1, 1, 1, 1, 1 << 20 };
-	ck_assert_ptr_null(ibv_create_qp(a.pd, &attr));
-	ck_assert_ptr_null(ibv_create_cq(a.ctx, dev.max_cqe + 1, NULL, NULL, 0));
-	ck_assert_ptr_null(ibv_create_cq(a.ctx, 0, NULL, NULL, 0));
+	ck_assert_ptr_null(ibv_create_qp(pair.a.pd, &attr));
+	ck_assert_ptr_null(ibv_create_cq(pair.a.ctx, dev.max_cqe + 1, NULL, NULL, 0));
+	ck_assert_ptr_null(ibv_create_cq(pair.a.ctx, 0, NULL, NULL, 0));
 	srq.attr.max_wr = (uint32_t)dev.max_srq_wr + 1;
-	ck_assert_ptr_null(ibv_create_srq(a.pd, &srq));
+	ck_assert_ptr_null(ibv_create_srq(pair.a.pd, &srq));
 	/* Unmapped memory. */
-	ck_assert_ptr_null(ibv_reg_mr(a.pd, (void *)(uintptr_t)0x1000, PAGE, ALL_ACCESS));
+	ck_assert_ptr_null(ibv_reg_mr(pair.a.pd, (void *)(uintptr_t)0x1000, PAGE, ALL_ACCESS));
 	/* Within the limits. */
 	attr.cap = (struct ibv_qp_cap){ 1024, 1024, 4, 4, 0 };
-	qp = ibv_create_qp(a.pd, &attr);
+	qp = ibv_create_qp(pair.a.pd, &attr);
 	ck_assert_ptr_nonnull(qp);
 	ck_assert_int_eq(ibv_destroy_qp(qp), 0);
 	/* Objects in use cannot be destroyed. */
-	ck_assert_int_eq(ibv_dealloc_pd(a.pd), EBUSY);
-	ck_assert_int_eq(ibv_destroy_cq(a.cq), EBUSY);
+	ck_assert_int_eq(ibv_dealloc_pd(pair.a.pd), EBUSY);
+	ck_assert_int_eq(ibv_destroy_cq(pair.a.cq), EBUSY);
 }
 END_TEST
 
@@ -1760,42 +1753,42 @@ static uint32_t *opcode_in_ring(uint64_t id)
 START_TEST(requests_of_the_kernel)
 {
 	const uint64_t id = 0x6b65726e656c0001;
-	struct ibv_sge from = sge(&at_a, 0, 64), to = sge(&at_b, 0, 64);
+	struct ibv_sge from = sge(&pair.at_a, 0, 64), to = sge(&pair.at_b, 0, 64);
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 	uint32_t *opcode;
 
 	if (rdma_is_rxe())
 		return;
 	/* The first request waits for a receive, and the second for the first. */
-	ck_assert_int_eq(post(&a, &wr), 0);
-	wr = work(id, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
-	ck_assert_int_eq(post(&a, &wr), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	wr = work(id, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	opcode = opcode_in_ring(id);
 	ck_assert_msg(opcode && *opcode == IBV_WR_RDMA_WRITE, "the request is in no ring");
 	*opcode = KERNEL_REG_MR;
-	ck_assert_int_eq(post_receive(&b, 2, &to, 1), 0);
-	completes(&a, 1, IBV_WC_SUCCESS);
-	completes(&a, id, IBV_WC_LOC_QP_OP_ERR);
-	completes(&b, 2, IBV_WC_SUCCESS);
-	end_state_is(&a, IBV_QPS_ERR);
+	ck_assert_int_eq(post_receive(&pair.b, 2, &to, 1), 0);
+	completes(&pair.a, 1, IBV_WC_SUCCESS);
+	completes(&pair.a, id, IBV_WC_LOC_QP_OP_ERR);
+	completes(&pair.b, 2, IBV_WC_SUCCESS);
+	end_state_is(&pair.a, IBV_QPS_ERR);
 }
 END_TEST
 
 START_TEST(keys_of_the_kernel)
 {
-	struct ibv_sge from = sge(&at_a, 0, 64), dma = { .length = 64, .lkey = KERNEL_DMA_LKEY };
-	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &dma, 1, &at_b, 0);
+	struct ibv_sge from = sge(&pair.at_a, 0, 64), dma = { .length = 64, .lkey = KERNEL_DMA_LKEY };
+	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &dma, 1, &pair.at_b, 0);
 
 	if (rdma_is_rxe())
 		return;
 	/* An address in RAM. */
 	dma.addr = 0x100000;
-	fails(&a, &wr, IBV_WC_LOC_PROT_ERR);
-	ends_anew(&a, &b);
-	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &at_b, 0);
+	fails(&pair.a, &wr, IBV_WC_LOC_PROT_ERR);
+	ends_anew(&pair.a, &pair.b);
+	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
 	wr.wr.rdma.remote_addr = dma.addr;
 	wr.wr.rdma.rkey = KERNEL_DMA_LKEY;
-	fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
+	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
 }
 END_TEST
 
@@ -1806,8 +1799,8 @@ START_TEST(memory_of_others)
 	struct ibv_mr *mr;
 
 	ck_assert_ptr_ne(p, MAP_FAILED);
-	ck_assert_ptr_null(ibv_reg_mr(a.pd, p, PAGE, ALL_ACCESS));
-	mr = ibv_reg_mr(a.pd, p, PAGE, IBV_ACCESS_REMOTE_READ);
+	ck_assert_ptr_null(ibv_reg_mr(pair.a.pd, p, PAGE, ALL_ACCESS));
+	mr = ibv_reg_mr(pair.a.pd, p, PAGE, IBV_ACCESS_REMOTE_READ);
 	ck_assert_msg(mr, "memory for reading cannot be registered: %s", strerror(errno));
 	ck_assert_int_eq(ibv_dereg_mr(mr), 0);
 	munmap(p, PAGE);
@@ -1821,42 +1814,42 @@ static struct mem window(struct ibv_mw *mw, size_t offset, size_t length)
 	static struct ibv_mr fake;
 
 	fake.rkey = mw->rkey;
-	return (struct mem){ .addr = at_b.addr + offset, .size = length, .mr = &fake };
+	return (struct mem){ .addr = pair.at_b.addr + offset, .size = length, .mr = &fake };
 }
 
 START_TEST(windows)
 {
-	struct ibv_sge from = sge(&at_a, 0, 100);
+	struct ibv_sge from = sge(&pair.at_a, 0, 100);
 	struct ibv_send_wr wr, bind = { .wr_id = 1, .opcode = IBV_WR_BIND_MW, .send_flags = IBV_SEND_SIGNALED };
 	struct ibv_device_attr dev;
 	struct ibv_mw *mw;
 	struct ibv_mr *mr;
 	struct mem w;
 
-	ck_assert_int_eq(ibv_query_device(b.ctx, &dev), 0);
+	ck_assert_int_eq(ibv_query_device(pair.b.ctx, &dev), 0);
 	if (!dev.max_mw)
 		return;
-	mr = ibv_reg_mr(b.pd, at_b.p, MEM, ALL_ACCESS | IBV_ACCESS_MW_BIND);
-	mw = ibv_alloc_mw(b.pd, IBV_MW_TYPE_2);
+	mr = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, ALL_ACCESS | IBV_ACCESS_MW_BIND);
+	mw = ibv_alloc_mw(pair.b.pd, IBV_MW_TYPE_2);
 	ck_assert_ptr_nonnull(mr);
 	ck_assert_msg(mw, "no window: %s", strerror(errno));
 	bind.bind_mw = (typeof(bind.bind_mw)){
 		.mw = mw,
 		.rkey = ibv_inc_rkey(mw->rkey),
-		.bind_info = { .mr = mr, .addr = at_b.addr + PAGE, .length = PAGE, .mw_access_flags = IBV_ACCESS_REMOTE_WRITE }
+		.bind_info = { .mr = mr, .addr = pair.at_b.addr + PAGE, .length = PAGE, .mw_access_flags = IBV_ACCESS_REMOTE_WRITE }
 	};
-	ck_assert_int_eq(post(&b, &bind), 0);
-	ck_assert_int_eq(completes(&b, 1, IBV_WC_SUCCESS).opcode, IBV_WC_BIND_MW);
+	ck_assert_int_eq(post(&pair.b, &bind), 0);
+	ck_assert_int_eq(completes(&pair.b, 1, IBV_WC_SUCCESS).opcode, IBV_WC_BIND_MW);
 	mw->rkey = bind.bind_mw.rkey;
 	/* Check the window's limits. */
 	prepare(1);
 	w = window(mw, PAGE, PAGE);
 	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &w, PAGE - 100);
-	done(&a, &wr);
+	done(&pair.a, &wr);
 	arrived(2 * PAGE - 100, 0, 100);
 	wr = work(3, IBV_WR_RDMA_WRITE, &from, 1, &w, PAGE - 99);
 	/* rxe checks the region's end instead. */
-	fails(&a, &wr, rdma_is_rxe() ? IBV_WC_SUCCESS : IBV_WC_REM_ACCESS_ERR);
+	fails(&pair.a, &wr, rdma_is_rxe() ? IBV_WC_SUCCESS : IBV_WC_REM_ACCESS_ERR);
 	/*
 	 * A new queue pair cannot use the window of the old one. On rxe the window keeps the old
 	 * queue pair from being destroyed.
@@ -1864,7 +1857,7 @@ START_TEST(windows)
 	if (!rdma_is_rxe()) {
 		both_anew();
 		wr = work(4, IBV_WR_RDMA_WRITE, &from, 1, &w, 0);
-		fails(&a, &wr, IBV_WC_REM_ACCESS_ERR);
+		fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
 	}
 	ck_assert_int_eq(ibv_dealloc_mw(mw), 0);
 	ck_assert_int_eq(ibv_dereg_mr(mr), 0);
@@ -1876,21 +1869,21 @@ END_TEST
 /* No host has that address. The network or the device reports that. */
 START_TEST(peer_nowhere)
 {
-	struct address nobody = end_address(&b);
+	struct address nobody = end_address(&pair.b);
 	uint64_t begin = now_ms();
 	int ret;
 
 	if (rdma_is_rxe())
 		return;
-	ck_assert_int_eq(end_to_init(&a), 0);
+	ck_assert_int_eq(end_to_init(&pair.a), 0);
 	ck_assert_int_eq(inet_pton(AF_INET, NOBODY_IP, nobody.gid.raw + 12), 1);
-	ret = end_to_rtr(&a, &nobody);
+	ret = end_to_rtr(&pair.a, &nobody);
 	ck_assert_msg(ret == EHOSTUNREACH || ret == ETIMEDOUT, "%s", strerror(ret));
 	ck_assert_uint_lt(now_ms() - begin, 30000);
-	ck_assert_int_eq(end_state(&a), IBV_QPS_INIT);
+	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_INIT);
 	/* It can still connect to a reachable peer. */
-	nobody = end_address(&b);
-	ck_assert_int_eq(end_to_rtr(&a, &nobody), 0);
+	nobody = end_address(&pair.b);
+	ck_assert_int_eq(end_to_rtr(&pair.a, &nobody), 0);
 }
 END_TEST
 
@@ -2500,19 +2493,19 @@ static void uc_loses(struct ibv_send_wr *wr, const char *why)
 {
 	struct ibv_wc wc;
 
-	done(&a, wr);
+	done(&pair.a, wr);
 	usleep(20000);
-	ck_assert_msg(!ibv_poll_cq(b.cq, 1, &wc), "%s: the receiver is told '%s'", why, ibv_wc_status_str(wc.status));
-	ck_assert_msg(at_b.p[64] == 0xee && at_b.p[0] == 0xee, "%s: something arrived", why);
-	ck_assert_msg(end_state(&a) == IBV_QPS_RTS && end_state(&b) == IBV_QPS_RTS, "%s: a queue pair is in error", why);
+	ck_assert_msg(!ibv_poll_cq(pair.b.cq, 1, &wc), "%s: the receiver is told '%s'", why, ibv_wc_status_str(wc.status));
+	ck_assert_msg(pair.at_b.p[64] == 0xee && pair.at_b.p[0] == 0xee, "%s: something arrived", why);
+	ck_assert_msg(end_state(&pair.a) == IBV_QPS_RTS && end_state(&pair.b) == IBV_QPS_RTS, "%s: a queue pair is in error", why);
 }
 
 START_TEST(uc_lost)
 {
-	struct ibv_mr *gone = ibv_reg_mr(b.pd, at_b.p, MEM, ALL_ACCESS), *read_only = ibv_reg_mr(b.pd, at_b.p, MEM, 0);
-	struct ibv_sge from = sge(&at_a, 0, 8), to = sge(&at_b, 0, 4);
+	struct ibv_mr *gone = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, ALL_ACCESS), *read_only = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, 0);
+	struct ibv_sge from = sge(&pair.at_a, 0, 8), to = sge(&pair.at_b, 0, 4);
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM };
-	struct address to_a = end_address(&a);
+	struct address to_a = end_address(&pair.a);
 	uint32_t dead = gone->rkey;
 	struct ibv_send_wr wr;
 	unsigned int i;
@@ -2522,15 +2515,15 @@ START_TEST(uc_lost)
 	for (i = 0; i < 2; i++) {
 		/* Without a receive, and with one, which must not be consumed. */
 		if (i)
-			ck_assert_int_eq(post_receive(&b, 8, &to, 1), 0);
-		wr = work(i, opcodes[i], &from, 1, &at_b, 64);
+			ck_assert_int_eq(post_receive(&pair.b, 8, &to, 1), 0);
+		wr = work(i, opcodes[i], &from, 1, &pair.at_b, 64);
 		wr.wr.rdma.rkey ^= 0x77;
 		uc_loses(&wr, "a wrong rkey");
 		wr.wr.rdma.rkey = dead;
 		uc_loses(&wr, "a region that was deregistered");
 		wr.wr.rdma.rkey = read_only->rkey;
 		uc_loses(&wr, "a region that cannot be written");
-		wr = work(i, opcodes[i], &from, 1, &at_b, MEM - 4);
+		wr = work(i, opcodes[i], &from, 1, &pair.at_b, MEM - 4);
 		uc_loses(&wr, "more than the region");
 	}
 	/* rxe also loses parts of a message that is too long. */
@@ -2538,27 +2531,27 @@ START_TEST(uc_lost)
 	if (!rdma_is_rxe())
 		uc_loses(&wr, "more than the receive");
 	/* The receive is still posted, for a valid request. */
-	wr = work(3, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
+	wr = work(3, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &pair.at_b, 64);
 	wr.imm_data = htonl(5);
-	done(&a, &wr);
-	ck_assert_uint_eq(completes(&b, 8, IBV_WC_SUCCESS).imm_data, htonl(5));
-	ck_assert_mem_eq(at_b.p + 64, at_a.p, 8);
+	done(&pair.a, &wr);
+	ck_assert_uint_eq(completes(&pair.b, 8, IBV_WC_SUCCESS).imm_data, htonl(5));
+	ck_assert_mem_eq(pair.at_b.p + 64, pair.at_a.p, 8);
 	/* Without a receive. */
 	prepare(2);
 	wr = work(4, IBV_WR_SEND, &from, 1, NULL, 0);
 	uc_loses(&wr, "no receive");
-	wr = work(5, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
+	wr = work(5, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &pair.at_b, 64);
 	if (!rdma_is_rxe())
 		uc_loses(&wr, "no receive");
 	/* The peer is in RESET, or forbids access. */
-	ck_assert_int_eq(post_receive(&b, 9, &to, 1), 0);
-	ck_assert_int_eq(end_to(&b, IBV_QPS_RESET), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 9, &to, 1), 0);
+	ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
 	prepare(3);
-	wr = work(6, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &at_b, 64);
-	done(&a, &wr);
-	b.access = 0;
-	end_connect(&b, &to_a);
-	ck_assert_int_eq(post_receive(&b, 10, &to, 1), 0);
+	wr = work(6, IBV_WR_RDMA_WRITE_WITH_IMM, &from, 1, &pair.at_b, 64);
+	done(&pair.a, &wr);
+	pair.b.access = 0;
+	end_connect(&pair.b, &to_a);
+	ck_assert_int_eq(post_receive(&pair.b, 10, &to, 1), 0);
 	uc_loses(&wr, "a queue pair that forbids it");
 	ck_assert_int_eq(ibv_dereg_mr(read_only), 0);
 }
@@ -2568,38 +2561,38 @@ END_TEST
 START_TEST(uc_mistakes)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM };
-	struct ibv_sge from, to = sge(&at_b, 0, 64);
+	struct ibv_sge from, to = sge(&pair.at_b, 0, 64);
 	struct ibv_send_wr wr;
 	unsigned int i;
 
 	if (rdma_is_rxe())
 		return;
 	for (i = 0; i < 3; i++) {
-		from = sge(&at_a, 0, 8);
+		from = sge(&pair.at_a, 0, 8);
 		from.lkey ^= 0x77;
 		prepare(i);
-		ck_assert_int_eq(post_receive(&b, 8, &to, 1), 0);
-		wr = work(i, opcodes[i], &from, 1, &at_b, 64);
-		fails(&a, &wr, IBV_WC_LOC_PROT_ERR);
-		nothing_completes(&b);
-		ck_assert_uint_eq(at_b.p[64], 0xee);
-		is_flushed(&a);
+		ck_assert_int_eq(post_receive(&pair.b, 8, &to, 1), 0);
+		wr = work(i, opcodes[i], &from, 1, &pair.at_b, 64);
+		fails(&pair.a, &wr, IBV_WC_LOC_PROT_ERR);
+		nothing_completes(&pair.b);
+		ck_assert_uint_eq(pair.at_b.p[64], 0xee);
+		is_flushed(&pair.a);
 		both_anew();
 	}
 	/* A mistake of the receiver puts only the receiver into the error state. */
-	from = sge(&at_a, 0, 8);
+	from = sge(&pair.at_a, 0, 8);
 	to.lkey ^= 0x33;
-	ck_assert_int_eq(post_receive(&b, 9, &to, 1), 0);
+	ck_assert_int_eq(post_receive(&pair.b, 9, &to, 1), 0);
 	wr = work(9, IBV_WR_SEND, &from, 1, NULL, 0);
-	done(&a, &wr);
-	completes(&b, 9, IBV_WC_LOC_PROT_ERR);
-	is_flushed(&b);
-	ck_assert_int_eq(end_state(&a), IBV_QPS_RTS);
+	done(&pair.a, &wr);
+	completes(&pair.b, 9, IBV_WC_LOC_PROT_ERR);
+	is_flushed(&pair.b);
+	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_RTS);
 	/* UC has no reads and no atomics. */
-	wr = work(10, IBV_WR_RDMA_READ, &from, 1, &at_b, 64);
-	ck_assert_int_ne(post(&a, &wr), 0);
-	wr = work(11, IBV_WR_ATOMIC_FETCH_AND_ADD, &from, 1, &at_b, 64);
-	ck_assert_int_ne(post(&a, &wr), 0);
+	wr = work(10, IBV_WR_RDMA_READ, &from, 1, &pair.at_b, 64);
+	ck_assert_int_ne(post(&pair.a, &wr), 0);
+	wr = work(11, IBV_WR_ATOMIC_FETCH_AND_ADD, &from, 1, &pair.at_b, 64);
+	ck_assert_int_ne(post(&pair.a, &wr), 0);
 }
 END_TEST
 

@@ -429,6 +429,22 @@ struct ibv_sge sge(const struct mem *mem, size_t offset, size_t length)
 	return (struct ibv_sge){ .addr = mem->addr + offset, .length = (uint32_t)length, .lkey = mem->mr->lkey };
 }
 
+void pair_open(struct pair *pair, const struct end_options *options, size_t size)
+{
+	end_open(&pair->a, options);
+	end_open(&pair->b, options);
+	pair->at_a = mem_new(&pair->a, size, ALL_ACCESS);
+	pair->at_b = mem_new(&pair->b, size, ALL_ACCESS);
+}
+
+void pair_close(struct pair *pair)
+{
+	mem_free(&pair->at_a);
+	mem_free(&pair->at_b);
+	end_close(&pair->a);
+	end_close(&pair->b);
+}
+
 /* ---- work ---- */
 
 struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote,

@@ -135,6 +135,16 @@ struct mem mem_new(struct end *end, size_t size, int access);
 void mem_free(struct mem *mem);
 struct ibv_sge sge(const struct mem *mem, size_t offset, size_t length);
 
+/* Two ends, which a test connects with each other, and memory of each if it needs that. */
+struct pair {
+	struct end a, b;
+	struct mem at_a, at_b;
+};
+
+/* Open both ends with these options, which may be NULL, and @size bytes of memory of each. */
+void pair_open(struct pair *pair, const struct end_options *options, size_t size);
+void pair_close(struct pair *pair);
+
 /* ---- work ---- */
 
 /* Build a signaled request for the peer's memory. If @remote is NULL, it accesses none. */
