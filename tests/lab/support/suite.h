@@ -11,7 +11,8 @@
  *	}
  *
  * Makefile.am has the list of these files, in the order in which the suites run. A large suite has
- * more files, tests/lab/suites/NAME-*.c, which end with LAB_SUITE_PART("NAME") and test cases.
+ * a folder tests/lab/suites/NAME/: one of its files ends with LAB_SUITE("NAME", 0), and the others
+ * with LAB_SUITE_PART("NAME"), each with its test cases.
  */
 #ifndef SUITE_H
 #define SUITE_H
