@@ -9,6 +9,7 @@
 
 #include "fixture.h"
 
+#define GIB (1024 * MIB)
 #define SPACE 0x1000000000ULL /* 64 GiB: where guests put their BARs, far from the fixture's
 			       * mappings */
 
@@ -56,5 +57,20 @@ uint64_t peek(uint64_t iova);
  */
 void reaches(uint64_t iova, const struct assigned *a, uint64_t page);
 void faults_at(uint64_t iova);
+
+/* Set a BAR's address and turn decoding on. */
+void place(struct assigned *a, uint64_t address);
+/* Synchronize the guest, and check that @refused ranges are refused then. */
+void synced(struct pb_guest *g, unsigned int flags, unsigned int refused);
+/* Check how many changes pb_guest_check() finds. */
+void check_finds(struct pb_guest *g, unsigned int n);
+/* Return whether the guest's descriptor is readable within @timeout milliseconds. */
+bool something_to_do(int timeout);
+/* Check that the guest has no report, and that its descriptor is quiet. */
+void nothing_to_report(void);
+/* Check that the next report has this state, errno and message. */
+void reported(const struct assigned *a, enum pb_guest_state state, int code, const char *words);
+/* Sum up the stamped BAR's ranges in this state in the list, which must cover the BAR. */
+uint64_t listed(const struct assigned *a, enum pb_guest_state state);
 
 #endif
