@@ -9,6 +9,7 @@
 
 #include "kernel-exporters.h"
 #include "modules.h"
+#include "process-maps.h"
 #include "testmod.h"
 #include "uapi.h"
 
@@ -624,17 +625,18 @@ START_TEST(names_and_offsets)
 {
 	struct vfio_region_info info = { .argsz = sizeof(info), .index = GPU_BAR };
 	struct pb_buffer *buffer = export_one(0, 4 * PAGE);
-	uint64_t offset, cookie;
-	char name[200], want[100];
+	struct process_mapping m;
+	uint64_t cookie;
+	char want[100];
 	uint8_t *p;
 
 	/* The BAR, at the offset that VFIO reports. */
 	ck_assert_int_eq(ioctl(pb_device_fd(gpu), VFIO_DEVICE_GET_REGION_INFO, &info), 0);
 	p = map_fd(pb_device_fd(gpu), info.offset + 5 * PAGE, 2 * PAGE);
-	ck_assert(maps_line(p, &offset, name, sizeof(name)));
-	ck_assert_uint_eq(offset, info.offset + 5 * PAGE);
+	ck_assert(find_mapping((uintptr_t)p, &m) && m.start <= (uintptr_t)p);
+	ck_assert_uint_eq(m.offset, info.offset + 5 * PAGE);
 	snprintf(want, sizeof(want), "%s/BAR%d]", lab_bdf(LAB_GPU), GPU_BAR);
-	ck_assert_msg(strstr(name, want), "a mapped BAR is called '%s', not by '%s'", name, want);
+	ck_assert_msg(strstr(m.name, want), "a mapped BAR is called '%s', not by '%s'", m.name, want);
 	lands(p, 5 * PAGE, 1);
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!can_read(p, NULL));
@@ -645,15 +647,15 @@ START_TEST(names_and_offsets)
 	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, 4 * PAGE, PEERBAR_MEMATTR_NC, &cookie), 0);
 	p = map_fd(pb_device_fd(gpu), cookie + PAGE, PAGE);
 	snprintf(want, sizeof(want), "%s/BAR%d", lab_bdf(LAB_GPU), GPU_BAR);
-	ck_assert(maps_line(p, &offset, name, sizeof(name)));
-	ck_assert_uint_eq(offset, cookie + PAGE);
-	ck_assert_msg(strstr(name, want), "a mapped cookie is called '%s', not by '%s'", name, want);
+	ck_assert(find_mapping((uintptr_t)p, &m) && m.start <= (uintptr_t)p);
+	ck_assert_uint_eq(m.offset, cookie + PAGE);
+	ck_assert_msg(strstr(m.name, want), "a mapped cookie is called '%s', not by '%s'", m.name, want);
 	munmap(p, PAGE);
 	/* Through the dma-buf. */
 	p = map_fd(pb_buffer_fd(buffer), 3 * PAGE, PAGE);
-	ck_assert(maps_line(p, &offset, name, sizeof(name)));
-	ck_assert_uint_eq(offset, 3 * PAGE);
-	ck_assert_msg(!strncmp(name, "/dmabuf:", 8), "a mapped dma-buf is called '%s'", name);
+	ck_assert(find_mapping((uintptr_t)p, &m) && m.start <= (uintptr_t)p);
+	ck_assert_uint_eq(m.offset, 3 * PAGE);
+	ck_assert_msg(!strncmp(m.name, "/dmabuf:", 8), "a mapped dma-buf is called '%s'", m.name);
 	munmap(p, PAGE);
 	pb_buffer_close(buffer);
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "modules.h"
+#include "process-maps.h"
 #include "testmod.h"
 #include "verbs.h"
 
@@ -247,41 +248,32 @@ END_TEST
 /* Find the ring of a completion queue: the mapping that did not exist before the queue. */
 static struct peerbar_ring *find_ring(const char *before)
 {
-	unsigned long at = 0, from;
-	char line[300];
-	FILE *f;
+	struct process_mapping m;
+	uintptr_t at, found = 0;
+	char key[40];
 
-	f = fopen("/proc/self/maps", "re");
-	ck_assert_ptr_nonnull(f);
-	while (fgets(line, sizeof(line), f)) {
-		char key[40];
-
-		if (!strstr(line, "uverbs"))
+	for (at = 0; find_mapping(at, &m); at = m.end) {
+		if (!strstr(m.name, "uverbs"))
 			continue;
-		from = strtoul(line, NULL, 16);
-		snprintf(key, sizeof(key), "%lx;", from);
+		snprintf(key, sizeof(key), "%lx;", m.start);
 		if (!before || !strstr(before, key))
-			at = from;
+			found = m.start;
 	}
-	fclose(f);
-	ck_assert_uint_ne(at, 0);
-	return (struct peerbar_ring *)at; /* NOLINT */
+	ck_assert_uint_ne(found, 0);
+	return (struct peerbar_ring *)found; /* NOLINT */
 }
 
 static void list_rings(char *list, size_t size)
 {
-	char line[300];
+	struct process_mapping m;
+	uintptr_t at;
 	size_t n = 0;
-	FILE *f;
 
 	list[0] = 0;
-	f = fopen("/proc/self/maps", "re");
-	ck_assert_ptr_nonnull(f);
-	while (fgets(line, sizeof(line), f))
-		if (strstr(line, "uverbs"))
-			n += (size_t)snprintf(list + n, size - n, "%lx;", strtoul(line, NULL, 16));
+	for (at = 0; find_mapping(at, &m); at = m.end)
+		if (strstr(m.name, "uverbs"))
+			n += (size_t)snprintf(list + n, size - n, "%lx;", m.start);
 	ck_assert_uint_lt(n, size);
-	fclose(f);
 }
 
 /* Open an end, and find the ring of its completion queue. */
@@ -804,16 +796,12 @@ END_TEST
 
 static bool has_rings(void)
 {
+	struct process_mapping m;
 	bool found = false;
-	char line[300];
-	FILE *f;
+	uintptr_t at;
 
-	f = fopen("/proc/self/maps", "re");
-	if (!f)
-		return true;
-	while (fgets(line, sizeof(line), f))
-		found |= !!strstr(line, "uverbs");
-	fclose(f);
+	for (at = 0; find_mapping(at, &m); at = m.end)
+		found |= !!strstr(m.name, "uverbs");
 	return found;
 }
 

@@ -195,29 +195,6 @@ bool page_table(const volatile void *p, struct peerbar_test_pte *pte)
 	return !ret;
 }
 
-bool maps_line(const void *p, uint64_t *offset, char *name, size_t size)
-{
-	FILE *f = fopen("/proc/self/maps", "re");
-	unsigned long long from, to, at;
-	bool found = false;
-	char line[400];
-	int n;
-
-	ck_assert_ptr_nonnull(f);
-	while (!found && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%llx-%llx %*s %llx %*s %*s %n", &from, &to, &at, &n) < 3)
-			continue;
-		if ((uintptr_t)p < from || (uintptr_t)p >= to)
-			continue;
-		*offset = at;
-		line[strcspn(line, "\n")] = 0;
-		snprintf(name, size, "%s", line + n);
-		found = true;
-	}
-	fclose(f);
-	return found;
-}
-
 int wait_for(int pid)
 {
 	int status;

@@ -52,9 +52,6 @@ bool can_write(volatile void *p, uint8_t byte);
 struct peerbar_test_pte;
 bool page_table(const volatile void *p, struct peerbar_test_pte *pte);
 
-/* Find the address's line in /proc/self/maps. False if there is none. */
-bool maps_line(const void *p, uint64_t *offset, char *name, size_t size);
-
 /* Wait until a process has ended. Return its exit status, or 128 + signal. */
 int wait_for(int pid);
 

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "process-maps.h"
 #include "rdma-fixture.h"
 
 /* Access that a region does not permit. */
@@ -120,24 +121,18 @@ END_TEST
 /* Find the request with this ID in a ring of this process. Its opcode follows the ID. */
 static uint32_t *opcode_in_ring(uint64_t id)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
-	uint32_t *found = NULL;
-	uint64_t *p, *end;
-	char line[512];
+	struct process_mapping m;
+	uint64_t *p;
+	uintptr_t at;
 
-	ck_assert_ptr_nonnull(maps);
-	while (!found && fgets(line, sizeof(line), maps)) {
-		unsigned long from, to;
-
-		if (!strstr(line, "/uverbs") || sscanf(line, "%lx-%lx rw", &from, &to) != 2)
+	for (at = 0; find_mapping(at, &m); at = m.end) {
+		if (!strstr(m.name, "/uverbs") || !m.readable)
 			continue;
-		end = (uint64_t *)to;
-		for (p = (uint64_t *)from; p < end && !found; p++)
+		for (p = (uint64_t *)m.start; p < (uint64_t *)m.end; p++)
 			if (*p == id)
-				found = (uint32_t *)(p + 1);
+				return (uint32_t *)(p + 1);
 	}
-	fclose(maps);
-	return found;
+	return NULL;
 }
 
 START_TEST(requests_of_the_kernel)
