@@ -74,6 +74,28 @@ static bool sane(int ret)
 	return ret >= 0 || ret == -ENOMEM || ret == -ENFILE || ret == -ENOBUFS || ret == -EAGAIN;
 }
 
+/* Let this thread's allocation @n from now on fail. */
+static void begin_injection(unsigned int n)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%u", n);
+	ck_assert_int_eq(pwrite(nth_fd, text, strlen(text), 0), (ssize_t)strlen(text));
+}
+
+/* Return whether the thread made fewer allocations than that, so that none failed. */
+static bool end_injection(void)
+{
+	char text[32];
+	ssize_t got = pread(nth_fd, text, sizeof(text) - 1, 0);
+
+	if (pwrite(nth_fd, "0", 1, 0) != 1)
+		ck_abort_msg("the injection cannot be ended");
+	ck_assert_int_gt(got, 0);
+	text[got] = 0;
+	return atoi(text);
+}
+
 /*
  * Make the call with the first allocation failing, then with the second, and so on, until no
  * allocation fails. @call returns a descriptor, a handle or 0, which @undo releases, or -errno.
@@ -84,18 +106,12 @@ static void at_every_place(const char *what, int (*call)(void), void (*undo)(int
 	unsigned int fds = count_fds(), listed = count_listed(), n;
 
 	for (n = 1;; n++) {
-		char text[32];
-		ssize_t got;
-		int ret;
+		int ret, i;
+		bool none;
 
-		snprintf(text, sizeof(text), "%u", n);
-		ck_assert_int_eq(pwrite(nth_fd, text, strlen(text), 0), (ssize_t)strlen(text));
+		begin_injection(n);
 		ret = call();
-		got = pread(nth_fd, text, sizeof(text) - 1, 0);
-		if (pwrite(nth_fd, "0", 1, 0) != 1)
-			ck_abort_msg("the injection cannot be ended");
-		ck_assert_int_gt(got, 0);
-		text[got] = 0;
+		none = end_injection();
 		ck_assert_msg(sane(ret), "%s, with request %u for memory failing: %s", what, n, strerror(-ret));
 		if (ret >= 0 && undo)
 			undo(ret);
@@ -103,11 +119,10 @@ static void at_every_place(const char *what, int (*call)(void), void (*undo)(int
 		 * The call, or the kernel a moment later, drops the last references of a dma-buf.
 		 */
 		ck_assert_msg(count_fds() == fds, "%s, with request %u for memory failing, leaves a descriptor", what, n);
-		for (got = 0; count_listed() != listed && got < 100; got++)
+		for (i = 0; count_listed() != listed && i < 100; i++)
 			usleep(20000);
-		ck_assert_msg(got < 100, "%s, with request %u for memory failing, leaves a buffer", what, n);
-		if (atoi(text)) {
-			/* The call made fewer allocations than that. */
+		ck_assert_msg(i < 100, "%s, with request %u for memory failing, leaves a buffer", what, n);
+		if (none) {
 			ck_assert_msg(ret >= 0, "%s fails without a failure: %s", what, strerror(-ret));
 			break;
 		}
@@ -212,25 +227,21 @@ START_TEST(a_cookie)
 	 * with the last number.
 	 */
 	unsigned int n = 1, listed = count_listed(), fds = count_fds();
-	char text[32];
 
 	for (;; n++) {
-		ssize_t got;
+		bool none;
 		int ret;
 
-		snprintf(text, sizeof(text), "%u", n);
-		ck_assert_int_gt(pwrite(nth_fd, text, strlen(text), 0), 0);
+		begin_injection(n);
 		ret = call_cookie();
-		got = pread(nth_fd, text, sizeof(text) - 1, 0);
-		ck_assert_int_eq(pwrite(nth_fd, "0", 1, 0), 1);
-		text[got > 0 ? got : 0] = 0;
+		none = end_injection();
 		ck_assert(sane(ret));
 		if (ret >= 0)
 			listed++;
 		usleep(20000);
 		ck_assert_uint_eq(count_listed(), listed);
 		ck_assert_uint_eq(count_fds(), fds);
-		if (atoi(text))
+		if (none)
 			break;
 	}
 	sites += n - 1;
@@ -424,17 +435,15 @@ START_TEST(revokes)
 	ok(pb_watch_open(&watch, &err));
 	for (n = 1; n < 12; n++) {
 		struct pb_buffer *buffer = export_one(MIB, PAGE);
-		char text[32];
 
 		p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
 		ck_assert(can_read(p, NULL));
 		handle = test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, 0, nic);
 		ck_assert_int_gt(handle, 0);
 		ck_assert_int_eq(test_import_map(importer, handle, NULL), 0);
-		snprintf(text, sizeof(text), "%u", n);
-		ck_assert_int_gt(pwrite(nth_fd, text, strlen(text), 0), 0);
+		begin_injection(n);
 		ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
-		ck_assert_int_eq(pwrite(nth_fd, "0", 1, 0), 1);
+		end_injection();
 		ck_assert(!can_read(p, NULL));
 		state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 		ck_assert(!test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
@@ -488,17 +497,11 @@ START_TEST(a_guest)
 	ok(pb_guest_set_decoding(device, true, &err));
 	for (n = 1;; n++) {
 		uint64_t to = places[n % 2], from = places[!(n % 2)];
-		char text[32];
-		bool there;
-		ssize_t got;
+		bool there, none;
 
-		snprintf(text, sizeof(text), "%u", n);
-		ck_assert_int_gt(pwrite(nth_fd, text, strlen(text), 0), 0);
+		begin_injection(n);
 		ok(pb_guest_set_bar(device, GPU_BAR, to, &err));
-		got = pread(nth_fd, text, sizeof(text) - 1, 0);
-		ck_assert_int_eq(pwrite(nth_fd, "0", 1, 0), 1);
-		ck_assert_int_gt(got, 0);
-		text[got] = 0;
+		none = end_injection();
 		there = guest_has_it(guest, to);
 		dma_faults(from, 0);
 		if (!there) {
@@ -508,7 +511,7 @@ START_TEST(a_guest)
 			ck_assert(guest_has_it(guest, to));
 		}
 		dma_lands(to, 0);
-		if (atoi(text)) {
+		if (none) {
 			ck_assert(there);
 			break;
 		}
