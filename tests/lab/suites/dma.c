@@ -127,7 +127,7 @@ START_TEST(permissions)
 	edu_copy(&edu, memory.iova, pb_mapping_iova(ro), LEN);
 	ck_assert_msg(lab_host_sees(0, before, LEN), "a DMA write went through a read-only mapping");
 	ok(pb_map_buffer(ioas, buffer, 0, 0, PB_MAP_WRITE, 0, &wo, &err));
-	dma_read_faults(pb_mapping_iova(wo));
+	dma_read_faults(pb_mapping_iova(wo), 0);
 	dma_lands(pb_mapping_iova(wo), 0);
 	munmap(bar, PAGE);
 	pb_buffer_close(buffer);

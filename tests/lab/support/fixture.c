@@ -203,16 +203,25 @@ void dma_faults(uint64_t iova, uint64_t offset)
 	ck_assert_msg(lab_host_sees(offset, before, LEN), "bytes of the BAR changed although the DMA faulted");
 }
 
-void dma_read_faults(uint64_t iova)
+void dma_read_faults(uint64_t iova, uint64_t offset)
 {
-	unsigned int faults;
+	uint64_t secret[LEN / 8], *got = (uint64_t *)((uint8_t *)memory.p + PAGE);
+	unsigned int faults, i, words = 0;
 
-	/* Fill edu's buffer with a pattern. The faulting read must not replace it (not checked). */
+	lab_host_read(offset, secret, LEN);
+	/* Fill edu's buffer with other bytes, which the faulting read may replace. */
 	lab_pattern(memory.p, LEN, ++pattern_seed);
 	edu_load(&edu, memory.iova, LEN);
 	faults = lab_faults();
 	edu_load(&edu, iova, LEN);
 	faulted(faults, pb_device_bdf(edu_device), iova, LEN, false, "DMA read");
+	edu_store(&edu, memory.iova + PAGE, LEN);
+	for (i = 0; i < LEN / 8; i++) {
+		ck_assert_msg(!secret[i] || got[i] != secret[i], "DMA read bytes of the BAR at 0x%llx although it faulted",
+			      (unsigned long long)offset + 8 * i);
+		words += !!secret[i];
+	}
+	ck_assert_msg(words, "the BAR has only zeros at 0x%llx", (unsigned long long)offset);
 }
 
 void dma_read_from_nowhere(uint64_t iova)

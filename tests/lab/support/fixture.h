@@ -51,8 +51,11 @@ struct pb_mapping *map_rw(struct pb_buffer *buffer);
  */
 void dma_lands(uint64_t iova, uint64_t offset);
 void dma_faults(uint64_t iova, uint64_t offset);
-/* The same for a DMA read. */
-void dma_read_faults(uint64_t iova);
+/*
+ * The same for a DMA read: checks that edu got none of the bytes at @offset of the BAR, which must
+ * not all be zero. memory must have two pages.
+ */
+void dma_read_faults(uint64_t iova, uint64_t offset);
 /* A DMA read by a device that is attached to no address space. */
 void dma_read_from_nowhere(uint64_t iova);
 /*

@@ -60,7 +60,7 @@ START_TEST(behind_a_virtual_iommu)
 	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, PAGE, 8 }, &err), EINVAL, "0x8");
 	ok(pb_guest_remove_ioas(guest, domain, &err));
 	refused(pb_guest_remove_ioas(guest, domain, &err), ENOENT, "none of this guest's");
-	dma_read_faults(0x200000000 + 2 * PAGE);
+	dma_read_faults(0x200000000 + 2 * PAGE, 0);
 	lab_memory_free(&memory);
 	edu_stop(&edu);
 	ok(pb_ioas_attach(ioas, edu_device, &err));
