@@ -74,7 +74,7 @@ START_TEST(nobody_attaches)
 
 	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -EOPNOTSUPP);
 	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_DYNAMIC, 0, NULL), -EOPNOTSUPP);
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "peerbar-iommufd");
 	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).importers, 0);
 	close(importer);
 	pb_buffer_close(buffer);
