@@ -11,7 +11,6 @@
 #include "modules.h"
 #include "verbs.h"
 
-static struct pair pair;
 static struct mem source, target;
 
 #define CGROUPS "/tmp/lab-cgroups"

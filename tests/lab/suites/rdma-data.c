@@ -17,7 +17,6 @@
 #include "modules.h"
 #include "verbs.h"
 
-static struct pair pair;
 static bool stop;
 
 static void data_up(void)

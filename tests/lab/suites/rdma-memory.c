@@ -20,8 +20,6 @@
 
 #define SIZE MIB
 
-static struct pair pair;
-
 static void ends_up(void)
 {
 	places_up();

@@ -12,7 +12,6 @@
 #define LENGTH (256 * 1024)
 #define SECONDS 2
 
-static struct pair pair;
 static bool stop;
 static unsigned int written;
 

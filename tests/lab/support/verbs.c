@@ -429,20 +429,22 @@ struct ibv_sge sge(const struct mem *mem, size_t offset, size_t length)
 	return (struct ibv_sge){ .addr = mem->addr + offset, .length = (uint32_t)length, .lkey = mem->mr->lkey };
 }
 
-void pair_open(struct pair *pair, const struct end_options *options, size_t size)
+struct pair pair;
+
+void pair_open(struct pair *p, const struct end_options *options, size_t size)
 {
-	end_open(&pair->a, options);
-	end_open(&pair->b, options);
-	pair->at_a = mem_new(&pair->a, size, ALL_ACCESS);
-	pair->at_b = mem_new(&pair->b, size, ALL_ACCESS);
+	end_open(&p->a, options);
+	end_open(&p->b, options);
+	p->at_a = mem_new(&p->a, size, ALL_ACCESS);
+	p->at_b = mem_new(&p->b, size, ALL_ACCESS);
 }
 
-void pair_close(struct pair *pair)
+void pair_close(struct pair *p)
 {
-	mem_free(&pair->at_a);
-	mem_free(&pair->at_b);
-	end_close(&pair->a);
-	end_close(&pair->b);
+	mem_free(&p->at_a);
+	mem_free(&p->at_b);
+	end_close(&p->a);
+	end_close(&p->b);
 }
 
 /* ---- work ---- */

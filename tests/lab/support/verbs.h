@@ -141,9 +141,12 @@ struct pair {
 	struct mem at_a, at_b;
 };
 
+/* The two ends of most suites. */
+extern struct pair pair;
+
 /* Open both ends with these options, which may be NULL, and @size bytes of memory of each. */
-void pair_open(struct pair *pair, const struct end_options *options, size_t size);
-void pair_close(struct pair *pair);
+void pair_open(struct pair *p, const struct end_options *options, size_t size);
+void pair_close(struct pair *p);
 
 /* ---- work ---- */
 

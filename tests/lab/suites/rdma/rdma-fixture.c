@@ -5,7 +5,6 @@
 
 #include "rdma-fixture.h"
 
-struct pair pair;
 static unsigned int fds_before;
 
 static void pair_up(const struct end_options *options)

@@ -7,8 +7,6 @@
 
 #define MEM (256 * KIB) /* of each end */
 
-extern struct pair pair;
-
 /* Connected queue pairs of a type, and unconnected ones. */
 void rc_up(void);
 void uc_up(void);
