@@ -35,7 +35,7 @@ void on_signal(int sig)
 {
 	if (touching && sig == SIGBUS)
 		siglongjmp(escape, 1);
-	wrong("unexpected %s", strsignal(sig));
+	fail_operation("unexpected %s", strsignal(sig));
 }
 
 /* Access a word. Return false on SIGBUS. */
@@ -70,19 +70,19 @@ void touch(struct map *m, uint64_t r, bool write)
 	after = phase_of(&m->what);
 	if (there) {
 		if (dead)
-			wrong("memory of a buffer that was revoked for good is there (id %llu, device %u, generation %u)",
-			      (unsigned long long)m->what.id, m->what.device, m->what.generation);
+			fail_operation("memory of a buffer that was revoked for good is there (id %llu, device %u, generation %u)",
+				       (unsigned long long)m->what.id, m->what.device, m->what.generation);
 		if (before == after && (before & PHASE_MASK) == PHASE_OFF)
-			wrong("memory of device %u is there although its decoding is off", m->what.device);
+			fail_operation("memory of device %u is there although its decoding is off", m->what.device);
 		if (!write && value != right)
-			wrong("offset 0x%llx of a buffer shows 0x%llx, not 0x%llx", (unsigned long long)(m->offset + page),
-			      (unsigned long long)value, (unsigned long long)right);
+			fail_operation("offset 0x%llx of a buffer shows 0x%llx, not 0x%llx", (unsigned long long)(m->offset + page),
+				       (unsigned long long)value, (unsigned long long)right);
 	} else {
 		if (before == after && (before & PHASE_MASK) == PHASE_ON && !may_be_dead(&m->what))
-			wrong("SIGBUS although nobody revoked (id %llu, device %u, generation %u)", (unsigned long long)m->what.id,
-			      m->what.device, m->what.generation);
+			fail_operation("SIGBUS although nobody revoked (id %llu, device %u, generation %u)",
+				       (unsigned long long)m->what.id, m->what.device, m->what.generation);
 		if (m->what.device == TEST && m->what.model == PEERBAR_MODEL_PINNED)
-			wrong("SIGBUS in a PINNED buffer");
+			fail_operation("SIGBUS in a PINNED buffer");
 	}
 }
 
@@ -136,7 +136,7 @@ bool op_fork(void)
 		return false;
 	pid = fork();
 	if (pid < 0)
-		wrong("fork: %s", strerror(errno));
+		fail_operation("fork: %s", strerror(errno));
 	if (!pid) {
 		for (i = 1; i < 7; i++)
 			touch(m, place.r[i], false);
@@ -145,6 +145,6 @@ bool op_fork(void)
 	touch(m, place.r[1], false);
 	pthread_rwlock_unlock(&m->lock);
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status))
-		wrong("the child ended with status 0x%x", status);
+		fail_operation("the child ended with status 0x%x", status);
 	return true;
 }

@@ -14,19 +14,20 @@ void check_state(const struct what *w, uint32_t state, bool dead, uint32_t befor
 	uint32_t after = phase_of(w);
 
 	if (dead && state != PEERBAR_STATE_DEAD)
-		wrong("a buffer that was revoked for good is in state %u (id %llu)", state, (unsigned long long)w->id);
+		fail_operation("a buffer that was revoked for good is in state %u (id %llu)", state, (unsigned long long)w->id);
 	if (state == PEERBAR_STATE_DEAD && fate(w->id) == ALIVE && w->device == TEST)
-		wrong("a buffer that nobody revoked for good is dead");
+		fail_operation("a buffer that nobody revoked for good is dead");
 	if (before != after || w->device == TEST)
 		return;
 	if ((before & PHASE_MASK) == PHASE_OFF && state == PEERBAR_STATE_LIVE)
-		wrong("a buffer is live although the decoding of device %u is off", w->device);
+		fail_operation("a buffer is live although the decoding of device %u is off", w->device);
 	if ((before & PHASE_MASK) == PHASE_ON && !may_be_dead(w) && state != PEERBAR_STATE_LIVE) {
 		/* The process that caused it may not have recorded it yet. */
 		pause_us(200000);
 		if (phase_of(w) == before && !may_be_dead(w))
-			wrong("a buffer is in state %u although nobody revoked (id %llu, device %u, generation %u, phase 0x%x)", state,
-			      (unsigned long long)w->id, w->device, w->generation, before);
+			fail_operation(
+				"a buffer is in state %u although nobody revoked (id %llu, device %u, generation %u, phase 0x%x)",
+				state, (unsigned long long)w->id, w->device, w->generation, before);
 	}
 }
 
@@ -53,11 +54,11 @@ bool op_export(void)
 		return true;
 	if (!(q.flags & PEERBAR_QUERY_OURS) || !(q.flags & PEERBAR_QUERY_MMAP) || q.model != w.model || q.length != w.size ||
 	    q.nr_ranges != w.nr || q.memattr != PEERBAR_MEMATTR_NC)
-		wrong("a new buffer says: flags 0x%x, model %u, %llu bytes, %u ranges, attribute %u", q.flags, q.model,
-		      (unsigned long long)q.length, q.nr_ranges, q.memattr);
+		fail_operation("a new buffer says: flags 0x%x, model %u, %llu bytes, %u ranges, attribute %u", q.flags, q.model,
+			       (unsigned long long)q.length, q.nr_ranges, q.memattr);
 	w.id = q.id;
 	if (fate(w.id) != ALIVE)
-		wrong("a new buffer has a number that was used before: %llu", (unsigned long long)w.id);
+		fail_operation("a new buffer has a number that was used before: %llu", (unsigned long long)w.id);
 	keep_buffer(fd, &w);
 	return true;
 }
@@ -88,7 +89,7 @@ bool op_close(void)
 	if (!fd)
 		return false;
 	if (close(fd))
-		wrong("close: %s", strerror(errno));
+		fail_operation("close: %s", strerror(errno));
 	return true;
 }
 
@@ -106,8 +107,8 @@ bool op_query(void)
 	if (!done(raw_query(peerbar, b.fd, &q), "query", badf_if_closed(&b), 0))
 		return true;
 	if (q.id != b.what.id || q.length != b.what.size || q.model != b.what.model || q.nr_ranges != b.what.nr)
-		wrong("buffer %llu says: id %llu, %llu bytes, model %u, %u ranges", (unsigned long long)b.what.id,
-		      (unsigned long long)q.id, (unsigned long long)q.length, q.model, q.nr_ranges);
+		fail_operation("buffer %llu says: id %llu, %llu bytes, model %u, %u ranges", (unsigned long long)b.what.id,
+			       (unsigned long long)q.id, (unsigned long long)q.length, q.model, q.nr_ranges);
 	check_state(&b.what, q.state, dead, before);
 	return true;
 }
@@ -118,7 +119,7 @@ bool op_info(void)
 
 	done(raw_ioctl(peerbar, PEERBAR_INFO, &info), "info", 0);
 	if (info.abi != 1 || !(info.caps & PEERBAR_CAP_VFIO))
-		wrong("abi %u, capabilities 0x%x", info.abi, info.caps);
+		fail_operation("abi %u, capabilities 0x%x", info.abi, info.caps);
 	return true;
 }
 
@@ -145,7 +146,7 @@ bool op_set_memattr(void)
 		/* ENODEV: dead, or exported under an earlier binding of the driver. */
 		done(ret, "set memattr", ENODEV, badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0);
 	if (!ret && memattr > 1)
-		wrong("an unknown attribute was accepted");
+		fail_operation("an unknown attribute was accepted");
 	return true;
 }
 
@@ -159,7 +160,7 @@ bool op_get_memattr(void)
 		return false;
 	if (done(raw_get_memattr(slot_fd(slot), b.fd, &memattr), "get memattr", ENODEV, badf_if_closed(&b),
 		 badf_if_dropped(b.what.device, slot), 0) && memattr > 1)
-		wrong("the attribute is %u", memattr);
+		fail_operation("the attribute is %u", memattr);
 	return true;
 }
 
@@ -170,7 +171,7 @@ void check_dead(const struct buffer *b)
 	set_fate(b->what.id, DEAD);
 	touch_all(b->what.device, b->what.id, place.r[6], MAPS);
 	if (done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) && q.state != PEERBAR_STATE_DEAD)
-		wrong("revoked for good, it is in state %u", q.state);
+		fail_operation("revoked for good, it is in state %u", q.state);
 }
 
 bool op_revoke(void)
@@ -224,13 +225,13 @@ bool op_refusals(void)
 		else
 			p = mmap(NULL, PAGE * (1 + place.r[3] % 4), PROT_READ, MAP_SHARED, b.fd, (off_t)b.what.size);
 		if (p != MAP_FAILED)
-			wrong("mmap that must not be succeeded");
+			fail_operation("mmap that must not be succeeded");
 		done(-errno, "mmap that must not be", EINVAL, badf, badf_if_closed(&b), 0);
 		return true;
 	}
 	fd = raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC);
 	if (fd >= 0)
-		wrong("export of 0x%llx bytes at 0x%llx succeeded", (unsigned long long)range.length, (unsigned long long)range.offset);
+		fail_operation("export of 0x%llx bytes at 0x%llx succeeded", (unsigned long long)range.length, (unsigned long long)range.offset);
 	done(fd, "export that must not be", EINVAL, EOVERFLOW, ENODEV, badf_if_dropped(d, slot), 0);
 	return true;
 }
@@ -248,7 +249,7 @@ bool op_poll(void)
 	switch (place.r[1] % 3) {
 	case 0:
 		if (poll(&p, 1, 0) < 0)
-			wrong("poll: %s", strerror(errno));
+			fail_operation("poll: %s", strerror(errno));
 		break;
 	case 1:
 		if (done(raw_ioctl(b.fd, DMA_BUF_IOCTL_SYNC, &sync), "begin of CPU access", badf_if_closed(&b), 0)) {
@@ -271,13 +272,14 @@ static void check_listed(void *arg, const struct raw_buffer *b)
 	uint64_t *last = arg;
 
 	if (b->id <= *last)
-		wrong("buffer %llu is listed after %llu", (unsigned long long)b->id, (unsigned long long)*last);
+		fail_operation("buffer %llu is listed after %llu", (unsigned long long)b->id, (unsigned long long)*last);
 	*last = b->id;
 	if (b->state < PEERBAR_STATE_LIVE || b->state > PEERBAR_STATE_DEAD || !b->model || !b->size || !b->name[0] || !b->exporter[0] ||
 	    b->ranges_told != b->nr_ranges || b->importers_told != b->importers)
-		wrong("buffer %llu is listed with state %u, model %u, %llu bytes, '%s' of '%s', %u ranges (%u told), %u importers (%u told)",
-		      (unsigned long long)b->id, b->state, b->model, (unsigned long long)b->size, b->name, b->exporter, b->nr_ranges,
-		      b->ranges_told, b->importers, b->importers_told);
+		fail_operation("buffer %llu is listed with state %u, model %u, %llu bytes, '%s' of '%s', %u ranges (%u told), %u "
+			       "importers (%u told)",
+			       (unsigned long long)b->id, b->state, b->model, (unsigned long long)b->size, b->name, b->exporter,
+			       b->nr_ranges, b->ranges_told, b->importers, b->importers_told);
 }
 
 bool op_dump(void)
@@ -305,7 +307,7 @@ bool op_get(void)
 		return true;
 	check_listed(&last, &told);
 	if (told.id != b.what.id || told.size != b.what.size)
-		wrong("asked for buffer %llu, got %llu", (unsigned long long)b.what.id, (unsigned long long)told.id);
+		fail_operation("asked for buffer %llu, got %llu", (unsigned long long)b.what.id, (unsigned long long)told.id);
 	check_state(&b.what, told.state, dead, before);
 	return true;
 }
@@ -323,11 +325,11 @@ bool op_events(void)
 			continue;
 		if (ret < PEERBAR_CMD_BUFFER_CREATED || ret > PEERBAR_CMD_BUFFER_RELEASED || !told.id || !told.name[0] ||
 		    told.ranges_told || told.importers_told || told.creator)
-			wrong("event %d of buffer %llu, '%s'", ret, (unsigned long long)told.id, told.name);
+			fail_operation("event %d of buffer %llu, '%s'", ret, (unsigned long long)told.id, told.name);
 		if (ret == PEERBAR_CMD_BUFFER_REVOKED && told.state != PEERBAR_STATE_REVOKED && told.state != PEERBAR_STATE_DEAD)
-			wrong("revoked, a buffer is announced in state %u", told.state);
+			fail_operation("revoked, a buffer is announced in state %u", told.state);
 		if (ret == PEERBAR_CMD_BUFFER_RESTORED && told.state != PEERBAR_STATE_LIVE)
-			wrong("restored, a buffer is announced in state %u", told.state);
+			fail_operation("restored, a buffer is announced in state %u", told.state);
 	}
 	return true;
 }

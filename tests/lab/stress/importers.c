@@ -25,15 +25,15 @@ bool op_iommu_map(void)
 	dead = is_dead(&b.what);
 	ret = raw_map_file(iommufd, ioas, b.fd, start, length, flags, &iova);
 	if (!ret && (dead || b.what.nr > 1 || b.what.device == TEST))
-		wrong("iommufd mapped a buffer that it must not (id %llu, %u ranges, %s)", (unsigned long long)b.what.id, b.what.nr,
-		      dead ? "dead" : "not dead");
+		fail_operation("iommufd mapped a buffer that it must not (id %llu, %u ranges, %s)", (unsigned long long)b.what.id,
+			       b.what.nr, dead ? "dead" : "not dead");
 	if (ret == -ENODEV && before == phase_of(&b.what) && (before & PHASE_MASK) == PHASE_ON && !may_be_dead(&b.what) &&
 	    badf_if_closed(&b) != EBADF)
-		wrong("iommufd: ENODEV although nobody revoked");
+		fail_operation("iommufd: ENODEV although nobody revoked");
 	if (!done(ret, "map", ENODEV, b.what.nr > 1 || b.what.device == TEST ? EOPNOTSUPP : ENODEV, badf_if_closed(&b), 0))
 		return true;
-	if (!hold(iovas, IOVAS, iova, length) && raw_unmap(iommufd, ioas, iova, length))
-		wrong("unmap failed");
+	if (!keep_held(iovas, IOVAS, iova, length) && raw_unmap(iommufd, ioas, iova, length))
+		fail_operation("unmap failed");
 	return true;
 }
 
@@ -41,7 +41,7 @@ bool op_iommu_unmap(void)
 {
 	struct held h;
 
-	if (!let_go(iovas, IOVAS, place.r[0], &h))
+	if (!take_held(iovas, IOVAS, place.r[0], &h))
 		return false;
 	done(raw_unmap(iommufd, ioas, h.iova, h.length), "unmap", 0);
 	return true;
@@ -61,7 +61,7 @@ static bool attach_and_map(const struct buffer *b, uint32_t kind, uint32_t delay
 	int handle = raw_test_attach(importer, b->fd, kind, 0, delay_ms, b->what.device == TEST ? "" : importing_device);
 
 	if (handle >= 0 && !takes)
-		wrong("an importer of kind %u took model %u", kind, b->what.model);
+		fail_operation("an importer of kind %u took model %u", kind, b->what.model);
 	if (!done(handle, "attach", ENODEV, takes ? ENODEV : EOPNOTSUPP, badf_if_closed(b), 0))
 		return false;
 	*h = (struct held){ true, (uint64_t)handle, 0 };
@@ -69,7 +69,7 @@ static bool attach_and_map(const struct buffer *b, uint32_t kind, uint32_t delay
 	return true;
 }
 
-static void look_inside(uint32_t handle, uint64_t r)
+static void query_importer(uint32_t handle, uint64_t r)
 {
 	struct peerbar_test_chunks chunks = { .handle = handle };
 	struct peerbar_test_pfn pfn = { .handle = handle, .max_order = 18, .offset = r % 16 * PAGE };
@@ -79,7 +79,7 @@ static void look_inside(uint32_t handle, uint64_t r)
 	done(raw_ioctl(importer, PEERBAR_TEST_PFN, &pfn), "pfn", ENODEV, ERANGE, EOPNOTSUPP, 0);
 	if (done(raw_ioctl(importer, PEERBAR_TEST_CHUNKS, &chunks), "chunks", ENODEV, EOPNOTSUPP, 0) &&
 	    (chunks.nr_chunks != 1 || !chunks.nr_addrs || chunks.nr_addrs > RANGES))
-		wrong("%u chunks, %u addresses", chunks.nr_chunks, chunks.nr_addrs);
+		fail_operation("%u chunks, %u addresses", chunks.nr_chunks, chunks.nr_addrs);
 }
 
 bool op_import(void)
@@ -89,7 +89,7 @@ bool op_import(void)
 
 	if (importer < 0)
 		return false;
-	if (let_go(imports, place.r[0] & 1 ? IMPORTS : 0, place.r[1], &h)) {
+	if (take_held(imports, place.r[0] & 1 ? IMPORTS : 0, place.r[1], &h)) {
 		switch (place.r[2] % 4) {
 		case 0:
 			done(raw_test_map(importer, (uint32_t)h.iova), "map again", EBUSY, ESTALE, ENODEV, 0);
@@ -99,7 +99,7 @@ bool op_import(void)
 			done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_UNMAP), "unmap", EINVAL, 0);
 			break;
 		case 2:
-			look_inside((uint32_t)h.iova, place.r[3]);
+			query_importer((uint32_t)h.iova, place.r[3]);
 			break;
 		case 3:
 			detach(&h);
@@ -111,7 +111,7 @@ bool op_import(void)
 		if (!attach_and_map(&b, (uint32_t)(place.r[2] % (PEERBAR_TEST_KIND_DYNAMIC + 1)), 0, &h))
 			return true;
 	}
-	if (!hold(imports, IMPORTS, h.iova, 0))
+	if (!keep_held(imports, IMPORTS, h.iova, 0))
 		detach(&h);
 	return true;
 }
@@ -131,7 +131,7 @@ bool op_import_late(void)
 		pause_us(place.r[3] % 5000);
 		done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_RELEASE), "release", 0);
 	}
-	if (never || !hold(imports, IMPORTS, h.iova, 0))
+	if (never || !keep_held(imports, IMPORTS, h.iova, 0))
 		detach(&h);
 	return true;
 }
@@ -159,7 +159,7 @@ bool op_test_export(void)
 		return true;
 	bytes = calloc(1, w.size);
 	if (!bytes)
-		wrong("no memory");
+		fail_operation("no memory");
 	for (offset = 0; offset < w.size; offset += PAGE) {
 		number = number_at(&w, offset);
 		for (i = 0; i < 4; i++)
@@ -169,8 +169,8 @@ bool op_test_export(void)
 	free(bytes);
 	done(raw_query(peerbar, fd, &q), "query", 0);
 	if (q.model != w.model || q.length != w.size || q.nr_ranges != w.nr || q.state != PEERBAR_STATE_LIVE)
-		wrong("a new test buffer says: model %u, %llu bytes, %u ranges, state %u", q.model, (unsigned long long)q.length, q.nr_ranges,
-		      q.state);
+		fail_operation("a new test buffer says: model %u, %llu bytes, %u ranges, state %u", q.model,
+			       (unsigned long long)q.length, q.nr_ranges, q.state);
 	w.id = q.id;
 	keep_buffer(fd, &w);
 	return true;

@@ -51,12 +51,12 @@ bool op_mmap(void)
 	p = map_aligned(m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, b.fd, m.offset);
 	if (p == MAP_FAILED) {
 		if (errno == ENODEV && !may_be_dead(&b.what) && phase_of(&b.what) % 4 == PHASE_ON)
-			wrong("mmap: ENODEV although the buffer is not dead");
+			fail_operation("mmap: ENODEV although the buffer is not dead");
 		done(-errno, "mmap", ENODEV, badf_if_closed(&b), 0);
 		return true;
 	}
 	if (dead)
-		wrong("mmap of a dead buffer succeeded");
+		fail_operation("mmap of a dead buffer succeeded");
 	m.p = p;
 	keep_map(&m);
 	return true;
@@ -88,7 +88,7 @@ bool op_partial(void)
 	n = 1 + place.r[1] % (pages - 1);
 	from = place.r[2] % 3 == 0 ? 0 : place.r[2] % 3 == 1 ? pages - n : place.r[3] % (pages - n + 1);
 	if (munmap(m->p + from * PAGE, n * PAGE))
-		wrong("munmap: %s", strerror(errno));
+		fail_operation("munmap: %s", strerror(errno));
 	rest = *m;
 	rest.p += (from + n) * PAGE;
 	rest.offset += (from + n) * PAGE;
@@ -118,7 +118,7 @@ bool op_mremap(void)
 		return false;
 	}
 	if (mremap(m->p, m->length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
-		wrong("mremap: %s", strerror(errno));
+		fail_operation("mremap: %s", strerror(errno));
 	m->p = to;
 	m->length = length;
 	touch(m, place.r[4], false);
@@ -134,7 +134,7 @@ bool op_mprotect(void)
 	if (!m)
 		return false;
 	if (mprotect(m->p, m->length, prot))
-		wrong("mprotect: %s", strerror(errno));
+		fail_operation("mprotect: %s", strerror(errno));
 	m->writable = prot & PROT_WRITE;
 	touch(m, place.r[2], m->writable);
 	pthread_rwlock_unlock(&m->lock);

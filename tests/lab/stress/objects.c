@@ -16,7 +16,7 @@ int stash(int fd)
 		return fd;
 	high = fcntl(fd, F_DUPFD_CLOEXEC, 1000 + (int)(atomic_fetch_add(&next, 1) % 50000));
 	if (high < 0)
-		wrong("F_DUPFD_CLOEXEC: %s", strerror(errno));
+		fail_operation("F_DUPFD_CLOEXEC: %s", strerror(errno));
 	close(fd);
 	return high;
 }
@@ -125,7 +125,7 @@ bool may_be_dead(const struct what *w)
 void forget_map(struct map *m)
 {
 	if (m->length && munmap(m->p, m->length))
-		wrong("munmap: %s", strerror(errno));
+		fail_operation("munmap: %s", strerror(errno));
 	m->used = false;
 }
 
@@ -212,7 +212,7 @@ void keep_map(const struct map *new)
 		unmap_regions(new->what.device);
 }
 
-bool hold(struct held *table, unsigned int n, uint64_t iova, uint64_t length)
+bool keep_held(struct held *table, unsigned int n, uint64_t iova, uint64_t length)
 {
 	bool held = false;
 	unsigned int i;
@@ -228,7 +228,7 @@ bool hold(struct held *table, unsigned int n, uint64_t iova, uint64_t length)
 	return held;
 }
 
-bool let_go(struct held *table, unsigned int n, uint64_t r, struct held *out)
+bool take_held(struct held *table, unsigned int n, uint64_t r, struct held *out)
 {
 	bool found = false;
 	unsigned int i;

@@ -46,7 +46,7 @@ static bool take_control(uint64_t r, unsigned int *d, uint64_t *slot)
 }
 
 /* Check mappings and a buffer while no other thread or process can change the phase. */
-static void look_around(unsigned int d, uint64_t r)
+static void check_device(unsigned int d, uint64_t r)
 {
 	struct peerbar_query q;
 	struct buffer b;
@@ -81,7 +81,7 @@ static bool off_and_on(bool power)
 	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], false) : raw_decoding(slot_fd(slot), config_offset[d], false);
 	if (done(ret, "off", EIO, ENODEV, badf_if_dropped(d, slot), 0)) {
 		set_phase(d, PHASE_OFF);
-		look_around(d, place.r[1]);
+		check_device(d, place.r[1]);
 		pause_us(place.r[2] % 2000);
 		touch_all(d, 0, place.r[3], 2);
 		set_phase(d, PHASE_CHANGING);
@@ -89,7 +89,7 @@ static bool off_and_on(bool power)
 	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], true) : raw_decoding(slot_fd(slot), config_offset[d], true);
 	if (done(ret, "on", EIO, ENODEV, badf_if_dropped(d, slot), 0)) {
 		set_phase(d, PHASE_ON);
-		look_around(d, place.r[4]);
+		check_device(d, place.r[4]);
 	}
 	pthread_mutex_unlock(&control[d]);
 	return true;
@@ -121,7 +121,7 @@ static bool reset(int (*how)(int fd))
 		done(how(slot_fd(slot)), "reset", EAGAIN, EBUSY, ENOTTY, flat ? EINVAL : EBUSY, flat ? ENODEV : EBUSY,
 		     badf_if_dropped(d, slot), 0);
 		set_phase(d, PHASE_ON);
-		look_around(d, place.r[1]);
+		check_device(d, place.r[1]);
 	}
 	pthread_mutex_unlock(&control[d]);
 	return true;
@@ -266,7 +266,7 @@ static pid_t unbind_elsewhere(const char *bdf)
 	snprintf(command, sizeof(command), "echo %s >/sys/bus/pci/devices/%s/driver/unbind", bdf, bdf);
 	ret = posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ);
 	if (ret)
-		wrong("posix_spawn: %s", strerror(ret));
+		fail_operation("posix_spawn: %s", strerror(ret));
 	return pid;
 }
 
@@ -287,8 +287,8 @@ static void visit_stock(unsigned int d)
 	done(buffer, "export with vfio-pci", 0);
 	done(raw_query(peerbar, buffer, &q), "query", 0);
 	if (q.flags || q.model != PEERBAR_MODEL_REVOCABLE || q.id || q.length != range.length)
-		wrong("a buffer of vfio-pci says: flags 0x%x, model %u, id %llu, %llu bytes", q.flags, q.model, (unsigned long long)q.id,
-		      (unsigned long long)q.length);
+		fail_operation("a buffer of vfio-pci says: flags 0x%x, model %u, id %llu, %llu bytes", q.flags, q.model,
+			       (unsigned long long)q.id, (unsigned long long)q.length);
 	done(raw_map_file(iommufd, ioas, buffer, 0, PAGE, IOMMU_IOAS_MAP_READABLE, &iova), "map a buffer of vfio-pci", 0);
 	done(raw_unmap(iommufd, ioas, iova, PAGE), "unmap", 0);
 	refused(raw_revoke(fd, buffer), "revoke with vfio-pci", ENOTTY);
@@ -306,7 +306,7 @@ static void wait_dead(const struct buffer *b)
 		if (!done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) || q.state == PEERBAR_STATE_DEAD)
 			return;
 		if (now_ns() > end)
-			wrong("60 s after its driver was to be unbound, a buffer is in state %u", q.state);
+			fail_operation("60 s after its driver was to be unbound, a buffer is in state %u", q.state);
 		pause_us(1000);
 	}
 }
@@ -343,7 +343,7 @@ bool op_rebind(void)
 	atomic_store(&device->drop, slot_generation(slot));
 	release_device(d);
 	if (waitpid(pid, &status, 0) != pid || status)
-		wrong("unbinding ended with status 0x%x", status);
+		fail_operation("unbinding ended with status 0x%x", status);
 	atomic_store(&device->dead, slot_generation(slot));
 	touch_all(d, 0, place.r[3], 8);
 	close(b.fd);

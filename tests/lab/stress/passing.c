@@ -51,7 +51,7 @@ static bool receive_one(void)
 	if (ret == -EAGAIN)
 		return false;
 	if (ret != sizeof(message))
-		wrong("received %d", ret);
+		fail_operation("received %d", ret);
 	if (fd < 0)
 		return true;
 	if (!message.device) {

@@ -19,7 +19,7 @@ uint32_t ioas;
 struct raw_genl genl[THREADS], events[THREADS];
 const char *importing_device;
 
-void wrong(const char *fmt, ...)
+void fail_operation(const char *fmt, ...)
 {
 	char what[240];
 	va_list ap;
@@ -44,7 +44,7 @@ bool is_done(int ret, const char *call, ...)
 		allowed |= ret == -e;
 	va_end(ap);
 	if (!allowed)
-		wrong("%s: %s", call, strerror(-ret));
+		fail_operation("%s: %s", call, strerror(-ret));
 	atomic_fetch_add(&shared->refused[place.kind], 1);
 	return false;
 }
@@ -52,7 +52,7 @@ bool is_done(int ret, const char *call, ...)
 void refused(int ret, const char *call, int e)
 {
 	if (ret != -e)
-		wrong("%s: %s, not %s", call, ret < 0 ? strerror(-ret) : "success", strerror(e));
+		fail_operation("%s: %s, not %s", call, ret < 0 ? strerror(-ret) : "success", strerror(e));
 	atomic_fetch_add(&shared->refused[place.kind], 1);
 }
 
@@ -175,7 +175,7 @@ void worker(unsigned int process, unsigned int incarnation)
 	sigaction(SIGBUS, &action, NULL);
 	sigaction(SIGSEGV, &action, NULL);
 	if (setrlimit(RLIMIT_NOFILE, &files))
-		wrong("RLIMIT_NOFILE: %s", strerror(errno));
+		fail_operation("RLIMIT_NOFILE: %s", strerror(errno));
 	for (i = 0; i < MAPS; i++)
 		pthread_rwlock_init(&maps[i].lock, NULL);
 	for (i = 0; i < DEVICES; i++)
@@ -193,7 +193,7 @@ void worker(unsigned int process, unsigned int incarnation)
 		done(raw_genl_open(&events[i], true), "netlink", 0);
 	}
 	if (pthread_create(&other, NULL, run_thread, (void *)(uintptr_t)(1 | incarnation << 8)))
-		wrong("no second thread");
+		fail_operation("no second thread");
 	run_thread((void *)(uintptr_t)(incarnation << 8));
 	pthread_join(other, NULL);
 	_exit(0);

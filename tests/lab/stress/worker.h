@@ -36,7 +36,7 @@ extern struct raw_genl genl[THREADS], events[THREADS];
 extern const char *importing_device;
 
 /* Report a failure of the current operation, and end the process. */
-void wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+void fail_operation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 bool is_done(int ret, const char *call, ...);
 /* Check that a call failed with errno @e. */
 void refused(int ret, const char *call, int e);
@@ -130,8 +130,8 @@ void keep_buffer(int fd, const struct what *what);
 struct map *pick_map(uint64_t r, bool write);
 /* Replace another mapping if the table is full. Unmap the new one if all are locked. */
 void keep_map(const struct map *new);
-bool hold(struct held *table, unsigned int n, uint64_t iova, uint64_t length);
-bool let_go(struct held *table, unsigned int n, uint64_t r, struct held *out);
+bool keep_held(struct held *table, unsigned int n, uint64_t iova, uint64_t length);
+bool take_held(struct held *table, unsigned int n, uint64_t r, struct held *out);
 
 /* ---- access.c: accesses to mapped memory, and what they must find ---- */
 

@@ -430,7 +430,7 @@ LAB_SUITE("device", SUITE_NOT_ON_DEBUG)
 	tcase_add_test(t, held_by_a_process_of_another_user);
 	tcase_add_test(t, open_refused);
 	tcase_add_test(t, a_context_that_was_given);
-	t = suite_case(s, "on the bench", 120, bench_up, bench_down);
+	t = suite_case(s, "on the bench", 120, fixture_up, fixture_down);
 	tcase_add_test(t, regions);
 	tcase_add_test(t, reading_and_writing);
 	tcase_add_test(t, decoding);

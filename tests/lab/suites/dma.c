@@ -252,7 +252,7 @@ END_TEST
 
 LAB_SUITE("dma", 0)
 {
-	TCase *t = suite_case(s, "all", 240, bench_up, bench_down);
+	TCase *t = suite_case(s, "all", 240, fixture_up, fixture_down);
 
 	tcase_add_test(t, a_pattern_arrives);
 	tcase_add_test(t, ranges_are_contiguous);

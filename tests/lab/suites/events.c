@@ -22,14 +22,14 @@ static struct pb_watch *watch;
 
 static void events_up(void)
 {
-	ours_up();
+	modules_up();
 	ok(pb_watch_open(&watch, &err));
 }
 
 static void events_down(void)
 {
 	pb_watch_close(watch);
-	ours_down();
+	modules_down();
 }
 
 /* Events follow the change with a delay. */

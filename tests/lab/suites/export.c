@@ -142,9 +142,9 @@ START_TEST(model_of_a_descriptor)
 		enum pb_model model;
 		const char *exporter;
 	} foreign[] = {
-		{ foreign_udmabuf, PB_PINNED, "udmabuf" },
-		{ foreign_system_heap, PB_PINNED, "system" },
-		{ foreign_vgem, PB_UNKNOWN, "drm" },
+		{ export_udmabuf, PB_PINNED, "udmabuf" },
+		{ export_system_heap, PB_PINNED, "system" },
+		{ export_vgem, PB_UNKNOWN, "drm" },
 	};
 	struct pb_buffer_info info;
 	struct pb_buffer *buffer;
@@ -168,7 +168,7 @@ END_TEST
 START_TEST(a_forged_name)
 {
 	char name[DMA_BUF_NAME_LEN] = "x\nexp_name:\tudmabuf\nsize:\t1";
-	int fd = foreign_vgem(PAGE);
+	int fd = export_vgem(PAGE);
 	struct pb_buffer_info info;
 	struct pb_buffer *buffer;
 
@@ -202,7 +202,7 @@ END_TEST
 
 LAB_SUITE("export", SUITE_NOT_ON_DEBUG)
 {
-	TCase *t = suite_case(s, "all", 120, bench_up, bench_down);
+	TCase *t = suite_case(s, "all", 120, fixture_up, fixture_down);
 
 	tcase_add_test(t, bad_inputs);
 	tcase_add_test(t, io_ports);

@@ -36,7 +36,7 @@ static void inject_up(void)
 {
 	const struct pb_range ranges[] = { { MIB, PAGE }, { 3 * MIB, 2 * PAGE } };
 
-	ours_up();
+	modules_up();
 	nic = lab_bdf(LAB_NIC);
 	importer = test_importer_open();
 	exporter = test_exporter_open();
@@ -65,7 +65,7 @@ static void inject_down(void)
 	pb_buffer_close(other);
 	close(importer);
 	close(exporter);
-	ours_down();
+	modules_down();
 }
 
 /* Return whether a call may return this when an allocation fails. */
@@ -312,7 +312,7 @@ static int call_list(void)
 
 START_TEST(questions)
 {
-	int fds[] = { pb_buffer_fd(one), foreign_udmabuf(PAGE), foreign_system_heap(PAGE),
+	int fds[] = { pb_buffer_fd(one), export_udmabuf(PAGE), export_system_heap(PAGE),
 		      test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_REVOCABLE, PAGE) };
 	size_t i;
 

@@ -473,7 +473,7 @@ END_TEST
 
 LAB_SUITE("kill", 0)
 {
-	TCase *t = suite_case(s, "all", 120, ours_up, ours_down);
+	TCase *t = suite_case(s, "all", 120, modules_up, modules_down);
 
 	tcase_add_test(t, decoding_off);
 	tcase_add_test(t, function_reset);

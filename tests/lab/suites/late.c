@@ -21,14 +21,14 @@ static int importer;
 
 static void late_up(void)
 {
-	ours_up();
+	modules_up();
 	importer = test_importer_open();
 }
 
 static void late_down(void)
 {
 	close(importer);
-	ours_down();
+	modules_down();
 }
 
 static unsigned int milliseconds(void)

@@ -231,7 +231,7 @@ END_TEST
 
 LAB_SUITE("limits", 0)
 {
-	TCase *t = suite_case(s, "all", 120, ours_up, ours_down);
+	TCase *t = suite_case(s, "all", 120, modules_up, modules_down);
 
 	tcase_add_test(t, buffers_of_a_user);
 	tcase_add_test(t, ranges_of_a_user);

@@ -151,7 +151,7 @@ END_TEST
 START_TEST(unknown_model)
 {
 	unsigned int fds = count_fds();
-	int fd = foreign_vgem(4 * PAGE);
+	int fd = export_vgem(4 * PAGE);
 	struct pb_mapping *m = NULL;
 	struct pb_buffer *buffer;
 	int attached;
@@ -177,7 +177,7 @@ END_TEST
  */
 START_TEST(pinned_but_not_of_vfio)
 {
-	int fd = foreign_udmabuf(4 * PAGE);
+	int fd = export_udmabuf(4 * PAGE);
 	struct pb_mapping *m = NULL;
 	struct pb_buffer *buffer;
 
@@ -299,7 +299,7 @@ END_TEST
 
 LAB_SUITE("map", 0)
 {
-	TCase *t = suite_case(s, "all", 120, bench_up, bench_down);
+	TCase *t = suite_case(s, "all", 120, fixture_up, fixture_down);
 
 	tcase_add_test(t, found_addresses);
 	tcase_add_test(t, given_addresses);

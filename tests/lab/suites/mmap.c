@@ -404,7 +404,7 @@ START_TEST(attributes)
 	ck_assert_int_eq(feature_memattr(gpu, 999), -EBADF);
 	ck_assert_int_eq(feature_set_memattr(gpu, 0, PEERBAR_MEMATTR_WC), -EINVAL);
 	ck_assert_int_eq(feature_set_memattr(edu_device, fd, PEERBAR_MEMATTR_WC), -ENODEV);
-	udmabuf = foreign_udmabuf(PAGE);
+	udmabuf = export_udmabuf(PAGE);
 	ck_assert_int_eq(feature_set_memattr(gpu, udmabuf, PEERBAR_MEMATTR_WC), -ENODEV);
 	close(udmabuf);
 	munmap(nc, 4 * MIB);
@@ -678,7 +678,7 @@ END_TEST
 
 LAB_SUITE("mmap", 0)
 {
-	TCase *t = suite_case(s, "all", 120, ours_up, ours_down);
+	TCase *t = suite_case(s, "all", 120, modules_up, modules_down);
 
 	tcase_add_test(t, one_range);
 	tcase_add_test(t, several_ranges);

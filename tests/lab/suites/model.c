@@ -19,7 +19,7 @@ static int importer, exporter;
 
 static void model_up(void)
 {
-	ours_up();
+	modules_up();
 	importer = test_importer_open();
 	exporter = test_exporter_open();
 }
@@ -28,7 +28,7 @@ static void model_down(void)
 {
 	close(importer);
 	close(exporter);
-	ours_down();
+	modules_down();
 }
 
 static void model_is(int fd, enum peerbar_model model, bool declared)
@@ -95,7 +95,7 @@ END_TEST
 
 START_TEST(of_others)
 {
-	int udmabuf = foreign_udmabuf(4 * PAGE), heap = foreign_system_heap(4 * PAGE), vgem = foreign_vgem(4 * PAGE);
+	int udmabuf = export_udmabuf(4 * PAGE), heap = export_system_heap(4 * PAGE), vgem = export_vgem(4 * PAGE);
 
 	model_is(udmabuf, PEERBAR_MODEL_PINNED, false);
 	model_is(heap, PEERBAR_MODEL_PINNED, false);
@@ -217,7 +217,7 @@ START_TEST(importers_take_what_they_can)
 			close(fd);
 		}
 	}
-	fd = foreign_udmabuf(2 * PAGE);
+	fd = export_udmabuf(2 * PAGE);
 	every_importer(fd, PEERBAR_MODEL_PINNED, NULL);
 	close(fd);
 }

@@ -17,7 +17,7 @@ static void nop2p_up(void)
 	module_load("peerbar-vfio-pci");
 	module_load("peerbar-test-importer");
 	setenv("LAB_DRIVER", "peerbar-vfio-pci", 1);
-	bench_up();
+	fixture_up();
 }
 
 static void lands(uint8_t *p, uint64_t offset, uint32_t seed)
@@ -190,7 +190,7 @@ END_TEST
 
 LAB_SUITE("nop2p", SUITE_NOP2P)
 {
-	TCase *t = suite_case(s, "all", 60, nop2p_up, bench_down);
+	TCase *t = suite_case(s, "all", 60, nop2p_up, fixture_down);
 
 	tcase_add_test(t, what_it_is);
 	tcase_add_test(t, exported_and_mapped);

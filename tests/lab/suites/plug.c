@@ -219,10 +219,10 @@ END_TEST
 
 LAB_SUITE("plug", 0)
 {
-	TCase *t = suite_case(s, "all", 300, bench_up, bench_down);
+	TCase *t = suite_case(s, "all", 300, fixture_up, fixture_down);
 
 	tcase_add_test(t, plugged_used_and_pulled);
-	t = suite_case(s, "ours", 300, ours_up, ours_down);
+	t = suite_case(s, "ours", 300, modules_up, modules_down);
 	tcase_add_test(t, pulled_from_under_a_buffer);
 	tcase_add_test(t, a_gigabyte);
 	tcase_add_test(t, virtual_functions);

@@ -32,7 +32,7 @@ static void data_down(void)
 
 static void order_up(void)
 {
-	ours_up();
+	modules_up();
 	places_up();
 	stop = false;
 }
@@ -40,7 +40,7 @@ static void order_up(void)
 static void order_down(void)
 {
 	places_down();
-	ours_down();
+	modules_down();
 }
 
 static bool stopped(void)
@@ -299,7 +299,7 @@ START_TEST(uc_revoked_during_a_message)
 			large_arrived();
 		} else {
 			stopped_in_middle += target.p[100] || target.p[200];
-			ends_anew(&pair.a, &pair.b);
+			replace_qps(&pair.a, &pair.b);
 		}
 		target.mr = ibv_reg_mr(pair.b.pd, target.p, target.size, ALL_ACCESS);
 		ck_assert_ptr_nonnull(target.mr);
@@ -642,11 +642,11 @@ START_TEST(other_namespace)
 		from = sge(&mem, 0, PAGE);
 		if (post_receive(&pair.b, 1, &from, 1) || ibv_attach_mcast(pair.b.qp, &group, 0))
 			_exit(2);
-		tell(pipes[1], "r", 1);
+		send_all(pipes[1], "r", 1);
 		usleep(1000000);
 		_exit(ibv_poll_cq(pair.b.cq, 1, &wc) ? 3 : 0);
 	}
-	hear(pipes[0], &byte, 1);
+	receive_all(pipes[0], &byte, 1);
 	end_open(&pair.a, &ud);
 	end_connect(&pair.a, NULL);
 	mem = mem_new(&pair.a, PAGE, ALL_ACCESS);

@@ -30,7 +30,7 @@ static void ends_up(void)
 
 static void memory_up(void)
 {
-	ours_up();
+	modules_up();
 	ends_up();
 }
 
@@ -39,14 +39,14 @@ static void memory_down(void)
 	end_close(&pair.a);
 	end_close(&pair.b);
 	places_down();
-	ours_down();
+	modules_down();
 }
 
 static void stock_up(void)
 {
 	module_load("peerbar-test-exporter");
 	setenv("LAB_DRIVER", "vfio-pci", 1);
-	bench_up();
+	fixture_up();
 	ends_up();
 }
 
@@ -55,7 +55,7 @@ static void stock_down(void)
 	end_close(&pair.a);
 	end_close(&pair.b);
 	places_down();
-	bench_down();
+	fixture_down();
 }
 
 /* ---- every verb, between any two kinds ---- */
@@ -257,11 +257,11 @@ START_TEST(parts_of_a_buffer)
 			/* One byte further is outside the region. */
 			wr = work(2, IBV_WR_RDMA_WRITE, &s, 1, &region, 1);
 			fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
-			ends_anew(&pair.a, &pair.b);
+			replace_qps(&pair.a, &pair.b);
 			wr = work(3, IBV_WR_RDMA_WRITE, &s, 1, &region, 0);
 			wr.wr.rdma.remote_addr--;
 			fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
-			ends_anew(&pair.a, &pair.b);
+			replace_qps(&pair.a, &pair.b);
 			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9, parts[i].length));
 			ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);
 		}
@@ -385,11 +385,11 @@ START_TEST(rights)
 	ck_assert_uint_eq(local.mem.p[0], 0x42);
 	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &remote.mem, 96);
 	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
-	ends_anew(&pair.a, &pair.b);
+	replace_qps(&pair.a, &pair.b);
 	wr = work(3, IBV_WR_ATOMIC_FETCH_AND_ADD, &from, 1, &remote.mem, 96);
 	wr.wr.atomic.compare_add = UINT64_MAX;
 	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
-	ends_anew(&pair.a, &pair.b);
+	replace_qps(&pair.a, &pair.b);
 	to = sge(&remote.mem, 96, 8);
 	wr = work(4, IBV_WR_SEND, &from, 1, NULL, 0);
 	ck_assert_int_eq(post_receive(&pair.b, 5, &to, 1), 0);
@@ -461,24 +461,24 @@ START_TEST(another_process)
 		remote.fd = fd;
 		place_register(&remote, &end, ALL_ACCESS);
 		mine = (struct offer){ end_address(&end), remote.mem.addr, remote.mem.mr->rkey };
-		tell(sockets[1], &mine, sizeof(mine));
-		hear(sockets[1], &theirs, sizeof(theirs));
+		send_all(sockets[1], &mine, sizeof(mine));
+		receive_all(sockets[1], &theirs, sizeof(theirs));
 		end_connect(&end, &theirs.address);
-		tell(sockets[1], "r", 1);
-		hear(sockets[1], &byte, 1);
+		send_all(sockets[1], "r", 1);
+		receive_all(sockets[1], &byte, 1);
 		_exit(0);
 	}
 	close(sockets[1]);
 	send_fd(sockets[0], remote.fd);
 	place_make(&local, HOST, SIZE, 0);
 	place_register(&local, &pair.a, ALL_ACCESS);
-	hear(sockets[0], &theirs, sizeof(theirs));
-	ends_anew(&pair.a, &pair.b);
+	receive_all(sockets[0], &theirs, sizeof(theirs));
+	replace_qps(&pair.a, &pair.b);
 	ck_assert_int_eq(end_to(&pair.a, IBV_QPS_RESET), 0);
 	mine.address = end_address(&pair.a);
-	tell(sockets[0], &mine, sizeof(mine));
+	send_all(sockets[0], &mine, sizeof(mine));
 	end_connect(&pair.a, &theirs.address);
-	hear(sockets[0], &byte, 1);
+	receive_all(sockets[0], &byte, 1);
 	lab_pattern(local.mem.p, SIZE, 5);
 	from = sge(&local.mem, 0, SIZE);
 	wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, NULL, 0);
@@ -636,7 +636,7 @@ START_TEST(taken)
 		{ PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_PINNED },
 		{ PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_REVOCABLE },
 	};
-	int exporter = test_exporter_open(), vgem = foreign_vgem(4 * PAGE), fd;
+	int exporter = test_exporter_open(), vgem = export_vgem(4 * PAGE), fd;
 	struct place local;
 	unsigned int i;
 

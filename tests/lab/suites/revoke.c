@@ -410,7 +410,7 @@ END_TEST
 
 LAB_SUITE("revoke", 0)
 {
-	TCase *t = suite_case(s, "all", 240, bench_up, bench_down);
+	TCase *t = suite_case(s, "all", 240, fixture_up, fixture_down);
 
 	tcase_add_test(t, decoding_off_and_on);
 	tcase_add_test(t, several_ranges_are_revoked_and_restored);

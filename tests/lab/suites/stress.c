@@ -240,7 +240,7 @@ END_TEST
 
 LAB_SUITE("stress", 0)
 {
-	TCase *t = suite_case(s, "all", 400, bench_up, bench_down);
+	TCase *t = suite_case(s, "all", 400, fixture_up, fixture_down);
 
 	tcase_add_test(t, a_thousand_rounds);
 	tcase_add_test(t, a_thousand_refusals);

@@ -21,14 +21,14 @@ static int importer;
 
 static void teardown_up(void)
 {
-	ours_up();
+	modules_up();
 	importer = test_importer_open();
 }
 
 static void teardown_down(void)
 {
 	close(importer);
-	ours_down();
+	modules_down();
 }
 
 static double seconds(void)

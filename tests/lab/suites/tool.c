@@ -512,7 +512,7 @@ END_TEST
 
 /* ---- with peerbar's modules ---- */
 
-static void modules_up(void)
+static void tool_up(void)
 {
 	context_up();
 	module_load("peerbar-vfio-pci");
@@ -520,7 +520,7 @@ static void modules_up(void)
 	ok(pb_pci_bind(lab_bdf(LAB_GPU), "peerbar-vfio-pci", &err));
 }
 
-static void modules_down(void)
+static void tool_down(void)
 {
 	ok(pb_pci_bind(lab_bdf(LAB_GPU), NULL, &err));
 	context_down();
@@ -704,7 +704,7 @@ LAB_SUITE("tool", SUITE_NOT_ON_DEBUG)
 	tcase_add_test(t, another_process);
 	tcase_add_test(t, map);
 	tcase_add_test(t, map_is_told_of_a_revocation);
-	t = suite_case(s, "modules", 240, modules_up, modules_down);
+	t = suite_case(s, "modules", 240, tool_up, tool_down);
 	tcase_add_test(t, capabilities);
 	tcase_add_test(t, peek_poke_list_and_watch);
 	tcase_add_test(t, watch_has_times);

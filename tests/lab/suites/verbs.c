@@ -172,7 +172,7 @@ END_TEST
 
 START_TEST(addresses_of_other_exporters)
 {
-	int fds[] = { foreign_udmabuf(4 * PAGE), foreign_system_heap(4 * PAGE) };
+	int fds[] = { export_udmabuf(4 * PAGE), export_system_heap(4 * PAGE) };
 	struct pb_buffer *buffer;
 	size_t i;
 	void *p;
@@ -259,7 +259,7 @@ static void link_up(void)
 
 static void verbs_up(void)
 {
-	ours_up();
+	modules_up();
 	end_open(&a, NULL);
 	end_open(&b, NULL);
 	ends_connect(&a, &b);
@@ -267,7 +267,7 @@ static void verbs_up(void)
 
 static void stock_up(void)
 {
-	bench_up();
+	fixture_up();
 	end_open(&a, NULL);
 	end_open(&b, NULL);
 	ends_connect(&a, &b);
@@ -277,7 +277,7 @@ static void verbs_down(void)
 {
 	end_close(&a);
 	end_close(&b);
-	bench_down();
+	fixture_down();
 }
 
 static struct pbv_mr *reg(struct pb_buffer *buffer, uint64_t offset, uint64_t length)
@@ -567,7 +567,7 @@ END_TEST
 
 START_TEST(a_cache_of_what_stays)
 {
-	int fd = foreign_udmabuf(4 * PAGE);
+	int fd = export_udmabuf(4 * PAGE);
 	struct pbv_cache_stats stats;
 	struct pb_buffer *buffer;
 	struct pbv_cache *cache;
@@ -684,7 +684,7 @@ END_TEST
 
 LAB_SUITE("verbs", SUITE_NOT_ON_DEBUG)
 {
-	TCase *t = suite_case(s, "no device", 300, ours_up, ours_down);
+	TCase *t = suite_case(s, "no device", 300, modules_up, modules_down);
 
 	tcase_add_test(t, the_page_counts);
 	tcase_add_test(t, the_page_is_for_reading);

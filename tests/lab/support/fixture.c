@@ -87,7 +87,7 @@ void context_down(void)
 		      announced);
 }
 
-void bench_up(void)
+void fixture_up(void)
 {
 	context_up();
 	gpu = lab_open(iommu, LAB_GPU);
@@ -99,7 +99,7 @@ void bench_up(void)
 	lab_memory(ioas, MEMORY_IOVA, 4 * PAGE, &memory);
 }
 
-void bench_down(void)
+void fixture_down(void)
 {
 	/* A test may have closed an object and set it to NULL. */
 	edu_stop(&edu);

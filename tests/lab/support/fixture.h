@@ -27,8 +27,8 @@ extern struct edu edu;
 extern struct lab_memory memory; /* four pages, mapped in ioas */
 
 /* Set up and tear down the fixture, or only the iommufd context for tests without hardware. */
-void bench_up(void);
-void bench_down(void);
+void fixture_up(void);
+void fixture_down(void);
 void context_up(void);
 void context_down(void);
 

@@ -52,7 +52,7 @@ void unassign(struct assigned *a)
 
 void guest_up(void)
 {
-	bench_up();
+	fixture_up();
 	engine_device = lab_open(iommu, LAB_NVME);
 	ok(pb_ioas_attach(ioas, engine_device, &err));
 	ok(nvme_start(&engine, engine_device, ioas, &err));
@@ -71,10 +71,10 @@ void guest_down(void)
 	nvme_stop(&engine);
 	pb_device_close(engine_device);
 	pb_device_close(cmb.device);
-	bench_down();
+	fixture_down();
 }
 
-void guest_ours_up(void)
+void guest_modules_up(void)
 {
 	module_load("peerbar-vfio-pci");
 	module_load("peerbar-iommufd");
@@ -82,7 +82,7 @@ void guest_ours_up(void)
 	guest_up();
 }
 
-void guest_ours_down(void)
+void guest_modules_down(void)
 {
 	guest_down();
 }

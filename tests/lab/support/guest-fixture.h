@@ -31,8 +31,8 @@ extern struct nvme engine;
 void guest_up(void);
 void guest_down(void);
 /* The same with peerbar-vfio-pci, and its modules loaded. */
-void guest_ours_up(void);
-void guest_ours_down(void);
+void guest_modules_up(void);
+void guest_modules_down(void);
 
 /* Assign a device to the guest, and take it away. */
 void assign(struct assigned *a);

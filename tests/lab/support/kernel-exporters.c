@@ -18,7 +18,7 @@
 #include <drm/drm.h>
 #include <drm/drm_mode.h>
 
-int foreign_udmabuf(size_t size)
+int export_udmabuf(size_t size)
 {
 	struct udmabuf_create create = { .size = size, .flags = UDMABUF_FLAGS_CLOEXEC };
 	int memfd, dev, fd;
@@ -36,7 +36,7 @@ int foreign_udmabuf(size_t size)
 	return fd;
 }
 
-int foreign_system_heap(size_t size)
+int export_system_heap(size_t size)
 {
 	struct dma_heap_allocation_data alloc = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
 	int dev;
@@ -70,7 +70,7 @@ static int open_vgem(void)
 	lab_die("no card of vgem");
 }
 
-int foreign_vgem(size_t size)
+int export_vgem(size_t size)
 {
 	struct drm_mode_create_dumb create = { .width = (uint32_t)(size / 4), .height = 1, .bpp = 32 };
 	struct drm_prime_handle prime = { .flags = DRM_CLOEXEC | DRM_RDWR };

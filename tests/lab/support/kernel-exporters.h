@@ -5,12 +5,12 @@
 
 #include <stddef.h>
 
-int foreign_udmabuf(size_t size);
-int foreign_system_heap(size_t size);
+int export_udmabuf(size_t size);
+int export_system_heap(size_t size);
 /*
  * vgem never moves its buffers, but its exporter's name is "drm", as of drivers that do. It is not
  * in the table of models.
  */
-int foreign_vgem(size_t size);
+int export_vgem(size_t size);
 
 #endif

@@ -76,10 +76,10 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 		place->buffer = export_ranges(place->ranges, 4);
 		break;
 	case UDMABUF:
-		place->fd = foreign_udmabuf(size);
+		place->fd = export_udmabuf(size);
 		break;
 	case HEAP:
-		place->fd = foreign_system_heap(size);
+		place->fd = export_system_heap(size);
 		break;
 	case CMB:
 		ok(pb_pci_bind(lab_bdf(LAB_NVME_CMB), "vfio-pci", &err));

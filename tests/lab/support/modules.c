@@ -31,7 +31,7 @@ int module_unload(const char *name)
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }
 
-void ours_up(void)
+void modules_up(void)
 {
 	module_load("peerbar-vfio-pci");
 	if (access("/sys/bus/pci/drivers/peerbar-vfio-pci", F_OK))
@@ -40,12 +40,12 @@ void ours_up(void)
 	module_load("peerbar-test-exporter");
 	module_load("peerbar-test-importer");
 	setenv("LAB_DRIVER", "peerbar-vfio-pci", 1);
-	bench_up();
+	fixture_up();
 }
 
-void ours_down(void)
+void modules_down(void)
 {
-	bench_down();
+	fixture_down();
 }
 
 /* ---- the kernel's interface ---- */

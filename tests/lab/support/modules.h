@@ -15,8 +15,8 @@ void module_load(const char *name);
 int module_unload(const char *name);
 
 /* The common fixture with peerbar-vfio-pci, and all modules loaded. */
-void ours_up(void);
-void ours_down(void);
+void modules_up(void);
+void modules_down(void);
 
 /*
  * VFIO_DEVICE_FEATURE with @flags VFIO_DEVICE_FEATURE_GET, SET or PROBE. Return the ioctl's result,

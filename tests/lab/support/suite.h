@@ -5,7 +5,7 @@
  *
  *	LAB_SUITE("NAME", 0)
  *	{
- *		TCase *t = suite_case(s, "all", 120, bench_up, bench_down);
+ *		TCase *t = suite_case(s, "all", 120, fixture_up, fixture_down);
  *
  *		tcase_add_test(t, one_test);
  *	}

@@ -369,7 +369,7 @@ void forget_completions(struct end *end)
 		;
 }
 
-void ends_anew(struct end *a, struct end *b)
+void replace_qps(struct end *a, struct end *b)
 {
 	struct end x, y;
 
@@ -569,13 +569,13 @@ void event_comes(struct end *end, enum ibv_event_type type)
 
 /* ---- between processes ---- */
 
-void tell(int sock, const void *data, size_t size)
+void send_all(int sock, const void *data, size_t size)
 {
 	if (write(sock, data, size) != (ssize_t)size)
 		lab_die("the other process does not listen");
 }
 
-void hear(int sock, void *data, size_t size)
+void receive_all(int sock, void *data, size_t size)
 {
 	uint8_t *p = data;
 

@@ -116,7 +116,7 @@ int end_to(struct end *end, enum ibv_qp_state state);
 void end_connect(struct end *end, const struct address *peer);
 void ends_connect(struct end *a, struct end *b);
 /* Replace the queue pairs after an error, and discard their completions. */
-void ends_anew(struct end *a, struct end *b);
+void replace_qps(struct end *a, struct end *b);
 void forget_completions(struct end *end);
 enum ibv_qp_state end_state(struct end *end);
 /* Check that the queue pair enters @state within a second. */
@@ -171,8 +171,8 @@ void event_comes(struct end *end, enum ibv_event_type type);
 bool event_waits(struct end *end, enum ibv_event_type type, int milliseconds);
 
 /* Send and receive whole structures on a socket. */
-void tell(int sock, const void *data, size_t size);
-void hear(int sock, void *data, size_t size);
+void send_all(int sock, const void *data, size_t size);
+void receive_all(int sock, void *data, size_t size);
 
 /* Return the milliseconds of a monotonic clock. */
 uint64_t now_ms(void);

@@ -363,7 +363,7 @@ END_TEST
 
 LAB_SUITE_PART("fuzz")
 {
-	TCase *t = suite_case(s, "all", 300, ours_up, ours_down);
+	TCase *t = suite_case(s, "all", 300, modules_up, modules_down);
 
 	tcase_add_test(t, features);
 	tcase_add_test(t, huge_requests);

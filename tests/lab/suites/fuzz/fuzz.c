@@ -163,7 +163,7 @@ void fds_up(void)
 	fds[DEAD] = export_raw(gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);
 	must(!feature_revoke(gpu, fds[DEAD]), "a buffer cannot be revoked");
 	fds[EDUS] = export_raw(edu_device, 0, 0, PAGE, O_RDWR | O_CLOEXEC);
-	fds[UDMABUF] = foreign_udmabuf(4 * PAGE);
+	fds[UDMABUF] = export_udmabuf(4 * PAGE);
 	fds[NO_DMA_BUF] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	fds[NO_DMA_BUF + 1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	fds[NO_DMA_BUF + 2] = open("/dev/peerbar", O_RDWR | O_CLOEXEC);

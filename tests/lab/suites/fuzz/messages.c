@@ -294,7 +294,7 @@ END_TEST
 
 LAB_SUITE_PART("fuzz")
 {
-	TCase *t = suite_case(s, "all", 300, ours_up, ours_down);
+	TCase *t = suite_case(s, "all", 300, modules_up, modules_down);
 
 	tcase_add_test(t, messages);
 }

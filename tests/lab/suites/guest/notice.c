@@ -355,7 +355,7 @@ LAB_SUITE_PART("guest")
 	tcase_add_test(t, revoked_by_the_library);
 	tcase_add_test(t, with_descriptors_of_the_vmm);
 	tcase_add_loop_test(t, quiet_and_alive, 0, 2);
-	t = suite_case(s, "ours", 300, guest_ours_up, guest_ours_down);
+	t = suite_case(s, "ours", 300, guest_modules_up, guest_modules_down);
 	tcase_add_test(t, with_descriptors_of_the_vmm);
 	tcase_add_test(t, revoked_behind_its_back);
 	tcase_add_loop_test(t, quiet_and_alive, 0, 2);

@@ -236,7 +236,7 @@ LAB_SUITE("guest", SUITE_NOT_ON_DEBUG)
 	tcase_add_test(t, places_swapped);
 	tcase_add_test(t, resets);
 	tcase_add_test(t, asleep);
-	t = suite_case(s, "ours", 300, guest_ours_up, guest_ours_down);
+	t = suite_case(s, "ours", 300, guest_modules_up, guest_modules_down);
 	tcase_add_test(t, placed_and_moved);
 	tcase_add_test(t, resets);
 }

@@ -240,7 +240,7 @@ LAB_SUITE_PART("guest")
 	tcase_add_test(t, over_reserved_addresses);
 	tcase_add_test(t, beyond_what_can_be_mapped);
 	tcase_add_test(t, cannot_be_exported_now);
-	t = suite_case(s, "ours", 300, guest_ours_up, guest_ours_down);
+	t = suite_case(s, "ours", 300, guest_modules_up, guest_modules_down);
 	tcase_add_test(t, in_the_way_of_the_vmm);
 	tcase_add_test(t, over_reserved_addresses);
 	tcase_add_test(t, not_without_the_shim);

@@ -175,7 +175,7 @@ START_TEST(exporter_killed)
 	}
 	ck_assert_msg(wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'", ibv_wc_status_str(wc.status));
 	in_error(&pair.a);
-	ends_anew(&pair.a, &pair.b);
+	replace_qps(&pair.a, &pair.b);
 	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
 	state_is(fd, PEERBAR_STATE_DEAD);
 	place_close(&place);
@@ -220,12 +220,12 @@ START_TEST(exporter_unplugged)
 	} while (wc.status == IBV_WC_SUCCESS && now_ms() < until);
 	ck_assert_msg(wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'", ibv_wc_status_str(wc.status));
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
-	ends_anew(&pair.a, &pair.b);
+	replace_qps(&pair.a, &pair.b);
 	pb_device_close(plugged);
 	/* The region must not delay the removal. */
 	gpu_wait(bdf, PLUGGED, false);
 	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
-	ends_anew(&pair.a, &pair.b);
+	replace_qps(&pair.a, &pair.b);
 	ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);
 	pb_buffer_close(buffer);
 	gpu_forget_memory(PLUGGED);

@@ -26,7 +26,7 @@ static void remote_is_dead(struct place *place)
 		in_error(&pair.a);
 		event_comes(&pair.b, IBV_EVENT_QP_ACCESS_ERR);
 		in_error(&pair.b);
-		ends_anew(&pair.a, &pair.b);
+		replace_qps(&pair.a, &pair.b);
 	}
 }
 
@@ -45,7 +45,7 @@ static void local_is_dead(struct place *place)
 			ck_assert_int_eq(post_receive(&pair.a, 9, &to, 1), 0);
 		fails(&pair.b, &wr, IBV_WC_LOC_PROT_ERR);
 		in_error(&pair.b);
-		ends_anew(&pair.a, &pair.b);
+		replace_qps(&pair.a, &pair.b);
 	}
 	/* A message for a receive in this memory. */
 	wr = work(5, IBV_WR_SEND, &to, 1, NULL, 0);
@@ -54,7 +54,7 @@ static void local_is_dead(struct place *place)
 	completes(&pair.b, 6, IBV_WC_LOC_PROT_ERR);
 	in_error(&pair.a);
 	in_error(&pair.b);
-	ends_anew(&pair.a, &pair.b);
+	replace_qps(&pair.a, &pair.b);
 }
 
 static void becomes_dead(enum kind kind, enum how how)

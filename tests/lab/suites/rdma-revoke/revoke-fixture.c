@@ -61,28 +61,28 @@ static void ends_down(void)
 
 void revoke_up(void)
 {
-	ours_up();
+	modules_up();
 	ends_up();
 }
 
 void revoke_down(void)
 {
 	ends_down();
-	ours_down();
+	modules_down();
 }
 
 void stock_up(void)
 {
 	module_load("peerbar");
 	setenv("LAB_DRIVER", "vfio-pci", 1);
-	bench_up();
+	fixture_up();
 	ends_up();
 }
 
 void stock_down(void)
 {
 	ends_down();
-	bench_down();
+	fixture_down();
 }
 
 void in_error(struct end *end)

@@ -250,7 +250,7 @@ START_TEST(during_local_use)
 		ck_assert_msg(wc.status == IBV_WC_LOC_PROT_ERR, "'%s'", ibv_wc_status_str(wc.status));
 		ck_assert_int_eq(wait_for(child), 0);
 		in_error(&pair.b);
-		ends_anew(&pair.a, &pair.b);
+		replace_qps(&pair.a, &pair.b);
 		place_close(&place);
 	}
 }

@@ -340,7 +340,7 @@ START_TEST(other_host_and_container)
 	if (!child) {
 		char byte;
 
-		hear(sock, &byte, 1);
+		receive_all(sock, &byte, 1);
 		lab_pattern(&there, sizeof(there), 7);
 		_exit(memcmp(mem.p + 10, &there, sizeof(there)) != 0);
 	}
@@ -348,7 +348,7 @@ START_TEST(other_host_and_container)
 	from = sge(&mem, 0, sizeof(there));
 	wr = write_of(&from, &theirs, 10);
 	done(&end, &wr);
-	tell(sock, "d", 1);
+	send_all(sock, "d", 1);
 	ck_assert_int_eq(wait_for(child), 0);
 	mem_free(&mem);
 	end_close(&end);

@@ -263,16 +263,16 @@ static void soak(int sock, uint64_t seed, unsigned int ms)
 	 * All messages sent must arrive, and no others. The peer polls until its counters match,
 	 * too.
 	 */
-	tell(sock, s->sent, sizeof(s->sent));
-	hear(sock, theirs, sizeof(theirs));
+	send_all(sock, s->sent, sizeof(s->sent));
+	receive_all(sock, theirs, sizeof(theirs));
 	for (q = 0; q < SOAK_QPS; q++)
 		while (s->received[q] != theirs[q]) {
 			soak_poll(s);
 			ck_assert_msg(now_ms() < until + 120000, "queue pair %u received %u of %u messages", q, s->received[q],
 				      theirs[q]);
 		}
-	tell(sock, s->added, sizeof(s->added));
-	hear(sock, theirs, sizeof(theirs));
+	send_all(sock, s->added, sizeof(s->added));
+	receive_all(sock, theirs, sizeof(theirs));
 	for (q = 0; q < SOAK_QPS; q++)
 		ck_assert_uint_eq(word(&s->mine, q * SLOT + SOAK_COUNTER), theirs[q]);
 	printf("rdma: soak: %llu completions in %llu ms, seed %llu\n", (unsigned long long)s->done,

@@ -45,7 +45,7 @@ START_TEST(rights_of_regions)
 			is_flushed(&pair.b);
 		}
 		is_flushed(&pair.a);
-		both_anew();
+		replace_qps(&pair.a, &pair.b);
 		mem_free(&from);
 		mem_free(&to);
 	}
@@ -65,7 +65,7 @@ START_TEST(rights_of_queue_pairs)
 	for (i = 0; i < 3; i++) {
 		struct ibv_send_wr wr = work(i, opcodes[i], &s, 1, &pair.at_b, 16);
 
-		both_anew();
+		replace_qps(&pair.a, &pair.b);
 		ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
 		pair.b.access = 0;
 		end_connect(&pair.b, &(struct address){ pair.a.qp->qp_num, pair.a.psn, pair.a.gid });
@@ -169,7 +169,7 @@ START_TEST(keys_of_the_kernel)
 	/* An address in RAM. */
 	dma.addr = 0x100000;
 	fails(&pair.a, &wr, IBV_WC_LOC_PROT_ERR);
-	ends_anew(&pair.a, &pair.b);
+	replace_qps(&pair.a, &pair.b);
 	wr = work(2, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
 	wr.wr.rdma.remote_addr = dma.addr;
 	wr.wr.rdma.rkey = KERNEL_DMA_LKEY;
@@ -240,7 +240,7 @@ START_TEST(windows)
 	 * queue pair from being destroyed.
 	 */
 	if (!rdma_is_rxe()) {
-		both_anew();
+		replace_qps(&pair.a, &pair.b);
 		wr = work(4, IBV_WR_RDMA_WRITE, &from, 1, &w, 0);
 		fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
 	}

@@ -97,28 +97,6 @@ void responder_event(enum ibv_event_type type)
 		event_comes(&pair.b, type);
 }
 
-void anew(struct end *end)
-{
-	struct end_options none = { 0 };
-	struct end next;
-
-	end_open_beside(&next, end, &none);
-	ck_assert_int_eq(ibv_destroy_qp(end->qp), 0);
-	next.borrowed = end->borrowed;
-	*end = next;
-}
-
-void both_anew(void)
-{
-	struct ibv_wc wc;
-
-	anew(&pair.a);
-	anew(&pair.b);
-	while (ibv_poll_cq(pair.a.cq, 1, &wc) > 0 || ibv_poll_cq(pair.b.cq, 1, &wc) > 0)
-		;
-	ends_connect(&pair.a, &pair.b);
-}
-
 int fork_with_socket(int *sock)
 {
 	int sockets[2], child;
@@ -135,12 +113,12 @@ void trade(int sock, struct end *end, const struct mem *mem, struct offer *their
 {
 	struct offer mine = { end_address(end), mem->addr, mem->mr->rkey };
 
-	tell(sock, &mine, sizeof(mine));
-	hear(sock, theirs, sizeof(*theirs));
+	send_all(sock, &mine, sizeof(mine));
+	receive_all(sock, theirs, sizeof(*theirs));
 	end_connect(end, &theirs->address);
 	/* Both are connected. */
-	tell(sock, "r", 1);
-	hear(sock, &mine, 1);
+	send_all(sock, "r", 1);
+	receive_all(sock, &mine, 1);
 }
 
 struct ibv_send_wr write_of(struct ibv_sge *from, const struct offer *there, size_t offset)

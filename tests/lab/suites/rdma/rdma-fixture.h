@@ -30,10 +30,6 @@ void set_word(const struct mem *mem, size_t offset, uint64_t value);
 void is_flushed(struct end *end);
 /* Wait for the asynchronous event at the responder; rxe has none. */
 void responder_event(enum ibv_event_type type);
-/* Replace a queue pair that is in error, on the same context. */
-void anew(struct end *end);
-/* Replace both, and connect them. */
-void both_anew(void);
 
 /* ---- two processes ---- */
 
