@@ -4,7 +4,6 @@
  * interruption.
  */
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -586,15 +585,6 @@ END_TEST
 
 /* ---- other network namespaces ---- */
 
-static void netns_enter(void)
-{
-	int fd = open("/run/netns/lab", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || setns(fd, CLONE_NEWNET))
-		lab_die("no network namespace: %s", strerror(errno));
-	close(fd);
-}
-
 /*
  * A device in another namespace is reachable only if the network leads there. A multicast group
  * ends at the namespace.
@@ -633,7 +623,7 @@ START_TEST(other_namespace)
 	if (!child) {
 		struct ibv_wc wc;
 
-		netns_enter();
+		enter_netns();
 		for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0002 /sys/class/infiniband/pb1/ports/1/gids/*"); i++)
 			usleep(100000);
 		end_open(&pair.b, &ud_second);

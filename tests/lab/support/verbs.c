@@ -2,6 +2,7 @@
 /* The verbs device, see verbs.h. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -100,6 +101,15 @@ int rdma_link_del(const char *name)
 
 	snprintf(command, sizeof(command), "rdma link delete %s", name);
 	return system(command);
+}
+
+void enter_netns(void)
+{
+	int fd = open("/run/netns/lab", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET))
+		lab_die("no network namespace: %s", strerror(errno));
+	close(fd);
 }
 
 void rdma_nic_up(unsigned int nic)

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Connections: states, unreachable peers, the connection manager, a second link, other hosts. */
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <rdma/rdma_cma.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -274,16 +272,6 @@ START_TEST(second_link)
 	ck_assert_int_ne(rdma_link_del("pb1"), 0);
 }
 END_TEST
-
-/* The second NIC in a network namespace of its own, as of another host or a container. */
-static void enter_netns(void)
-{
-	int fd = open("/run/netns/lab", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || setns(fd, CLONE_NEWNET))
-		lab_die("no network namespace: %s", strerror(errno));
-	close(fd);
-}
 
 __attribute__((format(printf, 1, 2))) static void in_shell(const char *format, ...)
 {
