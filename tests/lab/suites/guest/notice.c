@@ -172,7 +172,8 @@ static bool woken(int loop, int timeout)
 
 /*
  * Run the loop that the header documents until the descriptor is quiet. Return the number of
- * wakeups, and the last report, if any, in *last.
+ * wakeups, and the last report, if any, in *last. A worker of the kernel sends the events: those of
+ * two changes may wake the loop together, or one after the other.
  */
 static unsigned int run_loop(struct pb_guest *g, int loop, struct pb_guest_range *last)
 {
