@@ -13,8 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../tests/lab/raw.h"
 #include "bench.h"
+#include "raw-ioctl.h"
 
 #define NR 10000
 #define NR_QPS 1000

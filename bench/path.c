@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../tests/lab/raw.h"
 #include "bench.h"
+#include "raw-ioctl.h"
 
 #define SIZE (2 * MIB)
 #define TIMES 100

@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "../tests/lab/raw.h"
 #include "bench.h"
+#include "raw-ioctl.h"
 
 #define SIZE (256 * MIB)
 
