@@ -142,13 +142,14 @@ run_install() {
 		/usr/src/rdma-core/CMakeLists.txt).so" ] || { echo 'libibverbs is told to load a provider that is not there'; return 1; }
 	# Each function must have a page of its own name.
 	for f in $(sed -n 's/^\t\(pbv\?_[a-z_0-9]*\);$/\1/p' /src/lib/libpeerbar.map /src/rdma/verbs/libpeerbar-verbs.map) pb_pci_get pbv_cache_stats; do
-		[ -s $d/usr/share/man/man3/$f.3 ] || { echo "make install installs no page $f(3)"; return 1; }
-		[ -s $d/usr/share/man/"$(sed -n 's/^\.so //p' $d/usr/share/man/man3/$f.3 | grep . || echo man3/$f.3)" ] ||
+		[ -s "$d/usr/share/man/man3/$f.3" ] || { echo "make install installs no page $f(3)"; return 1; }
+		[ -s $d/usr/share/man/"$(sed -n 's/^\.so //p' "$d/usr/share/man/man3/$f.3" | grep . || echo "man3/$f.3")" ] ||
 			{ echo "the page $f(3) leads to none"; return 1; }
 	done
 	# A program that finds the library with pkg-config, without development files of other
 	# libraries.
 	printf '#include <peerbar.h>\n#include <stdio.h>\nint main(void) { puts(pb_version()); return 0; }\n' >/tmp/user.c
+	# shellcheck disable=SC2046 # options
 	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		pkg-config --cflags --libs libpeerbar) || return 1
 	[ "$(LD_LIBRARY_PATH=$d/usr/lib /tmp/user)" = "$(sed -n 's/^AC_INIT(\[peerbar\], \[\(.*\)\])/\1/p' /src/configure.ac)" ] ||
@@ -156,6 +157,7 @@ run_install() {
 	PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig pkg-config --static --libs libpeerbar-verbs | grep -q -e '-libverbs.*-lnl-genl-3' ||
 		{ echo 'pkg-config --static does not say what a static program is linked with'; return 1; }
 	printf '#include <peerbar-verbs.h>\nint main(void) { return pbv_cache_destroy(0, 0); }\n' >/tmp/user.c
+	# shellcheck disable=SC2046 # options
 	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		pkg-config --cflags --libs libpeerbar-verbs) -Wl,-rpath-link,$d/usr/lib && LD_LIBRARY_PATH=$d/usr/lib /tmp/user ||
 		{ echo 'the installed verbs library does not run'; return 1; }

@@ -51,6 +51,7 @@ kernel_index_locked() {
 		return 1
 	fi
 	names=$(private_apt apt-cache pkgnames linux-)
+	# shellcheck disable=SC2013 # words without blanks
 	for abi in $(sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p' <<<"$names" | grep -v -e -rt- -e -cloud- | sort -rV); do
 		v=${abi%%+*}
 		v=${v%%-*}
@@ -132,8 +133,10 @@ unpack_kernel() {
 		--exclude='*/drivers/gpu/drm/nouveau' --exclude='*/drivers/gpu/drm/radeon' --exclude='*/drivers/usb' || return 1
 	dpkg-deb --fsys-tarfile "$KTMP"/debs/linux-binary-*.deb | tar -xO --wildcards '*/vmlinuz*' >"$KTMP/vmlinuz" || return 1
 	# The packages have /lib or /usr/lib; the root has a merged /usr.
+	# shellcheck disable=SC2115 # $fs is below $KTMP
 	if [ -d "$fs/lib" ]; then cp -a "$fs/lib/." "$fs/usr/lib/" && rm -r "$fs/lib"; fi
 	# Files of other packages that the layer must not shadow.
+	# shellcheck disable=SC2115
 	rm -rf "$fs/usr/share"
 }
 

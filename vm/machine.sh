@@ -143,6 +143,7 @@ guest_run() {
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
 		# Otherwise the terminal stops QEMU when QEMU reads from it.
 		foreground=(--foreground)
+		# shellcheck disable=SC2054 # QEMU's commas
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
 	fi
 	# Bound the machine's run time.

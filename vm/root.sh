@@ -16,6 +16,7 @@ os_release() { (. /etc/os-release && printf '%s' "${!1:-}"); }
 mirror() {
 	local uri=${LAB_MIRROR:-} targets codename
 	if [ -z "$uri" ]; then
+		# shellcheck disable=SC2016 # apt-get expands it
 		targets=$(apt-get indextargets --format '$(COMPONENT)|$(ORIGIN)|$(LABEL)|$(RELEASE)|$(REPO_URI)' 'Created-By: Packages')
 		uri=$(awk -F'|' '$1 == "main" && $2 == "Debian" && $3 == "Debian" { print $5; exit }' <<<"$targets")
 		if [ -z "$uri" ] && [ "$(os_release ID)" = debian ]; then

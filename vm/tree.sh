@@ -14,7 +14,8 @@ tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT")"; }
 
 # tree_copy: update tree-KEY/src; unchanged files keep their times, so that make rebuilds little
 tree_copy() {
-	local dir=$LAB_CACHE/$(tree_name) new f
+	local dir new f
+	dir=$LAB_CACHE/$(tree_name)
 	mkdir -p "$dir"/{src,build,sanitize,stage}
 	new=$dir/files.new
 	if git -C "$LAB_TOP" rev-parse --git-dir >/dev/null 2>&1; then
@@ -39,7 +40,8 @@ tree_copy() {
 
 # tree_mount: mount the root with the tree in /src and its builds in /build, /sanitize, /stage
 tree_mount() {
-	local dir=$LAB_CACHE/$(tree_name)
+	local dir
+	dir=$LAB_CACHE/$(tree_name)
 	root_mount || return 1
 	root_bind "$dir/src" /src && root_bind "$dir/build" /build && root_bind "$dir/sanitize" /sanitize &&
 		root_bind "$dir/stage" /stage
