@@ -11,6 +11,7 @@
 #        unmodified, because Debian configures neither /dev/iommu nor the VFIO cdev.
 # debug: built from that source with the checkers of vm/kernel-debug.config.
 # nop2p: built from that source without PCI_P2PDMA, with vm/kernel-nop2p.config.
+# gcov:  built from that source with vm/kernel-gcov.config, to count what the modules execute.
 #
 # The archive lists the versions, which change over time. A version is usable if headers, modules,
 # image and source of exactly that version are available.
@@ -69,17 +70,17 @@ kernel_index_locked() {
 	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$LAB_CACHE/kernels"
 }
 
-# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p) and KNAME (the cache entry)
+# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p, gcov) and KNAME (the cache entry)
 # from the argument of --kernel: stock, debug, nop2p, 7.2, 7.3.4, debug-7.2 ...
 kernel_choose() {
 	local spec=$1 want line
 	KFLAVOUR=stock want=$spec
 	case $spec in
-	stock | debug | nop2p) KFLAVOUR=$spec want='' ;;
-	debug-* | stock-* | nop2p-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
+	stock | debug | nop2p | gcov) KFLAVOUR=$spec want='' ;;
+	debug-* | stock-* | nop2p-* | gcov-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
 	[0-9]*) ;;
 	*)
-		warn "--kernel '$spec' is no kernel: it takes stock, debug, nop2p, a version such as 7.2 or 7.3.4, or one such as debug-7.2"
+		warn "--kernel '$spec' is no kernel: it takes stock, debug, nop2p, gcov, a version such as 7.2 or 7.3.4, or one such as debug-7.2"
 		return 2
 		;;
 	esac
