@@ -47,15 +47,21 @@ tree_mount() {
 		root_bind "$dir/stage" /stage
 }
 
-# build_tree DIR: runs inside the root
+# build_tree DIR TARGETS [ARGUMENT...]: configure with the arguments, and build the targets; without
+# targets all, and the programs of the checks. Runs inside the root.
 build_tree() {
-	local dir=$1
-	shift
+	local dir=$1 targets=$2
+	shift 2
 	[ -x /src/configure ] && [ /src/configure -nt /src/configure.ac ] || (cd /src && autoreconf -fi) || return 1
 	cd "$dir" || return 1
 	[ -f Makefile ] && [ config.status -nt /src/configure ] || /src/configure --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
 		--disable-static --enable-werror --with-rdma-core-source=/usr/src/rdma-core "$@" || return 1
-	make -s -j"$(nproc)" all && make -s -j"$(nproc)" check TESTS=
+	if [ -n "$targets" ]; then
+		# shellcheck disable=SC2086 # words
+		make -s -j"$(nproc)" $targets
+	else
+		make -s -j"$(nproc)" all && make -s -j"$(nproc)" check TESTS=
+	fi
 }
 
 install_tree() {
@@ -76,7 +82,7 @@ tree_ready() {
 	if [ -f "$dir/built" ] && [ ! -f "$dir/changed" ]; then return 0; fi
 	rm -f "$dir/built"
 	tree_mount || return 1
-	step 'building the tree' root_call build_tree /build && step 'installing it for the guest' root_call install_tree || return 1
+	step 'building the tree' root_call build_tree /build '' && step 'installing it for the guest' root_call install_tree || return 1
 	root_umount
 	touch "$dir/built"
 	rm -f "$dir/changed"
