@@ -40,7 +40,7 @@ style_shell() { shell_scripts | xargs -d '\n' shellcheck -f gcc; }
 style_spelling() { tree_files | xargs -0 codespell; }
 
 style_format() {
-	c_files | xargs -0 clang-format --dry-run -Werror --ferror-limit=3 ||
+	c_files | xargs -0 clang-format --dry-run -Werror --ferror-limit=1 ||
 		{ echo "'./lab format' formats the tree"; return 1; }
 }
 
@@ -88,6 +88,7 @@ run_format() {
 	formatted=$(mktemp)
 	cd /tree || return 1
 	while IFS= read -r -d '' f; do
+		[ -e "$f" ] || continue
 		clang-format "$f" >"$formatted" || { rc=1; continue; }
 		cmp -s "$f" "$formatted" || { cat "$formatted" >"$f" && echo "$f"; } || rc=1
 	done
