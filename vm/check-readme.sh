@@ -133,7 +133,7 @@ check_readme() {
 	"$LAB_VM/doc-commands" list "$LAB_CACHE/$(tree_name)/src" >"$list" || return 1
 	check_readme_root "$list" >"$LAB_RUN/readme-root" 2>&1 &
 	root=$!
-	lab_rdma_check readme 600 || rc=1
+	lab_script_check readme 1200 || rc=1
 	wait $root || rc=1
 	cat "$LAB_RUN/readme-root"
 	return $rc

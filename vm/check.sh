@@ -29,10 +29,18 @@ counts_of() {
 	echo "$counts"
 }
 
-# selected NAME...: whether --only selects one of these groups
+# The groups of ./lab check --quick, and of the suites in the machine those that find most for
+# their time.
+QUICK_GROUPS='style unit machine'
+QUICK_SUITES='export map mmap model events late limits teardown fuzz rdma-memory'
+
+# selected NAME...: whether --only and --quick select one of these groups
 selected() {
 	local name
-	for name; do [[ $name != *$LAB_ONLY* ]] || return 0; done
+	for name; do
+		if [ -n "$LAB_QUICK" ] && [[ " $QUICK_GROUPS " != *" $name "* ]]; then continue; fi
+		[[ $name != *$LAB_ONLY* ]] || return 0
+	done
 	return 1
 }
 
@@ -122,8 +130,9 @@ run_valgrind() {
 		CK_FORK=no CK_RUN_CASE=descriptors $memcheck /build/tests/unit/unit && CK_FORK=no $memcheck --track-fds=yes /build/tests/unit/unit-verbs
 }
 
+# Don't optimize: /build has the warnings of -O2, and this one checks what is in the tarball.
 run_distcheck() {
-	cd /build && make -s distcheck DISTCHECK_CONFIGURE_FLAGS=--enable-werror >distcheck.log 2>&1 || { tail -n 40 distcheck.log; return 1; }
+	cd /build && make -s distcheck DISTCHECK_CONFIGURE_FLAGS='--enable-werror CFLAGS=-O0' >distcheck.log 2>&1 || { tail -n 40 distcheck.log; return 1; }
 	rm -f peerbar-*.tar.xz
 	echo 'make distcheck: the tarball builds, passes its tests, installs, uninstalls and cleans up'
 }
@@ -142,13 +151,14 @@ run_install() {
 		/usr/src/rdma-core/CMakeLists.txt).so" ] || { echo 'libibverbs is told to load a provider that is not there'; return 1; }
 	# Each function must have a page of its own name.
 	for f in $(sed -n 's/^\t\(pbv\?_[a-z_0-9]*\);$/\1/p' /src/lib/libpeerbar.map /src/rdma/verbs/libpeerbar-verbs.map) pb_pci_get pbv_cache_stats; do
-		[ -s $d/usr/share/man/man3/$f.3 ] || { echo "make install installs no page $f(3)"; return 1; }
-		[ -s $d/usr/share/man/"$(sed -n 's/^\.so //p' $d/usr/share/man/man3/$f.3 | grep . || echo man3/$f.3)" ] ||
+		[ -s "$d/usr/share/man/man3/$f.3" ] || { echo "make install installs no page $f(3)"; return 1; }
+		[ -s $d/usr/share/man/"$(sed -n 's/^\.so //p' "$d/usr/share/man/man3/$f.3" | grep . || echo "man3/$f.3")" ] ||
 			{ echo "the page $f(3) leads to none"; return 1; }
 	done
 	# A program that finds the library with pkg-config, without development files of other
 	# libraries.
 	printf '#include <peerbar.h>\n#include <stdio.h>\nint main(void) { puts(pb_version()); return 0; }\n' >/tmp/user.c
+	# shellcheck disable=SC2046 # options
 	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		pkg-config --cflags --libs libpeerbar) || return 1
 	[ "$(LD_LIBRARY_PATH=$d/usr/lib /tmp/user)" = "$(sed -n 's/^AC_INIT(\[peerbar\], \[\(.*\)\])/\1/p' /src/configure.ac)" ] ||
@@ -156,6 +166,7 @@ run_install() {
 	PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig pkg-config --static --libs libpeerbar-verbs | grep -q -e '-libverbs.*-lnl-genl-3' ||
 		{ echo 'pkg-config --static does not say what a static program is linked with'; return 1; }
 	printf '#include <peerbar-verbs.h>\nint main(void) { return pbv_cache_destroy(0, 0); }\n' >/tmp/user.c
+	# shellcheck disable=SC2046 # options
 	cc /tmp/user.c -o /tmp/user $(PKG_CONFIG_LIBDIR=$d/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$d \
 		pkg-config --cflags --libs libpeerbar-verbs) -Wl,-rpath-link,$d/usr/lib && LD_LIBRARY_PATH=$d/usr/lib /tmp/user ||
 		{ echo 'the installed verbs library does not run'; return 1; }
@@ -167,25 +178,16 @@ run_install() {
 	echo 'make install: complete; a program found by pkg-config builds and runs'
 }
 
-run_style() {
-	local bad=0 f
-	cd /src || return 1
-	for f in man/*.[13]; do mandoc -T lint -W warning "$f" || bad=1; done
-	while read -r f; do
-		case $f in LICENSES/* | *.supp | *.png | *.json | files) continue ;; esac
-		[ -s "$f" ] || continue
-		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
-	done < <(tr '\0' '\n' </files)
-	[ $bad = 0 ] && echo 'style: every file has its SPDX tag, and the man pages are clean'
-	return $bad
-}
-
+# lab_machine_check SUITE...: run these suites in the machine; '' runs all, +WORD those with WORD in
+# their names, -WORD all others
 lab_machine_check() {
 	local rc=0 limit=2400 times=1 steps=1000
 	if [ "$KFLAVOUR" = debug ]; then limit=3300 times=4 steps=300; fi
 	# About twice the time on two busy processors.
 	LAB_LIMIT=${LAB_LIMIT:-$limit}
-	guest env LAB_TEST_LOGS=/lab LAB_STEPS=$steps CK_FORK=yes CK_TIMEOUT_MULTIPLIER=$times /build/tests/lab/lab-check "$1" || rc=$?
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	guest env LAB_TEST_LOGS=/lab LAB_STEPS=$steps CK_FORK=yes CK_TIMEOUT_MULTIPLIER=$times \
+		bash -c 'rc=0; for suite; do /build/tests/lab/lab-check "$suite" || rc=$?; done; exit $rc' suites "$@" || rc=$?
 	cp "$LAB_RUN"/share/test-*.xml "$LAB_LOGS/" 2>/dev/null
 	guest_reports || rc=1
 	guest_faults
@@ -194,20 +196,6 @@ lab_machine_check() {
 		warn "the IOMMU reported $FAULTS faults where $EXPECTED were expected"
 		rc=1
 	fi
-	return $rc
-}
-
-# lab_rdma_check SCRIPT SECONDS [ARGUMENT...]: run a script of vm/ that tests the RDMA device,
-# prints its totals, and writes SCRIPT.tap
-lab_rdma_check() {
-	local rc=0
-	LAB_LIMIT=${LAB_LIMIT:-$2}
-	layer_ready "/lab/vm-$1" || return 2
-	guest "/lab/vm-$1" "${@:3}" || rc=$?
-	cp "$LAB_RUN/share/$1.tap" "$LAB_LOGS/" 2>/dev/null
-	guest_reports || rc=1
-	guest_faults
-	[ "$FAULTS" = 0 ] || { warn "the IOMMU reported $FAULTS faults where none was expected"; rc=1; }
 	return $rc
 }
 
@@ -263,15 +251,16 @@ lab_guest_check() {
 
 # Checks without a machine: once, with the stock kernel, is enough.
 chain_tree() {
-	selected style unit sanitizers valgrind install distcheck || return 0
+	group style check_style
+	selected unit sanitizers valgrind install distcheck || return 0
 	tree_mount || return 2
+	# Of this build, only the unit tests run.
 	if selected sanitizers; then
-		step 'building the tree with ASan and UBSan' root_call build_tree /sanitize --disable-shared --enable-static \
+		step 'building the unit tests with ASan and UBSan' root_call build_tree /sanitize 'tests/unit/unit tests/unit/unit-verbs' \
+			--disable-shared --enable-static \
 			CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' ||
 			echo '0 1 1 0' >"$CHECK/sanitizers"
 	fi
-	cp "$LAB_CACHE/$(tree_name)/files" "$LAB_MNT/files"
-	group style root_call run_style
 	group unit root_call run_unit
 	[ -f "$CHECK/sanitizers" ] || group sanitizers root_call run_sanitized
 	group valgrind root_call run_valgrind
@@ -280,41 +269,53 @@ chain_tree() {
 	root_umount
 }
 
-# These need the kernel's source, which comes with the stock kernel.
-chain_modules() {
-	group modules check_modules
-	group selftests check_selftests
-}
+chain_analysis() { group analysis check_analysis; }
+
+# This needs the kernel's source, which comes with the stock kernel.
+chain_modules() { group modules check_modules; }
 
 chain_machine() { group machine lab_machine_check "$CHECK_SUITE"; }
+
+# shellcheck disable=SC2086 # words
+chain_quick() { group machine lab_machine_check $QUICK_SUITES; }
 
 # On the debug kernel, where they take longest, the suites run in two machines side by side.
 chain_memory() { group machine lab_machine_check "${CHECK_SUITE:--rdma}"; }
 chain_verbs() { [ -n "$CHECK_SUITE" ] || group machine-rdma lab_machine_check +rdma; }
 
-chain_rdma() {
-	group rdma-tools lab_rdma_check rdma-tools 900
+# Groups that run a script in the guest. On the stock kernel they share a machine. nvme-rdma must be
+# the first, because it loads modules with parameters.
+chain_scripts() {
+	local scripts=()
+	if [ "$KFLAVOUR,$LAB_ONLY" = stock, ]; then
+		scripts=(nvme-rdma rdma-tools 'pyverbs pb0')
+		if selftests_built; then scripts+=(selftests); else group selftests check_selftests; fi
+		shared_groups 5700 "${scripts[@]}"
+		return
+	fi
+	group rdma-tools lab_script_check rdma-tools 900
+	[ "$KFLAVOUR" != stock ] || group selftests check_selftests
 	# Takes eight minutes on the debug kernel.
 	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = nvme-rdma ]; then
-		group nvme-rdma lab_rdma_check nvme-rdma 1800
+		group nvme-rdma lab_script_check nvme-rdma 1800
 	fi
 	# The comparison with rxe0 takes as long again. The debug kernel is slow, and reports bugs of rxe.
 	if [ "$KFLAVOUR,$LAB_ONLY" = stock,pyverbs ]; then
-		group pyverbs lab_rdma_check pyverbs 1800
+		group pyverbs lab_script_check pyverbs 1800
 	elif [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = pyverbs ]; then
-		group pyverbs lab_rdma_check pyverbs 2400 pb0
+		group pyverbs lab_script_check pyverbs 2400 pb0
 	fi
 	# Tests the library and perftest rather than the kernel, and takes five minutes.
-	[ "$LAB_ONLY" != perftest ] || group perftest lab_rdma_check perftest 2400
+	[ "$LAB_ONLY" != perftest ] || group perftest lab_script_check perftest 2400
 	# other projects' programs, and their libraries more than the kernel
-	[ "$LAB_ONLY" != foreign ] || group foreign lab_rdma_check foreign 2400
+	[ "$LAB_ONLY" != foreign ] || group foreign lab_script_check foreign 2400
 }
 
 chain_qemu() { group qemu lab_qemu_check 3000; }
 chain_bench() { group bench lab_bench_check; }
 chain_lab() { group lab check_lab; }
 # Builds and installs in a bare root, and takes longest if nothing is cached.
-chain_readme() { [ "$LAB_ONLY" != readme ] || group readme check_readme; }
+chain_readme() { group readme check_readme; }
 
 # With KASAN and lockdep, which detect races.
 chain_races() {
@@ -353,6 +354,7 @@ suites() { cut -d' ' -f1 "$LAB_BUILD/tests/lab/lab-check.suites"; }
 lab_check() {
 	local chains=()
 	prepare || return
+	if [ -n "$LAB_COVERAGE" ]; then lab_coverage; return; fi
 	CHECK=$LAB_RUN/check CHECK_SUITE='' CHECK_JOBS=$LAB_JOBS CHECK_SHOWN=$(date +%s)
 	mkdir -p "$CHECK"
 	if suites | grep -qxF -e "$LAB_ONLY"; then CHECK_SUITE=$LAB_ONLY LAB_ONLY=machine; fi
@@ -360,13 +362,14 @@ lab_check() {
 	[ -z "$LAB_ONLY" ] || CHECK_JOBS=1
 	# The longest first.
 	case $KFLAVOUR in
-	stock) chains=(machine qemu rdma tree modules readme lab bench) ;;
-	debug) chains=(memory verbs races rdma) ;;
-	nop2p) chains=(machine) ;;
+	stock) chains=(machine qemu scripts readme tree modules analysis lab bench) ;;
+	debug) chains=(memory verbs races scripts) ;;
+	nop2p | gcov) chains=(machine) ;;
 	esac
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
-	case $KFLAVOUR,$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, foreign, readme, pyverbs on rxe0' ;;
+	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
+	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
+	stock,) say 'not in the check, unless asked for by name: perftest, foreign, pyverbs on rxe0' ;;
 	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"

@@ -125,6 +125,7 @@ lab_doctor() {
 		if unshare --mount --pid --fork true 2>/dev/null; then ok 'mount and PID namespaces'; else
 			no 'mount and PID namespaces' 'in a container: start it with --privileged'
 		fi
+		# shellcheck disable=SC2016 # sh expands it
 		if unshare --mount sh -c 'd=$(mktemp -d); mount -t tmpfs t $d && mkdir $d/l $d/u $d/w $d/m &&
 			mount -t overlay -o lowerdir=$d/l,upperdir=$d/u,workdir=$d/w o $d/m' 2>/dev/null; then ok overlayfs; else
 			no overlayfs 'modprobe overlay; in a container: start it with --privileged'

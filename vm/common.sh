@@ -27,9 +27,14 @@ key() {
 
 # take_logs: set LAB_LOGS, a log folder that no other lab writes to, and lock it until this lab ends
 # (descriptor 6). A checkout has log-KEY; concurrent labs of one checkout take log-KEY.2, log-KEY.3,
-# ... "log" is a link to the last one taken.
+# ... "log" is a link to the last one taken. A folder given by --logs is taken as it is.
 take_logs() {
 	local n=1
+	if [ -n "${LAB_OWN_LOGS:-}" ]; then
+		mkdir -p "$LAB_OWN_LOGS" && LAB_LOGS=$(cd "$LAB_OWN_LOGS" && pwd) || return 1
+		export LAB_LOGS
+		return
+	fi
 	LAB_LOGS=$LAB_CACHE/log-$(key "$LAB_TOP")
 	while :; do
 		mkdir -p "$LAB_LOGS" && exec 6>"$LAB_LOGS/lock" || return 1

@@ -11,6 +11,7 @@
 #        unmodified, because Debian configures neither /dev/iommu nor the VFIO cdev.
 # debug: built from that source with the checkers of vm/kernel-debug.config.
 # nop2p: built from that source without PCI_P2PDMA, with vm/kernel-nop2p.config.
+# gcov:  built from that source with vm/kernel-gcov.config, to count what the modules execute.
 #
 # The archive lists the versions, which change over time. A version is usable if headers, modules,
 # image and source of exactly that version are available.
@@ -51,6 +52,7 @@ kernel_index_locked() {
 		return 1
 	fi
 	names=$(private_apt apt-cache pkgnames linux-)
+	# shellcheck disable=SC2013 # words without blanks
 	for abi in $(sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p' <<<"$names" | grep -v -e -rt- -e -cloud- | sort -rV); do
 		v=${abi%%+*}
 		v=${v%%-*}
@@ -68,17 +70,17 @@ kernel_index_locked() {
 	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$LAB_CACHE/kernels"
 }
 
-# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p) and KNAME (the cache entry)
+# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p, gcov) and KNAME (the cache entry)
 # from the argument of --kernel: stock, debug, nop2p, 7.2, 7.3.4, debug-7.2 ...
 kernel_choose() {
 	local spec=$1 want line
 	KFLAVOUR=stock want=$spec
 	case $spec in
-	stock | debug | nop2p) KFLAVOUR=$spec want='' ;;
-	debug-* | stock-* | nop2p-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
+	stock | debug | nop2p | gcov) KFLAVOUR=$spec want='' ;;
+	debug-* | stock-* | nop2p-* | gcov-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
 	[0-9]*) ;;
 	*)
-		warn "--kernel '$spec' is no kernel: it takes stock, debug, nop2p, a version such as 7.2 or 7.3.4, or one such as debug-7.2"
+		warn "--kernel '$spec' is no kernel: it takes stock, debug, nop2p, gcov, a version such as 7.2 or 7.3.4, or one such as debug-7.2"
 		return 2
 		;;
 	esac
@@ -132,8 +134,10 @@ unpack_kernel() {
 		--exclude='*/drivers/gpu/drm/nouveau' --exclude='*/drivers/gpu/drm/radeon' --exclude='*/drivers/usb' || return 1
 	dpkg-deb --fsys-tarfile "$KTMP"/debs/linux-binary-*.deb | tar -xO --wildcards '*/vmlinuz*' >"$KTMP/vmlinuz" || return 1
 	# The packages have /lib or /usr/lib; the root has a merged /usr.
+	# shellcheck disable=SC2115 # $fs is below $KTMP
 	if [ -d "$fs/lib" ]; then cp -a "$fs/lib/." "$fs/usr/lib/" && rm -r "$fs/lib"; fi
 	# Files of other packages that the layer must not shadow.
+	# shellcheck disable=SC2115
 	rm -rf "$fs/usr/share"
 }
 

@@ -110,7 +110,7 @@ guest_run() {
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
-	for part in selftests rdma rdma-pairs rdma-tools nvme-rdma perftest foreign pyverbs qemu bench readme reader doc-commands; do
+	for part in groups selftests rdma rdma-pairs rdma-tools nvme-rdma perftest foreign pyverbs qemu bench readme reader doc-commands; do
 		cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"
 	done
 	: >"$LAB_RUN/share/iommu-faults"
@@ -143,6 +143,7 @@ guest_run() {
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
 		# Otherwise the terminal stops QEMU when QEMU reads from it.
 		foreground=(--foreground)
+		# shellcheck disable=SC2054 # QEMU's commas
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
 	fi
 	# Bound the machine's run time.

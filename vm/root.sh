@@ -16,6 +16,7 @@ os_release() { (. /etc/os-release && printf '%s' "${!1:-}"); }
 mirror() {
 	local uri=${LAB_MIRROR:-} targets codename
 	if [ -z "$uri" ]; then
+		# shellcheck disable=SC2016 # apt-get expands it
 		targets=$(apt-get indextargets --format '$(COMPONENT)|$(ORIGIN)|$(LABEL)|$(RELEASE)|$(REPO_URI)' 'Created-By: Packages')
 		uri=$(awk -F'|' '$1 == "main" && $2 == "Debian" && $3 == "Debian" { print $5; exit }' <<<"$targets")
 		if [ -z "$uri" ] && [ "$(os_release ID)" = debian ]; then
@@ -168,7 +169,7 @@ root_exec() {
 # root_call FUNCTION ARGS...: run a function of the lab inside
 root_call() {
 	# shellcheck disable=SC2016
-	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root kernel tree modules machine perftest foreign bench check; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
+	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root kernel tree modules machine perftest foreign bench style analysis coverage check; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
 }
 
 # Compute the cache entry's name once: its inputs may be edited while the lab runs.

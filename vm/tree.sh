@@ -14,7 +14,8 @@ tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT")"; }
 
 # tree_copy: update tree-KEY/src; unchanged files keep their times, so that make rebuilds little
 tree_copy() {
-	local dir=$LAB_CACHE/$(tree_name) new f
+	local dir new f
+	dir=$LAB_CACHE/$(tree_name)
 	mkdir -p "$dir"/{src,build,sanitize,stage}
 	new=$dir/files.new
 	if git -C "$LAB_TOP" rev-parse --git-dir >/dev/null 2>&1; then
@@ -39,21 +40,28 @@ tree_copy() {
 
 # tree_mount: mount the root with the tree in /src and its builds in /build, /sanitize, /stage
 tree_mount() {
-	local dir=$LAB_CACHE/$(tree_name)
+	local dir
+	dir=$LAB_CACHE/$(tree_name)
 	root_mount || return 1
 	root_bind "$dir/src" /src && root_bind "$dir/build" /build && root_bind "$dir/sanitize" /sanitize &&
 		root_bind "$dir/stage" /stage
 }
 
-# build_tree DIR: runs inside the root
+# build_tree DIR TARGETS [ARGUMENT...]: configure with the arguments, and build the targets; without
+# targets all, and the programs of the checks. Runs inside the root.
 build_tree() {
-	local dir=$1
-	shift
+	local dir=$1 targets=$2
+	shift 2
 	[ -x /src/configure ] && [ /src/configure -nt /src/configure.ac ] || (cd /src && autoreconf -fi) || return 1
 	cd "$dir" || return 1
 	[ -f Makefile ] && [ config.status -nt /src/configure ] || /src/configure --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
 		--disable-static --enable-werror --with-rdma-core-source=/usr/src/rdma-core "$@" || return 1
-	make -s -j"$(nproc)" all && make -s -j"$(nproc)" check TESTS=
+	if [ -n "$targets" ]; then
+		# shellcheck disable=SC2086 # words
+		make -s -j"$(nproc)" $targets
+	else
+		make -s -j"$(nproc)" all && make -s -j"$(nproc)" check TESTS=
+	fi
 }
 
 install_tree() {
@@ -74,7 +82,7 @@ tree_ready() {
 	if [ -f "$dir/built" ] && [ ! -f "$dir/changed" ]; then return 0; fi
 	rm -f "$dir/built"
 	tree_mount || return 1
-	step 'building the tree' root_call build_tree /build && step 'installing it for the guest' root_call install_tree || return 1
+	step 'building the tree' root_call build_tree /build '' && step 'installing it for the guest' root_call install_tree || return 1
 	root_umount
 	touch "$dir/built"
 	rm -f "$dir/changed"

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# The group 'style' of ./lab check, and ./lab format. The checks run inside the root, with the tree
+# in /src, its files' names in /files, its build in /build, and the modules' objects in /objects.
+
+# tree_files: print the names of the tree's files that exist, separated by null bytes
+tree_files() {
+	local f
+	while IFS= read -r -d '' f; do [ ! -s "$f" ] || printf '%s\0' "$f"; done </files
+}
+
+# c_files: those in C
+c_files() { tree_files | grep -z '\.[ch]$'; }
+
+# shell_scripts: those with a shell in their first line, or with shellcheck's directive
+shell_scripts() {
+	tree_files | xargs -0 awk 'FNR == 1 && /^#!.*[\/ ](ba|busybox )?sh$/ || FNR <= 3 && /^# shellcheck shell=/ { print FILENAME; nextfile }' |
+		sort -u
+}
+
+style_tags() {
+	local f bad=0
+	while IFS= read -r -d '' f; do
+		case $f in LICENSES/* | *.supp | *.png | *.json) continue ;; esac
+		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
+	done < <(tree_files)
+	return $bad
+}
+
+style_manual() {
+	local f bad=0
+	for f in man/*.[13]; do mandoc -T lint -W warning "$f" || bad=1; done
+	return $bad
+}
+
+# Its configuration is .shellcheckrc.
+style_shell() { shell_scripts | xargs -d '\n' shellcheck -f gcc; }
+
+style_spelling() { tree_files | xargs -0 codespell; }
+
+style_format() {
+	c_files | xargs -0 clang-format --dry-run -Werror --ferror-limit=1 ||
+		{ echo "'./lab format' formats the tree"; return 1; }
+}
+
+style_layers() { tree_files | vm/check-layers . --objects /build --kernel-objects /objects; }
+
+# style_checkpatch: the kernel's rules, without those about patches. The limit of 100 columns is
+# checkpatch's own, and that of .clang-format.
+style_checkpatch() {
+	cd kernel && find . \( -name '*.[ch]' -o -name Kbuild -o -name Makefile \) -printf '%P\0' | sort -z |
+		xargs -0 perl /usr/src/upstream/scripts/checkpatch.pl --strict --no-tree --terse --no-summary \
+			--ignore FILE_PATH_CHANGES -f
+}
+
+run_style() {
+	local c good=0 bad=0
+	cd /src || return 1
+	for c in tags manual shell spelling format layers checkpatch; do
+		if (style_$c); then
+			echo "style: $c: clean"
+			good=$((good + 1))
+		else
+			echo "style: $c: FAILED"
+			bad=$((bad + 1))
+		fi
+	done
+	# For group(), which sums them up.
+	printf '# PASS: %d\n# FAIL: %d\n' $good $bad
+	return $((bad != 0))
+}
+
+# check_style: mount the kernel's layer, too, for checkpatch.pl
+check_style() {
+	local rc=0
+	LAB_LAYERS=$LAB_CACHE/$KNAME/fs tree_mount && root_bind "$(modules_dir)/objects" /objects || return 2
+	cp "$LAB_CACHE/$(tree_name)/files" "$LAB_MNT/files"
+	root_call run_style || rc=$?
+	root_umount
+	return $rc
+}
+
+# run_format: format the C files in /tree whose names are on the standard input. Write only files
+# that change, in place, so that they keep their owner.
+run_format() {
+	local f formatted rc=0
+	formatted=$(mktemp)
+	cd /tree || return 1
+	while IFS= read -r -d '' f; do
+		[ -e "$f" ] || continue
+		clang-format "$f" >"$formatted" || { rc=1; continue; }
+		cmp -s "$f" "$formatted" || { cat "$formatted" >"$f" && echo "$f"; } || rc=1
+	done
+	return $rc
+}
+
+# lab_format: format the C files of the checkout that git tracks
+lab_format() {
+	local files
+	git -C "$LAB_TOP" rev-parse --git-dir >/dev/null 2>&1 || { warn "'format' writes what git tracks, and $LAB_TOP is no git checkout"; return 2; }
+	wait_for_root && root_mount && root_bind "$LAB_TOP" /tree || return 2
+	files=$LAB_RUN/c-files
+	git -c safe.directory='*' -C "$LAB_TOP" ls-files -z '*.[ch]' >"$files"
+	root_call run_format <"$files" || return 1
+	root_umount
+}
