@@ -71,6 +71,7 @@ struct peerbar_info {
 #define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd maps buffers */
 #define PEERBAR_CAP_VFIO	0x4	/* peerbar-vfio-pci is loaded */
 #define PEERBAR_CAP_PAGE	0x80	/* mmap() of /dev/peerbar, @revocations in PEERBAR_QUERY */
+#define PEERBAR_CAP_IMPORTERS	0x100	/* PEERBAR_IMPORTERS, PEERBAR_CMD_IMPORTERS_GET */
 
 #define PEERBAR_INFO	_IOWR(PEERBAR_IOC, 0, struct peerbar_info)
 
@@ -117,6 +118,106 @@ struct peerbar_query {
 #define PEERBAR_QUERY_MMAP	0x4	/* the exporter offers mmap() */
 
 #define PEERBAR_QUERY	_IOWR(PEERBAR_IOC, 1, struct peerbar_query)
+
+/*
+ * struct peerbar_importer - one attachment to a buffer
+ * @id: its number: unique for the buffer, ascending in the order of attaching, never 0
+ * @attached_ns: the time when it attached, CLOCK_BOOTTIME
+ * @mapped_ns: the time since which it has the memory without interruption: when it made the first
+ *	of @maps, or got the addresses; 0 if it has neither
+ * @bytes: the memory that it has: the sum of the lengths of @maps, or, with none, the buffer's
+ *	length with PEERBAR_IMPORTER_ADDRESSES
+ * @maps: number of its DMA mappings
+ * @flags: PEERBAR_IMPORTER_*
+ * @device: the importing device, 0-terminated, as "0000:06:00.0"; iommufd is "iommu"
+ * @driver: the driver of that device when it attached, 0-terminated; for a device without a driver,
+ *	its bus or class, as "misc"
+ */
+struct peerbar_importer {
+	__aligned_u64 id;
+	__aligned_u64 attached_ns;
+	__aligned_u64 mapped_ns;
+	__aligned_u64 bytes;
+	__u32 maps;
+	__u32 flags;
+	char device[64];
+	char driver[32];
+};
+
+/* The importer can be invalidated. One that cannot keeps its mappings while it is attached. */
+#define PEERBAR_IMPORTER_REVOCABLE	0x1
+/* It has pinned the buffer (DYNAMIC only). */
+#define PEERBAR_IMPORTER_PINNED		0x2
+/*
+ * It got physical addresses since it was last invalidated, as iommufd does. It stops using them
+ * before invalidate_mappings() returns, so that no revoke waits for it afterwards. The exporter
+ * cannot see whether it uses them.
+ */
+#define PEERBAR_IMPORTER_ADDRESSES	0x4
+/* The buffer is not LIVE, and a revoke waits until this importer has unmapped. */
+#define PEERBAR_IMPORTER_WAITED_FOR	0x8
+
+/*
+ * struct peerbar_fence - a fence of a buffer's reservation object that has not signalled
+ *
+ * A revoke waits for the fences that were pending when importers were invalidated, before it waits
+ * for importers to unmap. A fence does not refer to an attachment: compare @driver.
+ *
+ * @context: as in the events of the kernel's trace system dma_fence
+ * @seqno: the same
+ * @driver: the driver that made it, 0-terminated
+ * @timeline: its timeline, 0-terminated
+ */
+struct peerbar_fence {
+	__aligned_u64 context;
+	__aligned_u64 seqno;
+	char driver[32];
+	char timeline[64];
+};
+
+/*
+ * PEERBAR_IMPORTERS - list the importers and pending fences of a buffer that the caller holds
+ *
+ * Takes no lock of the buffer: does not wait for a revoke, and does not change the state. Fails with
+ * EOPNOTSUPP if the dma-buf is not peerbar's.
+ *
+ * @size: in: the size of the caller's structure; out: the size of the kernel's structure
+ * @fd: the dma-buf
+ * @flags: 0
+ * @state: out: enum peerbar_state
+ * @nr_importers: in: number of elements of @importers; out: number of attachments. The smaller of
+ *	both is filled in, and at most PEERBAR_IMPORTERS_MAX
+ * @nr_fences: in: number of elements of @fences; out: number of pending fences, likewise
+ * @importer_size: in: the caller's sizeof(struct peerbar_importer); out: the kernel's. Fields that
+ *	the kernel does not have become 0
+ * @fence_size: the same of struct peerbar_fence
+ * @importers: in: address of an array, by ascending id; ignored if @nr_importers is 0
+ * @fences: in: address of an array, in no particular order; ignored if @nr_fences is 0
+ * @id: out: the buffer's number
+ * @revoked_ns: out: the time when importers were last invalidated by a revoke, CLOCK_BOOTTIME; 0 if
+ *	never, or if the buffer is LIVE
+ * @now_ns: out: the time of this call. In another time namespace, CLOCK_BOOTTIME has an offset: use
+ *	the differences
+ */
+struct peerbar_importers {
+	__u32 size;
+	__s32 fd;
+	__u32 flags;
+	__u32 state;
+	__u32 nr_importers;
+	__u32 nr_fences;
+	__u32 importer_size;
+	__u32 fence_size;
+	__aligned_u64 importers;
+	__aligned_u64 fences;
+	__aligned_u64 id;
+	__aligned_u64 revoked_ns;
+	__aligned_u64 now_ns;
+};
+
+#define PEERBAR_IMPORTERS_MAX	4096
+
+#define PEERBAR_IMPORTERS	_IOWR(PEERBAR_IOC, 2, struct peerbar_importers)
 
 /*
  * struct peerbar_page - the page at offset 0 of mmap() of /dev/peerbar, read-only
@@ -203,6 +304,9 @@ struct peerbar_vfio_mmap_cookie {
  * @PEERBAR_CMD_BUFFER_RESTORED: event: it is reachable again
  * @PEERBAR_CMD_BUFFER_MOVED: event: a DYNAMIC buffer moved
  * @PEERBAR_CMD_BUFFER_RELEASED: event: its last reference is gone
+ * @PEERBAR_CMD_IMPORTERS_GET: request: the importers and pending fences of one buffer, by
+ *	PEERBAR_A_ID, or of all (dump). Only for CAP_SYS_ADMIN. Unlike BUFFER_GET, takes no lock of
+ *	the buffer, so that it reports a buffer whose revoke hangs, and does not change the state
  */
 enum peerbar_cmd {
 	PEERBAR_CMD_UNSPEC,
@@ -212,6 +316,7 @@ enum peerbar_cmd {
 	PEERBAR_CMD_BUFFER_RESTORED,
 	PEERBAR_CMD_BUFFER_MOVED,
 	PEERBAR_CMD_BUFFER_RELEASED,
+	PEERBAR_CMD_IMPORTERS_GET,
 };
 
 /*
@@ -231,6 +336,14 @@ enum peerbar_cmd {
  * @PEERBAR_A_IMPORTER: string, one for each attachment: the importing device. Only for
  *	CAP_SYS_ADMIN, never in events
  * @PEERBAR_A_CREATOR: u32, the process that created it. Only for CAP_SYS_ADMIN, never in events
+ *
+ * Only in replies to PEERBAR_CMD_IMPORTERS_GET; fields as in PEERBAR_IMPORTERS:
+ *
+ * @PEERBAR_A_NR_FENCES: u32, pending fences
+ * @PEERBAR_A_REVOKED_NS: u64
+ * @PEERBAR_A_NOW_NS: u64
+ * @PEERBAR_A_ATTACHMENT: nested, one for each attachment: PEERBAR_A_ATTACHMENT_*
+ * @PEERBAR_A_FENCE: nested, one for each pending fence: PEERBAR_A_FENCE_*
  */
 enum peerbar_attr {
 	PEERBAR_A_UNSPEC,
@@ -249,6 +362,11 @@ enum peerbar_attr {
 	PEERBAR_A_RANGE,
 	PEERBAR_A_IMPORTER,
 	PEERBAR_A_CREATOR,
+	PEERBAR_A_NR_FENCES,
+	PEERBAR_A_REVOKED_NS,
+	PEERBAR_A_NOW_NS,
+	PEERBAR_A_ATTACHMENT,
+	PEERBAR_A_FENCE,
 	__PEERBAR_A_MAX,
 };
 
@@ -267,5 +385,53 @@ enum peerbar_range_attr {
 };
 
 #define PEERBAR_A_RANGE_MAX (__PEERBAR_A_RANGE_MAX - 1)
+
+/*
+ * The fields of struct peerbar_importer
+ *
+ * @PEERBAR_A_ATTACHMENT_ID: u64
+ * @PEERBAR_A_ATTACHMENT_DEVICE: string
+ * @PEERBAR_A_ATTACHMENT_DRIVER: string
+ * @PEERBAR_A_ATTACHMENT_FLAGS: u32, PEERBAR_IMPORTER_*
+ * @PEERBAR_A_ATTACHMENT_MAPS: u32
+ * @PEERBAR_A_ATTACHMENT_BYTES: u64
+ * @PEERBAR_A_ATTACHMENT_ATTACHED_NS: u64
+ * @PEERBAR_A_ATTACHMENT_MAPPED_NS: u64
+ */
+enum peerbar_attachment_attr {
+	PEERBAR_A_ATTACHMENT_UNSPEC,
+	PEERBAR_A_ATTACHMENT_PAD,
+	PEERBAR_A_ATTACHMENT_ID,
+	PEERBAR_A_ATTACHMENT_DEVICE,
+	PEERBAR_A_ATTACHMENT_DRIVER,
+	PEERBAR_A_ATTACHMENT_FLAGS,
+	PEERBAR_A_ATTACHMENT_MAPS,
+	PEERBAR_A_ATTACHMENT_BYTES,
+	PEERBAR_A_ATTACHMENT_ATTACHED_NS,
+	PEERBAR_A_ATTACHMENT_MAPPED_NS,
+	__PEERBAR_A_ATTACHMENT_MAX,
+};
+
+#define PEERBAR_A_ATTACHMENT_MAX (__PEERBAR_A_ATTACHMENT_MAX - 1)
+
+/*
+ * The fields of struct peerbar_fence
+ *
+ * @PEERBAR_A_FENCE_DRIVER: string
+ * @PEERBAR_A_FENCE_TIMELINE: string
+ * @PEERBAR_A_FENCE_CONTEXT: u64
+ * @PEERBAR_A_FENCE_SEQNO: u64
+ */
+enum peerbar_fence_attr {
+	PEERBAR_A_FENCE_UNSPEC,
+	PEERBAR_A_FENCE_PAD,
+	PEERBAR_A_FENCE_DRIVER,
+	PEERBAR_A_FENCE_TIMELINE,
+	PEERBAR_A_FENCE_CONTEXT,
+	PEERBAR_A_FENCE_SEQNO,
+	__PEERBAR_A_FENCE_MAX,
+};
+
+#define PEERBAR_A_FENCE_MAX (__PEERBAR_A_FENCE_MAX - 1)
 
 #endif
