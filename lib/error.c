@@ -5,6 +5,15 @@
 
 #include "internal.h"
 
+/*
+ * Returns the error to fill in: @spare if the caller wants none, but the debug log does; NULL if
+ * neither does.
+ */
+static struct pb_error *choose_error(struct pb_error *err, struct pb_error *spare)
+{
+	return err || !pb_debug_wants_failures() ? err : spare;
+}
+
 static void set_error(struct pb_error *err, int code, const char *fmt, va_list ap)
 {
 	if (!err)
@@ -27,20 +36,31 @@ static void __attribute__((format(printf, 2, 3))) append_text(struct pb_error *e
 	va_end(ap);
 }
 
+static void log_error(const struct pb_error *err)
+{
+	if (err)
+		pb_debug_failure(err);
+}
+
 int pb_fail(struct pb_error *err, int code, const char *fmt, ...)
 {
+	struct pb_error spare;
 	va_list ap;
 
+	err = choose_error(err, &spare);
 	va_start(ap, fmt);
 	set_error(err, code, fmt, ap);
 	va_end(ap);
+	log_error(err);
 	return -code;
 }
 
 int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 {
+	struct pb_error spare;
 	va_list ap;
 
+	err = choose_error(err, &spare);
 	va_start(ap, fmt);
 	set_error(err, code, fmt, ap);
 	va_end(ap);
@@ -51,13 +71,16 @@ int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 
 		append_text(err, ": %s", why);
 	}
+	log_error(err);
 	return -code;
 }
 
 int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...)
 {
+	struct pb_error spare;
 	va_list ap;
 
+	err = choose_error(err, &spare);
 	va_start(ap, fmt);
 	set_error(err, EOPNOTSUPP, fmt, ap);
 	va_end(ap);
@@ -65,5 +88,6 @@ int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...)
 		    ": this needs the kernel module " PB_DRIVER
 		    "; load it and bind the device to it: peerbar bind --driver " PB_DRIVER " %s",
 		    *bdf ? bdf : "BDF");
+	log_error(err);
 	return -EOPNOTSUPP;
 }

@@ -48,6 +48,12 @@ int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...) __attrib
  */
 int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* ---- the debug log (debug-log.h) ---- */
+
+bool pb_debug_wants_failures(void);
+void pb_debug_failure(const struct pb_error *err);
+void pb_debug_ioctl(int fd, const char *request, int ret);
+
 /* ---- small helpers ---- */
 
 static inline uint64_t pb_page_size(void)
@@ -85,16 +91,29 @@ static inline void *pb_array_sized(const void *from, size_t ours, size_t n, size
 	return to;
 }
 
-/* ioctl() that restarts after a signal, and returns -errno on failure. */
-static inline int pb_ioctl(int fd, unsigned long request, void *arg)
+/* ioctl() that returns -errno on failure. @name is the request's, for the debug log. */
+static inline int pb_ioctl_once(int fd, unsigned long request, const char *name, void *arg)
+{
+	int ret = ioctl(fd, request, arg);
+
+	if (ret < 0)
+		ret = -errno;
+	pb_debug_ioctl(fd, name, ret);
+	return ret;
+}
+
+/* The same, which restarts after a signal. */
+static inline int pb_ioctl_restarting(int fd, unsigned long request, const char *name, void *arg)
 {
 	int ret;
 
 	do {
-		ret = ioctl(fd, request, arg);
-	} while (ret < 0 && errno == EINTR);
-	return ret < 0 ? -errno : ret;
+		ret = pb_ioctl_once(fd, request, name, arg);
+	} while (ret == -EINTR);
+	return ret;
 }
+
+#define pb_ioctl(fd, request, arg) pb_ioctl_restarting(fd, request, #request, arg)
 
 /* Read a whole small file into a string, truncated to @size. Returns its length, or -errno. */
 int pb_read_file(const char *path, char *text, size_t size);

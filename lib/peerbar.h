@@ -27,8 +27,9 @@
  * - An object holds references to the objects it was made from. A &struct pb_iommu may be closed
  *   while a device of it is open.
  * - Sizes, offsets and addresses are in bytes. "Page" is the system's page, sysconf(_SC_PAGESIZE).
- * - All file descriptors are opened with O_CLOEXEC. The library does not print, abort, start
- *   threads or keep global state.
+ * - All file descriptors are opened with O_CLOEXEC. The library does not abort, start threads or
+ *   keep global state. It prints only if the environment variable PEERBAR_DEBUG asks for it, which
+ *   is read once: see libpeerbar(3).
  */
 #ifndef PEERBAR_H
 #define PEERBAR_H

@@ -5,6 +5,18 @@
 #include "internal.h"
 #include "vfio-uapi.h"
 
+static const char *get_feature_name(uint32_t flags)
+{
+	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
+	case VFIO_DEVICE_FEATURE_PEERBAR_REVOKE:
+		return "VFIO_DEVICE_FEATURE_PEERBAR_REVOKE";
+	case VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR:
+		return "VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR";
+	default:
+		return "VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE";
+	}
+}
+
 /* One VFIO_DEVICE_FEATURE ioctl. Fails with -ENOTTY if the device's driver has no such feature. */
 static int do_feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
 {
@@ -15,7 +27,9 @@ static int do_feature(struct pb_device *device, uint32_t flags, void *payload, s
 	request->argsz = (uint32_t)(sizeof(*request) + size);
 	request->flags = flags;
 	memcpy(request->data, payload, size);
-	ret = ioctl(device->fd, VFIO_DEVICE_FEATURE, request) < 0 ? -errno : 0;
+	ret = pb_ioctl_once(device->fd, VFIO_DEVICE_FEATURE, get_feature_name(flags), request);
+	if (ret > 0)
+		ret = 0;
 	memcpy(payload, request->data, size);
 	return ret;
 }

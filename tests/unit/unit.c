@@ -6,9 +6,12 @@
 #include <fcntl.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../sentence.h"
@@ -33,6 +36,90 @@ START_TEST(link_names)
 	refused(pb_rdma_link_add("pb0", "", &err), EINVAL, "no name of a network device");
 	refused(pb_rdma_link_add("pb0", "a-name-of-16-abc", &err), EINVAL, "1 to 15 characters");
 	refused(pb_rdma_link_delete("pb/0", &err), EINVAL, "'pb/0'");
+}
+END_TEST
+
+/* ---- the debug log ---- */
+
+/* What the test below executes: a failure, one without a struct pb_error, and an ioctl. */
+static int fail_for_debug_log(void)
+{
+	pb_fail(&err, EINVAL, "the number %d is wrong", 7);
+	pb_fail_errno(NULL, ENOENT, "cannot open it");
+	pb_ioctl(-1, FIONREAD, NULL);
+	return errno == EBADF ? 0 : 1;
+}
+
+/* Run it with the environment, and get what it wrote to stderr. */
+static void run_for_debug_log(const char *level, const char *file, char *text, size_t size)
+{
+	FILE *out = tmpfile();
+	int status;
+	pid_t pid;
+
+	ck_assert_ptr_nonnull(out);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		dup2(fileno(out), STDERR_FILENO);
+		if (level)
+			setenv("PEERBAR_DEBUG", level, 1);
+		if (file)
+			setenv("PEERBAR_DEBUG_FILE", file, 1);
+		execl("/proc/self/exe", "unit", "--debug-log", NULL);
+		_exit(127);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	rewind(out);
+	text[fread(text, 1, size - 1, out)] = '\0';
+	fclose(out);
+}
+
+static unsigned int count_lines(const char *text)
+{
+	unsigned int n = 0;
+
+	for (; (text = strchr(text, '\n')); text++)
+		n++;
+	return n;
+}
+
+START_TEST(the_debug_log)
+{
+	char text[4096], path[] = "/tmp/peerbar-unit-XXXXXX";
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	/* Nothing is printed unless the user asks for it. */
+	run_for_debug_log(NULL, NULL, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	run_for_debug_log(NULL, path, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	run_for_debug_log("0", NULL, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	run_for_debug_log("yes", NULL, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	run_for_debug_log("1", NULL, text, sizeof(text));
+	ck_assert_uint_eq(count_lines(text), 2);
+	ck_assert_ptr_nonnull(strstr(text, ": error 22: the number 7 is wrong\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text, ": error 2: cannot open it: No such file or directory\n"));
+	run_for_debug_log("2", NULL, text, sizeof(text));
+	ck_assert_uint_eq(count_lines(text), 3);
+	ck_assert_ptr_nonnull(strstr(text, ": ioctl FIONREAD of descriptor -1: error 9\n"));
+	/* A file is appended to, and stderr stays empty. */
+	run_for_debug_log("1", path, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	run_for_debug_log("2", path, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	ck_assert_int_gt(pb_read_file(path, text, sizeof(text)), 0);
+	ck_assert_uint_eq(count_lines(text), 5);
+	/* A file that cannot be opened is no reason to write to stderr. */
+	run_for_debug_log("2", "/proc/none/none", text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	unlink(path);
+	close(fd);
 }
 END_TEST
 
@@ -1428,14 +1515,17 @@ START_TEST(bytes)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
 	Suite *s = suite_create("unit");
 	TCase *t = tcase_create("all");
 	SRunner *r;
 	int failed;
 
+	if (argc > 1 && !strcmp(argv[1], "--debug-log"))
+		return fail_for_debug_log();
 	tcase_set_timeout(t, 120); /* valgrind */
+	tcase_add_test(t, the_debug_log);
 	tcase_add_test(t, errors_are_sentences);
 	tcase_add_test(t, model_of_exporters);
 	tcase_add_test(t, model_names);
