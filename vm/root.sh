@@ -95,6 +95,14 @@ unpack_rdma_core() {
 	rm -rf "$dir"
 }
 
+# without_descriptors COMMAND...: run it with no descriptors but the first three
+without_descriptors() {
+	# shellcheck disable=SC2016 # the inner shell expands it
+	bash -c 'for fd in /proc/self/fd/*; do fd=${fd##*/}; [ "$fd" -le 2 ] || eval "exec $fd>&-"; done; exec "$@"' - "$@"
+}
+
+# Close the descriptors of the lab and of its parent: mmdebstrap hands sh the number of the first
+# free one, and dash takes numbers below ten only.
 make_root() {
 	local tmp=$1 include
 	include=$(packages | paste -sd,)
@@ -102,7 +110,7 @@ make_root() {
 	apt_options >"$tmp/apt.conf"
 	mkdir "$tmp/fs"
 	step "root: fetching and unpacking $LAB_SUITE with the compilers and QEMU (about 1.2 GB, once)" \
-		mmdebstrap --mode=root --variant=minbase --format=directory --architectures=amd64 --aptopt="$tmp/apt.conf" \
+		without_descriptors mmdebstrap --mode=root --variant=minbase --format=directory --architectures=amd64 --aptopt="$tmp/apt.conf" \
 		--aptopt='APT::Sandbox::User "root"' --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='force-unsafe-io' \
