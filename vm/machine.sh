@@ -104,7 +104,8 @@ make_disk() { # FILE SEED
 # LAB_MODULES, LAB_LAYER, LAB_BUILD.
 guest_run() {
 	local kernel=$LAB_CACHE/$KNAME accel khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved='' panic
-	local append='console=ttyS0 panic=-1 oops=panic hung_task_panic=1 tsc=nowatchdog no_timer_check intel_iommu=on'
+	# Mitigations would double the time that an emulated machine takes to boot.
+	local append='console=ttyS0 panic=-1 oops=panic hung_task_panic=1 tsc=nowatchdog no_timer_check intel_iommu=on mitigations=off'
 
 	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
 	[ ${#args[@]} -gt 0 ] || return 2
