@@ -90,29 +90,6 @@ static int add_buffer(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
-static int request_dump(struct nl_sock *sk, int family, struct collection *c)
-{
-	struct nl_msg *msg;
-	int ret;
-
-	msg = nlmsg_alloc();
-	if (!msg)
-		return -NLE_NOMEM;
-	if (!genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, NLM_F_DUMP, PEERBAR_CMD_BUFFER_GET, PEERBAR_GENL_VERSION))
-		ret = -NLE_NOMEM;
-	else
-		ret = nl_send_auto(sk, msg);
-	nlmsg_free(msg);
-	if (ret < 0)
-		return ret;
-	ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, add_buffer, c);
-	if (!ret)
-		ret = nl_recvmsgs_default(sk);
-	if (ret >= 0 && c->ret)
-		ret = -NLE_NOMEM;
-	return ret < 0 ? ret : 0;
-}
-
 int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int *nr_buffers, struct pb_error *err)
 {
 	static const char what[] = "list buffers";
@@ -123,8 +100,10 @@ int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int 
 	sk = pb_netlink_connect(&family, what, &ret, err);
 	if (!sk)
 		return ret;
-	ret = request_dump(sk, family, &c);
+	ret = pb_netlink_dump(sk, family, PEERBAR_CMD_BUFFER_GET, add_buffer, &c);
 	nl_socket_free(sk);
+	if (!ret && c.ret)
+		ret = -NLE_NOMEM;
 	if (ret) {
 		free_listed(c.list, c.n);
 		return pb_fail_netlink(ret, what, err);

@@ -156,6 +156,8 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err);
 
 #define PB_DRIVER "peerbar-vfio-pci"
 
+/* Returns a descriptor of the module. */
+int pb_open_module(void);
 int pb_query_module(struct peerbar_info *info);
 
 /* ---- waiting for refused operations (waitlist.c) ---- */
@@ -378,6 +380,22 @@ int pb_parse_listed(const void *attributes, size_t length, struct pb_listed *lis
  * without memory.
  */
 struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t size);
+
+struct pb_importer_list {
+	struct pb_importer *list;
+	size_t n, room;
+	int ret;
+};
+
+/*
+ * Append the importers in the attributes of a netlink message. Fails with -ENOMEM, or with -EBADMSG
+ * if the buffer's number is missing. The caller frees the list.
+ */
+int pb_parse_importers(const void *attributes, size_t length, struct pb_importer_list *list);
+void pb_importer_from_device(struct pb_importer *to, const struct peerbar_importer *from,
+			     enum pb_buffer_state state, uint64_t now, uint64_t revoked);
+void pb_importer_from_fence(struct pb_importer *to, const struct peerbar_fence *from,
+			    enum pb_buffer_state state, uint64_t now, uint64_t revoked);
 
 /* Open a watch that receives no event until pb_watch_set_filter(). */
 int pb_watch_open_silent(struct pb_watch **watch, struct pb_error *err);

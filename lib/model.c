@@ -172,7 +172,7 @@ _Static_assert((int)PB_BUFFER_LIVE == PEERBAR_STATE_LIVE && (int)PB_BUFFER_REVOK
 	       (int)PB_BUFFER_DEAD == PEERBAR_STATE_DEAD, "states");
 _Static_assert((int)PB_NC == PEERBAR_MEMATTR_NC && (int)PB_WC == PEERBAR_MEMATTR_WC && (int)PB_WB == PEERBAR_MEMATTR_WB, "attributes");
 
-static int open_peerbar(void)
+int pb_open_module(void)
 {
 	int fd = open("/dev/peerbar", O_RDONLY | O_CLOEXEC);
 
@@ -181,7 +181,7 @@ static int open_peerbar(void)
 
 int pb_query_module(struct peerbar_info *info)
 {
-	int fd = open_peerbar(), ret;
+	int fd = pb_open_module(), ret;
 
 	if (fd < 0)
 		return fd;
@@ -194,7 +194,7 @@ int pb_query_module(struct peerbar_info *info)
 static int query_module(struct pb_origin *origin, int fd, struct peerbar_query *query)
 {
 	int kept = atomic_load(&origin->peerbar), none = -1;
-	int peerbar = kept >= 0 ? kept : open_peerbar(), ret;
+	int peerbar = kept >= 0 ? kept : pb_open_module(), ret;
 
 	if (peerbar < 0)
 		return peerbar;

@@ -187,3 +187,26 @@ struct nl_sock *pb_netlink_connect(int *family, const char *what, int *ret, stru
 	*ret = pb_fail_netlink(*ret, what, err);
 	return NULL;
 }
+
+int pb_netlink_dump(struct nl_sock *sk, int family, uint8_t command, nl_recvmsg_msg_cb_t take,
+		    void *arg)
+{
+	struct nl_msg *msg;
+	int ret;
+
+	msg = nlmsg_alloc();
+	if (!msg)
+		return -NLE_NOMEM;
+	if (!genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, NLM_F_DUMP, command,
+			 PEERBAR_GENL_VERSION))
+		ret = -NLE_NOMEM;
+	else
+		ret = nl_send_auto(sk, msg);
+	nlmsg_free(msg);
+	if (ret < 0)
+		return ret;
+	ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, take, arg);
+	if (!ret)
+		ret = nl_recvmsgs_default(sk);
+	return ret < 0 ? ret : 0;
+}

@@ -3,6 +3,7 @@
 #ifndef PB_NETLINK_H
 #define PB_NETLINK_H
 
+#include <netlink/handlers.h>
 #include <netlink/socket.h>
 
 #include "peerbar.h"
@@ -14,5 +15,8 @@ int pb_fail_netlink(int error, const char *what, struct pb_error *err);
  * failure. @what completes "cannot ...".
  */
 struct nl_sock *pb_netlink_connect(int *family, const char *what, int *ret, struct pb_error *err);
+/* Request a dump, and call @take for each message. Returns 0 or a negative error of libnl. */
+int pb_netlink_dump(struct nl_sock *sk, int family, uint8_t command, nl_recvmsg_msg_cb_t take,
+		    void *arg);
 
 #endif

@@ -44,6 +44,7 @@
 #include <peerbar/device.h>
 #include <peerbar/error.h>
 #include <peerbar/guest.h>
+#include <peerbar/importers.h>
 #include <peerbar/ioas.h>
 #include <peerbar/pci.h>
 #include <peerbar/rdma-link.h>

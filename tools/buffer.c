@@ -133,38 +133,48 @@ static int parse_int(const char *text, const char *what, int *value)
 	return STATUS_OK;
 }
 
-int take_buffer(const char *text, struct pb_buffer **buffer)
+int take_fd(const char *text, struct operand_fd *operand)
 {
 	const char *colon = strchr(text, ':');
-	int fd, copy, ret, status, pid = 0;
-	struct pb_error err;
+	int status;
 
-	status = parse_int(colon ? colon + 1 : text, "a descriptor's number", &fd);
+	operand->pid = 0;
+	status = parse_int(colon ? colon + 1 : text, "a descriptor's number", &operand->number);
 	if (status)
 		return status;
-	if (!colon) {
-		if (pb_buffer_from_fd(fd, buffer, &err))
-			return report(&err);
+	operand->fd = operand->number;
+	if (!colon)
 		return STATUS_OK;
-	}
 	if (colon - text < 80) {
 		char number[80] = "";
 
 		memcpy(number, text, (size_t)(colon - text));
-		status = parse_int(number, "a process's number", &pid);
+		status = parse_int(number, "a process's number", &operand->pid);
 		if (status)
 			return status;
 	}
-	if (!pid)
+	if (!operand->pid)
 		return misuse("'%.40s' names no process; use PID:FD, as in 1234:5", text);
-	copy = take_descriptor(pid, fd);
-	if (copy < 0)
-		return STATUS_FAILED;
-	ret = pb_buffer_from_fd(copy, buffer, &err);
-	close(copy);
+	operand->fd = take_descriptor(operand->pid, operand->number);
+	return operand->fd < 0 ? STATUS_FAILED : STATUS_OK;
+}
+
+int take_buffer(const char *text, struct pb_buffer **buffer)
+{
+	struct operand_fd operand;
+	struct pb_error err;
+	int ret, status;
+
+	status = take_fd(text, &operand);
+	if (status)
+		return status;
+	ret = pb_buffer_from_fd(operand.fd, buffer, &err);
+	if (operand.pid)
+		close(operand.fd);
 	/* The library's sentence would name the copy. */
-	if (ret == -EINVAL)
-		return fail(EINVAL, "descriptor %d of process %d is no dma-buf", fd, pid);
+	if (ret == -EINVAL && operand.pid)
+		return fail(EINVAL, "descriptor %d of process %d is no dma-buf", operand.number,
+			    operand.pid);
 	return ret ? report(&err) : STATUS_OK;
 }
 

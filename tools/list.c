@@ -84,24 +84,68 @@ static void print_table(const struct pb_listed *list, unsigned int n)
 	}
 }
 
+/*
+ * List the importers first, which never waits, and the buffers unless that would wait for a revoke.
+ * Returns an exit status; *@done if nothing more is to be printed.
+ */
+static int list_importers(struct json_object **object, bool *done)
+{
+	struct pb_importer *list;
+	struct pb_error err;
+	unsigned int n;
+
+	if (pb_list_importers(&list, &n, &err))
+		return report(&err);
+	*done = is_revoke_waiting(list, n);
+	if (json_output) {
+		*object = json_new(false);
+		json_put(*object, "importers", get_all_importers_json(list, n));
+	} else {
+		print_importers(list, n);
+		putchar('\n');
+	}
+	if (*done) {
+		fputs("peerbar: a revoke waits for an importer; the buffers can be listed when it "
+		      "has ended\n",
+		      stderr);
+		if (json_output) {
+			json_put(*object, "buffers", NULL);
+			print_result(*object);
+		}
+	}
+	free(list);
+	return flush_output();
+}
+
 int cmd_list(const struct args *args)
 {
-	struct json_object *array;
+	struct json_object *array, *object = NULL;
 	struct pb_listed *list;
+	bool done = false;
+	int status;
 	struct pb_error err;
 	unsigned int i, n;
 
 	if (args->nr_operands)
 		return misuse("'list' takes no operand, and '%.40s' was given", args->operands[0]);
-	if (pb_list_buffers(&list, &n, &err))
+	if (args->verbose) {
+		status = list_importers(&object, &done);
+		if (status || done)
+			return status;
+	}
+	if (pb_list_buffers(&list, &n, &err)) {
+		json_object_put(object);
 		return report(&err);
+	}
 	for (i = 0; i < n; i++)
 		make_listed_printable(&list[i]);
 	if (json_output) {
 		array = json_new(true);
 		for (i = 0; i < n; i++)
 			json_append(array, get_listed_json(&list[i]));
-		print_result(array);
+		if (object)
+			json_put(object, "buffers", array);
+		print_result(object ? object : array);
 	} else {
 		print_table(list, n);
 	}

@@ -26,6 +26,8 @@ enum option_value {
 	OPT_FORCE,
 	OPT_WAIT,
 	OPT_REVOKE,
+	OPT_VERBOSE,
+	OPT_STATS,
 	/* The options from here on belong to all commands. */
 	OPT_JSON,
 	OPT_HELP,
@@ -34,28 +36,28 @@ enum option_value {
 
 #define BIT(option) (1U << ((option) - OPT_DRIVER))
 
-static const struct option options[] = {
-	{ "driver", required_argument, NULL, OPT_DRIVER },
-	{ "hold", no_argument, NULL, OPT_HOLD },
-	{ "fd", required_argument, NULL, OPT_FD },
-	{ "into", required_argument, NULL, OPT_INTO },
-	{ "iova", required_argument, NULL, OPT_IOVA },
-	{ "prot", required_argument, NULL, OPT_PROT },
-	{ "offset", required_argument, NULL, OPT_OFFSET },
-	{ "length", required_argument, NULL, OPT_LENGTH },
-	{ "allow-unknown", no_argument, NULL, OPT_ALLOW_UNKNOWN },
-	{ "memattr", required_argument, NULL, OPT_MEMATTR },
-	{ "count", required_argument, NULL, OPT_COUNT },
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
-	{ "bar", required_argument, NULL, OPT_BAR },
-	{ "force", no_argument, NULL, OPT_FORCE },
-	{ "wait", no_argument, NULL, OPT_WAIT },
-	{ "revoke", no_argument, NULL, OPT_REVOKE },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ "version", no_argument, NULL, OPT_VERSION },
-	{ 0 }
-};
+static const struct option options[] = { { "driver", required_argument, NULL, OPT_DRIVER },
+					 { "hold", no_argument, NULL, OPT_HOLD },
+					 { "fd", required_argument, NULL, OPT_FD },
+					 { "into", required_argument, NULL, OPT_INTO },
+					 { "iova", required_argument, NULL, OPT_IOVA },
+					 { "prot", required_argument, NULL, OPT_PROT },
+					 { "offset", required_argument, NULL, OPT_OFFSET },
+					 { "length", required_argument, NULL, OPT_LENGTH },
+					 { "allow-unknown", no_argument, NULL, OPT_ALLOW_UNKNOWN },
+					 { "memattr", required_argument, NULL, OPT_MEMATTR },
+					 { "count", required_argument, NULL, OPT_COUNT },
+					 { "timeout", required_argument, NULL, OPT_TIMEOUT },
+					 { "bar", required_argument, NULL, OPT_BAR },
+					 { "force", no_argument, NULL, OPT_FORCE },
+					 { "wait", no_argument, NULL, OPT_WAIT },
+					 { "revoke", no_argument, NULL, OPT_REVOKE },
+					 { "verbose", no_argument, NULL, OPT_VERBOSE },
+					 { "stats", required_argument, NULL, OPT_STATS },
+					 { "json", no_argument, NULL, OPT_JSON },
+					 { "help", no_argument, NULL, OPT_HELP },
+					 { "version", no_argument, NULL, OPT_VERSION },
+					 { 0 } };
 
 static const struct command {
 	const char *name;
@@ -69,7 +71,8 @@ static const struct command {
 	  "\n"
 	  "List the PCI functions that have memory BARs, or the functions BDF, with driver,\n"
 	  "VFIO character device, IOMMU group and BARs.\n" },
-	{ "bind", cmd_bind, BIT(OPT_DRIVER) | BIT(OPT_FORCE) | BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
+	{ "bind", cmd_bind, BIT(OPT_DRIVER) | BIT(OPT_FORCE) | BIT(OPT_WAIT) | BIT(OPT_REVOKE),
+	  false,
 	  "Usage: peerbar [--json] bind BDF... [--driver NAME] [--force] [--revoke] [--wait]\n"
 	  "\n"
 	  "Unbind PCI functions from their drivers and bind them to another one. Fails, and names\n"
@@ -127,8 +130,9 @@ static const struct command {
 	  "\n"
 	  "Write bytes to a dma-buf, by mmap. BYTES are hexadecimal digits, two per byte.\n" },
 	{ "map", cmd_map,
-	  BIT(OPT_HOLD) | BIT(OPT_FD) | BIT(OPT_INTO) | BIT(OPT_IOVA) | BIT(OPT_PROT) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) |
-	  BIT(OPT_ALLOW_UNKNOWN), true,
+	  BIT(OPT_HOLD) | BIT(OPT_FD) | BIT(OPT_INTO) | BIT(OPT_IOVA) | BIT(OPT_PROT) |
+		  BIT(OPT_OFFSET) | BIT(OPT_LENGTH) | BIT(OPT_ALLOW_UNKNOWN),
+	  true,
 	  "Usage: peerbar [--json] map BDF BAR [OFFSET:LENGTH...] --into BDF... [OPTION...]\n"
 	  "       peerbar [--json] map --fd FD|PID:FD --into BDF... [OPTION...]\n"
 	  "\n"
@@ -144,7 +148,8 @@ static const struct command {
 	  "  --hold           keep the mapping until SIGINT or SIGTERM; print when it is revoked,\n"
 	  "                   and restore it when that is possible\n"
 	  "  -- CMD           run CMD, with PEERBAR_IOVA, PEERBAR_LENGTH and PEERBAR_FD set\n" },
-	{ "run", cmd_run, BIT(OPT_BAR) | BIT(OPT_FD) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) | BIT(OPT_MEMATTR), true,
+	{ "run", cmd_run,
+	  BIT(OPT_BAR) | BIT(OPT_FD) | BIT(OPT_OFFSET) | BIT(OPT_LENGTH) | BIT(OPT_MEMATTR), true,
 	  "Usage: peerbar run --bar BDF:BAR[+OFFSET] [--length N] [--memattr LIST] -- CMD...\n"
 	  "       peerbar run --fd FD|PID:FD [--offset N] [--length N] -- CMD...\n"
 	  "\n"
@@ -156,18 +161,23 @@ static const struct command {
 	  "  --offset N              begin at this offset of the dma-buf\n"
 	  "  --length N              use N bytes; all from the offset on unless given\n"
 	  "  --memattr LIST          as for 'export'\n" },
-	{ "list", cmd_list, 0, false,
-	  "Usage: peerbar [--json] list\n"
+	{ "list", cmd_list, BIT(OPT_VERBOSE), false,
+	  "Usage: peerbar [--json] list [--verbose]\n"
 	  "\n"
 	  "List the buffers that all processes exported through peerbar's kernel modules. With\n"
-	  "--json and CAP_SYS_ADMIN also their creators, physical addresses and importers.\n" },
-	{ "watch", cmd_watch, BIT(OPT_COUNT) | BIT(OPT_TIMEOUT), false,
-	  "Usage: peerbar [--json] watch [--count N] [--timeout S]\n"
+	  "--json and CAP_SYS_ADMIN also their creators, physical addresses and importers.\n"
+	  "\n"
+	  "  --verbose  first list the importers: what each has mapped and since when, and what a\n"
+	  "             revoke waits for. Needs CAP_SYS_ADMIN\n" },
+	{ "watch", cmd_watch, BIT(OPT_COUNT) | BIT(OPT_TIMEOUT) | BIT(OPT_STATS), false,
+	  "Usage: peerbar [--json] watch [--stats S] [--count N] [--timeout S]\n"
 	  "\n"
 	  "Print a line when such a buffer is created, revoked, restored, moved or released,\n"
 	  "until SIGINT or SIGTERM.\n"
 	  "\n"
-	  "  --count N    exit after N events\n"
+	  "  --stats S    every S seconds, print the rates of events of each buffer instead, and\n"
+	  "               with CAP_SYS_ADMIN what its importers have mapped\n"
+	  "  --count N    exit after N events, or N intervals\n"
 	  "  --timeout S  exit after S seconds; with --count that is a failure\n" },
 	{ "capabilities", cmd_capabilities, 0, false,
 	  "Usage: peerbar [--json] capabilities\n"
@@ -296,6 +306,12 @@ static int take_option(struct args *args, int option)
 		return STATUS_OK;
 	case OPT_WAIT:
 		args->wait = true;
+		return STATUS_OK;
+	case OPT_STATS:
+		args->has_stats = true;
+		return take_option_number(option, &args->stats);
+	case OPT_VERBOSE:
+		args->verbose = true;
 		return STATUS_OK;
 	case OPT_REVOKE:
 		args->revoke = true;

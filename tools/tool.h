@@ -43,6 +43,9 @@ struct args {
 	bool force;
 	bool wait;
 	bool revoke;
+	bool verbose;
+	uint64_t stats;
+	bool has_stats;
 };
 
 /* ---- the commands; each returns an exit status ---- */
@@ -63,10 +66,29 @@ int cmd_watch(const struct args *args);
 int cmd_capabilities(const struct args *args);
 
 /*
+ * buffer.c: get the descriptor of @text, as below; close it afterwards if it is a copy. Returns an
+ * exit status.
+ */
+struct operand_fd {
+	int fd;	    /* here */
+	int pid;    /* the process of PID:FD, of which it is a copy; otherwise 0 */
+	int number; /* FD */
+};
+
+int take_fd(const char *text, struct operand_fd *operand);
+/*
  * buffer.c: get the buffer of @text: FD, a descriptor of this process, or PID:FD, another
  * process's. Returns an exit status.
  */
 int take_buffer(const char *text, struct pb_buffer **buffer);
+
+/* importers.c: the importers of buffers; the functions make their strings printable. */
+bool is_revoke_waiting(const struct pb_importer *list, unsigned int n);
+/* Of one buffer: an array of objects or, as text, of strings. */
+struct json_object *get_importers_json(struct pb_importer *list, unsigned int n);
+/* Of all buffers: objects that also name the buffer; a table. */
+struct json_object *get_all_importers_json(struct pb_importer *list, unsigned int n);
+void print_importers(struct pb_importer *list, unsigned int n);
 
 /* list.c: the fields of a buffer in lists and in events. */
 void put_listed(struct json_object *object, const struct pb_listed *b);

@@ -4,12 +4,13 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "stats.h"
 
 static int print_event(struct pb_event *event)
 {
@@ -107,6 +108,70 @@ static int watch_until(struct pb_watch *watch, int signals, const struct args *a
 	}
 }
 
+/* Collect the events until @end, a time of get_now_ms(). *@stop receives whether to stop then. */
+static int collect_until(struct pb_watch *watch, int signals, uint64_t end, struct stats *stats,
+			 bool *stop)
+{
+	struct pollfd p[] = {
+		{ .fd = pb_watch_fd(watch), .events = POLLIN },
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = reader_fd() },
+	};
+	struct pb_event event;
+	struct pb_error err;
+	int n;
+
+	for (;;) {
+		do {
+			if (pb_watch_next(watch, &event, &err))
+				return report(&err);
+			add_event(stats, &event);
+		} while (event.type != PB_EVENT_NONE && get_now_ms() < end);
+		if (get_now_ms() >= end)
+			return STATUS_OK;
+		n = poll(p, 3, get_left_ms(true, end));
+		if (n < 0 && errno != EINTR)
+			return fail(errno, "cannot wait for events: %s", strerror(errno));
+		if (n > 0 && (p[1].revents || (p[2].revents & (POLLERR | POLLHUP)))) {
+			*stop = true;
+			return STATUS_OK;
+		}
+	}
+}
+
+/* Print the rates of each interval, --count times or until --timeout. */
+static int watch_stats(struct pb_watch *watch, int signals, const struct args *args)
+{
+	uint64_t begin = get_now_ms(), left = args->count, from, to;
+	struct pb_importer *list;
+	struct stats stats = { 0 };
+	bool stop = false;
+	unsigned int i, n;
+	int status = STATUS_OK;
+
+	while (!status && !stop && (!args->has_count || left--)) {
+		from = get_now_ms();
+		to = from + args->stats * 1000;
+		if (args->has_timeout && to >= begin + args->timeout * 1000) {
+			to = begin + args->timeout * 1000;
+			stop = true;
+		}
+		status = collect_until(watch, signals, to, &stats, &stop);
+		if (status)
+			break;
+		/* Without CAP_SYS_ADMIN, or with an older module, there are events only. */
+		if (!pb_list_importers(&list, &n, NULL)) {
+			for (i = 0; i < n; i++)
+				add_importer(&stats, &list[i]);
+			free(list);
+		}
+		status = print_stats(&stats, get_now_ms() - from);
+		clear_stats(&stats);
+	}
+	clear_stats(&stats);
+	return status;
+}
+
 int cmd_watch(const struct args *args)
 {
 	struct pb_watch *watch;
@@ -122,6 +187,11 @@ int cmd_watch(const struct args *args)
 			      " s is too long; 1000000000 s is the "
 			      "maximum",
 			      args->timeout);
+	if (args->has_stats && (!args->stats || args->stats > 1000000000))
+		return misuse("cannot take --stats: %" PRIu64
+			      " s is no interval; 1 s is the minimum, and "
+			      "1000000000 s the maximum",
+			      args->stats);
 	block_signals(0);
 	end_signals(&set);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
@@ -132,7 +202,8 @@ int cmd_watch(const struct args *args)
 	} else {
 		/* A script can wait for this line before it causes events. */
 		fputs("peerbar: watching\n", stderr);
-		status = watch_until(watch, signals, args);
+		status = args->stats ? watch_stats(watch, signals, args) :
+				       watch_until(watch, signals, args);
 		pb_watch_close(watch);
 	}
 	close(signals);

@@ -32,7 +32,7 @@ extern "C" {
  *
  * Newer versions may append fields to these structures, which the library fills in:
  * &struct pb_pci_function, &struct pb_region, &struct pb_buffer_info, &struct pb_listed,
- * &struct pb_event, &struct pb_guest_range, &struct pb_capability. The function that fills one in
+ * &struct pb_event, &struct pb_importer, &struct pb_guest_range, &struct pb_capability. The function that fills one in
  * has a name that ends in _sized, and takes the size that the caller was compiled with. It writes
  * exactly that many bytes: fields that the caller does not know are omitted, and fields that the
  * library does not know are 0. For an array, the size is that of one element. The function of the

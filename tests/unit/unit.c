@@ -496,6 +496,123 @@ START_TEST(a_listed_buffer)
 }
 END_TEST
 
+/* Begin a nested attribute; end it with end_nest(). */
+static size_t begin_nest(unsigned int type)
+{
+	size_t at = message.n;
+
+	put(type | NLA_F_NESTED, "", 0);
+	return at;
+}
+
+static void end_nest(size_t at)
+{
+	struct nlattr head;
+
+	memcpy(&head, message.bytes + at, sizeof(head));
+	head.nla_len = (uint16_t)(message.n - at);
+	memcpy(message.bytes + at, &head, sizeof(head));
+}
+
+START_TEST(importers_of_a_buffer)
+{
+	const uint64_t second = 1000000000;
+	struct pb_importer_list list = { 0 };
+	size_t at;
+
+	/* The nests may come before the times. */
+	message.n = 0;
+	at = begin_nest(PEERBAR_A_ATTACHMENT);
+	put_number(PEERBAR_A_ATTACHMENT_ID, 3, 8);
+	put_text(PEERBAR_A_ATTACHMENT_DEVICE, "0000:06:00.0");
+	put_text(PEERBAR_A_ATTACHMENT_DRIVER, "mlx5_core");
+	put_number(PEERBAR_A_ATTACHMENT_FLAGS,
+		   PEERBAR_IMPORTER_REVOCABLE | PEERBAR_IMPORTER_WAITED_FOR, 4);
+	put_number(PEERBAR_A_ATTACHMENT_MAPS, 2, 4);
+	put_number(PEERBAR_A_ATTACHMENT_BYTES, 0x4000, 8);
+	put_number(PEERBAR_A_ATTACHMENT_ATTACHED_NS, 10 * second, 8);
+	put_number(PEERBAR_A_ATTACHMENT_MAPPED_NS, 11 * second, 8);
+	put_number(999, 5, 4);
+	end_nest(at);
+	at = begin_nest(PEERBAR_A_ATTACHMENT);
+	put_number(PEERBAR_A_ATTACHMENT_ID, 4, 8);
+	put_text(PEERBAR_A_ATTACHMENT_DEVICE, "iommu");
+	put_text(PEERBAR_A_ATTACHMENT_DRIVER, "misc");
+	put_number(PEERBAR_A_ATTACHMENT_FLAGS, PEERBAR_IMPORTER_ADDRESSES, 4);
+	put_number(PEERBAR_A_ATTACHMENT_ATTACHED_NS, 15 * second, 8);
+	end_nest(at);
+	at = begin_nest(PEERBAR_A_FENCE);
+	put_text(PEERBAR_A_FENCE_DRIVER, "amdgpu");
+	put_text(PEERBAR_A_FENCE_TIMELINE, "gfx");
+	put_number(PEERBAR_A_FENCE_CONTEXT, 8, 8);
+	put_number(PEERBAR_A_FENCE_SEQNO, 77, 8);
+	end_nest(at);
+	put_number(PEERBAR_A_ID, 12, 8);
+	put_text(PEERBAR_A_NAME, "0000:01:00.0/BAR2");
+	put_number(PEERBAR_A_STATE, PEERBAR_STATE_DEAD, 4);
+	put_number(PEERBAR_A_REVOKED_NS, 16 * second, 8);
+	put_number(PEERBAR_A_NOW_NS, 20 * second, 8);
+	ck_assert_int_eq(pb_parse_importers(message.bytes, message.n, &list), 0);
+	ck_assert_uint_eq(list.n, 3);
+	ck_assert_uint_eq(list.list[0].list_id, 12);
+	ck_assert_str_eq(list.list[0].buffer, "0000:01:00.0/BAR2");
+	ck_assert_int_eq(list.list[0].state, PB_BUFFER_DEAD);
+	ck_assert_int_eq(list.list[0].kind, PB_IMPORTER_DEVICE);
+	ck_assert_uint_eq(list.list[0].id, 3);
+	ck_assert_str_eq(list.list[0].device, "0000:06:00.0");
+	ck_assert_str_eq(list.list[0].driver, "mlx5_core");
+	ck_assert_uint_eq(list.list[0].nr_maps, 2);
+	ck_assert_uint_eq(list.list[0].bytes, 0x4000);
+	ck_assert(list.list[0].revocable && list.list[0].waited_for);
+	ck_assert(!list.list[0].addresses && !list.list[0].pinned);
+	ck_assert_uint_eq(list.list[0].attached_ns, 10 * second);
+	ck_assert_uint_eq(list.list[0].mapped_ns, 9 * second);
+	ck_assert_uint_eq(list.list[0].waited_ns, 4 * second);
+	/* It has nothing mapped, and no revoke waits for it. */
+	ck_assert_uint_eq(list.list[1].list_id, 12);
+	ck_assert(list.list[1].addresses && !list.list[1].waited_for);
+	ck_assert_uint_eq(list.list[1].mapped_ns, 0);
+	ck_assert_uint_eq(list.list[1].waited_ns, 0);
+	/* A pending fence of a buffer that is not live is waited for. */
+	ck_assert_int_eq(list.list[2].kind, PB_IMPORTER_FENCE);
+	ck_assert_str_eq(list.list[2].device, "");
+	ck_assert_str_eq(list.list[2].driver, "amdgpu");
+	ck_assert_str_eq(list.list[2].timeline, "gfx");
+	ck_assert_uint_eq(list.list[2].context, 8);
+	ck_assert_uint_eq(list.list[2].id, 77);
+	ck_assert(list.list[2].waited_for);
+	/* Another buffer, live: appended, and nothing is waited for. */
+	message.n = 0;
+	put_number(PEERBAR_A_ID, 13, 8);
+	put_number(PEERBAR_A_STATE, PEERBAR_STATE_LIVE, 4);
+	put_number(PEERBAR_A_NOW_NS, 20 * second, 8);
+	at = begin_nest(PEERBAR_A_FENCE);
+	end_nest(at);
+	ck_assert_int_eq(pb_parse_importers(message.bytes, message.n, &list), 0);
+	ck_assert_uint_eq(list.n, 4);
+	ck_assert_uint_eq(list.list[3].list_id, 13);
+	ck_assert(!list.list[3].waited_for);
+	message.n = 0;
+	ck_assert_int_eq(pb_parse_importers(message.bytes, 0, &list), -EBADMSG);
+	ck_assert_uint_eq(list.n, 4);
+	free(list.list);
+}
+END_TEST
+
+START_TEST(importers_of_no_buffer)
+{
+	struct pb_importer *list;
+	unsigned int n;
+	int ret = pb_fd_importers(-1, &list, &n, &err);
+
+	/* Without the module, it is what is missing. */
+	ck_assert(ret == -EBADF || ret == -ENOENT || ret == -EOPNOTSUPP);
+	ck_assert_int_eq(err.code, -ret);
+	ck_assert_ptr_nonnull(
+		strstr(err.text, ret == -ENOENT ? "modprobe peerbar" : "descriptor -1"));
+}
+END_TEST
+
 START_TEST(messages_that_are_wrong)
 {
 	static const char longer[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
@@ -1537,6 +1654,7 @@ int main(int argc, char **argv)
 	tcase_add_test(t, the_end_of_a_buffer);
 	tcase_add_test(t, events_of_some_buffers);
 	tcase_add_test(t, a_listed_buffer);
+	tcase_add_test(t, importers_of_a_buffer);
 	tcase_add_test(t, messages_that_are_wrong);
 	tcase_add_test(t, messages_of_noise);
 	tcase_add_test(t, lists_are_one_block);
@@ -1576,6 +1694,7 @@ int main(int argc, char **argv)
 	/* by themselves, because valgrind finds fault with any use of a descriptor that is not open */
 	t = tcase_create("descriptors");
 	tcase_add_test(t, descriptors_that_are_no_buffers);
+	tcase_add_test(t, importers_of_no_buffer);
 	tcase_add_test(t, descriptors_that_are_no_iommufd);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
