@@ -49,7 +49,7 @@ make_perftest() {
 # perftest_ready: set LAB_LAYER; call tree_ready before
 perftest_ready() {
 	local name
-	name=perftest-$(key "$LAB_ROOT" "$(cat "$LAB_TOP"/rdma/perftest/{hooks-25.01.diff,peerbar_memory.[ch]} "$LAB_TOP/lib/peerbar.h")" \
+	name=perftest-$(key "$LAB_ROOT" "$(cat "$LAB_TOP"/rdma/perftest/{hooks-25.01.diff,peerbar_memory.[ch]} "$LAB_TOP"/lib/peerbar.h "$LAB_TOP"/lib/peerbar/*.h)" \
 		"$(declare -f make_perftest build_perftest unpack_perftest)")
 	cached "$name" make_perftest || return 1
 	# shellcheck disable=SC2034 # of guest_run
