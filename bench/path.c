@@ -45,7 +45,7 @@ __attribute__((noinline)) static void by_ioctls(struct bench *b, int peerbar)
 
 static void both(struct bench *b)
 {
-	static const char *const sides[2][2] = { { "raw-vfio-pci", "library-vfio-pci" }, { "raw", "library" } };
+	static const char *const sides[2][2] = { { "raw-vfio-pci", "library-vfio-pci" }, { "raw", "library" }, };
 	int peerbar = raw_open("/dev/peerbar");
 	bool library = false;
 	unsigned int i, n;

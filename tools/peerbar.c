@@ -57,7 +57,7 @@ static const struct option options[] = { { "driver", required_argument, NULL, OP
 					 { "json", no_argument, NULL, OPT_JSON },
 					 { "help", no_argument, NULL, OPT_HELP },
 					 { "version", no_argument, NULL, OPT_VERSION },
-					 { 0 } };
+					 { 0 }, };
 
 static const struct command {
 	const char *name;

@@ -65,7 +65,7 @@ int reader_fd(void)
 
 int wait_while_read(int also, int seconds)
 {
-	struct pollfd p[] = { { .fd = reader_fd() }, { .events = POLLIN } };
+	struct pollfd p[] = { { .fd = reader_fd() }, { .events = POLLIN }, };
 	struct signalfd_siginfo info;
 	sigset_t set;
 	int n, sig = 0;

@@ -446,7 +446,7 @@ static int test_case_write(struct test *t)
 static int test_case_read(struct test *t)
 {
 	struct ib_sge sge = { .addr = t->from_dma, .length = LENGTH, .lkey = t->pd->local_dma_lkey };
-	struct ib_rdma_wr wr = { .wr = { .opcode = IB_WR_RDMA_READ, .sg_list = &sge, .num_sge = 1 } };
+	struct ib_rdma_wr wr = { .wr = { .opcode = IB_WR_RDMA_READ, .sg_list = &sge, .num_sge = 1 }, };
 	size_t i;
 	int ret;
 

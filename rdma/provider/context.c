@@ -127,7 +127,7 @@ static const struct verbs_context_ops context_ops = {
 
 static int get_context(struct pv_context *context)
 {
-	struct get_context cmd = { .driver = { .event_fd = context->event_fd } };
+	struct get_context cmd = { .driver = { .event_fd = context->event_fd }, };
 	struct get_context_resp resp = { 0 };
 	int ret;
 

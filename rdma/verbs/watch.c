@@ -164,28 +164,28 @@ int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct
 {
 	const char *name = ibv_get_device_name(context->device);
 	struct pb_error events_err = { 0 };
-	struct pbv_watch *new;
+	struct pbv_watch *created;
 	int ret;
 
-	new = calloc(1, sizeof(*new));
-	if (!new)
+	created = calloc(1, sizeof(*created));
+	if (!created)
 		return pbv_fail_errno(err, ENOMEM, "cannot watch the regions of %s", name);
-	atomic_init(&new->refs, 1);
-	pthread_mutex_init(&new->lock, NULL);
-	new->context = context;
-	TAILQ_INIT(&new->mrs);
-	TAILQ_INIT(&new->queue);
-	new->waiting_fd = -1;
-	new->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (new->epoll_fd >= 0)
-		new->waiting_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (new->waiting_fd < 0) {
+	atomic_init(&created->refs, 1);
+	pthread_mutex_init(&created->lock, NULL);
+	created->context = context;
+	TAILQ_INIT(&created->mrs);
+	TAILQ_INIT(&created->queue);
+	created->waiting_fd = -1;
+	created->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (created->epoll_fd >= 0)
+		created->waiting_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (created->waiting_fd < 0) {
 		ret = pbv_fail_errno(err, errno, "cannot watch the regions of %s: no descriptor", name);
 		goto err_close;
 	}
-	ret = pb_watch_open(&new->events, &events_err);
-	new->own = pbv_direct_open(&new->direct, context);
-	if (ret && !new->own) {
+	ret = pb_watch_open(&created->events, &events_err);
+	created->own = pbv_direct_open(&created->direct, context);
+	if (ret && !created->own) {
 		ret = ret == -ENOENT ?
 			pbv_fail(err, EOPNOTSUPP, "cannot watch the regions of %s: nothing would "
 				 "report them, since the kernel module peerbar is not loaded, and "
@@ -193,11 +193,11 @@ int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct
 			pbv_fail(err, -ret, "cannot watch the regions of %s: %.300s", name, events_err.text);
 		goto err_close;
 	}
-	ret = add_fd(new, new->waiting_fd);
-	if (!ret && new->events)
-		ret = add_fd(new, pb_watch_fd(new->events));
-	if (!ret && new->own)
-		ret = add_fd(new, new->direct.revocation_fd(context));
+	ret = add_fd(created, created->waiting_fd);
+	if (!ret && created->events)
+		ret = add_fd(created, pb_watch_fd(created->events));
+	if (!ret && created->own)
+		ret = add_fd(created, created->direct.revocation_fd(context));
 	if (ret) {
 		pbv_fail_errno(err, -ret, "cannot watch the regions of %s (epoll_ctl)", name);
 		goto err_close;
@@ -206,7 +206,7 @@ int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct
 	return 0;
 
 err_close:
-	pbv_watch_close(new);
+	pbv_watch_close(created);
 	return ret;
 }
 

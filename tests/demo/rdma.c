@@ -93,7 +93,7 @@ static void end_connect(struct end *end, const struct address *peer)
 	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTR, .path_mtu = IBV_MTU_1024, .dest_qp_num = peer->qpn, .max_dest_rd_atomic = 1,
 				     .min_rnr_timer = 12,
 				     .ah_attr = { .is_global = 1, .port_num = 1,
-						  .grh = { .dgid = peer->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 } } };
+						  .grh = { .dgid = peer->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 } }, };
 	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
 			     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER), "RTR");
 	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTS, .timeout = 14, .retry_cnt = 7, .rnr_retry = 7, .max_rd_atomic = 1 };
@@ -120,7 +120,7 @@ static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t 
 {
 	struct ibv_sge sge = { (uintptr_t)mr->addr, len, mr->lkey };
 	struct ibv_send_wr *bad, wr = { .opcode = IBV_WR_RDMA_WRITE, .sg_list = &sge, .num_sge = 1,
-					.wr.rdma = { remote, rkey } };
+					.wr.rdma = { remote, rkey }, };
 	struct ibv_wc wc;
 	int n;
 

@@ -283,7 +283,7 @@ END_TEST
 START_TEST(wrong_arguments_for_mmap)
 {
 	uint64_t page = pb_page_size();
-	struct pb_dmabuf dmabuf = { .fd = -1, .info = { .size = 4 * page } };
+	struct pb_dmabuf dmabuf = { .fd = -1, .info = { .size = 4 * page }, };
 	struct pb_buffer buffer = { &dmabuf };
 	struct pb_device device;
 	uint64_t cookie;
@@ -1096,7 +1096,7 @@ END_TEST
 
 START_TEST(runs_of_spans)
 {
-	const struct pb_span spans[] = { { .first = 10, .last = 19 }, { .first = 15, .last = 39 }, { .first = 30, .last = UINT64_MAX } };
+	const struct pb_span spans[] = { { .first = 10, .last = 19 }, { .first = 15, .last = 39 }, { .first = 30, .last = UINT64_MAX }, };
 	uint64_t end;
 
 	ck_assert_int_eq(pb_span_run(spans, 3, 0, 100, &end), -1);
@@ -1159,7 +1159,7 @@ END_TEST
 
 START_TEST(gaps_of_an_aperture)
 {
-	const struct pb_iova_range two[] = { { 0x1000, 0xfedfffff }, { 0xfef00000, 0x7fffffffff } };
+	const struct pb_iova_range two[] = { { 0x1000, 0xfedfffff }, { 0xfef00000, 0x7fffffffff }, };
 	struct pb_iova_range gap;
 
 	ck_assert(!pb_find_gap(two, 2, 0x1000, 0xfedfffff, &gap));
@@ -1288,7 +1288,7 @@ static struct pb_guest_range only_range(struct pb_guest *guest, const struct fak
 
 START_TEST(a_device_that_cannot_be_exported)
 {
-	const struct pb_guest_trap wrong[] = { { 6, 0, 1 }, { 1, 0, 1 }, { 0, 0x4000, 1 }, { 0, 0x3fff, 2 }, { 0, 0, 0 } };
+	const struct pb_guest_trap wrong[] = { { 6, 0, 1 }, { 1, 0, 1 }, { 0, 0x4000, 1 }, { 0, 0x3fff, 2 }, { 0, 0, 0 }, };
 	struct pb_guest_device *again = NULL;
 	struct pb_guest_range range;
 	struct pb_guest *guest;
@@ -1528,7 +1528,7 @@ START_TEST(numbers_good)
 		const char *text;
 		uint64_t value;
 	} good[] = { { "0", 0 }, { "4096", 4096 }, { "0x1000", 4096 }, { "4K", 4096 }, { "2M", 2 << 20 }, { "1G", 1 << 30 }, { "1T", 1ULL << 40 }, { "3t", 3ULL << 40 },
-		     { "0xffffffffffffffff", UINT64_MAX }, { "18446744073709551615", UINT64_MAX } };
+		     { "0xffffffffffffffff", UINT64_MAX }, { "18446744073709551615", UINT64_MAX }, };
 	char why[200];
 	uint64_t v;
 	size_t i;

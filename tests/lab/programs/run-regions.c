@@ -149,7 +149,7 @@ static void overlap(void)
 	static const struct {
 		size_t from;
 		size_t length;
-	} parts[] = { { 8, 2 }, { 9, 4 }, { 4, 5 }, { 8, 1 }, { 0, 16 }, { 15, 1 }, { 2, 10 } };
+	} parts[] = { { 8, 2 }, { 9, 4 }, { 4, 5 }, { 8, 1 }, { 0, 16 }, { 15, 1 }, { 2, 10 }, };
 	enum { N = sizeof(parts) / sizeof(parts[0]) };
 	char *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *copy = malloc(16 * PAGE);
 	struct ibv_mr *mrs[N];

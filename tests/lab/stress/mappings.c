@@ -144,7 +144,7 @@ bool op_mprotect(void)
 struct what one_range(unsigned int d, uint32_t generation, uint64_t offset, uint64_t length)
 {
 	return (struct what){ .size = length, .device = d, .generation = generation, .model = PEERBAR_MODEL_REVOCABLE, .nr = 1,
-			      .ranges = { { offset, length } } };
+			      .ranges = { { offset, length } }, };
 }
 
 struct raw_range choose_range(uint64_t r)

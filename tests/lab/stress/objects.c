@@ -178,7 +178,7 @@ struct map *pick_map(uint64_t r, bool write)
 	return NULL;
 }
 
-void keep_map(const struct map *new)
+void keep_map(const struct map *created)
 {
 	struct map *m = NULL;
 	unsigned int i;
@@ -194,22 +194,22 @@ void keep_map(const struct map *new)
 	if (!m) {
 		m = pick_map(place.r[7], true);
 		if (!m) {
-			munmap(new->p, new->length);
+			munmap(created->p, created->length);
 			return;
 		}
 		forget_map(m);
 	}
-	m->kind = new->kind;
-	m->writable = new->writable;
-	m->p = new->p;
-	m->length = new->length;
-	m->offset = new->offset;
-	m->what = new->what;
+	m->kind = created->kind;
+	m->writable = created->writable;
+	m->p = created->p;
+	m->length = created->length;
+	m->offset = created->offset;
+	m->what = created->what;
 	m->used = true;
 	pthread_rwlock_unlock(&m->lock);
 	/* The other thread may already have handled a drop of such mappings: check again. */
-	if (new->kind == OF_REGION && new->what.generation <= atomic_load(&shared->devices[new->what.device].drop))
-		unmap_regions(new->what.device);
+	if (created->kind == OF_REGION && created->what.generation <= atomic_load(&shared->devices[created->what.device].drop))
+		unmap_regions(created->what.device);
 }
 
 bool keep_held(struct held *table, unsigned int n, uint64_t iova, uint64_t length)

@@ -35,7 +35,7 @@ END_TEST
 /* Three ranges, out of order, are contiguous at one address. DMA crosses each boundary. */
 START_TEST(ranges_are_contiguous)
 {
-	const struct pb_range ranges[] = { { 64 * MIB, 3 * PAGE }, { 2 * PAGE, PAGE }, { 32 * MIB, 2 * PAGE } };
+	const struct pb_range ranges[] = { { 64 * MIB, 3 * PAGE }, { 2 * PAGE, PAGE }, { 32 * MIB, 2 * PAGE }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 3);
 	struct pb_mapping *found, *fixed, *part;
 	uint64_t iova;
@@ -82,7 +82,7 @@ END_TEST
  */
 START_TEST(ranges_among_strangers)
 {
-	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE } };
+	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	struct pb_mapping *m;
 	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

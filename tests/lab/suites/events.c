@@ -156,7 +156,7 @@ END_TEST
 
 START_TEST(the_list)
 {
-	const struct pb_range ranges[] = { { MIB, 2 * PAGE }, { 0, PAGE } };
+	const struct pb_range ranges[] = { { MIB, 2 * PAGE }, { 0, PAGE }, };
 	unsigned int before = count_listed();
 	struct pb_buffer *one = export_one(0, PAGE), *two;
 	struct pb_listed *list, *b;

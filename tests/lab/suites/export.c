@@ -25,7 +25,7 @@ static void refuse(unsigned int bar, const struct pb_range *ranges, unsigned int
 
 START_TEST(bad_inputs)
 {
-	const struct pb_range two[] = { { 0, PAGE }, { 2 * PAGE, 0 } };
+	const struct pb_range two[] = { { 0, PAGE }, { 2 * PAGE, 0 }, };
 
 	refuse(GPU_BAR, RANGE(0, 0), 1, 0, EINVAL, "its length is 0");
 	refuse(GPU_BAR, two, 2, 0, EINVAL, "range 1");
@@ -89,7 +89,7 @@ END_TEST
 START_TEST(several_ranges_and_the_whole)
 {
 	/* Out of order, and overlapping. */
-	const struct pb_range ranges[] = { { 2 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB + PAGE, 4 * PAGE } };
+	const struct pb_range ranges[] = { { 2 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB + PAGE, 4 * PAGE }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 3);
 	struct pb_buffer_info info;
 	struct pb_range out[2];

@@ -34,7 +34,7 @@ static void put(const char *path, const char *value)
 
 static void inject_up(void)
 {
-	const struct pb_range ranges[] = { { MIB, PAGE }, { 3 * MIB, 2 * PAGE } };
+	const struct pb_range ranges[] = { { MIB, PAGE }, { 3 * MIB, 2 * PAGE }, };
 
 	modules_up();
 	nic = lab_bdf(LAB_NIC);
@@ -144,7 +144,7 @@ static int export_raw(unsigned int nr)
 		struct vfio_region_dma_range ranges[3];
 	} request = { { sizeof(request), VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF },
 		      { .region_index = GPU_BAR, .open_flags = O_RDWR | O_CLOEXEC, .nr_ranges = nr },
-		      { { 0, PAGE }, { 2 * MIB, 2 * PAGE }, { 4 * MIB, PAGE } } };
+		      { { 0, PAGE }, { 2 * MIB, 2 * PAGE }, { 4 * MIB, PAGE } }, };
 	int ret = ioctl(pb_device_fd(gpu), VFIO_DEVICE_FEATURE, &request);
 
 	return ret < 0 ? -errno : ret;

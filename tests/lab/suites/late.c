@@ -151,7 +151,7 @@ static void *decoding_off(void *arg)
  */
 START_TEST(nobody_gets_it_meanwhile)
 {
-	const struct pb_range two[] = { { MIB, PAGE }, { 3 * MIB, PAGE } };
+	const struct pb_range two[] = { { MIB, PAGE }, { 3 * MIB, PAGE }, };
 	struct pb_buffer *buffer = _i ? export_ranges(two, 2) : export_one(MIB, 2 * PAGE);
 	int fd = pb_buffer_fd(buffer), handle = import_mapped(fd, PEERBAR_TEST_KIND_LATE, LONG);
 	int other = test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NVME));

@@ -42,7 +42,7 @@ static int export_page(uint32_t open_flags)
 	struct {
 		struct vfio_device_feature_dma_buf what;
 		struct vfio_region_dma_range range;
-	} request = { { .region_index = GPU_BAR, .open_flags = open_flags, .nr_ranges = 1 }, { 0, PAGE } };
+	} request = { { .region_index = GPU_BAR, .open_flags = open_flags, .nr_ranges = 1 }, { 0, PAGE }, };
 
 	return feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
 }

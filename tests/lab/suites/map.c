@@ -193,7 +193,7 @@ END_TEST
 /* The kernel maps one range at a time, so several need the exporting process. */
 START_TEST(several_ranges_from_elsewhere)
 {
-	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE } };
+	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 2), *taken;
 	struct pb_mapping *m = NULL;
 
@@ -243,7 +243,7 @@ END_TEST
 /* Map first, attach later: the device must be able to use the addresses. */
 START_TEST(mapping_before_attaching)
 {
-	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE } };
+	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	struct pb_mapping *m;
 	struct pb_ioas *early;

@@ -14,7 +14,7 @@
 #include "uapi.h"
 
 #define RANGES 3
-static const struct pb_range scattered[RANGES] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB, 3 * PAGE } };
+static const struct pb_range scattered[RANGES] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB, 3 * PAGE }, };
 
 /* Return the BAR offset of page @page of the scattered ranges. */
 static uint64_t bar_offset_of(unsigned int page)
@@ -242,7 +242,7 @@ START_TEST(a_read_only_descriptor)
 	struct {
 		struct vfio_device_feature_dma_buf dma_buf;
 		struct vfio_region_dma_range range;
-	} request = { { .region_index = GPU_BAR, .open_flags = O_RDONLY | O_CLOEXEC, .nr_ranges = 1 }, { 0, PAGE } };
+	} request = { { .region_index = GPU_BAR, .open_flags = O_RDONLY | O_CLOEXEC, .nr_ranges = 1 }, { 0, PAGE }, };
 	int fd = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
 	uint8_t *p;
 
@@ -262,7 +262,7 @@ END_TEST
 /* The library chooses addresses that permit the most huge pages. */
 START_TEST(addresses_for_huge_pages)
 {
-	struct pb_range parts[] = { { 2 * MIB + PAGE, 6 * MIB - PAGE }, { 0, PAGE } };
+	struct pb_range parts[] = { { 2 * MIB + PAGE, 6 * MIB - PAGE }, { 0, PAGE }, };
 	struct pb_buffer *odd = export_ranges(parts, 2), *whole = export_one(0, 256 * MIB), *stranger;
 	struct peerbar_query q;
 	void *p;

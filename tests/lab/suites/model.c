@@ -248,7 +248,7 @@ static int map_file(int fd, uint64_t length)
 
 START_TEST(iommufd_refuses)
 {
-	struct pb_range two[] = { { 0, PAGE }, { MIB, PAGE } };
+	struct pb_range two[] = { { 0, PAGE }, { MIB, PAGE }, };
 	int dynamic = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 2 * PAGE);
 	int memory_fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, 2 * PAGE);
 	int foreign = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_DYNAMIC, 2 * PAGE);
@@ -412,7 +412,7 @@ static uint64_t bar_address(void)
 
 START_TEST(chunks)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, 4 * MIB } };
+	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, 4 * MIB }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	int fd = pb_buffer_fd(buffer);
 	int handle = test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
@@ -457,7 +457,7 @@ static unsigned int order_at(int handle, uint64_t offset, unsigned int max, uint
 
 START_TEST(page_frames)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, 4 * MIB } };
+	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, 4 * MIB }, };
 	struct pb_buffer *all = export_one(0, 256 * MIB), *two = export_ranges(ranges, 2);
 	int whole = test_import_attach(importer, pb_buffer_fd(all), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
 	int split = test_import_attach(importer, pb_buffer_fd(two), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));

@@ -44,7 +44,7 @@ END_TEST
 
 START_TEST(exported_and_mapped)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE } };
+	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	int fd = pb_buffer_fd(buffer);
 	uint8_t *p = map_fd(fd, 0, 3 * PAGE);

@@ -101,7 +101,7 @@ static void *polls(void *arg)
 static const struct {
 	size_t from, to, length;
 } order[] = { { 0, 128, 256 },	 { 64, 0, 1024 }, { 3, 128, 256 }, { 128, 64, 8 },
-	      { 4096 - 4, 64, 64 }, { 0, 4, 4 },	  { 1, 0, 4096 } };
+	      { 4096 - 4, 64, 64 }, { 0, 4, 4 },	  { 1, 0, 4096 }, };
 
 static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode opcode, unsigned int n)
 {
@@ -136,7 +136,7 @@ START_TEST(last_byte_is_last)
 {
 	static const struct {
 		enum kind from, to;
-	} between[] = { { HOST, HOST }, { HOST, BAR }, { BAR, HOST }, { BAR, BAR } };
+	} between[] = { { HOST, HOST }, { HOST, BAR }, { BAR, HOST }, { BAR, BAR }, };
 	unsigned int n = (unsigned int)_i % 7, where = (unsigned int)_i / 7;
 	struct place from, to;
 
@@ -212,7 +212,7 @@ START_TEST(signals_during_a_large_message)
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_SEND, IBV_WR_RDMA_WRITE_WITH_IMM };
 	/* A signal that restarts the call, and one that interrupts it. */
 	struct sigaction action = { .sa_handler = count_signal, .sa_flags = _i % 2 ? SA_RESTART : 0 };
-	struct itimerval often = { { 0, 4000 }, { 0, 4000 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct itimerval often = { { 0, 4000 }, { 0, 4000 } }, never = { { 0, 0 }, { 0, 0 }, };
 	enum ibv_wr_opcode opcode = opcodes[_i / 2];
 	struct ibv_send_wr wr = large_up(opcode);
 	struct ibv_sge to = sge(&target, 0, target.size);
@@ -389,7 +389,7 @@ START_TEST(no_alternate_path)
 	end_open(&pair.b, NULL);
 	ends_connect(&pair.a, &pair.b);
 	attr.alt_ah_attr = (struct ibv_ah_attr){ .is_global = 1, .port_num = 1,
-						 .grh = { .dgid = pair.b.gid, .hop_limit = 64, .sgid_index = (uint8_t)pair.a.gid_index } };
+						 .grh = { .dgid = pair.b.gid, .hop_limit = 64, .sgid_index = (uint8_t)pair.a.gid_index }, };
 	/* The core rejects an alternate path on Ethernet, and the driver migration to one. */
 	ret = ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_ALT_PATH);
 	ck_assert_msg(ret == EINVAL, "%s", strerror(ret));
@@ -406,7 +406,7 @@ START_TEST(mtu_of_the_network_device)
 	static const struct {
 		int mtu;
 		enum ibv_mtu active;
-	} table[] = { { 9000, IBV_MTU_4096 }, { 2500, IBV_MTU_2048 }, { 700, IBV_MTU_512 }, { 1500, IBV_MTU_1024 } };
+	} table[] = { { 9000, IBV_MTU_4096 }, { 2500, IBV_MTU_2048 }, { 700, IBV_MTU_512 }, { 1500, IBV_MTU_1024 }, };
 	struct ibv_port_attr port;
 	char netdev[64];
 	unsigned int i;
@@ -427,13 +427,13 @@ END_TEST
 
 /* ---- multicast ---- */
 
-static const union ibv_gid group = { .raw = { 0xff, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 77, 0, 1 } };
+static const union ibv_gid group = { .raw = { 0xff, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 77, 0, 1 }, };
 
 static struct ibv_ah *group_handle(struct end *end)
 {
 	struct ibv_ah_attr attr = { .is_global = 1,
 				    .port_num = 1,
-				    .grh = { .dgid = group, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index } };
+				    .grh = { .dgid = group, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index }, };
 	struct ibv_ah *ah = ibv_create_ah(end->pd, &attr);
 
 	ck_assert_msg(ah, "no address handle: %s", strerror(errno));

@@ -226,7 +226,7 @@ START_TEST(parts_of_a_buffer)
 		      { PAGE - 1, 2 },
 		      { PAGE + 5, 100001 },
 		      { SIZE - 1, 1 },
-		      { 3 * PAGE, SIZE - 3 * PAGE } };
+		      { 3 * PAGE, SIZE - 3 * PAGE }, };
 	enum kind kinds[] = { BAR, PARTS, UDMABUF, HEAP, PINNED };
 	struct place local, remote;
 	unsigned int k, i;

@@ -192,7 +192,7 @@ static void *binds(void *arg)
 		struct ibv_mr mr = { .context = pair.a.ctx, .pd = pair.a.pd, .addr = bytes + PAGE, .length = LENGTH,
 				     .lkey = __atomic_load_n(&region, __ATOMIC_SEQ_CST) };
 		struct ibv_mw_bind bind = { .wr_id = 1, .send_flags = IBV_SEND_SIGNALED,
-					    .bind_info = { &mr, (uintptr_t)bytes + PAGE, LENGTH, IBV_ACCESS_REMOTE_WRITE } };
+					    .bind_info = { &mr, (uintptr_t)bytes + PAGE, LENGTH, IBV_ACCESS_REMOTE_WRITE }, };
 
 		if (!mw)
 			return NULL;

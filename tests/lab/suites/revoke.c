@@ -70,7 +70,7 @@ END_TEST
 
 START_TEST(several_ranges_are_revoked_and_restored)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, PAGE }, { 0, PAGE }, { 2 * MIB, PAGE } };
+	const struct pb_range ranges[] = { { 4 * MIB, PAGE }, { 0, PAGE }, { 2 * MIB, PAGE }, };
 	struct pb_buffer *buffer = export_ranges(ranges, 3);
 	struct pb_mapping *m = map_rw(buffer);
 	uint64_t iova = pb_mapping_iova(m);

@@ -91,7 +91,7 @@ static void no_growth(const struct cache *before, unsigned int nb, const struct 
 START_TEST(a_thousand_rounds)
 {
 	static struct cache before[CACHES], after[CACHES];
-	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE } };
+	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE }, };
 	struct pb_mapping *m, *n;
 	struct pb_buffer *buffer;
 	unsigned int fds = 0, nb = 0, na;
@@ -203,7 +203,7 @@ static bool happened_often(unsigned int toggles)
 /* Eight threads map and unmap one buffer in one address space while decoding is toggled. */
 START_TEST(threads_and_toggles)
 {
-	const struct pb_range ranges[] = { { 0, 2 * PAGE }, { MIB, PAGE }, { 3 * PAGE, 4 * PAGE } };
+	const struct pb_range ranges[] = { { 0, 2 * PAGE }, { MIB, PAGE }, { 3 * PAGE, 4 * PAGE }, };
 	struct timespec begin, now;
 	pthread_t threads[THREADS];
 	unsigned int toggles = 0, fds = count_fds();

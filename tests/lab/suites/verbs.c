@@ -145,7 +145,7 @@ static void leads_to(struct pbv_space *space, const void *p, size_t length, stru
 
 START_TEST(addresses_of_a_buffer)
 {
-	struct pb_range ranges[] = { { 8 * MIB, 2 * PAGE }, { 4 * MIB, 2 * PAGE } };
+	struct pb_range ranges[] = { { 8 * MIB, 2 * PAGE }, { 4 * MIB, 2 * PAGE }, };
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE), *two = export_ranges(ranges, 2);
 	void *p, *q;
 
@@ -347,7 +347,7 @@ START_TEST(a_region_of_a_bar)
 {
 	static const struct {
 		uint64_t offset, length;
-	} parts[] = { { 0, BUFFER_SIZE }, { 5, 1 }, { PAGE - 3, 7 }, { 3 * PAGE + 100, 5 * PAGE + 33 }, { BUFFER_SIZE - 1, 1 } };
+	} parts[] = { { 0, BUFFER_SIZE }, { 5, 1 }, { PAGE - 3, 7 }, { 3 * PAGE + 100, 5 * PAGE + 33 }, { BUFFER_SIZE - 1, 1 }, };
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE);
 	uint8_t pattern[BUFFER_SIZE];
 	struct pbv_mr *mr;

@@ -64,7 +64,7 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 {
 	uint64_t lengths[] = { PAGE, size - 256 * KIB + 2 * PAGE, 256 * KIB - 3 * PAGE };
 
-	*place = (struct place){ .kind = kind, .fd = -1, .exporter = -1, .mem = { .size = size } };
+	*place = (struct place){ .kind = kind, .fd = -1, .exporter = -1, .mem = { .size = size }, };
 	switch (kind) {
 	case BAR:
 		place->ranges[0] = (struct pb_range){ 64 * MIB * slot, size };

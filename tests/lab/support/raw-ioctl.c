@@ -229,7 +229,7 @@ int raw_feature(int device, uint32_t flags, void *payload, size_t size)
 	struct {
 		struct vfio_device_feature header;
 		uint64_t payload[32];
-	} request = { .header = { .argsz = (uint32_t)(sizeof(request.header) + size), .flags = flags } };
+	} request = { .header = { .argsz = (uint32_t)(sizeof(request.header) + size), .flags = flags }, };
 	int ret;
 
 	if (size > sizeof(request.payload))
@@ -525,7 +525,7 @@ static int genl_request(struct raw_genl *g, uint16_t family, uint16_t flags, uin
 		struct nlattr a;
 		char value[64];
 	} m = { .h = { .nlmsg_type = family, .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags), .nlmsg_seq = ++g->seq },
-		.genl = { .cmd = cmd, .version = 1 } };
+		.genl = { .cmd = cmd, .version = 1 }, };
 	size_t size = NLMSG_HDRLEN + GENL_HDRLEN;
 
 	if (n) {

@@ -224,10 +224,10 @@ static void make_qp(struct end *end, const struct end_options *o)
 						  .max_recv_wr = depth,
 						  .max_send_sge = sges,
 						  .max_recv_sge = sges,
-						  .max_inline_data = o->inline_len ? o->inline_len : 64 } };
+						  .max_inline_data = o->inline_len ? o->inline_len : 64 }, };
 
 	if (o->srq) {
-		struct ibv_srq_init_attr srq = { .attr = { .max_wr = o->srq, .max_sge = sges } };
+		struct ibv_srq_init_attr srq = { .attr = { .max_wr = o->srq, .max_sge = sges }, };
 
 		end->srq = ibv_create_srq(end->pd, &srq);
 		ck_assert_msg(end->srq, "no shared receive queue: %s", strerror(errno));
@@ -322,7 +322,7 @@ int end_to_rtr(struct end *end, const struct address *peer)
 	attr.ah_attr =
 		(struct ibv_ah_attr){ .is_global = 1,
 				      .port_num = 1,
-				      .grh = { .dgid = peer->gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index } };
+				      .grh = { .dgid = peer->gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index }, };
 	return ibv_modify_qp(end->qp, &attr,
 			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
 				     (end->qp->qp_type == IBV_QPT_UC ? 0 : IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));

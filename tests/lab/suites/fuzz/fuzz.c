@@ -87,7 +87,7 @@ int export_raw(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t
 	struct {
 		struct vfio_device_feature_dma_buf dma_buf;
 		struct vfio_region_dma_range range;
-	} request = { { .region_index = bar, .open_flags = open_flags, .nr_ranges = 1 }, { offset, length } };
+	} request = { { .region_index = bar, .open_flags = open_flags, .nr_ranges = 1 }, { offset, length }, };
 	int fd = feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
 
 	must(fd >= 0, "a buffer of BAR %u cannot be exported: %s", bar, strerror(-fd));

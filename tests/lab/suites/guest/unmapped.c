@@ -10,7 +10,7 @@
 
 START_TEST(trapped_pages)
 {
-	const struct pb_guest_trap traps[] = { { GPU_BAR, 3 * PAGE + 8, PAGE }, { GPU_BAR, MIB, 4 } };
+	const struct pb_guest_trap traps[] = { { GPU_BAR, 3 * PAGE + 8, PAGE }, { GPU_BAR, MIB, 4 }, };
 	unsigned int msix = find_capability(cmb.device, PCI_CAP_ID_MSIX);
 	struct pb_guest_range *list;
 	uint64_t mapped = 0;

@@ -94,10 +94,10 @@ static const struct {
 static void *make(struct end *end, enum kind kind)
 {
 	struct ibv_qp_init_attr qp = { .send_cq = end->cq, .recv_cq = end->cq, .qp_type = IBV_QPT_RC,
-				       .cap = { .max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 } };
-	struct ibv_srq_init_attr srq = { .attr = { .max_wr = 1, .max_sge = 1 } };
+				       .cap = { .max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 }, };
+	struct ibv_srq_init_attr srq = { .attr = { .max_wr = 1, .max_sge = 1 }, };
 	struct ibv_ah_attr ah = { .is_global = 1, .port_num = 1,
-				  .grh = { .dgid = end->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 } };
+				  .grh = { .dgid = end->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 }, };
 
 	switch (kind) {
 	case QP:

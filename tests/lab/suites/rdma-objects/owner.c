@@ -63,7 +63,7 @@ static void ends_well(pid_t child)
  */
 START_TEST(a_child_has_no_queues)
 {
-	struct ibv_srq_init_attr srq_attr = { .attr = { .max_wr = 4, .max_sge = 1 } };
+	struct ibv_srq_init_attr srq_attr = { .attr = { .max_wr = 4, .max_sge = 1 }, };
 	struct ibv_cq_init_attr_ex cq_attr = { .cqe = 16, .wc_flags = IBV_WC_STANDARD_FLAGS };
 	struct ibv_send_wr wr;
 	struct ibv_cq_ex *cq;

@@ -116,7 +116,7 @@ static void cm_wait(struct rdma_event_channel *channel, enum rdma_cm_event_type 
 
 static void cm_qp(struct rdma_cm_id *id)
 {
-	struct ibv_qp_init_attr attr = { .qp_type = IBV_QPT_RC, .cap = { 8, 8, 1, 1, 16 } };
+	struct ibv_qp_init_attr attr = { .qp_type = IBV_QPT_RC, .cap = { 8, 8, 1, 1, 16 }, };
 
 	/* With completion queues that librdmacm creates. */
 	ck_assert_msg(!rdma_create_qp(id, NULL, &attr), "no queue pair: %s", strerror(errno));

@@ -8,7 +8,7 @@ static struct ibv_ah *handle_for(struct end *from, const struct end *to)
 {
 	struct ibv_ah_attr attr = { .is_global = 1,
 				    .port_num = 1,
-				    .grh = { .dgid = to->gid, .hop_limit = 64, .sgid_index = (uint8_t)from->gid_index } };
+				    .grh = { .dgid = to->gid, .hop_limit = 64, .sgid_index = (uint8_t)from->gid_index }, };
 	struct ibv_ah *ah = ibv_create_ah(from->pd, &attr);
 
 	ck_assert_msg(ah, "no address handle: %s", strerror(errno));

@@ -82,7 +82,7 @@ END_TEST
 START_TEST(too_much)
 {
 	struct ibv_qp_init_attr attr = { .send_cq = pair.a.cq, .recv_cq = pair.a.cq, .qp_type = IBV_QPT_RC };
-	struct ibv_srq_init_attr srq = { .attr = { .max_sge = 1 } };
+	struct ibv_srq_init_attr srq = { .attr = { .max_sge = 1 }, };
 	struct ibv_device_attr dev;
 	struct ibv_qp *qp;
 
