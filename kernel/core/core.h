@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Interfaces between the files of the core, lowest layer first: a file uses those of the files before
- * its own, and none of those after it. peerbar_kapi.h declares the functions for other modules.
+ * Interfaces between the files of the core, lowest layer first: a file uses those of the files
+ * before its own, and none of those after it. peerbar_kapi.h declares the functions for other
+ * modules.
  */
 #ifndef _PEERBAR_CORE_H
 #define _PEERBAR_CORE_H

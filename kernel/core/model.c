@@ -19,7 +19,7 @@ int peerbar_exporter_register(struct peerbar_exporter *exporter)
 	guard(rwsem_write)(&exporters_lock);
 	list_for_each_entry(other, &exporters, node) {
 		if (other->ops == exporter->ops) {
-			pr_debug("cannot register an exporter: its dma_buf_ops are registered already\n");
+			pr_debug("exporter refused: its dma_buf_ops are registered already\n");
 			return -EEXIST;
 		}
 	}

@@ -6,8 +6,8 @@
  * Physical addresses, importers and creators are for CAP_SYS_ADMIN only. Events go to all
  * listeners, so they never contain them.
  *
- * PEERBAR_CMD_BUFFER_GET takes the reservation lock of a buffer. PEERBAR_CMD_IMPORTERS_GET does not,
- * since the revoke that holds it may be the reason of the request.
+ * PEERBAR_CMD_BUFFER_GET takes the reservation lock of a buffer. PEERBAR_CMD_IMPORTERS_GET does
+ * not, since the revoke that holds it may be the reason of the request.
  */
 #include <linux/capability.h>
 #include <linux/dma-resv.h>

@@ -149,8 +149,8 @@ struct peerbar_buffer_info {
  *	i_mmap_rwsem, page table locks		(zapping, making PTEs)
  *
  * The registry's mutex is a leaf: under it the core takes references and nothing else. So is
- * @importers_lock, under which the core reads and writes memory of its own and nothing else. No task
- * waits for importers to unmap with a lock held.
+ * @importers_lock, under which the core reads and writes memory of its own and nothing else. No
+ * task waits for importers to unmap with a lock held.
  *
  * @dmabuf: the dma-buf; its priv is the buffer
  * @info: its parameters, except @info.ranges: @ranges replaces them
@@ -163,7 +163,8 @@ struct peerbar_buffer_info {
  * @stopped: the stop of a DEAD buffer is complete: importers invalidated, mappings zapped
  * @flags: PEERBAR_STOP_QUEUED: @stop_later is queued, with a reference of its own
  * @stop_later: stops the buffer for a killer that was interrupted before it got the lock
- * @slow_revoke: reports a revoke that importers hold up. Without a reference: the release cancels it
+ * @slow_revoke: reports a revoke that importers hold up. Without a reference: the release cancels
+ * it
  * @revocations: number of revocations; under the reservation lock
  * @revoked_ns: the time of the last revocation, CLOCK_BOOTTIME; written under the reservation lock
  * @importers_lock: protects @importers, @last_importer_id and @last_unmapped; a leaf

@@ -325,17 +325,28 @@ static int pbr_check_attr(struct pbr_qp *qp, const struct ib_qp_attr *attr, int 
 		return pbr_fail(&qp->dev->ib, -EINVAL,
 				"modify_qp: qp %u: path_mtu is %d; %d (256) to %d (4096) are valid",
 				qp->ib.qp_num, attr->path_mtu, IB_MTU_256, IB_MTU_4096);
-	ret = pbr_check_attr_max(qp, mask & IB_QP_PKEY_INDEX, "pkey_index", attr->pkey_index, 0) ?:
-	      pbr_check_attr_max(qp, mask & IB_QP_MAX_QP_RD_ATOMIC, "max_rd_atomic",
-				 attr->max_rd_atomic, PBR_MAX_RD_ATOM) ?:
-	      pbr_check_attr_max(qp, mask & IB_QP_MAX_DEST_RD_ATOMIC, "max_dest_rd_atomic",
+	ret = pbr_check_attr_max(qp, mask & IB_QP_PKEY_INDEX, "pkey_index", attr->pkey_index, 0);
+	if (ret)
+		return ret;
+	ret = pbr_check_attr_max(qp, mask & IB_QP_MAX_QP_RD_ATOMIC, "max_rd_atomic",
+				 attr->max_rd_atomic, PBR_MAX_RD_ATOM);
+	if (ret)
+		return ret;
+	ret = pbr_check_attr_max(qp, mask & IB_QP_MAX_DEST_RD_ATOMIC, "max_dest_rd_atomic",
 				 attr->max_dest_rd_atomic, PBR_MAX_RD_ATOM);
-	return ret ?:
-	       pbr_check_attr_max(qp, mask & IB_QP_TIMEOUT, "timeout", attr->timeout, 31) ?:
-	       pbr_check_attr_max(qp, mask & IB_QP_MIN_RNR_TIMER, "min_rnr_timer",
-				  attr->min_rnr_timer, 31) ?:
-	       pbr_check_attr_max(qp, mask & IB_QP_RETRY_CNT, "retry_cnt", attr->retry_cnt, 7) ?:
-	       pbr_check_attr_max(qp, mask & IB_QP_RNR_RETRY, "rnr_retry", attr->rnr_retry, 7);
+	if (ret)
+		return ret;
+	ret = pbr_check_attr_max(qp, mask & IB_QP_TIMEOUT, "timeout", attr->timeout, 31);
+	if (ret)
+		return ret;
+	ret = pbr_check_attr_max(qp, mask & IB_QP_MIN_RNR_TIMER, "min_rnr_timer",
+				 attr->min_rnr_timer, 31);
+	if (ret)
+		return ret;
+	ret = pbr_check_attr_max(qp, mask & IB_QP_RETRY_CNT, "retry_cnt", attr->retry_cnt, 7);
+	if (ret)
+		return ret;
+	return pbr_check_attr_max(qp, mask & IB_QP_RNR_RETRY, "rnr_retry", attr->rnr_retry, 7);
 }
 
 static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,

@@ -220,8 +220,8 @@ struct peerbar_vfio_tracker *peerbar_vfio_tracker_alloc(struct peerbar_vfio_devi
 }
 
 /*
- * Revoke all buffers that are LIVE, and wait until importers have unmapped. If none is LIVE, neither
- * wait nor put a reference.
+ * Revoke all buffers that are LIVE, and wait until importers have unmapped. If none is LIVE,
+ * neither wait nor put a reference.
  *
  * Not killable, as peerbar_vfio_drain_all().
  */

@@ -10,7 +10,8 @@
 /*
  * With PCI_P2PDMA, vfio-pci-core exports a dma-buf, and invalidates its importers when the memory
  * goes away: peerbar's buffers are overlays of it (overlay.c). Without PCI_P2PDMA there is no such
- * dma-buf: peerbar's buffers are in the device's own address space, which the core zaps (without-p2pdma.c).
+ * dma-buf: peerbar's buffers are in the device's own address space, which the core zaps
+ * (without-p2pdma.c).
  */
 #define PEERBAR_OVERLAY	IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
 
@@ -71,9 +72,9 @@ struct peerbar_vfio_tracker {
  *	@tracker_lock			-> lock of a tracker
  *	lock of a tracker		a leaf, except for the spinlock of a buffer's dentry
  *
- * Don't wait for memory_lock under mmap_lock or a reservation lock: see without-p2pdma.c. The release of a
- * buffer takes its reservation lock, the lock of its tracker, and memory_lock: don't put a
- * reference with one of these held.
+ * Don't wait for memory_lock under mmap_lock or a reservation lock: see without-p2pdma.c. The
+ * release of a buffer takes its reservation lock, the lock of its tracker, and memory_lock: don't
+ * put a reference with one of these held.
  *
  * @core: the core's part
  * @export_lock: one export at a time, because of @wanted
@@ -108,7 +109,8 @@ struct peerbar_vfio_device {
  * @pdev: its PCI function, with a reference
  * @bar: the BAR that it is a part of
  * @core: in without-p2pdma.c, the core's device, whose registration is held; otherwise NULL
- * @inner: the core's dma-buf below the buffer; both share its reservation object. NULL in without-p2pdma.c
+ * @inner: the core's dma-buf below the buffer; both share its reservation object. NULL in
+ * without-p2pdma.c
  * @attach_lock: serializes setting @attach
  * @attach: the driver's attachment to @inner, which the core invalidates when it revokes; NULL
  *	until attaching succeeds. Never changes once set

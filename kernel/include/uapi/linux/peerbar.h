@@ -178,8 +178,8 @@ struct peerbar_fence {
 /*
  * PEERBAR_IMPORTERS - list the importers and pending fences of a buffer that the caller holds
  *
- * Takes no lock of the buffer: does not wait for a revoke, and does not change the state. Fails with
- * EOPNOTSUPP if the dma-buf is not peerbar's.
+ * Takes no lock of the buffer: does not wait for a revoke, and does not change the state. Fails
+ * with EOPNOTSUPP if the dma-buf is not peerbar's.
  *
  * @size: in: the size of the caller's structure; out: the size of the kernel's structure
  * @fd: the dma-buf
