@@ -154,7 +154,8 @@ START_TEST(of_what_is_no_dma_buf)
 	ck_assert_int_eq(errno, EINVAL);
 	ck_assert_int_eq(ioctl(dev, PEERBAR_INFO, &info), 0);
 	ck_assert_uint_eq(info.abi, 1);
-	ck_assert_uint_eq(info.caps, PEERBAR_CAP_P2PDMA | PEERBAR_CAP_IOMMUFD | PEERBAR_CAP_VFIO | PEERBAR_CAP_PAGE);
+	ck_assert_uint_eq(info.caps, PEERBAR_CAP_P2PDMA | PEERBAR_CAP_IOMMUFD | PEERBAR_CAP_VFIO | PEERBAR_CAP_PAGE |
+					     PEERBAR_CAP_IMPORTERS);
 	close(null);
 	close(dev);
 }

@@ -35,7 +35,7 @@ START_TEST(what_it_is)
 	int dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
 
 	ck_assert_int_eq(ioctl(dev, PEERBAR_INFO, &info), 0);
-	ck_assert_uint_eq(info.caps, PEERBAR_CAP_VFIO | PEERBAR_CAP_PAGE);
+	ck_assert_uint_eq(info.caps, PEERBAR_CAP_VFIO | PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS);
 	close(dev);
 	/* There is no iommufd to support, so the module does not load. */
 	ck_assert_int_ne(system("modprobe -q peerbar-iommufd 2>/dev/null"), 0);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The installed command peerbar: its output, its JSON, its exit statuses, its messages. */
 #include <json-c/json.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "modules.h"
+#include "testmod.h"
 
 static char output[65536]; /* stdout and stderr of the last command, together unless it redirects
 			    * them */
@@ -684,6 +686,93 @@ START_TEST(unbind_and_revoke)
 }
 END_TEST
 
+static void *revoke_buffer(void *fd)
+{
+	ck_assert_int_eq(feature_revoke(gpu, *(int *)fd), 0);
+	return NULL;
+}
+
+/*
+ * Check that of the importers in the array, exactly one holds up a revoke, and that it is the
+ * function @bdf.
+ */
+static void names_culprit(struct json_object *importers, const char *bdf)
+{
+	struct json_object *culprit = NULL;
+	size_t i;
+
+	for (i = 0; i < json_object_array_length(importers); i++) {
+		struct json_object *importer = json_object_array_get_idx(importers, i);
+
+		if (!json_object_get_boolean(member(importer, "waited_for")))
+			continue;
+		ck_assert_msg(!culprit, "several importers hold up the revoke: %s", output);
+		culprit = importer;
+	}
+	ck_assert_msg(culprit != NULL, "no importer holds up the revoke: %s", output);
+	is_string(culprit, "kind", "device");
+	is_string(culprit, "device", bdf);
+	is_number(culprit, "maps", 1);
+	is_number(culprit, "bytes", 64 * KIB);
+	ck_assert_uint_gt(json_object_get_uint64(member(culprit, "waited_ns")), 0);
+	ck_assert_uint_gt(json_object_get_uint64(member(culprit, "mapped_ns")), 0);
+}
+
+/* While a revoke hangs, the tool names the importer that it waits for, and does not wait itself. */
+START_TEST(a_revoke_that_hangs)
+{
+	struct pb_buffer *buffer;
+	struct json_object *o;
+	int importer, late, fd, i;
+	pthread_t thread;
+
+	module_load("peerbar-test-importer");
+	ok(pb_device_open(iommu, lab_bdf(LAB_GPU), &gpu, &err));
+	ok(pb_device_set_decoding(gpu, true, &err));
+	buffer = export_one(MIB, 64 * KIB);
+	fd = pb_buffer_fd(buffer);
+	importer = test_importer_open();
+	ck_assert_int_gt(test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0,
+					    lab_bdf(LAB_EDU)),
+			 0);
+	/* The delay bounds the machine's wait if the test fails before. */
+	late = test_import_attach_late(importer, fd, PEERBAR_TEST_KIND_LATE, 0, lab_bdf(LAB_NIC),
+				       120000);
+	ck_assert_int_gt(late, 0);
+	ck_assert_int_eq(test_import_map(importer, late, NULL), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_buffer, &fd), 0);
+	for (i = 0; i < 2000 && !test_import_is(importer, late, PEERBAR_TEST_STATUS_STALE); i++)
+		usleep(10000);
+	ck_assert_int_lt(i, 2000);
+
+	ck_assert_int_eq(run("peerbar --json query %d:%d 2>/dev/null", getpid(), fd), 0);
+	o = parsed();
+	is_string(o, "state", "DEAD");
+	ck_assert_uint_eq(json_object_array_length(member(o, "attached")), 2);
+	names_culprit(member(o, "attached"), lab_bdf(LAB_NIC));
+	json_object_put(o);
+	ck_assert_int_eq(run("peerbar query %d:%d 2>&1", getpid(), fd), 0);
+	says("a revoke has waited for it for");
+	ck_assert_int_eq(run("peerbar --json list --verbose 2>/dev/null"), 0);
+	o = parsed();
+	names_culprit(member(o, "importers"), lab_bdf(LAB_NIC));
+	json_object_put(o);
+	ck_assert_int_eq(run("peerbar list --verbose 2>&1"), 0);
+	says("a revoke has waited for it for");
+	ck_assert(test_import_is(importer, late, PEERBAR_TEST_STATUS_MAPPED));
+
+	ck_assert_int_eq(test_import_release(importer, late), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(run("peerbar --json query %d:%d 2>&1", getpid(), fd), 0);
+	ck_assert_msg(!strstr(output, "\"waited_for\": true"),
+		      "an importer is waited for after the revoke: %s", output);
+	close(importer);
+	pb_buffer_close(buffer);
+	pb_device_close(gpu);
+	ck_assert_int_eq(module_unload("peerbar_test_importer"), 0);
+}
+END_TEST
+
 LAB_SUITE("tool", SUITE_NOT_ON_DEBUG)
 {
 	TCase *t = suite_case(s, "all", 240, context_up, context_down);
@@ -711,4 +800,5 @@ LAB_SUITE("tool", SUITE_NOT_ON_DEBUG)
 	tcase_add_test(t, revoke_by_a_third_process);
 	tcase_add_test(t, revoke_under_a_command);
 	tcase_add_test(t, unbind_and_revoke);
+	tcase_add_test(t, a_revoke_that_hangs);
 }

@@ -298,3 +298,21 @@ void untouched(const uint8_t *at, size_t length, const char *what)
 		;
 	must(false, "%s changed a byte %lld from its structure's start", what, (long long)i - (long long)first);
 }
+
+static bool in_spans(const uint8_t *p, const struct span *spans, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (spans[i].at && p >= spans[i].at && p < spans[i].at + spans[i].length)
+			return true;
+	return false;
+}
+
+void untouched_outside(const struct span *spans, unsigned int n, const char *what)
+{
+	size_t i;
+
+	for (i = 0; i < ARENA; i++)
+		must(arena[i] == arena_then[i] || in_spans(arena + i, spans, n), "%s changed the byte %zu of the arena", what, i);
+}

@@ -88,4 +88,12 @@ void remember(void);
 /* Check that no byte changed since, except @length bytes at @at. */
 void untouched(const uint8_t *at, size_t length, const char *what);
 
+struct span {
+	const uint8_t *at;
+	size_t length;
+};
+
+/* The same, except the bytes of @n spans. */
+void untouched_outside(const struct span *spans, unsigned int n, const char *what);
+
 #endif

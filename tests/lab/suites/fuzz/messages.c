@@ -9,6 +9,7 @@
 
 #include "fuzz.h"
 #include "modules.h"
+#include "testmod.h"
 
 #define MESSAGES 2000
 
@@ -205,7 +206,7 @@ static size_t any_attributes(uint8_t *message, size_t at, uint64_t id, unsigned 
 static size_t any_message(uint8_t *message, uint16_t family, uint64_t id)
 {
 	uint16_t flags = one_in(16) ? 0 : NLM_F_REQUEST;
-	uint8_t cmd = PEERBAR_CMD_BUFFER_GET;
+	uint8_t cmd = one_in(3) ? PEERBAR_CMD_IMPORTERS_GET : PEERBAR_CMD_BUFFER_GET;
 	size_t length;
 
 	if (one_in(3))
@@ -215,7 +216,7 @@ static size_t any_message(uint8_t *message, uint16_t family, uint64_t id)
 	if (one_in(8))
 		flags |= (uint16_t)any_bits();
 	if (one_in(4))
-		cmd = one_in(2) ? (uint8_t)any() : (uint8_t)below(PEERBAR_CMD_BUFFER_RELEASED + 2);
+		cmd = one_in(2) ? (uint8_t)any() : (uint8_t)below(PEERBAR_CMD_IMPORTERS_GET + 2);
 	length = put_header(message, one_in(16) ? (uint16_t)below(NLMSG_MIN_TYPE) : family, flags, cmd);
 	if (one_in(8)) {
 		struct genlmsghdr generic = { .cmd = cmd, .version = (uint8_t)any(), .reserved = (uint16_t)any() };
@@ -242,15 +243,17 @@ START_TEST(messages)
 	static uint32_t room[(3 * ROOM + 64) / 4]; /* aligned */
 	uint8_t *message = (uint8_t *)room;
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	int buffer, more = -1, sock;
+	int buffer, importer, more = -1, sock;
 	uint16_t family;
 	uint64_t id;
 
 	begin();
+	importer = test_importer_open();
 	sock = netlink_open();
 	family = resolve(sock);
 	buffer = export_raw(gpu, GPU_BAR, 0, PAGE, O_RDWR | O_CLOEXEC);
 	id = query(buffer).id;
+	ck_assert_int_gt(test_import_attach(importer, buffer, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), 0);
 	for (call = 1; call <= MESSAGES; call++) {
 		size_t length = any_message(message, family, id), n;
 		ssize_t ret;
@@ -287,6 +290,7 @@ START_TEST(messages)
 	netlink_answers(family, id);
 	if (more >= 0)
 		close(more);
+	close(importer);
 	close(buffer);
 	finish(0);
 }
