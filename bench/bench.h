@@ -15,13 +15,13 @@
 #include "peerbar-verbs.h"
 #include "peerbar.h"
 
-#define RW (PB_MAP_READ | PB_MAP_WRITE)
+#define RW	   (PB_MAP_READ | PB_MAP_WRITE)
 #define ALL_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
 /*
  * For short operations, take this many samples of a side in a row: the first one runs with the
  * caches of the other side.
  */
-#define BURST 5
+#define BURST	   5
 /* The IOVA of mappings, aligned for any huge page. */
 #define FIRST_IOVA (4096 * MIB)
 
@@ -64,17 +64,26 @@ struct measure {
 	unsigned int most;
 };
 
-extern const struct measure map_measure, touch_measure, register_measure, revoke_measure, path_measure, buffers_measure,
-	cache_measure, memory_measure, copy_measure;
+extern const struct measure map_measure, touch_measure, register_measure, revoke_measure,
+	path_measure, buffers_measure, cache_measure, memory_measure, copy_measure;
 
 extern struct pb_error err;
 /* End the benchmark with the library's error sentence unless the call returns 0. */
-#define must(call) do { if (call) lab_die("%s: %s", #call, err.text); } while (0)
+#define must(call)                                          \
+	do {                                                \
+		if (call)                                   \
+			lab_die("%s: %s", #call, err.text); \
+	} while (0)
 /* The same for a system call or verb, as a condition on its result. */
-#define must_errno(condition) do { if (!(condition)) lab_die("%s: %s", #condition, strerror(errno)); } while (0)
+#define must_errno(condition)                                           \
+	do {                                                            \
+		if (!(condition))                                       \
+			lab_die("%s: %s", #condition, strerror(errno)); \
+	} while (0)
 
 /* Print one sample of what/side/size. */
-void sample(const struct bench *b, const char *what, const char *side, uint64_t size, const char *unit, double value);
+void sample(const struct bench *b, const char *what, const char *side, uint64_t size,
+	    const char *unit, double value);
 uint64_t now_ns(void);
 static inline double us_since(uint64_t ns)
 {

@@ -6,7 +6,7 @@
 
 #include "bench.h"
 
-#define MOST 10000
+#define MOST  10000
 #define TIMES 100
 #define LISTS 5
 

@@ -23,7 +23,8 @@ static void ours(struct bench *b)
 			/* Don't let the compiler merge the iterations. */
 			__asm__ volatile("" : : : "memory");
 		}
-		sample(b, "bandwidth", "memcpy", sizes[i], "MiB/s", (double)(times * sizes[i]) / MIB / (us_since(t0) / 1e6));
+		sample(b, "bandwidth", "memcpy", sizes[i], "MiB/s",
+		       (double)(times * sizes[i]) / MIB / (us_since(t0) / 1e6));
 	}
 	munmap(p, 2 * MIB);
 }

@@ -15,12 +15,13 @@
 struct pb_error err;
 
 static const struct measure *const measures[] = {
-	&map_measure,	 &register_measure, &path_measure,   &touch_measure, &revoke_measure,
+	&map_measure,	&register_measure, &path_measure,   &touch_measure, &revoke_measure,
 	&cache_measure, &buffers_measure,  &memory_measure, &copy_measure,
 };
 #define MEASURES (sizeof(measures) / sizeof(measures[0]))
 
-void sample(const struct bench *b, const char *what, const char *side, uint64_t size, const char *unit, double value)
+void sample(const struct bench *b, const char *what, const char *side, uint64_t size,
+	    const char *unit, double value)
 {
 	if (b->round)
 		printf("%s/%s/%llu\t%s\t%.6g\n", what, side, (unsigned long long)size, unit, value);
@@ -133,7 +134,8 @@ static void half(struct bench *b, const char *driver, bool wanted[MEASURES])
 	for (i = 0; i < MEASURES; i++) {
 		void (*run)(struct bench *b) = b->ours ? measures[i]->ours : measures[i]->stock;
 
-		if (!wanted[i] || !run || b->round < measures[i]->first || (measures[i]->most && b->round > measures[i]->most))
+		if (!wanted[i] || !run || b->round < measures[i]->first ||
+		    (measures[i]->most && b->round > measures[i]->most))
 			continue;
 		/*
 		 * Wait: the kernel may still free memory of the previous measurement, and an
@@ -154,7 +156,8 @@ static void run_rounds(struct bench *b, bool wanted[MEASURES])
 		half(b, "vfio-pci", wanted);
 		half(b, "peerbar-vfio-pci", wanted);
 		fflush(stdout);
-		fprintf(stderr, "round %u of %u, %.0f s\n", b->round, b->rounds, us_since(t0) / 1e6);
+		fprintf(stderr, "round %u of %u, %.0f s\n", b->round, b->rounds,
+			us_since(t0) / 1e6);
 	}
 }
 
@@ -162,11 +165,12 @@ static void usage(FILE *out)
 {
 	unsigned int i;
 
-	fprintf(out, "usage: lab-bench [--rounds N] [--only NAME] [--hits N]\n"
-		     "Measures, and writes samples to the standard output.\n"
-		     "  --rounds N   so often (default: 9), after one to warm up unless N is 1\n"
-		     "  --hits N     only N hits of a cache, for callgrind\n"
-		     "  --only NAME  one of");
+	fprintf(out,
+		"usage: lab-bench [--rounds N] [--only NAME] [--hits N]\n"
+		"Measures, and writes samples to the standard output.\n"
+		"  --rounds N   so often (default: 9), after one to warm up unless N is 1\n"
+		"  --hits N     only N hits of a cache, for callgrind\n"
+		"  --only NAME  one of");
 	for (i = 0; i < MEASURES; i++)
 		fprintf(out, " %s", measures[i]->name);
 	fputc('\n', out);

@@ -26,7 +26,8 @@ static void map_bar(struct bench *b, const char *side, uint64_t size)
 
 	for (i = 0; i < BURST; i++) {
 		t0 = now_ns();
-		must(pb_map_buffer(b->ioas, buffer, 0, size, RW | PB_MAP_FIXED, FIRST_IOVA, &mapping, &err));
+		must(pb_map_buffer(b->ioas, buffer, 0, size, RW | PB_MAP_FIXED, FIRST_IOVA,
+				   &mapping, &err));
 		sample(b, "map", side, size, "us", us_since(t0));
 		unmap(b, side, size, mapping);
 	}
@@ -43,7 +44,8 @@ static void map_memory(struct bench *b, const char *side, uint64_t size, bool la
 
 	for (i = 0; i < BURST; i++) {
 		t0 = now_ns();
-		must(pb_map_memory(b->ioas, p, size, RW | PB_MAP_FIXED, FIRST_IOVA, &mapping, &err));
+		must(pb_map_memory(b->ioas, p, size, RW | PB_MAP_FIXED, FIRST_IOVA, &mapping,
+				   &err));
 		sample(b, "map", side, size, "us", us_since(t0));
 		unmap(b, side, size, mapping);
 	}

@@ -16,9 +16,9 @@
 #include "bench.h"
 #include "raw-ioctl.h"
 
-#define NR 10000
+#define NR     10000
 #define NR_QPS 1000
-#define SIZE (2 * MIB)
+#define SIZE   (2 * MIB)
 
 struct used {
 	double kernel;
@@ -122,7 +122,8 @@ static struct used used(void)
 static void *objects[NR];
 
 /* @make makes one object; @side is the series' name. */
-static void many(struct bench *b, const char *side, unsigned int nr, void *(*make)(struct bench *b, unsigned int i), void (*end)(void *object))
+static void many(struct bench *b, const char *side, unsigned int nr,
+		 void *(*make)(struct bench *b, unsigned int i), void (*end)(void *object))
 {
 	struct used before, after;
 	char name[64];
@@ -165,7 +166,8 @@ static void *make_mapping(struct bench *b, unsigned int i)
 {
 	struct pb_mapping *mapping;
 
-	must(pb_map_buffer(b->ioas, shared_buffer, 0, SIZE, RW | PB_MAP_FIXED, FIRST_IOVA + i * SIZE, &mapping, &err));
+	must(pb_map_buffer(b->ioas, shared_buffer, 0, SIZE, RW | PB_MAP_FIXED,
+			   FIRST_IOVA + i * SIZE, &mapping, &err));
 	return mapping;
 }
 
@@ -208,8 +210,13 @@ static void end_memory_mr(void *object)
 static void *make_qp(struct bench *b, unsigned int i)
 {
 	struct ibv_qp_init_attr attr = {
-		.send_cq = cq, .recv_cq = cq, .qp_type = IBV_QPT_RC,
-		.cap = { .max_send_wr = 64, .max_recv_wr = 64, .max_send_sge = 1, .max_recv_sge = 1 },
+		.send_cq = cq,
+		.recv_cq = cq,
+		.qp_type = IBV_QPT_RC,
+		.cap = { .max_send_wr = 64,
+			 .max_recv_wr = 64,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1 },
 	};
 	struct ibv_qp *qp = ibv_create_qp(pd, &attr);
 
@@ -253,4 +260,6 @@ static void ours(struct bench *b)
 	verbs(b, b->pb, "memory-mr", "qp");
 }
 
-const struct measure memory_measure = { .name = "memory", .stock = stock, .ours = ours, .first = 1, .most = 2 };
+const struct measure memory_measure = {
+	.name = "memory", .stock = stock, .ours = ours, .first = 1, .most = 2
+};

@@ -11,7 +11,7 @@
 #include "bench.h"
 #include "raw-ioctl.h"
 
-#define SIZE (2 * MIB)
+#define SIZE  (2 * MIB)
 #define TIMES 100
 
 __attribute__((noinline)) static void by_library(struct bench *b)
@@ -21,7 +21,8 @@ __attribute__((noinline)) static void by_library(struct bench *b)
 	struct pb_mapping *mapping;
 
 	must(pb_buffer_query(buffer, &info, &err));
-	must(pb_map_buffer(b->ioas, buffer, 0, SIZE, RW | PB_MAP_FIXED, FIRST_IOVA, &mapping, &err));
+	must(pb_map_buffer(b->ioas, buffer, 0, SIZE, RW | PB_MAP_FIXED, FIRST_IOVA, &mapping,
+			   &err));
 	must(pb_unmap(mapping, &err));
 	pb_buffer_close(buffer);
 }
@@ -37,15 +38,20 @@ __attribute__((noinline)) static void by_ioctls(struct bench *b, int peerbar)
 	fd = raw_export(pb_device_fd(b->gpu), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC);
 	must_errno(fd >= 0);
 	must_errno(!raw_query(peerbar, fd, &query));
-	must_errno(!raw_map_file(iommufd, ioas, fd, 0, SIZE, IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-				 IOMMU_IOAS_MAP_WRITEABLE, &iova));
+	must_errno(!raw_map_file(iommufd, ioas, fd, 0, SIZE,
+				 IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+					 IOMMU_IOAS_MAP_WRITEABLE,
+				 &iova));
 	must_errno(!raw_unmap(iommufd, ioas, iova, SIZE));
 	close(fd);
 }
 
 static void both(struct bench *b)
 {
-	static const char *const sides[2][2] = { { "raw-vfio-pci", "library-vfio-pci" }, { "raw", "library" }, };
+	static const char *const sides[2][2] = {
+		{ "raw-vfio-pci", "library-vfio-pci" },
+		{ "raw", "library" },
+	};
 	int peerbar = raw_open("/dev/peerbar");
 	bool library = false;
 	unsigned int i, n;

@@ -9,7 +9,8 @@
 static const uint64_t sizes[] = { 2 * MIB, 16 * MIB, 64 * MIB };
 #define SIZES (sizeof(sizes) / sizeof(sizes[0]))
 
-static void registered(struct bench *b, const char *side, uint64_t size, struct ibv_mr *mr, uint64_t t0)
+static void registered(struct bench *b, const char *side, uint64_t size, struct ibv_mr *mr,
+		       uint64_t t0)
 {
 	sample(b, "register", side, size, "us", us_since(t0));
 	must_errno(mr);
@@ -26,7 +27,9 @@ static void bar(struct bench *b, const char *side, uint64_t size)
 
 	for (i = 0; i < BURST; i++) {
 		t0 = now_ns();
-		registered(b, side, size, ibv_reg_dmabuf_mr(b->pb, 0, size, 0, pb_buffer_fd(buffer), ALL_ACCESS), t0);
+		registered(b, side, size,
+			   ibv_reg_dmabuf_mr(b->pb, 0, size, 0, pb_buffer_fd(buffer), ALL_ACCESS),
+			   t0);
 	}
 	pb_buffer_close(buffer);
 }

@@ -34,7 +34,8 @@ static void from_iommu(struct bench *b, unsigned int n)
 	unsigned int i;
 
 	for (i = 0; i < n; i++)
-		must(pb_map_buffer(b->ioas, buffer, 0, SIZE, RW | PB_MAP_FIXED, FIRST_IOVA + i * SIZE, &mapping[i], &err));
+		must(pb_map_buffer(b->ioas, buffer, 0, SIZE, RW | PB_MAP_FIXED,
+				   FIRST_IOVA + i * SIZE, &mapping[i], &err));
 	take_away(b, buffer, "revoke", n);
 	for (i = 0; i < n; i++)
 		must(pb_unmap(mapping[i], &err));

@@ -60,7 +60,8 @@ static void stock(struct bench *b)
 
 	device(b);
 	must_errno(!raw_region(pb_device_fd(b->gpu), GPU_BAR, &offset, &size));
-	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, pb_device_fd(b->gpu), (off_t)offset);
+	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, pb_device_fd(b->gpu),
+		 (off_t)offset);
 	must_errno(p != MAP_FAILED);
 	touch(b, "vfio-pci-plain", FIRST_THAT_COUNTS, p);
 }

@@ -19,15 +19,15 @@
 #include "lab.h"
 
 #define RAM_SIZE (4 * MIB) /* the guest's memory, at guest-physical address 0 */
-#define SOURCE (1 * MIB) /* the pattern's offset in it */
-#define LENGTH 1024
+#define SOURCE	 (1 * MIB) /* the pattern's offset in it */
+#define LENGTH	 1024
 
 /* ---- a device in the guest's view ---- */
 
 #define COMMAND 0x04
-#define BAR0 0x10
-#define MEMORY 0x2 /* bits of the command register */
-#define MASTER 0x4
+#define BAR0	0x10
+#define MEMORY	0x2 /* bits of the command register */
+#define MASTER	0x4
 
 struct assigned {
 	struct pb_device *device;
@@ -135,13 +135,13 @@ struct access {
 	unsigned int offset; /* in the GPU's configuration space */
 	uint32_t value;
 	const char *say; /* with SAY: describes the state; P2P is tried then */
-	uint64_t at; /* the GPU's address then; PB_GUEST_NOWHERE if it has none */
+	uint64_t at;	 /* the GPU's address then; PB_GUEST_NOWHERE if it has none */
 };
 
-#define BAR2 (BAR0 + 8)
-#define ON(a) { SAY, 0, 0, a, 0x1080000000 }
+#define BAR2	 (BAR0 + 8)
+#define ON(a)	 { SAY, 0, 0, a, 0x1080000000 }
 #define MOVED(a) { SAY, 0, 0, a, 0x1200000000 }
-#define OFF(a) { SAY, 0, 0, a, PB_GUEST_NOWHERE }
+#define OFF(a)	 { SAY, 0, 0, a, PB_GUEST_NOWHERE }
 
 /*
  * The firmware places the BARs. Then the kernel finds decoding on, sizes them with decoding off,
@@ -251,10 +251,12 @@ int main(void)
 	assign(&copier, lab_open(iommu, LAB_EDU));
 	must(pb_ioas_attach(ioas, gpu.device, &err));
 	must(pb_ioas_attach(ioas, copier.device, &err));
-	ram.p = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ram.p = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (ram.p == MAP_FAILED)
 		lab_die("no memory for the guest");
-	must(pb_map_memory(ioas, ram.p, RAM_SIZE, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED, 0, &ram.mapping, &err));
+	must(pb_map_memory(ioas, ram.p, RAM_SIZE, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED, 0,
+			   &ram.mapping, &err));
 	edu_start(&edu, copier.device);
 
 	for (i = 0; i < sizeof(recording) / sizeof(recording[0]); i++) {

@@ -5,23 +5,28 @@
 #include "importer.h"
 #include "uapi.h"
 
-int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room, unsigned int *nr_ranges,
-		     uint64_t *alignment, struct pb_error *err)
+int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room,
+		     unsigned int *nr_ranges, uint64_t *alignment, struct pb_error *err)
 {
-	struct iommu_ioas_iova_ranges request = { .size = sizeof(request), .ioas_id = ioas->id, .num_iovas = room };
+	struct iommu_ioas_iova_ranges request = { .size = sizeof(request),
+						  .ioas_id = ioas->id,
+						  .num_iovas = room };
 	struct iommu_iova_range *list;
 	unsigned int i;
 	int ret;
 
 	list = calloc(room ? room : 1, sizeof(*list));
 	if (!list)
-		return pb_fail_errno(err, ENOMEM, "cannot read the aperture of address space %u", ioas->id);
+		return pb_fail_errno(err, ENOMEM, "cannot read the aperture of address space %u",
+				     ioas->id);
 	request.allowed_iovas = (uintptr_t)list;
 	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_IOVA_RANGES, &request);
 	/* EMSGSIZE: the ranges don't fit, but the kernel returns their number. */
 	if (ret && ret != -EMSGSIZE) {
 		free(list);
-		return pb_fail_errno(err, -ret, "cannot read the aperture of address space %u (IOMMU_IOAS_IOVA_RANGES)", ioas->id);
+		return pb_fail_errno(err, -ret,
+				     "cannot read the aperture of address space %u (IOMMU_IOAS_IOVA_RANGES)",
+				     ioas->id);
 	}
 	for (i = 0; i < room && i < request.num_iovas; i++) {
 		ranges[i].first = list[i].start;
@@ -33,14 +38,17 @@ int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigne
 		 * The kernel reports no alignment before a device is attached. The library maps
 		 * whole pages.
 		 */
-		*alignment = request.out_iova_alignment > pb_page_size() ? request.out_iova_alignment : pb_page_size();
+		*alignment = request.out_iova_alignment > pb_page_size() ?
+			request.out_iova_alignment :
+			pb_page_size();
 	if (nr_ranges)
 		*nr_ranges = request.num_iovas;
 	return 0;
 }
 
-int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
-		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova)
+int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture,
+		 const struct pb_iova_range *taken, unsigned int nr_taken, uint64_t from,
+		 uint64_t length, uint64_t alignment, uint64_t *iova)
 {
 	unsigned int i, t;
 
@@ -70,13 +78,15 @@ int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture,
 	return -ENOSPC;
 }
 
-bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap)
+bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first,
+		 uint64_t last, struct pb_iova_range *gap)
 {
 	unsigned int i;
 
 	gap->first = 0;
 	for (i = 0; i < n; i++) {
-		if (aperture[i].first > gap->first && aperture[i].first > first && gap->first <= last) {
+		if (aperture[i].first > gap->first && aperture[i].first > first &&
+		    gap->first <= last) {
 			gap->last = aperture[i].first - 1;
 			return true;
 		}
@@ -107,7 +117,8 @@ struct pb_iova_range *pb_ioas_get_ranges(struct pb_ioas *ioas, unsigned int *n, 
 	}
 }
 
-int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uint64_t last, struct pb_error *err)
+int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uint64_t last,
+		     struct pb_error *err)
 {
 	struct pb_iova_range *aperture, gap;
 	unsigned int n;

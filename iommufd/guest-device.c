@@ -12,7 +12,9 @@ static void add_trap(struct guest_bar *bar, uint64_t offset, uint64_t length)
 {
 	uint64_t page = pb_page_size();
 
-	bar->traps[bar->nr_traps++] = (struct pb_span){ .first = offset & ~(page - 1), .last = (offset + length - 1) | (page - 1) };
+	bar->traps[bar->nr_traps++] = (struct pb_span){
+		.first = offset & ~(page - 1), .last = (offset + length - 1) | (page - 1)
+	};
 }
 
 static uint32_t read_config32(struct pb_device *device, unsigned int at)
@@ -21,7 +23,8 @@ static uint32_t read_config32(struct pb_device *device, unsigned int at)
 
 	if (pb_device_read(device, PB_REGION_CONFIG, at, le, sizeof(le), NULL))
 		return 0;
-	return (uint32_t)le[0] | (uint32_t)le[1] << 8 | (uint32_t)le[2] << 16 | (uint32_t)le[3] << 24;
+	return (uint32_t)le[0] | (uint32_t)le[1] << 8 | (uint32_t)le[2] << 16 |
+		(uint32_t)le[3] << 24;
 }
 
 /* Trap the MSI-X table, which every VMM emulates, and the pending bits, which no peer needs. */
@@ -35,28 +38,31 @@ static void trap_msix(struct pb_guest_device *dev)
 	entries = ((read_config32(device, device->cap_msix) >> 16) & PCI_MSIX_FLAGS_QSIZE) + 1;
 	where = read_config32(device, device->cap_msix + PCI_MSIX_TABLE);
 	if ((where & PCI_MSIX_TABLE_BIR) < PB_BARS && dev->bars[where & PCI_MSIX_TABLE_BIR].size)
-		add_trap(&dev->bars[where & PCI_MSIX_TABLE_BIR], where & PCI_MSIX_TABLE_OFFSET, entries * PCI_MSIX_ENTRY_SIZE);
+		add_trap(&dev->bars[where & PCI_MSIX_TABLE_BIR], where & PCI_MSIX_TABLE_OFFSET,
+			 entries * PCI_MSIX_ENTRY_SIZE);
 	where = read_config32(device, device->cap_msix + PCI_MSIX_PBA);
 	if ((where & PCI_MSIX_PBA_BIR) < PB_BARS && dev->bars[where & PCI_MSIX_PBA_BIR].size)
-		add_trap(&dev->bars[where & PCI_MSIX_PBA_BIR], where & PCI_MSIX_PBA_OFFSET, (entries + 63) / 64 * 8);
+		add_trap(&dev->bars[where & PCI_MSIX_PBA_BIR], where & PCI_MSIX_PBA_OFFSET,
+			 (entries + 63) / 64 * 8);
 }
 
-static int check_trap(const struct pb_guest_device *dev, const struct pb_guest_trap *trap, struct pb_error *err)
+static int check_trap(const struct pb_guest_device *dev, const struct pb_guest_trap *trap,
+		      struct pb_error *err)
 {
 	uint64_t size = trap->bar < PB_BARS ? dev->bars[trap->bar].size : 0;
 
 	if (!size || !trap->length || trap->offset >= size || trap->length > size - trap->offset)
-		return pb_fail(
-			err, EINVAL,
-			"0x%" PRIx64 " bytes at 0x%" PRIx64
-			" of BAR %u of %s cannot be trapped: they are not inside a BAR with memory",
-			trap->length, trap->offset, trap->bar, dev->device->bdf);
+		return pb_fail(err, EINVAL,
+			       "0x%" PRIx64 " bytes at 0x%" PRIx64
+			       " of BAR %u of %s cannot be trapped: they are not inside a BAR with memory",
+			       trap->length, trap->offset, trap->bar, dev->device->bdf);
 	return 0;
 }
 
 /* ---- devices ---- */
 
-static int set_up_bars(struct pb_guest_device *dev, const struct pb_guest_trap *traps, unsigned int nr_traps, struct pb_error *err)
+static int set_up_bars(struct pb_guest_device *dev, const struct pb_guest_trap *traps,
+		       unsigned int nr_traps, struct pb_error *err)
 {
 	struct guest_bar *bar;
 	unsigned int i;
@@ -101,8 +107,9 @@ void pb_guest_free_device(struct pb_guest_device *dev)
 	free(dev);
 }
 
-int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const struct pb_guest_trap *traps, unsigned int nr_traps,
-			void *data, struct pb_guest_device **guest_device, struct pb_error *err)
+int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device,
+			const struct pb_guest_trap *traps, unsigned int nr_traps, void *data,
+			struct pb_guest_device **guest_device, struct pb_error *err)
 {
 	struct pb_guest_device *new, *dev;
 	int ret;
@@ -163,7 +170,8 @@ int pb_guest_remove_device(struct pb_guest_device *dev, struct pb_error *err)
 	dev->decoding = false;
 	pb_guest_settle(guest);
 	if (has_ranges(dev)) {
-		ret = pb_fail(err, EBUSY, "the kernel did not unmap all BARs of %s; call again", dev->device->bdf);
+		ret = pb_fail(err, EBUSY, "the kernel did not unmap all BARs of %s; call again",
+			      dev->device->bdf);
 	} else {
 		LIST_REMOVE(dev, in_guest);
 		for (waiting = TAILQ_FIRST(&guest->reports); waiting; waiting = next) {

@@ -63,7 +63,8 @@ unsigned int pb_guest_find_revoked(struct guest_window *window)
 	LIST_FOREACH(range, &window->ranges, in_window) {
 		if (!range->mapping || !range->counted || range->lost)
 			continue;
-		if (pb_buffer_query(range->bar->buffer, &info, NULL) || !info.counted || info.revocations == range->revocations)
+		if (pb_buffer_query(range->bar->buffer, &info, NULL) || !info.counted ||
+		    info.revocations == range->revocations)
 			continue;
 		range->lost = true;
 		found++;
@@ -82,8 +83,10 @@ void pb_guest_take_events(struct pb_guest *guest)
 	if (read(guest->revoked_fd, &count, sizeof(count)) < 0)
 		/* EAGAIN: not signaled. The mappings themselves have the state. */
 		(void)0;
-	while (guest->watch && !pb_watch_next(guest->watch, &event, NULL) && event.type != PB_EVENT_NONE)
-		heard = heard || event.type == PB_EVENT_REVOKED || event.type == PB_EVENT_RESTORED || event.type == PB_EVENT_LOST;
+	while (guest->watch && !pb_watch_next(guest->watch, &event, NULL) &&
+	       event.type != PB_EVENT_NONE)
+		heard = heard || event.type == PB_EVENT_REVOKED ||
+			event.type == PB_EVENT_RESTORED || event.type == PB_EVENT_LOST;
 	if (!heard)
 		return;
 	LIST_FOREACH(space, &guest->spaces, in_guest)

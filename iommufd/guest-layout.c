@@ -17,7 +17,8 @@ bool pb_bar_claim(uint64_t address, uint64_t size, bool wide, uint64_t page, str
 	return true;
 }
 
-int pb_span_run(const struct pb_span *spans, unsigned int n, uint64_t at, uint64_t last, uint64_t *end)
+int pb_span_run(const struct pb_span *spans, unsigned int n, uint64_t at, uint64_t last,
+		uint64_t *end)
 {
 	unsigned int i;
 
@@ -44,7 +45,7 @@ static bool is_decoding(const struct pb_guest_device *dev)
 bool pb_guest_get_claim(const struct guest_bar *bar, struct pb_span *claim)
 {
 	return bar->size && is_decoding(bar->device) &&
-	       pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), claim);
+		pb_bar_claim(bar->address, bar->size, bar->wide, pb_page_size(), claim);
 }
 
 bool pb_span_overlaps(const struct pb_span *span, uint64_t first, uint64_t last)
@@ -52,7 +53,8 @@ bool pb_span_overlaps(const struct pb_span *span, uint64_t first, uint64_t last)
 	return span->first <= last && first <= span->last;
 }
 
-bool pb_guest_clip_to_window(const struct guest_window *window, const struct pb_span *claim, uint64_t *first, uint64_t *last)
+bool pb_guest_clip_to_window(const struct guest_window *window, const struct pb_span *claim,
+			     uint64_t *first, uint64_t *last)
 {
 	if (!pb_span_overlaps(claim, window->first, window->last))
 		return false;

@@ -42,12 +42,16 @@ int pb_guest_make_room(struct pb_guest *guest, struct guest_window *window, unsi
 	return 0;
 }
 
-static void add_span(struct pb_guest *guest, unsigned int *n, uint64_t first, uint64_t last, int kind, void *of)
+static void add_span(struct pb_guest *guest, unsigned int *n, uint64_t first, uint64_t last,
+		     int kind, void *of)
 {
-	guest->spans[(*n)++] = (struct pb_span){ .first = first, .last = last, .kind = kind, .of = of };
+	guest->spans[(*n)++] = (struct pb_span){
+		.first = first, .last = last, .kind = kind, .of = of
+	};
 }
 
-unsigned int pb_guest_collect_spans(struct pb_guest *guest, struct guest_window *window, struct guest_bar *bar, const struct pb_span *claim)
+unsigned int pb_guest_collect_spans(struct pb_guest *guest, struct guest_window *window,
+				    struct guest_bar *bar, const struct pb_span *claim)
 {
 	struct pb_guest_device *dev;
 	struct guest_range *range;
@@ -60,15 +64,18 @@ unsigned int pb_guest_collect_spans(struct pb_guest *guest, struct guest_window 
 			if (other != bar && pb_guest_get_claim(other, &theirs))
 				add_span(guest, &n, theirs.first, theirs.last, SPAN_CLAIM, NULL);
 	for (i = 0; i < bar->nr_traps; i++)
-		add_span(guest, &n, claim->first + bar->traps[i].first, claim->first + bar->traps[i].last, SPAN_TRAP, NULL);
+		add_span(guest, &n, claim->first + bar->traps[i].first,
+			 claim->first + bar->traps[i].last, SPAN_TRAP, NULL);
 	/* A range of another BAR is still here because the kernel did not unmap it. */
 	LIST_FOREACH(range, &window->ranges, in_window)
-		add_span(guest, &n, range->first, range->last, range->bar == bar ? SPAN_RANGE : SPAN_CLAIM, range);
+		add_span(guest, &n, range->first, range->last,
+			 range->bar == bar ? SPAN_RANGE : SPAN_CLAIM, range);
 	return n;
 }
 
 /* Add the whole pages of the window whose IOVAs are from @first to @last; there may be none. */
-static void add_iovas(struct pb_guest *guest, unsigned int *n, const struct guest_window *window, uint64_t first, uint64_t last, int kind)
+static void add_iovas(struct pb_guest *guest, unsigned int *n, const struct guest_window *window,
+		      uint64_t first, uint64_t last, int kind)
 {
 	uint64_t page = pb_page_size(), end = window->iova + (window->last - window->first);
 
@@ -80,17 +87,20 @@ static void add_iovas(struct pb_guest *guest, unsigned int *n, const struct gues
 		first = window->iova;
 	if (last > end)
 		last = end;
-	add_span(guest, n, window->first + (first - window->iova), window->first + (last - window->iova), kind, NULL);
+	add_span(guest, n, window->first + (first - window->iova),
+		 window->first + (last - window->iova), kind, NULL);
 }
 
-unsigned int pb_guest_add_obstacles(struct pb_guest *guest, struct guest_window *window, unsigned int n)
+unsigned int pb_guest_add_obstacles(struct pb_guest *guest, struct guest_window *window,
+				    unsigned int n)
 {
 	struct pb_ioas *ioas = window->space->ioas;
 	struct pb_iova_range gap;
 	struct pb_mapping *m;
 	uint64_t from = 0;
 
-	while (guest->nr_aperture && pb_find_gap(guest->aperture, guest->nr_aperture, from, UINT64_MAX, &gap)) {
+	while (guest->nr_aperture &&
+	       pb_find_gap(guest->aperture, guest->nr_aperture, from, UINT64_MAX, &gap)) {
 		add_iovas(guest, &n, window, gap.first, gap.last, SPAN_RESERVED);
 		if (gap.last == UINT64_MAX)
 			break;
@@ -127,13 +137,17 @@ static void add_taken(struct pb_guest *guest, uint64_t first, uint64_t last)
 		guest->taken = taken;
 		guest->taken_room = room;
 	}
-	guest->taken[guest->nr_taken++] = (struct pb_span){ .first = first, .last = last, .kind = SPAN_TAKEN };
+	guest->taken[guest->nr_taken++] = (struct pb_span){ .first = first,
+							    .last = last,
+							    .kind = SPAN_TAKEN };
 }
 
-void pb_guest_find_taken(struct guest_window *window, const struct guest_range *range, uint64_t first, uint64_t last, unsigned int *probes)
+void pb_guest_find_taken(struct guest_window *window, const struct guest_range *range,
+			 uint64_t first, uint64_t last, unsigned int *probes)
 {
 	struct guest_bar *bar = range->bar;
-	uint64_t page = pb_page_size(), length = last - first + 1, iova = window->iova + (first - window->first), middle;
+	uint64_t page = pb_page_size(), length = last - first + 1,
+		 iova = window->iova + (first - window->first), middle;
 
 	if (*probes) {
 		(*probes)--;

@@ -43,7 +43,8 @@ void pb_guest_free_report(struct pb_guest *guest, struct guest_report *report)
 		(void)0; /* Cannot fail: each report was counted. */
 }
 
-void pb_guest_add_report(struct guest_window *window, struct guest_range *range, enum pb_guest_state state, const struct pb_error *why)
+void pb_guest_add_report(struct guest_window *window, struct guest_range *range,
+			 enum pb_guest_state state, const struct pb_error *why)
 {
 	struct pb_guest *guest = range->bar->device->guest;
 	struct guest_report *new;
@@ -119,10 +120,11 @@ static struct pb_guest_range *add_slot(struct listing *list)
 }
 
 /* List the BAR in one window. */
-static int list_placed(struct pb_guest *guest, struct guest_window *window, struct guest_bar *bar, const struct pb_span *claim,
-		       struct listing *list)
+static int list_placed(struct pb_guest *guest, struct guest_window *window, struct guest_bar *bar,
+		       const struct pb_span *claim, struct listing *list)
 {
-	static const enum pb_guest_state states[] = { [SPAN_CLAIM] = PB_GUEST_OVERLAP, [SPAN_TRAP] = PB_GUEST_TRAPPED,
+	static const enum pb_guest_state states[] = { [SPAN_CLAIM] = PB_GUEST_OVERLAP,
+						      [SPAN_TRAP] = PB_GUEST_TRAPPED,
 						      [SPAN_RANGE] = PB_GUEST_MAPPED };
 	uint64_t at, last, end;
 	unsigned int n;
@@ -142,7 +144,8 @@ static int list_placed(struct pb_guest *guest, struct guest_window *window, stru
 		describe_placed_part(slot, bar, window, at, end, at - claim->first,
 				     i < 0 ? PB_GUEST_REFUSED : states[guest->spans[i].kind]);
 		if (i < 0) {
-			pb_fail_errno(&slot->why, ENOMEM, "cannot map BAR %u of %s", bar->index, bar->device->device->bdf);
+			pb_fail_errno(&slot->why, ENOMEM, "cannot map BAR %u of %s", bar->index,
+				      bar->device->device->bdf);
 		} else if (slot->state == PB_GUEST_MAPPED && !range->mapping) {
 			slot->state = PB_GUEST_REFUSED;
 			slot->why = range->why;
@@ -180,8 +183,8 @@ static int list_bar(struct pb_guest *guest, struct guest_bar *bar, struct listin
 	return 0;
 }
 
-int pb_guest_list_sized(struct pb_guest *guest, struct pb_guest_range **ranges, size_t size, unsigned int *nr_ranges,
-			struct pb_error *err)
+int pb_guest_list_sized(struct pb_guest *guest, struct pb_guest_range **ranges, size_t size,
+			unsigned int *nr_ranges, struct pb_error *err)
 {
 	struct listing list = { 0 };
 	struct pb_guest_device *dev;

@@ -35,7 +35,8 @@ static bool is_wanted(struct pb_guest *guest, const struct guest_range *range)
 	struct pb_span claim;
 	struct guest_bar *bar;
 
-	if (!pb_guest_get_claim(range->bar, &claim) || range->first < claim.first || range->first - claim.first != range->offset)
+	if (!pb_guest_get_claim(range->bar, &claim) || range->first < claim.first ||
+	    range->first - claim.first != range->offset)
 		return false;
 	LIST_FOREACH(dev, &guest->devices, in_guest)
 		for_each_bar(bar, dev)
@@ -95,7 +96,8 @@ void pb_guest_unmap_wrong(struct pb_guest *guest, bool all)
 					unmap_range(window, range);
 					continue;
 				}
-				if (range->mapping && pb_mapping_state(range->mapping) == PB_REVOKED)
+				if (range->mapping &&
+				    pb_mapping_state(range->mapping) == PB_REVOKED)
 					range->lost = true;
 				/* The range keeps its place: it is mapped again below. */
 				if (range->lost)
@@ -109,12 +111,14 @@ void pb_guest_unmap_wrong(struct pb_guest *guest, bool all)
  * Add a range of the BAR, which begins at @base; reuse the former range if it is the same. Returns
  * false without memory.
  */
-static bool add_range(struct guest_window *window, struct guest_bar *bar, uint64_t base, uint64_t first, uint64_t last, int in_the_way)
+static bool add_range(struct guest_window *window, struct guest_bar *bar, uint64_t base,
+		      uint64_t first, uint64_t last, int in_the_way)
 {
 	struct guest_range *range;
 
 	LIST_FOREACH(range, &window->former, in_window)
-		if (range->bar == bar && range->first == first && range->last == last && range->offset == first - base)
+		if (range->bar == bar && range->first == first && range->last == last &&
+		    range->offset == first - base)
 			break;
 	if (range) {
 		LIST_REMOVE(range, in_window);
@@ -157,7 +161,9 @@ static void add_ranges(struct pb_guest *guest, struct guest_window *window, stru
 	unsigned int n;
 	int kind, i;
 
-	if (!pb_guest_get_claim(bar, &claim) || !pb_guest_clip_to_window(window, &claim, &at, &last) || pb_guest_make_room(guest, window, 0))
+	if (!pb_guest_get_claim(bar, &claim) ||
+	    !pb_guest_clip_to_window(window, &claim, &at, &last) ||
+	    pb_guest_make_room(guest, window, 0))
 		return;
 	n = pb_guest_collect_spans(guest, window, bar, &claim);
 	if (is_all_covered(guest, n, at, last))
@@ -166,7 +172,9 @@ static void add_ranges(struct pb_guest *guest, struct guest_window *window, stru
 	 * Another thread may map more after the count. Such a mapping is found when it refuses the
 	 * range.
 	 */
-	if (pb_guest_make_room(guest, window, guest->nr_aperture + 1 + pb_ioas_count_mappings(window->space->ioas)))
+	if (pb_guest_make_room(guest, window,
+			       guest->nr_aperture + 1 +
+				       pb_ioas_count_mappings(window->space->ioas)))
 		return;
 	/* The ranges added below don't overlap each other. */
 	n = pb_guest_add_obstacles(guest, window, n);
@@ -180,7 +188,8 @@ static void add_ranges(struct pb_guest *guest, struct guest_window *window, stru
 				break;
 			end = further;
 		}
-		if ((kind == -1 || kind == SPAN_RESERVED || kind == SPAN_TAKEN) && !add_range(window, bar, claim.first, at, end, kind))
+		if ((kind == -1 || kind == SPAN_RESERVED || kind == SPAN_TAKEN) &&
+		    !add_range(window, bar, claim.first, at, end, kind))
 			return;
 		if (end == last)
 			break;
@@ -195,7 +204,8 @@ static int get_buffer(struct guest_bar *bar, struct guest_range *range, struct p
 	int ret;
 
 	if (!bar->buffer) {
-		ret = pb_buffer_export(bar->device->device, bar->index, &whole, 1, 0, &bar->buffer, err);
+		ret = pb_buffer_export(bar->device->device, bar->index, &whole, 1, 0, &bar->buffer,
+				       err);
 		if (ret)
 			return ret;
 	}
@@ -232,7 +242,8 @@ static bool is_dead(struct pb_buffer *buffer)
 	struct pb_buffer_info info;
 
 	return atomic_load(&buffer->dmabuf->dead) ||
-	       (buffer->dmabuf->info.managed && !pb_buffer_query(buffer, &info, NULL) && info.state == PB_BUFFER_DEAD);
+		(buffer->dmabuf->info.managed && !pb_buffer_query(buffer, &info, NULL) &&
+		 info.state == PB_BUFFER_DEAD);
 }
 
 static int map_range(struct guest_window *window, struct guest_range *range, struct pb_error *err)
@@ -245,8 +256,10 @@ static int map_range(struct guest_window *window, struct guest_range *range, str
 	for (;; again = false) {
 		ret = get_buffer(bar, range, err);
 		if (!ret)
-			ret = pb_map_buffer_notify(window->space->ioas, bar->buffer, range->offset, range->last - range->first + 1,
-						   window->prot | PB_MAP_FIXED, window->iova + (range->first - window->first),
+			ret = pb_map_buffer_notify(window->space->ioas, bar->buffer, range->offset,
+						   range->last - range->first + 1,
+						   window->prot | PB_MAP_FIXED,
+						   window->iova + (range->first - window->first),
 						   &guest->revoked_fd, &range->mapping, err);
 		if (ret != -ENODEV || !again || !is_dead(bar->buffer))
 			break;
@@ -262,13 +275,15 @@ static void inherit_state(struct guest_window *window, struct guest_range *range
 
 	*was_refused = range->why.code;
 	LIST_FOREACH(former, &window->former, in_window) {
-		if (former->bar != range->bar || former->first - former->offset != range->first - range->offset ||
+		if (former->bar != range->bar ||
+		    former->first - former->offset != range->first - range->offset ||
 		    former->first > range->last || range->first > former->last)
 			continue;
 		range->lost |= former->lost;
 		*was_refused |= former->why.code != 0;
 		/* Don't report a part of a reported range again. */
-		if (!range->why.code && former->first <= range->first && range->last <= former->last)
+		if (!range->why.code && former->first <= range->first &&
+		    range->last <= former->last)
 			range->why = former->why;
 	}
 }
@@ -318,7 +333,8 @@ static void set_refused(struct guest_window *window, struct guest_range *range,
 static void fail_obstacle(struct guest_window *window, const struct guest_range *range, int kind,
 			  struct pb_error *why)
 {
-	uint64_t iova = window->iova + (range->first - window->first), last = iova + (range->last - range->first);
+	uint64_t iova = window->iova + (range->first - window->first),
+		 last = iova + (range->last - range->first);
 	const struct guest_bar *bar = range->bar;
 	char what[80];
 

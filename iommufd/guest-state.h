@@ -38,7 +38,8 @@ bool pb_span_overlaps(const struct pb_span *span, uint64_t first, uint64_t last)
  * address, up to @last, for which the result is the same. Earlier spans take precedence where they
  * overlap.
  */
-int pb_span_run(const struct pb_span *spans, unsigned int n, uint64_t at, uint64_t last, uint64_t *end);
+int pb_span_run(const struct pb_span *spans, unsigned int n, uint64_t at, uint64_t last,
+		uint64_t *end);
 
 /* What covers a span of addresses. */
 enum { SPAN_CLAIM, SPAN_TRAP, SPAN_RANGE, SPAN_RESERVED, SPAN_TAKEN };
@@ -52,10 +53,10 @@ struct guest_bar {
 	bool wide;
 	uint64_t address;
 	unsigned int nr_traps;
-	struct pb_span *traps; /* in the BAR, whole pages */
+	struct pb_span *traps;	  /* in the BAR, whole pages */
 	struct pb_buffer *buffer; /* of the whole BAR; NULL until needed */
 	uint64_t event_id;	  /* its number in events, if they are received; otherwise 0 */
-	bool in_use; /* it has a range; for pb_guest_ignore_unused() */
+	bool in_use;		  /* it has a range; for pb_guest_ignore_unused() */
 	/* Why the BAR cannot be exported, until PB_GUEST_RETRY. */
 	struct pb_error refused;
 	bool reported;
@@ -74,12 +75,12 @@ struct pb_guest_device {
 struct guest_range {
 	LIST_ENTRY(guest_range) in_window;
 	struct guest_bar *bar;
-	uint64_t first, last; /* guest-physical */
-	uint64_t offset; /* of @first in the BAR */
+	uint64_t first, last;	    /* guest-physical */
+	uint64_t offset;	    /* of @first in the BAR */
 	struct pb_mapping *mapping; /* NULL if it was refused */
-	struct pb_error why; /* why it was refused, or could not be unmapped */
-	bool lost; /* its mapping was revoked without being reported */
-	bool tried; /* it was tried since it was cut */
+	struct pb_error why;	    /* why it was refused, or could not be unmapped */
+	bool lost;		    /* its mapping was revoked without being reported */
+	bool tried;		    /* it was tried since it was cut */
 	/* SPAN_RESERVED or SPAN_TAKEN, if such an obstacle refuses it; otherwise -1. */
 	int in_the_way;
 	struct pb_waiter waiter; /* for the reason of the refusal */
@@ -127,7 +128,7 @@ struct pb_guest {
 	int poll_fd; /* an epoll of the three below */
 	/* An eventfd: a mapping was revoked, or a refused range may be possible. */
 	int revoked_fd;
-	int report_fd; /* an eventfd: a report is pending */
+	int report_fd;		/* an eventfd: a report is pending */
 	struct pb_watch *watch; /* NULL if the kernel sends no events */
 };
 

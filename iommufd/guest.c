@@ -121,7 +121,8 @@ static struct guest_space *find_space(struct pb_guest *guest, const struct pb_io
 	return NULL;
 }
 
-static struct guest_window *new_window(struct guest_space *space, uint64_t iova, uint64_t first, uint64_t last, unsigned int prot)
+static struct guest_window *new_window(struct guest_space *space, uint64_t iova, uint64_t first,
+				       uint64_t last, unsigned int prot)
 {
 	struct guest_window *window = calloc(1, sizeof(*window));
 
@@ -138,28 +139,34 @@ static struct guest_window *new_window(struct guest_space *space, uint64_t iova,
 	return window;
 }
 
-int pb_guest_add_ioas(struct pb_guest *guest, struct pb_ioas *ioas, unsigned int flags, struct pb_error *err)
+int pb_guest_add_ioas(struct pb_guest *guest, struct pb_ioas *ioas, unsigned int flags,
+		      struct pb_error *err)
 {
 	struct guest_space *space;
 
 	if (flags & ~(unsigned int)PB_GUEST_WINDOWS)
-		return pb_fail(err, EINVAL, "cannot add address space %u to a guest with flags 0x%x: 0x%x is not known here", ioas->id, flags,
-			       flags & ~(unsigned int)PB_GUEST_WINDOWS);
+		return pb_fail(err, EINVAL,
+			       "cannot add address space %u to a guest with flags 0x%x: 0x%x is not known here",
+			       ioas->id, flags, flags & ~(unsigned int)PB_GUEST_WINDOWS);
 	space = calloc(1, sizeof(*space));
 	if (!space)
-		return pb_fail_errno(err, ENOMEM, "cannot add address space %u to a guest", ioas->id);
+		return pb_fail_errno(err, ENOMEM, "cannot add address space %u to a guest",
+				     ioas->id);
 	space->ioas = ioas;
 	space->windowed = flags & PB_GUEST_WINDOWS;
 	LIST_INIT(&space->windows);
 	if (!space->windowed && !new_window(space, 0, 0, UINT64_MAX, PB_MAP_READ | PB_MAP_WRITE)) {
 		free_space(space);
-		return pb_fail_errno(err, ENOMEM, "cannot add address space %u to a guest", ioas->id);
+		return pb_fail_errno(err, ENOMEM, "cannot add address space %u to a guest",
+				     ioas->id);
 	}
 	pthread_mutex_lock(&guest->lock);
 	if (find_space(guest, ioas)) {
 		pthread_mutex_unlock(&guest->lock);
 		free_space(space);
-		return pb_fail(err, EEXIST, "cannot add address space %u to a guest: it was added already", ioas->id);
+		return pb_fail(err, EEXIST,
+			       "cannot add address space %u to a guest: it was added already",
+			       ioas->id);
 	}
 	LIST_INSERT_HEAD(&guest->spaces, space, in_guest);
 	pb_guest_settle(guest);
@@ -206,10 +213,15 @@ int pb_guest_remove_ioas(struct pb_guest *guest, struct pb_ioas *ioas, struct pb
 		}
 	}
 	pthread_mutex_unlock(&guest->lock);
-	return all ? 0 : pb_fail(err, EBUSY, "the kernel did not unmap all of a guest's BARs from address space %u; call again", ioas->id);
+	return all ?
+		0 :
+		pb_fail(err, EBUSY,
+			"the kernel did not unmap all of a guest's BARs from address space %u; call again",
+			ioas->id);
 }
 
-int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const struct pb_guest_window *w, struct pb_error *err)
+int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas,
+			const struct pb_guest_window *w, struct pb_error *err)
 {
 	const unsigned int known = PB_MAP_READ | PB_MAP_WRITE;
 	uint64_t page = pb_page_size(), last = w->length - 1;
@@ -217,8 +229,8 @@ int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const stru
 	struct guest_space *space;
 	int ret = 0;
 
-	if (!w->length || !pb_aligned(w->iova | w->address | w->length, page) || w->iova > UINT64_MAX - last ||
-	    w->address > UINT64_MAX - last)
+	if (!w->length || !pb_aligned(w->iova | w->address | w->length, page) ||
+	    w->iova > UINT64_MAX - last || w->address > UINT64_MAX - last)
 		return pb_fail(err, EINVAL,
 			       "0x%" PRIx64 " bytes at IOVA 0x%" PRIx64
 			       ", for the guest's address 0x%" PRIx64
@@ -227,16 +239,21 @@ int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const stru
 			       ", the length not 0, and the end not beyond 2^64",
 			       w->length, w->iova, w->address, page);
 	if (w->flags & ~known || !(w->flags & known))
-		return pb_fail(err, EINVAL, "a window cannot have flags 0x%x; pass PB_MAP_READ, "
-			       "PB_MAP_WRITE or both", w->flags);
+		return pb_fail(err, EINVAL,
+			       "a window cannot have flags 0x%x; pass PB_MAP_READ, "
+			       "PB_MAP_WRITE or both",
+			       w->flags);
 	pthread_mutex_lock(&guest->lock);
 	space = find_space(guest, ioas);
 	if (!space || !space->windowed) {
-		ret = pb_fail(err, EINVAL, "address space %u has no windows: it was not added to this guest with PB_GUEST_WINDOWS", ioas->id);
+		ret = pb_fail(err, EINVAL,
+			      "address space %u has no windows: it was not added to this guest with PB_GUEST_WINDOWS",
+			      ioas->id);
 		goto out;
 	}
 	LIST_FOREACH(window, &space->windows, in_space) {
-		if (w->iova > window->iova + (window->last - window->first) || window->iova > w->iova + last)
+		if (w->iova > window->iova + (window->last - window->first) ||
+		    window->iova > w->iova + last)
 			continue;
 		ret = pb_fail(err, EEXIST,
 			      "a window at IOVA 0x%" PRIx64 " to 0x%" PRIx64
@@ -246,7 +263,8 @@ int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const stru
 		goto out;
 	}
 	if (!new_window(space, w->iova, w->address, w->address + last, w->flags))
-		ret = pb_fail_errno(err, ENOMEM, "cannot add a window to address space %u", ioas->id);
+		ret = pb_fail_errno(err, ENOMEM, "cannot add a window to address space %u",
+				    ioas->id);
 	else
 		pb_guest_settle(guest);
 out:
@@ -254,7 +272,8 @@ out:
 	return ret;
 }
 
-int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_t iova, struct pb_error *err)
+int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_t iova,
+			   struct pb_error *err)
 {
 	struct guest_window *window = NULL;
 	struct guest_space *space;
@@ -284,7 +303,8 @@ int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_
 
 /* ---- actions of the guest ---- */
 
-int pb_guest_set_bar(struct pb_guest_device *dev, unsigned int bar, uint64_t address, struct pb_error *err)
+int pb_guest_set_bar(struct pb_guest_device *dev, unsigned int bar, uint64_t address,
+		     struct pb_error *err)
 {
 	uint64_t size = bar < PB_BARS ? dev->bars[bar].size : 0;
 	uint64_t unit = size && size < pb_page_size() ? size : pb_page_size();
@@ -368,8 +388,10 @@ int pb_guest_sync(struct pb_guest *guest, unsigned int flags, struct pb_error *e
 	struct guest_bar *bar;
 
 	if (flags & ~known)
-		return pb_fail(err, EINVAL, "cannot sync a guest with flags 0x%x: 0x%x is not "
-			       "known here", flags, flags & ~known);
+		return pb_fail(err, EINVAL,
+			       "cannot sync a guest with flags 0x%x: 0x%x is not "
+			       "known here",
+			       flags, flags & ~known);
 	pthread_mutex_lock(&guest->lock);
 	pb_guest_take_events(guest);
 	if (flags & PB_GUEST_REMAKE)
@@ -424,8 +446,8 @@ int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct pb_err
 				if (!range->mapping || range->lost)
 					continue;
 				ret = pb_mapping_state(range->mapping) == PB_REVOKED ?
-					      -ENODEV :
-					      pb_mapping_query(range->mapping);
+					-ENODEV :
+					pb_mapping_query(range->mapping);
 				if (ret == -ENODEV || ret == -ENOENT) {
 					range->lost = true;
 					found++;
@@ -440,7 +462,8 @@ int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct pb_err
 	if (nr_found)
 		*nr_found = found;
 	if (failed)
-		return pb_fail_errno(err, -failed, "cannot query the kernel's mappings of a "
+		return pb_fail_errno(err, -failed,
+				     "cannot query the kernel's mappings of a "
 				     "guest's BARs (IOMMU_IOAS_COPY, IOMMU_IOAS_MAP_FILE)");
 	return 0;
 }

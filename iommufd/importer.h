@@ -28,8 +28,9 @@ void pb_mapping_free(struct pb_mapping *mapping);
  * pb_map_buffer(), with an eventfd that is signaled on revocation instead of the address space's
  * queue.
  */
-int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
-			 uint64_t iova, const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err);
+int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
+			 uint64_t length, unsigned int flags, uint64_t iova, const int *notify_fd,
+			 struct pb_mapping **mapping, struct pb_error *err);
 
 /*
  * Test whether all of a part of a buffer can be mapped at @iova, by mapping and unmapping it. Fails
@@ -45,7 +46,8 @@ bool pb_ioas_is_mapped(struct pb_ioas *ioas, uint64_t iova, uint64_t length);
  * Fail with -ERANGE because @what cannot be mapped there; the sentence names the addresses outside
  * the aperture.
  */
-int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uint64_t last, struct pb_error *err);
+int pb_fail_aperture(struct pb_ioas *ioas, const char *what, uint64_t first, uint64_t last,
+		     struct pb_error *err);
 
 /*
  * Returns all ranges of the aperture, to be freed with free(); NULL, and -errno in *@ret, on
@@ -57,14 +59,16 @@ struct pb_iova_range *pb_ioas_get_ranges(struct pb_ioas *ioas, unsigned int *n, 
  * Find the first gap of the aperture, ascending, in @first to @last. Returns false if there is
  * none. *@gap is the whole gap, and may extend beyond both. Pure, for unit tests.
  */
-bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first, uint64_t last, struct pb_iova_range *gap);
+bool pb_find_gap(const struct pb_iova_range *aperture, unsigned int n, uint64_t first,
+		 uint64_t last, struct pb_iova_range *gap);
 
 /*
  * Find a free range of @length bytes, from @from on, in the aperture without the taken ranges.
  * Fails with -ENOSPC. Pure, for unit tests.
  */
-int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture, const struct pb_iova_range *taken,
-		 unsigned int nr_taken, uint64_t from, uint64_t length, uint64_t alignment, uint64_t *iova);
+int pb_find_hole(const struct pb_iova_range *aperture, unsigned int nr_aperture,
+		 const struct pb_iova_range *taken, unsigned int nr_taken, uint64_t from,
+		 uint64_t length, uint64_t alignment, uint64_t *iova);
 
 /*
  * Query the kernel about a mapping. Fails with -ENODEV if its buffer is revoked now, with -ENOENT

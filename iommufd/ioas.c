@@ -54,13 +54,15 @@ int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct pb_erro
 	ret = pb_ioas_alloc_id(iommu, &new->id);
 	if (ret) {
 		free_ioas(new);
-		return pb_fail_errno(err, -ret, "cannot create an address space (IOMMU_IOAS_ALLOC)");
+		return pb_fail_errno(err, -ret,
+				     "cannot create an address space (IOMMU_IOAS_ALLOC)");
 	}
 	*ioas = new;
 	return 0;
 }
 
-int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, struct pb_error *err)
+int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas,
+		    struct pb_error *err)
 {
 	struct pb_ioas *new;
 	int ret;
@@ -74,7 +76,8 @@ int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, 
 	ret = pb_ioas_aperture(new, NULL, 0, NULL, NULL, NULL);
 	if (ret) {
 		free_ioas(new);
-		return pb_fail(err, ENOENT, "the iommufd has no address space %u; pass the number "
+		return pb_fail(err, ENOENT,
+			       "the iommufd has no address space %u; pass the number "
 			       "of one that IOMMU_IOAS_ALLOC made",
 			       id);
 	}
@@ -158,11 +161,13 @@ static void move_device(struct pb_ioas *ioas, struct pb_device *device)
 
 int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct pb_error *err)
 {
-	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach), .pt_id = ioas->id };
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach),
+							.pt_id = ioas->id };
 	int ret;
 
 	if (device->iommu != ioas->iommu)
-		return pb_fail(err, EXDEV, "cannot attach %s to address space %u: they were made from different struct pb_iommu",
+		return pb_fail(err, EXDEV,
+			       "cannot attach %s to address space %u: they were made from different struct pb_iommu",
 			       device->bdf, ioas->id);
 	pthread_mutex_lock(&ioas->iommu->lock);
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
@@ -170,17 +175,24 @@ int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct pb_err
 		move_device(ioas, device);
 	pthread_mutex_unlock(&ioas->iommu->lock);
 	if (ret == -EADDRINUSE)
-		return pb_fail(err, EADDRINUSE, "cannot attach %s to address space %u: a mapping lies at addresses that the device reserves, or "
-			       "beyond those it can use; attach devices before mapping", device->bdf, ioas->id);
+		return pb_fail(err, EADDRINUSE,
+			       "cannot attach %s to address space %u: a mapping lies at addresses that the device reserves, or "
+			       "beyond those it can use; attach devices before mapping",
+			       device->bdf, ioas->id);
 	if (ret == -EINVAL)
-		return pb_fail(err, EBUSY, "cannot attach %s to address space %u: another function of its IOMMU group %d is attached to another "
-			       "address space, and a group cannot be split", device->bdf, ioas->id, device->iommu_group);
+		return pb_fail(err, EBUSY,
+			       "cannot attach %s to address space %u: another function of its IOMMU group %d is attached to another "
+			       "address space, and a group cannot be split",
+			       device->bdf, ioas->id, device->iommu_group);
 	if (ret == -EFAULT || ret == -ENOMEM)
-		return pb_fail(err, -ret, "cannot attach %s to address space %u: memory that is mapped there cannot be pinned: it is not there "
-			       "any more, or is more than RLIMIT_MEMLOCK allows", device->bdf, ioas->id);
+		return pb_fail(err, -ret,
+			       "cannot attach %s to address space %u: memory that is mapped there cannot be pinned: it is not there "
+			       "any more, or is more than RLIMIT_MEMLOCK allows",
+			       device->bdf, ioas->id);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot attach %s to address space %u (VFIO_DEVICE_ATTACH_IOMMUFD_PT)", device->bdf,
-				     ioas->id);
+		return pb_fail_errno(err, -ret,
+				     "cannot attach %s to address space %u (VFIO_DEVICE_ATTACH_IOMMUFD_PT)",
+				     device->bdf, ioas->id);
 	return 0;
 }
 
@@ -200,7 +212,8 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 	}
 	pthread_mutex_unlock(&device->iommu->lock);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot detach %s (VFIO_DEVICE_DETACH_IOMMUFD_PT)", device->bdf);
+		return pb_fail_errno(err, -ret, "cannot detach %s (VFIO_DEVICE_DETACH_IOMMUFD_PT)",
+				     device->bdf);
 	return 0;
 }
 

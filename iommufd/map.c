@@ -24,22 +24,31 @@ struct source {
 /* ---- the ioctls ---- */
 
 /* Map one piece; with @fixed at *@iova, otherwise *@iova receives the address. */
-static int map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t start, uint64_t length, uint32_t prot, bool fixed,
-		   uint64_t *iova)
+static int map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t start, uint64_t length,
+		   uint32_t prot, bool fixed, uint64_t *iova)
 {
 	uint32_t flags = prot | (fixed ? IOMMU_IOAS_MAP_FIXED_IOVA : 0);
 	int ret;
 
 	if (fd < 0) {
-		struct iommu_ioas_map map = { .size = sizeof(map), .flags = flags, .ioas_id = ioas_id, .user_va = start,
-					      .length = length, .iova = fixed ? *iova : 0 };
+		struct iommu_ioas_map map = { .size = sizeof(map),
+					      .flags = flags,
+					      .ioas_id = ioas_id,
+					      .user_va = start,
+					      .length = length,
+					      .iova = fixed ? *iova : 0 };
 
 		ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_MAP, &map);
 		if (!ret)
 			*iova = map.iova;
 	} else {
-		struct iommu_ioas_map_file map = { .size = sizeof(map), .flags = flags, .ioas_id = ioas_id, .fd = fd, .start = start,
-						   .length = length, .iova = fixed ? *iova : 0 };
+		struct iommu_ioas_map_file map = { .size = sizeof(map),
+						   .flags = flags,
+						   .ioas_id = ioas_id,
+						   .fd = fd,
+						   .start = start,
+						   .length = length,
+						   .iova = fixed ? *iova : 0 };
 
 		ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_MAP_FILE, &map);
 		if (!ret)
@@ -61,7 +70,9 @@ int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id)
 
 static int unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uint64_t length)
 {
-	struct iommu_ioas_unmap unmap = { .size = sizeof(unmap), .ioas_id = ioas_id, .iova = iova, .length = length };
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap), .ioas_id = ioas_id, .iova = iova, .length = length
+	};
 	int ret;
 
 	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_UNMAP, &unmap);
@@ -73,7 +84,8 @@ static int unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uin
  * Find the piece of the buffer that contains @offset, the offset in that piece, and how much of
  * @length it has. Returns its descriptor.
  */
-static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t length, uint64_t *start, uint64_t *n)
+static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t length,
+		      uint64_t *start, uint64_t *n)
 {
 	unsigned int i = 0;
 
@@ -90,12 +102,14 @@ static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t 
  * Map all pieces at *@iova or, if there is only one and @fixed is false, at an address that the
  * kernel chooses. On failure *@where is the address that failed.
  */
-static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t *iova, uint64_t *where)
+static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t *iova,
+		      uint64_t *where)
 {
 	uint64_t done = 0;
 
 	if (!src->dmabuf)
-		return map_one(ioas, ioas->id, -1, src->offset, src->length, src->prot, fixed, iova);
+		return map_one(ioas, ioas->id, -1, src->offset, src->length, src->prot, fixed,
+			       iova);
 	while (done < src->length) {
 		uint64_t at = *iova + done;
 		uint64_t start, n;
@@ -167,13 +181,15 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	from = page;
 	step = src->length;
 	for (tries = 0; tries < 64; tries++) {
-		ret = pb_find_hole(aperture, nr_aperture, taken, n, from, src->length, alignment, iova);
+		ret = pb_find_hole(aperture, nr_aperture, taken, n, from, src->length, alignment,
+				   iova);
 		if (ret && (alignment > page || from > page)) {
 			/* Retry with the smallest alignment and step. */
 			alignment = page;
 			from = tries ? where + page : page;
 			step = page;
-			ret = pb_find_hole(aperture, nr_aperture, taken, n, from, src->length, alignment, iova);
+			ret = pb_find_hole(aperture, nr_aperture, taken, n, from, src->length,
+					   alignment, iova);
 		}
 		if (ret)
 			break;
@@ -223,15 +239,22 @@ static int fail_not_supported(const struct pb_dmabuf *dmabuf, const char *what,
 
 	if (ours && !several &&
 	    (pb_query_module(&modules) || !(modules.caps & PEERBAR_CAP_IOMMUFD)))
-		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd takes dma-bufs of the exporter '%s' with the help of the kernel module "
-			       "peerbar-iommufd, which is not loaded: modprobe peerbar-iommufd", what, info->exporter);
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot map %s: iommufd takes dma-bufs of the exporter '%s' with the help of the kernel module "
+			       "peerbar-iommufd, which is not loaded: modprobe peerbar-iommufd",
+			       what, info->exporter);
 	if (ours && !several)
-		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd takes dma-bufs of a device's memory, and this one of the exporter '%s' "
-			       "is ordinary memory", what, info->exporter);
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot map %s: iommufd takes dma-bufs of a device's memory, and this one of the exporter '%s' "
+			       "is ordinary memory",
+			       what, info->exporter);
 	if (!ours && strcmp(info->exporter, "vfio_pci_core"))
-		return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of vfio-pci, and this one is of "
-			       "the exporter '%s'", what, info->exporter);
-	return pb_fail(err, EOPNOTSUPP, "cannot map %s: iommufd of this kernel maps dma-bufs of a single range, and this one has several "
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot map %s: iommufd of this kernel maps dma-bufs of vfio-pci, and this one is of "
+			       "the exporter '%s'",
+			       what, info->exporter);
+	return pb_fail(err, EOPNOTSUPP,
+		       "cannot map %s: iommufd of this kernel maps dma-bufs of a single range, and this one has several "
 		       "or comes from a kernel without VFIO_PCI_DMABUF; export it in this process, or a descriptor for each range",
 		       what);
 }
@@ -259,14 +282,20 @@ static int fail_map(struct pb_ioas *ioas, const struct source *src, bool fixed, 
 			       "choose another address",
 			       what, iova, ioas->id);
 	case -ENOSPC:
-		return pb_fail(err, ENOSPC, "cannot map %s: address space %u has no free room of this size", what, ioas->id);
+		return pb_fail(err, ENOSPC,
+			       "cannot map %s: address space %u has no free room of this size",
+			       what, ioas->id);
 	case -ENODEV:
 		if (!src->dmabuf)
 			break;
 		if (atomic_load(&src->dmabuf->dead))
-			return pb_fail(err, ENODEV, "cannot map %s: the buffer was revoked for good; its ranges can be exported afresh", what);
-		return pb_fail(err, ENODEV, "cannot map %s: the buffer is revoked; memory decoding of its device may be off, or the device "
-			       "closed", what);
+			return pb_fail(err, ENODEV,
+				       "cannot map %s: the buffer was revoked for good; its ranges can be exported afresh",
+				       what);
+		return pb_fail(err, ENODEV,
+			       "cannot map %s: the buffer is revoked; memory decoding of its device may be off, or the device "
+			       "closed",
+			       what);
 	case -EOPNOTSUPP:
 		if (!src->dmabuf)
 			break;
@@ -274,17 +303,23 @@ static int fail_map(struct pb_ioas *ioas, const struct source *src, bool fixed, 
 	case -EFAULT:
 		if (src->dmabuf)
 			break;
-		return pb_fail(err, EFAULT, "cannot map %s: it is not mapped in this process, or read-only, or is memory of a device, which cannot "
-			       "be pinned; map a device's memory as a buffer", what);
+		return pb_fail(err, EFAULT,
+			       "cannot map %s: it is not mapped in this process, or read-only, or is memory of a device, which cannot "
+			       "be pinned; map a device's memory as a buffer",
+			       what);
 	case -ENOMEM:
 		if (src->dmabuf)
 			break;
-		return pb_fail(err, ENOMEM, "cannot map %s: no memory, or its pages are more than RLIMIT_MEMLOCK allows to pin", what);
+		return pb_fail(err, ENOMEM,
+			       "cannot map %s: no memory, or its pages are more than RLIMIT_MEMLOCK allows to pin",
+			       what);
 	case -EINVAL:
 	case -EOVERFLOW:
 		if (!fixed && ret == -EOVERFLOW)
-			return pb_fail(err, ENOSPC, "cannot map %s: it is larger than any address "
-				       "space", what);
+			return pb_fail(err, ENOSPC,
+				       "cannot map %s: it is larger than any address "
+				       "space",
+				       what);
 		if (!fixed)
 			break;
 		aperture = pb_ioas_get_ranges(ioas, &n, &failed);
@@ -327,8 +362,9 @@ static bool is_taken(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return false;
 }
 
-static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags, uint64_t iova,
-		      const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err)
+static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags,
+		      uint64_t iova, const int *notify_fd, struct pb_mapping **mapping,
+		      struct pb_error *err)
 {
 	bool fixed = flags & PB_MAP_FIXED;
 	struct pb_mapping *new;
@@ -386,16 +422,19 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 static int check_flags(unsigned int flags, unsigned int known, uint32_t *prot, struct pb_error *err)
 {
 	if (flags & ~known)
-		return pb_fail(err, EINVAL, "cannot map with flags 0x%x: 0x%x is not known here", flags, flags & ~known);
+		return pb_fail(err, EINVAL, "cannot map with flags 0x%x: 0x%x is not known here",
+			       flags, flags & ~known);
 	if (!(flags & (PB_MAP_READ | PB_MAP_WRITE)))
-		return pb_fail(err, EINVAL, "cannot map with flags 0x%x: they allow no access; PB_MAP_READ, PB_MAP_WRITE or both are needed",
+		return pb_fail(err, EINVAL,
+			       "cannot map with flags 0x%x: they allow no access; PB_MAP_READ, PB_MAP_WRITE or both are needed",
 			       flags);
-	*prot = (flags & PB_MAP_READ ? IOMMU_IOAS_MAP_READABLE : 0) | (flags & PB_MAP_WRITE ? IOMMU_IOAS_MAP_WRITEABLE : 0);
+	*prot = (flags & PB_MAP_READ ? IOMMU_IOAS_MAP_READABLE : 0) |
+		(flags & PB_MAP_WRITE ? IOMMU_IOAS_MAP_WRITEABLE : 0);
 	return 0;
 }
 
-int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags, uint64_t iova,
-		  struct pb_mapping **mapping, struct pb_error *err)
+int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags,
+		  uint64_t iova, struct pb_mapping **mapping, struct pb_error *err)
 {
 	struct source src = { .offset = (uintptr_t)address, .length = length };
 	int ret;
@@ -403,7 +442,8 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED, &src.prot, err);
 	if (ret)
 		return ret;
-	if (!length || !pb_aligned(length, pb_page_size()) || !pb_aligned(src.offset, pb_page_size()))
+	if (!length || !pb_aligned(length, pb_page_size()) ||
+	    !pb_aligned(src.offset, pb_page_size()))
 		return pb_fail(err, EINVAL,
 			       "cannot map 0x%" PRIx64 " bytes of memory at 0x%" PRIx64
 			       ": address and length must be multiples of the page "
@@ -417,15 +457,17 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 	return map_source(ioas, &src, flags, iova, NULL, mapping, err);
 }
 
-int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
-			 uint64_t iova, const int *notify_fd, struct pb_mapping **mapping, struct pb_error *err)
+int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
+			 uint64_t length, unsigned int flags, uint64_t iova, const int *notify_fd,
+			 struct pb_mapping **mapping, struct pb_error *err)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	struct source src = { .dmabuf = dmabuf, .offset = offset };
 	uint64_t size = dmabuf->info.size;
 	int ret;
 
-	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED | PB_MAP_UNKNOWN_MODEL, &src.prot, err);
+	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED | PB_MAP_UNKNOWN_MODEL,
+			  &src.prot, err);
 	if (ret)
 		return ret;
 	if (offset >= size || length > size - offset)
@@ -439,14 +481,16 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 			       "cannot map 0x%" PRIx64 " bytes at 0x%" PRIx64
 			       " of a buffer: both must be multiples of the page size, 0x%" PRIx64,
 			       src.length, offset, pb_page_size());
-	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL, dmabuf->info.exporter, err);
+	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL,
+			      dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
 	return map_source(ioas, &src, flags, iova, notify_fd, mapping, err);
 }
 
-int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
-		  uint64_t iova, struct pb_mapping **mapping, struct pb_error *err)
+int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length,
+		  unsigned int flags, uint64_t iova, struct pb_mapping **mapping,
+		  struct pb_error *err)
 {
 	return pb_map_buffer_notify(ioas, buffer, offset, length, flags, iova, NULL, mapping, err);
 }
@@ -523,7 +567,9 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
  */
 static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
 {
-	struct source src = { .dmabuf = mapping->dmabuf, .offset = mapping->offset, .length = mapping->length };
+	struct source src = { .dmabuf = mapping->dmabuf,
+			      .offset = mapping->offset,
+			      .length = mapping->length };
 	uint64_t start, n, iova;
 	int fd, ret;
 
@@ -542,8 +588,12 @@ static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
 /* Test whether all addresses are mapped: otherwise a copy fails. It does not change the source. */
 static int probe_addresses(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 {
-	struct iommu_ioas_copy copy = { .size = sizeof(copy), .flags = IOMMU_IOAS_MAP_READABLE, .dst_ioas_id = ioas->scratch_id,
-					.src_ioas_id = ioas->id, .length = length, .src_iova = iova };
+	struct iommu_ioas_copy copy = { .size = sizeof(copy),
+					.flags = IOMMU_IOAS_MAP_READABLE,
+					.dst_ioas_id = ioas->scratch_id,
+					.src_ioas_id = ioas->id,
+					.length = length,
+					.src_iova = iova };
 	int ret;
 
 	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_COPY, &copy);
@@ -598,7 +648,10 @@ int pb_mapping_query(struct pb_mapping *mapping)
 
 int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
 {
-	struct source src = { .dmabuf = mapping->dmabuf, .offset = mapping->offset, .length = mapping->length, .prot = mapping->prot };
+	struct source src = { .dmabuf = mapping->dmabuf,
+			      .offset = mapping->offset,
+			      .length = mapping->length,
+			      .prot = mapping->prot };
 	struct pb_ioas *ioas = mapping->ioas;
 	uint64_t iova = mapping->iova, where = 0, seen = 0;
 	int ret = 0;
@@ -648,7 +701,9 @@ int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error 
 	if (nr_found)
 		*nr_found = found;
 	if (ret && ret != -ENODEV)
-		return pb_fail_errno(err, -ret, "cannot query which mappings of address space %u "
-				     "are revoked (IOMMU_IOAS_MAP_FILE)", ioas->id);
+		return pb_fail_errno(err, -ret,
+				     "cannot query which mappings of address space %u "
+				     "are revoked (IOMMU_IOAS_MAP_FILE)",
+				     ioas->id);
 	return 0;
 }

@@ -21,7 +21,7 @@ struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t elemen
 {
 	struct pb_extent *extents;
 	size_t size, i, e = 0, names = 0;
-	char (*name)[PB_NAME_LEN];
+	char(*name)[PB_NAME_LEN];
 	char *packed;
 
 	for (i = 0; i < n; i++) {
@@ -34,7 +34,7 @@ struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t elemen
 	if (!packed)
 		goto out;
 	extents = (struct pb_extent *)(packed + size);
-	name = (char (*)[PB_NAME_LEN])(extents + e);
+	name = (char(*)[PB_NAME_LEN])(extents + e);
 	for (i = 0; i < n; i++) {
 		struct pb_listed one = list[i];
 
@@ -44,7 +44,8 @@ struct pb_listed *pb_pack_listed(struct pb_listed *list, size_t n, size_t elemen
 		if (list[i].nr_extents)
 			memcpy(extents, list[i].extents, list[i].nr_extents * sizeof(*extents));
 		if (list[i].nr_importer_names)
-			memcpy(name, list[i].importer_names, list[i].nr_importer_names * sizeof(*name));
+			memcpy(name, list[i].importer_names,
+			       list[i].nr_importer_names * sizeof(*name));
 		extents += list[i].nr_extents;
 		name += list[i].nr_importer_names;
 	}
@@ -90,7 +91,8 @@ static int add_buffer(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
-int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int *nr_buffers, struct pb_error *err)
+int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int *nr_buffers,
+			  struct pb_error *err)
 {
 	static const char what[] = "list buffers";
 	struct collection c = { 0 };

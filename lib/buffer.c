@@ -45,8 +45,8 @@ static void use_as_piece(struct pb_dmabuf *dmabuf)
 
 /* ---- export ---- */
 
-int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges, const char *verb,
-		    struct pb_error *err)
+int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges,
+		    unsigned int nr_ranges, const char *verb, struct pb_error *err)
 {
 	uint64_t page = pb_page_size();
 	uint64_t total = 0;
@@ -54,18 +54,22 @@ int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_
 	unsigned int i;
 
 	if (bar >= PB_BARS)
-		return pb_fail(err, EINVAL, "cannot %s BAR %u of %s: a PCI function has BARs 0 to %u", verb, bar, device->bdf,
-			       PB_BARS - 1);
+		return pb_fail(err, EINVAL,
+			       "cannot %s BAR %u of %s: a PCI function has BARs 0 to %u", verb, bar,
+			       device->bdf, PB_BARS - 1);
 	size = bar < device->nr_regions ? device->regions[bar].size : 0;
 	if (!size || !device->memory_bar[bar])
-		return pb_fail(err, ENODEV, "cannot %s BAR %u of %s: it has no such BAR with memory", verb, bar, device->bdf);
-	if (nr_ranges > PB_MAX_RANGES)
-		return pb_fail(err, EINVAL, "cannot %s %u ranges of BAR %u of %s: %u is the maximum",
-			       verb, nr_ranges, bar, device->bdf,
-			       PB_MAX_RANGES);
-	if (!nr_ranges || !ranges)
-		return pb_fail(err, EINVAL, "cannot %s BAR %u of %s: no range was given; one at least is needed", verb, bar,
+		return pb_fail(err, ENODEV,
+			       "cannot %s BAR %u of %s: it has no such BAR with memory", verb, bar,
 			       device->bdf);
+	if (nr_ranges > PB_MAX_RANGES)
+		return pb_fail(err, EINVAL,
+			       "cannot %s %u ranges of BAR %u of %s: %u is the maximum", verb,
+			       nr_ranges, bar, device->bdf, PB_MAX_RANGES);
+	if (!nr_ranges || !ranges)
+		return pb_fail(err, EINVAL,
+			       "cannot %s BAR %u of %s: no range was given; one at least is needed",
+			       verb, bar, device->bdf);
 	for (i = 0; i < nr_ranges; i++) {
 		uint64_t offset = ranges[i].offset, length = ranges[i].length;
 
@@ -93,18 +97,20 @@ int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_
 				       "whose size is 0x%" PRIx64,
 				       verb, i, length, offset, bar, device->bdf, size);
 		if (__builtin_add_overflow(total, length, &total) || total > INT64_MAX)
-			return pb_fail(err, EOVERFLOW, "cannot %s %u ranges of BAR %u of %s: together they are larger than 2^63",
+			return pb_fail(err, EOVERFLOW,
+				       "cannot %s %u ranges of BAR %u of %s: together they are larger than 2^63",
 				       verb, nr_ranges, bar, device->bdf);
 	}
 	return 0;
 }
 
-static int export_fd(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
-		     struct pb_error *err)
+static int export_fd(struct pb_device *device, unsigned int bar, const struct pb_range *ranges,
+		     unsigned int nr_ranges, struct pb_error *err)
 {
 	struct vfio_device_feature_dma_buf *request;
 	struct vfio_device_feature *feature;
-	size_t size = sizeof(*feature) + sizeof(*request) + (size_t)nr_ranges * sizeof(request->dma_ranges[0]);
+	size_t size = sizeof(*feature) + sizeof(*request) +
+		(size_t)nr_ranges * sizeof(request->dma_ranges[0]);
 	uint64_t room[16]; /* for a few ranges */
 	unsigned int i;
 	int fd;
@@ -129,21 +135,30 @@ static int export_fd(struct pb_device *device, unsigned int bar, const struct pb
 	switch (fd) {
 	case -ENOTTY:
 	case -EOPNOTSUPP:
-		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: its driver or this kernel cannot export dma-bufs "
-			       "(VFIO_DEVICE_FEATURE_DMA_BUF); Linux 7.2 with CONFIG_VFIO_PCI_DMABUF can", bar, device->bdf);
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot export BAR %u of %s: its driver or this kernel cannot export dma-bufs "
+			       "(VFIO_DEVICE_FEATURE_DMA_BUF); Linux 7.2 with CONFIG_VFIO_PCI_DMABUF can",
+			       bar, device->bdf);
 	case -ENODEV:
-		return pb_fail(err, ENODEV, "cannot export BAR %u of %s: its memory is claimed by another driver, or the device is being "
-			       "unbound", bar, device->bdf);
+		return pb_fail(err, ENODEV,
+			       "cannot export BAR %u of %s: its memory is claimed by another driver, or the device is being "
+			       "unbound",
+			       bar, device->bdf);
 	case -EINVAL:
-		return pb_fail(err, EOPNOTSUPP, "cannot export BAR %u of %s: the kernel does not offer this BAR to peers", bar,
-			       device->bdf);
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot export BAR %u of %s: the kernel does not offer this BAR to peers",
+			       bar, device->bdf);
 	case -EDQUOT:
-		return pb_fail(err, EDQUOT, "cannot export BAR %u of %s: this user has reached the "
+		return pb_fail(err, EDQUOT,
+			       "cannot export BAR %u of %s: this user has reached the "
 			       "limit of buffers or of their ranges; close some, or raise "
-			       "max_buffers or max_ranges of the module peerbar", bar, device->bdf);
+			       "max_buffers or max_ranges of the module peerbar",
+			       bar, device->bdf);
 	}
 	if (fd < 0)
-		return pb_fail_errno(err, -fd, "cannot export BAR %u of %s (VFIO_DEVICE_FEATURE_DMA_BUF)", bar, device->bdf);
+		return pb_fail_errno(err, -fd,
+				     "cannot export BAR %u of %s (VFIO_DEVICE_FEATURE_DMA_BUF)",
+				     bar, device->bdf);
 	return fd;
 }
 
@@ -157,9 +172,11 @@ static int export_pieces(struct pb_dmabuf *dmabuf, struct pb_device *device, str
 	}
 	dmabuf->pieces = calloc(dmabuf->nr_ranges, sizeof(*dmabuf->pieces));
 	if (!dmabuf->pieces)
-		return pb_fail_errno(err, ENOMEM, "cannot export BAR %d of %s", dmabuf->info.bar, device->bdf);
+		return pb_fail_errno(err, ENOMEM, "cannot export BAR %d of %s", dmabuf->info.bar,
+				     device->bdf);
 	for (i = 0; i < dmabuf->nr_ranges; i++) {
-		int fd = export_fd(device, (unsigned int)dmabuf->info.bar, &dmabuf->ranges[i], 1, err);
+		int fd = export_fd(device, (unsigned int)dmabuf->info.bar, &dmabuf->ranges[i], 1,
+				   err);
 
 		if (fd < 0) {
 			/* Don't let pb_dmabuf_put() close these again. */
@@ -207,17 +224,19 @@ static int new_buffer(struct pb_dmabuf *dmabuf, struct pb_buffer **buffer, struc
 	return 0;
 }
 
-int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
-		     unsigned int flags, struct pb_buffer **buffer, struct pb_error *err)
+int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb_range *ranges,
+		     unsigned int nr_ranges, unsigned int flags, struct pb_buffer **buffer,
+		     struct pb_error *err)
 {
 	char name[DMA_BUF_NAME_LEN];
 	struct pb_dmabuf *dmabuf;
 	int ret;
 
 	if (flags)
-		return pb_fail(err, EINVAL, "cannot export BAR %u of %s with flags 0x%x: no flags "
-			       "are defined; pass 0", bar, device->bdf,
-			       flags);
+		return pb_fail(err, EINVAL,
+			       "cannot export BAR %u of %s with flags 0x%x: no flags "
+			       "are defined; pass 0",
+			       bar, device->bdf, flags);
 	ret = pb_check_ranges(device, bar, ranges, nr_ranges, "export", err);
 	if (ret)
 		return ret;
@@ -227,7 +246,8 @@ int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb
 	atomic_init(&dmabuf->refs, 1);
 	dmabuf->origin = pb_origin_get(device->origin);
 	dmabuf->fd = -1;
-	dmabuf->ranges = nr_ranges == 1 ? &dmabuf->only_range : reallocarray(NULL, nr_ranges, sizeof(*ranges));
+	dmabuf->ranges = nr_ranges == 1 ? &dmabuf->only_range :
+					  reallocarray(NULL, nr_ranges, sizeof(*ranges));
 	if (!dmabuf->ranges) {
 		ret = pb_fail_errno(err, ENOMEM, "cannot export BAR %u of %s", bar, device->bdf);
 		goto err_put;
@@ -273,9 +293,12 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 	atomic_init(&dmabuf->refs, 1);
 	dmabuf->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (dmabuf->fd < 0) {
-		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one of "
-					       "a dma-buf", fd) :
-				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
+		ret = errno == EBADF ?
+			pb_fail(err, EBADF,
+				"descriptor %d is not open; pass one of "
+				"a dma-buf",
+				fd) :
+			pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 		goto err_put;
 	}
 	dmabuf->origin = pb_origin_new("");
@@ -305,7 +328,8 @@ int pb_buffer_fd(const struct pb_buffer *buffer)
 	return buffer->dmabuf->fd;
 }
 
-int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size, struct pb_error *err)
+int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size,
+			  struct pb_error *err)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	struct pb_buffer_info found;
@@ -323,7 +347,8 @@ int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info,
 	return 0;
 }
 
-unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges, unsigned int nr_ranges)
+unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges,
+			      unsigned int nr_ranges)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	unsigned int n = nr_ranges < dmabuf->nr_ranges ? nr_ranges : dmabuf->nr_ranges;

@@ -23,8 +23,10 @@ static const struct {
 	[PB_CAP_P2PDMA] = { "p2pdma", "attach other importers than iommufd to BARs" },
 	[PB_CAP_PEERBAR] = { "peerbar", "ask for the model and the state of any dma-buf" },
 	[PB_CAP_NETLINK] = { "netlink", "list buffers, and receive their events" },
-	[PB_CAP_VFIO_PCI] = { "peerbar-vfio-pci", "mmap, memory attributes, revocation for good, cookies" },
-	[PB_CAP_IOMMUFD_SHIM] = { "peerbar-iommufd", "map buffers of peerbar-vfio-pci with iommufd" },
+	[PB_CAP_VFIO_PCI] = { "peerbar-vfio-pci",
+			      "mmap, memory attributes, revocation for good, cookies" },
+	[PB_CAP_IOMMUFD_SHIM] = { "peerbar-iommufd",
+				  "map buffers of peerbar-vfio-pci with iommufd" },
 	[PB_CAP_FTRACE] = { "ftrace", "load peerbar-iommufd" },
 };
 
@@ -160,7 +162,8 @@ static void check_symbols(struct pb_capability *list, const struct peerbar_info 
 		set_there(&list[PB_CAP_P2PDMA]);
 	if (!found[SYM_FTRACE])
 		return;
-	if (pb_read_file("/proc/sys/kernel/ftrace_enabled", enabled, sizeof(enabled)) > 0 && enabled[0] == '0')
+	if (pb_read_file("/proc/sys/kernel/ftrace_enabled", enabled, sizeof(enabled)) > 0 &&
+	    enabled[0] == '0')
 		set_missing(&list[PB_CAP_FTRACE], "the sysctl kernel.ftrace_enabled, which is 0");
 	else
 		set_there(&list[PB_CAP_FTRACE]);
@@ -229,7 +232,8 @@ unsigned int pb_module_abi(void)
 	return pb_query_module(&info) ? 0 : info.abi;
 }
 
-int pb_capabilities_sized(struct pb_capability **capabilities, size_t size, unsigned int *nr_capabilities, struct pb_error *err)
+int pb_capabilities_sized(struct pb_capability **capabilities, size_t size,
+			  unsigned int *nr_capabilities, struct pb_error *err)
 {
 	struct pb_capability list[NR_KNOWN] = { 0 };
 	struct peerbar_info answer, *info = NULL;
@@ -247,7 +251,8 @@ int pb_capabilities_sized(struct pb_capability **capabilities, size_t size, unsi
 	check_symbols(list, info);
 	check_modules(list, info);
 	if (check_netlink(&list[PB_CAP_NETLINK]))
-		return pb_fail_errno(err, ENOMEM, "cannot ask for the netlink family '" PEERBAR_GENL_NAME "'");
+		return pb_fail_errno(err, ENOMEM,
+				     "cannot ask for the netlink family '" PEERBAR_GENL_NAME "'");
 	*capabilities = pb_array_sized(list, sizeof(list[0]), NR_KNOWN, size);
 	if (!*capabilities)
 		return pb_fail_errno(err, ENOMEM, "cannot list what this system can do");

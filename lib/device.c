@@ -19,8 +19,10 @@ static int read_regions(struct pb_device *device, struct pb_error *err)
 
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_GET_INFO, &info);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot query the regions of %s "
-				     "(VFIO_DEVICE_GET_INFO)", device->bdf);
+		return pb_fail_errno(err, -ret,
+				     "cannot query the regions of %s "
+				     "(VFIO_DEVICE_GET_INFO)",
+				     device->bdf);
 	device->flags = info.flags;
 	device->nr_regions = info.num_regions < PB_MAX_REGIONS ? info.num_regions : PB_MAX_REGIONS;
 	for (i = 0; i < device->nr_regions; i++) {
@@ -31,7 +33,9 @@ static int read_regions(struct pb_device *device, struct pb_error *err)
 		if (ret == -EINVAL)
 			continue;
 		if (ret)
-			return pb_fail_errno(err, -ret, "cannot query %s for region %u (VFIO_DEVICE_GET_REGION_INFO)", device->bdf, i);
+			return pb_fail_errno(err, -ret,
+					     "cannot query %s for region %u (VFIO_DEVICE_GET_REGION_INFO)",
+					     device->bdf, i);
 		device->regions[i].offset = region.offset;
 		device->regions[i].size = region.size;
 		device->regions[i].flags = region.flags;
@@ -39,20 +43,26 @@ static int read_regions(struct pb_device *device, struct pb_error *err)
 	return 0;
 }
 
-static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, struct pb_error *err)
+static int open_cdev(struct pb_device *device, const struct pb_pci_function *f,
+		     struct pb_error *err)
 {
-	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = device->iommu->fd };
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind),
+						 .iommufd = device->iommu->fd };
 	int ret;
 
 	if (!f->cdev[0]) {
 		if (!f->driver[0])
-			return pb_fail(err, ENXIO, "cannot open %s: no driver is bound to it; bind it to vfio-pci ('peerbar bind %s')",
+			return pb_fail(err, ENXIO,
+				       "cannot open %s: no driver is bound to it; bind it to vfio-pci ('peerbar bind %s')",
 				       f->bdf, f->bdf);
 		if (strstr(f->driver, "vfio"))
-			return pb_fail(err, ENXIO, "cannot open %s: %s has it, but the kernel has no VFIO character devices "
-				       "(CONFIG_VFIO_DEVICE_CDEV)", f->bdf, f->driver);
-		return pb_fail(err, ENXIO, "cannot open %s: the driver %s has it; bind it to vfio-pci ('peerbar bind %s')", f->bdf,
-			       f->driver, f->bdf);
+			return pb_fail(err, ENXIO,
+				       "cannot open %s: %s has it, but the kernel has no VFIO character devices "
+				       "(CONFIG_VFIO_DEVICE_CDEV)",
+				       f->bdf, f->driver);
+		return pb_fail(err, ENXIO,
+			       "cannot open %s: the driver %s has it; bind it to vfio-pci ('peerbar bind %s')",
+			       f->bdf, f->driver, f->bdf);
 	}
 	device->fd = open(f->cdev, O_RDWR | O_CLOEXEC);
 	if (device->fd < 0) {
@@ -66,13 +76,20 @@ static int open_cdev(struct pb_device *device, const struct pb_pci_function *f, 
 		close(device->fd);
 		device->fd = -1;
 		if (ret == -EBUSY || ret == -EINVAL)
-			ret = pb_fail_in_use(err, f, ret == -EINVAL ? ", or its IOMMU does not keep caches coherent" : "");
+			ret = pb_fail_in_use(err, f,
+					     ret == -EINVAL ?
+						     ", or its IOMMU does not keep caches coherent" :
+						     "");
 		else if (ret == -EPERM)
-			ret = pb_fail(err, EPERM, "cannot open %s: the machine does not remap "
+			ret = pb_fail(err, EPERM,
+				      "cannot open %s: the machine does not remap "
 				      "interrupts; turn interrupt remapping on, or set iommufd's "
-				      "parameter allow_unsafe_interrupts", f->bdf);
+				      "parameter allow_unsafe_interrupts",
+				      f->bdf);
 		else
-			ret = pb_fail_errno(err, -ret, "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)", f->bdf);
+			ret = pb_fail_errno(err, -ret,
+					    "cannot bind %s to the iommufd (VFIO_DEVICE_BIND_IOMMUFD)",
+					    f->bdf);
 		return ret;
 	}
 	device->iommufd_id = bind.out_devid;
@@ -90,7 +107,8 @@ static void find_capabilities(struct pb_device *device)
 	for (at &= 0xfc; at && left; left--) {
 		uint8_t cap[2];
 
-		if (pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, at, cap, sizeof(cap), NULL))
+		if (pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, at, cap, sizeof(cap),
+				   NULL))
 			return;
 		if (cap[0] == PCI_CAP_ID_PM)
 			device->cap_pm = at;
@@ -105,7 +123,8 @@ static void find_capabilities(struct pb_device *device)
 }
 
 /* Make a device that is not open yet, and fill in @f from sysfs. */
-static int new_device(struct pb_iommu *iommu, const char *bdf, struct pb_pci_function *f, struct pb_device **device, struct pb_error *err)
+static int new_device(struct pb_iommu *iommu, const char *bdf, struct pb_pci_function *f,
+		      struct pb_device **device, struct pb_error *err)
 {
 	struct pb_device *new;
 	int i, ret;
@@ -142,7 +161,8 @@ static void free_device(struct pb_device *device)
 	free(device);
 }
 
-int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err)
+int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device,
+		   struct pb_error *err)
 {
 	struct pb_pci_function f;
 	struct pb_device *new;
@@ -163,7 +183,8 @@ int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **d
 	return 0;
 }
 
-int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb_device **device, struct pb_error *err)
+int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb_device **device,
+		      struct pb_error *err)
 {
 	struct vfio_device_info info = { .argsz = sizeof(info) };
 	struct pb_pci_function f;
@@ -176,14 +197,18 @@ int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb
 	new->borrowed = true;
 	new->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (new->fd < 0)
-		ret = errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one of "
-					       "%s that is bound to an iommufd", fd,
-					       f.bdf) :
-				       pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
-	else if (pb_ioctl(new->fd, VFIO_DEVICE_GET_INFO, &info) || !(info.flags & VFIO_DEVICE_FLAGS_PCI))
-		ret = pb_fail(err, EINVAL, "descriptor %d is no PCI device of VFIO that is bound "
-			      "to an iommufd; pass one of %s", fd,
-			      f.bdf);
+		ret = errno == EBADF ?
+			pb_fail(err, EBADF,
+				"descriptor %d is not open; pass one of "
+				"%s that is bound to an iommufd",
+				fd, f.bdf) :
+			pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
+	else if (pb_ioctl(new->fd, VFIO_DEVICE_GET_INFO, &info) ||
+		 !(info.flags & VFIO_DEVICE_FLAGS_PCI))
+		ret = pb_fail(err, EINVAL,
+			      "descriptor %d is no PCI device of VFIO that is bound "
+			      "to an iommufd; pass one of %s",
+			      fd, f.bdf);
 	else
 		ret = read_regions(new, err);
 	if (ret) {
@@ -246,11 +271,13 @@ unsigned int pb_device_regions(const struct pb_device *device)
 static int check_region(struct pb_device *device, unsigned int index, struct pb_error *err)
 {
 	if (index >= device->nr_regions)
-		return pb_fail(err, EINVAL, "%s has no region %u; its regions are 0 to %u", device->bdf, index, device->nr_regions - 1);
+		return pb_fail(err, EINVAL, "%s has no region %u; its regions are 0 to %u",
+			       device->bdf, index, device->nr_regions - 1);
 	return 0;
 }
 
-int pb_device_region_sized(struct pb_device *device, unsigned int index, struct pb_region *region, size_t size, struct pb_error *err)
+int pb_device_region_sized(struct pb_device *device, unsigned int index, struct pb_region *region,
+			   size_t size, struct pb_error *err)
 {
 	struct pb_region found = { .index = index };
 	uint32_t flags;
@@ -268,7 +295,8 @@ int pb_device_region_sized(struct pb_device *device, unsigned int index, struct 
 	return 0;
 }
 
-static int check_span(struct pb_device *device, unsigned int region, uint64_t offset, uint64_t length, struct pb_error *err)
+static int check_span(struct pb_device *device, unsigned int region, uint64_t offset,
+		      uint64_t length, struct pb_error *err)
 {
 	uint64_t size;
 	int ret;
@@ -287,7 +315,8 @@ static int check_span(struct pb_device *device, unsigned int region, uint64_t of
 	return 0;
 }
 
-int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offset, void *data, size_t length, struct pb_error *err)
+int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offset, void *data,
+		   size_t length, struct pb_error *err)
 {
 	char *p = data;
 	int ret;
@@ -296,7 +325,8 @@ int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offse
 	if (ret)
 		return ret;
 	while (length) {
-		ssize_t n = pread(device->fd, p, length, (off_t)(device->regions[region].offset + offset));
+		ssize_t n = pread(device->fd, p, length,
+				  (off_t)(device->regions[region].offset + offset));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -312,13 +342,14 @@ int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offse
 	return 0;
 }
 
-static int write_region(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
-			struct pb_error *err)
+static int write_region(struct pb_device *device, unsigned int region, uint64_t offset,
+			const void *data, size_t length, struct pb_error *err)
 {
 	const char *p = data;
 
 	while (length) {
-		ssize_t n = pwrite(device->fd, p, length, (off_t)(device->regions[region].offset + offset));
+		ssize_t n = pwrite(device->fd, p, length,
+				   (off_t)(device->regions[region].offset + offset));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -344,7 +375,8 @@ static int get_written_byte(uint64_t at, uint64_t offset, const void *data, size
  * Returns whether a write to the configuration space makes the kernel revoke: decoding off, D3hot,
  * a function level reset.
  */
-static bool write_revokes(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
+static bool write_revokes(const struct pb_device *device, uint64_t offset, const void *data,
+			  size_t length)
 {
 	int byte;
 
@@ -352,18 +384,18 @@ static bool write_revokes(const struct pb_device *device, uint64_t offset, const
 	if (byte >= 0 && !(byte & PCI_COMMAND_MEMORY))
 		return true;
 	byte = device->cap_pm ?
-		       get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
-		       -1;
+		get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
+		-1;
 	if (byte >= 0 && (byte & PCI_PM_CTRL_STATE_MASK) == 3)
 		return true;
-	byte = device->cap_exp ? get_written_byte(device->cap_exp + PCI_EXP_DEVCTL + 1, offset,
-						  data, length) :
-				 -1;
+	byte = device->cap_exp ?
+		get_written_byte(device->cap_exp + PCI_EXP_DEVCTL + 1, offset, data, length) :
+		-1;
 	if (byte >= 0 && (byte & PCI_EXP_DEVCTL_BCR_FLR >> 8))
 		return true;
 	byte = device->cap_af ?
-		       get_written_byte(device->cap_af + PCI_AF_CTRL, offset, data, length) :
-		       -1;
+		get_written_byte(device->cap_af + PCI_AF_CTRL, offset, data, length) :
+		-1;
 	return byte >= 0 && (byte & PCI_AF_CTRL_FLR);
 }
 
@@ -371,7 +403,8 @@ static bool write_revokes(const struct pb_device *device, uint64_t offset, const
  * Returns whether buffers may become usable by the write: decoding on, D0, or a reset that revokes
  * and restores.
  */
-static bool write_restores(const struct pb_device *device, uint64_t offset, const void *data, size_t length)
+static bool write_restores(const struct pb_device *device, uint64_t offset, const void *data,
+			   size_t length)
 {
 	int byte;
 
@@ -379,8 +412,8 @@ static bool write_restores(const struct pb_device *device, uint64_t offset, cons
 	if (byte >= 0)
 		return byte & PCI_COMMAND_MEMORY;
 	byte = device->cap_pm ?
-		       get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
-		       -1;
+		get_written_byte(device->cap_pm + PCI_PM_CTRL, offset, data, length) :
+		-1;
 	if (byte >= 0)
 		return (byte & PCI_PM_CTRL_STATE_MASK) != 3;
 	return write_revokes(device, offset, data, length);
@@ -389,7 +422,8 @@ static bool write_restores(const struct pb_device *device, uint64_t offset, cons
 /*
  * Must hold the device's lock: it orders register accesses, and each write before its revocation.
  */
-static int write_config(struct pb_device *device, uint64_t offset, const void *data, size_t length, struct pb_error *err)
+static int write_config(struct pb_device *device, uint64_t offset, const void *data, size_t length,
+			struct pb_error *err)
 {
 	int ret;
 
@@ -401,8 +435,8 @@ static int write_config(struct pb_device *device, uint64_t offset, const void *d
 	return ret;
 }
 
-int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
-		    struct pb_error *err)
+int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset,
+		    const void *data, size_t length, struct pb_error *err)
 {
 	int ret;
 
@@ -415,8 +449,8 @@ int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offs
 	return ret;
 }
 
-int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length, bool writable, void **address,
-		   struct pb_error *err)
+int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length,
+		   bool writable, void **address, struct pb_error *err)
 {
 	int ret;
 
@@ -430,9 +464,11 @@ int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offse
 			       "size, 0x%" PRIx64 ", and the length not 0",
 			       length, offset, region, device->bdf, pb_page_size());
 	if (!(device->regions[region].flags & VFIO_REGION_INFO_FLAG_MMAP))
-		return pb_fail(err, EOPNOTSUPP, "region %u of %s cannot be mapped; pb_device_read() and pb_device_write() reach it", region,
-			       device->bdf);
-	ret = pb_mmap(device->fd, device->regions[region].offset + offset, length, writable, offset, address);
+		return pb_fail(err, EOPNOTSUPP,
+			       "region %u of %s cannot be mapped; pb_device_read() and pb_device_write() reach it",
+			       region, device->bdf);
+	ret = pb_mmap(device->fd, device->regions[region].offset + offset, length, writable, offset,
+		      address);
 	if (ret)
 		return pb_fail_errno(err, -ret,
 				     "cannot map 0x%zx bytes at 0x%" PRIx64 " of region %u of %s",
@@ -447,9 +483,11 @@ static int get_command(struct pb_device *device, uint16_t *command, struct pb_er
 	uint8_t le[2];
 	int ret;
 
-	ret = pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, le, sizeof(le), NULL);
+	ret = pb_device_read(device, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, le, sizeof(le),
+			     NULL);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot read the command register of %s", device->bdf);
+		return pb_fail_errno(err, -ret, "cannot read the command register of %s",
+				     device->bdf);
 	*command = (uint16_t)(le[0] | le[1] << 8);
 	return 0;
 }
@@ -472,7 +510,8 @@ static int change_command(struct pb_device *device, uint16_t bits, bool on, stru
 		le[1] = command >> 8;
 		ret = write_config(device, PCI_COMMAND, le, sizeof(le), NULL);
 		if (ret)
-			ret = pb_fail_errno(err, -ret, "cannot write the command register of %s", device->bdf);
+			ret = pb_fail_errno(err, -ret, "cannot write the command register of %s",
+					    device->bdf);
 	}
 	pthread_mutex_unlock(&device->lock);
 	return ret;
@@ -504,7 +543,9 @@ int pb_device_reset(struct pb_device *device, struct pb_error *err)
 	int ret;
 
 	if (!(device->flags & VFIO_DEVICE_FLAGS_RESET))
-		return pb_fail(err, EOPNOTSUPP, "%s cannot be reset: the kernel knows no reset for this function alone", device->bdf);
+		return pb_fail(err, EOPNOTSUPP,
+			       "%s cannot be reset: the kernel knows no reset for this function alone",
+			       device->bdf);
 	pthread_mutex_lock(&device->lock);
 	ret = pb_ioctl(device->fd, VFIO_DEVICE_RESET, NULL);
 	/* The kernel revoked, even if the reset failed. */

@@ -11,14 +11,14 @@
 #include "internal.h"
 #include "vfio-uapi.h"
 
-#define PROC_PATH 320
+#define PROC_PATH     320
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, in the flags of /proc/PID/stat */
 
 /* The device to search for. */
 struct wanted {
 	const char *bdf;
-	const char *cdev; /* "" if the function has none */
-	dev_t cdev_number; /* 0 if there is none */
+	const char *cdev;   /* "" if the function has none */
+	dev_t cdev_number;  /* 0 if there is none */
 	dev_t group_number; /* of /dev/vfio/GROUP; 0 if there is none */
 };
 
@@ -41,7 +41,8 @@ bool pb_link_is_buffer_of(const char *target, const char *bdf)
 {
 	static const char dmabuf[] = "/dmabuf:";
 
-	return !strncmp(target, dmabuf, strlen(dmabuf)) && begins_with_bdf(target + strlen(dmabuf), bdf);
+	return !strncmp(target, dmabuf, strlen(dmabuf)) &&
+		begins_with_bdf(target + strlen(dmabuf), bdf);
 }
 
 bool pb_fdinfo_is_device(const char *fdinfo, const char *bdf)
@@ -54,7 +55,8 @@ bool pb_fdinfo_is_device(const char *fdinfo, const char *bdf)
 			continue;
 		end = line + strcspn(line, "\n");
 		last = memrchr(line, '/', (size_t)(end - line));
-		return last && (size_t)(end - last - 1) == strlen(bdf) && !memcmp(last + 1, bdf, strlen(bdf));
+		return last && (size_t)(end - last - 1) == strlen(bdf) &&
+			!memcmp(last + 1, bdf, strlen(bdf));
 	}
 	return false;
 }
@@ -115,7 +117,8 @@ static bool is_device(const struct wanted *wanted, int pid, const char *fd)
  * Classify the descriptor @fd in the directory @dir; returns false if it is unrelated to the
  * device.
  */
-static bool classify(const struct wanted *wanted, int pid, int dir, const char *fd, enum pb_holder_kind *kind)
+static bool classify(const struct wanted *wanted, int pid, int dir, const char *fd,
+		     enum pb_holder_kind *kind)
 {
 	char target[PROC_PATH];
 	struct statx st;
@@ -138,7 +141,9 @@ static bool classify(const struct wanted *wanted, int pid, int dir, const char *
 	 * Compare device numbers: nodes may have other names in containers. Don't make a network
 	 * file system look up the file.
 	 */
-	if (target[0] != '/' || statx(dir, fd, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) || !S_ISCHR(st.stx_mode))
+	if (target[0] != '/' ||
+	    statx(dir, fd, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) ||
+	    !S_ISCHR(st.stx_mode))
 		return false;
 	number = makedev(st.stx_rdev_major, st.stx_rdev_minor);
 	if (wanted->cdev_number && number == wanted->cdev_number) {
@@ -160,7 +165,8 @@ static bool is_kernel_thread(int pid)
 		return false;
 	/* The command name, in parentheses, may contain parentheses. */
 	after = strrchr(text, ')');
-	return after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && (flags & KERNEL_THREAD);
+	return after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+		(flags & KERNEL_THREAD);
 }
 
 static int find_descriptors(const struct wanted *wanted, int pid, struct found *found)
@@ -180,7 +186,8 @@ static int find_descriptors(const struct wanted *wanted, int pid, struct found *
 		return 0;
 	}
 	while (!ret && (ent = readdir(dir)))
-		if (isdigit((unsigned char)ent->d_name[0]) && classify(wanted, pid, dirfd(dir), ent->d_name, &kind))
+		if (isdigit((unsigned char)ent->d_name[0]) &&
+		    classify(wanted, pid, dirfd(dir), ent->d_name, &kind))
 			ret = add_holder(found, pid, atoi(ent->d_name), kind);
 	closedir(dir);
 	return ret;
@@ -218,7 +225,8 @@ static dev_t read_number(const char *path)
 	unsigned int major, minor;
 	char text[64];
 
-	if (pb_read_file(path, text, sizeof(text)) < 0 || sscanf(text, "%u:%u", &major, &minor) != 2)
+	if (pb_read_file(path, text, sizeof(text)) < 0 ||
+	    sscanf(text, "%u:%u", &major, &minor) != 2)
 		return 0;
 	return makedev(major, minor);
 }
@@ -253,7 +261,8 @@ static int find_holders(const struct pb_pci_function *f, struct found *found)
 	int ret;
 
 	if (name) {
-		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/%s/dev", f->bdf, name + 1);
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vfio-dev/%s/dev", f->bdf,
+			 name + 1);
 		wanted.cdev_number = read_number(path);
 	}
 	snprintf(path, sizeof(path), "/sys/class/vfio/%d/dev", f->iommu_group);
@@ -267,7 +276,8 @@ static int find_holders(const struct pb_pci_function *f, struct found *found)
 	return ret;
 }
 
-int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr_holders, struct pb_error *err)
+int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr_holders,
+		   struct pb_error *err)
 {
 	struct pb_pci_function f;
 	struct found found;
@@ -292,7 +302,8 @@ static bool keeps_in_use(const struct pb_holder *holder)
 	return holder->kind == PB_HOLDER_DEVICE || holder->kind == PB_HOLDER_MAPPING;
 }
 
-bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, char *text, size_t size)
+bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, char *text,
+			 size_t size)
 {
 	unsigned int named = 0, more = 0;
 	size_t i, len = 0;
@@ -309,8 +320,10 @@ bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, ch
 			more++;
 			continue;
 		}
-		len += (size_t)snprintf(text + len, size - len, "%s%s %d (%.20s)", named ? ", " : "",
-					last == (int)getpid() ? "this process," : "process", last, list[i].command);
+		len += (size_t)snprintf(text + len, size - len, "%s%s %d (%.20s)",
+					named ? ", " : "",
+					last == (int)getpid() ? "this process," : "process", last,
+					list[i].command);
 		if (len >= size)
 			len = size - 1;
 		named++;
@@ -337,7 +350,8 @@ static unsigned int count_unknown(const struct pb_holder *list, size_t n)
  * Describe the holders of the function or, if there are none, of another function of its group.
  * @bdf receives the function that is held.
  */
-static bool describe_group(const struct pb_pci_function *f, char bdf[PB_BDF_LEN], char *text, size_t size, unsigned int *unknown)
+static bool describe_group(const struct pb_pci_function *f, char bdf[PB_BDF_LEN], char *text,
+			   size_t size, unsigned int *unknown)
 {
 	struct pb_pci_function other;
 	struct found found;
@@ -359,8 +373,8 @@ static bool describe_group(const struct pb_pci_function *f, char bdf[PB_BDF_LEN]
 	if (!dir)
 		return false;
 	while (!known && (ent = readdir(dir))) {
-		if (ent->d_name[0] == '.' || !strcmp(ent->d_name, f->bdf) || pb_pci_get(ent->d_name, &other, NULL) ||
-		    find_holders(&other, &found))
+		if (ent->d_name[0] == '.' || !strcmp(ent->d_name, f->bdf) ||
+		    pb_pci_get(ent->d_name, &other, NULL) || find_holders(&other, &found))
 			continue;
 		known = pb_describe_holders(found.list, found.n, false, text, size);
 		free(found.list);
@@ -380,18 +394,21 @@ int pb_fail_in_use(struct pb_error *err, const struct pb_pci_function *f, const 
 		return -EBUSY;
 	if (describe_group(f, bdf, text, sizeof(text), &unknown)) {
 		if (!strcmp(bdf, f->bdf))
-			return pb_fail(err, EBUSY, "cannot open %s: it is in use by %s", f->bdf, text);
-		return pb_fail(err, EBUSY, "cannot open %s: %s, of the same IOMMU group %d, is in use by %s", f->bdf, bdf,
-			       f->iommu_group, text);
+			return pb_fail(err, EBUSY, "cannot open %s: it is in use by %s", f->bdf,
+				       text);
+		return pb_fail(err, EBUSY,
+			       "cannot open %s: %s, of the same IOMMU group %d, is in use by %s",
+			       f->bdf, bdf, f->iommu_group, text);
 	}
 	if (unknown)
-		return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU "
+		return pb_fail(err, EBUSY,
+			       "cannot open %s: it, or another function of its IOMMU "
 			       "group %d, is in use%s; the process may be one of %u that this one "
 			       "may not inspect (this needs CAP_SYS_PTRACE)",
-			       f->bdf, f->iommu_group,
-			       otherwise, unknown);
-	return pb_fail(err, EBUSY, "cannot open %s: it, or another function of its IOMMU group %d, is in use%s", f->bdf, f->iommu_group,
-		       otherwise);
+			       f->bdf, f->iommu_group, otherwise, unknown);
+	return pb_fail(err, EBUSY,
+		       "cannot open %s: it, or another function of its IOMMU group %d, is in use%s",
+		       f->bdf, f->iommu_group, otherwise);
 }
 
 /* ---- whether unbinding would wait ---- */
@@ -428,7 +445,9 @@ static bool is_held_unseen(const struct pb_pci_function *f)
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/module/refcnt", f->driver);
 	for (tries = 0; tries < 20; tries++) {
-		if (!f->cdev[0] || (pb_read_file(path, text, sizeof(text)) > 0 && atoi(text) == 0) || !is_bound_elsewhere(f))
+		if (!f->cdev[0] ||
+		    (pb_read_file(path, text, sizeof(text)) > 0 && atoi(text) == 0) ||
+		    !is_bound_elsewhere(f))
 			return false;
 		nanosleep(&pause, NULL);
 	}
@@ -444,16 +463,20 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err)
 
 	ret = find_holders(f, &found);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot take %s from %s: cannot list the processes "
-				     "that have it open", f->bdf,
-				     f->driver);
+		return pb_fail_errno(err, -ret,
+				     "cannot take %s from %s: cannot list the processes "
+				     "that have it open",
+				     f->bdf, f->driver);
 	known = pb_describe_holders(found.list, found.n, false, text, sizeof(text));
 	free(found.list);
 	if (known)
-		return pb_fail(err, EBUSY, "cannot take %s from %s: it is in use by %s; the kernel would wait until it is closed, and "
-			       "could not be interrupted", f->bdf, f->driver, text);
+		return pb_fail(err, EBUSY,
+			       "cannot take %s from %s: it is in use by %s; the kernel would wait until it is closed, and "
+			       "could not be interrupted",
+			       f->bdf, f->driver, text);
 	if (is_held_unseen(f))
-		return pb_fail(err, EBUSY, "cannot take %s from %s: it is in use by a process that this one cannot see, or whose "
+		return pb_fail(err, EBUSY,
+			       "cannot take %s from %s: it is in use by a process that this one cannot see, or whose "
 			       "descriptor waits in a socket; the kernel would wait until it is closed, and could not be interrupted",
 			       f->bdf, f->driver);
 	return 0;

@@ -112,8 +112,8 @@ static int query_all_importers(int module, int fd, struct peerbar_importers *req
 		if (ret)
 			return ret;
 		importers = request->nr_importers < PEERBAR_IMPORTERS_MAX ?
-				    request->nr_importers + 1 :
-				    PEERBAR_IMPORTERS_MAX;
+			request->nr_importers + 1 :
+			PEERBAR_IMPORTERS_MAX;
 		fences = request->nr_fences < PEERBAR_IMPORTERS_MAX ? request->nr_fences + 1 :
 								      PEERBAR_IMPORTERS_MAX;
 	}

@@ -39,14 +39,17 @@
 /* ---- errors ---- */
 
 /* Fill in the error, and return -code. */
-int pb_fail(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int pb_fail(struct pb_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* pb_fail(), with ": " and the errno's description appended. */
-int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /*
  * pb_fail() with EOPNOTSUPP because the device @bdf ("" if unknown) is not bound to
  * peerbar-vfio-pci, with the remedy appended.
  */
-int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int pb_fail_driver(struct pb_error *err, const char *bdf, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* ---- the debug log (debug-log.h) ---- */
 
@@ -143,7 +146,8 @@ bool pb_map_is_device(const char *line, const char *cdev, const char *bdf);
  * (qemu-system-x86), process 99 (vmm) and 2 more". Returns false, and "", if there are none.
  * Entries of the same process must be adjacent.
  */
-bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, char *text, size_t size);
+bool pb_describe_holders(const struct pb_holder *list, size_t n, bool groups, char *text,
+			 size_t size);
 /*
  * Fail with -EBUSY because a function cannot be opened, and name the processes; append @otherwise
  * if none is known.
@@ -202,7 +206,7 @@ struct pb_iommu *pb_iommu_get(struct pb_iommu *iommu);
 /* ---- devices ---- */
 
 #define PB_MAX_REGIONS 64
-#define PB_MAX_RANGES 65536 /* of a buffer; descriptors run out long before */
+#define PB_MAX_RANGES  65536 /* of a buffer; descriptors run out long before */
 
 struct pb_dmabuf;
 
@@ -271,8 +275,8 @@ void pb_dmabuf_mark_dead(struct pb_dmabuf *dmabuf);
 /* ---- buffers ---- */
 
 /* Check ranges of a BAR; @verb is for the error sentence, for example "export". */
-int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges, const char *verb,
-		    struct pb_error *err);
+int pb_check_ranges(struct pb_device *device, unsigned int bar, const struct pb_range *ranges,
+		    unsigned int nr_ranges, const char *verb, struct pb_error *err);
 
 /* The fields of a dma-buf in /proc/self/fdinfo. */
 struct pb_fdinfo {
@@ -293,7 +297,7 @@ struct pb_dmabuf {
 	atomic_uint refs;
 	int fd;
 	struct pb_buffer_info info; /* at creation, without the number */
-	_Atomic uint64_t id; /* 0 until it is queried */
+	_Atomic uint64_t id;	    /* 0 until it is queried */
 	struct pb_origin *origin;
 	/* Permanently revoked, by pb_buffer_revoke(). Set under pb_origin.lock. */
 	atomic_bool dead;
@@ -319,10 +323,12 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf);
  * Query /dev/peerbar, or /proc without it. @shown is the descriptor's number in the caller, for
  * error sentences.
  */
-int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info, struct pb_error *err);
+int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info,
+		struct pb_error *err);
 
 /* Check that an importer that cannot follow moves may map a buffer of this model. */
-int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter, struct pb_error *err);
+int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter,
+		    struct pb_error *err);
 
 /* ---- mappings of buffers ---- */
 
@@ -354,11 +360,11 @@ struct pb_mapping {
 	 */
 	bool mapped;
 	struct pb_dmabuf *dmabuf; /* NULL for ordinary memory */
-	uint64_t offset; /* in the buffer; for ordinary memory the address */
+	uint64_t offset;	  /* in the buffer; for ordinary memory the address */
 	LIST_ENTRY(pb_mapping) in_origin;
 	bool watched;
 	TAILQ_ENTRY(pb_mapping) in_revoked; /* under pb_mapping_events.lock */
-	atomic_bool queued; /* written under pb_mapping_events.lock */
+	atomic_bool queued;		    /* written under pb_mapping_events.lock */
 	/* An eventfd to signal instead of queueing the event; NULL if none. */
 	const int *notify_fd;
 };

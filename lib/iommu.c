@@ -28,7 +28,8 @@ int pb_iommu_open(struct pb_iommu **iommu, struct pb_error *err)
 	fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		if (errno == ENOENT || errno == ENXIO || errno == ENODEV)
-			return pb_fail(err, ENOENT, "there is no /dev/iommu: the kernel has no iommufd; load the module iommufd, or use a "
+			return pb_fail(err, ENOENT,
+				       "there is no /dev/iommu: the kernel has no iommufd; load the module iommufd, or use a "
 				       "kernel with CONFIG_IOMMUFD");
 		return pb_fail_errno(err, errno, "cannot open /dev/iommu");
 	}
@@ -38,14 +39,19 @@ int pb_iommu_open(struct pb_iommu **iommu, struct pb_error *err)
 int pb_iommu_from_fd(int fd, struct pb_iommu **iommu, struct pb_error *err)
 {
 	/* A request without side effects that succeeds on every iommufd. */
-	struct iommu_option probe = { .size = sizeof(probe), .option_id = IOMMU_OPTION_RLIMIT_MODE, .op = IOMMU_OPTION_OP_GET };
+	struct iommu_option probe = { .size = sizeof(probe),
+				      .option_id = IOMMU_OPTION_RLIMIT_MODE,
+				      .op = IOMMU_OPTION_OP_GET };
 	int copy, ret;
 
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0)
-		return errno == EBADF ? pb_fail(err, EBADF, "descriptor %d is not open; pass one "
-						"of /dev/iommu", fd) :
-					pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
+		return errno == EBADF ?
+			pb_fail(err, EBADF,
+				"descriptor %d is not open; pass one "
+				"of /dev/iommu",
+				fd) :
+			pb_fail_errno(err, errno, "cannot duplicate descriptor %d", fd);
 	ret = pb_ioctl(copy, IOMMU_OPTION, &probe);
 	if (ret) {
 		close(copy);

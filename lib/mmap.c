@@ -25,7 +25,8 @@ static void *find_large_page_hint(size_t length, uint64_t place)
 
 	if (!large || length > SIZE_MAX - large)
 		return NULL;
-	room = mmap(NULL, length + large, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	room = mmap(NULL, length + large, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		    -1, 0);
 	if (room == MAP_FAILED)
 		return NULL;
 	munmap(room, length + large);
@@ -55,14 +56,21 @@ static int fail_mmap(struct pb_buffer *buffer, const char *what, int ret, struct
 	/* dma-buf's errno for an exporter without mmap. */
 	if (ret == -EINVAL && !info.mappable) {
 		if (!strcmp(info.exporter, "vfio_pci_core"))
-			return pb_fail_driver(err, info.bdf, "cannot map %s into this process", what);
-		return pb_fail(err, EOPNOTSUPP, "cannot map %s into this process: its exporter '%s' refuses mmap", what, info.exporter);
+			return pb_fail_driver(err, info.bdf, "cannot map %s into this process",
+					      what);
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot map %s into this process: its exporter '%s' refuses mmap",
+			       what, info.exporter);
 	}
 	if (ret == -ENODEV && info.state == PB_BUFFER_DEAD)
-		return pb_fail(err, ENODEV, "cannot map %s into this process: the buffer was revoked for good; its ranges can be exported "
-			       "afresh", what);
+		return pb_fail(err, ENODEV,
+			       "cannot map %s into this process: the buffer was revoked for good; its ranges can be exported "
+			       "afresh",
+			       what);
 	if (ret == -EACCES)
-		return pb_fail(err, EACCES, "cannot map %s into this process for writing: its descriptor is for reading only", what);
+		return pb_fail(err, EACCES,
+			       "cannot map %s into this process for writing: its descriptor is for reading only",
+			       what);
 	return pb_fail_errno(err, -ret, "cannot map %s into this process (mmap)", what);
 }
 
@@ -82,7 +90,8 @@ static uint64_t get_bar_offset(const struct pb_dmabuf *dmabuf, uint64_t offset)
 	return offset;
 }
 
-int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable, void **address, struct pb_error *err)
+int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable,
+		   void **address, struct pb_error *err)
 {
 	uint64_t size = buffer->dmabuf->info.size;
 	char what[80];

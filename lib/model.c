@@ -97,7 +97,8 @@ enum pb_model pb_exporter_model(const char *exporter)
 	return PB_UNKNOWN;
 }
 
-int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter, struct pb_error *err)
+int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter,
+		    struct pb_error *err)
 {
 	switch (model) {
 	case PB_PINNED:
@@ -106,7 +107,8 @@ int pb_model_accept(enum pb_model model, bool accept_unknown, const char *export
 	case PB_DYNAMIC:
 		return pb_fail(err, EOPNOTSUPP,
 			       "cannot map a buffer of the exporter '%s': its memory model is DYNAMIC, so it may move at any time, and "
-			       "iommufd cannot follow; PINNED and REVOCABLE buffers can be mapped", exporter);
+			       "iommufd cannot follow; PINNED and REVOCABLE buffers can be mapped",
+			       exporter);
 	default:
 		if (accept_unknown)
 			return 0;
@@ -165,12 +167,19 @@ void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info)
 
 /* The kernel's numbers are passed through. */
 _Static_assert(sizeof(((struct peerbar_query *)0)->exporter) <= PB_NAME_LEN &&
-	       sizeof(((struct peerbar_query *)0)->name) <= PB_NAME_LEN, "names");
-_Static_assert((int)PB_DYNAMIC == PEERBAR_MODEL_DYNAMIC && (int)PB_REVOCABLE == PEERBAR_MODEL_REVOCABLE &&
-	       (int)PB_PINNED == PEERBAR_MODEL_PINNED, "models");
-_Static_assert((int)PB_BUFFER_LIVE == PEERBAR_STATE_LIVE && (int)PB_BUFFER_REVOKED == PEERBAR_STATE_REVOKED &&
-	       (int)PB_BUFFER_DEAD == PEERBAR_STATE_DEAD, "states");
-_Static_assert((int)PB_NC == PEERBAR_MEMATTR_NC && (int)PB_WC == PEERBAR_MEMATTR_WC && (int)PB_WB == PEERBAR_MEMATTR_WB, "attributes");
+		       sizeof(((struct peerbar_query *)0)->name) <= PB_NAME_LEN,
+	       "names");
+_Static_assert((int)PB_DYNAMIC == PEERBAR_MODEL_DYNAMIC &&
+		       (int)PB_REVOCABLE == PEERBAR_MODEL_REVOCABLE &&
+		       (int)PB_PINNED == PEERBAR_MODEL_PINNED,
+	       "models");
+_Static_assert((int)PB_BUFFER_LIVE == PEERBAR_STATE_LIVE &&
+		       (int)PB_BUFFER_REVOKED == PEERBAR_STATE_REVOKED &&
+		       (int)PB_BUFFER_DEAD == PEERBAR_STATE_DEAD,
+	       "states");
+_Static_assert((int)PB_NC == PEERBAR_MEMATTR_NC && (int)PB_WC == PEERBAR_MEMATTR_WC &&
+		       (int)PB_WB == PEERBAR_MEMATTR_WB,
+	       "attributes");
 
 int pb_open_module(void)
 {
@@ -235,7 +244,8 @@ static bool identify_by_module(struct pb_origin *origin, int fd, struct pb_buffe
 	info->mappable = query.flags & PEERBAR_QUERY_MMAP;
 	if (query.model != PEERBAR_MODEL_UNKNOWN && query.model <= PEERBAR_MODEL_DYNAMIC) {
 		info->model = (enum pb_model)query.model;
-		info->basis = query.flags & PEERBAR_QUERY_DECLARED ? PB_BASIS_DECLARED : PB_BASIS_DERIVED;
+		info->basis = query.flags & PEERBAR_QUERY_DECLARED ? PB_BASIS_DECLARED :
+								     PB_BASIS_DERIVED;
 	}
 	if (query.flags & PEERBAR_QUERY_OURS) {
 		info->managed = true;
@@ -244,7 +254,8 @@ static bool identify_by_module(struct pb_origin *origin, int fd, struct pb_buffe
 		info->nr_ranges = query.nr_ranges;
 		info->list_id = query.id;
 		memcpy(info->faults, query.faults, sizeof(info->faults));
-		info->counted = query.size >= offsetof(struct peerbar_query, revocations) + sizeof(query.revocations);
+		info->counted = query.size >=
+			offsetof(struct peerbar_query, revocations) + sizeof(query.revocations);
 		info->revocations = query.revocations;
 	}
 	if (query.size < offsetof(struct peerbar_query, name) + sizeof(query.name))
@@ -267,8 +278,10 @@ static int identify_by_proc(int fd, int shown, struct pb_buffer_info *info, stru
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	ret = pb_read_file(path, text, sizeof(text));
 	if (ret < 0)
-		return pb_fail_errno(err, -ret, "cannot read %s, which identifies a dma-buf and "
-				     "needs /proc", path);
+		return pb_fail_errno(err, -ret,
+				     "cannot read %s, which identifies a dma-buf and "
+				     "needs /proc",
+				     path);
 	pb_parse_fdinfo(text, &fdinfo);
 	if (!fdinfo.is_dmabuf)
 		return pb_fail(err, EINVAL, "descriptor %d is no dma-buf", shown);
@@ -281,7 +294,8 @@ static int identify_by_proc(int fd, int shown, struct pb_buffer_info *info, stru
 	return 0;
 }
 
-int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info, struct pb_error *err)
+int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info,
+		struct pb_error *err)
 {
 	int ret;
 

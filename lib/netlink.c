@@ -54,7 +54,7 @@ static int add_extent(struct pb_listed *listed, struct nlattr *range)
 
 static int add_importer(struct pb_listed *listed, const struct nlattr *name)
 {
-	char (*more)[PB_NAME_LEN];
+	char(*more)[PB_NAME_LEN];
 
 	more = reallocarray(listed->importer_names, listed->nr_importer_names + 1, sizeof(*more));
 	if (!more)
@@ -164,8 +164,11 @@ int pb_fail_netlink(int error, const char *what, struct pb_error *err)
 	int code = nl_errno(error);
 
 	if (code == ENOENT)
-		return pb_fail(err, ENOENT, "cannot %s: there is no netlink family '" PEERBAR_GENL_NAME "'; this needs the kernel module "
-			       "peerbar: modprobe peerbar", what);
+		return pb_fail(err, ENOENT,
+			       "cannot %s: there is no netlink family '" PEERBAR_GENL_NAME
+			       "'; this needs the kernel module "
+			       "peerbar: modprobe peerbar",
+			       what);
 	return pb_fail(err, code, "cannot %s: netlink fails with '%s'", what, nl_geterror(error));
 }
 

@@ -57,8 +57,13 @@ void pb_origin_store_kind(struct pb_origin *origin, const struct pb_buffer_info 
 {
 	pthread_mutex_lock(&origin->lock);
 	/* Leave out the properties of the single buffer. */
-	origin->kind = (struct pb_buffer_info){ .model = info->model, .basis = info->basis, .asked = info->asked, .mappable = info->mappable,
-						.managed = info->managed, .counted = info->counted, .bar = -1 };
+	origin->kind = (struct pb_buffer_info){ .model = info->model,
+						.basis = info->basis,
+						.asked = info->asked,
+						.mappable = info->mappable,
+						.managed = info->managed,
+						.counted = info->counted,
+						.bar = -1 };
 	memcpy(origin->kind.exporter, info->exporter, sizeof(info->exporter));
 	origin->known = true;
 	pthread_mutex_unlock(&origin->lock);

@@ -7,7 +7,7 @@
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define PCI_DRIVERS "/sys/bus/pci/drivers"
-#define SYSFS_PATH 256
+#define SYSFS_PATH  256
 
 static int set_override(const char *bdf, const char *driver)
 {
@@ -91,11 +91,14 @@ int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, s
 
 	if (!driver)
 		driver = "vfio-pci";
-	if (!driver[0] || strlen(driver) >= PB_NAME_LEN || strpbrk(driver, "/\n") || driver[0] == '.')
-		return pb_fail(err, EINVAL, "'%.40s' is no name of a driver; vfio-pci is one", driver);
+	if (!driver[0] || strlen(driver) >= PB_NAME_LEN || strpbrk(driver, "/\n") ||
+	    driver[0] == '.')
+		return pb_fail(err, EINVAL, "'%.40s' is no name of a driver; vfio-pci is one",
+			       driver);
 	if (flags & ~(unsigned int)PB_BIND_FORCE)
-		return pb_fail(err, EINVAL, "cannot bind %.40s with flags 0x%x: PB_BIND_FORCE, 0x%x, is the only one", bdf ? bdf : "", flags,
-			       PB_BIND_FORCE);
+		return pb_fail(err, EINVAL,
+			       "cannot bind %.40s with flags 0x%x: PB_BIND_FORCE, 0x%x, is the only one",
+			       bdf ? bdf : "", flags, PB_BIND_FORCE);
 	ret = pb_pci_get(bdf, &f, err);
 	if (ret)
 		return ret;
@@ -103,7 +106,9 @@ int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, s
 		return 0;
 	snprintf(path, sizeof(path), PCI_DRIVERS "/%s", driver);
 	if (access(path, F_OK))
-		return pb_fail(err, ENOENT, "cannot bind %s to %s: no driver of that name is loaded; modprobe loads it", f.bdf, driver);
+		return pb_fail(err, ENOENT,
+			       "cannot bind %s to %s: no driver of that name is loaded; modprobe loads it",
+			       f.bdf, driver);
 	any_device = (flags & PB_BIND_FORCE) || is_vfio_driver(driver);
 
 	get_override(f.bdf, override, sizeof(override));
@@ -139,11 +144,14 @@ int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, s
 	}
 	set_override(f.bdf, override);
 	if (unknown)
-		return pb_fail(err, EPERM, "cannot bind %s to %s: the driver is not for this device, %04x:%04x, or refused it; a driver that runs a "
-			       "device it does not know can crash the kernel, so that takes PB_BIND_FORCE (peerbar bind --force)", f.bdf, driver, f.vendor,
-			       f.device);
-	return pb_fail(err, ENODEV, "cannot bind %s to %s: the driver did not bind it; see the "
-		       "kernel log", f.bdf, driver);
+		return pb_fail(err, EPERM,
+			       "cannot bind %s to %s: the driver is not for this device, %04x:%04x, or refused it; a driver that runs a "
+			       "device it does not know can crash the kernel, so that takes PB_BIND_FORCE (peerbar bind --force)",
+			       f.bdf, driver, f.vendor, f.device);
+	return pb_fail(err, ENODEV,
+		       "cannot bind %s to %s: the driver did not bind it; see the "
+		       "kernel log",
+		       f.bdf, driver);
 }
 
 int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err)

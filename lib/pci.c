@@ -9,11 +9,11 @@
 #include "internal.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
-#define SYSFS_PATH 256
+#define SYSFS_PATH  256
 
 /* Flags of a line of the sysfs file "resource", from include/linux/ioport.h. */
-#define RESOURCE_IO 0x00000100
-#define RESOURCE_MEM 0x00000200
+#define RESOURCE_IO	  0x00000100
+#define RESOURCE_MEM	  0x00000200
 #define RESOURCE_PREFETCH 0x00002000
 
 int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err)
@@ -24,19 +24,25 @@ int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err)
 	if (text) {
 		/* %x accepts signs and spaces; an address must not have them. */
 		if (strspn(text, "0123456789abcdefABCDEF:.") == strlen(text)) {
-			if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &dev, &fn, &used) == 4 && !text[used])
+			if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &dev, &fn, &used) ==
+				    4 &&
+			    !text[used])
 				goto found;
 			domain = 0;
 			used = -1;
-			if (sscanf(text, "%2x:%2x.%1x%n", &bus, &dev, &fn, &used) == 3 && !text[used])
+			if (sscanf(text, "%2x:%2x.%1x%n", &bus, &dev, &fn, &used) == 3 &&
+			    !text[used])
 				goto found;
 		}
 	}
-	return pb_fail(err, EINVAL, "'%.40s' is no PCI address; one looks like 0000:01:00.0 or 01:00.0", text ? text : "");
+	return pb_fail(err, EINVAL,
+		       "'%.40s' is no PCI address; one looks like 0000:01:00.0 or 01:00.0",
+		       text ? text : "");
 
 found:
 	if (dev > 0x1f || fn > 7)
-		return pb_fail(err, EINVAL, "'%.40s' is no PCI address: a device number is at most 1f and a function number at most 7",
+		return pb_fail(err, EINVAL,
+			       "'%.40s' is no PCI address: a device number is at most 1f and a function number at most 7",
 			       text);
 	snprintf(bdf, PB_BDF_LEN, "%04x:%02x:%02x.%x", domain, bus, dev, fn);
 	return 0;
@@ -67,7 +73,8 @@ static void read_bars(const char *bdf, struct pb_pci_bar bars[PB_BARS])
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/resource", bdf);
 	if (pb_read_file(path, text, sizeof(text)) < 0)
 		return;
-	for (line = strtok_r(text, "\n", &save); line && i < PB_BARS; line = strtok_r(NULL, "\n", &save), i++) {
+	for (line = strtok_r(text, "\n", &save); line && i < PB_BARS;
+	     line = strtok_r(NULL, "\n", &save), i++) {
 		uint64_t start, end, flags;
 
 		if (sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64, &start, &end, &flags) != 3 ||
@@ -103,7 +110,8 @@ static void read_cdev(const char *bdf, char *cdev, size_t size)
 	closedir(dir);
 }
 
-int pb_pci_get_sized(const char *bdf, struct pb_pci_function *function, size_t size, struct pb_error *err)
+int pb_pci_get_sized(const char *bdf, struct pb_pci_function *function, size_t size,
+		     struct pb_error *err)
 {
 	struct pb_pci_function f = { .iommu_group = -1 };
 	char path[SYSFS_PATH];
@@ -145,7 +153,8 @@ static int compare_bdf(const void *a, const void *b)
 	return la != lb ? (la < lb ? -1 : 1) : strcmp(fa->bdf, fb->bdf);
 }
 
-int pb_pci_list_sized(struct pb_pci_function **functions, size_t size, unsigned int *nr_functions, struct pb_error *err)
+int pb_pci_list_sized(struct pb_pci_function **functions, size_t size, unsigned int *nr_functions,
+		      struct pb_error *err)
 {
 	struct pb_pci_function *list = NULL;
 	size_t n = 0, room = 0;

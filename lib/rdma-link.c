@@ -53,21 +53,24 @@ static struct nl_sock *connect_rdma(struct pb_error *err, int *ret)
 	if (!nl_connect(sk, NETLINK_RDMA))
 		return sk;
 	nl_socket_free(sk);
-	*ret = pb_fail(err, EPROTONOSUPPORT, "cannot connect to the RDMA core by netlink: the "
+	*ret = pb_fail(err, EPROTONOSUPPORT,
+		       "cannot connect to the RDMA core by netlink: the "
 		       "kernel has none, or the module ib_core is not loaded: modprobe ib_core");
 	return NULL;
 }
 
 static struct nl_msg *new_message(int command)
 {
-	return nlmsg_alloc_simple(RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, command), NLM_F_REQUEST | NLM_F_ACK);
+	return nlmsg_alloc_simple(RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, command),
+				  NLM_F_REQUEST | NLM_F_ACK);
 }
 
 static int check_name(const char *name, size_t most, const char *what, struct pb_error *err)
 {
 	if (!name || !*name || strlen(name) >= most || strpbrk(name, "%/"))
-		return pb_fail(err, EINVAL, "'%s' is no name of %s: it takes 1 to %zu characters, without '%%' and '/'", name ? name : "", what,
-			       most - 1);
+		return pb_fail(err, EINVAL,
+			       "'%s' is no name of %s: it takes 1 to %zu characters, without '%%' and '/'",
+			       name ? name : "", what, most - 1);
 	return 0;
 }
 
@@ -97,21 +100,31 @@ int pb_rdma_link_add(const char *name, const char *netdev, struct pb_error *err)
 	case 0:
 		return 0;
 	case EPERM:
-		return pb_fail(err, EPERM, "cannot make the RDMA device '%s': that needs CAP_NET_ADMIN", name);
+		return pb_fail(err, EPERM,
+			       "cannot make the RDMA device '%s': that needs CAP_NET_ADMIN", name);
 	case ENODEV:
-		return pb_fail(err, ENODEV, "cannot make the RDMA device '%s': there is no network device '%s'", name, netdev);
+		return pb_fail(err, ENODEV,
+			       "cannot make the RDMA device '%s': there is no network device '%s'",
+			       name, netdev);
 	case EINVAL:
-		return pb_fail(err, EINVAL, "cannot make the RDMA device '%s': the kernel knows no links of type '" LINK_TYPE "'; this needs the "
-			       "kernel module peerbar-rdma: modprobe peerbar-rdma", name);
+		return pb_fail(err, EINVAL,
+			       "cannot make the RDMA device '%s': the kernel knows no links of type '" LINK_TYPE
+			       "'; this needs the "
+			       "kernel module peerbar-rdma: modprobe peerbar-rdma",
+			       name);
 	case EEXIST:
 	case ENFILE:
-		return pb_fail(err, EEXIST, "cannot make the RDMA device '%s' on '%s': there is one of that name, or of that type on it", name,
-			       netdev);
+		return pb_fail(err, EEXIST,
+			       "cannot make the RDMA device '%s' on '%s': there is one of that name, or of that type on it",
+			       name, netdev);
 	case EOPNOTSUPP:
-		return pb_fail(err, EOPNOTSUPP, "cannot make the RDMA device '%s' on '%s': it takes an Ethernet device with a PCI function behind "
-			       "it, whose DMA identity it gets", name, netdev);
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot make the RDMA device '%s' on '%s': it takes an Ethernet device with a PCI function behind "
+			       "it, whose DMA identity it gets",
+			       name, netdev);
 	default:
-		return pb_fail_errno(err, -ret, "cannot make the RDMA device '%s' on '%s'", name, netdev);
+		return pb_fail_errno(err, -ret, "cannot make the RDMA device '%s' on '%s'", name,
+				     netdev);
 	}
 }
 
@@ -126,8 +139,9 @@ static int match_device(struct nl_msg *msg, void *arg)
 	struct nlattr *tb[RDMA_NLDEV_ATTR_MAX] = { NULL };
 	struct search *search = arg;
 
-	if (nlmsg_parse(nlmsg_hdr(msg), 0, tb, RDMA_NLDEV_ATTR_MAX - 1, NULL) || !tb[RDMA_NLDEV_ATTR_DEV_NAME] ||
-	    !tb[RDMA_NLDEV_ATTR_DEV_INDEX] || nla_len(tb[RDMA_NLDEV_ATTR_DEV_INDEX]) < (int)sizeof(uint32_t))
+	if (nlmsg_parse(nlmsg_hdr(msg), 0, tb, RDMA_NLDEV_ATTR_MAX - 1, NULL) ||
+	    !tb[RDMA_NLDEV_ATTR_DEV_NAME] || !tb[RDMA_NLDEV_ATTR_DEV_INDEX] ||
+	    nla_len(tb[RDMA_NLDEV_ATTR_DEV_INDEX]) < (int)sizeof(uint32_t))
 		return NL_OK;
 	if (nla_strcmp(tb[RDMA_NLDEV_ATTR_DEV_NAME], search->name))
 		return NL_OK;
@@ -140,7 +154,8 @@ static int find_index(struct nl_sock *sk, struct search *search)
 {
 	int ret;
 
-	ret = nl_send_simple(sk, RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_GET), NLM_F_REQUEST | NLM_F_DUMP, NULL, 0);
+	ret = nl_send_simple(sk, RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, RDMA_NLDEV_CMD_GET),
+			     NLM_F_REQUEST | NLM_F_DUMP, NULL, 0);
 	if (ret >= 0)
 		ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, match_device, search);
 	if (ret >= 0)
@@ -167,7 +182,9 @@ int pb_rdma_link_delete(const char *name, struct pb_error *err)
 		nl_socket_free(sk);
 		if (ret)
 			return pb_fail_errno(err, -ret, "cannot list RDMA devices");
-		return pb_fail(err, ENODEV, "cannot remove the RDMA device '%s': there is none of that name", name);
+		return pb_fail(err, ENODEV,
+			       "cannot remove the RDMA device '%s': there is none of that name",
+			       name);
 	}
 	msg = new_message(RDMA_NLDEV_CMD_DELLINK);
 	ret = send_and_wait(sk, msg,
@@ -176,9 +193,13 @@ int pb_rdma_link_delete(const char *name, struct pb_error *err)
 	case 0:
 		return 0;
 	case EPERM:
-		return pb_fail(err, EPERM, "cannot remove the RDMA device '%s': that needs CAP_NET_ADMIN", name);
+		return pb_fail(err, EPERM,
+			       "cannot remove the RDMA device '%s': that needs CAP_NET_ADMIN",
+			       name);
 	case EINVAL:
-		return pb_fail(err, EINVAL, "cannot remove the RDMA device '%s': it is gone, or was not made by a link", name);
+		return pb_fail(err, EINVAL,
+			       "cannot remove the RDMA device '%s': it is gone, or was not made by a link",
+			       name);
 	default:
 		return pb_fail_errno(err, -ret, "cannot remove the RDMA device '%s'", name);
 	}

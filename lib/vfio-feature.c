@@ -20,7 +20,8 @@ static const char *get_feature_name(uint32_t flags)
 /* One VFIO_DEVICE_FEATURE ioctl. Fails with -ENOTTY if the device's driver has no such feature. */
 static int do_feature(struct pb_device *device, uint32_t flags, void *payload, size_t size)
 {
-	_Alignas(uint64_t) char room[sizeof(struct vfio_device_feature) + sizeof(struct peerbar_vfio_mmap_cookie)];
+	_Alignas(uint64_t) char
+		room[sizeof(struct vfio_device_feature) + sizeof(struct peerbar_vfio_mmap_cookie)];
 	struct vfio_device_feature *request = (struct vfio_device_feature *)room;
 	int ret;
 
@@ -50,25 +51,32 @@ static int do_feature_restarting(struct pb_device *device, uint32_t flags, void 
 static int fail_memattr(struct pb_device *device, const char *verb, int ret, struct pb_error *err)
 {
 	if (ret == -ENOTTY)
-		return pb_fail_driver(err, device->bdf, "cannot %s the memory attribute of a buffer of %s", verb, device->bdf);
+		return pb_fail_driver(err, device->bdf,
+				      "cannot %s the memory attribute of a buffer of %s", verb,
+				      device->bdf);
 	if (ret == -ENODEV)
-		return pb_fail(err, ENODEV, "cannot %s the memory attribute of a buffer: it is not one of %s, or was revoked for good", verb,
-			       device->bdf);
-	return pb_fail_errno(err, -ret, "cannot %s the memory attribute of a buffer of %s (VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR)", verb,
-			     device->bdf);
+		return pb_fail(err, ENODEV,
+			       "cannot %s the memory attribute of a buffer: it is not one of %s, or was revoked for good",
+			       verb, device->bdf);
+	return pb_fail_errno(err, -ret,
+			     "cannot %s the memory attribute of a buffer of %s (VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR)",
+			     verb, device->bdf);
 }
 
-int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, const enum pb_memattr *memattrs,
-			  unsigned int nr_memattrs, enum pb_memattr *chosen, struct pb_error *err)
+int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer,
+			  const enum pb_memattr *memattrs, unsigned int nr_memattrs,
+			  enum pb_memattr *chosen, struct pb_error *err)
 {
 	int ret = -EOPNOTSUPP;
 	unsigned int i;
 
 	if (!nr_memattrs || !memattrs)
-		return pb_fail(err, EINVAL, "cannot set the memory attribute of a buffer of %s: no attribute was given; PB_NC is one",
+		return pb_fail(err, EINVAL,
+			       "cannot set the memory attribute of a buffer of %s: no attribute was given; PB_NC is one",
 			       device->bdf);
 	for (i = 0; ret == -EOPNOTSUPP && i < nr_memattrs; i++) {
-		struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd, .memattr = (uint32_t)memattrs[i] };
+		struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd,
+							.memattr = (uint32_t)memattrs[i] };
 
 		ret = do_feature_restarting(device,
 					    VFIO_DEVICE_FEATURE_SET |
@@ -78,13 +86,16 @@ int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, co
 			*chosen = memattrs[i];
 	}
 	if (ret == -EOPNOTSUPP)
-		return pb_fail(err, EOPNOTSUPP, "cannot set the memory attribute of a buffer of %s to %s (0x%x)%s: that is not supported; NC "
-			       "always is", device->bdf, pb_memattr_name(memattrs[0]), (unsigned int)memattrs[0],
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot set the memory attribute of a buffer of %s to %s (0x%x)%s: that is not supported; NC "
+			       "always is",
+			       device->bdf, pb_memattr_name(memattrs[0]), (unsigned int)memattrs[0],
 			       nr_memattrs > 1 ? " or another of those that were given" : "");
 	return ret ? fail_memattr(device, "set", ret, err) : 0;
 }
 
-int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum pb_memattr *memattr, struct pb_error *err)
+int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum pb_memattr *memattr,
+		      struct pb_error *err)
 {
 	struct peerbar_vfio_memattr payload = { .dmabuf_fd = buffer->dmabuf->fd };
 	int ret;
@@ -144,25 +155,35 @@ int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct 
 	case 0:
 		return 0;
 	case -EINTR:
-		return pb_fail(err, EINTR, "a signal interrupted the revocation of a buffer of %s: "
+		return pb_fail(err, EINTR,
+			       "a signal interrupted the revocation of a buffer of %s: "
 			       "it is dead, but an importer has not released it yet; call again to "
-			       "wait for that", device->bdf);
+			       "wait for that",
+			       device->bdf);
 	case -ENOTTY:
-		return pb_fail_driver(err, device->bdf, "cannot revoke a buffer of %s for good", device->bdf);
+		return pb_fail_driver(err, device->bdf, "cannot revoke a buffer of %s for good",
+				      device->bdf);
 	case -ENODEV:
-		return pb_fail(err, ENODEV, "cannot revoke a buffer: it is not one of %s, or was not exported by its present driver",
+		return pb_fail(err, ENODEV,
+			       "cannot revoke a buffer: it is not one of %s, or was not exported by its present driver",
 			       device->bdf);
 	default:
-		return pb_fail_errno(err, -ret, "cannot revoke a buffer of %s (VFIO_DEVICE_FEATURE_PEERBAR_REVOKE)", device->bdf);
+		return pb_fail_errno(err, -ret,
+				     "cannot revoke a buffer of %s (VFIO_DEVICE_FEATURE_PEERBAR_REVOKE)",
+				     device->bdf);
 	}
 }
 
 /* ---- cookies ---- */
 
-int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t offset, uint64_t length, enum pb_memattr memattr,
-			  uint64_t *mmap_offset, struct pb_error *err)
+int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t offset,
+			  uint64_t length, enum pb_memattr memattr, uint64_t *mmap_offset,
+			  struct pb_error *err)
 {
-	struct peerbar_vfio_mmap_cookie payload = { .region_index = bar, .nr_ranges = 1, .offset = offset, .length = length,
+	struct peerbar_vfio_mmap_cookie payload = { .region_index = bar,
+						    .nr_ranges = 1,
+						    .offset = offset,
+						    .length = length,
 						    .memattr = (uint32_t)memattr };
 	struct pb_range range = { .offset = offset, .length = length };
 	int ret;
@@ -175,19 +196,23 @@ int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t o
 					    VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE,
 				    &payload, sizeof(payload));
 	if (ret == -ENOTTY)
-		return pb_fail_driver(err, device->bdf, "cannot make a cookie for BAR %u of %s", bar, device->bdf);
+		return pb_fail_driver(err, device->bdf, "cannot make a cookie for BAR %u of %s",
+				      bar, device->bdf);
 	if (ret == -EOPNOTSUPP)
-		return pb_fail(err, EOPNOTSUPP, "cannot make a cookie for BAR %u of %s: the memory attribute %s (0x%x) is not supported; NC "
-			       "always is", bar, device->bdf, pb_memattr_name(memattr), (unsigned int)memattr);
+		return pb_fail(err, EOPNOTSUPP,
+			       "cannot make a cookie for BAR %u of %s: the memory attribute %s (0x%x) is not supported; NC "
+			       "always is",
+			       bar, device->bdf, pb_memattr_name(memattr), (unsigned int)memattr);
 	if (ret)
-		return pb_fail_errno(err, -ret, "cannot make a cookie for BAR %u of %s (VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE)", bar,
-				     device->bdf);
+		return pb_fail_errno(err, -ret,
+				     "cannot make a cookie for BAR %u of %s (VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE)",
+				     bar, device->bdf);
 	*mmap_offset = payload.mmap_offset;
 	return 0;
 }
 
-int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t length, bool writable, void **address,
-		      struct pb_error *err)
+int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t length, bool writable,
+		      void **address, struct pb_error *err)
 {
 	int ret;
 

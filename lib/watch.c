@@ -83,14 +83,17 @@ int pb_filter_events(int fd, const uint64_t *ids, unsigned int n)
 		len += sizeof(same) / sizeof(same[0]);
 	}
 	/* Accept all events if there are too many buffers. */
-	code[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, n <= MAX_FILTERED ? 0 : UINT32_MAX);
+	code[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+						   n <= MAX_FILTERED ? 0 : UINT32_MAX);
 	program = (struct sock_fprog){ .len = (unsigned short)len, .filter = code };
 	ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
 	/* A long program may exceed the socket's memory limit. */
 	if (ret && len > nr_head + 1) {
 		code[nr_head] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
 		program.len = (unsigned short)(nr_head + 1);
-		ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
+		ret = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ?
+			-errno :
+			0;
 	}
 	free(code);
 	return ret;
@@ -191,7 +194,8 @@ static bool parse_next(struct pb_watch *watch, struct pb_event *event)
 		if (head->nlmsg_type != watch->family || !genlmsg_valid_hdr(head, 0) ||
 		    !get_event_type(genl->cmd, &event->type))
 			continue;
-		if (pb_parse_listed(genlmsg_attrdata(genl, 0), (size_t)genlmsg_attrlen(genl, 0), &event->buffer))
+		if (pb_parse_listed(genlmsg_attrdata(genl, 0), (size_t)genlmsg_attrlen(genl, 0),
+				    &event->buffer))
 			continue;
 		/* Events have neither. Don't leak them if a newer module sends them. */
 		free(event->buffer.extents);
@@ -216,8 +220,8 @@ static int receive_messages(struct pb_watch *watch)
 	ssize_t n;
 
 	do {
-		n = recvfrom(nl_socket_get_fd(watch->sk), watch->messages, sizeof(watch->messages), MSG_DONTWAIT | MSG_TRUNC,
-			     (struct sockaddr *)&from, &size);
+		n = recvfrom(nl_socket_get_fd(watch->sk), watch->messages, sizeof(watch->messages),
+			     MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &size);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
@@ -228,7 +232,8 @@ static int receive_messages(struct pb_watch *watch)
 	return 1;
 }
 
-int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size, struct pb_error *err)
+int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size,
+			struct pb_error *err)
 {
 	struct pb_event next;
 	int ret = 1;

@@ -53,7 +53,8 @@ static void messages(long length)
 		fail("malloc()", length);
 	for (int i = 0; i < ROUNDS; i++) {
 		fill(out, length, rank + i);
-		MPI_Sendrecv(out, (int)length, MPI_BYTE, !rank, i, in, (int)length, MPI_BYTE, !rank, i, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+		MPI_Sendrecv(out, (int)length, MPI_BYTE, !rank, i, in, (int)length, MPI_BYTE, !rank,
+			     i, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
 		check("a message", in, length, !rank + i);
 	}
 	free(out);
@@ -90,7 +91,8 @@ static void atomics(void)
 	long *base, one = 1, before, expected, wanted, last = -1;
 	MPI_Win win;
 
-	MPI_Win_allocate(2 * sizeof(*base), sizeof(*base), MPI_INFO_NULL, MPI_COMM_WORLD, &base, &win);
+	MPI_Win_allocate(2 * sizeof(*base), sizeof(*base), MPI_INFO_NULL, MPI_COMM_WORLD, &base,
+			 &win);
 	base[0] = base[1] = 0;
 	MPI_Win_fence(0, win);
 	MPI_Win_fence(0, win);

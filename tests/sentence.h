@@ -11,23 +11,28 @@
 #include "peerbar.h"
 
 /* Check that the call succeeds. If it fails, abort the test with the library's message. */
-#define ok(call)                                                                                                                  \
-	do {                                                                                                                      \
-		memset(&err, 0, sizeof(err));                                                                                     \
-		if ((call) < 0)                                                                                                   \
-			ck_abort_msg("%s: %s", #call, err.text);                                                                  \
+#define ok(call)                                                 \
+	do {                                                     \
+		memset(&err, 0, sizeof(err));                    \
+		if ((call) < 0)                                  \
+			ck_abort_msg("%s: %s", #call, err.text); \
 	} while (0)
 
 /* Check that the call fails with -want and a message that contains @words. */
 #define refused(call, want, words) refused_(call, #call, want, words, &err)
 
-static inline void refused_(int ret, const char *call, int want, const char *words, struct pb_error *err)
+static inline void refused_(int ret, const char *call, int want, const char *words,
+			    struct pb_error *err)
 {
-	ck_assert_msg(ret == -want, "%s: %d (%s), not %d (%s); %s", call, ret, ret < 0 ? strerror(-ret) : "no error", -want,
-		      strerror(want), ret < 0 ? err->text : "");
-	ck_assert_msg(err->code == want, "%s: the error has code %d, not %d", call, err->code, want);
-	ck_assert_msg(strstr(err->text, words), "%s: '%s' does not say '%s'", call, err->text, words);
-	ck_assert_msg(!strchr(err->text, '\n') && strlen(err->text) > 15, "%s: '%s' is no sentence", call, err->text);
+	ck_assert_msg(ret == -want, "%s: %d (%s), not %d (%s); %s", call, ret,
+		      ret < 0 ? strerror(-ret) : "no error", -want, strerror(want),
+		      ret < 0 ? err->text : "");
+	ck_assert_msg(err->code == want, "%s: the error has code %d, not %d", call, err->code,
+		      want);
+	ck_assert_msg(strstr(err->text, words), "%s: '%s' does not say '%s'", call, err->text,
+		      words);
+	ck_assert_msg(!strchr(err->text, '\n') && strlen(err->text) > 15, "%s: '%s' is no sentence",
+		      call, err->text);
 	memset(err, 0, sizeof(*err));
 }
 

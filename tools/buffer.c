@@ -66,8 +66,8 @@ int parse_source(const struct args *args, struct source *x)
 	char why[200];
 
 	if (args->nr_operands < 2)
-		return misuse("the operands BDF and BAR are needed, as in 0000:01:00.0 2, and %u %s given", args->nr_operands,
-			      args->nr_operands == 1 ? "was" : "were");
+		return misuse("the operands BDF and BAR are needed, as in 0000:01:00.0 2, and %u %s given",
+			      args->nr_operands, args->nr_operands == 1 ? "was" : "were");
 	x->bdf = args->operands[0];
 	if (pbt_parse_number(args->operands[1], &bar, why, sizeof(why)))
 		return misuse("cannot take a BAR's number: %s", why);
@@ -88,7 +88,7 @@ int parse_source(const struct args *args, struct source *x)
 }
 
 int export_buffer(struct opened *s, struct source *x, struct pb_device **from,
-			 struct pb_buffer **buffer)
+		  struct pb_buffer **buffer)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct pb_device *device;
@@ -128,7 +128,8 @@ static int parse_int(const char *text, const char *what, int *value)
 	if (pbt_parse_number(text, &v, why, sizeof(why)))
 		return misuse("cannot take %s: %s", what, why);
 	if (v > INT_MAX)
-		return misuse("cannot take %s: '%.40s' is too large: %d is the largest number", what, text, INT_MAX);
+		return misuse("cannot take %s: '%.40s' is too large: %d is the largest number",
+			      what, text, INT_MAX);
 	*value = (int)v;
 	return STATUS_OK;
 }

@@ -13,7 +13,8 @@ int cmd_capabilities(const struct args *args)
 	int name = 0;
 
 	if (args->nr_operands)
-		return misuse("'capabilities' takes no operand, and '%.40s' was given", args->operands[0]);
+		return misuse("'capabilities' takes no operand, and '%.40s' was given",
+			      args->operands[0]);
 	if (pb_capabilities(&list, &n, &err))
 		return report(&err);
 	if (json_output) {
@@ -41,7 +42,8 @@ int cmd_capabilities(const struct args *args)
 	for (i = 0; i < n; i++)
 		name = width(name, list[i].name);
 	for (i = 0; i < n; i++) {
-		printf("%-*s  %-3s  %s\n", name, list[i].name, list[i].there ? "yes" : "no", list[i].purpose);
+		printf("%-*s  %-3s  %s\n", name, list[i].name, list[i].there ? "yes" : "no",
+		       list[i].purpose);
 		if (!list[i].there)
 			printf("%-*s       missing: %s\n", name, "", list[i].missing);
 	}

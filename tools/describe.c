@@ -55,7 +55,7 @@ static void describe_module_fields(const struct pb_buffer_info *info, struct jso
 }
 
 int describe_buffer(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info,
-			   struct json_object **description)
+		    struct json_object **description)
 {
 	struct json_object *object, *ranges;
 	struct pb_error err;

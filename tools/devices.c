@@ -66,16 +66,17 @@ static void print_table(const struct pb_pci_function *list, unsigned int n)
 		driver = width(driver, list[i].driver);
 		cdev = width(cdev, list[i].cdev);
 	}
-	printf("%-*s  %-9s  %-*s  %-*s  %5s  %s\n", bdf, "ADDRESS", "ID", driver, "DRIVER", cdev, "CDEV", "GROUP",
-	       "MEMORY BARS");
+	printf("%-*s  %-9s  %-*s  %-*s  %5s  %s\n", bdf, "ADDRESS", "ID", driver, "DRIVER", cdev,
+	       "CDEV", "GROUP", "MEMORY BARS");
 	for (i = 0; i < n; i++) {
 		const struct pb_pci_function *f = &list[i];
 		const char *separator = "";
 		char text[32];
 
 		snprintf(text, sizeof(text), "%d", f->iommu_group);
-		printf("%-*s  %04x:%04x  %-*s  %-*s  %5s  ", bdf, f->bdf, f->vendor, f->device, driver, or_dash(f->driver),
-		       cdev, or_dash(f->cdev), f->iommu_group < 0 ? "-" : text);
+		printf("%-*s  %04x:%04x  %-*s  %-*s  %5s  ", bdf, f->bdf, f->vendor, f->device,
+		       driver, or_dash(f->driver), cdev, or_dash(f->cdev),
+		       f->iommu_group < 0 ? "-" : text);
 		for (b = 0; b < PB_BARS; b++) {
 			if (!is_memory(&f->bars[b]))
 				continue;
@@ -91,7 +92,8 @@ static void print_table(const struct pb_pci_function *list, unsigned int n)
  * Get the functions of the operands, all or none; without operands, all that have a memory BAR.
  * Returns an exit status.
  */
-static int find_functions(const struct args *args, struct pb_pci_function **functions, unsigned int *nr)
+static int find_functions(const struct args *args, struct pb_pci_function **functions,
+			  unsigned int *nr)
 {
 	struct pb_pci_function *list;
 	struct pb_error err;
@@ -158,8 +160,10 @@ static int change_driver(const char *bdf, const char *driver, bool force, struct
 	ret = pb_pci_bind(bdf, driver, err);
 	if (ret != -EPERM || !force)
 		return ret;
-	fprintf(stderr, "peerbar: warning: %.40s is not for %s, and is bound to it anyway: it may "
-		"crash the kernel\n", driver, bdf);
+	fprintf(stderr,
+		"peerbar: warning: %.40s is not for %s, and is bound to it anyway: it may "
+		"crash the kernel\n",
+		driver, bdf);
 	return pb_pci_bind_flags(bdf, driver, PB_BIND_FORCE, err);
 }
 
@@ -190,8 +194,9 @@ static int change_unused(const char *bdf, const char *driver, bool force, struct
 			break;
 	}
 	err->code = EINTR;
-	snprintf(err->text, sizeof(err->text), "waiting for %s was ended by signal %d (%s); its driver is the one that it had", bdf, sig,
-		 strsignal(sig));
+	snprintf(err->text, sizeof(err->text),
+		 "waiting for %s was ended by signal %d (%s); its driver is the one that it had",
+		 bdf, sig, strsignal(sig));
 	return -EINTR;
 }
 
@@ -207,15 +212,16 @@ static int revoke_first(const struct pb_pci_function *f)
 	if (!status && left)
 		status = stop_function(f->bdf);
 	if (!status)
-		fprintf(stderr, "peerbar: %u buffers of %s were revoked for good%s\n", revoked, f->bdf,
-			left ? ", and the others by turning its memory decoding off" : "");
+		fprintf(stderr, "peerbar: %u buffers of %s were revoked for good%s\n", revoked,
+			f->bdf, left ? ", and the others by turning its memory decoding off" : "");
 	return status;
 }
 
 /* Change the driver of each function, and print the result. @driver is NULL to unbind. */
 static int change_drivers(const struct args *args, const char *driver)
 {
-	int (*change)(const char *bdf, const char *driver, bool force, struct pb_error *err) = args->wait ? change_unused : change_driver;
+	int (*change)(const char *bdf, const char *driver, bool force,
+		      struct pb_error *err) = args->wait ? change_unused : change_driver;
 	struct pb_pci_function *list;
 	bool tried_module = false;
 	struct pb_error err;

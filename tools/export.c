@@ -54,7 +54,8 @@ int cmd_export(const struct args *args)
 	status = open_context(&s, 1);
 	if (!status)
 		status = export_buffer(&s, &x, &device, &buffer);
-	if (!status && args->nr_memattrs && pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL, &err))
+	if (!status && args->nr_memattrs &&
+	    pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL, &err))
 		status = report(&err);
 	if (status)
 		goto out;

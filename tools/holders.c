@@ -148,8 +148,9 @@ int revoke_function(const char *bdf, unsigned int *revoked, unsigned int *left)
 	if (pb_pci_get(bdf, &f, &err))
 		return report(&err);
 	if (strcmp(f.driver, REVOKING_DRIVER))
-		return fail(EOPNOTSUPP, "cannot revoke the buffers of %s, which is bound to %s: this needs " REVOKING_DRIVER, f.bdf,
-			    f.driver[0] ? f.driver : "no driver");
+		return fail(EOPNOTSUPP,
+			    "cannot revoke the buffers of %s, which is bound to %s: this needs " REVOKING_DRIVER,
+			    f.bdf, f.driver[0] ? f.driver : "no driver");
 	status = take_device(f.bdf, &taken);
 	if (status)
 		return status;
@@ -202,8 +203,10 @@ static int find_function(struct pb_buffer *buffer, const char *operand, char bdf
 		free(list);
 	}
 	if (!bdf[0])
-		return fail(EOPNOTSUPP, "cannot revoke '%.40s': it is a dma-buf of the exporter '%s', and only those of a device that is bound "
-			    "to " REVOKING_DRIVER " can be revoked", operand, info.exporter);
+		return fail(EOPNOTSUPP,
+			    "cannot revoke '%.40s': it is a dma-buf of the exporter '%s', and only those of a device that is bound "
+			    "to " REVOKING_DRIVER " can be revoked",
+			    operand, info.exporter);
 	return STATUS_OK;
 }
 
@@ -255,9 +258,11 @@ static int revoke_operand(const char *operand)
 	if (status)
 		return status;
 	if (left)
-		return fail(EBUSY, "%u buffers of %s were revoked, and %u were not: no process has "
+		return fail(EBUSY,
+			    "%u buffers of %s were revoked, and %u were not: no process has "
 			    "a descriptor of them, but they are mapped; 'peerbar reset --force %s' "
-			    "revokes them temporarily", revoked, bdf, left, bdf);
+			    "revokes them temporarily",
+			    revoked, bdf, left, bdf);
 	if (json_output) {
 		struct json_object *object = json_new(false);
 
@@ -279,7 +284,8 @@ int cmd_revoke(const struct args *args)
 	int status = STATUS_OK;
 
 	if (!args->nr_operands)
-		return misuse("'revoke' needs a buffer, FD or PID:FD, or a device, whose buffers are all revoked: BDF");
+		return misuse(
+			"'revoke' needs a buffer, FD or PID:FD, or a device, whose buffers are all revoked: BDF");
 	for (i = 0; i < args->nr_operands && !status; i++)
 		status = revoke_operand(args->operands[i]);
 	return status;
@@ -315,7 +321,8 @@ static int reset_function(const char *operand, bool force)
 	if (ret == -EBUSY && !force) {
 		size_t len = strlen(err.text);
 
-		snprintf(err.text + len, sizeof(err.text) - len, "; --force resets it under that process");
+		snprintf(err.text + len, sizeof(err.text) - len,
+			 "; --force resets it under that process");
 	}
 	if (ret)
 		return report(&err);

@@ -71,8 +71,9 @@ static void print_table(const struct pb_listed *list, unsigned int n)
 		device = width(device, list[i].device);
 		name = width(name, list[i].name);
 	}
-	printf("%4s  %-*s  %-*s  %10s  %-9s  %-7s  %-7s  %6s  %9s  %5s  %s\n", "ID", device, "DEVICE", name, "NAME", "SIZE", "MODEL",
-	       "STATE", "MEMATTR", "RANGES", "IMPORTERS", "MMAPS", "EXPORTER");
+	printf("%4s  %-*s  %-*s  %10s  %-9s  %-7s  %-7s  %6s  %9s  %5s  %s\n", "ID", device,
+	       "DEVICE", name, "NAME", "SIZE", "MODEL", "STATE", "MEMATTR", "RANGES", "IMPORTERS",
+	       "MMAPS", "EXPORTER");
 	for (i = 0; i < n; i++) {
 		const struct pb_listed *b = &list[i];
 

@@ -7,15 +7,19 @@
 
 #include "buffer.h"
 
-static void print_mapping(const struct pb_mapping *mapping, const struct pb_ioas *ioas, unsigned int flags,
-			  struct pb_device *const *into, unsigned int nr_into, const char *model, struct json_object *buffer)
+static void print_mapping(const struct pb_mapping *mapping, const struct pb_ioas *ioas,
+			  unsigned int flags, struct pb_device *const *into, unsigned int nr_into,
+			  const char *model, struct json_object *buffer)
 {
 	struct json_object *object = json_new(false), *devices = json_new(true);
 	unsigned int i;
 
 	json_put_number(object, "iova", pb_mapping_iova(mapping));
 	json_put_number(object, "length", pb_mapping_length(mapping));
-	json_put_string(object, "prot", !(flags & PB_MAP_WRITE) ? "r" : flags & PB_MAP_READ ? "rw" : "w");
+	json_put_string(object, "prot",
+			!(flags & PB_MAP_WRITE)	    ? "r" :
+				flags & PB_MAP_READ ? "rw" :
+						      "w");
 	json_put_string(object, "model", model);
 	json_put_number(object, "ioas", pb_ioas_id(ioas));
 	for (i = 0; i < nr_into; i++)
@@ -138,7 +142,8 @@ int cmd_map(const struct args *args)
 	if (status)
 		goto out;
 	if (info.model == PB_UNKNOWN && !(args->map_flags & PB_MAP_UNKNOWN_MODEL)) {
-		status = fail(EOPNOTSUPP, "cannot map a buffer of the exporter '%s': its memory "
+		status = fail(EOPNOTSUPP,
+			      "cannot map a buffer of the exporter '%s': its memory "
 			      "model is UNKNOWN, so it may move; --allow-unknown maps it anyway",
 			      info.exporter);
 		goto out;
@@ -151,7 +156,8 @@ int cmd_map(const struct args *args)
 	status = attach_devices(&s, args, ioas, into, &nr_into);
 	if (status)
 		goto out;
-	if (pb_map_buffer(ioas, buffer, args->offset, args->length, args->map_flags, args->iova, &mapping, &err)) {
+	if (pb_map_buffer(ioas, buffer, args->offset, args->length, args->map_flags, args->iova,
+			  &mapping, &err)) {
 		status = report(&err);
 		goto out;
 	}
@@ -165,7 +171,8 @@ int cmd_map(const struct args *args)
 	}
 	if (args->hold)
 		block_signals(0);
-	print_mapping(mapping, ioas, args->map_flags, into, nr_into, pb_model_name(info.model), description);
+	print_mapping(mapping, ioas, args->map_flags, into, nr_into, pb_model_name(info.model),
+		      description);
 	description = NULL;
 	status = flush_output();
 	if (!status && args->hold)

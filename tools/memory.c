@@ -23,7 +23,8 @@ struct window {
 	char *at;
 };
 
-static int open_window(struct window *w, const char *fd, uint64_t offset, uint64_t length, bool writable)
+static int open_window(struct window *w, const char *fd, uint64_t offset, uint64_t length,
+		       bool writable)
 {
 	uint64_t before = offset % (uint64_t)sysconf(_SC_PAGESIZE);
 	struct pb_buffer_info info;
@@ -91,13 +92,16 @@ static int sync_buffer(struct pb_buffer *buffer, uint64_t flags)
 
 	while (ioctl(pb_buffer_fd(buffer), DMA_BUF_IOCTL_SYNC, &sync))
 		if (errno != EINTR && errno != EAGAIN)
-			return fail(errno, "cannot prepare a dma-buf for access by the CPU "
-				    "(DMA_BUF_IOCTL_SYNC): %s", strerror(errno));
+			return fail(errno,
+				    "cannot prepare a dma-buf for access by the CPU "
+				    "(DMA_BUF_IOCTL_SYNC): %s",
+				    strerror(errno));
 	return STATUS_OK;
 }
 
 /* @direction: DMA_BUF_SYNC_READ or DMA_BUF_SYNC_WRITE. */
-static int copy_window(const struct window *w, uint64_t direction, void *to, const void *from, size_t length)
+static int copy_window(const struct window *w, uint64_t direction, void *to, const void *from,
+		       size_t length)
 {
 	struct sigaction action = { .sa_handler = handle_sigbus }, before;
 	int status;
@@ -109,8 +113,10 @@ static int copy_window(const struct window *w, uint64_t direction, void *to, con
 	if (!sigsetjmp(taken_away, 1))
 		copy_bytes(to, from, length);
 	else
-		status = fail(EFAULT, "cannot reach 0x%zx bytes of the buffer: it is revoked (SIGBUS); memory decoding of its device may be "
-			      "off, or the device closed", length);
+		status = fail(EFAULT,
+			      "cannot reach 0x%zx bytes of the buffer: it is revoked (SIGBUS); memory decoding of its device may be "
+			      "off, or the device closed",
+			      length);
 	sigaction(SIGBUS, &before, NULL);
 	return sync_buffer(w->buffer, DMA_BUF_SYNC_END | direction) ? STATUS_FAILED : status;
 }
@@ -120,8 +126,8 @@ static int copy_window(const struct window *w, uint64_t direction, void *to, con
 static int check_operands(const struct args *args, const char *usage)
 {
 	if (args->nr_operands != 3)
-		return misuse("the operands %s are needed, and %u %s given", usage, args->nr_operands,
-			      args->nr_operands == 1 ? "was" : "were");
+		return misuse("the operands %s are needed, and %u %s given", usage,
+			      args->nr_operands, args->nr_operands == 1 ? "was" : "were");
 	return STATUS_OK;
 }
 

@@ -72,7 +72,8 @@ static int parse_span(const char *text, size_t len, uint64_t *value, char *why, 
 			reason = "something follows the number";
 	}
 	if (reason) {
-		snprintf(why, n, "'%.*s' is no number: %s; one is decimal, or hexadecimal after 0x, and may end in K, M, G or T",
+		snprintf(why, n,
+			 "'%.*s' is no number: %s; one is decimal, or hexadecimal after 0x, and may end in K, M, G or T",
 			 shown, text, reason);
 		return -EINVAL;
 	}
@@ -99,8 +100,10 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 	int ret;
 
 	if (!colon) {
-		snprintf(why, n, "'%.40s' is no range: it has no colon; use OFFSET:LENGTH, as in "
-			 "0x1000:64K", text);
+		snprintf(why, n,
+			 "'%.40s' is no range: it has no colon; use OFFSET:LENGTH, as in "
+			 "0x1000:64K",
+			 text);
 		return -EINVAL;
 	}
 	ret = parse_span(text, (size_t)(colon - text), &r.offset, why, n);
@@ -111,7 +114,8 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 	return ret;
 }
 
-int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why, size_t n)
+int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why,
+		  size_t n)
 {
 	const char *plus = strchr(text, '+'), *end = plus ? plus : text + strlen(text);
 	const char *colon = memrchr(text, ':', (size_t)(end - text));
@@ -121,15 +125,18 @@ int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offs
 	 * Only the address of a function has a dot. Without one, the colon is part of the address.
 	 */
 	if (!colon || !memchr(text, '.', (size_t)(colon - text))) {
-		snprintf(why, n, "'%.40s' is no BAR; use BDF:BAR, as in 0000:01:00.0:2, or "
-			 "BDF:BAR+OFFSET", text);
+		snprintf(why, n,
+			 "'%.40s' is no BAR; use BDF:BAR, as in 0000:01:00.0:2, or "
+			 "BDF:BAR+OFFSET",
+			 text);
 		return -EINVAL;
 	}
 	if (parse_span(colon + 1, (size_t)(end - colon - 1), &number, why, n) ||
 	    (plus && parse_span(plus + 1, strlen(plus + 1), &from, why, n)))
 		return -EINVAL;
 	if (number >= PB_BARS) {
-		snprintf(why, n, "'%.40s' is no BAR: a PCI function has BARs 0 to %d", text, PB_BARS - 1);
+		snprintf(why, n, "'%.40s' is no BAR: a PCI function has BARs 0 to %d", text,
+			 PB_BARS - 1);
 		return -ERANGE;
 	}
 	memcpy(bdf, text, (size_t)(colon - text));
@@ -139,7 +146,8 @@ int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offs
 	return 0;
 }
 
-int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room, unsigned int *count, char *why, size_t n)
+int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room,
+		       unsigned int *count, char *why, size_t n)
 {
 	static const enum pb_memattr named[] = { PB_NC, PB_WC, PB_WB };
 	unsigned int i = 0;
@@ -149,12 +157,14 @@ int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int
 		uint64_t number = 0;
 
 		for (k = 0; k < sizeof(named) / sizeof(named[0]); k++)
-			if (strlen(pb_memattr_name(named[k])) == len && !strncasecmp(text, pb_memattr_name(named[k]), len))
+			if (strlen(pb_memattr_name(named[k])) == len &&
+			    !strncasecmp(text, pb_memattr_name(named[k]), len))
 				break;
 		if (k < sizeof(named) / sizeof(named[0])) {
 			number = named[k];
 		} else if (parse_span(text, len, &number, NULL, 0) || number > UINT32_MAX) {
-			snprintf(why, n, "'%.*s' is no memory attribute: nc, wc, wb or a number of 32 bits is one",
+			snprintf(why, n,
+				 "'%.*s' is no memory attribute: nc, wc, wb or a number of 32 bits is one",
 				 len < 40 ? (int)len : 40, text);
 			return -EINVAL;
 		}
@@ -176,8 +186,10 @@ int pbt_parse_bytes(const char *text, uint8_t *bytes, size_t *count, char *why, 
 	size_t i, len = strlen(text);
 
 	if (!len || len % 2 || strspn(text, "0123456789abcdefABCDEF") != len) {
-		snprintf(why, n, "'%.40s' is no sequence of bytes; use two hexadecimal digits for "
-			 "each, as in 00ff12", text);
+		snprintf(why, n,
+			 "'%.40s' is no sequence of bytes; use two hexadecimal digits for "
+			 "each, as in 00ff12",
+			 text);
 		return -EINVAL;
 	}
 	for (i = 0; i < len / 2; i++)

@@ -23,7 +23,8 @@ int pbt_parse_number(const char *text, uint64_t *value, char *why, size_t n);
  * Names or numbers, separated by commas, such as "wc,nc"; at most @room. *@count receives their
  * number.
  */
-int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room, unsigned int *count, char *why, size_t n);
+int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room,
+		       unsigned int *count, char *why, size_t n);
 
 /*
  * Two hexadecimal digits per byte, such as "00ff12". @bytes must hold half as many bytes as @text
@@ -38,6 +39,7 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
  * BDF:BAR, optionally +OFFSET. The library checks that the device exists. @bdf must hold all of
  * @text.
  */
-int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why, size_t n);
+int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why,
+		  size_t n);
 
 #endif

@@ -36,28 +36,30 @@ enum option_value {
 
 #define BIT(option) (1U << ((option) - OPT_DRIVER))
 
-static const struct option options[] = { { "driver", required_argument, NULL, OPT_DRIVER },
-					 { "hold", no_argument, NULL, OPT_HOLD },
-					 { "fd", required_argument, NULL, OPT_FD },
-					 { "into", required_argument, NULL, OPT_INTO },
-					 { "iova", required_argument, NULL, OPT_IOVA },
-					 { "prot", required_argument, NULL, OPT_PROT },
-					 { "offset", required_argument, NULL, OPT_OFFSET },
-					 { "length", required_argument, NULL, OPT_LENGTH },
-					 { "allow-unknown", no_argument, NULL, OPT_ALLOW_UNKNOWN },
-					 { "memattr", required_argument, NULL, OPT_MEMATTR },
-					 { "count", required_argument, NULL, OPT_COUNT },
-					 { "timeout", required_argument, NULL, OPT_TIMEOUT },
-					 { "bar", required_argument, NULL, OPT_BAR },
-					 { "force", no_argument, NULL, OPT_FORCE },
-					 { "wait", no_argument, NULL, OPT_WAIT },
-					 { "revoke", no_argument, NULL, OPT_REVOKE },
-					 { "verbose", no_argument, NULL, OPT_VERBOSE },
-					 { "stats", required_argument, NULL, OPT_STATS },
-					 { "json", no_argument, NULL, OPT_JSON },
-					 { "help", no_argument, NULL, OPT_HELP },
-					 { "version", no_argument, NULL, OPT_VERSION },
-					 { 0 }, };
+static const struct option options[] = {
+	{ "driver", required_argument, NULL, OPT_DRIVER },
+	{ "hold", no_argument, NULL, OPT_HOLD },
+	{ "fd", required_argument, NULL, OPT_FD },
+	{ "into", required_argument, NULL, OPT_INTO },
+	{ "iova", required_argument, NULL, OPT_IOVA },
+	{ "prot", required_argument, NULL, OPT_PROT },
+	{ "offset", required_argument, NULL, OPT_OFFSET },
+	{ "length", required_argument, NULL, OPT_LENGTH },
+	{ "allow-unknown", no_argument, NULL, OPT_ALLOW_UNKNOWN },
+	{ "memattr", required_argument, NULL, OPT_MEMATTR },
+	{ "count", required_argument, NULL, OPT_COUNT },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "bar", required_argument, NULL, OPT_BAR },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "wait", no_argument, NULL, OPT_WAIT },
+	{ "revoke", no_argument, NULL, OPT_REVOKE },
+	{ "verbose", no_argument, NULL, OPT_VERBOSE },
+	{ "stats", required_argument, NULL, OPT_STATS },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ 0 },
+};
 
 static const struct command {
 	const char *name;
@@ -215,7 +217,7 @@ static const char general_help[] =
 	"0x, hexadecimal, and may end in K, M, G or T. See peerbar(1).\n";
 
 /* Results of parse_arguments() that are not exit statuses. */
-#define HELP_WANTED 1000
+#define HELP_WANTED    1000
 #define VERSION_WANTED 1001
 
 static const char *get_option_name(int value)
@@ -250,8 +252,9 @@ static int take_option_memattrs(struct args *args)
 {
 	char why[200];
 
-	if (pbt_parse_memattrs(optarg, args->memattrs, sizeof(args->memattrs) / sizeof(args->memattrs[0]), &args->nr_memattrs, why,
-			       sizeof(why)))
+	if (pbt_parse_memattrs(optarg, args->memattrs,
+			       sizeof(args->memattrs) / sizeof(args->memattrs[0]),
+			       &args->nr_memattrs, why, sizeof(why)))
 		return misuse("cannot take --memattr: %s", why);
 	return STATUS_OK;
 }
@@ -350,7 +353,8 @@ static int parse_arguments(int argc, char **argv, struct args *args, const struc
 				      optopt);
 		if (option == '?')
 			return misuse("there is no option '%.40s', or it is short for several; "
-				      "'peerbar --help' lists the options", argv[optind - 1]);
+				      "'peerbar --help' lists the options",
+				      argv[optind - 1]);
 		if (option == 'h' || option == OPT_HELP) {
 			help = true;
 		} else if (option == 'V' || option == OPT_VERSION) {
@@ -368,7 +372,8 @@ static int parse_arguments(int argc, char **argv, struct args *args, const struc
 			*command = find_command(optarg);
 			if (!*command)
 				return misuse("there is no command '%.40s'; 'peerbar --help' lists "
-					      "the commands", optarg);
+					      "the commands",
+					      optarg);
 		}
 	}
 	if (help || version)
@@ -382,11 +387,13 @@ static int parse_arguments(int argc, char **argv, struct args *args, const struc
 				      "lists its options",
 				      (*command)->name, get_option_name(i), (*command)->name);
 	if (args->command && !(*command)->runs_command)
-		return misuse("the command '%s' runs no other command, so nothing can follow it after '--'", (*command)->name);
+		return misuse("the command '%s' runs no other command, so nothing can follow it after '--'",
+			      (*command)->name);
 	if (args->command && !args->command[0])
 		return misuse("a command to run is missing after '--'");
 	if (args->command && args->hold)
-		return misuse("--hold and a command after '--' exclude each other; use one of them");
+		return misuse(
+			"--hold and a command after '--' exclude each other; use one of them");
 	return STATUS_OK;
 }
 

@@ -60,12 +60,17 @@ int reader_fd(void)
 	struct stat st;
 
 	/* For a terminal, SIGHUP reports the hangup. */
-	return !fstat(STDOUT_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) ? STDOUT_FILENO : -1;
+	return !fstat(STDOUT_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) ?
+		STDOUT_FILENO :
+		-1;
 }
 
 int wait_while_read(int also, int seconds)
 {
-	struct pollfd p[] = { { .fd = reader_fd() }, { .events = POLLIN }, };
+	struct pollfd p[] = {
+		{ .fd = reader_fd() },
+		{ .events = POLLIN },
+	};
 	struct signalfd_siginfo info;
 	sigset_t set;
 	int n, sig = 0;
@@ -130,7 +135,8 @@ static int get_exit_status(int status)
  */
 static void get_command_signals(sigset_t *set)
 {
-	static const int others[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
+	static const int others[] = { SIGSEGV, SIGBUS,	SIGFPE,	 SIGILL,  SIGTRAP, SIGSYS,
+				      SIGABRT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
 	size_t i;
 
 	sigfillset(set);
@@ -184,7 +190,8 @@ bool load_module(const char *name)
 	sigprocmask(SIG_BLOCK, NULL, &mask);
 	code = spawn_command(&pid, argv, -1, true, &mask);
 	if (code) {
-		fprintf(stderr, "peerbar: cannot run modprobe to load %s: %s\n", name, strerror(code));
+		fprintf(stderr, "peerbar: cannot run modprobe to load %s: %s\n", name,
+			strerror(code));
 		return false;
 	}
 	while (waitpid(pid, &status, 0) < 0)
@@ -212,12 +219,18 @@ int copy_descriptor(int pid, int fd)
 int fail_descriptor(int pid, int fd, int code)
 {
 	if (code == ESRCH)
-		return fail(code, "cannot take descriptor %d of process %d: there is no such process", fd, pid);
+		return fail(code,
+			    "cannot take descriptor %d of process %d: there is no such process", fd,
+			    pid);
 	if (code == EBADF)
-		return fail(code, "cannot take descriptor %d of process %d: the process has no such descriptor open", fd, pid);
+		return fail(code,
+			    "cannot take descriptor %d of process %d: the process has no such descriptor open",
+			    fd, pid);
 	if (code == EPERM)
-		return fail(code, "cannot take descriptor %d of process %d: this needs the right to trace "
-			    "it (CAP_SYS_PTRACE)", fd, pid);
+		return fail(code,
+			    "cannot take descriptor %d of process %d: this needs the right to trace "
+			    "it (CAP_SYS_PTRACE)",
+			    fd, pid);
 	return fail(code, "cannot take descriptor %d of process %d: %s", fd, pid, strerror(code));
 }
 

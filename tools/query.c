@@ -62,7 +62,8 @@ int cmd_query(const struct args *args)
 	int status;
 
 	if (!args->nr_operands)
-		return misuse("'query' needs a descriptor: FD of its own, or PID:FD of another process");
+		return misuse(
+			"'query' needs a descriptor: FD of its own, or PID:FD of another process");
 	array = json_new(true);
 	for (i = 0; i < args->nr_operands; i++) {
 		status = query_buffer(args->operands[i], &description);

@@ -197,7 +197,8 @@ static void print_value(const char *key, struct json_object *value)
 	uint64_t v;
 
 	printf("%-10s", key);
-	if (json_object_object_get_ex(value, "offset", &offset) && json_object_object_get_ex(value, "length", &length)) {
+	if (json_object_object_get_ex(value, "offset", &offset) &&
+	    json_object_object_get_ex(value, "length", &length)) {
 		v = json_object_get_uint64(length);
 		printf("0x%" PRIx64 ":0x%" PRIx64 " (%s)\n", json_object_get_uint64(offset), v,
 		       human_size(v, text));
@@ -238,7 +239,8 @@ void print_result(struct json_object *result)
 		json_object_object_foreach(result, key, value) {
 			if (json_object_is_type(value, json_type_array))
 				for (i = 0; i < json_object_array_length(value); i++)
-					print_value(i ? "" : key, json_object_array_get_idx(value, i));
+					print_value(i ? "" : key,
+						    json_object_array_get_idx(value, i));
 			else if (value && !strcmp(key, "faults"))
 				print_faults(key, value);
 			else if (value && !json_object_is_type(value, json_type_object))

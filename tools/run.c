@@ -41,7 +41,8 @@ static int parse_bar(const struct args *args, char *bdf, struct source *x)
 }
 
 /* Get the part of the buffer to use: all of an exported one. */
-static int choose_part(const struct args *args, struct pb_buffer *buffer, uint64_t *offset, uint64_t *length)
+static int choose_part(const struct args *args, struct pb_buffer *buffer, uint64_t *offset,
+		       uint64_t *length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), size = pb_buffer_size(buffer);
 
@@ -70,13 +71,16 @@ static int preload_library(const char *library)
 	int ret;
 
 	if (access(library, R_OK))
-		return fail(errno, "cannot preload %s: %s; it is installed where peerbar was built with libibverbs", library,
-			    strerror(errno));
+		return fail(errno,
+			    "cannot preload %s: %s; it is installed where peerbar was built with libibverbs",
+			    library, strerror(errno));
 	list = allocate(size, 1);
-	snprintf(list, size, "%s%s%s", library, others && *others ? ":" : "", others && *others ? others : "");
+	snprintf(list, size, "%s%s%s", library, others && *others ? ":" : "",
+		 others && *others ? others : "");
 	ret = setenv("LD_PRELOAD", list, 1);
 	free(list);
-	return ret ? fail(errno, "cannot set LD_PRELOAD in the environment: %s", strerror(errno)) : STATUS_OK;
+	return ret ? fail(errno, "cannot set LD_PRELOAD in the environment: %s", strerror(errno)) :
+		     STATUS_OK;
 }
 
 int cmd_run(const struct args *args)
@@ -92,19 +96,22 @@ int cmd_run(const struct args *args)
 	int status;
 
 	if (!args->bar && !args->fd)
-		return misuse("'run' takes a BAR, --bar BDF:BAR, or a dma-buf, --fd FD or PID:FD: one of them is needed");
+		return misuse(
+			"'run' takes a BAR, --bar BDF:BAR, or a dma-buf, --fd FD or PID:FD: one of them is needed");
 	if (args->bar && args->fd)
 		return misuse("'run' takes a BAR, --bar BDF:BAR, or a dma-buf, --fd FD or PID:FD, and both were given ('%.40s' and '%.40s')",
 			      args->bar, args->fd);
 	if (args->nr_operands)
-		return misuse("'run' takes no operand '%.40s'; the command to run comes after '--'", args->operands[0]);
+		return misuse("'run' takes no operand '%.40s'; the command to run comes after '--'",
+			      args->operands[0]);
 	if (!args->command)
 		return misuse("'run' needs a command to run, after '--'");
 	if (args->fd && args->nr_memattrs)
 		return misuse("--memattr is for --bar: the exporter of a dma-buf chooses its "
 			      "memory attribute");
 	if (args->bar && args->offset)
-		return misuse("--offset is for --fd; with --bar the offset is a part of it, as in 0000:01:00.0:2+16M");
+		return misuse(
+			"--offset is for --fd; with --bar the offset is a part of it, as in 0000:01:00.0:2+16M");
 	if (args->fd) {
 		status = take_buffer(args->fd, &buffer);
 	} else {
@@ -115,7 +122,8 @@ int cmd_run(const struct args *args)
 		if (!status)
 			status = export_buffer(&s, &x, &device, &buffer);
 		if (!status && args->nr_memattrs &&
-		    pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL, &err))
+		    pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL,
+					  &err))
 			status = report(&err);
 	}
 	if (!status)

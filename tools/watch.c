@@ -81,7 +81,9 @@ static int print_events(struct pb_watch *watch, bool limited, uint64_t *left)
 static int watch_until(struct pb_watch *watch, int signals, const struct args *args)
 {
 	struct pollfd p[] = {
-		{ .fd = pb_watch_fd(watch), .events = POLLIN }, { .fd = signals, .events = POLLIN }, { .fd = reader_fd() },
+		{ .fd = pb_watch_fd(watch), .events = POLLIN },
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = reader_fd() },
 	};
 	uint64_t end = get_now_ms() + args->timeout * 1000, left = args->count;
 	int n, status;

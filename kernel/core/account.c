@@ -79,13 +79,15 @@ struct peerbar_user *peerbar_user_charge(unsigned int nr_ranges)
 	user = peerbar_user_get(current_uid());
 	if (IS_ERR(user))
 		return user;
-	if (user->buffers < READ_ONCE(max_buffers) && nr_ranges <= ranges && user->ranges <= ranges - nr_ranges) {
+	if (user->buffers < READ_ONCE(max_buffers) && nr_ranges <= ranges &&
+	    user->ranges <= ranges - nr_ranges) {
 		user->buffers++;
 		user->ranges += nr_ranges;
 		return user;
 	}
 	pr_debug("cannot charge a buffer of %u ranges to user %u: it has %u of %u buffers and %u of %u ranges\n",
-		 nr_ranges, __kuid_val(user->uid), user->buffers, READ_ONCE(max_buffers), user->ranges, ranges);
+		 nr_ranges, __kuid_val(user->uid), user->buffers, READ_ONCE(max_buffers),
+		 user->ranges, ranges);
 	if (!user->buffers) {
 		xa_erase(&users, __kuid_val(user->uid));
 		kfree(user);

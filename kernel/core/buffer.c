@@ -54,18 +54,20 @@ static int peerbar_try_attach(struct peerbar_buffer *buf, struct dma_buf_attachm
 		return -EOPNOTSUPP;
 	}
 	if (buf->info.mmio && !attach->peer2peer) {
-		peerbar_dbg(buf, "cannot attach %s: it is device memory, and the importer does not set allow_peer2peer",
+		peerbar_dbg(buf,
+			    "cannot attach %s: it is device memory, and the importer does not set allow_peer2peer",
 			    dev_name(attach->dev));
 		return -EOPNOTSUPP;
 	}
 	if (buf->info.model == PEERBAR_MODEL_REVOCABLE && !dma_buf_attach_revocable(attach)) {
-		peerbar_dbg(buf, "cannot attach %s: the model is REVOCABLE, and the importer has no invalidate_mappings()",
+		peerbar_dbg(buf,
+			    "cannot attach %s: the model is REVOCABLE, and the importer has no invalidate_mappings()",
 			    dev_name(attach->dev));
 		return -EOPNOTSUPP;
 	}
 	if (peerbar_buffer_settle(buf) != PEERBAR_STATE_LIVE) {
-		peerbar_dbg(buf, "cannot attach %s: the state is %s, not LIVE", dev_name(attach->dev),
-			    peerbar_state_name(buf));
+		peerbar_dbg(buf, "cannot attach %s: the state is %s, not LIVE",
+			    dev_name(attach->dev), peerbar_state_name(buf));
 		return -ENODEV;
 	}
 	ret = peerbar_importer_alloc(attach);
@@ -101,7 +103,8 @@ static void peerbar_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *at
 	peerbar_importer_free(buf, attach);
 }
 
-static struct sg_table *peerbar_try_map(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+static struct sg_table *peerbar_try_map(struct peerbar_buffer *buf,
+					struct dma_buf_attachment *attach,
 					enum dma_data_direction dir)
 {
 	struct sg_table *sgt;
@@ -109,7 +112,8 @@ static struct sg_table *peerbar_try_map(struct peerbar_buffer *buf, struct dma_b
 
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
-		peerbar_dbg(buf, "cannot map for %s: the state is %s, not LIVE, or its exporter is busy: error %d",
+		peerbar_dbg(buf,
+			    "cannot map for %s: the state is %s, not LIVE, or its exporter is busy: error %d",
 			    dev_name(attach->dev), peerbar_state_name(buf), ret);
 		return ERR_PTR(ret);
 	}
@@ -139,7 +143,8 @@ static struct sg_table *peerbar_map(struct dma_buf_attachment *attach, enum dma_
 	return sgt;
 }
 
-static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt, enum dma_data_direction dir)
+static void peerbar_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
+			  enum dma_data_direction dir)
 {
 	struct peerbar_buffer *buf = attach->dmabuf->priv;
 
@@ -251,7 +256,8 @@ EXPORT_SYMBOL_GPL(peerbar_buffer_of);
 
 /* ---- creation ---- */
 
-static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec *vec, unsigned int nr, size_t *size)
+static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec *vec,
+			       unsigned int nr, size_t *size)
 {
 	phys_addr_t end;
 	unsigned int i;
@@ -267,13 +273,15 @@ static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec
 	for (i = 0; i < nr; i++) {
 		if (!vec[i].len || !PAGE_ALIGNED(vec[i].len) || !PAGE_ALIGNED(vec[i].paddr) ||
 		    check_add_overflow(vec[i].paddr, (phys_addr_t)vec[i].len, &end)) {
-			peerbar_dbg(buf, "cannot create: range %u of %zu bytes is empty, not page-aligned, or wraps around",
+			peerbar_dbg(buf,
+				    "cannot create: range %u of %zu bytes is empty, not page-aligned, or wraps around",
 				    i, vec[i].len);
 			return -EINVAL;
 		}
 		/* Limit of a scatterlist entry's length. */
 		if (!buf->info.mmio && vec[i].len > UINT_MAX) {
-			peerbar_dbg(buf, "cannot create: range %u of %zu bytes of system memory is not below 4 GiB",
+			peerbar_dbg(buf,
+				    "cannot create: range %u of %zu bytes of system memory is not below 4 GiB",
 				    i, vec[i].len);
 			return -EINVAL;
 		}
@@ -281,7 +289,8 @@ static int peerbar_copy_ranges(struct peerbar_buffer *buf, const struct phys_vec
 		buf->ranges[i].paddr = vec[i].paddr;
 		buf->ranges[i].len = vec[i].len;
 		if (check_add_overflow(*size, vec[i].len, size) || *size > LLONG_MAX) {
-			peerbar_dbg(buf, "cannot create: the %u ranges together exceed the size of a file",
+			peerbar_dbg(buf,
+				    "cannot create: the %u ranges together exceed the size of a file",
 				    nr);
 			return -EINVAL;
 		}
@@ -330,7 +339,8 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 		goto err_name;
 	exp_info.exp_name = module_name(info->owner);
 	exp_info.owner = info->owner;
-	exp_info.ops = info->model == PEERBAR_MODEL_DYNAMIC ? &peerbar_dynamic_ops : &peerbar_dma_buf_ops;
+	exp_info.ops = info->model == PEERBAR_MODEL_DYNAMIC ? &peerbar_dynamic_ops :
+							      &peerbar_dma_buf_ops;
 	exp_info.flags = info->open_flags;
 	exp_info.resv = info->resv;
 	exp_info.priv = buf;

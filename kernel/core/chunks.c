@@ -25,13 +25,15 @@ static struct peerbar_buffer *peerbar_get_attached_buffer(struct dma_buf_attachm
 		return ERR_PTR(-EOPNOTSUPP);
 	}
 	if (buf->info.model != PEERBAR_MODEL_PINNED && !dma_buf_attach_revocable(attach)) {
-		peerbar_dbg(buf, "no addresses for %s: the importer has no invalidate_mappings(), and the model is not PINNED",
+		peerbar_dbg(buf,
+			    "no addresses for %s: the importer has no invalidate_mappings(), and the model is not PINNED",
 			    dev_name(attach->dev));
 		return ERR_PTR(-EOPNOTSUPP);
 	}
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
-		peerbar_dbg(buf, "no addresses for %s: the state is %s, not LIVE, or its exporter is busy: error %d",
+		peerbar_dbg(buf,
+			    "no addresses for %s: the state is %s, not LIVE, or its exporter is busy: error %d",
 			    dev_name(attach->dev), peerbar_state_name(buf), ret);
 		return ERR_PTR(ret);
 	}
@@ -40,7 +42,8 @@ static struct peerbar_buffer *peerbar_get_attached_buffer(struct dma_buf_attachm
 }
 
 /* Allocate once: a buffer has one provider, so it is one chunk, followed by its addresses. */
-int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks, size_t *nr_chunks)
+int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks,
+			       size_t *nr_chunks)
 {
 	struct peerbar_buffer *buf = peerbar_get_attached_buffer(attach);
 	struct peerbar_chunk *chunk;
@@ -48,7 +51,9 @@ int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar
 
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	chunk = kvzalloc(size_add(sizeof(*chunk), array_size(buf->info.nr_ranges, sizeof(*chunk->addrs))), GFP_KERNEL);
+	chunk = kvzalloc(size_add(sizeof(*chunk),
+				  array_size(buf->info.nr_ranges, sizeof(*chunk->addrs))),
+			 GFP_KERNEL);
 	if (!chunk)
 		return -ENOMEM;
 	chunk->provider = buf->info.provider;
@@ -90,8 +95,8 @@ void __iomem *peerbar_dma_buf_iomem(struct dma_buf_attachment *attach, u64 offse
 }
 EXPORT_SYMBOL_GPL(peerbar_dma_buf_iomem);
 
-int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsigned int max_order, unsigned long *pfn,
-			    unsigned int *order)
+int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsigned int max_order,
+			    unsigned long *pfn, unsigned int *order)
 {
 	struct peerbar_buffer *buf = peerbar_get_attached_buffer(attach);
 	unsigned long first;
@@ -104,12 +109,13 @@ int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsig
 		return -EINVAL;
 	}
 	if (!peerbar_find_pfn(buf, offset, 0, pfn)) {
-		peerbar_dbg(buf, "no page frame at offset 0x%llx: the buffer has 0x%zx bytes", offset,
-			    buf->dmabuf->size);
+		peerbar_dbg(buf, "no page frame at offset 0x%llx: the buffer has 0x%zx bytes",
+			    offset, buf->dmabuf->size);
 		return -ERANGE;
 	}
 	while (best < min_t(unsigned int, max_order, PUD_ORDER) &&
-	       peerbar_find_pfn(buf, ALIGN_DOWN(offset, PAGE_SIZE << (best + 1)), best + 1, &first) &&
+	       peerbar_find_pfn(buf, ALIGN_DOWN(offset, PAGE_SIZE << (best + 1)), best + 1,
+				&first) &&
 	       first == ALIGN_DOWN(*pfn, 1UL << (best + 1)))
 		best++;
 	*order = best;
@@ -131,7 +137,8 @@ int peerbar_dma_buf_iommufd_map(struct dma_buf_attachment *attach, struct phys_v
 	}
 	/* iommufd maps one range, as MMIO. */
 	if (!buf->info.mmio || buf->info.nr_ranges != 1) {
-		peerbar_dbg(buf, "iommufd cannot map it: it has %u ranges of %s memory, and iommufd maps one of device memory",
+		peerbar_dbg(buf,
+			    "iommufd cannot map it: it has %u ranges of %s memory, and iommufd maps one of device memory",
 			    buf->info.nr_ranges, buf->info.mmio ? "device" : "system");
 		return -EOPNOTSUPP;
 	}

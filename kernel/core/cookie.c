@@ -28,18 +28,23 @@ int peerbar_cookie_add(struct peerbar_cookies *cookies, struct peerbar_buffer *b
 
 	guard(mutex)(&cookies->lock);
 	if (pages > cookies->last - cookies->first || cookies->nr >= PEERBAR_COOKIES_MAX) {
-		peerbar_dbg(buf, "cannot make a cookie of %lu pages: the device has %u of %u cookies, and %lu pages for all",
-			    pages, cookies->nr, PEERBAR_COOKIES_MAX, cookies->last - cookies->first);
+		peerbar_dbg(buf,
+			    "cannot make a cookie of %lu pages: the device has %u of %u cookies, and %lu pages for all",
+			    pages, cookies->nr, PEERBAR_COOKIES_MAX,
+			    cookies->last - cookies->first);
 		return -EBUSY;
 	}
 	/* Randomize, so that user space cannot rely on offsets. If no room follows, wrap. */
-	from = cookies->first + (unsigned long)get_random_u64() % (cookies->last - cookies->first - pages + 1);
-	ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, from, cookies->last, GFP_KERNEL_ACCOUNT);
+	from = cookies->first +
+		(unsigned long)get_random_u64() % (cookies->last - cookies->first - pages + 1);
+	ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, from, cookies->last,
+				GFP_KERNEL_ACCOUNT);
 	if (ret == -EBUSY)
-		ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, cookies->first, cookies->last,
-					GFP_KERNEL_ACCOUNT);
+		ret = mtree_alloc_range(&cookies->tree, &pgoff, buf, pages, cookies->first,
+					cookies->last, GFP_KERNEL_ACCOUNT);
 	if (ret) {
-		peerbar_dbg(buf, "cannot make a cookie of %lu pages: no such range of offsets is free: error %d",
+		peerbar_dbg(buf,
+			    "cannot make a cookie of %lu pages: no such range of offsets is free: error %d",
 			    pages, ret);
 		return ret;
 	}

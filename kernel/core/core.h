@@ -25,7 +25,8 @@ void peerbar_user_uncharge(struct peerbar_user *user, unsigned int nr_ranges);
 
 /* ranges.c: the range at an offset; reservation lock held */
 const struct peerbar_range *peerbar_find_range(struct peerbar_buffer *buf, u64 offset);
-bool peerbar_find_pfn(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn);
+bool peerbar_find_pfn(struct peerbar_buffer *buf, u64 offset, unsigned int order,
+		      unsigned long *pfn);
 
 /* revocation-page.c */
 int peerbar_revocation_page_mmap(struct file *file, struct vm_area_struct *vma);
@@ -125,8 +126,10 @@ int peerbar_state_init(void);
 void peerbar_state_exit(void);
 
 /* dma-map.c; as map_dma_buf of struct dma_buf_ops */
-struct sg_table *peerbar_map_pages(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir);
-void peerbar_unmap_pages(struct dma_buf_attachment *attach, struct sg_table *sgt, enum dma_data_direction dir);
+struct sg_table *peerbar_map_pages(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+				   enum dma_data_direction dir);
+void peerbar_unmap_pages(struct dma_buf_attachment *attach, struct sg_table *sgt,
+			 enum dma_data_direction dir);
 
 /* mmap.c */
 int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);

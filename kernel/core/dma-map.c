@@ -13,9 +13,12 @@
 /* Several importers map the same memory: don't let DMA debugging warn about it. */
 #define PEERBAR_PAGES_ATTRS DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
 
-struct sg_table *peerbar_map_pages(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir)
+struct sg_table *peerbar_map_pages(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+				   enum dma_data_direction dir)
 {
-	size_t most = max(ALIGN_DOWN((size_t)dma_get_max_seg_size(attach->dev), PAGE_SIZE), PAGE_SIZE), at;
+	size_t most = max(ALIGN_DOWN((size_t)dma_get_max_seg_size(attach->dev), PAGE_SIZE),
+			  PAGE_SIZE),
+	       at;
 	const struct peerbar_range *range;
 	unsigned int i, nents = 0;
 	struct sg_table *sgt;
@@ -34,7 +37,8 @@ struct sg_table *peerbar_map_pages(struct peerbar_buffer *buf, struct dma_buf_at
 	for (i = 0; i < buf->info.nr_ranges; i++) {
 		range = &buf->ranges[i];
 		for (at = 0; at < range->len; at += most, sg = sg_next(sg))
-			sg_set_page(sg, phys_to_page(range->paddr + at), min(most, range->len - at), 0);
+			sg_set_page(sg, phys_to_page(range->paddr + at), min(most, range->len - at),
+				    0);
 	}
 	ret = dma_map_sgtable(attach->dev, sgt, dir, PEERBAR_PAGES_ATTRS);
 	if (ret)
@@ -48,7 +52,8 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-void peerbar_unmap_pages(struct dma_buf_attachment *attach, struct sg_table *sgt, enum dma_data_direction dir)
+void peerbar_unmap_pages(struct dma_buf_attachment *attach, struct sg_table *sgt,
+			 enum dma_data_direction dir)
 {
 	dma_unmap_sgtable(attach->dev, sgt, dir, PEERBAR_PAGES_ATTRS);
 	sg_free_table(sgt);
@@ -66,8 +71,8 @@ struct peerbar_sgt {
 	struct sg_table *one[] __counted_by(nr);
 };
 
-static void peerbar_free_some(struct peerbar_sgt *sgts, struct dma_buf_attachment *attach, unsigned int nr,
-			      enum dma_data_direction dir)
+static void peerbar_free_some(struct peerbar_sgt *sgts, struct dma_buf_attachment *attach,
+			      unsigned int nr, enum dma_data_direction dir)
 {
 	while (nr--) {
 		/* The helper set orig_nents to 0 for importers; restore it, or the table leaks. */
@@ -77,7 +82,8 @@ static void peerbar_free_some(struct peerbar_sgt *sgts, struct dma_buf_attachmen
 	kvfree(sgts);
 }
 
-struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir)
+struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+				  enum dma_data_direction dir)
 {
 	unsigned int i, j, nents = 0, nr = buf->info.nr_ranges;
 	struct scatterlist *sg, *from;
@@ -91,7 +97,8 @@ struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_att
 	for (i = 0; i < nr; i++) {
 		struct phys_vec vec = { .paddr = buf->ranges[i].paddr, .len = buf->ranges[i].len };
 
-		sgts->one[i] = dma_buf_phys_vec_to_sgt(attach, buf->info.provider, &vec, 1, vec.len, dir);
+		sgts->one[i] = dma_buf_phys_vec_to_sgt(attach, buf->info.provider, &vec, 1, vec.len,
+						       dir);
 		if (IS_ERR(sgts->one[i])) {
 			ret = PTR_ERR(sgts->one[i]);
 			goto err_free;
@@ -120,8 +127,8 @@ err_free:
 }
 EXPORT_SYMBOL_GPL(peerbar_map_mmio);
 
-void peerbar_unmap_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
-			enum dma_data_direction dir)
+void peerbar_unmap_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+			struct sg_table *sgt, enum dma_data_direction dir)
 {
 	struct peerbar_sgt *sgts = container_of(sgt, struct peerbar_sgt, all);
 

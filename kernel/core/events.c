@@ -17,7 +17,7 @@
 #include "core.h"
 
 /* Room for the attributes of every message: nine numbers and three names */
-#define PEERBAR_MSG_SIZE	512
+#define PEERBAR_MSG_SIZE 512
 
 /* Set while no buffers exist. */
 static const struct genl_family *peerbar_event_family;
@@ -51,7 +51,8 @@ struct peerbar_ns *peerbar_ns_of(struct net *net)
 /* The namespace of buffers that the current process creates. */
 struct peerbar_ns *peerbar_ns_get_current(void)
 {
-	struct peerbar_ns *ns = peerbar_ns_of(current->nsproxy ? current->nsproxy->net_ns : &init_net);
+	struct peerbar_ns *ns = peerbar_ns_of(current->nsproxy ? current->nsproxy->net_ns :
+								 &init_net);
 
 	refcount_inc(&ns->users);
 	return ns;
@@ -87,8 +88,10 @@ int peerbar_put_summary(struct sk_buff *skb, const struct peerbar_summary *s)
 	    (s->device && nla_put_string(skb, PEERBAR_A_DEVICE, s->device)) ||
 	    nla_put_string(skb, PEERBAR_A_NAME, s->label) ||
 	    nla_put_u64_64bit(skb, PEERBAR_A_SIZE, s->size, PEERBAR_A_PAD) ||
-	    nla_put_u32(skb, PEERBAR_A_MODEL, s->model) || nla_put_u32(skb, PEERBAR_A_STATE, s->state) ||
-	    nla_put_u32(skb, PEERBAR_A_MEMATTR, s->memattr) || nla_put_u32(skb, PEERBAR_A_NR_RANGES, s->nr_ranges))
+	    nla_put_u32(skb, PEERBAR_A_MODEL, s->model) ||
+	    nla_put_u32(skb, PEERBAR_A_STATE, s->state) ||
+	    nla_put_u32(skb, PEERBAR_A_MEMATTR, s->memattr) ||
+	    nla_put_u32(skb, PEERBAR_A_NR_RANGES, s->nr_ranges))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -169,7 +172,8 @@ static const char *peerbar_copy_text(char **at, const char *text, size_t size)
 static struct peerbar_event *peerbar_event_alloc(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
 {
 	struct peerbar_summary what = peerbar_summarize(buf, buf->state);
-	size_t exporter = strlen(what.exporter) + 1, device = what.device ? strlen(what.device) + 1 : 0;
+	size_t exporter = strlen(what.exporter) + 1,
+	       device = what.device ? strlen(what.device) + 1 : 0;
 	size_t label = strlen(what.label) + 1;
 	struct peerbar_event *event;
 	char *at;

@@ -269,7 +269,7 @@ int peerbar_list_importers(struct peerbar_buffer *buf, u32 max_importers, u32 ma
 	if (list->state != PEERBAR_STATE_LIVE)
 		list->revoked_ns = READ_ONCE(buf->revoked_ns);
 	return peerbar_list_attachments(buf, max_importers, list) ?:
-	       peerbar_list_fences(buf, max_fences, list);
+		peerbar_list_fences(buf, max_fences, list);
 }
 
 void peerbar_list_free(struct peerbar_list *list)

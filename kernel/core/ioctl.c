@@ -14,14 +14,14 @@
 #include "core.h"
 
 /* Sizes of the first version: callers that use them must keep working when structures grow. */
-#define PEERBAR_INFO_SIZE	offsetofend(struct peerbar_info, caps)
-#define PEERBAR_QUERY_SIZE	offsetofend(struct peerbar_query, faults)
-#define PEERBAR_IMPORTERS_SIZE	offsetofend(struct peerbar_importers, now_ns)
-#define PEERBAR_IMPORTER_SIZE	offsetofend(struct peerbar_importer, driver)
-#define PEERBAR_FENCE_SIZE	offsetofend(struct peerbar_fence, timeline)
+#define PEERBAR_INFO_SIZE      offsetofend(struct peerbar_info, caps)
+#define PEERBAR_QUERY_SIZE     offsetofend(struct peerbar_query, faults)
+#define PEERBAR_IMPORTERS_SIZE offsetofend(struct peerbar_importers, now_ns)
+#define PEERBAR_IMPORTER_SIZE  offsetofend(struct peerbar_importer, driver)
+#define PEERBAR_FENCE_SIZE     offsetofend(struct peerbar_fence, timeline)
 
 static unsigned long caps = PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS |
-			    (IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0);
+	(IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0);
 
 void peerbar_set_cap(u32 cap, bool there)
 {
@@ -56,7 +56,7 @@ static int peerbar_fill_query(struct dma_buf *dmabuf, struct peerbar_query *quer
 
 	query->model = peerbar_dma_buf_model(dmabuf, &declared);
 	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) |
-		       (dmabuf->ops->mmap && !(buf && buf->info.unmappable) ? PEERBAR_QUERY_MMAP : 0);
+		(dmabuf->ops->mmap && !(buf && buf->info.unmappable) ? PEERBAR_QUERY_MMAP : 0);
 	query->length = dmabuf->size;
 	query->inode = file_inode(dmabuf->file)->i_ino;
 	strscpy(query->exporter, dmabuf->exp_name);
@@ -174,7 +174,7 @@ static int peerbar_ioctl_importers(void __user *user, u32 size)
 		return -EINVAL;
 	}
 	ret = peerbar_check_elements(arg.nr_importers, arg.importer_size, PEERBAR_IMPORTER_SIZE) ?:
-	      peerbar_check_elements(arg.nr_fences, arg.fence_size, PEERBAR_FENCE_SIZE);
+		peerbar_check_elements(arg.nr_fences, arg.fence_size, PEERBAR_FENCE_SIZE);
 	if (ret)
 		return ret;
 	dmabuf = dma_buf_get(arg.fd);
@@ -225,8 +225,8 @@ static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;
 	if (size > PAGE_SIZE) {
-		pr_debug("ioctl %u: the structure has %u bytes, and may have %lu\n", _IOC_NR(cmd), size,
-			 PAGE_SIZE);
+		pr_debug("ioctl %u: the structure has %u bytes, and may have %lu\n", _IOC_NR(cmd),
+			 size, PAGE_SIZE);
 		return -E2BIG;
 	}
 	nr = array_index_nospec(_IOC_NR(cmd), ARRAY_SIZE(peerbar_ioctls));

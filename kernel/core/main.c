@@ -27,10 +27,12 @@ static int __init peerbar_check_kernel(void)
 		pr_err("newest_kernel: '%s' is not a version such as 7.3\n", newest_kernel);
 		return -EINVAL;
 	}
-	if (major > LINUX_VERSION_MAJOR || (major == LINUX_VERSION_MAJOR && minor >= LINUX_VERSION_PATCHLEVEL))
+	if (major > LINUX_VERSION_MAJOR ||
+	    (major == LINUX_VERSION_MAJOR && minor >= LINUX_VERSION_PATCHLEVEL))
 		return 0;
 	pr_err("cannot load on kernel %u.%u: it is newer than %u.%u and was not tested; load with newest_kernel=%u.%u to override\n",
-	       LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL, major, minor, LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL);
+	       LINUX_VERSION_MAJOR, LINUX_VERSION_PATCHLEVEL, major, minor, LINUX_VERSION_MAJOR,
+	       LINUX_VERSION_PATCHLEVEL);
 	return -EOPNOTSUPP;
 }
 

@@ -16,9 +16,11 @@
 #include "trace.h"
 
 /* Offset in the buffer of an address. */
-static u64 peerbar_get_offset(struct peerbar_buffer *buf, struct vm_area_struct *vma, unsigned long addr)
+static u64 peerbar_get_offset(struct peerbar_buffer *buf, struct vm_area_struct *vma,
+			      unsigned long addr)
 {
-	return (u64)(((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff - buf->pgoff_base) << PAGE_SHIFT;
+	return (u64)(((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff - buf->pgoff_base)
+		<< PAGE_SHIFT;
 }
 
 static vm_fault_t peerbar_insert(struct vm_fault *vmf, unsigned long pfn, unsigned int order)
@@ -159,7 +161,8 @@ static vm_fault_t peerbar_try_fault(struct peerbar_buffer *buf, struct vm_fault 
 		return VM_FAULT_FALLBACK;
 	ret = buf->info.ops->prepare ? buf->info.ops->prepare(buf) : 0;
 	if (ret) {
-		peerbar_dbg(buf, "cannot fault at offset 0x%llx: its exporter cannot prepare the memory: error %d",
+		peerbar_dbg(buf,
+			    "cannot fault at offset 0x%llx: its exporter cannot prepare the memory: error %d",
 			    peerbar_get_offset(buf, vma, addr), ret);
 		return ret == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 	}
@@ -169,7 +172,8 @@ static vm_fault_t peerbar_try_fault(struct peerbar_buffer *buf, struct vm_fault 
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
 		dma_resv_unlock(buf->dmabuf->resv);
-		peerbar_dbg(buf, "cannot fault at offset 0x%llx: the state is %s, not LIVE, or its exporter is busy: error %d",
+		peerbar_dbg(buf,
+			    "cannot fault at offset 0x%llx: the state is %s, not LIVE, or its exporter is busy: error %d",
 			    peerbar_get_offset(buf, vma, addr), peerbar_state_name(buf), ret);
 		if (ret == -EAGAIN)
 			return peerbar_retry_fault(buf, vmf, order);
@@ -272,7 +276,8 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	}
 	if (vma->vm_pgoff < buf->pgoff_base || vma->vm_pgoff - buf->pgoff_base > pages ||
 	    vma_pages(vma) > pages - (vma->vm_pgoff - buf->pgoff_base)) {
-		peerbar_dbg(buf, "cannot mmap %lu pages at page 0x%lx: it has %lu pages from page 0x%lx on",
+		peerbar_dbg(buf,
+			    "cannot mmap %lu pages at page 0x%lx: it has %lu pages from page 0x%lx on",
 			    vma_pages(vma), vma->vm_pgoff, pages, buf->pgoff_base);
 		return -EINVAL;
 	}
@@ -285,7 +290,8 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 	/* The exporter may have stopped supporting the attribute since it was set. */
 	if (memattr != buf->info.memattr && buf->info.ops->memattr_supported &&
 	    !buf->info.ops->memattr_supported(buf, memattr)) {
-		peerbar_dbg(buf, "cannot mmap: its exporter does not support memory attribute 0x%x any more",
+		peerbar_dbg(buf,
+			    "cannot mmap: its exporter does not support memory attribute 0x%x any more",
 			    memattr);
 		return -EOPNOTSUPP;
 	}
@@ -320,7 +326,8 @@ int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 
 	/* A cookie's buffer uses offsets of the device, and no process has its descriptor. */
 	if (buf->pgoff_base) {
-		peerbar_dbg(buf, "cannot mmap: it belongs to a cookie; map the device at the cookie's offset");
+		peerbar_dbg(buf,
+			    "cannot mmap: it belongs to a cookie; map the device at the cookie's offset");
 		return -EINVAL;
 	}
 	return peerbar_buffer_mmap(buf, vma);

@@ -36,8 +36,10 @@ static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *b
 		nest = nla_nest_start(skb, PEERBAR_A_RANGE);
 		if (!nest)
 			return false;
-		if (nla_put_u64_64bit(skb, PEERBAR_A_RANGE_START, buf->ranges[i].paddr, PEERBAR_A_RANGE_PAD) ||
-		    nla_put_u64_64bit(skb, PEERBAR_A_RANGE_LENGTH, buf->ranges[i].len, PEERBAR_A_RANGE_PAD)) {
+		if (nla_put_u64_64bit(skb, PEERBAR_A_RANGE_START, buf->ranges[i].paddr,
+				      PEERBAR_A_RANGE_PAD) ||
+		    nla_put_u64_64bit(skb, PEERBAR_A_RANGE_LENGTH, buf->ranges[i].len,
+				      PEERBAR_A_RANGE_PAD)) {
 			nla_nest_cancel(skb, nest);
 			return false;
 		}
@@ -49,7 +51,8 @@ static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *b
 	return true;
 }
 
-static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid, u32 seq, int flags, bool privileged)
+static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid, u32 seq,
+			      int flags, bool privileged)
 {
 	struct peerbar_summary summary = peerbar_summarize(buf, peerbar_buffer_settle(buf));
 	struct dma_buf_attachment *attach;
@@ -91,7 +94,7 @@ static bool peerbar_is_visible(struct net *net, struct peerbar_buffer *buf)
 }
 
 /* More than fit in a message */
-#define PEERBAR_MSG_IMPORTERS	256
+#define PEERBAR_MSG_IMPORTERS 256
 
 static bool peerbar_put_importer(struct sk_buff *skb, const struct peerbar_importer *importer)
 {
@@ -147,7 +150,7 @@ static bool peerbar_put_elements(struct sk_buff *skb, const struct peerbar_list 
 		if (!peerbar_put_importer(skb, &list->importers[i]))
 			return false;
 	return list->filled_importers == list->nr_importers &&
-	       list->filled_fences == list->nr_fences;
+		list->filled_fences == list->nr_fences;
 }
 
 static int peerbar_put_list(struct sk_buff *skb, struct peerbar_buffer *buf,
@@ -209,10 +212,12 @@ static int peerbar_reply(struct sk_buff *skb, struct genl_info *info, peerbar_pu
 		buf = NULL;
 	}
 	if (!buf) {
-		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[PEERBAR_A_ID], "no buffer has this id");
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[PEERBAR_A_ID],
+				    "no buffer has this id");
 		return -ENOENT;
 	}
-	reply = nlmsg_new(privileged ? SKB_WITH_OVERHEAD(32768) - NLMSG_HDRLEN : NLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	reply = nlmsg_new(privileged ? SKB_WITH_OVERHEAD(32768) - NLMSG_HDRLEN : NLMSG_DEFAULT_SIZE,
+			  GFP_KERNEL);
 	if (!reply) {
 		ret = -ENOMEM;
 		goto put_buffer;

@@ -30,7 +30,8 @@ const struct peerbar_range *peerbar_find_range(struct peerbar_buffer *buf, u64 o
  * Whether the block of @order that begins at @offset is inside one range and aligned in physical
  * memory; if so, return its frame in @pfn.
  */
-bool peerbar_find_pfn(struct peerbar_buffer *buf, u64 offset, unsigned int order, unsigned long *pfn)
+bool peerbar_find_pfn(struct peerbar_buffer *buf, u64 offset, unsigned int order,
+		      unsigned long *pfn)
 {
 	const struct peerbar_range *range = peerbar_find_range(buf, offset);
 	u64 before;

@@ -58,11 +58,12 @@ void peerbar_buffer_zap(struct peerbar_buffer *buf)
 {
 	/* A VMA is counted before its first fault, which checks the state that led here. */
 	if (atomic_read(&buf->mmaps))
-		unmap_mapping_range(buf->mapping, (loff_t)buf->pgoff_base << PAGE_SHIFT, buf->dmabuf->size, true);
+		unmap_mapping_range(buf->mapping, (loff_t)buf->pgoff_base << PAGE_SHIFT,
+				    buf->dmabuf->size, true);
 }
 
 /* Report a revoke that importers hold up for so long. */
-#define PEERBAR_SLOW_REVOKE	HZ
+#define PEERBAR_SLOW_REVOKE HZ
 
 static bool peerbar_has_fences(struct peerbar_buffer *buf)
 {
@@ -72,7 +73,8 @@ static bool peerbar_has_fences(struct peerbar_buffer *buf)
 /* Once per revoke: the administrator looks for the culprit among the importers. */
 static void peerbar_report_slow_revoke(struct work_struct *work)
 {
-	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer, slow_revoke);
+	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer,
+						  slow_revoke);
 	unsigned int maps = READ_ONCE(buf->dma_maps);
 	bool fences = peerbar_has_fences(buf);
 	struct seq_buf importers;
@@ -83,8 +85,8 @@ static void peerbar_report_slow_revoke(struct work_struct *work)
 	seq_buf_init(&importers, names, sizeof(names));
 	peerbar_print_importers(buf, &importers);
 	pr_notice("a revoke of buffer %llu (%s) has waited for %u s: %u DMA mappings left, fences %s; importers:%s\n",
-		  buf->id, buf->label, PEERBAR_SLOW_REVOKE / HZ, maps, fences ? "pending" : "signalled",
-		  seq_buf_str(&importers));
+		  buf->id, buf->label, PEERBAR_SLOW_REVOKE / HZ, maps,
+		  fences ? "pending" : "signalled", seq_buf_str(&importers));
 }
 
 /* Invalidate the mappings of importers, and zap those of processes. */
@@ -159,7 +161,8 @@ static struct dma_fence *peerbar_get_fence_locked(struct peerbar_buffer *buf)
 	struct dma_fence *fence = NULL;
 
 	if (dma_resv_get_singleton(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, &fence))
-		dma_resv_wait_timeout(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, false, MAX_SCHEDULE_TIMEOUT);
+		dma_resv_wait_timeout(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, false,
+				      MAX_SCHEDULE_TIMEOUT);
 	return fence;
 }
 
@@ -191,7 +194,8 @@ static int peerbar_wait(struct peerbar_buffer *buf, struct dma_fence *fence, boo
 	if (unwilling) {
 		if (!READ_ONCE(buf->dma_maps))
 			return 0;
-		peerbar_dbg(buf, "not drained: DMA mappings are left, and an importer without invalidate_mappings() has pinned it");
+		peerbar_dbg(buf,
+			    "not drained: DMA mappings are left, and an importer without invalidate_mappings() has pinned it");
 		return -EBUSY;
 	}
 	if (!READ_ONCE(buf->dma_maps))
@@ -237,7 +241,7 @@ bool peerbar_buffer_drained(struct peerbar_buffer *buf)
 {
 	/* Mapping and stopping take the same lock, so every importer that could map is counted. */
 	return peerbar_is_stopped(buf) && !READ_ONCE(buf->dma_maps) &&
-	       dma_resv_test_signaled(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP);
+		dma_resv_test_signaled(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP);
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_drained);
 
@@ -301,7 +305,7 @@ int peerbar_buffer_stop(struct peerbar_buffer *buf, bool interruptible)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_stop);
 
-#define PEERBAR_STOP_INTERVAL	msecs_to_jiffies(20)
+#define PEERBAR_STOP_INTERVAL msecs_to_jiffies(20)
 
 /*
  * Finish the stop for a killer that was interrupted while another task held the lock. Poll, so that
@@ -309,7 +313,8 @@ EXPORT_SYMBOL_GPL(peerbar_buffer_stop);
  */
 static void peerbar_stop_later(struct work_struct *work)
 {
-	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer, stop_later);
+	struct peerbar_buffer *buf = container_of(to_delayed_work(work), struct peerbar_buffer,
+						  stop_later);
 
 	if (!peerbar_buffer_try_stop(buf)) {
 		queue_delayed_work(peerbar_wq, &buf->stop_later, PEERBAR_STOP_INTERVAL);
@@ -363,7 +368,8 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 	if (READ_ONCE(buf->state) == PEERBAR_STATE_LIVE)
 		return 0;
 	/* The state may become DEAD meanwhile, without a lock. */
-	if (cmpxchg(&buf->state, PEERBAR_STATE_REVOKED, PEERBAR_STATE_LIVE) != PEERBAR_STATE_REVOKED) {
+	if (cmpxchg(&buf->state, PEERBAR_STATE_REVOKED, PEERBAR_STATE_LIVE) !=
+	    PEERBAR_STATE_REVOKED) {
 		peerbar_buffer_leave(buf);
 		return -ENODEV;
 	}
@@ -417,7 +423,8 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 	}
 	for (i = 0; i < buf->info.nr_ranges; i++) {
 		if (ranges[i].len != buf->ranges[i].len || !PAGE_ALIGNED(ranges[i].paddr)) {
-			peerbar_dbg(buf, "cannot move: range %u has %zu bytes, not the present %zu, or is not page-aligned",
+			peerbar_dbg(buf,
+				    "cannot move: range %u has %zu bytes, not the present %zu, or is not page-aligned",
 				    i, ranges[i].len, buf->ranges[i].len);
 			return -EINVAL;
 		}
@@ -461,7 +468,8 @@ int peerbar_buffer_set_memattr(struct peerbar_buffer *buf, u32 memattr)
 
 	if (memattr != buf->info.memattr &&
 	    (!ops->memattr_supported || !ops->memattr_supported(buf, memattr))) {
-		peerbar_dbg(buf, "cannot set memory attribute 0x%x: its exporter does not support it",
+		peerbar_dbg(buf,
+			    "cannot set memory attribute 0x%x: its exporter does not support it",
 			    memattr);
 		return -EOPNOTSUPP;
 	}

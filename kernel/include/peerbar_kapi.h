@@ -65,9 +65,10 @@ struct peerbar_backing_ops {
 	void (*leave)(struct peerbar_buffer *buf);
 	int (*attach)(struct peerbar_buffer *buf, struct dma_buf_attachment *attach);
 	void (*detach)(struct peerbar_buffer *buf, struct dma_buf_attachment *attach);
-	struct sg_table *(*map)(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir);
-	void (*unmap)(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
-		      enum dma_data_direction dir);
+	struct sg_table *(*map)(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+				enum dma_data_direction dir);
+	void (*unmap)(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+		      struct sg_table *sgt, enum dma_data_direction dir);
 	void (*release)(struct peerbar_buffer *buf);
 	void __iomem *(*iomem)(struct peerbar_buffer *buf, unsigned int range);
 	bool (*memattr_supported)(struct peerbar_buffer *buf, u32 memattr);
@@ -218,7 +219,7 @@ struct peerbar_buffer {
 	pid_t creator;
 };
 
-#define PEERBAR_STOP_QUEUED	0 /* bit in @flags */
+#define PEERBAR_STOP_QUEUED 0 /* bit in @flags */
 
 /**
  * struct peerbar_attachment - an importer's attachment to a buffer
@@ -404,9 +405,10 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
  *
  * Return: as map_dma_buf.
  */
-struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, enum dma_data_direction dir);
-void peerbar_unmap_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
-			enum dma_data_direction dir);
+struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+				  enum dma_data_direction dir);
+void peerbar_unmap_mmio(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+			struct sg_table *sgt, enum dma_data_direction dir);
 
 /**
  * peerbar_buffer_mmap() - set up a VMA of a buffer
@@ -495,7 +497,8 @@ struct peerbar_chunk {
  * Return: 0; -EOPNOTSUPP if the dma-buf is not peerbar's or @attach cannot be revoked; -ENODEV if
  * it is revoked; -ENOMEM.
  */
-int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks, size_t *nr_chunks);
+int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar_chunk **chunks,
+			       size_t *nr_chunks);
 void peerbar_chunks_free(struct peerbar_chunk *chunks, size_t nr_chunks);
 
 /**
@@ -521,8 +524,8 @@ void __iomem *peerbar_dma_buf_iomem(struct dma_buf_attachment *attach, u64 offse
  * Return: 0; -ERANGE if @offset is past the end; -EINVAL if it is not aligned; otherwise as
  * peerbar_dma_buf_get_chunks().
  */
-int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsigned int max_order, unsigned long *pfn,
-			    unsigned int *order);
+int peerbar_dma_buf_get_pfn(struct dma_buf_attachment *attach, u64 offset, unsigned int max_order,
+			    unsigned long *pfn, unsigned int *order);
 
 /**
  * peerbar_dma_buf_iommufd_map() - vfio_pci_dma_buf_iommufd_map() for peerbar's buffers
@@ -555,7 +558,7 @@ struct peerbar_cookies {
 void peerbar_cookies_init(struct peerbar_cookies *cookies, unsigned long first, unsigned long last);
 
 /* Limit per open device: cookies take no descriptor, so no other limit applies. */
-#define PEERBAR_COOKIES_MAX	1024
+#define PEERBAR_COOKIES_MAX 1024
 
 /**
  * peerbar_cookie_add() - make a cookie for @buf, and take over the caller's reference on success
@@ -589,11 +592,11 @@ void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 /* ---- peerbar's modules ---- */
 
 /* Why a call for a buffer fails, for dynamic debugging: "buffer NUMBER (NAME): " and one sentence */
-#define peerbar_dbg(buf, fmt, ...)							\
-do {											\
-	const struct peerbar_buffer *_buf = (buf);					\
-	pr_debug("buffer %llu (%s): " fmt "\n", _buf->id, _buf->label, ##__VA_ARGS__);	\
-} while (0)
+#define peerbar_dbg(buf, fmt, ...)                                                             \
+	do {                                                                                   \
+		const struct peerbar_buffer *_buf = (buf);                                     \
+		pr_debug("buffer %llu (%s): " fmt "\n", _buf->id, _buf->label, ##__VA_ARGS__); \
+	} while (0)
 
 /** peerbar_set_cap() - set or clear a capability that PEERBAR_INFO reports */
 void peerbar_set_cap(u32 cap, bool there);

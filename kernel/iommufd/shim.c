@@ -25,23 +25,24 @@
 
 /* With ARGS, the arguments are available without all registers, and SAVE_REGS fails. */
 #ifdef CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS
-#define PEERBAR_FTRACE_REGS	0
+#define PEERBAR_FTRACE_REGS 0
 #else
-#define PEERBAR_FTRACE_REGS	FTRACE_OPS_FL_SAVE_REGS
+#define PEERBAR_FTRACE_REGS FTRACE_OPS_FL_SAVE_REGS
 #endif
 
-#define TARGET	"vfio_pci_dma_buf_iommufd_map"
+#define TARGET "vfio_pci_dma_buf_iommufd_map"
 
 /* The handler redirects calls from one to the other. */
 static_assert(__same_type(vfio_pci_dma_buf_iommufd_map, peerbar_dma_buf_iommufd_map));
 
-static void notrace peerbar_iommufd_enter(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *op,
-					  struct ftrace_regs *fregs)
+static void notrace peerbar_iommufd_enter(unsigned long ip, unsigned long parent_ip,
+					  struct ftrace_ops *op, struct ftrace_regs *fregs)
 {
 	struct dma_buf_attachment *attach = (void *)ftrace_regs_get_argument(fregs, 0);
 
 	if (peerbar_buffer_of(attach->dmabuf))
-		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)peerbar_dma_buf_iommufd_map);
+		ftrace_regs_set_instruction_pointer(fregs,
+						    (unsigned long)peerbar_dma_buf_iommufd_map);
 }
 
 static struct ftrace_ops peerbar_iommufd_ops = {
@@ -57,12 +58,15 @@ static int __init peerbar_iommufd_init(void)
 
 	ret = ftrace_set_filter(&peerbar_iommufd_ops, name, sizeof(name) - 1, 0);
 	if (ret) {
-		pr_err("cannot trace " TARGET "(): vfio-pci-core has no such function that can be traced, error %d\n", ret);
+		pr_err("cannot trace " TARGET
+		       "(): vfio-pci-core has no such function that can be traced, error %d\n",
+		       ret);
 		return ret;
 	}
 	ret = register_ftrace_function(&peerbar_iommufd_ops);
 	if (ret) {
-		pr_err("cannot trace " TARGET "(): error %d, a live patch or kprobe may be on it\n", ret);
+		pr_err("cannot trace " TARGET "(): error %d, a live patch or kprobe may be on it\n",
+		       ret);
 		ftrace_free_filter(&peerbar_iommufd_ops);
 		return ret;
 	}
@@ -85,7 +89,9 @@ static void __exit peerbar_iommufd_exit(void)
 	 * an unload can no longer fail: so never return, not even on a signal, and keep the
 	 * handler.
 	 */
-	while (WARN_ONCE(ret, "cannot stop tracing " TARGET "(): error %d; the module stays loaded\n", ret)) {
+	while (WARN_ONCE(ret,
+			 "cannot stop tracing " TARGET "(): error %d; the module stays loaded\n",
+			 ret)) {
 		set_current_state(TASK_IDLE);
 		schedule_timeout(60 * HZ);
 	}
@@ -100,7 +106,9 @@ static void *peerbar_iommufd_needs __used = vfio_pci_core_mmap;
 static int __init peerbar_iommufd_init(void)
 {
 	pr_err("cannot load: the kernel lacks %s, which is needed for iommufd to map peerbar's buffers\n",
-	       IS_ENABLED(CONFIG_VFIO_PCI_DMABUF) ? "CONFIG_DYNAMIC_FTRACE_WITH_ARGS (or _WITH_REGS)" : "CONFIG_VFIO_PCI_DMABUF");
+	       IS_ENABLED(CONFIG_VFIO_PCI_DMABUF) ?
+		       "CONFIG_DYNAMIC_FTRACE_WITH_ARGS (or _WITH_REGS)" :
+		       "CONFIG_VFIO_PCI_DMABUF");
 	return -EOPNOTSUPP;
 }
 

@@ -69,9 +69,9 @@ static u32 pbr_copy_message(struct pbr_qp *qp, const struct pbr_refs *local, u32
 
 /* In units of 10 us */
 static const u32 pbr_rnr_timer[32] = {
-	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192,
-	256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192,
-	12288, 16384, 24576, 32768, 49152,
+	65536, 1,    2,	   3,	 4,    6,     8,     12,    16,	   24,	  32,
+	48,    64,   96,   128,	 192,  256,   384,   512,   768,   1024,  1536,
+	2048,  3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152,
 };
 
 static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
@@ -124,8 +124,8 @@ static u32 pbr_bad_receive(struct pbr_qp *peer, struct pbr_qp *qp, u32 status)
 static bool pbr_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	return peer->ib.qp_type == qp->ib.qp_type &&
-	       READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
-	       READ_ONCE(peer->target) == qp->dev->id && pbr_answers(peer);
+		READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
+		READ_ONCE(peer->target) == qp->dev->id && pbr_answers(peer);
 }
 
 static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)

@@ -42,7 +42,8 @@ bool pbr_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *
 		/* Store the entry before the index. */
 		smp_store_release(&cq->ring->producer, ++cq->producer);
 		tell = cq->armed & IB_CQ_NEXT_COMP ||
-		       (cq->armed & IB_CQ_SOLICITED && (solicited || cqe->status != IB_WC_SUCCESS));
+			(cq->armed & IB_CQ_SOLICITED &&
+			 (solicited || cqe->status != IB_WC_SUCCESS));
 		if (tell)
 			cq->armed = 0;
 	}
@@ -94,9 +95,8 @@ static int pbr_create_cq(struct ib_cq *ib, const struct ib_cq_init_attr *attr,
 				"create_cq: flags are %#x; only timestamps, %#x, are supported",
 				attr->flags, IB_UVERBS_CQ_FLAGS_TIMESTAMP_COMPLETION);
 	if (!attr->cqe || attr->cqe > PBR_MAX_CQE)
-		return pbr_fail(ib->device, -EINVAL,
-				"create_cq: %u entries; 1 to %d are possible", attr->cqe,
-				PBR_MAX_CQE);
+		return pbr_fail(ib->device, -EINVAL, "create_cq: %u entries; 1 to %d are possible",
+				attr->cqe, PBR_MAX_CQE);
 	if (udata)
 		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
 	mutex_init(&cq->resize_mutex);
@@ -172,8 +172,8 @@ static int pbr_resize_cq(struct ib_cq *ib, unsigned int cqe, struct ib_udata *ud
 	int ret;
 
 	if (!cqe || cqe > PBR_MAX_CQE)
-		return pbr_fail(ib->device, -EINVAL,
-				"resize_cq: %u entries; 1 to %d are possible", cqe, PBR_MAX_CQE);
+		return pbr_fail(ib->device, -EINVAL, "resize_cq: %u entries; 1 to %d are possible",
+				cqe, PBR_MAX_CQE);
 	guard(mutex)(&cq->resize_mutex);
 	buf = pbr_cq_alloc(&ctx->ib, cqe, &nr, &offset);
 	if (IS_ERR(buf))

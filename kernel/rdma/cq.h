@@ -13,7 +13,7 @@
 struct pbr_cq {
 	struct ib_cq ib;
 	struct mutex resize_mutex; /* see above */
-	spinlock_t lock; /* see above */
+	spinlock_t lock;	   /* see above */
 	struct pbr_buf *buf;
 	struct peerbar_ring *ring;
 	struct peerbar_cqe *entries;

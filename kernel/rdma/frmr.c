@@ -128,7 +128,7 @@ static bool pbr_fast_fits(const struct pbr_page_list *list, const struct peerbar
 
 	/* Test the length first: an empty list has no page size yet. */
 	return sqe->mw.length && sqe->mw.length <= size &&
-	       (sqe->mw.addr & (list->page_size - 1)) <= size - sqe->mw.length;
+		(sqe->mw.addr & (list->page_size - 1)) <= size - sqe->mw.length;
 }
 
 /* IB_WR_REG_MR: give a free region the mapped pages, and a new key of the same index. */
@@ -140,8 +140,7 @@ int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct pee
 	if (sqe->mw.access & ~PBR_FAST_ACCESS || (sqe->mw.mr_lkey ^ sqe->mw.new_rkey) >> 8)
 		return pbr_fail(&dev->ib, -EINVAL,
 				"reg_mr: key %#x for region %#x, access %#x; the index must not change, and access have only bits of %#x",
-				sqe->mw.new_rkey, sqe->mw.mr_lkey, sqe->mw.access,
-				PBR_FAST_ACCESS);
+				sqe->mw.new_rkey, sqe->mw.mr_lkey, sqe->mw.access, PBR_FAST_ACCESS);
 	mr = pbr_mr_lock(dev, pd, sqe->mw.mr_lkey, ~0xffU);
 	if (!mr)
 		return -EINVAL;

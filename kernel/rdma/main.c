@@ -34,7 +34,7 @@ MODULE_PARM_DESC(max_mr, "Maximum number of memory regions of a context");
 module_param_named(max_mw, pbr_max[PBR_MW], uint, 0644);
 MODULE_PARM_DESC(max_mw, "Maximum number of memory windows of a context");
 
-static u32 pbr_last_id; /* under pbr_link_lock */
+static u32 pbr_last_id;		    /* under pbr_link_lock */
 static DEFINE_MUTEX(pbr_link_lock); /* serializes link creation; outermost */
 
 static struct rdma_link_ops pbr_link_ops;
@@ -80,8 +80,8 @@ static void pbr_set_mtu(struct pbr_device *dev, struct net_device *ndev)
 
 static void pbr_set_mtu_of(struct net_device *ndev)
 {
-	struct ib_device *ib =
-		ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	struct ib_device *ib = ib_device_get_by_netdev(ndev,
+						       (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 
 	if (!ib)
 		return;
@@ -91,8 +91,8 @@ static void pbr_set_mtu_of(struct net_device *ndev)
 
 static void pbr_unregister_of(struct net_device *ndev)
 {
-	struct ib_device *ib =
-		ib_device_get_by_netdev(ndev, (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	struct ib_device *ib = ib_device_get_by_netdev(ndev,
+						       (enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 
 	if (!ib)
 		return;
@@ -142,9 +142,9 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	dev->ib.link_ops = &pbr_link_ops;
 	strscpy(dev->ib.node_desc, "peerbar", sizeof(dev->ib.node_desc));
 	addrconf_addr_eui48((u8 *)&dev->ib.node_guid, ndev->dev_addr);
-	dev->ib.uverbs_cmd_mask |=
-		BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) | BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
-		BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) | BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
+	dev->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) |
+		BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) | BIT_ULL(IB_USER_VERBS_CMD_POST_SRQ_RECV) |
+		BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
 	ib_set_device_ops(&dev->ib, &pbr_device_ops);
 	ib_set_device_ops(&dev->ib, &pbr_attr_ops);
 	ib_set_device_ops(&dev->ib, &pbr_counter_ops);

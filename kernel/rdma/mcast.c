@@ -100,9 +100,8 @@ static int pbr_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 	}
 	spin_unlock(&pbr_members_lock);
 	if (!node)
-		return pbr_fail(ib->device, -EINVAL,
-				"detach_mcast: qp %u is not a member of %pI6c", ib->qp_num,
-				gid->raw);
+		return pbr_fail(ib->device, -EINVAL, "detach_mcast: qp %u is not a member of %pI6c",
+				ib->qp_num, gid->raw);
 	kfree(rb_entry(node, struct pbr_member, node));
 	return 0;
 }

@@ -119,8 +119,8 @@ int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct 
 		mw->first = sqe->mw.addr;
 		mw->iova = sqe->mw.access & IB_ZERO_BASED ? 0 : sqe->mw.addr;
 		mw->length = sqe->mw.length;
-		mw->access = sqe->mw.access & (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ |
-					       IB_ACCESS_REMOTE_ATOMIC);
+		mw->access = sqe->mw.access &
+			(IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC);
 	}
 	if (mw->mw_type == IB_MW_TYPE_2)
 		mw->qpn = qpn;

@@ -39,13 +39,13 @@ static int pbr_check_cap(struct ib_device *ib, const struct ib_qp_init_attr *ini
 	const struct ib_qp_cap *cap = &init->cap;
 	int ret;
 
-	ret = pbr_check_max(ib, "max_send_wr", cap->max_send_wr, PBR_MAX_WR) ?:
-	      pbr_check_max(ib, "max_send_sge", cap->max_send_sge, PBR_MAX_SGE) ?:
-	      pbr_check_max(ib, "max_inline_data", cap->max_inline_data, PBR_MAX_INLINE);
+	ret = pbr_check_max(ib, "max_send_wr", cap->max_send_wr, PBR_MAX_WR)	  ?:
+		pbr_check_max(ib, "max_send_sge", cap->max_send_sge, PBR_MAX_SGE) ?:
+		pbr_check_max(ib, "max_inline_data", cap->max_inline_data, PBR_MAX_INLINE);
 	if (ret || init->srq)
 		return ret;
 	return pbr_check_max(ib, "max_recv_wr", cap->max_recv_wr, PBR_MAX_WR) ?:
-	       pbr_check_max(ib, "max_recv_sge", cap->max_recv_sge, PBR_MAX_SGE);
+		pbr_check_max(ib, "max_recv_sge", cap->max_recv_sge, PBR_MAX_SGE);
 }
 
 /* Allocate the rings of a queue pair, and the buffers for entries copied from them. */
@@ -85,8 +85,9 @@ static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset,
 	pbr_queue_init(&qp->rq.queue, &ring->rq, qp->buf->va + rq_at, rq_nr, rq_stride);
 	qp->cap.max_send_wr = sq_nr;
 	qp->cap.max_recv_wr = rq_nr;
-	qp->cap.max_inline_data =
-		qp->user ? min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PBR_MAX_INLINE) : 0;
+	qp->cap.max_inline_data = qp->user ?
+		min_t(u32, sq_stride - sizeof(struct peerbar_sqe), PBR_MAX_INLINE) :
+		0;
 	*resp = (struct peerbar_create_qp_resp){
 		.size = qp->buf->size,
 		.sq_entries_offset = sq_at,

@@ -12,7 +12,7 @@ struct pbr_av;
 
 /* receive queue: a queue pair's own, or a shared one */
 struct pbr_rq {
-	spinlock_t lock; /* serializes taking receives; a leaf */
+	spinlock_t lock;      /* serializes taking receives; a leaf */
 	spinlock_t post_lock; /* serializes posting in the kernel; irqs off, a leaf */
 	struct pbr_queue queue;
 	u32 *flags;
@@ -94,7 +94,7 @@ struct pbr_qp {
 	struct mutex sq_lock; /* see above */
 	spinlock_t post_lock; /* posting in the kernel; irqs off, a leaf */
 	struct pbr_queue sq;
-	void *entry; /* copy of the send queue's entry */
+	void *entry;		 /* copy of the send queue's entry */
 	struct peerbar_sqe *sqe; /* the request in @entry */
 	struct pbr_refs *src;
 	struct pbr_refs *dst;

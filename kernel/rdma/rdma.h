@@ -67,12 +67,12 @@ enum pbr_counter {
 	PBR_RCVD_MESSAGES,
 	PBR_RCVD_BYTES,
 	PBR_DROPPED_MESSAGES, /* of UD and UC: no receiver, no receive, or refused; the sender's */
-	PBR_RCVD_RNR, /* waits of a requester for a receive */
-	PBR_SENT_RNR, /* the same, of the responder */
+	PBR_RCVD_RNR,	      /* waits of a requester for a receive */
+	PBR_SENT_RNR,	      /* the same, of the responder */
 	PBR_RETRY_EXCEEDED,
 	PBR_RNR_RETRY_EXCEEDED,
 	PBR_ACCESS_REFUSED, /* accesses to memory by a key that does not grant them */
-	PBR_WC_ERRORS, /* completions in error, except flushed ones */
+	PBR_WC_ERRORS,	    /* completions in error, except flushed ones */
 	PBR_WC_FLUSHED,
 	PBR_CQ_OVERFLOWS, /* completions that found their queue full */
 	PBR_REVOKED_REGIONS,
@@ -90,7 +90,7 @@ struct pbr_device {
 	const struct net *net; /* only compared; constant while this device exists */
 	u32 id;
 	struct list_head node;
-	int max[PBR_NR_OBJECTS]; /* limits of a context, as the device reports them */
+	int max[PBR_NR_OBJECTS];   /* limits of a context, as the device reports them */
 	unsigned int max_seg_size; /* the function's own, before its first device */
 	struct xarray mrs;
 	u32 next_mr;
@@ -98,7 +98,7 @@ struct pbr_device {
 	u32 next_av;
 	struct pbr_qp_handle __rcu *gsi;
 	enum ib_mtu active_mtu;
-	u32 nr_members; /* multicast memberships; under pbr_members_lock */
+	u32 nr_members;		/* multicast memberships; under pbr_members_lock */
 	spinlock_t atomic_lock; /* for atomics on memory without atomics; a leaf */
 	struct pbr_counters __percpu *counters;
 };
@@ -140,11 +140,11 @@ static inline struct pbr_ucontext *to_pbr_ucontext(struct ib_ucontext *ib)
  * Log with dynamic debug why a verb or a request fails, and evaluate to @err. A message names the
  * verb, the object, the value, and what would be valid.
  */
-#define pbr_fail(ibdev, err, fmt, ...) \
-({ \
-	ibdev_dbg(ibdev, fmt "\n", ##__VA_ARGS__); \
-	(err); \
-})
+#define pbr_fail(ibdev, err, fmt, ...)                     \
+	({                                                 \
+		ibdev_dbg(ibdev, fmt "\n", ##__VA_ARGS__); \
+		(err);                                     \
+	})
 
 /* object.c */
 /*

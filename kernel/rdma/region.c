@@ -98,7 +98,7 @@ bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len)
 	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
 }
 
-static const char * const pbr_refusal_names[PBR_NR_REFUSALS] = {
+static const char *const pbr_refusal_names[PBR_NR_REFUSALS] = {
 	[PBR_NOT_REFUSED] = "none",
 	[PBR_NO_REGION] = "no region or window has this key",
 	[PBR_BLOCKED] = "the region is revoked, or another task is changing it",

@@ -8,11 +8,11 @@
 #include "rdma.h"
 
 enum pbr_mr_kind {
-	PBR_MR_PAGES,	/* user memory: pages */
-	PBR_MR_SEGMENTS,	/* a dma-buf: segments that the CPU can address */
-	PBR_MR_WINDOW,	/* a memory window */
-	PBR_MR_FAST,	/* of a kernel user: pages by DMA address, for fast registration */
-	PBR_MR_DMA,	/* of a kernel user: all memory, at DMA addresses */
+	PBR_MR_PAGES,	 /* user memory: pages */
+	PBR_MR_SEGMENTS, /* a dma-buf: segments that the CPU can address */
+	PBR_MR_WINDOW,	 /* a memory window */
+	PBR_MR_FAST,	 /* of a kernel user: pages by DMA address, for fast registration */
+	PBR_MR_DMA,	 /* of a kernel user: all memory, at DMA addresses */
 };
 
 /* a contiguous segment of a dma-buf */
@@ -87,7 +87,7 @@ struct pbr_mw {
 struct pbr_ref {
 	struct pbr_mr *mr;
 	struct pbr_mr *region; /* region that contains the memory: @mr, or a window's parent */
-	void *va; /* kernel memory, instead of both */
+	void *va;	       /* kernel memory, instead of both */
 	u64 addr;
 	u32 len;
 	u32 key;

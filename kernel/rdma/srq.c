@@ -21,8 +21,8 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 				init->srq_type, IB_SRQT_BASIC);
 	if (!init->attr.max_wr || init->attr.max_wr > PBR_MAX_WR)
 		return pbr_fail(ib->device, -EINVAL,
-				"create_srq: max_wr is %u; 1 to %d are possible",
-				init->attr.max_wr, PBR_MAX_WR);
+				"create_srq: max_wr is %u; 1 to %d are possible", init->attr.max_wr,
+				PBR_MAX_WR);
 	if (init->attr.max_sge > PBR_MAX_SGE)
 		return pbr_fail(ib->device, -EINVAL,
 				"create_srq: max_sge is %u; at most %d are possible",
@@ -38,8 +38,8 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 	ret = pbr_object_add(ctx, PBR_SRQ);
 	if (ret)
 		return ret;
-	srq->buf =
-		pbr_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride, &offset);
+	srq->buf = pbr_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)nr * stride,
+				 &offset);
 	if (IS_ERR(srq->buf)) {
 		pbr_object_remove(ctx, PBR_SRQ);
 		return PTR_ERR(srq->buf);

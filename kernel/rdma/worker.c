@@ -56,7 +56,7 @@ static bool pbr_worker_has_joined(const struct pbr_worker *worker)
 #ifdef CONFIG_CGROUPS
 	/* Tasks in the same cgroups share one css_set. */
 	return rcu_access_pointer(worker->thread->task->cgroups) ==
-	       rcu_access_pointer(current->cgroups);
+		rcu_access_pointer(current->cgroups);
 #else
 	return true;
 #endif

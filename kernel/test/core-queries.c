@@ -6,7 +6,8 @@
 
 #include "importer.h"
 
-static int test_flatten(struct peerbar_test_chunks *arg, const struct peerbar_chunk *chunks, size_t nr_chunks)
+static int test_flatten(struct peerbar_test_chunks *arg, const struct peerbar_chunk *chunks,
+			size_t nr_chunks)
 {
 	unsigned int i, j, n = 0;
 

@@ -16,7 +16,8 @@ static int test_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach
 
 	if (READ_ONCE(t->revoked))
 		return -ENODEV;
-	return t->model == PEERBAR_MODEL_PINNED || dma_buf_attach_revocable(attach) ? 0 : -EOPNOTSUPP;
+	return t->model == PEERBAR_MODEL_PINNED || dma_buf_attach_revocable(attach) ? 0 :
+										      -EOPNOTSUPP;
 }
 
 static int test_attach_refuse(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
@@ -78,7 +79,8 @@ static struct sg_table *test_map(struct dma_buf_attachment *attach, enum dma_dat
 	sgt = kzalloc_obj(*sgt);
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
-	ret = test_fill(t, sgt, max(PAGE_SIZE, ALIGN_DOWN(dma_get_max_seg_size(attach->dev), PAGE_SIZE)));
+	ret = test_fill(t, sgt,
+			max(PAGE_SIZE, ALIGN_DOWN(dma_get_max_seg_size(attach->dev), PAGE_SIZE)));
 	if (ret)
 		goto err_free;
 	ret = dma_map_sgtable(attach->dev, sgt, dir, 0);
@@ -94,7 +96,8 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-static void test_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt, enum dma_data_direction dir)
+static void test_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
+		       enum dma_data_direction dir)
 {
 	struct test_buffer *t = attach->dmabuf->priv;
 
@@ -161,13 +164,14 @@ struct peerbar_exporter test_declared_exporter = {
 
 bool test_is_foreign(struct dma_buf *dmabuf)
 {
-	return dmabuf->ops == &test_pinned_ops || dmabuf->ops == &test_revocable_ops || dmabuf->ops == &test_dynamic_ops ||
-	       dmabuf->ops == &test_declared_ops || dmabuf->ops == &test_refusing_ops;
+	return dmabuf->ops == &test_pinned_ops || dmabuf->ops == &test_revocable_ops ||
+		dmabuf->ops == &test_dynamic_ops || dmabuf->ops == &test_declared_ops ||
+		dmabuf->ops == &test_refusing_ops;
 }
 
 int test_foreign_export(struct test_buffer *t, u32 source)
 {
-	static const struct dma_buf_ops * const foreign[] = {
+	static const struct dma_buf_ops *const foreign[] = {
 		[PEERBAR_MODEL_PINNED] = &test_pinned_ops,
 		[PEERBAR_MODEL_REVOCABLE] = &test_revocable_ops,
 		[PEERBAR_MODEL_DYNAMIC] = &test_dynamic_ops,

@@ -17,7 +17,7 @@
 #include "exporter.h"
 #include "ioctl.h"
 
-#define PERIOD_MAX_MS	60000
+#define PERIOD_MAX_MS 60000
 
 /* ---- memory ---- */
 
@@ -28,7 +28,8 @@ void test_buffer_free(struct test_buffer *t)
 	for (place = 0; place < 2; place++)
 		for (i = 0; i < t->nr_ranges; i++)
 			if (t->vec[place][i].len)
-				free_pages_exact(phys_to_virt(t->vec[place][i].paddr), t->vec[place][i].len);
+				free_pages_exact(phys_to_virt(t->vec[place][i].paddr),
+						 t->vec[place][i].len);
 	mutex_destroy(&t->move_lock);
 	kfree(t);
 }
@@ -38,7 +39,8 @@ static void test_poison(struct test_buffer *t, unsigned int place)
 	unsigned int i;
 
 	for (i = 0; i < t->nr_ranges; i++)
-		memset(phys_to_virt(t->vec[place][i].paddr), PEERBAR_TEST_POISON, t->vec[place][i].len);
+		memset(phys_to_virt(t->vec[place][i].paddr), PEERBAR_TEST_POISON,
+		       t->vec[place][i].len);
 }
 
 static struct test_buffer *test_alloc(const struct peerbar_test_export *arg)
@@ -56,7 +58,8 @@ static struct test_buffer *test_alloc(const struct peerbar_test_export *arg)
 	t->nr_ranges = arg->nr_ranges;
 	for (place = 0; place < (t->model == PEERBAR_MODEL_DYNAMIC ? 2 : 1); place++) {
 		for (i = 0; i < t->nr_ranges; i++) {
-			p = alloc_pages_exact(arg->lengths[i], GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
+			p = alloc_pages_exact(arg->lengths[i],
+					      GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
 			if (!p)
 				goto err;
 			t->vec[place][i].paddr = virt_to_phys(p);
@@ -124,7 +127,7 @@ static const struct peerbar_backing_ops test_core_ops = {
 
 static int test_core_export(struct test_buffer *t)
 {
-	static const char * const names[] = {
+	static const char *const names[] = {
 		[PEERBAR_MODEL_PINNED] = "test-pinned",
 		[PEERBAR_MODEL_REVOCABLE] = "test-revocable",
 		[PEERBAR_MODEL_DYNAMIC] = "test-dynamic",
@@ -159,7 +162,8 @@ int test_change_place(struct peerbar_buffer *buf, void *arg)
 	dma_resv_assert_held(t->dmabuf->resv);
 	lockdep_assert_held(&t->move_lock);
 	for (i = 0; i < t->nr_ranges; i++)
-		memcpy(phys_to_virt(t->vec[!t->place][i].paddr), phys_to_virt(t->vec[t->place][i].paddr), t->vec[0][i].len);
+		memcpy(phys_to_virt(t->vec[!t->place][i].paddr),
+		       phys_to_virt(t->vec[t->place][i].paddr), t->vec[0][i].len);
 	t->place = !t->place;
 	t->moves++;
 	return 0;
@@ -345,8 +349,9 @@ static long test_ioctl_export(void *priv, unsigned int cmd, void *argp)
 	unsigned int i;
 	int ret;
 
-	if (arg->reserved || arg->source > PEERBAR_TEST_SOURCE_REFUSING || arg->model < PEERBAR_MODEL_PINNED ||
-	    arg->model > PEERBAR_MODEL_DYNAMIC || !arg->nr_ranges || arg->nr_ranges > PEERBAR_TEST_RANGES)
+	if (arg->reserved || arg->source > PEERBAR_TEST_SOURCE_REFUSING ||
+	    arg->model < PEERBAR_MODEL_PINNED || arg->model > PEERBAR_MODEL_DYNAMIC ||
+	    !arg->nr_ranges || arg->nr_ranges > PEERBAR_TEST_RANGES)
 		return -EINVAL;
 	for (i = 0; i < PEERBAR_TEST_RANGES; i++)
 		if (arg->lengths[i] > PEERBAR_TEST_RANGE_MAX || !PAGE_ALIGNED(arg->lengths[i]) ||
@@ -356,7 +361,8 @@ static long test_ioctl_export(void *priv, unsigned int cmd, void *argp)
 	t = test_alloc(arg);
 	if (IS_ERR(t))
 		return PTR_ERR(t);
-	ret = arg->source == PEERBAR_TEST_SOURCE_CORE ? test_core_export(t) : test_foreign_export(t, arg->source);
+	ret = arg->source == PEERBAR_TEST_SOURCE_CORE ? test_core_export(t) :
+							test_foreign_export(t, arg->source);
 	if (ret) {
 		test_buffer_free(t);
 		return ret;
@@ -415,11 +421,13 @@ static long test_ioctl_access(void *priv, unsigned int cmd, void *argp)
 		return -EOPNOTSUPP;
 	if (cmd == PEERBAR_TEST_RESTORE)
 		return test_restore(t);
-	return t->core ? test_core_revoke(t, cmd == PEERBAR_TEST_KILL) : test_foreign_revoke(t, cmd == PEERBAR_TEST_KILL);
+	return t->core ? test_core_revoke(t, cmd == PEERBAR_TEST_KILL) :
+			 test_foreign_revoke(t, cmd == PEERBAR_TEST_KILL);
 }
 
 /* Copy between @bytes and a place. */
-static int test_copy(struct test_buffer *t, const struct peerbar_test_io *arg, void *bytes, bool write)
+static int test_copy(struct test_buffer *t, const struct peerbar_test_io *arg, void *bytes,
+		     bool write)
 {
 	size_t left, step, done;
 	unsigned int place;
@@ -505,14 +513,10 @@ unlock:
 }
 
 static const struct test_ioctl test_ioctls[] = {
-	{ PEERBAR_TEST_EXPORT, test_ioctl_export },
-	{ PEERBAR_TEST_MOVE, test_ioctl_move },
-	{ PEERBAR_TEST_AUTOMOVE, test_ioctl_automove },
-	{ PEERBAR_TEST_REVOKE, test_ioctl_access },
-	{ PEERBAR_TEST_RESTORE, test_ioctl_access },
-	{ PEERBAR_TEST_KILL, test_ioctl_access },
-	{ PEERBAR_TEST_READ, test_ioctl_io },
-	{ PEERBAR_TEST_WRITE, test_ioctl_io },
+	{ PEERBAR_TEST_EXPORT, test_ioctl_export },	{ PEERBAR_TEST_MOVE, test_ioctl_move },
+	{ PEERBAR_TEST_AUTOMOVE, test_ioctl_automove }, { PEERBAR_TEST_REVOKE, test_ioctl_access },
+	{ PEERBAR_TEST_RESTORE, test_ioctl_access },	{ PEERBAR_TEST_KILL, test_ioctl_access },
+	{ PEERBAR_TEST_READ, test_ioctl_io },		{ PEERBAR_TEST_WRITE, test_ioctl_io },
 	{ PEERBAR_TEST_WHERE, test_ioctl_where },
 };
 

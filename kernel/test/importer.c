@@ -48,17 +48,20 @@ struct test_kind {
 	bool follows;
 };
 
-#define STAYS	BIT(PEERBAR_MODEL_PINNED)
-#define GOES	BIT(PEERBAR_MODEL_REVOCABLE)
-#define MOVES	BIT(PEERBAR_MODEL_DYNAMIC)
-#define ANY	(STAYS | GOES | MOVES | BIT(PEERBAR_MODEL_UNKNOWN))
+#define STAYS BIT(PEERBAR_MODEL_PINNED)
+#define GOES  BIT(PEERBAR_MODEL_REVOCABLE)
+#define MOVES BIT(PEERBAR_MODEL_DYNAMIC)
+#define ANY   (STAYS | GOES | MOVES | BIT(PEERBAR_MODEL_UNKNOWN))
 
 static const struct test_kind test_kinds[] = {
 	[PEERBAR_TEST_KIND_STATIC] = { .models = STAYS },
 	[PEERBAR_TEST_KIND_PINNING] = { .ops = &test_keeps, .models = STAYS, .pins = true },
 	[PEERBAR_TEST_KIND_REVOCABLE] = { .ops = &test_lets_go, .models = STAYS | GOES },
 	[PEERBAR_TEST_KIND_LATE] = { .ops = &test_lets_go, .models = STAYS | GOES, .late = true },
-	[PEERBAR_TEST_KIND_FENCED] = { .ops = &test_lets_go, .models = STAYS | GOES, .late = true, .fenced = true },
+	[PEERBAR_TEST_KIND_FENCED] = { .ops = &test_lets_go,
+				       .models = STAYS | GOES,
+				       .late = true,
+				       .fenced = true },
 	[PEERBAR_TEST_KIND_DYNAMIC] = { .ops = &test_lets_go, .models = ANY, .follows = true },
 };
 
@@ -221,10 +224,13 @@ void test_import_unlock(struct test_import *p)
 /* Whether an importer of @kind accepts the dma-buf. */
 static bool test_takes(const struct test_kind *kind, struct dma_buf *dmabuf)
 {
-	static const char * const why[] = {
-		[PEERBAR_MODEL_UNKNOWN] = "its memory model is UNKNOWN, and this importer cannot follow a move",
-		[PEERBAR_MODEL_REVOCABLE] = "its memory model is REVOCABLE, and this importer cannot be revoked",
-		[PEERBAR_MODEL_DYNAMIC] = "its memory model is DYNAMIC, and this importer cannot follow a move",
+	static const char *const why[] = {
+		[PEERBAR_MODEL_UNKNOWN] =
+			"its memory model is UNKNOWN, and this importer cannot follow a move",
+		[PEERBAR_MODEL_REVOCABLE] =
+			"its memory model is REVOCABLE, and this importer cannot be revoked",
+		[PEERBAR_MODEL_DYNAMIC] =
+			"its memory model is DYNAMIC, and this importer cannot follow a move",
 	};
 	enum peerbar_model model = peerbar_dma_buf_model(dmabuf, NULL);
 
@@ -281,7 +287,8 @@ static long test_ioctl_attach(void *priv, unsigned int cmd, void *argp)
 	u32 handle;
 	int ret;
 
-	if (arg->kind >= ARRAY_SIZE(test_kinds) || (arg->flags & ~(PEERBAR_TEST_ATTACH_ANY | PEERBAR_TEST_ATTACH_AGAIN)) ||
+	if (arg->kind >= ARRAY_SIZE(test_kinds) ||
+	    (arg->flags & ~(PEERBAR_TEST_ATTACH_ANY | PEERBAR_TEST_ATTACH_AGAIN)) ||
 	    strnlen(arg->device, sizeof(arg->device)) == sizeof(arg->device))
 		return -EINVAL;
 	kind = &test_kinds[arg->kind];
@@ -455,9 +462,9 @@ static long test_ioctl_status(void *priv, unsigned int cmd, void *argp)
 	if (arg->reserved)
 		return -EINVAL;
 	arg->flags = (READ_ONCE(p->sgt) ? PEERBAR_TEST_STATUS_MAPPED : 0) |
-		     (READ_ONCE(p->stale) ? PEERBAR_TEST_STATUS_STALE : 0) |
-		     (READ_ONCE(p->fence) ? PEERBAR_TEST_STATUS_FENCE : 0) |
-		     (READ_ONCE(p->closed) ? PEERBAR_TEST_STATUS_GONE : 0);
+		(READ_ONCE(p->stale) ? PEERBAR_TEST_STATUS_STALE : 0) |
+		(READ_ONCE(p->fence) ? PEERBAR_TEST_STATUS_FENCE : 0) |
+		(READ_ONCE(p->closed) ? PEERBAR_TEST_STATUS_GONE : 0);
 	arg->invalidations = READ_ONCE(p->invalidations);
 	return 0;
 }

@@ -23,8 +23,8 @@ struct test_ioctl {
 	long (*run)(void *priv, unsigned int cmd, void *arg);
 };
 
-static inline long test_ioctl_dispatch(const struct test_ioctl *ioctls, size_t n, struct file *file, unsigned int cmd,
-				       unsigned long arg)
+static inline long test_ioctl_dispatch(const struct test_ioctl *ioctls, size_t n, struct file *file,
+				       unsigned int cmd, unsigned long arg)
 {
 	size_t i, size = _IOC_SIZE(cmd);
 	void __user *user = (void __user *)arg;

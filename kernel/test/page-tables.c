@@ -13,12 +13,14 @@ static u32 test_cache(const struct follow_pfnmap_args *args)
 {
 #ifdef CONFIG_X86
 	/* Huge entries have the cache mode in other bits. */
-	pgprot_t prot = args->addr_mask == PAGE_MASK ? args->pgprot : pgprot_large_2_4k(args->pgprot);
+	pgprot_t prot = args->addr_mask == PAGE_MASK ? args->pgprot :
+						       pgprot_large_2_4k(args->pgprot);
 	unsigned long mode = pgprot_val(prot) & _PAGE_CACHE_MASK;
 
 	if (mode == cachemode2protval(_PAGE_CACHE_MODE_WB))
 		return PEERBAR_TEST_CACHE_WB;
-	if (mode == cachemode2protval(_PAGE_CACHE_MODE_UC_MINUS) || mode == cachemode2protval(_PAGE_CACHE_MODE_UC))
+	if (mode == cachemode2protval(_PAGE_CACHE_MODE_UC_MINUS) ||
+	    mode == cachemode2protval(_PAGE_CACHE_MODE_UC))
 		return PEERBAR_TEST_CACHE_NC;
 	if (mode == cachemode2protval(_PAGE_CACHE_MODE_WC))
 		return PEERBAR_TEST_CACHE_WC;

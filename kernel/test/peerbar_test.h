@@ -15,10 +15,10 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define PEERBAR_TEST_IOC	0xB6
+#define PEERBAR_TEST_IOC 0xB6
 
-#define PEERBAR_TEST_EXPORTER	"peerbar-test-exporter"
-#define PEERBAR_TEST_IMPORTER	"peerbar-test-importer"
+#define PEERBAR_TEST_EXPORTER "peerbar-test-exporter"
+#define PEERBAR_TEST_IMPORTER "peerbar-test-importer"
 
 /* ---- exporter ---- */
 
@@ -40,8 +40,8 @@ enum peerbar_test_source {
 	PEERBAR_TEST_SOURCE_REFUSING,
 };
 
-#define PEERBAR_TEST_RANGES	16
-#define PEERBAR_TEST_RANGE_MAX	0x400000
+#define PEERBAR_TEST_RANGES    16
+#define PEERBAR_TEST_RANGE_MAX 0x400000
 
 /*
  * EXPORT - export a dma-buf of zeroed memory; returns its descriptor
@@ -64,9 +64,9 @@ struct peerbar_test_export {
 	__aligned_u64 lengths[PEERBAR_TEST_RANGES];
 };
 
-#define PEERBAR_TEST_EXPORT	_IOW(PEERBAR_TEST_IOC, 0x00, struct peerbar_test_export)
+#define PEERBAR_TEST_EXPORT _IOW(PEERBAR_TEST_IOC, 0x00, struct peerbar_test_export)
 
-#define PEERBAR_TEST_POISON	0x5b
+#define PEERBAR_TEST_POISON 0x5b
 
 /*
  * enum peerbar_test_place - a memory location of a DYNAMIC dma-buf
@@ -95,7 +95,7 @@ struct peerbar_test_move {
 	__u32 place;
 };
 
-#define PEERBAR_TEST_MOVE	_IOWR(PEERBAR_TEST_IOC, 0x01, struct peerbar_test_move)
+#define PEERBAR_TEST_MOVE _IOWR(PEERBAR_TEST_IOC, 0x01, struct peerbar_test_move)
 
 /*
  * AUTOMOVE - move a DYNAMIC dma-buf back and forth periodically, until stopped or the exporter's
@@ -108,7 +108,7 @@ struct peerbar_test_automove {
 	__u32 period_ms;
 };
 
-#define PEERBAR_TEST_AUTOMOVE	_IOW(PEERBAR_TEST_IOC, 0x02, struct peerbar_test_automove)
+#define PEERBAR_TEST_AUTOMOVE _IOW(PEERBAR_TEST_IOC, 0x02, struct peerbar_test_automove)
 
 /*
  * REVOKE - revoke the memory temporarily, and wait until importers have unmapped
@@ -124,9 +124,9 @@ struct peerbar_test_fd {
 	__u32 reserved;
 };
 
-#define PEERBAR_TEST_REVOKE	_IOW(PEERBAR_TEST_IOC, 0x03, struct peerbar_test_fd)
-#define PEERBAR_TEST_RESTORE	_IOW(PEERBAR_TEST_IOC, 0x04, struct peerbar_test_fd)
-#define PEERBAR_TEST_KILL	_IOW(PEERBAR_TEST_IOC, 0x05, struct peerbar_test_fd)
+#define PEERBAR_TEST_REVOKE  _IOW(PEERBAR_TEST_IOC, 0x03, struct peerbar_test_fd)
+#define PEERBAR_TEST_RESTORE _IOW(PEERBAR_TEST_IOC, 0x04, struct peerbar_test_fd)
+#define PEERBAR_TEST_KILL    _IOW(PEERBAR_TEST_IOC, 0x05, struct peerbar_test_fd)
 
 /*
  * READ, WRITE - read or write the memory, revoked or not
@@ -144,10 +144,10 @@ struct peerbar_test_io {
 	__aligned_u64 data;
 };
 
-#define PEERBAR_TEST_IO_MAX	0x100000
+#define PEERBAR_TEST_IO_MAX 0x100000
 
-#define PEERBAR_TEST_READ	_IOW(PEERBAR_TEST_IOC, 0x06, struct peerbar_test_io)
-#define PEERBAR_TEST_WRITE	_IOW(PEERBAR_TEST_IOC, 0x07, struct peerbar_test_io)
+#define PEERBAR_TEST_READ  _IOW(PEERBAR_TEST_IOC, 0x06, struct peerbar_test_io)
+#define PEERBAR_TEST_WRITE _IOW(PEERBAR_TEST_IOC, 0x07, struct peerbar_test_io)
 
 /*
  * WHERE - report the location of the memory
@@ -167,7 +167,7 @@ struct peerbar_test_where {
 	__u32 maps;
 };
 
-#define PEERBAR_TEST_WHERE	_IOWR(PEERBAR_TEST_IOC, 0x08, struct peerbar_test_where)
+#define PEERBAR_TEST_WHERE _IOWR(PEERBAR_TEST_IOC, 0x08, struct peerbar_test_where)
 
 /* ---- importer ---- */
 
@@ -215,14 +215,14 @@ struct peerbar_test_attach {
 	char device[32];
 };
 
-#define PEERBAR_TEST_ATTACH_ANY		0x1	/* don't check the model */
-#define PEERBAR_TEST_ATTACH_AGAIN	0x2	/* can map again after an invalidation */
+#define PEERBAR_TEST_ATTACH_ANY	  0x1 /* don't check the model */
+#define PEERBAR_TEST_ATTACH_AGAIN 0x2 /* can map again after an invalidation */
 
-#define PEERBAR_TEST_NEVER		0xffffffffU
+#define PEERBAR_TEST_NEVER 0xffffffffU
 
-#define PEERBAR_TEST_ATTACH	_IOW(PEERBAR_TEST_IOC, 0x20, struct peerbar_test_attach)
+#define PEERBAR_TEST_ATTACH _IOW(PEERBAR_TEST_IOC, 0x20, struct peerbar_test_attach)
 
-#define PEERBAR_TEST_SEGMENTS	32
+#define PEERBAR_TEST_SEGMENTS 32
 
 struct peerbar_test_segment {
 	__aligned_u64 addr;
@@ -248,7 +248,7 @@ struct peerbar_test_map {
 	struct peerbar_test_segment segments[PEERBAR_TEST_SEGMENTS];
 };
 
-#define PEERBAR_TEST_MAP	_IOWR(PEERBAR_TEST_IOC, 0x21, struct peerbar_test_map)
+#define PEERBAR_TEST_MAP _IOWR(PEERBAR_TEST_IOC, 0x21, struct peerbar_test_map)
 
 /*
  * UNMAP - unmap; EINVAL if it is not mapped; ENODEV if its device is gone
@@ -262,9 +262,9 @@ struct peerbar_test_handle {
 	__u32 reserved;
 };
 
-#define PEERBAR_TEST_UNMAP	_IOW(PEERBAR_TEST_IOC, 0x22, struct peerbar_test_handle)
-#define PEERBAR_TEST_DETACH	_IOW(PEERBAR_TEST_IOC, 0x23, struct peerbar_test_handle)
-#define PEERBAR_TEST_RELEASE	_IOW(PEERBAR_TEST_IOC, 0x24, struct peerbar_test_handle)
+#define PEERBAR_TEST_UNMAP   _IOW(PEERBAR_TEST_IOC, 0x22, struct peerbar_test_handle)
+#define PEERBAR_TEST_DETACH  _IOW(PEERBAR_TEST_IOC, 0x23, struct peerbar_test_handle)
+#define PEERBAR_TEST_RELEASE _IOW(PEERBAR_TEST_IOC, 0x24, struct peerbar_test_handle)
 
 /*
  * STATUS - report the status; takes no lock, so it returns while a revocation waits
@@ -280,14 +280,14 @@ struct peerbar_test_status {
 	__u32 reserved;
 };
 
-#define PEERBAR_TEST_STATUS_MAPPED	0x1
-#define PEERBAR_TEST_STATUS_STALE	0x2	/* invalidated while mapped; not mapped since */
-#define PEERBAR_TEST_STATUS_FENCE	0x4	/* has a fence that is not signalled */
-#define PEERBAR_TEST_STATUS_GONE	0x8	/* its device was removed */
+#define PEERBAR_TEST_STATUS_MAPPED 0x1
+#define PEERBAR_TEST_STATUS_STALE  0x2 /* invalidated while mapped; not mapped since */
+#define PEERBAR_TEST_STATUS_FENCE  0x4 /* has a fence that is not signalled */
+#define PEERBAR_TEST_STATUS_GONE   0x8 /* its device was removed */
 
-#define PEERBAR_TEST_STATUS	_IOWR(PEERBAR_TEST_IOC, 0x25, struct peerbar_test_status)
+#define PEERBAR_TEST_STATUS _IOWR(PEERBAR_TEST_IOC, 0x25, struct peerbar_test_status)
 
-#define PEERBAR_TEST_CHUNKS_MAX	16
+#define PEERBAR_TEST_CHUNKS_MAX 16
 #define PEERBAR_TEST_ADDRS_MAX	128
 
 /*
@@ -312,7 +312,7 @@ struct peerbar_test_chunks {
 	struct peerbar_test_segment addrs[PEERBAR_TEST_ADDRS_MAX];
 };
 
-#define PEERBAR_TEST_CHUNKS	_IOWR(PEERBAR_TEST_IOC, 0x26, struct peerbar_test_chunks)
+#define PEERBAR_TEST_CHUNKS _IOWR(PEERBAR_TEST_IOC, 0x26, struct peerbar_test_chunks)
 
 /*
  * PFN - call peerbar_dma_buf_get_pfn(); fails with its errors
@@ -332,7 +332,7 @@ struct peerbar_test_pfn {
 	__u32 reserved;
 };
 
-#define PEERBAR_TEST_PFN	_IOWR(PEERBAR_TEST_IOC, 0x27, struct peerbar_test_pfn)
+#define PEERBAR_TEST_PFN _IOWR(PEERBAR_TEST_IOC, 0x27, struct peerbar_test_pfn)
 
 /* enum peerbar_test_cache - cache mode of a page; NC is UC- or UC */
 enum peerbar_test_cache {
@@ -367,7 +367,7 @@ struct peerbar_test_pte {
 	__u32 pad;
 };
 
-#define PEERBAR_TEST_PTE	_IOWR(PEERBAR_TEST_IOC, 0x28, struct peerbar_test_pte)
+#define PEERBAR_TEST_PTE _IOWR(PEERBAR_TEST_IOC, 0x28, struct peerbar_test_pte)
 
 /*
  * MODEL - call peerbar_dma_buf_model()
@@ -383,7 +383,7 @@ struct peerbar_test_model {
 	__u32 declared;
 };
 
-#define PEERBAR_TEST_MODEL	_IOWR(PEERBAR_TEST_IOC, 0x29, struct peerbar_test_model)
+#define PEERBAR_TEST_MODEL _IOWR(PEERBAR_TEST_IOC, 0x29, struct peerbar_test_model)
 
 /*
  * UNMAPPABLE - mark a PCI function as one whose BARs the CPU cannot map, as on some other
@@ -396,6 +396,6 @@ struct peerbar_test_unmappable {
 	__u32 unmappable;
 };
 
-#define PEERBAR_TEST_UNMAPPABLE	_IOW(PEERBAR_TEST_IOC, 0x2a, struct peerbar_test_unmappable)
+#define PEERBAR_TEST_UNMAPPABLE _IOW(PEERBAR_TEST_IOC, 0x2a, struct peerbar_test_unmappable)
 
 #endif

@@ -20,12 +20,12 @@
 #include <rdma/ib_cache.h>
 #include <rdma/ib_verbs.h>
 
-#define PAGES	4
-#define BYTES	(PAGES * PAGE_SIZE)
+#define PAGES  4
+#define BYTES  (PAGES * PAGE_SIZE)
 /* Start of the region in its first page, and its length: it ends within the last page */
-#define OFFSET	1000
-#define LENGTH	(BYTES - 2 * OFFSET)
-#define FILLER	0xee
+#define OFFSET 1000
+#define LENGTH (BYTES - 2 * OFFSET)
+#define FILLER 0xee
 
 /**
  * struct test_end - one of the two ends
@@ -77,7 +77,9 @@ static DEFINE_MUTEX(test_lock); /* protects the list; held while a case runs */
 
 static int test_add(struct ib_device *dev);
 static void test_remove(struct ib_device *dev, void *data);
-static struct ib_client test_client = { .name = "peerbar-test-verbs", .add = test_add, .remove = test_remove };
+static struct ib_client test_client = { .name = "peerbar-test-verbs",
+					.add = test_add,
+					.remove = test_remove };
 
 static int test_add(struct ib_device *dev)
 {
@@ -146,7 +148,10 @@ static int test_end_open(struct test *t, struct test_end *end, struct ib_pd *pd)
 	struct ib_qp_init_attr qp = {
 		.qp_type = IB_QPT_RC,
 		.sq_sig_type = IB_SIGNAL_ALL_WR,
-		.cap = { .max_send_wr = 16, .max_recv_wr = 16, .max_send_sge = 2, .max_recv_sge = 2 },
+		.cap = { .max_send_wr = 16,
+			 .max_recv_wr = 16,
+			 .max_send_sge = 2,
+			 .max_recv_sge = 2 },
 	};
 	int ret;
 
@@ -173,7 +178,8 @@ static int test_end_connect(struct test *t, struct test_end *end, struct test_en
 	struct ib_qp_attr attr = {
 		.qp_state = IB_QPS_RESET,
 		.port_num = 1,
-		.qp_access_flags = IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC,
+		.qp_access_flags = IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ |
+			IB_ACCESS_REMOTE_ATOMIC,
 		.path_mtu = IB_MTU_1024,
 		.dest_qp_num = peer->qp->qp_num,
 		.max_rd_atomic = 1,
@@ -191,13 +197,19 @@ static int test_end_connect(struct test *t, struct test_end *end, struct test_en
 	rdma_ah_set_grh(&attr.ah_attr, &t->gid, 0, t->gid_index, 1, 0);
 	ret = ib_modify_qp(end->qp, &attr, IB_QP_STATE);
 	attr.qp_state = IB_QPS_INIT;
-	ret = ret ?: ib_modify_qp(end->qp, &attr, IB_QP_STATE | IB_QP_PKEY_INDEX | IB_QP_PORT | IB_QP_ACCESS_FLAGS);
+	ret = ret ?:
+		    ib_modify_qp(end->qp, &attr,
+				 IB_QP_STATE | IB_QP_PKEY_INDEX | IB_QP_PORT | IB_QP_ACCESS_FLAGS);
 	attr.qp_state = IB_QPS_RTR;
-	ret = ret ?: ib_modify_qp(end->qp, &attr, IB_QP_STATE | IB_QP_AV | IB_QP_PATH_MTU | IB_QP_DEST_QPN | IB_QP_RQ_PSN |
-						  IB_QP_MAX_DEST_RD_ATOMIC | IB_QP_MIN_RNR_TIMER);
+	ret = ret ?:
+		    ib_modify_qp(end->qp, &attr,
+				 IB_QP_STATE | IB_QP_AV | IB_QP_PATH_MTU | IB_QP_DEST_QPN |
+					 IB_QP_RQ_PSN | IB_QP_MAX_DEST_RD_ATOMIC | IB_QP_MIN_RNR_TIMER);
 	attr.qp_state = IB_QPS_RTS;
-	ret = ret ?: ib_modify_qp(end->qp, &attr, IB_QP_STATE | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY | IB_QP_SQ_PSN |
-						  IB_QP_MAX_QP_RD_ATOMIC);
+	ret = ret ?:
+		    ib_modify_qp(end->qp, &attr,
+				 IB_QP_STATE | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY |
+					 IB_QP_SQ_PSN | IB_QP_MAX_QP_RD_ATOMIC);
 	/* Discard earlier completions. */
 	while (ib_poll_cq(end->cq, 1, &wc) > 0)
 		;
@@ -340,18 +352,21 @@ static int test_completes(struct test_end *end, enum ib_wc_opcode opcode, enum i
 	if (ret)
 		return ret;
 	if (wc.status != status || wc.qp != end->qp || (!status && wc.opcode != opcode)) {
-		pr_err("a request of opcode %d completed with opcode %d and status %s, expected status %s\n", opcode, wc.opcode,
-		       ib_wc_status_msg(wc.status), ib_wc_status_msg(status));
+		pr_err("a request of opcode %d completed with opcode %d and status %s, expected status %s\n",
+		       opcode, wc.opcode, ib_wc_status_msg(wc.status), ib_wc_status_msg(status));
 		return -EPROTO;
 	}
 	return 0;
 }
 
 /* Post, and check the completion. After an error, connect both ends again. */
-static int test_do(struct test *t, struct test_end *end, const struct ib_send_wr *wr, enum ib_wc_opcode opcode,
-		   enum ib_wc_status status)
+static int test_do(struct test *t, struct test_end *end, const struct ib_send_wr *wr,
+		   enum ib_wc_opcode opcode, enum ib_wc_status status)
 {
-	return test_post(end, wr) ?: test_completes(end, opcode, status) ?: status ? test_connect(t) : 0;
+	return test_post(end, wr)		    ?:
+		test_completes(end, opcode, status) ?:
+		status				    ? test_connect(t) :
+						      0;
 }
 
 /* Write @len bytes of @from to @addr of the other end. */
@@ -371,7 +386,8 @@ static int test_write(struct test *t, u32 rkey, u64 addr, u32 len, enum ib_wc_st
 }
 
 /* Write from the region at end b to memory of end a: the region is the local side. */
-static int test_write_from(struct test *t, u32 lkey, u64 addr, u32 len, u64 to, u32 rkey, enum ib_wc_status status)
+static int test_write_from(struct test *t, u32 lkey, u64 addr, u32 len, u64 to, u32 rkey,
+			   enum ib_wc_status status)
 {
 	struct ib_sge sge = { .addr = addr, .length = len, .lkey = lkey };
 	struct ib_rdma_wr wr = {
@@ -438,15 +454,22 @@ static int test_ready(struct test *t, int access)
 
 static int test_case_write(struct test *t)
 {
-	return test_ready(t, REMOTE) ?: test_write(t, t->mr->rkey, t->mr->iova, LENGTH, IB_WC_SUCCESS) ?:
-	       test_has(t, OFFSET, LENGTH) ?: test_clear(t) ?:
-	       test_write(t, t->mr->rkey, t->mr->iova + 5000, 7, IB_WC_SUCCESS) ?: test_has(t, OFFSET + 5000, 7);
+	return test_ready(t, REMOTE)						 ?:
+		test_write(t, t->mr->rkey, t->mr->iova, LENGTH, IB_WC_SUCCESS)	 ?:
+		test_has(t, OFFSET, LENGTH)					 ?:
+		test_clear(t)							 ?:
+		test_write(t, t->mr->rkey, t->mr->iova + 5000, 7, IB_WC_SUCCESS) ?:
+		test_has(t, OFFSET + 5000, 7);
 }
 
 static int test_case_read(struct test *t)
 {
-	struct ib_sge sge = { .addr = t->from_dma, .length = LENGTH, .lkey = t->pd->local_dma_lkey };
-	struct ib_rdma_wr wr = { .wr = { .opcode = IB_WR_RDMA_READ, .sg_list = &sge, .num_sge = 1 }, };
+	struct ib_sge sge = { .addr = t->from_dma,
+			      .length = LENGTH,
+			      .lkey = t->pd->local_dma_lkey };
+	struct ib_rdma_wr wr = {
+		.wr = { .opcode = IB_WR_RDMA_READ, .sg_list = &sge, .num_sge = 1 },
+	};
 	size_t i;
 	int ret;
 
@@ -474,35 +497,44 @@ static int test_case_local(struct test *t)
 
 	memcpy(test_byte(t, OFFSET), "from the region", 16);
 	ret = test_ready(t, IB_ACCESS_LOCAL_WRITE) ?:
-	      test_write_from(t, t->mr->lkey, t->mr->iova, 16, t->from_dma + 64, t->pd->unsafe_global_rkey, IB_WC_SUCCESS);
+		test_write_from(t, t->mr->lkey, t->mr->iova, 16, t->from_dma + 64,
+				t->pd->unsafe_global_rkey, IB_WC_SUCCESS);
 	if (!ret && memcmp(t->from + 64, "from the region", 16)) {
 		pr_err("the bytes were not written\n");
 		ret = -EPROTO;
 	}
-	return ret ?: test_write_from(t, t->mr->lkey, t->mr->iova, LENGTH + 1, t->from_dma, t->pd->unsafe_global_rkey,
-				      IB_WC_LOC_PROT_ERR);
+	return ret ?:
+		     test_write_from(t, t->mr->lkey, t->mr->iova, LENGTH + 1, t->from_dma,
+				     t->pd->unsafe_global_rkey, IB_WC_LOC_PROT_ERR);
 }
 
 /* A region that is not registered, or was invalidated, has no memory. */
 static int test_case_free(struct test *t)
 {
-	return test_map(t) ?: test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
-	       test_register(t, &t->b, REMOTE, IB_WC_SUCCESS) ?: test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_SUCCESS) ?:
-	       test_invalidate(t, t->mr->rkey, IB_WC_SUCCESS) ?: test_clear(t) ?:
-	       test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?: test_has(t, 0, 0);
+	return test_map(t)							 ?:
+		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
+		test_register(t, &t->b, REMOTE, IB_WC_SUCCESS)			 ?:
+		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_SUCCESS)	 ?:
+		test_invalidate(t, t->mr->rkey, IB_WC_SUCCESS)			 ?:
+		test_clear(t)							 ?:
+		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
+										   test_has(t, 0, 0);
 }
 
 static int test_case_bounds(struct test *t)
 {
-	return test_ready(t, REMOTE) ?: test_write(t, t->mr->rkey, t->mr->iova, LENGTH + 1, IB_WC_REM_ACCESS_ERR) ?:
-	       test_write(t, t->mr->rkey, t->mr->iova - 1, 2, IB_WC_REM_ACCESS_ERR) ?:
-	       test_write(t, t->mr->rkey, t->mr->iova + LENGTH, 1, IB_WC_REM_ACCESS_ERR) ?: test_has(t, 0, 0);
+	return test_ready(t, REMOTE)							  ?:
+		test_write(t, t->mr->rkey, t->mr->iova, LENGTH + 1, IB_WC_REM_ACCESS_ERR) ?:
+		test_write(t, t->mr->rkey, t->mr->iova - 1, 2, IB_WC_REM_ACCESS_ERR)	  ?:
+		test_write(t, t->mr->rkey, t->mr->iova + LENGTH, 1, IB_WC_REM_ACCESS_ERR) ?:
+		test_has(t, 0, 0);
 }
 
 static int test_case_access(struct test *t)
 {
-	return test_ready(t, IB_ACCESS_REMOTE_READ) ?: test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
-	       test_has(t, 0, 0);
+	return test_ready(t, IB_ACCESS_REMOTE_READ)				 ?:
+		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
+										   test_has(t, 0, 0);
 }
 
 /* A second registration has another key, and the old key is invalid. */
@@ -513,9 +545,12 @@ static int test_case_keys(struct test *t)
 	if (test_ready(t, REMOTE))
 		return -EPROTO;
 	old = t->mr->rkey;
-	return test_invalidate(t, old, IB_WC_SUCCESS) ?: test_ready(t, REMOTE) ?:
-	       test_write(t, old, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?: test_invalidate(t, old, IB_WC_LOC_QP_OP_ERR) ?:
-	       test_has(t, 0, 0) ?: test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_SUCCESS);
+	return test_invalidate(t, old, IB_WC_SUCCESS)			 ?:
+		test_ready(t, REMOTE)					 ?:
+		test_write(t, old, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
+		test_invalidate(t, old, IB_WC_LOC_QP_OP_ERR)		 ?:
+		test_has(t, 0, 0)					 ?:
+		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_SUCCESS);
 }
 
 /* A registered region cannot be registered again. */
@@ -526,8 +561,9 @@ static int test_case_twice(struct test *t)
 	if (test_ready(t, REMOTE))
 		return -EPROTO;
 	key = t->mr->rkey;
-	return test_register(t, &t->b, REMOTE, IB_WC_MW_BIND_ERR) ?: test_write(t, key, t->mr->iova, 1, IB_WC_SUCCESS) ?:
-	       test_has(t, OFFSET, 1);
+	return test_register(t, &t->b, REMOTE, IB_WC_MW_BIND_ERR) ?:
+		test_write(t, key, t->mr->iova, 1, IB_WC_SUCCESS) ?:
+								    test_has(t, OFFSET, 1);
 }
 
 /* Mapping pages for the next registration does not change the current one. */
@@ -556,7 +592,8 @@ static int test_case_unmapped(struct test *t)
 		return -EPROTO;
 	ib_dma_unmap_sg(t->dev, t->sg, PAGES, DMA_BIDIRECTIONAL);
 	t->nents = 0;
-	return test_write(t, t->mr->rkey, t->mr->iova, 8, IB_WC_REM_ACCESS_ERR) ?: test_has(t, 0, 0);
+	return test_write(t, t->mr->rkey, t->mr->iova, 8, IB_WC_REM_ACCESS_ERR) ?:
+										  test_has(t, 0, 0);
 }
 
 /* A send invalidates the receiver's region. */
@@ -571,13 +608,14 @@ static int test_case_send_invalidates(struct test *t)
 	ret = ret ?: test_do(t, &t->a, &wr, IB_WC_SEND, IB_WC_SUCCESS) ?: test_wait(&t->b, &wc);
 	if (ret)
 		return ret;
-	if (wc.status || wc.opcode != IB_WC_RECV || !(wc.wc_flags & IB_WC_WITH_INVALIDATE) || wc.wc_flags & IB_WC_WITH_IMM ||
-	    wc.ex.invalidate_rkey != t->mr->rkey) {
+	if (wc.status || wc.opcode != IB_WC_RECV || !(wc.wc_flags & IB_WC_WITH_INVALIDATE) ||
+	    wc.wc_flags & IB_WC_WITH_IMM || wc.ex.invalidate_rkey != t->mr->rkey) {
 		pr_err("the receive does not report the invalidated key: status %d, flags 0x%x, key 0x%x\n",
 		       wc.status, wc.wc_flags, wc.ex.invalidate_rkey);
 		return -EPROTO;
 	}
-	return test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?: test_has(t, 0, 0);
+	return test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
+										  test_has(t, 0, 0);
 }
 
 /* Refuse a region with another key, and a region of another protection domain. */
@@ -598,7 +636,9 @@ static int test_case_foreign(struct test *t)
 	}
 	t->mr = other;
 	key = other->rkey;
-	ret = test_map(t) ?: test_register(t, &t->b, REMOTE, IB_WC_MW_BIND_ERR) ?: test_invalidate(t, key, IB_WC_LOC_QP_OP_ERR);
+	ret = test_map(t)					   ?:
+		test_register(t, &t->b, REMOTE, IB_WC_MW_BIND_ERR) ?:
+		test_invalidate(t, key, IB_WC_LOC_QP_OP_ERR);
 	t->mr = mr;
 	ib_dereg_mr(other);
 	ib_dealloc_pd(pd);
@@ -618,12 +658,17 @@ static int test_case_all_memory(struct test *t)
 
 	if (IS_ERR(pd))
 		return PTR_ERR(pd);
-	ret = test_write(t, key, to, 16, IB_WC_SUCCESS) ?: test_has(t, 8, 16) ?: test_clear(t) ?:
-	      test_write(t, t->pd->local_dma_lkey, to, 16, IB_WC_REM_ACCESS_ERR);
+	ret = test_write(t, key, to, 16, IB_WC_SUCCESS) ?:
+		test_has(t, 8, 16)			?:
+		test_clear(t)				?:
+		test_write(t, t->pd->local_dma_lkey, to, 16, IB_WC_REM_ACCESS_ERR);
 	/* Use a responder of another protection domain. */
 	test_end_close(&t->b);
-	ret = ret ?: test_end_open(t, &t->b, pd) ?: test_connect(t) ?: test_write(t, key, to, 16, IB_WC_REM_ACCESS_ERR) ?:
-	      test_has(t, 0, 0);
+	ret = ret						 ?:
+		test_end_open(t, &t->b, pd)			 ?:
+		test_connect(t)					 ?:
+		test_write(t, key, to, 16, IB_WC_REM_ACCESS_ERR) ?:
+								   test_has(t, 0, 0);
 	test_end_close(&t->b);
 	ib_dealloc_pd(pd);
 	return ret;
@@ -632,7 +677,8 @@ static int test_case_all_memory(struct test *t)
 /* The handler is called once per request for notification; it may post. */
 static int test_case_notified(struct test *t)
 {
-	struct ib_send_wr wr = { .opcode = IB_WR_RDMA_WRITE }, again = { .opcode = IB_WR_RDMA_WRITE };
+	struct ib_send_wr wr = { .opcode = IB_WR_RDMA_WRITE },
+			  again = { .opcode = IB_WR_RDMA_WRITE };
 	struct ib_rdma_wr first = { .wr = wr }, second = { .wr = again };
 	int ret;
 
@@ -650,8 +696,9 @@ static int test_case_notified(struct test *t)
 		pr_err("the handler was not called\n");
 		return -EPROTO;
 	}
-	ret = ret ?: test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS) ?:
-	      test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS);
+	ret = ret						       ?:
+		test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS) ?:
+		test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_SUCCESS);
 	if (!ret && t->a.calls != 1) {
 		pr_err("the handler was called %u times, expected 1\n", t->a.calls);
 		return -EPROTO;
@@ -672,9 +719,11 @@ static int test_case_drain(struct test *t)
 	struct ib_qp_attr attr = { .qp_state = IB_QPS_ERR };
 	struct ib_rdma_wr wr = { .wr.opcode = IB_WR_RDMA_WRITE };
 
-	return ib_modify_qp(t->a.qp, &attr, IB_QP_STATE) ?: test_post(&t->a, &wr.wr) ?:
-	       test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_WR_FLUSH_ERR) ?: test_receive(&t->a) ?:
-	       test_completes(&t->a, IB_WC_RECV, IB_WC_WR_FLUSH_ERR);
+	return ib_modify_qp(t->a.qp, &attr, IB_QP_STATE)		    ?:
+		test_post(&t->a, &wr.wr)				    ?:
+		test_completes(&t->a, IB_WC_RDMA_WRITE, IB_WC_WR_FLUSH_ERR) ?:
+		test_receive(&t->a)					    ?:
+		test_completes(&t->a, IB_WC_RECV, IB_WC_WR_FLUSH_ERR);
 }
 
 static const struct {
@@ -715,8 +764,11 @@ static int test_open(struct test *t)
 		t->mr = NULL;
 		return ret;
 	}
-	return test_memory_alloc(t) ?: test_find_gid(t) ?: test_end_open(t, &t->a, t->pd) ?: test_end_open(t, &t->b, t->pd) ?:
-	       test_connect(t);
+	return test_memory_alloc(t)	       ?:
+		test_find_gid(t)	       ?:
+		test_end_open(t, &t->a, t->pd) ?:
+		test_end_open(t, &t->b, t->pd) ?:
+						 test_connect(t);
 }
 
 static void test_close(struct test *t)

@@ -14,7 +14,8 @@ MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings: the kernel has an
 
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
 {
-	return memattr == PEERBAR_MEMATTR_NC || (memattr == PEERBAR_MEMATTR_WC && !READ_ONCE(disable_wc));
+	return memattr == PEERBAR_MEMATTR_NC ||
+		(memattr == PEERBAR_MEMATTR_WC && !READ_ONCE(disable_wc));
 }
 
 /* Whether @buf is one of this device's. */
@@ -52,7 +53,8 @@ void peerbar_vfio_free_buffer(struct peerbar_vfio_buffer *vbuf)
 	kfree(vbuf);
 }
 
-struct peerbar_buffer *peerbar_vfio_create_buffer(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
+struct peerbar_buffer *peerbar_vfio_create_buffer(struct peerbar_vfio_buffer *vbuf,
+						  const struct peerbar_ranges *ranges,
 						  const struct peerbar_backing_ops *ops,
 						  int open_flags, u32 memattr)
 {

@@ -90,7 +90,8 @@ static int peerbar_vfio_mmap(struct vfio_device *vdev, struct vm_area_struct *vm
 	if (ret != -ENOENT)
 		return ret;
 	ret = vfio_pci_core_mmap(vdev, vma);
-	if (ret || vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT) >= VFIO_PCI_ROM_REGION_INDEX)
+	if (ret ||
+	    vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT) >= VFIO_PCI_ROM_REGION_INDEX)
 		return ret;
 	return peerbar_name_vma(vdev, vma);
 }
@@ -101,9 +102,11 @@ static int peerbar_vfio_mmap(struct vfio_device *vdev, struct vm_area_struct *vm
  * Page offsets for cookies: half a TiB that belongs to BAR 5 but is beyond its end, so that the
  * core zaps it with all others.
  */
-#define PEERBAR_COOKIE_FIRST	((VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_BAR5_REGION_INDEX) >> PAGE_SHIFT) + \
-				 (1UL << (VFIO_PCI_OFFSET_SHIFT - 1 - PAGE_SHIFT)))
-#define PEERBAR_COOKIE_LAST	((VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX) >> PAGE_SHIFT) - 1)
+#define PEERBAR_COOKIE_FIRST                                                    \
+	((VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_BAR5_REGION_INDEX) >> PAGE_SHIFT) + \
+	 (1UL << (VFIO_PCI_OFFSET_SHIFT - 1 - PAGE_SHIFT)))
+#define PEERBAR_COOKIE_LAST \
+	((VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX) >> PAGE_SHIFT) - 1)
 
 static int peerbar_vfio_open(struct vfio_device *vdev)
 {
@@ -116,8 +119,8 @@ static int peerbar_vfio_open(struct vfio_device *vdev)
 		return -ENOMEM;
 	ret = vfio_pci_core_enable(&device->core);
 	if (ret) {
-		pci_dbg(device->core.pdev, "cannot open: vfio-pci-core cannot enable the device: error %d\n",
-			ret);
+		pci_dbg(device->core.pdev,
+			"cannot open: vfio-pci-core cannot enable the device: error %d\n", ret);
 		peerbar_vfio_tracker_put(tracker);
 		return ret;
 	}
@@ -153,7 +156,8 @@ static void peerbar_vfio_check_unattached(struct vfio_device *vdev)
 	peerbar_vfio_settle_unattached(to_peerbar_vfio(vdev)->tracker);
 }
 
-static ssize_t peerbar_vfio_write(struct vfio_device *vdev, const char __user *from, size_t count, loff_t *pos)
+static ssize_t peerbar_vfio_write(struct vfio_device *vdev, const char __user *from, size_t count,
+				  loff_t *pos)
 {
 	ssize_t ret = vfio_pci_core_write(vdev, from, count, pos);
 
@@ -169,7 +173,8 @@ static long peerbar_vfio_ioctl(struct vfio_device *vdev, unsigned int cmd, unsig
 	return ret;
 }
 
-static int peerbar_vfio_device_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz)
+static int peerbar_vfio_device_feature(struct vfio_device *vdev, u32 flags, void __user *arg,
+				       size_t argsz)
 {
 	int ret = peerbar_vfio_feature(vdev, flags, arg, argsz);
 
@@ -237,10 +242,12 @@ static int peerbar_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *
 
 	if (pci_match_id(peerbar_vfio_denied, pdev)) {
 		if (!disable_denylist) {
-			pci_warn(pdev, "cannot bind: untrusted users can exploit errata of this device; load with disable_denylist=1 to override\n");
+			pci_warn(pdev,
+				 "cannot bind: untrusted users can exploit errata of this device; load with disable_denylist=1 to override\n");
 			return -EINVAL;
 		}
-		pci_warn(pdev, "bound because of disable_denylist=1: untrusted users can exploit errata of this device\n");
+		pci_warn(pdev,
+			 "bound because of disable_denylist=1: untrusted users can exploit errata of this device\n");
 	}
 	device = vfio_alloc_device(peerbar_vfio_device, core.vdev, &pdev->dev, &peerbar_vfio_ops);
 	if (IS_ERR(device))
@@ -281,7 +288,8 @@ static void peerbar_vfio_remove(struct pci_dev *pdev)
 static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 {
 	if (!enable_sriov) {
-		pci_dbg(pdev, "cannot create %d virtual functions: load with enable_sriov=1 to allow it\n",
+		pci_dbg(pdev,
+			"cannot create %d virtual functions: load with enable_sriov=1 to allow it\n",
 			nr_virtfn);
 		return -ENOENT;
 	}
@@ -329,8 +337,7 @@ static const struct pci_error_handlers peerbar_vfio_err_handlers = {
 
 /* No MODULE_DEVICE_TABLE(): the administrator must name this driver for a device. */
 static const struct pci_device_id peerbar_vfio_ids[] = {
-	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
-	{}
+	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) }, {}
 };
 
 static struct pci_driver peerbar_vfio_driver = {
@@ -356,11 +363,13 @@ static void __init peerbar_vfio_add_ids(void)
 		subdevice = PCI_ANY_ID;
 		class = 0;
 		class_mask = 0;
-		if (sscanf(id, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor, &subdevice, &class, &class_mask) < 2) {
+		if (sscanf(id, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor, &subdevice,
+			   &class, &class_mask) < 2) {
 			pr_warn("ids: '%s' ignored: not vendor:device in hexadecimal\n", id);
 			continue;
 		}
-		ret = pci_add_dynid(&peerbar_vfio_driver, vendor, device, subvendor, subdevice, class, class_mask, 0);
+		ret = pci_add_dynid(&peerbar_vfio_driver, vendor, device, subvendor, subdevice,
+				    class, class_mask, 0);
 		if (ret)
 			pr_warn("ids: cannot add '%s': error %d\n", id, ret);
 	}

@@ -11,8 +11,8 @@
 
 /* Create a buffer from a user's struct vfio_device_feature_dma_buf. */
 static struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *device,
-						  struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
-						  u32 memattr)
+						  struct vfio_device_feature_dma_buf __user *arg,
+						  size_t argsz, int open_flags, u32 memattr)
 {
 	if (READ_ONCE(device->gone)) {
 		pci_dbg(device->core.pdev, "cannot export: the driver is being unbound\n");
@@ -23,8 +23,8 @@ static struct peerbar_buffer *peerbar_vfio_export(struct peerbar_vfio_device *de
 	return peerbar_vfio_export_overlay(device, arg, argsz, open_flags, memattr);
 }
 
-static int peerbar_feature_dma_buf(struct peerbar_vfio_device *device, u32 flags, struct vfio_device_feature_dma_buf __user *arg,
-				   size_t argsz)
+static int peerbar_feature_dma_buf(struct peerbar_vfio_device *device, u32 flags,
+				   struct vfio_device_feature_dma_buf __user *arg, size_t argsz)
 {
 	struct peerbar_buffer *buf;
 	u32 open_flags;
@@ -55,14 +55,15 @@ static struct peerbar_buffer *peerbar_get_own_buffer(struct peerbar_vfio_device 
 	buf = peerbar_buffer_of(dmabuf);
 	if (buf && peerbar_vfio_owns_buffer(device, buf))
 		return buf;
-	pci_dbg(device->core.pdev, "dma-buf of %s: not exported by this device since it was opened\n",
+	pci_dbg(device->core.pdev,
+		"dma-buf of %s: not exported by this device since it was opened\n",
 		dmabuf->exp_name);
 	dma_buf_put(dmabuf);
 	return ERR_PTR(-ENODEV);
 }
 
-static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags, struct peerbar_vfio_revoke __user *arg,
-				  size_t argsz)
+static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
+				  struct peerbar_vfio_revoke __user *arg, size_t argsz)
 {
 	struct peerbar_vfio_revoke revoke;
 	struct peerbar_buffer *buf;
@@ -87,14 +88,15 @@ static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
 	return ret;
 }
 
-static int peerbar_feature_memattr(struct peerbar_vfio_device *device, u32 flags, struct peerbar_vfio_memattr __user *arg,
-				   size_t argsz)
+static int peerbar_feature_memattr(struct peerbar_vfio_device *device, u32 flags,
+				   struct peerbar_vfio_memattr __user *arg, size_t argsz)
 {
 	struct peerbar_vfio_memattr memattr;
 	struct peerbar_buffer *buf;
 	int ret;
 
-	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET, sizeof(memattr));
+	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET,
+				 sizeof(memattr));
 	if (ret != 1)
 		return ret;
 	if (copy_from_user(&memattr, arg, sizeof(memattr)))
@@ -110,8 +112,8 @@ static int peerbar_feature_memattr(struct peerbar_vfio_device *device, u32 flags
 	return ret;
 }
 
-static int peerbar_feature_mmap_cookie(struct peerbar_vfio_device *device, u32 flags, struct peerbar_vfio_mmap_cookie __user *arg,
-				       size_t argsz)
+static int peerbar_feature_mmap_cookie(struct peerbar_vfio_device *device, u32 flags,
+				       struct peerbar_vfio_mmap_cookie __user *arg, size_t argsz)
 {
 	struct peerbar_vfio_mmap_cookie cookie;
 	struct peerbar_buffer *buf;
@@ -127,16 +129,19 @@ static int peerbar_feature_mmap_cookie(struct peerbar_vfio_device *device, u32 f
 	if (copy_from_user(&cookie, arg, sizeof(cookie)))
 		return -EFAULT;
 	if (cookie.open_flags || cookie.flags || cookie.reserved || cookie.nr_ranges != 1) {
-		pci_dbg(device->core.pdev, "cannot make a cookie: open_flags %u, flags %u and reserved %u must be 0, nr_ranges %u must be 1\n",
+		pci_dbg(device->core.pdev,
+			"cannot make a cookie: open_flags %u, flags %u and reserved %u must be 0, nr_ranges %u must be 1\n",
 			cookie.open_flags, cookie.flags, cookie.reserved, cookie.nr_ranges);
 		return -EINVAL;
 	}
 	if (!peerbar_vfio_memattr_supported(NULL, cookie.memattr)) {
-		pci_dbg(device->core.pdev, "cannot make a cookie: memory attribute 0x%x is not NC or WC, or disable_wc is set\n",
+		pci_dbg(device->core.pdev,
+			"cannot make a cookie: memory attribute 0x%x is not NC or WC, or disable_wc is set\n",
 			cookie.memattr);
 		return -EOPNOTSUPP;
 	}
-	buf = peerbar_vfio_export(device, (struct vfio_device_feature_dma_buf __user *)arg, argsz, O_RDWR, cookie.memattr);
+	buf = peerbar_vfio_export(device, (struct vfio_device_feature_dma_buf __user *)arg, argsz,
+				  O_RDWR, cookie.memattr);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	if (buf->info.unmappable) {

@@ -61,9 +61,11 @@ static int peerbar_vfio_attach_inner(struct peerbar_vfio_buffer *vbuf)
 	guard(mutex)(&vbuf->attach_lock);
 	if (vbuf->attach)
 		return 0;
-	attach = dma_buf_dynamic_attach(vbuf->inner, &vbuf->pdev->dev, &peerbar_vfio_importer_ops, vbuf);
+	attach = dma_buf_dynamic_attach(vbuf->inner, &vbuf->pdev->dev, &peerbar_vfio_importer_ops,
+					vbuf);
 	if (IS_ERR(attach)) {
-		pci_dbg(vbuf->pdev, "vfio-pci-core refuses the driver's own attachment with error %ld; -ENODEV: the memory is away\n",
+		pci_dbg(vbuf->pdev,
+			"vfio-pci-core refuses the driver's own attachment with error %ld; -ENODEV: the memory is away\n",
 			PTR_ERR(attach));
 		return PTR_ERR(attach);
 	}
@@ -144,7 +146,8 @@ static void peerbar_vfio_detach(struct peerbar_buffer *buf, struct dma_buf_attac
  * unmapping. (Under CONFIG_DMABUF_DEBUG this table is a copy whose number is right, and the leak
  * remains.)
  */
-static void peerbar_vfio_unmap_inner(struct dma_buf_attachment *inner, struct sg_table *sgt, enum dma_data_direction dir)
+static void peerbar_vfio_unmap_inner(struct dma_buf_attachment *inner, struct sg_table *sgt,
+				     enum dma_data_direction dir)
 {
 	sgt->orig_nents = sgt->nents;
 	dma_buf_unmap_attachment(inner, sgt, dir);
@@ -155,7 +158,8 @@ static void peerbar_vfio_unmap_inner(struct dma_buf_attachment *inner, struct sg
  * (see peerbar_map_mmio()): map them here, and hold one mapping by the device itself, for which the
  * core waits.
  */
-static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf,
+					 struct dma_buf_attachment *attach,
 					 enum dma_data_direction dir)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
@@ -166,7 +170,8 @@ static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_
 	if (!vbuf->holders) {
 		held = dma_buf_map_attachment(vbuf->attach, DMA_BIDIRECTIONAL);
 		if (IS_ERR(held)) {
-			peerbar_dbg(buf, "cannot map %u ranges: vfio-pci-core refuses a mapping of the device itself with error %ld",
+			peerbar_dbg(buf,
+				    "cannot map %u ranges: vfio-pci-core refuses a mapping of the device itself with error %ld",
 				    buf->info.nr_ranges, PTR_ERR(held));
 			return held;
 		}
@@ -183,8 +188,8 @@ static struct sg_table *peerbar_vfio_map(struct peerbar_buffer *buf, struct dma_
 	return sgt;
 }
 
-static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attachment *attach, struct sg_table *sgt,
-			       enum dma_data_direction dir)
+static void peerbar_vfio_unmap(struct peerbar_buffer *buf, struct dma_buf_attachment *attach,
+			       struct sg_table *sgt, enum dma_data_direction dir)
 {
 	struct peerbar_vfio_buffer *vbuf = buf->info.priv;
 
@@ -298,7 +303,8 @@ static void peerbar_vfio_export_inner(struct work_struct *work)
 
 	kthread_use_mm(inner->mm);
 	pagefault_disable();
-	fd = vfio_pci_core_ioctl_feature(&inner->device->core.vdev, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+	fd = vfio_pci_core_ioctl_feature(&inner->device->core.vdev,
+					 VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
 					 inner->arg, inner->argsz);
 	pagefault_enable();
 	kthread_unuse_mm(inner->mm);
@@ -321,12 +327,14 @@ static int peerbar_fault_in(struct vfio_device_feature_dma_buf __user *arg)
 
 	if (get_user(nr_ranges, &arg->nr_ranges))
 		return -EFAULT;
-	if (fault_in_readable((char __user *)arg, min_t(size_t, struct_size(arg, dma_ranges, nr_ranges), most)))
+	if (fault_in_readable((char __user *)arg,
+			      min_t(size_t, struct_size(arg, dma_ranges, nr_ranges), most)))
 		return -EFAULT;
 	return 0;
 }
 
-static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device, struct vfio_device_feature_dma_buf __user *arg,
+static struct dma_buf *peerbar_vfio_get_inner(struct peerbar_vfio_device *device,
+					      struct vfio_device_feature_dma_buf __user *arg,
 					      size_t argsz, struct peerbar_ranges *ranges)
 {
 	struct peerbar_inner *inner;
@@ -378,15 +386,16 @@ static int peerbar_vfio_check_awake(struct peerbar_vfio_device *device)
 	ret = device->core.pm_runtime_engaged ? -EBUSY : 0;
 	up_read(&device->core.memory_lock);
 	if (ret)
-		pci_dbg(device->core.pdev, "cannot export: the device is in VFIO's low power state\n");
+		pci_dbg(device->core.pdev,
+			"cannot export: the device is in VFIO's low power state\n");
 	return ret;
 }
 
 /* ---- export ---- */
 
 struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *device,
-						   struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
-						   u32 memattr)
+						   struct vfio_device_feature_dma_buf __user *arg,
+						   size_t argsz, int open_flags, u32 memattr)
 {
 	struct peerbar_ranges ranges = {};
 	struct peerbar_vfio_buffer *vbuf;
@@ -402,7 +411,8 @@ struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *d
 		return ERR_PTR(-ENOMEM);
 	vbuf->inner = peerbar_vfio_get_inner(device, arg, argsz, &ranges);
 	if (IS_ERR(vbuf->inner)) {
-		pci_dbg(device->core.pdev, "cannot export: vfio-pci-core refuses the request with error %ld\n",
+		pci_dbg(device->core.pdev,
+			"cannot export: vfio-pci-core refuses the request with error %ld\n",
 			PTR_ERR(vbuf->inner));
 		buf = ERR_CAST(vbuf->inner);
 		goto err_free;
@@ -413,7 +423,8 @@ struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *d
 		buf = ERR_PTR(ret);
 		goto err_inner;
 	}
-	buf = peerbar_vfio_create_buffer(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags, memattr);
+	buf = peerbar_vfio_create_buffer(vbuf, &ranges, &peerbar_vfio_overlay_ops, open_flags,
+					 memattr);
 	if (IS_ERR(buf))
 		goto err_inner;
 	kvfree(ranges.vec);

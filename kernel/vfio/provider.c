@@ -11,7 +11,8 @@
 
 #include "vfio.h"
 
-static int peerbar_vfio_fill_ranges(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
+static int peerbar_vfio_fill_ranges(struct vfio_pci_core_device *vdev,
+				    struct p2pdma_provider **provider, unsigned int region,
 				    struct phys_vec *vec, struct vfio_region_dma_range *ranges,
 				    size_t nr)
 {
@@ -34,8 +35,9 @@ static int peerbar_vfio_fill_ranges(struct vfio_pci_core_device *vdev, struct p2
 			return -EOVERFLOW;
 		}
 		if (end > size) {
-			pci_dbg(vdev->pdev, "cannot export: range %zu ends at 0x%llx, and BAR%u at 0x%llx\n",
-				i, end, region, size);
+			pci_dbg(vdev->pdev,
+				"cannot export: range %zu ends at 0x%llx, and BAR%u at 0x%llx\n", i,
+				end, region, size);
 			return -EINVAL;
 		}
 		vec[i].paddr = start + ranges[i].offset;
@@ -45,8 +47,10 @@ static int peerbar_vfio_fill_ranges(struct vfio_pci_core_device *vdev, struct p2
 }
 
 /* Called by the core when it exports; keep a copy of the result in @wanted. */
-int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
-				 struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr)
+int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev,
+				 struct p2pdma_provider **provider, unsigned int region,
+				 struct phys_vec *vec, struct vfio_region_dma_range *ranges,
+				 size_t nr)
 {
 	struct peerbar_ranges *wanted = to_peerbar_vfio(&vdev->vdev)->wanted;
 	int ret;

@@ -143,13 +143,15 @@ void peerbar_vfio_settle_unattached(struct peerbar_vfio_tracker *tracker)
 	bool done;
 
 	/* Only a hint: the task that enables decoding calls this afterwards. */
-	if (data_race(list_empty(&tracker->unattached)) || !__vfio_pci_memory_enabled(&tracker->device->core))
+	if (data_race(list_empty(&tracker->unattached)) ||
+	    !__vfio_pci_memory_enabled(&tracker->device->core))
 		return;
 	do {
 		vbuf = peerbar_vfio_get_unattached(tracker);
 		if (!vbuf)
 			break;
-		done = peerbar_buffer_settle(vbuf->buf) == PEERBAR_STATE_DEAD || READ_ONCE(vbuf->attach);
+		done = peerbar_buffer_settle(vbuf->buf) == PEERBAR_STATE_DEAD ||
+			READ_ONCE(vbuf->attach);
 		if (done) {
 			scoped_guard(mutex, &tracker->lock)
 				list_del_init(&vbuf->unattached);
@@ -188,7 +190,8 @@ static struct peerbar_vfio_buffer *peerbar_vfio_pop_returning(struct peerbar_vfi
 
 static void peerbar_vfio_restore(struct work_struct *work)
 {
-	struct peerbar_vfio_tracker *tracker = container_of(work, struct peerbar_vfio_tracker, restore);
+	struct peerbar_vfio_tracker *tracker = container_of(work, struct peerbar_vfio_tracker,
+							    restore);
 	struct peerbar_vfio_buffer *vbuf;
 
 	/* The core notifies before it allows mappings, and holds memory_lock until it does. */
@@ -249,7 +252,8 @@ void peerbar_vfio_queue_restore_all(struct peerbar_vfio_tracker *tracker)
 
 	guard(mutex)(&tracker->lock);
 	list_for_each_entry(vbuf, &tracker->buffers, node) {
-		if (READ_ONCE(vbuf->buf->state) != PEERBAR_STATE_REVOKED || !list_empty(&vbuf->returning))
+		if (READ_ONCE(vbuf->buf->state) != PEERBAR_STATE_REVOKED ||
+		    !list_empty(&vbuf->returning))
 			continue;
 		list_add_tail(&vbuf->returning, &tracker->returning);
 		any = true;

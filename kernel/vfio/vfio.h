@@ -13,7 +13,7 @@
  * dma-buf: peerbar's buffers are in the device's own address space, which the core zaps
  * (without-p2pdma.c).
  */
-#define PEERBAR_OVERLAY	IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
+#define PEERBAR_OVERLAY IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
 
 /**
  * struct peerbar_ranges - ranges of a BAR for a new buffer
@@ -157,13 +157,16 @@ void peerbar_vfio_queue_restore(struct peerbar_vfio_buffer *vbuf);
 void peerbar_vfio_queue_restore_all(struct peerbar_vfio_tracker *tracker);
 
 /* provider.c */
-int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev, struct p2pdma_provider **provider, unsigned int region,
-				 struct phys_vec *vec, struct vfio_region_dma_range *ranges, size_t nr);
+int peerbar_vfio_get_dmabuf_phys(struct vfio_pci_core_device *vdev,
+				 struct p2pdma_provider **provider, unsigned int region,
+				 struct phys_vec *vec, struct vfio_region_dma_range *ranges,
+				 size_t nr);
 
 /* buffer.c */
 struct peerbar_vfio_buffer *peerbar_vfio_alloc_buffer(struct peerbar_vfio_device *device);
 void peerbar_vfio_free_buffer(struct peerbar_vfio_buffer *vbuf);
-struct peerbar_buffer *peerbar_vfio_create_buffer(struct peerbar_vfio_buffer *vbuf, const struct peerbar_ranges *ranges,
+struct peerbar_buffer *peerbar_vfio_create_buffer(struct peerbar_vfio_buffer *vbuf,
+						  const struct peerbar_ranges *ranges,
 						  const struct peerbar_backing_ops *ops,
 						  int open_flags, u32 memattr);
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr);
@@ -171,11 +174,11 @@ bool peerbar_vfio_owns_buffer(struct peerbar_vfio_device *device, struct peerbar
 
 /* overlay.c, without-p2pdma.c: create a buffer from a user's struct vfio_device_feature_dma_buf */
 struct peerbar_buffer *peerbar_vfio_export_overlay(struct peerbar_vfio_device *device,
-						   struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
-						   u32 memattr);
+						   struct vfio_device_feature_dma_buf __user *arg,
+						   size_t argsz, int open_flags, u32 memattr);
 struct peerbar_buffer *peerbar_vfio_export_nop2p(struct peerbar_vfio_device *device,
-						 struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
-						 u32 memattr);
+						 struct vfio_device_feature_dma_buf __user *arg,
+						 size_t argsz, int open_flags, u32 memattr);
 
 /* feature.c */
 int peerbar_vfio_feature(struct vfio_device *vdev, u32 flags, void __user *arg, size_t argsz);

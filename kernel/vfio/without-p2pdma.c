@@ -31,7 +31,8 @@ static int peerbar_nop2p_enter(struct peerbar_buffer *buf)
 
 	if (!down_read_trylock(&core->memory_lock))
 		return -EAGAIN;
-	if (!core->pm_runtime_engaged && __vfio_pci_memory_enabled(core) && !READ_ONCE(to_peerbar_vfio(&core->vdev)->resetting))
+	if (!core->pm_runtime_engaged && __vfio_pci_memory_enabled(core) &&
+	    !READ_ONCE(to_peerbar_vfio(&core->vdev)->resetting))
 		return 0;
 	up_read(&core->memory_lock);
 	return -ENODEV;
@@ -72,8 +73,8 @@ static int peerbar_nop2p_get_ranges(struct peerbar_vfio_device *device,
 	int ret;
 
 	if (argsz < sizeof(request)) {
-		pci_dbg(pdev, "cannot export: the request has %zu bytes, and must have %zu\n", argsz,
-			sizeof(request));
+		pci_dbg(pdev, "cannot export: the request has %zu bytes, and must have %zu\n",
+			argsz, sizeof(request));
 		return -EINVAL;
 	}
 	if (copy_from_user(&request, arg, sizeof(request)))
@@ -84,7 +85,8 @@ static int peerbar_nop2p_get_ranges(struct peerbar_vfio_device *device,
 		return -EINVAL;
 	}
 	if (request.region_index >= VFIO_PCI_ROM_REGION_INDEX) {
-		pci_dbg(pdev, "cannot export: region %u is not a BAR, 0 to 5\n", request.region_index);
+		pci_dbg(pdev, "cannot export: region %u is not a BAR, 0 to 5\n",
+			request.region_index);
 		return -ENODEV;
 	}
 	request.region_index = array_index_nospec(request.region_index, VFIO_PCI_ROM_REGION_INDEX);
@@ -104,14 +106,16 @@ static int peerbar_nop2p_get_ranges(struct peerbar_vfio_device *device,
 	for (i = 0; i < request.nr_ranges; i++) {
 		if (!PAGE_ALIGNED(user[i].offset) || !PAGE_ALIGNED(user[i].length) ||
 		    check_add_overflow(total, user[i].length, &total)) {
-			pci_dbg(pdev, "cannot export: range %u (offset 0x%llx, length 0x%llx) is not page-aligned, or too long\n",
+			pci_dbg(pdev,
+				"cannot export: range %u (offset 0x%llx, length 0x%llx) is not page-aligned, or too long\n",
 				i, user[i].offset, user[i].length);
 			goto free_user;
 		}
 	}
 	/* Limit the size to the range that the core zaps: the offsets of BARs. */
 	if (total > VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX)) {
-		pci_dbg(pdev, "cannot export: the ranges have 0x%llx bytes together, and may have 0x%llx\n",
+		pci_dbg(pdev,
+			"cannot export: the ranges have 0x%llx bytes together, and may have 0x%llx\n",
 			total, VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX));
 		goto free_user;
 	}
@@ -121,7 +125,8 @@ static int peerbar_nop2p_get_ranges(struct peerbar_vfio_device *device,
 		goto free_user;
 	mutex_lock(&device->export_lock);
 	device->wanted = ranges;
-	ret = peerbar_vfio_get_dmabuf_phys(&device->core, &ranges->provider, request.region_index, vec, user, request.nr_ranges);
+	ret = peerbar_vfio_get_dmabuf_phys(&device->core, &ranges->provider, request.region_index,
+					   vec, user, request.nr_ranges);
 	device->wanted = NULL;
 	mutex_unlock(&device->export_lock);
 	kvfree(vec);
@@ -131,8 +136,8 @@ free_user:
 }
 
 struct peerbar_buffer *peerbar_vfio_export_nop2p(struct peerbar_vfio_device *device,
-						 struct vfio_device_feature_dma_buf __user *arg, size_t argsz, int open_flags,
-						 u32 memattr)
+						 struct vfio_device_feature_dma_buf __user *arg,
+						 size_t argsz, int open_flags, u32 memattr)
 {
 	struct peerbar_ranges ranges = {};
 	struct peerbar_vfio_buffer *vbuf;

@@ -25,7 +25,7 @@ extern "C" {
 #define PB_VERSION_MAJOR 0
 #define PB_VERSION_MINOR 1
 #define PB_VERSION_MICRO 0
-#define PB_VERSION 0x000100
+#define PB_VERSION	 0x000100
 
 /**
  * DOC: structures that may grow

@@ -26,12 +26,7 @@ struct pb_buffer;
  * @PB_REVOCABLE: never moves, but may be revoked; the importer must be able to stop
  * @PB_DYNAMIC: may move at any time; the importer must be able to follow
  */
-enum pb_model {
-	PB_UNKNOWN,
-	PB_PINNED,
-	PB_REVOCABLE,
-	PB_DYNAMIC
-};
+enum pb_model { PB_UNKNOWN, PB_PINNED, PB_REVOCABLE, PB_DYNAMIC };
 
 /** pb_model_name() - "UNKNOWN", "PINNED", "REVOCABLE" or "DYNAMIC"; a constant */
 PB_API const char *pb_model_name(enum pb_model model);
@@ -44,12 +39,7 @@ PB_API const char *pb_model_name(enum pb_model model);
  *	implements
  * @PB_BASIS_DECLARED: the exporter declared it to the kernel module peerbar
  */
-enum pb_model_basis {
-	PB_BASIS_NONE,
-	PB_BASIS_NAME,
-	PB_BASIS_DERIVED,
-	PB_BASIS_DECLARED
-};
+enum pb_model_basis { PB_BASIS_NONE, PB_BASIS_NAME, PB_BASIS_DERIVED, PB_BASIS_DECLARED };
 
 /** pb_model_basis_name() - "NONE", "NAME", "DERIVED" or "DECLARED"; a constant */
 PB_API const char *pb_model_basis_name(enum pb_model_basis basis);
@@ -80,12 +70,7 @@ struct pb_range {
  * @PB_BUFFER_REVOKED: it is not, but may be again (memory decoding off, reset, D3)
  * @PB_BUFFER_DEAD: it never will be again
  */
-enum pb_buffer_state {
-	PB_BUFFER_UNKNOWN,
-	PB_BUFFER_LIVE,
-	PB_BUFFER_REVOKED,
-	PB_BUFFER_DEAD
-};
+enum pb_buffer_state { PB_BUFFER_UNKNOWN, PB_BUFFER_LIVE, PB_BUFFER_REVOKED, PB_BUFFER_DEAD };
 
 /** pb_buffer_state_name() - "UNKNOWN", "LIVE", "REVOKED" or "DEAD"; a constant */
 PB_API const char *pb_buffer_state_name(enum pb_buffer_state state);
@@ -99,11 +84,7 @@ PB_API const char *pb_buffer_state_name(enum pb_buffer_state state);
  * The top byte of a value is its group. This is group 0. The other groups are
  * architecture-specific, see <linux/peerbar.h>; the library passes their values through unchanged.
  */
-enum pb_memattr {
-	PB_NC,
-	PB_WC,
-	PB_WB
-};
+enum pb_memattr { PB_NC, PB_WC, PB_WB };
 
 /** pb_memattr_name() - "NC", "WC" or "WB"; "OTHER" for a value outside group 0; a constant */
 PB_API const char *pb_memattr_name(enum pb_memattr memattr);
@@ -182,7 +163,8 @@ struct pb_buffer_info {
  * if the kernel or the driver cannot export (it has no VFIO_DEVICE_FEATURE_DMA_BUF), or does not
  * offer this BAR to peers.
  */
-PB_API int pb_buffer_export(struct pb_device *device, unsigned int bar, const struct pb_range *ranges, unsigned int nr_ranges,
+PB_API int pb_buffer_export(struct pb_device *device, unsigned int bar,
+			    const struct pb_range *ranges, unsigned int nr_ranges,
 			    unsigned int flags, struct pb_buffer **buffer, struct pb_error *err);
 
 /**
@@ -217,10 +199,12 @@ PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
  *
  * Return: 0.
  */
-PB_API int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size, struct pb_error *err);
+PB_API int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size,
+				 struct pb_error *err);
 
 /** pb_buffer_query() - pb_buffer_query_sized() with this header's size */
-static inline int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info, struct pb_error *err)
+static inline int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_info *info,
+				  struct pb_error *err)
 {
 	return pb_buffer_query_sized(buffer, info, sizeof(*info), err);
 }
@@ -233,7 +217,8 @@ static inline int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_inf
  *
  * Return: the number of ranges of the buffer, which may exceed @nr_ranges; 0 if unknown.
  */
-PB_API unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges, unsigned int nr_ranges);
+PB_API unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges,
+				     unsigned int nr_ranges);
 
 /** pb_buffer_id() - &struct pb_buffer_info.id; a system call on the first call only */
 PB_API uint64_t pb_buffer_id(const struct pb_buffer *buffer);
@@ -251,7 +236,8 @@ PB_API uint64_t pb_buffer_size(const struct pb_buffer *buffer);
  *
  * Return: 0.
  */
-PB_API int pb_buffer_share(struct pb_buffer *buffer, struct pb_buffer **shared, struct pb_error *err);
+PB_API int pb_buffer_share(struct pb_buffer *buffer, struct pb_buffer **shared,
+			   struct pb_error *err);
 
 /** pb_buffer_close() - release the handle; NULL is allowed. Mappings of the buffer remain. */
 PB_API void pb_buffer_close(struct pb_buffer *buffer);
@@ -283,8 +269,8 @@ PB_API void pb_buffer_close(struct pb_buffer *buffer);
  * the device to peerbar-vfio-pci; -ENODEV if the buffer was permanently revoked; -EACCES if
  * @writable, and the descriptor is read-only.
  */
-PB_API int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable, void **address,
-			  struct pb_error *err);
+PB_API int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable,
+			  void **address, struct pb_error *err);
 
 /**
  * pb_buffer_set_memattr() - set the memory attribute of later pb_buffer_mmap()s, in all processes
@@ -301,8 +287,9 @@ PB_API int pb_buffer_mmap(struct pb_buffer *buffer, uint64_t offset, size_t leng
  * is not bound to peerbar-vfio-pci; -ENODEV if the buffer does not belong to this device, or was
  * permanently revoked.
  */
-PB_API int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer, const enum pb_memattr *memattrs,
-				 unsigned int nr_memattrs, enum pb_memattr *chosen, struct pb_error *err);
+PB_API int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buffer,
+				 const enum pb_memattr *memattrs, unsigned int nr_memattrs,
+				 enum pb_memattr *chosen, struct pb_error *err);
 
 /**
  * pb_buffer_memattr() - get the memory attribute of later pb_buffer_mmap()s
@@ -316,8 +303,8 @@ PB_API int pb_buffer_set_memattr(struct pb_device *device, struct pb_buffer *buf
  * Return: 0; -EOPNOTSUPP if the device is not bound to peerbar-vfio-pci; -ENODEV if the buffer does
  * not belong to this device.
  */
-PB_API int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer, enum pb_memattr *memattr,
-			     struct pb_error *err);
+PB_API int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer,
+			     enum pb_memattr *memattr, struct pb_error *err);
 
 /**
  * pb_buffer_revoke() - permanently revoke one buffer, in all processes and importers
@@ -339,7 +326,8 @@ PB_API int pb_buffer_memattr(struct pb_device *device, struct pb_buffer *buffer,
  * and another call waits for the importer; -EOPNOTSUPP if the device is not bound to
  * peerbar-vfio-pci; -ENODEV if the buffer does not belong to this device.
  */
-PB_API int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct pb_error *err);
+PB_API int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer,
+			    struct pb_error *err);
 
 /**
  * pb_device_mmap_cookie() - create an offset for mmap of a part of a BAR with a memory attribute
@@ -359,8 +347,9 @@ PB_API int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, 
  * -ENODEV if the device has no such memory BAR; -ERANGE if the part ends beyond the BAR;
  * -EOPNOTSUPP if @memattr is not supported, or the device is not bound to peerbar-vfio-pci.
  */
-PB_API int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t offset, uint64_t length,
-				 enum pb_memattr memattr, uint64_t *mmap_offset, struct pb_error *err);
+PB_API int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uint64_t offset,
+				 uint64_t length, enum pb_memattr memattr, uint64_t *mmap_offset,
+				 struct pb_error *err);
 
 /**
  * pb_device_mmap_at() - map the part of a cookie into this process
@@ -377,8 +366,8 @@ PB_API int pb_device_mmap_cookie(struct pb_device *device, unsigned int bar, uin
  * Return: 0; -EINVAL if @length is 0, or @mmap_offset is not a cookie of this device, or @length
  * exceeds its part.
  */
-PB_API int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t length, bool writable, void **address,
-			     struct pb_error *err);
+PB_API int pb_device_mmap_at(struct pb_device *device, uint64_t mmap_offset, size_t length,
+			     bool writable, void **address, struct pb_error *err);
 
 #ifdef __cplusplus
 }

@@ -66,11 +66,12 @@ struct pb_capability {
  *
  * Return: 0, also if capabilities are missing.
  */
-PB_API int pb_capabilities_sized(struct pb_capability **capabilities, size_t size, unsigned int *nr_capabilities,
-				 struct pb_error *err);
+PB_API int pb_capabilities_sized(struct pb_capability **capabilities, size_t size,
+				 unsigned int *nr_capabilities, struct pb_error *err);
 
 /** pb_capabilities() - pb_capabilities_sized() with this header's size */
-static inline int pb_capabilities(struct pb_capability **capabilities, unsigned int *nr_capabilities, struct pb_error *err)
+static inline int pb_capabilities(struct pb_capability **capabilities,
+				  unsigned int *nr_capabilities, struct pb_error *err)
 {
 	return pb_capabilities_sized(capabilities, sizeof(**capabilities), nr_capabilities, err);
 }

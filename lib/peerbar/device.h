@@ -64,7 +64,7 @@ struct pb_region {
 	bool mappable;
 };
 
-#define PB_REGION_ROM 6
+#define PB_REGION_ROM	 6
 #define PB_REGION_CONFIG 7
 
 /**
@@ -83,7 +83,8 @@ struct pb_region {
  * it is known; -EPERM if the machine does not remap interrupts; -EACCES if this process may not
  * open the character device, or the device needs a VF token.
  */
-PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device, struct pb_error *err);
+PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_device **device,
+			  struct pb_error *err);
 
 /**
  * pb_device_from_fd() - use an open VFIO device, for example a VMM's
@@ -101,7 +102,8 @@ PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_dev
  * Return: 0; -EINVAL if @bdf is not a PCI address, or @fd is not a bound VFIO device; -EBADF if @fd
  * is not open; -ENODEV if there is no such function.
  */
-PB_API int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb_device **device, struct pb_error *err);
+PB_API int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf,
+			     struct pb_device **device, struct pb_error *err);
 
 /** pb_device_bdf() - the device's address; valid as long as the device */
 PB_API const char *pb_device_bdf(const struct pb_device *device);
@@ -136,11 +138,12 @@ PB_API unsigned int pb_device_regions(const struct pb_device *device);
  *
  * Return: 0; -EINVAL if @index is out of range.
  */
-PB_API int pb_device_region_sized(struct pb_device *device, unsigned int index, struct pb_region *region, size_t size,
-				  struct pb_error *err);
+PB_API int pb_device_region_sized(struct pb_device *device, unsigned int index,
+				  struct pb_region *region, size_t size, struct pb_error *err);
 
 /** pb_device_region() - pb_device_region_sized() with this header's size */
-static inline int pb_device_region(struct pb_device *device, unsigned int index, struct pb_region *region, struct pb_error *err)
+static inline int pb_device_region(struct pb_device *device, unsigned int index,
+				   struct pb_region *region, struct pb_error *err)
 {
 	return pb_device_region_sized(device, index, region, sizeof(*region), err);
 }
@@ -157,8 +160,8 @@ static inline int pb_device_region(struct pb_device *device, unsigned int index,
  * Return: 0; -EINVAL if there is no such region; -ERANGE if the bytes are not all inside it; -EIO
  * if memory decoding is off.
  */
-PB_API int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offset, void *data, size_t length,
-			  struct pb_error *err);
+PB_API int pb_device_read(struct pb_device *device, unsigned int region, uint64_t offset,
+			  void *data, size_t length, struct pb_error *err);
 
 /**
  * pb_device_write() - write to a region; otherwise as pb_device_read()
@@ -166,8 +169,8 @@ PB_API int pb_device_read(struct pb_device *device, unsigned int region, uint64_
  * A write to the configuration space that makes the kernel revoke (decoding off, D3hot, a function
  * level reset) affects mappings as pb_device_set_decoding() does.
  */
-PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset, const void *data, size_t length,
-			   struct pb_error *err);
+PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset,
+			   const void *data, size_t length, struct pb_error *err);
 
 /**
  * pb_device_mmap() - map a part of a region into this process
@@ -186,8 +189,8 @@ PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64
  * Return: 0; -EINVAL if there is no such region, or @offset is unaligned, or @length is 0; -ERANGE
  * if the part is not all inside the region; -EOPNOTSUPP if the region cannot be mapped.
  */
-PB_API int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset, size_t length, bool writable,
-			  void **address, struct pb_error *err);
+PB_API int pb_device_mmap(struct pb_device *device, unsigned int region, uint64_t offset,
+			  size_t length, bool writable, void **address, struct pb_error *err);
 
 /**
  * pb_device_set_decoding() - turn memory decoding on or off (the Memory Space bit of the PCI

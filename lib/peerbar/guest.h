@@ -70,9 +70,7 @@ PB_API void pb_guest_destroy(struct pb_guest *guest);
  * @PB_GUEST_WINDOWS: addresses of a virtual IOMMU, not guest-physical ones: only the windows of
  *	pb_guest_add_window() are mapped
  */
-enum pb_guest_ioas_flags {
-	PB_GUEST_WINDOWS = 1 << 0
-};
+enum pb_guest_ioas_flags { PB_GUEST_WINDOWS = 1 << 0 };
 
 /**
  * pb_guest_add_ioas() - map BARs in an address space
@@ -88,7 +86,8 @@ enum pb_guest_ioas_flags {
  *
  * Return: 0; -EINVAL if @flags are unknown; -EEXIST if it was added already.
  */
-PB_API int pb_guest_add_ioas(struct pb_guest *guest, struct pb_ioas *ioas, unsigned int flags, struct pb_error *err);
+PB_API int pb_guest_add_ioas(struct pb_guest *guest, struct pb_ioas *ioas, unsigned int flags,
+			     struct pb_error *err);
 
 /**
  * pb_guest_remove_ioas() - unmap all BARs from an address space, and remove it
@@ -128,8 +127,8 @@ struct pb_guest_window {
  * Return: 0; -EINVAL if @ioas was not added with PB_GUEST_WINDOWS, or @window is not aligned, is
  * empty, wraps around or allows no access; -EEXIST if it overlaps another window of @ioas.
  */
-PB_API int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, const struct pb_guest_window *window,
-			       struct pb_error *err);
+PB_API int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas,
+			       const struct pb_guest_window *window, struct pb_error *err);
 
 /**
  * pb_guest_remove_window() - report that the guest unmapped the range
@@ -143,7 +142,8 @@ PB_API int pb_guest_add_window(struct pb_guest *guest, struct pb_ioas *ioas, con
  * Return: 0; -ENOENT if there is no such window; -EBUSY if the kernel did not unmap everything:
  * call again.
  */
-PB_API int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_t iova, struct pb_error *err);
+PB_API int pb_guest_remove_window(struct pb_guest *guest, struct pb_ioas *ioas, uint64_t iova,
+				  struct pb_error *err);
 
 /**
  * struct pb_guest_trap - a part of a BAR that the VMM emulates, and that no peer may access
@@ -174,8 +174,9 @@ struct pb_guest_trap {
  * Return: 0; -EEXIST if it was added already; -EINVAL if a trap is not inside a memory BAR of the
  * device.
  */
-PB_API int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device, const struct pb_guest_trap *traps,
-			       unsigned int nr_traps, void *data, struct pb_guest_device **guest_device, struct pb_error *err);
+PB_API int pb_guest_add_device(struct pb_guest *guest, struct pb_device *device,
+			       const struct pb_guest_trap *traps, unsigned int nr_traps, void *data,
+			       struct pb_guest_device **guest_device, struct pb_error *err);
 
 /**
  * pb_guest_remove_device() - remove a device from the guest
@@ -207,7 +208,8 @@ PB_API int pb_guest_remove_device(struct pb_guest_device *device, struct pb_erro
  * Return: 0, also if the kernel refuses to map it there; -EINVAL if there is no such memory BAR, or
  * @address is not aligned.
  */
-PB_API int pb_guest_set_bar(struct pb_guest_device *device, unsigned int bar, uint64_t address, struct pb_error *err);
+PB_API int pb_guest_set_bar(struct pb_guest_device *device, unsigned int bar, uint64_t address,
+			    struct pb_error *err);
 
 /**
  * pb_guest_set_decoding() - report that the guest wrote the Memory Space bit of the command
@@ -260,10 +262,7 @@ PB_API int pb_guest_reset_done(struct pb_guest_device *device, struct pb_error *
  * @PB_GUEST_REMAKE: make all mappings again, also those that seem live: for a VMM that cannot see
  *	all revocations of its devices
  */
-enum pb_guest_sync_flags {
-	PB_GUEST_RETRY = 1 << 0,
-	PB_GUEST_REMAKE = 1 << 1
-};
+enum pb_guest_sync_flags { PB_GUEST_RETRY = 1 << 0, PB_GUEST_REMAKE = 1 << 1 };
 
 /**
  * pb_guest_sync() - process pending events, and retry refused ranges
@@ -375,11 +374,12 @@ struct pb_guest_range {
  *
  * Return: 0.
  */
-PB_API int pb_guest_list_sized(struct pb_guest *guest, struct pb_guest_range **ranges, size_t size, unsigned int *nr_ranges,
-			       struct pb_error *err);
+PB_API int pb_guest_list_sized(struct pb_guest *guest, struct pb_guest_range **ranges, size_t size,
+			       unsigned int *nr_ranges, struct pb_error *err);
 
 /** pb_guest_list() - pb_guest_list_sized() with this header's size */
-static inline int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **ranges, unsigned int *nr_ranges, struct pb_error *err)
+static inline int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **ranges,
+				unsigned int *nr_ranges, struct pb_error *err)
 {
 	return pb_guest_list_sized(guest, ranges, sizeof(**ranges), nr_ranges, err);
 }
@@ -398,7 +398,8 @@ static inline int pb_guest_list(struct pb_guest *guest, struct pb_guest_range **
  *
  * Return: true if there was a report, false if there is none.
  */
-PB_API bool pb_guest_next_report_sized(struct pb_guest *guest, struct pb_guest_range *report, size_t size);
+PB_API bool pb_guest_next_report_sized(struct pb_guest *guest, struct pb_guest_range *report,
+				       size_t size);
 
 /** pb_guest_next_report() - pb_guest_next_report_sized() with this header's size */
 static inline bool pb_guest_next_report(struct pb_guest *guest, struct pb_guest_range *report)

@@ -38,7 +38,8 @@ PB_API int pb_ioas_create(struct pb_iommu *iommu, struct pb_ioas **ioas, struct 
  *
  * Return: 0; -ENOENT if the iommufd has no such address space.
  */
-PB_API int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas, struct pb_error *err);
+PB_API int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas **ioas,
+			   struct pb_error *err);
 
 /** pb_ioas_id() - iommufd's number of the address space */
 PB_API uint32_t pb_ioas_id(const struct pb_ioas *ioas);
@@ -98,8 +99,8 @@ struct pb_iova_range {
  *
  * Return: 0.
  */
-PB_API int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room, unsigned int *nr_ranges,
-			    uint64_t *alignment, struct pb_error *err);
+PB_API int pb_ioas_aperture(struct pb_ioas *ioas, struct pb_iova_range *ranges, unsigned int room,
+			    unsigned int *nr_ranges, uint64_t *alignment, struct pb_error *err);
 
 /**
  * enum pb_map_flags - flags of a mapping
@@ -134,8 +135,8 @@ enum pb_map_flags {
  * mapped in this process, is read-only although PB_MAP_WRITE is given, or is a device's; -ENOMEM if
  * RLIMIT_MEMLOCK does not allow to pin it.
  */
-PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags, uint64_t iova,
-			 struct pb_mapping **mapping, struct pb_error *err);
+PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags,
+			 uint64_t iova, struct pb_mapping **mapping, struct pb_error *err);
 
 /**
  * pb_map_buffer() - map a buffer
@@ -156,8 +157,9 @@ PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, u
  * and was not exported in this process; -ENODEV if the buffer is revoked; -ERANGE if the part is
  * not inside the buffer; otherwise as pb_map_memory().
  */
-PB_API int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length, unsigned int flags,
-			 uint64_t iova, struct pb_mapping **mapping, struct pb_error *err);
+PB_API int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
+			 uint64_t length, unsigned int flags, uint64_t iova,
+			 struct pb_mapping **mapping, struct pb_error *err);
 
 /** pb_mapping_iova() - its first address */
 PB_API uint64_t pb_mapping_iova(const struct pb_mapping *mapping);
@@ -170,10 +172,7 @@ PB_API uint64_t pb_mapping_length(const struct pb_mapping *mapping);
  * @PB_LIVE: it does
  * @PB_REVOKED: it does not, and faults, until pb_mapping_restore()
  */
-enum pb_state {
-	PB_LIVE,
-	PB_REVOKED
-};
+enum pb_state { PB_LIVE, PB_REVOKED };
 
 /**
  * pb_mapping_state() - the state of a mapping, as known to the library

@@ -10,9 +10,9 @@
 extern "C" {
 #endif
 
-#define PB_BDF_LEN 24 /* "ffffffff:ff:1f.7", rounded up */
+#define PB_BDF_LEN  24 /* "ffffffff:ff:1f.7", rounded up */
 #define PB_NAME_LEN 64
-#define PB_BARS 6
+#define PB_BARS	    6
 
 /**
  * struct pb_pci_bar - a BAR, from sysfs
@@ -57,10 +57,12 @@ struct pb_pci_function {
  *
  * Return: 0; -EINVAL if @bdf is not a PCI address; -ENODEV if there is no such function.
  */
-PB_API int pb_pci_get_sized(const char *bdf, struct pb_pci_function *function, size_t size, struct pb_error *err);
+PB_API int pb_pci_get_sized(const char *bdf, struct pb_pci_function *function, size_t size,
+			    struct pb_error *err);
 
 /** pb_pci_get() - pb_pci_get_sized() with this header's size */
-static inline int pb_pci_get(const char *bdf, struct pb_pci_function *function, struct pb_error *err)
+static inline int pb_pci_get(const char *bdf, struct pb_pci_function *function,
+			     struct pb_error *err)
 {
 	return pb_pci_get_sized(bdf, function, sizeof(*function), err);
 }
@@ -74,10 +76,12 @@ static inline int pb_pci_get(const char *bdf, struct pb_pci_function *function, 
  *
  * Return: 0.
  */
-PB_API int pb_pci_list_sized(struct pb_pci_function **functions, size_t size, unsigned int *nr_functions, struct pb_error *err);
+PB_API int pb_pci_list_sized(struct pb_pci_function **functions, size_t size,
+			     unsigned int *nr_functions, struct pb_error *err);
 
 /** pb_pci_list() - pb_pci_list_sized() with this header's size */
-static inline int pb_pci_list(struct pb_pci_function **functions, unsigned int *nr_functions, struct pb_error *err)
+static inline int pb_pci_list(struct pb_pci_function **functions, unsigned int *nr_functions,
+			      struct pb_error *err)
 {
 	return pb_pci_list_sized(functions, sizeof(**functions), nr_functions, err);
 }
@@ -86,9 +90,7 @@ static inline int pb_pci_list(struct pb_pci_function **functions, unsigned int *
  * enum pb_bind_flags - flags of pb_pci_bind_flags()
  * @PB_BIND_FORCE: bind the driver to a device that it does not support
  */
-enum pb_bind_flags {
-	PB_BIND_FORCE = 1 << 0
-};
+enum pb_bind_flags { PB_BIND_FORCE = 1 << 0 };
 
 /**
  * pb_pci_bind() - bind a function to a driver
@@ -120,7 +122,8 @@ PB_API int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err
  *
  * Return: as pb_pci_bind(); also -EINVAL if a flag is unknown.
  */
-PB_API int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags, struct pb_error *err);
+PB_API int pb_pci_bind_flags(const char *bdf, const char *driver, unsigned int flags,
+			     struct pb_error *err);
 
 /**
  * pb_pci_unbind() - unbind a function, clear the override, and let the kernel bind the default
@@ -185,7 +188,8 @@ struct pb_holder {
  * Return: 0; -EINVAL if @bdf is not a PCI address; -ENODEV if there is no such function; -ENOENT if
  * /proc is not mounted.
  */
-PB_API int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr_holders, struct pb_error *err);
+PB_API int pb_pci_holders(const char *bdf, struct pb_holder **holders, unsigned int *nr_holders,
+			  struct pb_error *err);
 
 #ifdef __cplusplus
 }

@@ -77,10 +77,12 @@ struct pb_listed {
  * Return: 0; -ENOENT if the kernel module peerbar is not loaded; -EPERM or -EACCES if a security
  * module denies access.
  */
-PB_API int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int *nr_buffers, struct pb_error *err);
+PB_API int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int *nr_buffers,
+				 struct pb_error *err);
 
 /** pb_list_buffers() - pb_list_buffers_sized() with this header's size */
-static inline int pb_list_buffers(struct pb_listed **buffers, unsigned int *nr_buffers, struct pb_error *err)
+static inline int pb_list_buffers(struct pb_listed **buffers, unsigned int *nr_buffers,
+				  struct pb_error *err)
 {
 	return pb_list_buffers_sized(buffers, sizeof(**buffers), nr_buffers, err);
 }
@@ -154,10 +156,12 @@ PB_API int pb_watch_fd(const struct pb_watch *watch);
  *
  * Return: 0.
  */
-PB_API int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size, struct pb_error *err);
+PB_API int pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size,
+			       struct pb_error *err);
 
 /** pb_watch_next() - pb_watch_next_sized() with this header's size */
-static inline int pb_watch_next(struct pb_watch *watch, struct pb_event *event, struct pb_error *err)
+static inline int pb_watch_next(struct pb_watch *watch, struct pb_event *event,
+				struct pb_error *err)
 {
 	return pb_watch_next_sized(watch, event, sizeof(*event), err);
 }

@@ -83,11 +83,14 @@ static bool take_place(const char *text)
 	const char *end = strchrnul(text, '+'), *colon = memrchr(text, ':', (size_t)(end - text));
 	uint64_t number;
 
-	if (*end && (!take_number(end + 1, end + strlen(end), INT64_MAX, &place.offset) || place.offset % page_size()))
+	if (*end &&
+	    (!take_number(end + 1, end + strlen(end), INT64_MAX, &place.offset) ||
+	     place.offset % page_size()))
 		return false;
 	/* Only the address of a function has a dot. */
 	if (colon && memchr(text, '.', (size_t)(colon - text))) {
-		if (colon - text >= PB_BDF_LEN || !take_number(colon + 1, end, PB_BARS - 1, &number))
+		if (colon - text >= PB_BDF_LEN ||
+		    !take_number(colon + 1, end, PB_BARS - 1, &number))
 			return false;
 		memcpy(place.bdf, text, (size_t)(colon - text));
 		place.bar = (unsigned int)number;
@@ -134,7 +137,9 @@ static int export_bar(struct pb_error *err)
 	 * If the offset is beyond the end, or the BAR does not exist, export one page: the library
 	 * reports the error.
 	 */
-	range.length = region.size > range.offset ? (region.size - range.offset) & ~(page_size() - 1) : 0;
+	range.length = region.size > range.offset ?
+		(region.size - range.offset) & ~(page_size() - 1) :
+		0;
 	if (!range.length)
 		range.length = page_size();
 	return pb_buffer_export(device, place.bar, &range, 1, 0, &buffer, err);
@@ -152,7 +157,8 @@ static int take_dmabuf(struct pb_error *err)
 			close(pidfd);
 		if (fd < 0) {
 			err->code = -ret;
-			snprintf(err->text, sizeof(err->text), "cannot take descriptor %d of process %d: %s", place.fd, place.pid,
+			snprintf(err->text, sizeof(err->text),
+				 "cannot take descriptor %d of process %d: %s", place.fd, place.pid,
 				 strerror(-ret));
 			return ret;
 		}
@@ -198,15 +204,17 @@ static int map(uint64_t offset, uint64_t size, void **addr, struct pb_error *err
 
 	ret = pb_buffer_mmap(buffer, offset, (size_t)size, true, addr, err);
 	if (ret == -EOPNOTSUPP && device)
-		ret = pb_device_mmap(device, place.bar, place.offset + offset, (size_t)size, true, addr, err);
+		ret = pb_device_mmap(device, place.bar, place.offset + offset, (size_t)size, true,
+				     addr, err);
 	return ret;
 }
 
 /* @alignment is ignored: perftest itself aligns the parts of the buffer by it. */
-static int peerbar_allocate(struct memory_ctx *ctx, int alignment, uint64_t size, int *dmabuf_fd, uint64_t *dmabuf_offset,
-			    void **addr, bool *can_init)
+static int peerbar_allocate(struct memory_ctx *ctx, int alignment, uint64_t size, int *dmabuf_fd,
+			    uint64_t *dmabuf_offset, void **addr, bool *can_init)
 {
-	uint64_t whole = (size + page_size() - 1) & ~(page_size() - 1), total = pb_buffer_size(buffer);
+	uint64_t whole = (size + page_size() - 1) & ~(page_size() - 1),
+		 total = pb_buffer_size(buffer);
 	struct pb_error err;
 	int fd;
 
@@ -222,7 +230,9 @@ static int peerbar_allocate(struct memory_ctx *ctx, int alignment, uint64_t size
 	/* perftest closes the descriptor after the registration, and takes 0 as none. */
 	fd = fcntl(pb_buffer_fd(buffer), F_DUPFD_CLOEXEC, 3);
 	if (fd < 0) {
-		fprintf(stderr, " --use_peerbar=%s: cannot duplicate the dma-buf's descriptor: %s\n", place.text, strerror(errno));
+		fprintf(stderr,
+			" --use_peerbar=%s: cannot duplicate the dma-buf's descriptor: %s\n",
+			place.text, strerror(errno));
 		return FAILURE;
 	}
 	if (map(next, whole, addr, &err)) {

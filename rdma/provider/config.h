@@ -6,12 +6,12 @@
 #ifndef PEERBAR_PROVIDER_CONFIG_H
 #define PEERBAR_PROVIDER_CONFIG_H
 
-#define HAVE_STATEMENT_EXPR 1
-#define HAVE_BUILTIN_TYPES_COMPATIBLE_P 1
-#define HAVE_TYPEOF 1
-#define HAVE_ISBLANK 1
-#define HAVE_BUILTIN_CLZ 1
-#define HAVE_BUILTIN_CLZL 1
+#define HAVE_STATEMENT_EXPR		  1
+#define HAVE_BUILTIN_TYPES_COMPATIBLE_P	  1
+#define HAVE_TYPEOF			  1
+#define HAVE_ISBLANK			  1
+#define HAVE_BUILTIN_CLZ		  1
+#define HAVE_BUILTIN_CLZL		  1
 #define HAVE_FUNC_ATTRIBUTE_ALWAYS_INLINE 1
 
 /* Use ioctl(), and write() for commands without an ioctl. */

@@ -26,7 +26,8 @@ static const struct verbs_match_ent match_table[] = {
 	{},
 };
 
-static int query_device_ex(struct ibv_context *context, const struct ibv_query_device_ex_input *input,
+static int query_device_ex(struct ibv_context *context,
+			   const struct ibv_query_device_ex_input *input,
 			   struct ibv_device_attr_ex *attr, size_t attr_size)
 {
 	struct ib_uverbs_ex_query_device_resp resp = { 0 };
@@ -38,12 +39,15 @@ static int query_device_ex(struct ibv_context *context, const struct ibv_query_d
 	if (ret)
 		return ret;
 	version = resp.base.fw_ver;
-	snprintf(attr->orig_attr.fw_ver, sizeof(attr->orig_attr.fw_ver), "%u.%u.%u", (unsigned int)(version >> 32) & 0xffff,
-		 (unsigned int)(version >> 16) & 0xffff, (unsigned int)version & 0xffff);
+	snprintf(attr->orig_attr.fw_ver, sizeof(attr->orig_attr.fw_ver), "%u.%u.%u",
+		 (unsigned int)(version >> 32) & 0xffff, (unsigned int)(version >> 16) & 0xffff,
+		 (unsigned int)version & 0xffff);
 	/* Time stamps of completions are nanoseconds, 64 bits. The clock's rate is in kHz. */
-	if (attr_size >= offsetof(struct ibv_device_attr_ex, completion_timestamp_mask) + sizeof(attr->completion_timestamp_mask))
+	if (attr_size >= offsetof(struct ibv_device_attr_ex, completion_timestamp_mask) +
+		    sizeof(attr->completion_timestamp_mask))
 		attr->completion_timestamp_mask = UINT64_MAX;
-	if (attr_size >= offsetof(struct ibv_device_attr_ex, hca_core_clock) + sizeof(attr->hca_core_clock))
+	if (attr_size >=
+	    offsetof(struct ibv_device_attr_ex, hca_core_clock) + sizeof(attr->hca_core_clock))
 		attr->hca_core_clock = 1000000;
 	return 0;
 }
@@ -127,22 +131,26 @@ static const struct verbs_context_ops context_ops = {
 
 static int get_context(struct pv_context *context)
 {
-	struct get_context cmd = { .driver = { .event_fd = context->event_fd }, };
+	struct get_context cmd = {
+		.driver = { .event_fd = context->event_fd },
+	};
 	struct get_context_resp resp = { 0 };
 	int ret;
 
 #ifdef GET_CONTEXT_TAKES_FD_ARR
-	ret = ibv_cmd_get_context(&context->vctx, &cmd.base, sizeof(cmd), NULL, &resp.base, sizeof(resp));
+	ret = ibv_cmd_get_context(&context->vctx, &cmd.base, sizeof(cmd), NULL, &resp.base,
+				  sizeof(resp));
 #else
 	ret = ibv_cmd_get_context(&context->vctx, &cmd.base, sizeof(cmd), &resp.base, sizeof(resp));
 #endif
 	if (ret)
 		return ret;
-	ret = pv_map(&context->vctx.context, &context->memory, resp.driver.revoked_offset, resp.driver.revoked_size);
+	ret = pv_map(&context->vctx.context, &context->memory, resp.driver.revoked_offset,
+		     resp.driver.revoked_size);
 	if (ret)
 		return ret;
-	if (!pv_ring_fits(&context->memory, offsetof(struct peerbar_revoked_ring, lkeys), resp.driver.revoked_entries,
-			  sizeof(uint32_t), sizeof(uint32_t))) {
+	if (!pv_ring_fits(&context->memory, offsetof(struct peerbar_revoked_ring, lkeys),
+			  resp.driver.revoked_entries, sizeof(uint32_t), sizeof(uint32_t))) {
 		pv_unmap(&context->memory);
 		return EPROTO;
 	}
@@ -150,13 +158,15 @@ static int get_context(struct pv_context *context)
 	return 0;
 }
 
-static struct verbs_context *alloc_context(struct ibv_device *device, int cmd_fd, void *private_data)
+static struct verbs_context *alloc_context(struct ibv_device *device, int cmd_fd,
+					   void *private_data)
 {
 	struct pv_context *context;
 	int ret;
 
 	(void)private_data;
-	context = verbs_init_and_alloc_context(device, cmd_fd, context, vctx, PEERBAR_RDMA_DRIVER_ID);
+	context = verbs_init_and_alloc_context(device, cmd_fd, context, vctx,
+					       PEERBAR_RDMA_DRIVER_ID);
 	if (!context)
 		return NULL;
 	context->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -8,9 +8,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define WC_FLAGS                                                                                                                 \
-	(IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_IMM | IBV_WC_EX_WITH_QP_NUM | IBV_WC_EX_WITH_SRC_QP | IBV_WC_EX_WITH_SLID |    \
-	 IBV_WC_EX_WITH_SL | IBV_WC_EX_WITH_DLID_PATH_BITS | IBV_WC_EX_WITH_COMPLETION_TIMESTAMP)
+#define WC_FLAGS                                                                \
+	(IBV_WC_EX_WITH_BYTE_LEN | IBV_WC_EX_WITH_IMM | IBV_WC_EX_WITH_QP_NUM | \
+	 IBV_WC_EX_WITH_SRC_QP | IBV_WC_EX_WITH_SLID | IBV_WC_EX_WITH_SL |      \
+	 IBV_WC_EX_WITH_DLID_PATH_BITS | IBV_WC_EX_WITH_COMPLETION_TIMESTAMP)
 
 struct create_cq_resp {
 	struct ib_uverbs_create_cq_resp base;
@@ -54,15 +55,16 @@ static inline void unlock(struct pv_cq *cq)
 		pthread_spin_unlock(&cq->lock);
 }
 
-static int map_ring(struct ibv_context *context, struct pv_memory *memory, uint64_t offset, uint32_t size, uint32_t entries)
+static int map_ring(struct ibv_context *context, struct pv_memory *memory, uint64_t offset,
+		    uint32_t size, uint32_t entries)
 {
 	int ret;
 
 	ret = pv_map(context, memory, offset, size);
 	if (ret)
 		return ret;
-	if (!pv_ring_fits(memory, sizeof(struct peerbar_cq_ring), entries, sizeof(struct peerbar_cqe),
-			  sizeof(struct peerbar_cqe))) {
+	if (!pv_ring_fits(memory, sizeof(struct peerbar_cq_ring), entries,
+			  sizeof(struct peerbar_cqe), sizeof(struct peerbar_cqe))) {
 		pv_unmap(memory);
 		return EPROTO;
 	}
@@ -70,7 +72,8 @@ static int map_ring(struct ibv_context *context, struct pv_memory *memory, uint6
 }
 
 /* Finish both kinds of creation, after the kernel's part returned @ret. */
-static int created(struct ibv_context *context, struct pv_cq *cq, int ret, const struct peerbar_create_cq_resp *resp)
+static int created(struct ibv_context *context, struct pv_cq *cq, int ret,
+		   const struct peerbar_create_cq_resp *resp)
 {
 	if (!ret) {
 		ret = map_ring(context, &cq->memory, resp->offset, resp->size, resp->entries);
@@ -87,7 +90,8 @@ static int created(struct ibv_context *context, struct pv_cq *cq, int ret, const
 	return 0;
 }
 
-struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_comp_channel *channel, int comp_vector)
+struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_comp_channel *channel,
+			    int comp_vector)
 {
 	struct create_cq_resp resp = { 0 };
 	struct ibv_create_cq cmd;
@@ -97,7 +101,8 @@ struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_com
 	cq = calloc(1, sizeof(*cq));
 	if (!cq)
 		return NULL;
-	ret = ibv_cmd_create_cq(context, cqe, channel, comp_vector, &cq->vcq.cq, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = ibv_cmd_create_cq(context, cqe, channel, comp_vector, &cq->vcq.cq, &cmd, sizeof(cmd),
+				&resp.base, sizeof(resp));
 	return created(context, cq, ret, &resp.driver) ? NULL : &cq->vcq.cq;
 }
 
@@ -115,7 +120,8 @@ int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
 	lock(cq);
 	ret = ibv_cmd_resize_cq(ibv_cq, cqe, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
 	if (!ret) {
-		ret = map_ring(ibv_cq->context, &memory, resp.driver.offset, resp.driver.size, resp.driver.entries);
+		ret = map_ring(ibv_cq->context, &memory, resp.driver.offset, resp.driver.size,
+			       resp.driver.entries);
 		/* If this failed, the CQ has no ring, and polling fails with EIO. */
 		pv_unmap(&cq->memory);
 		if (!ret)
@@ -375,7 +381,8 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 
 	if ((attr->wc_flags & ~(uint64_t)WC_FLAGS) ||
 	    (attr->comp_mask & ~(IBV_CQ_INIT_ATTR_MASK_FLAGS | IBV_CQ_INIT_ATTR_MASK_PD)) ||
-	    ((attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) && (attr->flags & ~IBV_CREATE_CQ_ATTR_SINGLE_THREADED))) {
+	    ((attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) &&
+	     (attr->flags & ~IBV_CREATE_CQ_ATTR_SINGLE_THREADED))) {
 		errno = EOPNOTSUPP;
 		return NULL;
 	}
@@ -384,15 +391,16 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 		return NULL;
 	/* Every completion has a time stamp: don't ask the kernel for them. */
 #ifdef CREATE_CQ_EX_TAKES_PROV_ATTR
-	ret = ibv_cmd_create_cq_ex(context, attr, NULL, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp),
-				   CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
+	ret = ibv_cmd_create_cq_ex(context, attr, NULL, &cq->vcq, &cmd, sizeof(cmd), &resp.base,
+				   sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
 #else
-	ret = ibv_cmd_create_cq_ex(context, attr, &cq->vcq, &cmd, sizeof(cmd), &resp.base, sizeof(resp),
-				   CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
+	ret = ibv_cmd_create_cq_ex(context, attr, &cq->vcq, &cmd, sizeof(cmd), &resp.base,
+				   sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
 #endif
 	if (created(context, cq, ret, &resp.driver))
 		return NULL;
-	cq->unlocked = (attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) && (attr->flags & IBV_CREATE_CQ_ATTR_SINGLE_THREADED);
+	cq->unlocked = (attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) &&
+		(attr->flags & IBV_CREATE_CQ_ATTR_SINGLE_THREADED);
 	ex = &cq->vcq.cq_ex;
 	ex->start_poll = start_poll;
 	ex->next_poll = next_poll;

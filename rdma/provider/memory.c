@@ -38,7 +38,8 @@ static uint32_t epoch_of(struct pv_context *context)
 {
 	uint32_t epoch = 0, next = __atomic_load_n(&context->last_epoch, __ATOMIC_RELAXED) + 1;
 
-	if (!__atomic_compare_exchange_n(context->epoch, &epoch, next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(context->epoch, &epoch, next, false, __ATOMIC_RELAXED,
+					 __ATOMIC_RELAXED))
 		return epoch;
 	__atomic_store_n(&context->last_epoch, next, __ATOMIC_RELAXED);
 	return next;
@@ -71,10 +72,11 @@ void pv_unmap(struct pv_memory *memory)
  * pv_ring_fits(): check a ring of @entries (a power of two) of @stride bytes, at least @least, at
  * @offset.
  */
-bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries, uint32_t stride, size_t least)
+bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries,
+		  uint32_t stride, size_t least)
 {
-	return entries && !(entries & (entries - 1)) && stride >= least && stride % 4 == 0 && offset <= memory->size &&
-	       (uint64_t)entries * stride <= memory->size - offset;
+	return entries && !(entries & (entries - 1)) && stride >= least && stride % 4 == 0 &&
+		offset <= memory->size && (uint64_t)entries * stride <= memory->size - offset;
 }
 
 /* ---- protection domains */
@@ -129,14 +131,16 @@ int pv_dealloc_pd(struct ibv_pd *ibv_pd)
  * A parent domain is an alias of its protection domain. Its allocators are not used, since the
  * kernel allocates the queues. Its thread domain permits to omit locks, but does not require it.
  */
-struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context, struct ibv_parent_domain_init_attr *attr)
+struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context,
+				      struct ibv_parent_domain_init_attr *attr)
 {
 	struct pv_pd *pd;
 
 	(void)context;
 	if (ibv_check_alloc_parent_domain(attr))
 		return NULL;
-	if (attr->comp_mask & ~(IBV_PARENT_DOMAIN_INIT_ATTR_ALLOCATORS | IBV_PARENT_DOMAIN_INIT_ATTR_PD_CONTEXT)) {
+	if (attr->comp_mask &
+	    ~(IBV_PARENT_DOMAIN_INIT_ATTR_ALLOCATORS | IBV_PARENT_DOMAIN_INIT_ATTR_PD_CONTEXT)) {
 		errno = EOPNOTSUPP;
 		return NULL;
 	}
@@ -201,10 +205,13 @@ struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64
 	vmr = calloc(1, sizeof(*vmr));
 	if (!vmr)
 		return NULL;
-	return registered(vmr, ibv_cmd_reg_mr(pd, address, length, iova, access, vmr, &cmd, sizeof(cmd), &resp, sizeof(resp)));
+	return registered(vmr,
+			  ibv_cmd_reg_mr(pd, address, length, iova, access, vmr, &cmd, sizeof(cmd),
+					 &resp, sizeof(resp)));
 }
 
-struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access)
+struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
+				int fd, int access)
 {
 	struct verbs_mr *vmr;
 
@@ -212,19 +219,21 @@ struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t lengt
 	if (!vmr)
 		return NULL;
 #ifdef REG_DMABUF_MR_TAKES_DRIVER
-	return registered(vmr, ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr, NULL));
+	return registered(vmr,
+			  ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr, NULL));
 #else
 	return registered(vmr, ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr));
 #endif
 }
 
-int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length, int access)
+int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length,
+		int access)
 {
 	struct ib_uverbs_rereg_mr_resp resp;
 	struct ibv_rereg_mr cmd;
 
-	return ibv_cmd_rereg_mr(vmr, flags, address, length, (uintptr_t)address, access, pd, &cmd, sizeof(cmd), &resp,
-				sizeof(resp));
+	return ibv_cmd_rereg_mr(vmr, flags, address, length, (uintptr_t)address, access, pd, &cmd,
+				sizeof(cmd), &resp, sizeof(resp));
 }
 
 int pv_dereg_mr(struct verbs_mr *vmr)

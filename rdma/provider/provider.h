@@ -21,7 +21,8 @@
 #include "peerbardv.h"
 
 /* The driver's part of a command or response must directly follow libibverbs' part. */
-#define PV_DRIVER_FOLLOWS(type, base) static_assert(offsetof(struct type, driver) == sizeof(struct base), "there is a gap")
+#define PV_DRIVER_FOLLOWS(type, base) \
+	static_assert(offsetof(struct type, driver) == sizeof(struct base), "there is a gap")
 
 /*
  * Memory shared with the kernel. A child process does not inherit it. *@now is in memory that is
@@ -189,16 +190,21 @@ int pv_epoch_init(struct pv_context *context);
 void pv_epoch_free(struct pv_context *context);
 int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offset, uint32_t size);
 void pv_unmap(struct pv_memory *memory);
-bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries, uint32_t stride, size_t least);
+bool pv_ring_fits(const struct pv_memory *memory, uint64_t offset, uint32_t entries,
+		  uint32_t stride, size_t least);
 
 struct ibv_pd *pv_alloc_pd(struct ibv_context *context);
 int pv_dealloc_pd(struct ibv_pd *pd);
-struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context, struct ibv_parent_domain_init_attr *attr);
+struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context,
+				      struct ibv_parent_domain_init_attr *attr);
 struct ibv_td *pv_alloc_td(struct ibv_context *context, struct ibv_td_init_attr *attr);
 int pv_dealloc_td(struct ibv_td *td);
-struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64_t iova, int access);
-struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access);
-int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length, int access);
+struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64_t iova,
+			 int access);
+struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
+				int fd, int access);
+int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length,
+		int access);
 int pv_dereg_mr(struct verbs_mr *vmr);
 struct ibv_mw *pv_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type);
 int pv_dealloc_mw(struct ibv_mw *mw);
@@ -206,7 +212,8 @@ struct ibv_ah *pv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr);
 int pv_destroy_ah(struct ibv_ah *ah);
 
 /* cq.c */
-struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_comp_channel *channel, int comp_vector);
+struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_comp_channel *channel,
+			    int comp_vector);
 struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_init_attr_ex *attr);
 int pv_resize_cq(struct ibv_cq *cq, int cqe);
 int pv_destroy_cq(struct ibv_cq *cq);
@@ -214,8 +221,9 @@ int pv_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc);
 void pv_cq_forget(struct ibv_cq *cq, uint32_t qpn);
 
 /* recv.c */
-int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags,
-	       uint32_t offset, uint32_t entries, uint32_t stride, uint32_t max_sge);
+int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring,
+	       const uint32_t *flags, uint32_t offset, uint32_t entries, uint32_t stride,
+	       uint32_t max_sge);
 struct ibv_srq *pv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr);
 struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_init_attr_ex *attr);
 int pv_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask);
@@ -228,7 +236,8 @@ int pv_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr *
 /* qp.c */
 struct ibv_qp *pv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr);
 struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_attr_ex *attr);
-int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask, struct ibv_qp_init_attr *init);
+int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
+		struct ibv_qp_init_attr *init);
 int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);
 int pv_destroy_qp(struct ibv_qp *qp);
 

@@ -12,7 +12,8 @@ struct create_qp_resp {
 };
 PV_DRIVER_FOLLOWS(create_qp_resp, ib_uverbs_create_qp_resp);
 
-static int sq_init(struct pv_qp *qp, const struct peerbar_create_qp_resp *resp, const struct ibv_qp_cap *cap)
+static int sq_init(struct pv_qp *qp, const struct peerbar_create_qp_resp *resp,
+		   const struct ibv_qp_cap *cap)
 {
 	size_t payload = (size_t)cap->max_send_sge * sizeof(struct peerbar_sge);
 	struct peerbar_qp_ring *ring = qp->memory.base;
@@ -32,8 +33,8 @@ static int sq_init(struct pv_qp *qp, const struct peerbar_create_qp_resp *resp, 
 	return 0;
 }
 
-static int map_queues(struct ibv_context *context, struct pv_qp *qp, const struct peerbar_create_qp_resp *resp,
-		      const struct ibv_qp_cap *cap)
+static int map_queues(struct ibv_context *context, struct pv_qp *qp,
+		      const struct peerbar_create_qp_resp *resp, const struct ibv_qp_cap *cap)
 {
 	struct peerbar_qp_ring *ring;
 	int ret;
@@ -44,8 +45,9 @@ static int map_queues(struct ibv_context *context, struct pv_qp *qp, const struc
 	ring = qp->memory.base;
 	ret = sq_init(qp, resp, cap);
 	if (!ret && resp->rq_entries)
-		ret = pv_rq_init(&qp->rq, &qp->memory, &ring->rq, &ring->flags, resp->rq_entries_offset, resp->rq_entries,
-				 resp->rq_stride, cap->max_recv_sge);
+		ret = pv_rq_init(&qp->rq, &qp->memory, &ring->rq, &ring->flags,
+				 resp->rq_entries_offset, resp->rq_entries, resp->rq_stride,
+				 cap->max_recv_sge);
 	if (ret)
 		pv_unmap(&qp->memory);
 	return ret;
@@ -54,11 +56,14 @@ static int map_queues(struct ibv_context *context, struct pv_qp *qp, const struc
 /* Returns whether all requested attributes are supported. */
 static bool supported(const struct ibv_qp_init_attr_ex *attr)
 {
-	if (attr->comp_mask & ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS))
+	if (attr->comp_mask &
+	    ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS |
+	      IBV_QP_INIT_ATTR_SEND_OPS_FLAGS))
 		return false;
 	if ((attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) && attr->create_flags)
 		return false;
-	return !(attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) || pv_send_ops_supported(attr->qp_type, attr->send_ops_flags);
+	return !(attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) ||
+		pv_send_ops_supported(attr->qp_type, attr->send_ops_flags);
 }
 
 struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_attr_ex *attr)
@@ -79,7 +84,8 @@ struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_a
 	/* Clear the mask bit of zero flags: libibverbs would use another command for them. */
 	mask = attr->comp_mask;
 	attr->comp_mask &= ~IBV_QP_INIT_ATTR_CREATE_FLAGS;
-	ret = ibv_cmd_create_qp_ex(context, &qp->vqp, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = ibv_cmd_create_qp_ex(context, &qp->vqp, attr, &cmd, sizeof(cmd), &resp.base,
+				   sizeof(resp));
 	attr->comp_mask = mask;
 	if (!ret) {
 		ret = map_queues(context, qp, &resp.driver, &attr->cap);
@@ -121,7 +127,8 @@ struct ibv_qp *pv_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *attr)
 	return qp;
 }
 
-int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask, struct ibv_qp_init_attr *init)
+int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
+		struct ibv_qp_init_attr *init)
 {
 	struct ibv_query_qp cmd;
 

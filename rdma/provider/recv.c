@@ -13,11 +13,13 @@ static_assert(sizeof(struct ibv_sge) == sizeof(struct peerbar_sge) &&
 	      "struct peerbar_sge is struct ibv_sge");
 
 /* pv_rq_init(): set up a queue of @entries at @offset in @memory; EPROTO if it does not fit. */
-int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring, const uint32_t *flags,
-	       uint32_t offset, uint32_t entries, uint32_t stride, uint32_t max_sge)
+int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring,
+	       const uint32_t *flags, uint32_t offset, uint32_t entries, uint32_t stride,
+	       uint32_t max_sge)
 {
 	if (!pv_ring_fits(memory, offset, entries, stride,
-			  sizeof(struct peerbar_rqe) + (size_t)max_sge * sizeof(struct peerbar_sge)))
+			  sizeof(struct peerbar_rqe) +
+				  (size_t)max_sge * sizeof(struct peerbar_sge)))
 		return EPROTO;
 	rq->ring = ring;
 	rq->flags = flags;
@@ -46,7 +48,8 @@ static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **b
 			*bad = wr;
 			break;
 		}
-		rqe = (void *)((char *)rq->first + (size_t)(producer & (rq->entries - 1)) * rq->stride);
+		rqe = (void *)((char *)rq->first +
+			       (size_t)(producer & (rq->entries - 1)) * rq->stride);
 		rqe->wr_id = wr->wr_id;
 		rqe->num_sge = wr->num_sge;
 		rqe->reserved = 0;
@@ -105,8 +108,8 @@ static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, 
 		ret = pv_map(context, &srq->memory, resp->offset, resp->size);
 		ring = srq->memory.base;
 		if (!ret)
-			ret = pv_rq_init(&srq->rq, &srq->memory, &ring->rq, &ring->flags, sizeof(*ring), resp->entries,
-					 resp->stride, max_sge);
+			ret = pv_rq_init(&srq->rq, &srq->memory, &ring->rq, &ring->flags,
+					 sizeof(*ring), resp->entries, resp->stride, max_sge);
 		if (ret) {
 			pv_unmap(&srq->memory);
 			ibv_cmd_destroy_srq(&srq->vsrq.srq);
@@ -132,7 +135,8 @@ struct ibv_srq *pv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr)
 	srq = calloc(1, sizeof(*srq));
 	if (!srq)
 		return NULL;
-	ret = ibv_cmd_create_srq(pd, &srq->vsrq.srq, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = ibv_cmd_create_srq(pd, &srq->vsrq.srq, attr, &cmd, sizeof(cmd), &resp.base,
+				 sizeof(resp));
 	return created(pd->context, srq, ret, &resp.driver, attr->attr.max_sge);
 }
 
@@ -151,7 +155,8 @@ struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_ini
 	srq = calloc(1, sizeof(*srq));
 	if (!srq)
 		return NULL;
-	ret = ibv_cmd_create_srq_ex(context, &srq->vsrq, attr, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = ibv_cmd_create_srq_ex(context, &srq->vsrq, attr, &cmd, sizeof(cmd), &resp.base,
+				    sizeof(resp));
 	return created(context, srq, ret, &resp.driver, attr->attr.max_sge);
 }
 

@@ -21,9 +21,11 @@ static_assert((int)IBV_WR_RDMA_WRITE == (int)IB_UVERBS_WR_RDMA_WRITE &&
 		      (int)IBV_WR_SEND_WITH_INV == (int)IB_UVERBS_WR_SEND_WITH_INV,
 	      "enum ibv_wr_opcode is enum ib_uverbs_wr_opcode");
 
-#define OP(name) (1u << IBV_WR_##name)
+#define OP(name)   (1u << IBV_WR_##name)
 #define UD_OPCODES (OP(SEND) | OP(SEND_WITH_IMM))
-#define INLINE_OPCODES (OP(SEND) | OP(SEND_WITH_IMM) | OP(SEND_WITH_INV) | OP(RDMA_WRITE) | OP(RDMA_WRITE_WITH_IMM))
+#define INLINE_OPCODES                                                       \
+	(OP(SEND) | OP(SEND_WITH_IMM) | OP(SEND_WITH_INV) | OP(RDMA_WRITE) | \
+	 OP(RDMA_WRITE_WITH_IMM))
 #define UC_OPCODES (INLINE_OPCODES | OP(LOCAL_INV) | OP(BIND_MW))
 #define RC_OPCODES (UC_OPCODES | OP(RDMA_READ) | OP(ATOMIC_CMP_AND_SWP) | OP(ATOMIC_FETCH_AND_ADD))
 
@@ -79,14 +81,16 @@ static int put_inline(const struct pv_sq *sq, struct peerbar_sqe *sqe, const str
 	for (i = 0; i < wr->num_sge; i++) {
 		if (wr->sg_list[i].length > sq->max_inline - length)
 			return EINVAL;
-		memcpy(to + length, (const void *)(uintptr_t)wr->sg_list[i].addr, wr->sg_list[i].length);
+		memcpy(to + length, (const void *)(uintptr_t)wr->sg_list[i].addr,
+		       wr->sg_list[i].length);
 		length += wr->sg_list[i].length;
 	}
 	sqe->inline_len = length;
 	return 0;
 }
 
-static void put_bind(struct peerbar_sqe *sqe, const struct ibv_mw *mw, uint32_t rkey, const struct ibv_mw_bind_info *info)
+static void put_bind(struct peerbar_sqe *sqe, const struct ibv_mw *mw, uint32_t rkey,
+		     const struct ibv_mw_bind_info *info)
 {
 	sqe->mw.addr = info->addr;
 	sqe->mw.length = info->length;
@@ -98,7 +102,8 @@ static void put_bind(struct peerbar_sqe *sqe, const struct ibv_mw *mw, uint32_t 
 }
 
 /* Fill in the fields that depend on the opcode. */
-static void put_operation(struct peerbar_sqe *sqe, enum ibv_qp_type type, const struct ibv_send_wr *wr)
+static void put_operation(struct peerbar_sqe *sqe, enum ibv_qp_type type,
+			  const struct ibv_send_wr *wr)
 {
 	switch (wr->opcode) {
 	case IBV_WR_RDMA_WRITE:
@@ -126,11 +131,13 @@ static void put_operation(struct peerbar_sqe *sqe, enum ibv_qp_type type, const 
 	}
 }
 
-static int post_one(const struct pv_sq *sq, uint32_t producer, enum ibv_qp_type type, const struct ibv_send_wr *wr)
+static int post_one(const struct pv_sq *sq, uint32_t producer, enum ibv_qp_type type,
+		    const struct ibv_send_wr *wr)
 {
 	struct peerbar_sqe *sqe;
 
-	if (!opcode_valid(type, wr->opcode) || (wr->send_flags & ~SEND_FLAGS) || (unsigned int)wr->num_sge > sq->max_sge ||
+	if (!opcode_valid(type, wr->opcode) || (wr->send_flags & ~SEND_FLAGS) ||
+	    (unsigned int)wr->num_sge > sq->max_sge ||
 	    ((wr->send_flags & IBV_SEND_INLINE) && !(INLINE_OPCODES & 1u << wr->opcode)))
 		return EINVAL;
 	if (pv_full(sq->ring, producer, sq->entries))
@@ -198,7 +205,9 @@ int pv_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw, struct ibv_mw_bind *bind)
 		.wr_id = bind->wr_id,
 		.opcode = IBV_WR_BIND_MW,
 		.send_flags = bind->send_flags,
-		.bind_mw = { .mw = mw, .rkey = ibv_inc_rkey(mw->rkey), .bind_info = bind->bind_info },
+		.bind_mw = { .mw = mw,
+			     .rkey = ibv_inc_rkey(mw->rkey),
+			     .bind_info = bind->bind_info },
 	};
 	struct ibv_send_wr *bad;
 	int ret;
@@ -289,7 +298,8 @@ static struct peerbar_sqe *begin(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode
 	return sqe;
 }
 
-static void begin_rdma(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr, uint32_t imm_data)
+static void begin_rdma(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey,
+		       uint64_t remote_addr, uint32_t imm_data)
 {
 	struct peerbar_sqe *sqe = begin(qp, opcode);
 
@@ -300,8 +310,8 @@ static void begin_rdma(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t
 	sqe->rdma.rkey = rkey;
 }
 
-static void begin_atomic(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey, uint64_t remote_addr,
-			 uint64_t compare_add, uint64_t swap)
+static void begin_atomic(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode, uint32_t rkey,
+			 uint64_t remote_addr, uint64_t compare_add, uint64_t swap)
 {
 	struct peerbar_sqe *sqe = begin(qp, opcode);
 
@@ -326,7 +336,8 @@ static void wr_rdma_write(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_a
 	begin_rdma(qp, IBV_WR_RDMA_WRITE, rkey, remote_addr, 0);
 }
 
-static void wr_rdma_write_imm(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr, __be32 imm_data)
+static void wr_rdma_write_imm(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr,
+			      __be32 imm_data)
 {
 	begin_rdma(qp, IBV_WR_RDMA_WRITE_WITH_IMM, rkey, remote_addr, (uint32_t)imm_data);
 }
@@ -336,12 +347,14 @@ static void wr_rdma_read(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_ad
 	begin_rdma(qp, IBV_WR_RDMA_READ, rkey, remote_addr, 0);
 }
 
-static void wr_atomic_cmp_swp(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr, uint64_t compare, uint64_t swap)
+static void wr_atomic_cmp_swp(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr,
+			      uint64_t compare, uint64_t swap)
 {
 	begin_atomic(qp, IBV_WR_ATOMIC_CMP_AND_SWP, rkey, remote_addr, compare, swap);
 }
 
-static void wr_atomic_fetch_add(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr, uint64_t add)
+static void wr_atomic_fetch_add(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr,
+				uint64_t add)
 {
 	begin_atomic(qp, IBV_WR_ATOMIC_FETCH_AND_ADD, rkey, remote_addr, add, 0);
 }
@@ -366,7 +379,8 @@ static void wr_local_inv(struct ibv_qp_ex *qp, uint32_t rkey)
 	begin_send(qp, IBV_WR_LOCAL_INV, rkey);
 }
 
-static void wr_bind_mw(struct ibv_qp_ex *qp, struct ibv_mw *mw, uint32_t rkey, const struct ibv_mw_bind_info *info)
+static void wr_bind_mw(struct ibv_qp_ex *qp, struct ibv_mw *mw, uint32_t rkey,
+		       const struct ibv_mw_bind_info *info)
 {
 	struct peerbar_sqe *sqe = begin(qp, IBV_WR_BIND_MW);
 
@@ -374,7 +388,8 @@ static void wr_bind_mw(struct ibv_qp_ex *qp, struct ibv_mw *mw, uint32_t rkey, c
 		put_bind(sqe, mw, rkey, info);
 }
 
-static void wr_set_ud_addr(struct ibv_qp_ex *qp, struct ibv_ah *ah, uint32_t remote_qpn, uint32_t remote_qkey)
+static void wr_set_ud_addr(struct ibv_qp_ex *qp, struct ibv_ah *ah, uint32_t remote_qpn,
+			   uint32_t remote_qkey)
 {
 	struct peerbar_sqe *sqe = to_sq(qp)->last;
 
@@ -407,7 +422,8 @@ static void wr_set_sge(struct ibv_qp_ex *qp, uint32_t lkey, uint64_t address, ui
 	wr_set_sge_list(qp, 1, &sge);
 }
 
-static void wr_set_inline_data_list(struct ibv_qp_ex *qp, size_t count, const struct ibv_data_buf *list)
+static void wr_set_inline_data_list(struct ibv_qp_ex *qp, size_t count,
+				    const struct ibv_data_buf *list)
 {
 	struct pv_sq *sq = to_sq(qp);
 	struct peerbar_sqe *sqe = sq->last;
@@ -441,10 +457,12 @@ static void wr_set_inline_data(struct ibv_qp_ex *qp, void *address, size_t lengt
 }
 
 #define UD_OPS (IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM)
-#define UC_OPS                                                                                                                   \
-	(UD_OPS | IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM |                \
-	 IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW)
-#define RC_OPS (UC_OPS | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
+#define UC_OPS                                                               \
+	(UD_OPS | IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_RDMA_WRITE | \
+	 IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW)
+#define RC_OPS                                                                   \
+	(UC_OPS | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | \
+	 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
 
 bool pv_send_ops_supported(enum ibv_qp_type type, uint64_t ops)
 {

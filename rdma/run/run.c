@@ -30,9 +30,12 @@
 
 /* libibverbs's functions. All registrations of ordinary memory call reg_mr_iova2. */
 static struct {
-	struct ibv_mr *(*reg_mr_iova2)(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, unsigned int access);
-	struct ibv_mr *(*reg_dmabuf_mr)(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd, int access);
-	int (*rereg_mr)(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length, int access);
+	struct ibv_mr *(*reg_mr_iova2)(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
+				       unsigned int access);
+	struct ibv_mr *(*reg_dmabuf_mr)(struct ibv_pd *pd, uint64_t offset, size_t length,
+					uint64_t iova, int fd, int access);
+	int (*rereg_mr)(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
+			int access);
 	int (*dereg_mr)(struct ibv_mr *mr);
 } real;
 
@@ -69,7 +72,7 @@ struct vma {
 	uint64_t end;
 	uint64_t offset;
 	int prot;
-	bool ours; /* a mapping of the dma-buf */
+	bool ours;	   /* a mapping of the dma-buf */
 	const char *fixed; /* why it cannot be moved; NULL if it can */
 };
 
@@ -131,7 +134,8 @@ static bool parse_vma(const char *line, struct vma *vma)
 	vma->start = start;
 	vma->end = end;
 	vma->offset = offset;
-	vma->prot = (perms[0] == 'r' ? PROT_READ : 0) | (perms[1] == 'w' ? PROT_WRITE : 0) | (perms[2] == 'x' ? PROT_EXEC : 0);
+	vma->prot = (perms[0] == 'r' ? PROT_READ : 0) | (perms[1] == 'w' ? PROT_WRITE : 0) |
+		(perms[2] == 'x' ? PROT_EXEC : 0);
 	vma->ours = perms[3] == 's' && inode == room.ino && makedev(major, minor) == room.dev;
 	vma->fixed = NULL;
 	if (perms[3] == 's')
@@ -204,7 +208,10 @@ static bool on_our_stack(uint64_t start, uint64_t end)
  */
 static bool lock_room(uint64_t offset, uint64_t length, uint64_t *next)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)offset, .l_len = (off_t)length };
+	struct flock l = { .l_type = F_WRLCK,
+			   .l_whence = SEEK_SET,
+			   .l_start = (off_t)offset,
+			   .l_len = (off_t)length };
 
 	*next = offset + page_size();
 	if (!fcntl(room.fd, F_SETLK, &l))
@@ -216,7 +223,10 @@ static bool lock_room(uint64_t offset, uint64_t length, uint64_t *next)
 
 static void unlock_room(uint64_t offset, uint64_t length)
 {
-	struct flock l = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = (off_t)offset, .l_len = (off_t)length };
+	struct flock l = { .l_type = F_UNLCK,
+			   .l_whence = SEEK_SET,
+			   .l_start = (off_t)offset,
+			   .l_len = (off_t)length };
 
 	fcntl(room.fd, F_SETLK, &l);
 }
@@ -225,10 +235,12 @@ static bool take_room(uint64_t offset, uint64_t length, uint64_t *next)
 {
 	unsigned int i;
 
-	if (offset < room.offset || offset - room.offset > room.length || length > room.length - (offset - room.offset))
+	if (offset < room.offset || offset - room.offset > room.length ||
+	    length > room.length - (offset - room.offset))
 		return false;
 	for (i = 0; i < nr_spans; i++) {
-		if (offset < spans[i].offset + (spans[i].end - spans[i].start) && offset + length > spans[i].offset) {
+		if (offset < spans[i].offset + (spans[i].end - spans[i].start) &&
+		    offset + length > spans[i].offset) {
 			*next = spans[i].offset + (spans[i].end - spans[i].start);
 			return false;
 		}
@@ -244,7 +256,8 @@ static bool take_room(uint64_t offset, uint64_t length, uint64_t *next)
  */
 static bool find_room(uint64_t start, uint64_t length, bool whole, uint64_t *offset)
 {
-	uint64_t page = page_size(), middle = room.length / 2 & ~(page - 1), pages = room.length & ~(page - 1), next = 0;
+	uint64_t page = page_size(), middle = room.length / 2 & ~(page - 1),
+		 pages = room.length & ~(page - 1), next = 0;
 
 	if (length > pages)
 		return false;
@@ -252,7 +265,8 @@ static bool find_room(uint64_t start, uint64_t length, bool whole, uint64_t *off
 		if (!anchor)
 			anchor = start;
 		/* Wrap around the dma-buf, before or behind the anchor. */
-		*offset = start >= anchor ? (start - anchor) % pages : pages - page - (anchor - start - page) % pages;
+		*offset = start >= anchor ? (start - anchor) % pages :
+					    pages - page - (anchor - start - page) % pages;
 		*offset = room.offset + (*offset + middle) % pages;
 		if (take_room(*offset, length, &next))
 			return true;
@@ -296,7 +310,8 @@ static bool move_in(const struct vma *vma, uint64_t offset)
 		return false;
 	/* Writes by other threads between the copy and the mmap are lost. */
 	done = copy((uintptr_t)window, vma->start, length, false) &&
-	       mmap(at(vma->start), length, vma->prot, MAP_SHARED | MAP_FIXED, room.fd, (off_t)offset) != MAP_FAILED;
+		mmap(at(vma->start), length, vma->prot, MAP_SHARED | MAP_FIXED, room.fd,
+		     (off_t)offset) != MAP_FAILED;
 	munmap(window, length);
 	return done;
 }
@@ -314,9 +329,12 @@ static bool move_out(const struct vma *vma)
 	window = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (window == MAP_FAILED)
 		return false;
-	done = ((vma->prot & PROT_READ) || !mprotect(at(vma->start), length, vma->prot | PROT_READ)) &&
-	       copy((uintptr_t)window, vma->start, length, true) && !mprotect(window, length, vma->prot) &&
-	       mremap(window, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at(vma->start)) != MAP_FAILED;
+	done = ((vma->prot & PROT_READ) ||
+		!mprotect(at(vma->start), length, vma->prot | PROT_READ)) &&
+		copy((uintptr_t)window, vma->start, length, true) &&
+		!mprotect(window, length, vma->prot) &&
+		mremap(window, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at(vma->start)) !=
+			MAP_FAILED;
 	if (!done)
 		munmap(window, length);
 	return done;
@@ -383,7 +401,8 @@ static void release(uint64_t start, uint64_t end, bool fresh)
 	while (i < nr_spans) {
 		struct span *s = &spans[i];
 
-		if (s->start >= end || s->end <= start || s->fresh != fresh || (s->regions && --s->regions)) {
+		if (s->start >= end || s->end <= start || s->fresh != fresh ||
+		    (s->regions && --s->regions)) {
 			i++;
 		} else if (put_back(s)) {
 			forget_span(i);
@@ -421,7 +440,7 @@ static uint64_t next_border(uint64_t address, uint64_t end)
 /* The result for a registration. */
 enum answer {
 	ANSWER_MOVED,
-	ANSWER_LEAVE, /* pass to libibverbs unchanged */
+	ANSWER_LEAVE,  /* pass to libibverbs unchanged */
 	ANSWER_REFUSE, /* fail, with errno */
 };
 
@@ -432,9 +451,12 @@ static enum answer refuse(int code)
 }
 
 /* Check that all of @start to @end is mapped, and can be moved or was moved. */
-static enum answer look(uint64_t start, uint64_t end, unsigned int access, const struct vma *vmas, int n)
+static enum answer look(uint64_t start, uint64_t end, unsigned int access, const struct vma *vmas,
+			int n)
 {
-	bool write = access & (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC), some = false;
+	bool write = access &
+		(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC),
+	     some = false;
 	const char *fixed = on_our_stack(start, end) ? "it is on the stack" : NULL;
 	uint64_t address = start;
 	int i;
@@ -445,14 +467,16 @@ static enum answer look(uint64_t start, uint64_t end, unsigned int access, const
 		uint64_t from;
 
 		/* libibverbs has the errno for memory that is not mapped, or not writable. */
-		if (v->start != address || !(v->prot & PROT_READ) || (write && !(v->prot & PROT_WRITE)))
+		if (v->start != address || !(v->prot & PROT_READ) ||
+		    (write && !(v->prot & PROT_WRITE)))
 			return ANSWER_LEAVE;
 		for (from = v->start; from < v->end; from = next_border(from, v->end)) {
 			s = span_at(from);
 			if (!s) {
 				if (!fixed)
 					fixed = v->fixed;
-			} else if (!v->ours || v->offset + (from - v->start) != s->offset + (from - s->start)) {
+			} else if (!v->ours ||
+				   v->offset + (from - v->start) != s->offset + (from - s->start)) {
 				say("cannot register 0x%" PRIx64 " bytes at 0x%" PRIx64
 				    ": some of it is registered, and was unmapped since",
 				    end - start, start);
@@ -528,7 +552,8 @@ static enum answer make_spans(uint64_t start, uint64_t end, bool whole, uint64_t
 			    end - start, start);
 			return refuse(ENOMEM);
 		}
-		spans[nr_spans++] = (struct span){ address, border, *offset + (address - start), 1, true };
+		spans[nr_spans++] = (struct span){ address, border, *offset + (address - start), 1,
+						   true };
 	}
 	return ANSWER_MOVED;
 }
@@ -579,12 +604,15 @@ static bool have_room(void)
 {
 	struct stat st;
 
-	return room.length && !fstat(room.fd, &st) && st.st_dev == room.dev && st.st_ino == room.ino;
+	return room.length && !fstat(room.fd, &st) && st.st_dev == room.dev &&
+		st.st_ino == room.ino;
 }
 
-static enum answer place(uint64_t address, size_t length, unsigned int access, struct vma **vmas, uint64_t *offset)
+static enum answer place(uint64_t address, size_t length, unsigned int access, struct vma **vmas,
+			 uint64_t *offset)
 {
-	uint64_t page = page_size(), start = address & ~(page - 1), end = (address + length + page - 1) & ~(page - 1);
+	uint64_t page = page_size(), start = address & ~(page - 1),
+		 end = (address + length + page - 1) & ~(page - 1);
 	enum answer answer;
 	int n;
 
@@ -624,7 +652,8 @@ static enum answer place(uint64_t address, size_t length, unsigned int access, s
 /* The access flags that the kernel supports for dma-bufs. The other optional flags are dropped. */
 #define ACCESS_KNOWN (~(unsigned int)IBV_ACCESS_OPTIONAL_RANGE | IBV_ACCESS_RELAXED_ORDERING)
 
-static struct ibv_mr *register_region(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, unsigned int access)
+static struct ibv_mr *register_region(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
+				      unsigned int access)
 {
 	uint64_t page = page_size(), address = (uintptr_t)addr, offset = 0;
 	uint64_t start = address & ~(page - 1), end = (address + length + page - 1) & ~(page - 1);
@@ -641,7 +670,8 @@ static struct ibv_mr *register_region(struct ibv_pd *pd, void *addr, size_t leng
 	case ANSWER_REFUSE:
 		break;
 	case ANSWER_MOVED:
-		mr = real.reg_dmabuf_mr(pd, offset, length, iova, room.fd, (int)(access & ACCESS_KNOWN));
+		mr = real.reg_dmabuf_mr(pd, offset, length, iova, room.fd,
+					(int)(access & ACCESS_KNOWN));
 		if (!mr)
 			say("cannot register the dma-buf in place of 0x%zx bytes at 0x%" PRIx64
 			    ", with access 0x%x "
@@ -704,13 +734,15 @@ static void find_real(void)
 	}
 }
 
-struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, unsigned int access)
+struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
+				unsigned int access)
 {
 	struct ibv_mr *mr;
 
 	pthread_once(&once, find_real);
 	/* Pass through: no memory, all memory, and memory that the kernel looks up on use. */
-	if (!room.given || inside || !length || (uintptr_t)addr + length + page_size() < (uintptr_t)addr ||
+	if (!room.given || inside || !length ||
+	    (uintptr_t)addr + length + page_size() < (uintptr_t)addr ||
 	    (access & (IBV_ACCESS_ON_DEMAND | IBV_ACCESS_ZERO_BASED)))
 		return real.reg_mr_iova2(pd, addr, length, iova, access);
 	pthread_mutex_lock(&lock);
@@ -721,7 +753,8 @@ struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, ui
 	return mr;
 }
 
-struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova, int access)
+struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
+			       int access)
 {
 	return ibv_reg_mr_iova2(pd, addr, length, iova, (unsigned int)access);
 }
@@ -731,7 +764,8 @@ struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int acce
 	return ibv_reg_mr_iova2(pd, addr, length, (uintptr_t)addr, (unsigned int)access);
 }
 
-int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length, int access)
+int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
+		 int access)
 {
 	bool ours;
 
@@ -792,7 +826,8 @@ static void before_fork(void)
 			more = realloc(fork_vmas, (nr_fork_vmas + (unsigned int)n) * sizeof(*more));
 			if (more) {
 				fork_vmas = more;
-				memcpy(fork_vmas + nr_fork_vmas, list, (unsigned int)n * sizeof(*list));
+				memcpy(fork_vmas + nr_fork_vmas, list,
+				       (unsigned int)n * sizeof(*list));
 				nr_fork_vmas += (unsigned int)n;
 			}
 		}
@@ -870,7 +905,8 @@ __attribute__((constructor)) static void begin(void)
 		return;
 	if (!number_of("PEERBAR_OFFSET", &room.offset) || room.offset > (uint64_t)size)
 		room.offset = 0;
-	if (!number_of("PEERBAR_LENGTH", &room.length) || room.length > (uint64_t)size - room.offset)
+	if (!number_of("PEERBAR_LENGTH", &room.length) ||
+	    room.length > (uint64_t)size - room.offset)
 		room.length = (uint64_t)size - room.offset;
 	room.dev = st.st_dev;
 	room.ino = st.st_ino;

@@ -43,8 +43,8 @@ struct pbv_cache {
 	struct ibv_pd *pd;
 	unsigned int capacity;
 	unsigned int flags;
-	unsigned int shift; /* 64 less the binary logarithm of the number of buckets */
-	struct bucket *exact; /* by dma-buf, part and access */
+	unsigned int shift;	/* 64 less the binary logarithm of the number of buckets */
+	struct bucket *exact;	/* by dma-buf, part and access */
 	struct bucket *buffers; /* by dma-buf */
 	TAILQ_HEAD(, pbv_entry) unused;
 	struct doomed stuck; /* could not be deregistered */
@@ -79,12 +79,14 @@ static struct pbv_entry *find_entry(const struct pbv_cache *cache, uint64_t id, 
 	struct pbv_entry *entry;
 
 	LIST_FOREACH(entry, get_exact_bucket(cache, id, offset, length, access), in_exact)
-		if (entry->id == id && entry->offset == offset && entry->length == length && entry->access == access)
+		if (entry->id == id && entry->offset == offset && entry->length == length &&
+		    entry->access == access)
 			return entry;
 	/* A larger region. */
 	LIST_FOREACH(entry, get_buffer_bucket(cache, id), in_buffer)
 		if (entry->id == id && entry->access == access && offset >= entry->offset &&
-		    offset - entry->offset <= entry->length && length <= entry->length - (offset - entry->offset))
+		    offset - entry->offset <= entry->length &&
+		    length <= entry->length - (offset - entry->offset))
 			return entry;
 	return NULL;
 }
@@ -169,17 +171,23 @@ static int free_entries(struct pbv_cache *cache, struct doomed *doomed, struct p
 
 /* ---- the cache itself ---- */
 
-int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned int flags, struct pbv_cache **cache, struct pb_error *err)
+int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned int flags,
+		     struct pbv_cache **cache, struct pb_error *err)
 {
-	const unsigned int known = PBV_CACHE_UNKNOWN_MODEL | PBV_CACHE_WHOLE | PBV_CACHE_CALLER_TELLS;
+	const unsigned int known = PBV_CACHE_UNKNOWN_MODEL | PBV_CACHE_WHOLE |
+		PBV_CACHE_CALLER_TELLS;
 	struct pbv_direct direct;
 	struct pbv_cache *new;
 	unsigned int bits = 4;
 
 	if (!capacity || capacity > MAX_CAPACITY)
-		return pbv_fail(err, EINVAL, "cannot make a cache of %u regions: it must be 1 to %u", capacity, MAX_CAPACITY);
+		return pbv_fail(err, EINVAL,
+				"cannot make a cache of %u regions: it must be 1 to %u", capacity,
+				MAX_CAPACITY);
 	if (flags & ~known)
-		return pbv_fail(err, EINVAL, "cannot make a cache with flags 0x%x: those known are 0x%x", flags, known);
+		return pbv_fail(err, EINVAL,
+				"cannot make a cache with flags 0x%x: those known are 0x%x", flags,
+				known);
 	while (1u << bits < capacity)
 		bits++;
 	new = calloc(1, sizeof(*new));
@@ -249,7 +257,8 @@ static int add_entry(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t
 	entry->users = 1;
 	now = cache->page ? __atomic_load_n(cache->page, __ATOMIC_ACQUIRE) : 0;
 	ret = pbv_reg_buffer(cache->pd, buffer, offset, length, offset, access,
-			     cache->flags & PBV_CACHE_UNKNOWN_MODEL ? PBV_UNKNOWN_MODEL : 0, &entry->mr, err);
+			     cache->flags & PBV_CACHE_UNKNOWN_MODEL ? PBV_UNKNOWN_MODEL : 0,
+			     &entry->mr, err);
 	if (ret) {
 		free(entry);
 		return ret;
@@ -279,8 +288,8 @@ static int add_entry(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t
 	return 0;
 }
 
-int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset, uint64_t length, int access,
-		  struct pbv_mr **mr, struct pb_error *err)
+int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset,
+		  uint64_t length, int access, struct pbv_mr **mr, struct pb_error *err)
 {
 	struct doomed doomed = SLIST_HEAD_INITIALIZER(doomed);
 	uint64_t id = pb_buffer_id(buffer), now;
@@ -383,8 +392,10 @@ int pbv_cache_destroy(struct pbv_cache *cache, struct pb_error *err)
 	}
 	pthread_mutex_unlock(&cache->lock);
 	if (in_use)
-		return pbv_fail(err, EBUSY, "cannot destroy a cache: %u of its regions are in use; "
-				"release them with pbv_cache_put()", in_use);
+		return pbv_fail(err, EBUSY,
+				"cannot destroy a cache: %u of its regions are in use; "
+				"release them with pbv_cache_put()",
+				in_use);
 	ret = free_entries(cache, &doomed, err);
 	if (ret)
 		return ret;

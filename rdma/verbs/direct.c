@@ -59,7 +59,8 @@ const volatile uint64_t *pbv_page_open(void)
 	if (page == MAP_FAILED)
 		return NULL;
 	/* The kernel's type of the number has another name, but is the same type. */
-	return (const volatile uint64_t *)((char *)page + offsetof(struct peerbar_page, revocations));
+	return (const volatile uint64_t *)((char *)page +
+					   offsetof(struct peerbar_page, revocations));
 }
 
 void pbv_page_close(const volatile uint64_t *page)

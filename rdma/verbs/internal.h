@@ -26,8 +26,10 @@
 
 /* ---- errors, as in libpeerbar ---- */
 
-int pbv_fail(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-int pbv_fail_errno(struct pb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int pbv_fail(struct pb_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int pbv_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* ---- peerbar's own device ---- */
 
@@ -75,7 +77,8 @@ struct pbv_mr {
 	struct pbv_entry *entry; /* its entry in a cache, or NULL */
 };
 
-int pbv_reg_memory(struct ibv_pd *pd, void *address, size_t length, int access, struct pbv_mr **mr, struct pb_error *err);
+int pbv_reg_memory(struct ibv_pd *pd, void *address, size_t length, int access, struct pbv_mr **mr,
+		   struct pb_error *err);
 
 /*
  * Lock the region's watch, if it has one, so that the watch does not access the region. Release it

@@ -73,7 +73,7 @@ static int add_place(struct pbv_space *space, void *address, size_t length,
 				"cannot register a mapping of 0x%zx bytes at the address %p, of a "
 				"buffer from "
 				"0x%" PRIx64 " on: address and offset must be multiples of the "
-					     "page size, and the length not 0",
+				"page size, and the length not 0",
 				length, address, offset);
 	pages = (length + get_page_mask()) & ~get_page_mask();
 	if (pages < length || offset > size || pages > size - offset || start + pages < start)
@@ -82,7 +82,9 @@ static int add_place(struct pbv_space *space, void *address, size_t length,
 				"buffer from "
 				"0x%" PRIx64 " on: the buffer's size is 0x%" PRIx64,
 				length, address, offset, size);
-	new = (struct place){ .start = start, .end = start + pages, .offset = offset, .writable = writable };
+	new = (struct place){
+		.start = start, .end = start + pages, .offset = offset, .writable = writable
+	};
 	ret = pb_buffer_share(buffer, &new.buffer, err);
 	if (ret)
 		return ret;
@@ -98,7 +100,8 @@ static int add_place(struct pbv_space *space, void *address, size_t length,
 		goto err_unlock;
 	}
 	if (space->nr == space->room) {
-		places = reallocarray(space->places, space->room ? 2 * space->room : 16, sizeof(*places));
+		places = reallocarray(space->places, space->room ? 2 * space->room : 16,
+				      sizeof(*places));
 		if (!places) {
 			ret = pbv_fail_errno(err, ENOMEM, "cannot register a mapping");
 			goto err_unlock;
@@ -118,8 +121,8 @@ err_unlock:
 	return ret;
 }
 
-int pbv_space_add(struct pbv_space *space, void *address, size_t length, struct pb_buffer *buffer, uint64_t offset,
-		  struct pb_error *err)
+int pbv_space_add(struct pbv_space *space, void *address, size_t length, struct pb_buffer *buffer,
+		  uint64_t offset, struct pb_error *err)
 {
 	return add_place(space, address, length, buffer, offset, true, err);
 }
@@ -133,7 +136,8 @@ static int remove_place(struct pbv_space *space, void *address, struct place *pl
 	at = find_place(space, (uintptr_t)address);
 	if (at == space->nr || space->places[at].start != (uintptr_t)address) {
 		pthread_rwlock_unlock(&space->lock);
-		return pbv_fail(err, ENOENT, "no mapping is registered that begins at the address %p", address);
+		return pbv_fail(err, ENOENT,
+				"no mapping is registered that begins at the address %p", address);
 	}
 	*place = space->places[at];
 	space->nr--;
@@ -150,8 +154,8 @@ int pbv_space_remove(struct pbv_space *space, void *address, struct pb_error *er
 	return remove_place(space, address, &place, err);
 }
 
-int pbv_space_mmap(struct pbv_space *space, struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable,
-		   void **address, struct pb_error *err)
+int pbv_space_mmap(struct pbv_space *space, struct pb_buffer *buffer, uint64_t offset,
+		   size_t length, bool writable, void **address, struct pb_error *err)
 {
 	void *p;
 	int ret;
@@ -177,8 +181,10 @@ int pbv_space_munmap(struct pbv_space *space, void *address, struct pb_error *er
 	if (ret)
 		return ret;
 	if (munmap(address, (size_t)(place.end - place.start)))
-		return pbv_fail_errno(err, errno, "cannot unmap the mapping at the address %p "
-				      "(munmap)", address);
+		return pbv_fail_errno(err, errno,
+				      "cannot unmap the mapping at the address %p "
+				      "(munmap)",
+				      address);
 	return 0;
 }
 
@@ -277,7 +283,8 @@ static int search_maps(const void *address, size_t length, struct pbv_vma *found
 
 	f = fopen("/proc/self/maps", "re");
 	if (!f)
-		return pbv_fail_errno(err, errno, "cannot read /proc/self/maps, to find the "
+		return pbv_fail_errno(err, errno,
+				      "cannot read /proc/self/maps, to find the "
 				      "mapping at the address %p",
 				      address);
 	while (getline(&line, &size, f) > 0) {
@@ -290,8 +297,9 @@ static int search_maps(const void *address, size_t length, struct pbv_vma *found
 			ret = 1;
 		} else {
 			/* Treat a mapping that mprotect() split as one. */
-			if (vma.start != found->end || !vma.dmabuf || vma.inode != found->inode || vma.major != found->major ||
-			    vma.minor != found->minor || vma.offset != found->offset + (found->end - found->start)) {
+			if (vma.start != found->end || !vma.dmabuf || vma.inode != found->inode ||
+			    vma.major != found->major || vma.minor != found->minor ||
+			    vma.offset != found->offset + (found->end - found->start)) {
 				ret = fail_ends_elsewhere(address, length, found->end, err);
 				break;
 			}
@@ -309,7 +317,8 @@ static int search_maps(const void *address, size_t length, struct pbv_vma *found
 }
 
 /* Find an open descriptor of this dma-buf in this process. */
-static int find_descriptor(const void *address, const struct pbv_vma *vma, struct pb_buffer **buffer, struct pb_error *err)
+static int find_descriptor(const void *address, const struct pbv_vma *vma,
+			   struct pb_buffer **buffer, struct pb_error *err)
 {
 	struct dirent *entry;
 	struct stat st;
@@ -317,14 +326,16 @@ static int find_descriptor(const void *address, const struct pbv_vma *vma, struc
 
 	dir = opendir("/proc/self/fd");
 	if (!dir)
-		return pbv_fail_errno(err, errno, "cannot list /proc/self/fd, to find a descriptor of the dma-buf at the address "
-				      "%p", address);
+		return pbv_fail_errno(err, errno,
+				      "cannot list /proc/self/fd, to find a descriptor of the dma-buf at the address "
+				      "%p",
+				      address);
 	while ((entry = readdir(dir))) {
 		char *rest;
 		long fd = strtol(entry->d_name, &rest, 10);
 
-		if (*rest || rest == entry->d_name || fstat((int)fd, &st) || st.st_ino != vma->inode ||
-		    st.st_dev != makedev(vma->major, vma->minor))
+		if (*rest || rest == entry->d_name || fstat((int)fd, &st) ||
+		    st.st_ino != vma->inode || st.st_dev != makedev(vma->major, vma->minor))
 			continue;
 		if (pb_buffer_from_fd((int)fd, buffer, NULL))
 			continue;
@@ -343,16 +354,20 @@ static int find_descriptor(const void *address, const struct pbv_vma *vma, struc
 			vma->inode, address);
 }
 
-static int look_up(struct pbv_space *space, const void *address, size_t length, struct place *place, struct pb_error *err)
+static int look_up(struct pbv_space *space, const void *address, size_t length, struct place *place,
+		   struct pb_error *err)
 {
 	struct pbv_vma vma = { 0 };
 	int ret;
 
 	if (!length)
-		return pbv_fail(err, EINVAL, "cannot look up 0 bytes at the address %p: the length "
-				"must not be 0", address);
+		return pbv_fail(err, EINVAL,
+				"cannot look up 0 bytes at the address %p: the length "
+				"must not be 0",
+				address);
 	if ((uintptr_t)address + length - 1 < (uintptr_t)address)
-		return pbv_fail(err, ERANGE, "cannot look up 0x%zx bytes at the address %p: their "
+		return pbv_fail(err, ERANGE,
+				"cannot look up 0x%zx bytes at the address %p: their "
 				"end would be beyond 2^64",
 				length, address);
 	ret = space ? search_space(space, address, length, place, err) : 0;
@@ -369,8 +384,8 @@ static int look_up(struct pbv_space *space, const void *address, size_t length, 
 	return 1;
 }
 
-int pbv_lookup(struct pbv_space *space, const void *address, size_t length, struct pb_buffer **buffer, uint64_t *offset,
-	       struct pb_error *err)
+int pbv_lookup(struct pbv_space *space, const void *address, size_t length,
+	       struct pb_buffer **buffer, uint64_t *offset, struct pb_error *err)
 {
 	struct place place;
 	int ret;
@@ -384,10 +399,11 @@ int pbv_lookup(struct pbv_space *space, const void *address, size_t length, stru
 	return 0;
 }
 
-int pbv_reg_address(struct pbv_space *space, struct ibv_pd *pd, void *address, size_t length, int access, unsigned int flags,
-		    struct pbv_mr **mr, struct pb_error *err)
+int pbv_reg_address(struct pbv_space *space, struct ibv_pd *pd, void *address, size_t length,
+		    int access, unsigned int flags, struct pbv_mr **mr, struct pb_error *err)
 {
-	const int writes = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC;
+	const int writes = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+		IBV_ACCESS_REMOTE_ATOMIC;
 	struct place place;
 	int ret;
 
@@ -397,10 +413,13 @@ int pbv_reg_address(struct pbv_space *space, struct ibv_pd *pd, void *address, s
 	if (!ret)
 		return pbv_reg_memory(pd, address, length, access, mr, err);
 	if (access & writes && !place.writable)
-		ret = pbv_fail(err, EACCES, "cannot register 0x%zx bytes at the address %p for writing: the buffer is mapped "
-			       "there for reading only", length, address);
+		ret = pbv_fail(err, EACCES,
+			       "cannot register 0x%zx bytes at the address %p for writing: the buffer is mapped "
+			       "there for reading only",
+			       length, address);
 	else
-		ret = pbv_reg_buffer(pd, place.buffer, place.offset, length, (uintptr_t)address, access, flags, mr, err);
+		ret = pbv_reg_buffer(pd, place.buffer, place.offset, length, (uintptr_t)address,
+				     access, flags, mr, err);
 	pb_buffer_close(place.buffer);
 	return ret;
 }

@@ -16,7 +16,8 @@ static bool follows_moves(struct ibv_context *context)
 	struct ibv_device_attr_ex attr;
 
 	memset(&attr, 0, sizeof(attr));
-	return !ibv_query_device_ex(context, NULL, &attr) && attr.odp_caps.general_caps & IBV_ODP_SUPPORT;
+	return !ibv_query_device_ex(context, NULL, &attr) &&
+		attr.odp_caps.general_caps & IBV_ODP_SUPPORT;
 }
 
 /*
@@ -33,9 +34,9 @@ static bool registers_dmabufs(struct ibv_pd *pd)
 		return true;
 	}
 	switch (errno) {
-	case EOPNOTSUPP:	/* libibverbs, for a provider without the call */
+	case EOPNOTSUPP: /* libibverbs, for a provider without the call */
 	case ENOSYS:
-	case EPROTONOSUPPORT:	/* the kernel, for a driver without the call */
+	case EPROTONOSUPPORT: /* the kernel, for a driver without the call */
 	case ENOTTY:
 		return false;
 	default:
@@ -53,8 +54,10 @@ int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_erro
 	errno = 0;
 	pd = ibv_alloc_pd(context);
 	if (!pd)
-		return pbv_fail_errno(err, errno ? errno : ENOMEM, "cannot query the models that "
-				      "%s can register: no protection domain (ibv_alloc_pd)", name);
+		return pbv_fail_errno(err, errno ? errno : ENOMEM,
+				      "cannot query the models that "
+				      "%s can register: no protection domain (ibv_alloc_pd)",
+				      name);
 	if (registers_dmabufs(pd)) {
 		takes = PBV_TAKES(PB_PINNED);
 		if (follows_moves(context))
@@ -73,8 +76,8 @@ int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_erro
 
 /* ---- registering ---- */
 
-static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, unsigned int flags, const char *what,
-			struct pb_error *err)
+static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, unsigned int flags,
+			const char *what, struct pb_error *err)
 {
 	const char *name = ibv_get_device_name(pd->context->device);
 
@@ -85,27 +88,34 @@ static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, un
 	case PB_DYNAMIC:
 		if (follows_moves(pd->context))
 			return 0;
-		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: its memory model is DYNAMIC, "
+		return pbv_fail(err, EOPNOTSUPP,
+				"cannot register %s of the exporter '%s' with %s: its memory model is DYNAMIC, "
 				"so it may move at any time, and %s cannot follow (it has no on-demand paging); PINNED and "
-				"REVOCABLE buffers can be registered", what, info->exporter, name, name);
+				"REVOCABLE buffers can be registered",
+				what, info->exporter, name, name);
 	default:
 		if (flags & PBV_UNKNOWN_MODEL)
 			return 0;
-		return pbv_fail(err, EOPNOTSUPP, "cannot register %s of the exporter '%s' with %s: "
+		return pbv_fail(err, EOPNOTSUPP,
+				"cannot register %s of the exporter '%s' with %s: "
 				"its memory model is UNKNOWN, so it may move; PBV_UNKNOWN_MODEL "
-				"registers it anyway", what,
-				info->exporter, name);
+				"registers it anyway",
+				what, info->exporter, name);
 	}
 }
 
 static int fail_revoked(const struct pb_buffer_info *info, const char *what, const char *name,
-		      struct pb_error *err)
+			struct pb_error *err)
 {
 	if (info->state == PB_BUFFER_DEAD)
-		return pbv_fail(err, ENODEV, "cannot register %s with %s: the buffer was revoked for good; its ranges can be "
-				"exported afresh", what, name);
-	return pbv_fail(err, ENODEV, "cannot register %s with %s: the buffer is revoked; memory decoding of its device may be "
-			"off, or the device closed", what, name);
+		return pbv_fail(err, ENODEV,
+				"cannot register %s with %s: the buffer was revoked for good; its ranges can be "
+				"exported afresh",
+				what, name);
+	return pbv_fail(err, ENODEV,
+			"cannot register %s with %s: the buffer is revoked; memory decoding of its device may be "
+			"off, or the device closed",
+			what, name);
 }
 
 static int fail_registration(struct ibv_pd *pd, const struct pb_buffer_info *info, const char *what,
@@ -121,30 +131,39 @@ static int fail_registration(struct ibv_pd *pd, const struct pb_buffer_info *inf
 	case EPROTONOSUPPORT:
 	case ENOTTY:
 		if (!registers_dmabufs(pd))
-			return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: the device, or its provider in libibverbs, "
-					"cannot register dma-bufs (ibv_reg_dmabuf_mr)", what, name);
-		return pbv_fail(err, EOPNOTSUPP, "cannot register %s with %s: its exporter '%s' "
+			return pbv_fail(err, EOPNOTSUPP,
+					"cannot register %s with %s: the device, or its provider in libibverbs, "
+					"cannot register dma-bufs (ibv_reg_dmabuf_mr)",
+					what, name);
+		return pbv_fail(err, EOPNOTSUPP,
+				"cannot register %s with %s: its exporter '%s' "
 				"refuses the device, because that cannot do P2P DMA, or its driver "
 				"cannot invalidate a %s buffer; or the driver refuses the buffer, "
 				"for example because it is revoked; see the kernel log",
-				what, name, info->exporter,
-				pb_model_name(info->model));
+				what, name, info->exporter, pb_model_name(info->model));
 	case EINVAL:
-		return pbv_fail(err, EINVAL, "cannot register %s with %s: the device does not know the access 0x%x, or cannot "
+		return pbv_fail(err, EINVAL,
+				"cannot register %s with %s: the device does not know the access 0x%x, or cannot "
 				"reach the buffer of '%s' where it is: P2P DMA between two devices takes a host bridge or switch "
-				"that passes it on", what, name, (unsigned int)access, info->exporter);
+				"that passes it on",
+				what, name, (unsigned int)access, info->exporter);
 	case EREMOTEIO:
-		return pbv_fail(err, EREMOTEIO, "cannot register %s with %s: the device cannot reach the buffer of '%s' where it "
-				"is: P2P DMA between two devices takes a host bridge or switch that passes it on", what, name,
-				info->exporter);
+		return pbv_fail(err, EREMOTEIO,
+				"cannot register %s with %s: the device cannot reach the buffer of '%s' where it "
+				"is: P2P DMA between two devices takes a host bridge or switch that passes it on",
+				what, name, info->exporter);
 	case ENOMEM:
-		return pbv_fail(err, ENOMEM, "cannot register %s with %s: no memory, or the device has no room for one more "
-				"region", what, name);
+		return pbv_fail(err, ENOMEM,
+				"cannot register %s with %s: no memory, or the device has no room for one more "
+				"region",
+				what, name);
 	case EBADF:
-		return pbv_fail(err, EBADF, "cannot register %s with %s: the kernel does not take its descriptor for a dma-buf's",
+		return pbv_fail(err, EBADF,
+				"cannot register %s with %s: the kernel does not take its descriptor for a dma-buf's",
 				what, name);
 	default:
-		return pbv_fail_errno(err, code, "cannot register %s with %s (ibv_reg_dmabuf_mr)", what, name);
+		return pbv_fail_errno(err, code, "cannot register %s with %s (ibv_reg_dmabuf_mr)",
+				      what, name);
 	}
 }
 
@@ -166,8 +185,9 @@ static void free_mr(struct pbv_mr *mr)
 	free(mr);
 }
 
-int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset, uint64_t length, uint64_t iova, int access,
-		   unsigned int flags, struct pbv_mr **mr, struct pb_error *err)
+int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset, uint64_t length,
+		   uint64_t iova, int access, unsigned int flags, struct pbv_mr **mr,
+		   struct pb_error *err)
 {
 	uint64_t in_page = (uint64_t)sysconf(_SC_PAGESIZE) - 1, size = pb_buffer_size(buffer);
 	const char *name = ibv_get_device_name(pd->context->device);
@@ -179,28 +199,31 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	snprintf(what, sizeof(what), "0x%" PRIx64 " bytes at 0x%" PRIx64 " of a buffer", length,
 		 offset);
 	if (flags & ~(unsigned int)PBV_UNKNOWN_MODEL)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s with flags 0x%x: only PBV_UNKNOWN_MODEL, 0x%x, is known",
+		return pbv_fail(err, EINVAL,
+				"cannot register %s with %s with flags 0x%x: only PBV_UNKNOWN_MODEL, 0x%x, is known",
 				what, name, flags, PBV_UNKNOWN_MODEL);
 	if (!length)
-		return pbv_fail(err, EINVAL, "cannot register %s with %s: the length must not be 0", what, name);
+		return pbv_fail(err, EINVAL, "cannot register %s with %s: the length must not be 0",
+				what, name);
 	if (offset > size || length > size - offset)
 		return pbv_fail(err, ERANGE,
 				"cannot register %s with %s: the buffer's size is 0x%" PRIx64, what,
 				name, size);
 	if ((iova ^ offset) & in_page)
-		return pbv_fail(
-			err, EINVAL,
-			"cannot register %s with %s at the address 0x%" PRIx64 ": "
-			"its offset in its page must be that of the buffer's offset, 0x%" PRIx64,
-			what, name, iova, offset & in_page);
+		return pbv_fail(err, EINVAL,
+				"cannot register %s with %s at the address 0x%" PRIx64 ": "
+				"its offset in its page must be that of the buffer's offset, 0x%" PRIx64,
+				what, name, iova, offset & in_page);
 	if (iova + length - 1 < iova)
 		return pbv_fail(err, EINVAL,
 				"cannot register %s with %s at the address 0x%" PRIx64
 				": its end would be beyond 2^64",
 				what, name, iova);
 	if (access & PEERS_WRITE && !(access & IBV_ACCESS_LOCAL_WRITE))
-		return pbv_fail(err, EINVAL, "cannot register %s with %s with the access 0x%x: where peers may write, this host "
-				"must be allowed to as well, with IBV_ACCESS_LOCAL_WRITE", what, name, (unsigned int)access);
+		return pbv_fail(err, EINVAL,
+				"cannot register %s with %s with the access 0x%x: where peers may write, this host "
+				"must be allowed to as well, with IBV_ACCESS_LOCAL_WRITE",
+				what, name, (unsigned int)access);
 	/*
 	 * Read the revocation counter before registering: a revocation in between then counts as a
 	 * later one.
@@ -220,14 +243,15 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	new->offset = offset;
 	new->length = length;
 	new->model = info.model;
-	new->counted = info.managed && info.counted;
+	new->counted = info.managed &&info.counted;
 	new->list_id = info.list_id;
 	new->revocations = info.revocations;
 	ret = pb_buffer_share(buffer, &new->buffer, err);
 	if (ret)
 		goto err_free;
 	errno = 0;
-	new->verbs = ibv_reg_dmabuf_mr(pd, offset, (size_t)length, iova, pb_buffer_fd(buffer), access);
+	new->verbs = ibv_reg_dmabuf_mr(pd, offset, (size_t)length, iova, pb_buffer_fd(buffer),
+				       access);
 	if (!new->verbs) {
 		ret = fail_registration(pd, &info, what, access, errno ? errno : ENOMEM, err);
 		goto err_free;
@@ -241,15 +265,17 @@ err_free:
 	return ret;
 }
 
-int pbv_reg_memory(struct ibv_pd *pd, void *address, size_t length, int access, struct pbv_mr **mr, struct pb_error *err)
+int pbv_reg_memory(struct ibv_pd *pd, void *address, size_t length, int access, struct pbv_mr **mr,
+		   struct pb_error *err)
 {
 	const char *name = ibv_get_device_name(pd->context->device);
 	struct pbv_mr *new = new_mr();
 	int code;
 
 	if (!new)
-		return pbv_fail_errno(err, ENOMEM, "cannot register 0x%zx bytes at the address %p with %s", length, address,
-				      name);
+		return pbv_fail_errno(err, ENOMEM,
+				      "cannot register 0x%zx bytes at the address %p with %s",
+				      length, address, name);
 	new->iova = (uintptr_t)address;
 	new->length = length;
 	errno = 0;
@@ -262,14 +288,19 @@ int pbv_reg_memory(struct ibv_pd *pd, void *address, size_t length, int access, 
 	code = errno ? errno : ENOMEM;
 	free_mr(new);
 	if (code == EFAULT)
-		return pbv_fail(err, EFAULT, "cannot register 0x%zx bytes at the address %p with %s: they are not all mapped, or "
+		return pbv_fail(err, EFAULT,
+				"cannot register 0x%zx bytes at the address %p with %s: they are not all mapped, or "
 				"mapped for reading only, or are a device's memory that is mapped without a dma-buf; a mapping "
-				"of a dma-buf can be registered", length, address, name);
+				"of a dma-buf can be registered",
+				length, address, name);
 	if (code == ENOMEM)
-		return pbv_fail(err, ENOMEM, "cannot register 0x%zx bytes at the address %p with %s: no memory, or more than the "
-				"process may lock (RLIMIT_MEMLOCK)", length, address, name);
-	return pbv_fail_errno(err, code, "cannot register 0x%zx bytes at the address %p with %s (ibv_reg_mr)", length, address,
-			      name);
+		return pbv_fail(err, ENOMEM,
+				"cannot register 0x%zx bytes at the address %p with %s: no memory, or more than the "
+				"process may lock (RLIMIT_MEMLOCK)",
+				length, address, name);
+	return pbv_fail_errno(err, code,
+			      "cannot register 0x%zx bytes at the address %p with %s (ibv_reg_mr)",
+			      length, address, name);
 }
 
 int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
@@ -280,7 +311,8 @@ int pbv_dereg(struct pbv_mr *mr, struct pb_error *err)
 	if (!mr)
 		return 0;
 	if (mr->entry)
-		return pbv_fail(err, EINVAL, "cannot deregister a region of a cache; release it "
+		return pbv_fail(err, EINVAL,
+				"cannot deregister a region of a cache; release it "
 				"with pbv_cache_put()");
 	/* Some versions return -1 and set errno, others return the errno. */
 	watch = pbv_watch_hold(mr);

@@ -49,7 +49,7 @@ enum pbv_model_bits {
 };
 
 /* The bits for an enum pb_model in a variable. */
-#define PBV_TAKES(model) (1u << (model))
+#define PBV_TAKES(model)    (1u << (model))
 #define PBV_MAY_TAKE(model) (1u << ((model) + 8))
 
 /**
@@ -84,9 +84,7 @@ struct pbv_mr;
  * enum pbv_reg_flags - flags of a registration
  * @PBV_UNKNOWN_MODEL: accept a buffer whose model is PB_UNKNOWN
  */
-enum pbv_reg_flags {
-	PBV_UNKNOWN_MODEL = 1 << 0
-};
+enum pbv_reg_flags { PBV_UNKNOWN_MODEL = 1 << 0 };
 
 /**
  * pbv_reg_buffer() - register a buffer as a memory region
@@ -108,8 +106,9 @@ enum pbv_reg_flags {
  * register dma-bufs or invalidate its mapping of one, or the exporter refuses the device; -ENODEV
  * if the buffer is revoked.
  */
-PB_API int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset, uint64_t length, uint64_t iova,
-			  int access, unsigned int flags, struct pbv_mr **mr, struct pb_error *err);
+PB_API int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
+			  uint64_t length, uint64_t iova, int access, unsigned int flags,
+			  struct pbv_mr **mr, struct pb_error *err);
 
 /**
  * pbv_dereg() - deregister and free a region; NULL is allowed
@@ -153,11 +152,7 @@ PB_API void *pbv_mr_data(const struct pbv_mr *mr);
  * @PBV_REVOKED: it never will again. Work requests that use its keys complete with an error
  * @PBV_UNKNOWN: unknown
  */
-enum pbv_state {
-	PBV_LIVE,
-	PBV_REVOKED,
-	PBV_UNKNOWN
-};
+enum pbv_state { PBV_LIVE, PBV_REVOKED, PBV_UNKNOWN };
 
 /**
  * pbv_mr_state() - query whether DMA through a region reaches its memory
@@ -189,7 +184,8 @@ struct pbv_watch;
  * Return: 0; -EOPNOTSUPP if there is no source: the kernel module peerbar is not loaded, and the
  * device is not peerbar's.
  */
-PB_API int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct pb_error *err);
+PB_API int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch,
+			  struct pb_error *err);
 
 /**
  * pbv_watch_add() - watch a region
@@ -263,8 +259,8 @@ enum pbv_cache_flags {
  *
  * Return: 0; -EINVAL if @capacity is 0 or more than 2^20, or @flags are unknown.
  */
-PB_API int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned int flags, struct pbv_cache **cache,
-			    struct pb_error *err);
+PB_API int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned int flags,
+			    struct pbv_cache **cache, struct pb_error *err);
 
 /**
  * pbv_cache_get() - get a region for a part of a buffer, cached or newly registered
@@ -284,8 +280,8 @@ PB_API int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned i
  *
  * Return: 0; otherwise as pbv_reg_buffer().
  */
-PB_API int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset, uint64_t length, int access,
-			 struct pbv_mr **mr, struct pb_error *err);
+PB_API int pbv_cache_get(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset,
+			 uint64_t length, int access, struct pbv_mr **mr, struct pb_error *err);
 
 /**
  * pbv_cache_put() - release a region
@@ -332,7 +328,8 @@ struct pbv_cache_stats {
  * @size: sizeof(*@stats), as the caller was compiled with: &struct pbv_cache_stats may grow, see
  *	<peerbar.h>
  */
-PB_API void pbv_cache_stats_sized(struct pbv_cache *cache, struct pbv_cache_stats *stats, size_t size);
+PB_API void pbv_cache_stats_sized(struct pbv_cache *cache, struct pbv_cache_stats *stats,
+				  size_t size);
 
 /** pbv_cache_stats() - pbv_cache_stats_sized() with this header's size */
 static inline void pbv_cache_stats(struct pbv_cache *cache, struct pbv_cache_stats *stats)
@@ -376,8 +373,8 @@ PB_API int pbv_space_create(struct pbv_space **space, struct pb_error *err);
  * not inside the buffer, or wraps around; -EEXIST if the table has a mapping of some of the
  * addresses.
  */
-PB_API int pbv_space_add(struct pbv_space *space, void *address, size_t length, struct pb_buffer *buffer, uint64_t offset,
-			 struct pb_error *err);
+PB_API int pbv_space_add(struct pbv_space *space, void *address, size_t length,
+			 struct pb_buffer *buffer, uint64_t offset, struct pb_error *err);
 
 /**
  * pbv_space_remove() - remove the mapping that begins at @address; call it before munmap()
@@ -387,8 +384,8 @@ PB_API int pbv_space_add(struct pbv_space *space, void *address, size_t length, 
 PB_API int pbv_space_remove(struct pbv_space *space, void *address, struct pb_error *err);
 
 /** pbv_space_mmap() - pb_buffer_mmap() and pbv_space_add() */
-PB_API int pbv_space_mmap(struct pbv_space *space, struct pb_buffer *buffer, uint64_t offset, size_t length, bool writable,
-			  void **address, struct pb_error *err);
+PB_API int pbv_space_mmap(struct pbv_space *space, struct pb_buffer *buffer, uint64_t offset,
+			  size_t length, bool writable, void **address, struct pb_error *err);
 
 /** pbv_space_munmap() - pbv_space_remove(), and munmap() of the whole mapping */
 PB_API int pbv_space_munmap(struct pbv_space *space, void *address, struct pb_error *err);
@@ -415,8 +412,8 @@ PB_API void pbv_space_destroy(struct pbv_space *space);
  * outside it; -ENOENT if a dma-buf is mapped there, but this process has no descriptor of it, as
  * for a cookie of a device.
  */
-PB_API int pbv_lookup(struct pbv_space *space, const void *address, size_t length, struct pb_buffer **buffer, uint64_t *offset,
-		      struct pb_error *err);
+PB_API int pbv_lookup(struct pbv_space *space, const void *address, size_t length,
+		      struct pb_buffer **buffer, uint64_t *offset, struct pb_error *err);
 
 /**
  * pbv_reg_address() - ibv_reg_mr() for any address: ordinary memory, or a mapping of a buffer
@@ -436,8 +433,9 @@ PB_API int pbv_lookup(struct pbv_space *space, const void *address, size_t lengt
  * not mapped, is read-only, or belongs to a device and is mapped without a dma-buf; otherwise as
  * pbv_lookup() and pbv_reg_buffer().
  */
-PB_API int pbv_reg_address(struct pbv_space *space, struct ibv_pd *pd, void *address, size_t length, int access,
-			   unsigned int flags, struct pbv_mr **mr, struct pb_error *err);
+PB_API int pbv_reg_address(struct pbv_space *space, struct ibv_pd *pd, void *address, size_t length,
+			   int access, unsigned int flags, struct pbv_mr **mr,
+			   struct pb_error *err);
 
 #ifdef __cplusplus
 }

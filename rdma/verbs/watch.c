@@ -80,7 +80,8 @@ static void check_region(struct pbv_watch *watch, bool all, uint64_t list_id)
 	struct pbv_mr *mr;
 
 	TAILQ_FOREACH(mr, &watch->mrs, in_watch)
-		if (mr->counted && (all || mr->list_id == list_id) && !mr->told && pbv_mr_state(mr) == PBV_REVOKED)
+		if (mr->counted && (all || mr->list_id == list_id) && !mr->told &&
+		    pbv_mr_state(mr) == PBV_REVOKED)
 			enqueue(watch, mr);
 }
 
@@ -180,17 +181,21 @@ int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct
 	if (created->epoll_fd >= 0)
 		created->waiting_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (created->waiting_fd < 0) {
-		ret = pbv_fail_errno(err, errno, "cannot watch the regions of %s: no descriptor", name);
+		ret = pbv_fail_errno(err, errno, "cannot watch the regions of %s: no descriptor",
+				     name);
 		goto err_close;
 	}
 	ret = pb_watch_open(&created->events, &events_err);
 	created->own = pbv_direct_open(&created->direct, context);
 	if (ret && !created->own) {
 		ret = ret == -ENOENT ?
-			pbv_fail(err, EOPNOTSUPP, "cannot watch the regions of %s: nothing would "
+			pbv_fail(err, EOPNOTSUPP,
+				 "cannot watch the regions of %s: nothing would "
 				 "report them, since the kernel module peerbar is not loaded, and "
-				 "%s is not peerbar's own device; modprobe peerbar", name, name) :
-			pbv_fail(err, -ret, "cannot watch the regions of %s: %.300s", name, events_err.text);
+				 "%s is not peerbar's own device; modprobe peerbar",
+				 name, name) :
+			pbv_fail(err, -ret, "cannot watch the regions of %s: %.300s", name,
+				 events_err.text);
 		goto err_close;
 	}
 	ret = add_fd(created, created->waiting_fd);
@@ -216,12 +221,15 @@ int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *e
 	struct pbv_watch *none = NULL;
 
 	if (mr->verbs->context != watch->context)
-		return pbv_fail(err, EXDEV, "cannot watch a region of %s with a watch of another context, of %s",
+		return pbv_fail(err, EXDEV,
+				"cannot watch a region of %s with a watch of another context, of %s",
 				ibv_get_device_name(mr->verbs->context->device), name);
 	if (mr->buffer && mr->model != PB_PINNED && !watch->own && !(watch->events && mr->counted))
-		return pbv_fail(err, EOPNOTSUPP, "cannot watch a region of %s: nothing would "
+		return pbv_fail(err, EOPNOTSUPP,
+				"cannot watch a region of %s: nothing would "
 				"report it, since its buffer was not exported through peerbar's "
-				"kernel modules, and %s is not peerbar's own device", name, name);
+				"kernel modules, and %s is not peerbar's own device",
+				name, name);
 	if (!atomic_compare_exchange_strong(&mr->watch, &none, watch))
 		return pbv_fail(err, EBUSY, "cannot watch a region of %s twice", name);
 	atomic_fetch_add(&watch->refs, 1);

@@ -14,8 +14,8 @@
 #include "demo.h"
 
 #define OFFSET (16 * MIB) /* of the exported range in the BAR */
-#define SIZE (2 * MIB)
-#define LEN 3000
+#define SIZE   (2 * MIB)
+#define LEN    3000
 
 static int held, failed;
 static struct timespec begin;
@@ -89,15 +89,18 @@ static void demo_stock(void)
 	must(pb_ioas_attach(ioas, edu_dev, &err));
 	must(pb_ioas_attach(ioas, nvme_dev, &err));
 	must(pb_device_set_decoding(gpu, true, &err));
-	printf("        exporter %s (the \"GPU\"), DMA engines %s (edu) and %s (NVMe), address space %u\n", pb_device_bdf(gpu),
-	       pb_device_bdf(edu_dev), pb_device_bdf(nvme_dev), pb_ioas_id(ioas));
+	printf("        exporter %s (the \"GPU\"), DMA engines %s (edu) and %s (NVMe), address space %u\n",
+	       pb_device_bdf(gpu), pb_device_bdf(edu_dev), pb_device_bdf(nvme_dev),
+	       pb_ioas_id(ioas));
 
 	step("Export a range of the GPU's BAR as a dma-buf");
 	must(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &err));
 	must(pb_buffer_query(buffer, &info, &err));
-	printf("        fd %d, size 0x%llx, model %s, exporter %s, BAR %d of %s from 0x%llx\n", pb_buffer_fd(buffer), (ull)info.size,
-	       pb_model_name(info.model), info.exporter, info.bar, info.bdf, (ull)range.offset);
-	check(info.size == SIZE && info.model == PB_REVOCABLE, "the buffer has the size of the range, and is REVOCABLE");
+	printf("        fd %d, size 0x%llx, model %s, exporter %s, BAR %d of %s from 0x%llx\n",
+	       pb_buffer_fd(buffer), (ull)info.size, pb_model_name(info.model), info.exporter,
+	       info.bar, info.bdf, (ull)range.offset);
+	check(info.size == SIZE && info.model == PB_REVOCABLE,
+	      "the buffer has the size of the range, and is REVOCABLE");
 
 	step("Map it for the DMA engines");
 	must(pb_map_buffer(ioas, buffer, 0, 0, PB_MAP_READ | PB_MAP_WRITE, 0, &mapping, &err));
@@ -118,10 +121,12 @@ static void demo_stock(void)
 	check(!memcmp(before, memory.p, LEN), "the mmap of the device shows the pattern");
 	edu_copy(&edu, iova, memory.iova + 2 * PAGE, LEN);
 	show("the BAR, by another DMA", (uint8_t *)memory.p + 2 * PAGE);
-	check(!memcmp((uint8_t *)memory.p + 2 * PAGE, memory.p, LEN), "a DMA back into other memory brings the pattern");
+	check(!memcmp((uint8_t *)memory.p + 2 * PAGE, memory.p, LEN),
+	      "a DMA back into other memory brings the pattern");
 	lab_host_read(OFFSET, after, LEN);
 	show("the host's backing file", after);
-	check(!memcmp(after, memory.p, LEN), "the host sees the pattern in the file behind the BAR");
+	check(!memcmp(after, memory.p, LEN),
+	      "the host sees the pattern in the file behind the BAR");
 	check(lab_faults() == faults, "the IOMMU reported no fault");
 
 	step("NVMe reads 1 MiB of a disk straight into the BAR");
@@ -140,7 +145,8 @@ static void demo_stock(void)
 	step("Memory decoding of the GPU off: the kernel revokes the buffer");
 	must(pb_device_set_decoding(gpu, false, &err));
 	revoked = pb_ioas_next_revoked(ioas);
-	check(revoked == mapping && pb_mapping_state(mapping) == PB_REVOKED, "the library tells that the mapping was revoked");
+	check(revoked == mapping && pb_mapping_state(mapping) == PB_REVOKED,
+	      "the library tells that the mapping was revoked");
 	lab_pattern(memory.p, LEN, 2);
 	edu_load(&edu, memory.iova, LEN);
 	faults = lab_faults();
@@ -148,7 +154,8 @@ static void demo_stock(void)
 	faults = lab_faults() - faults;
 	lab_expect_faults(faults, "demo: DMA into a revoked buffer");
 	lab_last_fault(line, sizeof(line));
-	printf("        the same DMA with another pattern: %u faults (one an access), the last: %s\n", faults, line);
+	printf("        the same DMA with another pattern: %u faults (one an access), the last: %s\n",
+	       faults, line);
 	check(faults > 0, "it faulted in the IOMMU");
 	lab_host_read(OFFSET, after, LEN);
 	show("the host's backing file", after);
@@ -165,7 +172,9 @@ static void demo_stock(void)
 	lab_host_read(OFFSET, after, LEN);
 	show("the pattern in memory", memory.p);
 	show("the host's backing file", after);
-	check(!memcmp(after, memory.p, LEN) && !memcmp(bar, memory.p, LEN) && lab_faults() == faults, "the DMA lands");
+	check(!memcmp(after, memory.p, LEN) && !memcmp(bar, memory.p, LEN) &&
+		      lab_faults() == faults,
+	      "the DMA lands");
 
 	nvme_stop(&nvme);
 	edu_stop(&edu);
@@ -190,6 +199,7 @@ int main(void)
 	demo_modules();
 	printf("\n        and RDMA to it, which needs no RDMA hardware\n");
 	demo_rdma();
-	printf("\n%5.1fs  %d of %d claims held%s\n", seconds(), held, held + failed, failed ? "; what FAILED is marked above" : "");
+	printf("\n%5.1fs  %d of %d claims held%s\n", seconds(), held, held + failed,
+	       failed ? "; what FAILED is marked above" : "");
 	return failed ? 1 : 0;
 }

@@ -17,8 +17,8 @@
 #include "testmod.h"
 
 #define OFFSET (32 * MIB) /* of the exported range in the BAR */
-#define SIZE (2 * MIB)
-#define LEN 3000
+#define SIZE   (2 * MIB)
+#define LEN    3000
 
 /* ---- the second process ---- */
 
@@ -105,7 +105,8 @@ static FILE *watch_start(pid_t *pid)
 	if (!*pid) {
 		dup2(out[1], STDOUT_FILENO);
 		dup2(said[1], STDERR_FILENO);
-		execlp("peerbar", "peerbar", "watch", "--count", "2", "--timeout", "60", (char *)NULL);
+		execlp("peerbar", "peerbar", "watch", "--count", "2", "--timeout", "60",
+		       (char *)NULL);
 		_exit(127);
 	}
 	close(out[1]);
@@ -166,8 +167,9 @@ void demo_modules(void)
 	watch = watch_start(&watcher);
 	must(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &err));
 	must(pb_buffer_query(buffer, &info, &err));
-	printf("        fd %d, exporter %s, model %s (%s), state %s\n", pb_buffer_fd(buffer), info.exporter, pb_model_name(info.model),
-	       pb_model_basis_name(info.basis), pb_buffer_state_name(info.state));
+	printf("        fd %d, exporter %s, model %s (%s), state %s\n", pb_buffer_fd(buffer),
+	       info.exporter, pb_model_name(info.model), pb_model_basis_name(info.basis),
+	       pb_buffer_state_name(info.state));
 	check(watch_says(watch, "created"), "'peerbar watch' saw it being made");
 
 	step("A second process, another user, is given the descriptor and nothing else, and writes to the BAR");
@@ -185,8 +187,10 @@ void demo_modules(void)
 	*(volatile uint8_t *)p = pattern[0];
 	importer = test_importer_open();
 	ret = test_pte(importer, 0, p, &pte);
-	printf("        chosen %s; the page table's entry of a new mapping is %s\n", pb_memattr_name(chosen), ret ? "not there" : cache[pte.cache]);
-	check(chosen == PB_WC && !ret && pte.cache == PEERBAR_TEST_CACHE_WC, "the new mapping is write-combining");
+	printf("        chosen %s; the page table's entry of a new mapping is %s\n",
+	       pb_memattr_name(chosen), ret ? "not there" : cache[pte.cache]);
+	check(chosen == PB_WC && !ret && pte.cache == PEERBAR_TEST_CACHE_WC,
+	      "the new mapping is write-combining");
 
 	step("DMA into it, beside the two processes");
 	must(pb_map_buffer(ioas, buffer, 0, 0, PB_MAP_READ | PB_MAP_WRITE, 0, &mapping, &err));
@@ -194,7 +198,8 @@ void demo_modules(void)
 	lab_memory(ioas, 0, PAGE, &memory);
 	lab_pattern(memory.p, LEN, 8);
 	edu_copy(&edu, memory.iova, pb_mapping_iova(mapping), LEN);
-	check(lab_host_sees(OFFSET, memory.p, LEN), "iommufd, unmodified, maps our buffer: the DMA arrives");
+	check(lab_host_sees(OFFSET, memory.p, LEN),
+	      "iommufd, unmodified, maps our buffer: the DMA arrives");
 
 	step("The owner revokes the buffer for good");
 	lab_host_read(OFFSET, before, LEN);
@@ -214,7 +219,8 @@ void demo_modules(void)
 	lab_expect_faults(faults, "demo: DMA into a buffer that was revoked for good");
 	printf("        the same DMA: %u faults\n", faults);
 	lab_host_read(OFFSET, after, LEN);
-	check(faults > 0 && !memcmp(before, after, LEN), "DMA faults in the IOMMU, and no byte of the BAR changed");
+	check(faults > 0 && !memcmp(before, after, LEN),
+	      "DMA faults in the IOMMU, and no byte of the BAR changed");
 	must(pb_device_set_decoding(gpu, false, &err));
 	must(pb_device_set_decoding(gpu, true, &err));
 	must(pb_unmap(mapping, &err));
@@ -229,10 +235,12 @@ void demo_modules(void)
 		lab_die("the test exporter does not work");
 	must(pb_buffer_from_fd(fd, &dynamic, &err));
 	must(pb_buffer_query(dynamic, &info, &err));
-	printf("        model %s (%s)\n", pb_model_name(info.model), pb_model_basis_name(info.basis));
+	printf("        model %s (%s)\n", pb_model_name(info.model),
+	       pb_model_basis_name(info.basis));
 	ret = pb_map_buffer(ioas, dynamic, 0, 0, PB_MAP_READ, 0, &none, &err);
 	printf("        mapping it for DMA: %s\n", ret ? err.text : "worked");
-	check(info.model == PB_DYNAMIC && ret == -95 && strstr(err.text, "DYNAMIC"), "it is refused, with its reason (EOPNOTSUPP)");
+	check(info.model == PB_DYNAMIC && ret == -95 && strstr(err.text, "DYNAMIC"),
+	      "it is refused, with its reason (EOPNOTSUPP)");
 
 	pb_buffer_close(dynamic);
 	close(fd);
@@ -243,7 +251,8 @@ void demo_modules(void)
 	close(second.answer);
 	fclose(watch);
 	waitpid(watcher, &status, 0);
-	check(WIFEXITED(status) && !WEXITSTATUS(status), "'peerbar watch --count 2' ended by itself");
+	check(WIFEXITED(status) && !WEXITSTATUS(status),
+	      "'peerbar watch --count 2' ended by itself");
 	edu_stop(&edu);
 	lab_memory_free(&memory);
 	pb_ioas_destroy(ioas);

@@ -17,9 +17,9 @@
 #include "demo.h"
 #include "testmod.h"
 
-#define OFFSET (64 * MIB) /* of the exported range in the BAR */
-#define SIZE (2 * MIB)
-#define LEN 3000
+#define OFFSET	(64 * MIB) /* of the exported range in the BAR */
+#define SIZE	(2 * MIB)
+#define LEN	3000
 #define ADDRESS "10.9.8.1"
 
 /* One end of a connection. */
@@ -51,8 +51,8 @@ static void find_gid(struct end *end)
 	int i;
 
 	for (i = 0; i < 16; i++) {
-		if (ibv_query_gid_ex(end->ctx, 1, (uint32_t)i, &entry, 0) || entry.gid_type != IBV_GID_TYPE_ROCE_V2 ||
-		    entry.gid.raw[10] != 0xff)
+		if (ibv_query_gid_ex(end->ctx, 1, (uint32_t)i, &entry, 0) ||
+		    entry.gid_type != IBV_GID_TYPE_ROCE_V2 || entry.gid.raw[10] != 0xff)
 			continue;
 		end->gid = entry.gid;
 		end->gid_index = i;
@@ -63,7 +63,9 @@ static void find_gid(struct end *end)
 
 static void end_open(struct end *end)
 {
-	struct ibv_qp_init_attr init = { .qp_type = IBV_QPT_RC, .cap = { 16, 16, 1, 1, 0 }, .sq_sig_all = 1 };
+	struct ibv_qp_init_attr init = { .qp_type = IBV_QPT_RC,
+					 .cap = { 16, 16, 1, 1, 0 },
+					 .sq_sig_all = 1 };
 	struct ibv_device **list;
 	int i;
 
@@ -87,18 +89,39 @@ static void end_open(struct end *end)
 
 static void end_connect(struct end *end, const struct address *peer)
 {
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT, .port_num = 1, .qp_access_flags = IBV_ACCESS_REMOTE_WRITE };
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT,
+				    .port_num = 1,
+				    .qp_access_flags = IBV_ACCESS_REMOTE_WRITE };
 
-	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS), "INIT");
-	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTR, .path_mtu = IBV_MTU_1024, .dest_qp_num = peer->qpn, .max_dest_rd_atomic = 1,
-				     .min_rnr_timer = 12,
-				     .ah_attr = { .is_global = 1, .port_num = 1,
-						  .grh = { .dgid = peer->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 } }, };
-	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-			     IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER), "RTR");
-	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTS, .timeout = 14, .retry_cnt = 7, .rnr_retry = 7, .max_rd_atomic = 1 };
-	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-			     IBV_QP_MAX_QP_RD_ATOMIC), "RTS");
+	verbs(!ibv_modify_qp(end->qp, &attr,
+			     IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
+	      "INIT");
+	attr = (struct ibv_qp_attr){
+		.qp_state = IBV_QPS_RTR,
+		.path_mtu = IBV_MTU_1024,
+		.dest_qp_num = peer->qpn,
+		.max_dest_rd_atomic = 1,
+		.min_rnr_timer = 12,
+		.ah_attr = { .is_global = 1,
+			     .port_num = 1,
+			     .grh = { .dgid = peer->gid,
+				      .sgid_index = (uint8_t)end->gid_index,
+				      .hop_limit = 1 } },
+	};
+	verbs(!ibv_modify_qp(end->qp, &attr,
+			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				     IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+				     IBV_QP_MIN_RNR_TIMER),
+	      "RTR");
+	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTS,
+				     .timeout = 14,
+				     .retry_cnt = 7,
+				     .rnr_retry = 7,
+				     .max_rd_atomic = 1 };
+	verbs(!ibv_modify_qp(end->qp, &attr,
+			     IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+				     IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC),
+	      "RTS");
 }
 
 static void end_close(struct end *end)
@@ -116,11 +139,17 @@ static void whole(ssize_t n, size_t size)
 }
 
 /* Write @len bytes from @mr to the peer. Return the status. */
-static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len, uint64_t remote, uint32_t rkey)
+static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len,
+				   uint64_t remote, uint32_t rkey)
 {
 	struct ibv_sge sge = { (uintptr_t)mr->addr, len, mr->lkey };
-	struct ibv_send_wr *bad, wr = { .opcode = IBV_WR_RDMA_WRITE, .sg_list = &sge, .num_sge = 1,
-					.wr.rdma = { remote, rkey }, };
+	struct ibv_send_wr *bad,
+		wr = {
+			.opcode = IBV_WR_RDMA_WRITE,
+			.sg_list = &sge,
+			.num_sge = 1,
+			.wr.rdma = { remote, rkey },
+		};
 	struct ibv_wc wc;
 	int n;
 
@@ -179,7 +208,8 @@ static void link_up(void)
 		 "set -e; modprobe -a e1000e ib_uverbs peerbar-rdma peerbar-test-exporter; nic=$(ls /sys/bus/pci/devices/%s/net); "
 		 "ip address add " ADDRESS "/24 dev $nic; ip link set $nic up; "
 		 "for n in $(seq 100); do [ \"$(cat /sys/class/net/$nic/carrier)\" = 1 ] && break; sleep 0.1; done; "
-		 "rdma link add pb0 type peerbar netdev $nic; rdma link | sed 's/^/        /'", lab_bdf(LAB_NIC));
+		 "rdma link add pb0 type peerbar netdev $nic; rdma link | sed 's/^/        /'",
+		 lab_bdf(LAB_NIC));
 	if (system(command))
 		lab_die("there is no RDMA device");
 }
@@ -213,7 +243,8 @@ void demo_rdma(void)
 	must(pb_device_set_decoding(gpu, true, &err));
 	must(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &err));
 	end_open(&end);
-	mr = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer), IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	mr = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer),
+			       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
 	check(mr, "2 MiB of the BAR are registered as a memory region (ibv_reg_dmabuf_mr)");
 	if (!mr)
 		lab_die("ibv_reg_dmabuf_mr() failed");
@@ -239,7 +270,8 @@ void demo_rdma(void)
 	status = writer_writes(socks[0], 22);
 	printf("        the same RDMA write: %s\n", ibv_wc_status_str(status));
 	lab_host_read(OFFSET, after, LEN);
-	check(status == IBV_WC_REM_ACCESS_ERR && !memcmp(before, after, LEN), "it completes with an error, and no byte of the BAR changed");
+	check(status == IBV_WC_REM_ACCESS_ERR && !memcmp(before, after, LEN),
+	      "it completes with an error, and no byte of the BAR changed");
 	none = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer), IBV_ACCESS_LOCAL_WRITE);
 	check(!none, "it cannot be registered again");
 
@@ -249,9 +281,11 @@ void demo_rdma(void)
 	errno = 0;
 	none = ibv_reg_dmabuf_mr(end.pd, 0, 16 * PAGE, 0, fd, IBV_ACCESS_LOCAL_WRITE);
 	saved = errno;
-	printf("        registering it: %s; the kernel's log says why:\n", none ? "worked" : strerror(saved));
+	printf("        registering it: %s; the kernel's log says why:\n",
+	       none ? "worked" : strerror(saved));
 	fflush(stdout);
-	check(!none && saved == EOPNOTSUPP && !system("dmesg | grep -o 'pb0: .*DYNAMIC.*' | tail -n 1 | sed 's/^/        /'"),
+	check(!none && saved == EOPNOTSUPP &&
+		      !system("dmesg | grep -o 'pb0: .*DYNAMIC.*' | tail -n 1 | sed 's/^/        /'"),
 	      "it is refused (EOPNOTSUPP)");
 
 	close(fd);

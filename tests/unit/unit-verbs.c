@@ -17,7 +17,7 @@
 #include "../sentence.h"
 
 #define PAGE 4096ul
-#define RW (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
+#define RW   (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
 
 static struct pb_error err;
 
@@ -29,15 +29,15 @@ static struct ibv_context *context = &verbs.context;
 static struct ibv_pd pd;
 static struct ibv_pd *the_pd = &pd;
 
-static int reg_errno; /* errno of registration; 0: it succeeds */
+static int reg_errno;	/* errno of registration; 0: it succeeds */
 static bool no_dmabufs; /* the provider lacks the call */
 static int dereg_errno;
 static bool odp;
 static unsigned int registered, registrations;
 static uint32_t next_key = 0x100;
 
-static int query_device_ex(struct ibv_context *c, const struct ibv_query_device_ex_input *input, struct ibv_device_attr_ex *attr,
-			   size_t size)
+static int query_device_ex(struct ibv_context *c, const struct ibv_query_device_ex_input *input,
+			   struct ibv_device_attr_ex *attr, size_t size)
 {
 	(void)c;
 	(void)input;
@@ -83,7 +83,8 @@ static struct ibv_mr *new_verbs(struct ibv_pd *p, size_t length)
 	return mr;
 }
 
-struct ibv_mr *ibv_reg_dmabuf_mr(struct ibv_pd *p, uint64_t offset, size_t length, uint64_t iova, int fd, int access)
+struct ibv_mr *ibv_reg_dmabuf_mr(struct ibv_pd *p, uint64_t offset, size_t length, uint64_t iova,
+				 int fd, int access)
 {
 	(void)access;
 	if (no_dmabufs)
@@ -110,7 +111,8 @@ struct ibv_mr *(ibv_reg_mr)(struct ibv_pd *p, void *address, size_t length, int 
 	return new_verbs(p, length);
 }
 
-struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *p, void *address, size_t length, uint64_t iova, unsigned int access)
+struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *p, void *address, size_t length, uint64_t iova,
+				unsigned int access)
 {
 	(void)iova;
 	return (ibv_reg_mr)(p, address, length, (int)access);
@@ -143,7 +145,7 @@ static int own_fd = -1;
 static uint32_t own_keys[8];
 static unsigned int nr_own_keys;
 static uint32_t own_revoked; /* the lkey of the region that it reports as revoked */
-static bool own_tells; /* it can be queried */
+static bool own_tells;	     /* it can be queried */
 static int own_error;
 
 static int mock_revocation_fd(struct ibv_context *c)
@@ -203,8 +205,10 @@ static struct pb_buffer buffers[4];
 static struct pb_buffer *const buffer = &buffers[0];
 static unsigned int queries;
 
-int __wrap_pb_buffer_query_sized(struct pb_buffer *b, struct pb_buffer_info *info, size_t size, struct pb_error *e);
-int __wrap_pb_buffer_query_sized(struct pb_buffer *b, struct pb_buffer_info *info, size_t size, struct pb_error *e)
+int __wrap_pb_buffer_query_sized(struct pb_buffer *b, struct pb_buffer_info *info, size_t size,
+				 struct pb_error *e);
+int __wrap_pb_buffer_query_sized(struct pb_buffer *b, struct pb_buffer_info *info, size_t size,
+				 struct pb_error *e)
 {
 	(void)e;
 	(void)size;
@@ -234,8 +238,10 @@ int __wrap_pb_watch_fd(const struct pb_watch *watch)
 	return events_fd;
 }
 
-int __wrap_pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size, struct pb_error *e);
-int __wrap_pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size, struct pb_error *e)
+int __wrap_pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size,
+			       struct pb_error *e);
+int __wrap_pb_watch_next_sized(struct pb_watch *watch, struct pb_event *event, size_t size,
+			       struct pb_error *e)
 {
 	(void)watch;
 	(void)size;
@@ -271,9 +277,14 @@ static void setup(void)
 		atomic_init(&dmabufs[i].id, 100 + i);
 		dmabufs[i].info.size = 64 * PAGE;
 		buffers[i].dmabuf = &dmabufs[i];
-		infos[i] = (struct pb_buffer_info){ .size = 64 * PAGE, .id = 100 + i, .model = PB_REVOCABLE, .exporter = "mock",
-						   .managed = true,
-						    .counted = true, .state = PB_BUFFER_LIVE, .list_id = 10 + i };
+		infos[i] = (struct pb_buffer_info){ .size = 64 * PAGE,
+						    .id = 100 + i,
+						    .model = PB_REVOCABLE,
+						    .exporter = "mock",
+						    .managed = true,
+						    .counted = true,
+						    .state = PB_BUFFER_LIVE,
+						    .list_id = 10 + i };
 	}
 }
 
@@ -283,7 +294,8 @@ static void teardown(void)
 
 	ck_assert_uint_eq(registered, 0);
 	for (i = 0; i < 4; i++)
-		ck_assert_msg(atomic_load(&dmabufs[i].refs) == 1, "buffer %u has %u references left", i,
+		ck_assert_msg(atomic_load(&dmabufs[i].refs) == 1,
+			      "buffer %u has %u references left", i,
 			      atomic_load(&dmabufs[i].refs) - 1);
 }
 
@@ -305,7 +317,8 @@ static void foreign(unsigned int i, enum pb_model model)
 
 /* ---- regions ---- */
 
-#define reg(flags, access, at, n, va) pbv_reg_buffer(the_pd, buffer, at, n, va, access, flags, &mr, &err)
+#define reg(flags, access, at, n, va) \
+	pbv_reg_buffer(the_pd, buffer, at, n, va, access, flags, &mr, &err)
 
 START_TEST(a_region)
 {
@@ -363,7 +376,8 @@ START_TEST(models_that_are_refused)
 	struct pbv_mr *mr;
 
 	infos[0].model = PB_DYNAMIC;
-	refused(reg(PBV_UNKNOWN_MODEL, RW, 0, PAGE, 0), EOPNOTSUPP, "DYNAMIC, so it may move at any time, and mock0 cannot "
+	refused(reg(PBV_UNKNOWN_MODEL, RW, 0, PAGE, 0), EOPNOTSUPP,
+		"DYNAMIC, so it may move at any time, and mock0 cannot "
 		"follow");
 	odp = true;
 	ok(reg(0, RW, 0, PAGE, 0));
@@ -429,7 +443,8 @@ START_TEST(what_a_device_takes)
 	odp = true;
 	own = false;
 	ok(pbv_models(context, &models, &err));
-	ck_assert_uint_eq(models, PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE) | PBV_TAKES(PB_DYNAMIC));
+	ck_assert_uint_eq(models,
+			  PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE) | PBV_TAKES(PB_DYNAMIC));
 }
 END_TEST
 
@@ -652,7 +667,8 @@ static struct pbv_mr *get(unsigned int i, uint64_t offset, uint64_t length, int 
 
 	ok(pbv_cache_get(cache, &buffers[i], offset, length, access, &mr, &err));
 	ck_assert_uint_eq(pbv_mr_iova(mr), pbv_mr_offset(mr));
-	ck_assert(pbv_mr_offset(mr) <= offset && offset + length <= pbv_mr_offset(mr) + pbv_mr_length(mr));
+	ck_assert(pbv_mr_offset(mr) <= offset &&
+		  offset + length <= pbv_mr_offset(mr) + pbv_mr_length(mr));
 	return mr;
 }
 
@@ -866,7 +882,8 @@ START_TEST(whole_buffers)
 	first = key(0, 5, 1, RW);
 	ck_assert_uint_eq(key(0, 63 * PAGE, PAGE, RW), first);
 	ck_assert_uint_eq(registrations, 1);
-	refused(pbv_cache_get(cache, buffer, 63 * PAGE, PAGE + 1, RW, &mr, &err), ERANGE, "size is");
+	refused(pbv_cache_get(cache, buffer, 63 * PAGE, PAGE + 1, RW, &mr, &err), ERANGE,
+		"size is");
 	ok(pbv_cache_destroy(cache, &err));
 }
 END_TEST
@@ -888,7 +905,8 @@ END_TEST
 START_TEST(wrong_caches)
 {
 	refused(pbv_cache_create(the_pd, 0, 0, &cache, &err), EINVAL, "0 regions");
-	refused(pbv_cache_create(the_pd, (1u << 20) + 1, 0, &cache, &err), EINVAL, "1048577 regions");
+	refused(pbv_cache_create(the_pd, (1u << 20) + 1, 0, &cache, &err), EINVAL,
+		"1048577 regions");
 	refused(pbv_cache_create(the_pd, 1, 8, &cache, &err), EINVAL, "flags 0x8");
 	cache_new(1 << 20, 0);
 	ok(pbv_cache_destroy(cache, &err));
@@ -908,7 +926,8 @@ static void *user(void *arg)
 		struct pbv_mr *mr;
 
 		before = __atomic_load_n(&infos[i].revocations, __ATOMIC_ACQUIRE);
-		if (pbv_cache_get(cache, &buffers[i], (uint64_t)(rand_r(&seed) % 4) * PAGE, PAGE, RW, &mr, NULL))
+		if (pbv_cache_get(cache, &buffers[i], (uint64_t)(rand_r(&seed) % 4) * PAGE, PAGE,
+				  RW, &mr, NULL))
 			return "pbv_cache_get() failed";
 		if (mr->revocations < before)
 			return "the region had been revoked before it was asked for";
@@ -982,13 +1001,15 @@ END_TEST
 
 START_TEST(lines_of_maps)
 {
-	static const char *const bad[] = { "", "\n", "7f00-7f", "no line at all", "7f0000-7f1000 rw-s 0000\n" };
+	static const char *const bad[] = { "", "\n", "7f00-7f", "no line at all",
+					   "7f0000-7f1000 rw-s 0000\n" };
 	struct pbv_vma vma;
 	size_t i;
 
-	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-s 00002000 00:0c 77                         /dmabuf:0000:01:00.0 "
-				 "BAR 2\n",
-				 &vma));
+	ck_assert(
+		pbv_parse_maps("7f0011000000-7f0011003000 rw-s 00002000 00:0c 77                         /dmabuf:0000:01:00.0 "
+			       "BAR 2\n",
+			       &vma));
 	ck_assert_uint_eq(vma.start, 0x7f0011000000);
 	ck_assert_uint_eq(vma.end, 0x7f0011003000);
 	ck_assert_uint_eq(vma.offset, 0x2000);
@@ -996,14 +1017,17 @@ START_TEST(lines_of_maps)
 	ck_assert_uint_eq(vma.minor, 12);
 	ck_assert_uint_eq(vma.inode, 77);
 	ck_assert(vma.writable && vma.shared && vma.dmabuf);
-	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 r--s 00000000 00:0c 77 /dmabuf:\n", &vma));
+	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 r--s 00000000 00:0c 77 /dmabuf:\n",
+				 &vma));
 	ck_assert(!vma.writable && vma.dmabuf);
 	/* A private mapping is memory of its own. */
-	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-p 00000000 00:0c 77 /dmabuf:\n", &vma));
+	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-p 00000000 00:0c 77 /dmabuf:\n",
+				 &vma));
 	ck_assert(!vma.dmabuf);
 	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-p 00000000 00:00 0 \n", &vma));
 	ck_assert(!vma.dmabuf);
-	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-s 00000000 08:01 77 /tmp/dmabuf:\n", &vma));
+	ck_assert(pbv_parse_maps("7f0011000000-7f0011003000 rw-s 00000000 08:01 77 /tmp/dmabuf:\n",
+				 &vma));
 	ck_assert(!vma.dmabuf);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		ck_assert_msg(!pbv_parse_maps(bad[i], &vma), "'%s' was taken for a line", bad[i]);
@@ -1011,7 +1035,8 @@ START_TEST(lines_of_maps)
 END_TEST
 
 /* Return 1 if the address is a buffer's, 0 if not, or a negative errno. @where may be NULL. */
-static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where, uint64_t *offset)
+static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where,
+		   uint64_t *offset)
 {
 	struct pb_buffer *found = NULL;
 	int ret = pbv_lookup(space, p, length, &found, offset, &err);
@@ -1046,7 +1071,8 @@ START_TEST(a_register_of_mappings)
 	refused(pbv_space_add(space, p + 1, PAGE, buffer, 0, &err), EINVAL, "multiples");
 	refused(pbv_space_add(space, p + 40 * PAGE, PAGE, buffer, 1, &err), EINVAL, "multiples");
 	refused(pbv_space_add(space, p + 40 * PAGE, 0, buffer, 0, &err), EINVAL, "multiples");
-	refused(pbv_space_add(space, p + 40 * PAGE, 2 * PAGE, buffer, 63 * PAGE, &err), ERANGE, "size is");
+	refused(pbv_space_add(space, p + 40 * PAGE, 2 * PAGE, buffer, 63 * PAGE, &err), ERANGE,
+		"size is");
 	refused(pbv_space_add(space, (void *)-PAGE, 2 * PAGE, buffer, 0, &err), ERANGE, "size is");
 
 	ck_assert_int_eq(look_up(space, p + 17 * PAGE + 3, 5, &found, &offset), 1);
@@ -1054,7 +1080,8 @@ START_TEST(a_register_of_mappings)
 	ck_assert_uint_eq(offset, 9 * PAGE + 3);
 	pb_buffer_close(found);
 	ck_assert_int_eq(look_up(space, p + 16 * PAGE, 8 * PAGE, NULL, NULL), 1);
-	refused(look_up(space, p + 16 * PAGE, 8 * PAGE + 1, &found, &offset), ERANGE, "end elsewhere");
+	refused(look_up(space, p + 16 * PAGE, 8 * PAGE + 1, &found, &offset), ERANGE,
+		"end elsewhere");
 	refused(look_up(space, p + 27 * PAGE, 2 * PAGE, &found, &offset), ERANGE, "end elsewhere");
 	ck_assert_int_eq(look_up(space, p, 2 * PAGE, &found, &offset), 1);
 	ck_assert_uint_eq(pb_buffer_id(found), 101);
@@ -1086,10 +1113,13 @@ START_TEST(many_mappings)
 	ok(pbv_space_create(&space, &err));
 	/* Out of order. */
 	for (i = 0; i < 1000; i++)
-		ok(pbv_space_add(space, (void *)(0x7e0000000000 + (i * 7 % 1000) * 2 * PAGE), PAGE, buffer, (i * 7 % 64) * PAGE,
-				 &err));
+		ok(pbv_space_add(space, (void *)(0x7e0000000000 + (i * 7 % 1000) * 2 * PAGE), PAGE,
+				 buffer, (i * 7 % 64) * PAGE, &err));
 	for (i = 0; i < 1000; i++) {
-		ck_assert_int_eq(look_up(space, (void *)(0x7e0000000000 + (i * 7 % 1000) * 2 * PAGE + 9), 1, NULL, &offset), 1);
+		ck_assert_int_eq(look_up(space,
+					 (void *)(0x7e0000000000 + (i * 7 % 1000) * 2 * PAGE + 9),
+					 1, NULL, &offset),
+				 1);
 		ck_assert_uint_eq(offset, (i * 7 % 64) * PAGE + 9);
 	}
 	pbv_space_destroy(space);
@@ -1121,15 +1151,19 @@ START_TEST(addresses)
 	ok(pbv_dereg(mr, &err));
 	munmap(shared, PAGE);
 	reg_errno = EFAULT;
-	refused(pbv_reg_address(NULL, the_pd, memory, sizeof(memory), RW, 0, &mr, &err), EFAULT, "dma-buf");
+	refused(pbv_reg_address(NULL, the_pd, memory, sizeof(memory), RW, 0, &mr, &err), EFAULT,
+		"dma-buf");
 	reg_errno = ENOMEM;
-	refused(pbv_reg_address(NULL, the_pd, memory, sizeof(memory), RW, 0, &mr, &err), ENOMEM, "RLIMIT_MEMLOCK");
+	refused(pbv_reg_address(NULL, the_pd, memory, sizeof(memory), RW, 0, &mr, &err), ENOMEM,
+		"RLIMIT_MEMLOCK");
 	reg_errno = EINVAL;
-	refused(pbv_reg_address(NULL, the_pd, memory, sizeof(memory), RW, 0, &mr, &err), EINVAL, "ibv_reg_mr");
+	refused(pbv_reg_address(NULL, the_pd, memory, sizeof(memory), RW, 0, &mr, &err), EINVAL,
+		"ibv_reg_mr");
 	refused(pbv_reg_address(space, the_pd, memory, 0, RW, 0, &mr, &err), EINVAL, "length");
 	reg_errno = 0;
 	infos[0].model = PB_DYNAMIC;
-	refused(pbv_reg_address(space, the_pd, (void *)0x7e0000000123, 5, RW, 0, &mr, &err), EOPNOTSUPP, "DYNAMIC");
+	refused(pbv_reg_address(space, the_pd, (void *)0x7e0000000123, 5, RW, 0, &mr, &err),
+		EOPNOTSUPP, "DYNAMIC");
 	pbv_space_destroy(space);
 }
 END_TEST

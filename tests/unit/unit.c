@@ -140,7 +140,8 @@ START_TEST(errors_are_sentences)
 	/* The error names the missing module, and how to get it. */
 	ck_assert_int_eq(pb_fail_driver(&err, "0000:01:00.0", "cannot do %s", "it"), -EOPNOTSUPP);
 	ck_assert_int_eq(err.code, EOPNOTSUPP);
-	ck_assert_str_eq(err.text, "cannot do it: this needs the kernel module peerbar-vfio-pci; load it and bind the device to it: "
+	ck_assert_str_eq(err.text,
+			 "cannot do it: this needs the kernel module peerbar-vfio-pci; load it and bind the device to it: "
 			 "peerbar bind --driver peerbar-vfio-pci 0000:01:00.0");
 	ck_assert_int_eq(pb_fail_driver(NULL, "", "x"), -EOPNOTSUPP);
 	/* A long message is truncated. */
@@ -225,17 +226,25 @@ END_TEST
 START_TEST(dynamic_is_refused_before_anything_else)
 {
 	struct pb_piece piece = { .fd = -1, .size = 0x10000 };
-	struct pb_dmabuf dmabuf = { .fd = -1, .info = { .size = 0x10000, .exporter = "mover", .model = PB_DYNAMIC },
-				    .pieces = &piece, .nr_pieces = 1 };
+	struct pb_dmabuf dmabuf = {
+		.fd = -1,
+		.info = { .size = 0x10000, .exporter = "mover", .model = PB_DYNAMIC },
+		.pieces = &piece,
+		.nr_pieces = 1
+	};
 	struct pb_buffer buffer = { &dmabuf };
 	struct pb_iommu iommu = { .fd = -1 };
 	struct pb_ioas ioas = { .iommu = &iommu };
 	struct pb_mapping *mapping = NULL;
 
-	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ, 0, &mapping, &err), EOPNOTSUPP, "DYNAMIC");
-	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ | PB_MAP_UNKNOWN_MODEL, 0, &mapping, &err), EOPNOTSUPP, "DYNAMIC");
+	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ, 0, &mapping, &err), EOPNOTSUPP,
+		"DYNAMIC");
+	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ | PB_MAP_UNKNOWN_MODEL, 0, &mapping,
+			      &err),
+		EOPNOTSUPP, "DYNAMIC");
 	dmabuf.info.model = PB_UNKNOWN;
-	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ, 0, &mapping, &err), EOPNOTSUPP, "PB_MAP_UNKNOWN_MODEL");
+	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ, 0, &mapping, &err), EOPNOTSUPP,
+		"PB_MAP_UNKNOWN_MODEL");
 	ck_assert_ptr_null(mapping);
 }
 END_TEST
@@ -272,7 +281,8 @@ START_TEST(refusals_name_the_driver)
 	ck_assert(!dmabuf.dead);
 	refused(pb_buffer_set_memattr(&device, &buffer, &wc, 1, NULL, &err), EOPNOTSUPP, how);
 	refused(pb_buffer_memattr(&device, &buffer, &wc, &err), EOPNOTSUPP, how);
-	refused(pb_device_mmap_cookie(&device, 2, 0, 0x1000, PB_WC, &cookie, &err), EOPNOTSUPP, how);
+	refused(pb_device_mmap_cookie(&device, 2, 0, 0x1000, PB_WC, &cookie, &err), EOPNOTSUPP,
+		how);
 	ck_assert_int_eq(wc, PB_WC);
 	ck_assert_uint_eq(cookie, 7);
 	pb_origin_put(origin);
@@ -283,27 +293,41 @@ END_TEST
 START_TEST(wrong_arguments_for_mmap)
 {
 	uint64_t page = pb_page_size();
-	struct pb_dmabuf dmabuf = { .fd = -1, .info = { .size = 4 * page }, };
+	struct pb_dmabuf dmabuf = {
+		.fd = -1,
+		.info = { .size = 4 * page },
+	};
 	struct pb_buffer buffer = { &dmabuf };
 	struct pb_device device;
 	uint64_t cookie;
 	void *p;
 
-	refused(pb_buffer_mmap(&buffer, 1, page, false, &p, &err), EINVAL, "multiple of the page size");
+	refused(pb_buffer_mmap(&buffer, 1, page, false, &p, &err), EINVAL,
+		"multiple of the page size");
 	refused(pb_buffer_mmap(&buffer, 0, 0, false, &p, &err), EINVAL, "length not 0");
-	refused(pb_buffer_mmap(&buffer, 0, 4 * page + 1, false, &p, &err), ERANGE, "its size is 0x");
+	refused(pb_buffer_mmap(&buffer, 0, 4 * page + 1, false, &p, &err), ERANGE,
+		"its size is 0x");
 	refused(pb_buffer_mmap(&buffer, 4 * page, 1, false, &p, &err), ERANGE, "its size is 0x");
-	refused(pb_buffer_mmap(&buffer, UINT64_MAX - page + 1, page, false, &p, &err), ERANGE, "its size is 0x");
+	refused(pb_buffer_mmap(&buffer, UINT64_MAX - page + 1, page, false, &p, &err), ERANGE,
+		"its size is 0x");
 	make_device(&device);
-	refused(pb_buffer_set_memattr(&device, &buffer, NULL, 0, NULL, &err), EINVAL, "no attribute");
-	refused(pb_device_mmap_cookie(&device, 6, 0, page, PB_NC, &cookie, &err), EINVAL, "BARs 0 to 5");
-	refused(pb_device_mmap_cookie(&device, 1, 0, page, PB_NC, &cookie, &err), ENODEV, "no such BAR");
-	refused(pb_device_mmap_cookie(&device, 2, 1, page, PB_NC, &cookie, &err), EINVAL, "cannot make a cookie for range 0");
-	refused(pb_device_mmap_cookie(&device, 2, 0, 0, PB_NC, &cookie, &err), EINVAL, "its length is 0");
-	refused(pb_device_mmap_cookie(&device, 2, 1 << 20, page, PB_NC, &cookie, &err), ERANGE, "beyond the BAR");
-	refused(pb_device_mmap_cookie(&device, 2, page, -page, PB_NC, &cookie, &err), EOVERFLOW, "2^64");
+	refused(pb_buffer_set_memattr(&device, &buffer, NULL, 0, NULL, &err), EINVAL,
+		"no attribute");
+	refused(pb_device_mmap_cookie(&device, 6, 0, page, PB_NC, &cookie, &err), EINVAL,
+		"BARs 0 to 5");
+	refused(pb_device_mmap_cookie(&device, 1, 0, page, PB_NC, &cookie, &err), ENODEV,
+		"no such BAR");
+	refused(pb_device_mmap_cookie(&device, 2, 1, page, PB_NC, &cookie, &err), EINVAL,
+		"cannot make a cookie for range 0");
+	refused(pb_device_mmap_cookie(&device, 2, 0, 0, PB_NC, &cookie, &err), EINVAL,
+		"its length is 0");
+	refused(pb_device_mmap_cookie(&device, 2, 1 << 20, page, PB_NC, &cookie, &err), ERANGE,
+		"beyond the BAR");
+	refused(pb_device_mmap_cookie(&device, 2, page, -page, PB_NC, &cookie, &err), EOVERFLOW,
+		"2^64");
 	refused(pb_device_mmap_at(&device, 0, 0, false, &p, &err), EINVAL, "length must not be 0");
-	refused(pb_device_mmap_at(&device, 1, page, false, &p, &err), EINVAL, "no cookie of this device");
+	refused(pb_device_mmap_at(&device, 1, page, false, &p, &err), EINVAL,
+		"no cookie of this device");
 	close(device.fd);
 }
 END_TEST
@@ -349,7 +373,8 @@ static struct {
 
 static void put(unsigned int type, const void *value, size_t size)
 {
-	struct nlattr head = { .nla_type = (uint16_t)type, .nla_len = (uint16_t)(NLA_HDRLEN + size) };
+	struct nlattr head = { .nla_type = (uint16_t)type,
+			       .nla_len = (uint16_t)(NLA_HDRLEN + size) };
 
 	memset(message.bytes + message.n, 0, NLA_HDRLEN + NLA_ALIGN(size));
 	memcpy(message.bytes + message.n, &head, sizeof(head));
@@ -400,7 +425,8 @@ static bool heard(const int sockets[2], uint8_t cmd, uint64_t id)
 	memcpy(packet, &head, sizeof(head));
 	memcpy(packet + NLMSG_HDRLEN, &genl, sizeof(genl));
 	memcpy(packet + size, message.bytes, message.n);
-	ck_assert_int_eq(send(sockets[0], packet, size + message.n, MSG_DONTWAIT), (ssize_t)(size + message.n));
+	ck_assert_int_eq(send(sockets[0], packet, size + message.n, MSG_DONTWAIT),
+			 (ssize_t)(size + message.n));
 	n = recv(sockets[1], packet, sizeof(packet), MSG_DONTWAIT);
 	ck_assert(n == (ssize_t)(size + message.n) || (n < 0 && errno == EAGAIN));
 	return n > 0;
@@ -615,7 +641,8 @@ END_TEST
 
 START_TEST(messages_that_are_wrong)
 {
-	static const char longer[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+	static const char longer[] =
+		"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
 	struct pb_listed b;
 
 	/* A message without an ID is invalid, and nothing is kept. */
@@ -655,7 +682,8 @@ START_TEST(messages_of_noise)
 
 		ck_assert_ptr_nonnull(noise);
 		for (i = 0; i <= (n + 3) / 4; i++)
-			noise[i] = (uint32_t)rand_r(&seed) & (rand_r(&seed) % 4 ? 0x000f003f : UINT32_MAX);
+			noise[i] = (uint32_t)rand_r(&seed) &
+				(rand_r(&seed) % 4 ? 0x000f003f : UINT32_MAX);
 		noise = realloc(noise, n ? n : 1);
 		if (!pb_parse_listed(noise, n, &b)) {
 			free(b.extents);
@@ -701,9 +729,11 @@ START_TEST(versions)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), "%d.%d.%d", PB_VERSION_MAJOR, PB_VERSION_MINOR, PB_VERSION_MICRO);
+	snprintf(text, sizeof(text), "%d.%d.%d", PB_VERSION_MAJOR, PB_VERSION_MINOR,
+		 PB_VERSION_MICRO);
 	ck_assert_str_eq(text, pb_version());
-	ck_assert_int_eq(PB_VERSION, PB_VERSION_MAJOR << 16 | PB_VERSION_MINOR << 8 | PB_VERSION_MICRO);
+	ck_assert_int_eq(PB_VERSION,
+			 PB_VERSION_MAJOR << 16 | PB_VERSION_MINOR << 8 | PB_VERSION_MICRO);
 	ck_assert(PB_GUEST_NOWHERE == UINT64_MAX);
 }
 END_TEST
@@ -711,11 +741,17 @@ END_TEST
 /* A program that was compiled with an older or a newer header. */
 START_TEST(structures_that_grow)
 {
-	struct { struct pb_capability known; char more[40]; } *newer;
+	struct {
+		struct pb_capability known;
+		char more[40];
+	} *newer;
 	struct pb_capability *whole;
 	struct pb_listed list[2] = { { .id = 1 }, { .id = 2, .nr_extents = 1 } }, *packed;
-	const size_t older_size = offsetof(struct pb_capability, there), odd = offsetof(struct pb_listed, importer_names) + 1;
-	struct { char bytes[64]; } copy, canary;
+	const size_t older_size = offsetof(struct pb_capability, there),
+		     odd = offsetof(struct pb_listed, importer_names) + 1;
+	struct {
+		char bytes[64];
+	} copy, canary;
 	unsigned int i, k, n;
 	char *older;
 
@@ -767,8 +803,10 @@ START_TEST(what_the_module_peerbar_is_for)
 	/* The host may have the module. */
 	if (!access("/dev/peerbar", F_OK))
 		return;
-	refused(pb_list_buffers(&list, &n, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
-	refused(pb_watch_open(&watch, &err), ENOENT, "this needs the kernel module peerbar: modprobe peerbar");
+	refused(pb_list_buffers(&list, &n, &err), ENOENT,
+		"this needs the kernel module peerbar: modprobe peerbar");
+	refused(pb_watch_open(&watch, &err), ENOENT,
+		"this needs the kernel module peerbar: modprobe peerbar");
 	ck_assert_ptr_null(list);
 	ck_assert_ptr_null(watch);
 }
@@ -784,13 +822,14 @@ START_TEST(capabilities)
 	for (i = 0; i < n; i++) {
 		ck_assert(list[i].name && list[i].name[0]);
 		ck_assert(list[i].purpose && list[i].purpose[0]);
-		ck_assert_msg(list[i].there == !list[i].missing[0], "%s: there %d, missing '%s'", list[i].name,
-			      list[i].there, list[i].missing);
+		ck_assert_msg(list[i].there == !list[i].missing[0], "%s: there %d, missing '%s'",
+			      list[i].name, list[i].there, list[i].missing);
 	}
 	ck_assert(list[PB_CAP_PEERBAR].there == (pb_module_abi() == 1));
 	if (access("/dev/peerbar", F_OK)) {
 		ck_assert_str_eq(list[PB_CAP_PEERBAR].missing, "the kernel module peerbar");
-		ck_assert_str_eq(list[PB_CAP_IOMMUFD_SHIM].missing, "the kernel module peerbar-iommufd");
+		ck_assert_str_eq(list[PB_CAP_IOMMUFD_SHIM].missing,
+				 "the kernel module peerbar-iommufd");
 		ck_assert(!list[PB_CAP_NETLINK].there);
 	}
 	if (access("/dev/iommu", F_OK))
@@ -806,7 +845,8 @@ START_TEST(fdinfo_of_a_dmabuf)
 	struct pb_fdinfo info;
 
 	pb_parse_fdinfo("pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t3\nsize:\t2097152\ncount:\t1\nexp_name:\tvfio_pci_core\n"
-			"name:\t0000:01:00.0 BAR 2\n", &info);
+			"name:\t0000:01:00.0 BAR 2\n",
+			&info);
 	ck_assert(info.is_dmabuf);
 	ck_assert_uint_eq(info.size, 2097152);
 	ck_assert_str_eq(info.exporter, "vfio_pci_core");
@@ -842,12 +882,14 @@ START_TEST(fdinfo_with_a_forged_name)
 {
 	struct pb_fdinfo info;
 
-	pb_parse_fdinfo("size:\t4096\ncount:\t1\nexp_name:\txe\nname:\tx\nexp_name:\tudmabuf\nsize:\t1\n", &info);
+	pb_parse_fdinfo("size:\t4096\ncount:\t1\nexp_name:\txe\nname:\tx\nexp_name:\tudmabuf\nsize:\t1\n",
+			&info);
 	ck_assert(info.is_dmabuf);
 	ck_assert_str_eq(info.exporter, "xe");
 	ck_assert_uint_eq(info.size, 4096);
 	/* Longer than the field. */
-	pb_parse_fdinfo("size:\t4096\nexp_name:\tabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\n", &info);
+	pb_parse_fdinfo("size:\t4096\nexp_name:\tabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\n",
+			&info);
 	ck_assert_uint_eq(strlen(info.exporter), sizeof(info.exporter) - 1);
 }
 END_TEST
@@ -871,8 +913,21 @@ END_TEST
 
 START_TEST(bdf_bad)
 {
-	static const char *const bad[] = { "", "1", "01:00", "01:00.8", "01:20.0", "0000:01:00.0x", "0000:01:00.0/..", " 01:00.0",
-					   "01:00.0 ", "-1:00.0", "0x1:00.0", "../../etc", "0000:001:00.0", "100000000:01:00.0", "01:00.00" };
+	static const char *const bad[] = { "",
+					   "1",
+					   "01:00",
+					   "01:00.8",
+					   "01:20.0",
+					   "0000:01:00.0x",
+					   "0000:01:00.0/..",
+					   " 01:00.0",
+					   "01:00.0 ",
+					   "-1:00.0",
+					   "0x1:00.0",
+					   "../../etc",
+					   "0000:001:00.0",
+					   "100000000:01:00.0",
+					   "01:00.00" };
 	char bdf[PB_BDF_LEN];
 	size_t i;
 
@@ -884,7 +939,11 @@ END_TEST
 
 /* ---- holders, and holes in an address space ---- */
 
-#define RANGES(...) (const struct pb_iova_range[]){ __VA_ARGS__ }
+#define RANGES(...)                    \
+	(const struct pb_iova_range[]) \
+	{                              \
+		__VA_ARGS__            \
+	}
 
 /* Entries in /proc of a process that holds a device, and others. */
 START_TEST(holders_in_proc)
@@ -898,17 +957,32 @@ START_TEST(holders_in_proc)
 	ck_assert(!pb_link_is_buffer_of("/dmabuf:", bdf));
 	ck_assert(!pb_link_is_buffer_of("/home/0000:01:00.0 BAR 2", bdf));
 
-	ck_assert(pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0\n", bdf));
-	ck_assert(!pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/0000:01:00.0/0000:02:00.0\n", bdf));
-	ck_assert(!pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/10000:01:00.0\n", bdf));
-	ck_assert(!pb_fdinfo_is_device("pos:\t0\nflags: /sys/devices/pci0000:00/0000:01:00.0\n", bdf));
+	ck_assert(
+		pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0\n",
+				    bdf));
+	ck_assert(
+		!pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/0000:01:00.0/0000:02:00.0\n",
+				     bdf));
+	ck_assert(
+		!pb_fdinfo_is_device("pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/10000:01:00.0\n",
+				     bdf));
+	ck_assert(!pb_fdinfo_is_device("pos:\t0\nflags: /sys/devices/pci0000:00/0000:01:00.0\n",
+				       bdf));
 	ck_assert(!pb_fdinfo_is_device("vfio-device-syspath:", bdf));
 	ck_assert(!pb_fdinfo_is_device("", bdf));
 
-	ck_assert(pb_map_is_device("7f00-7f01 rw-s 20000000000 00:06 295   /dev/vfio/devices/vfio1\n", cdev, bdf));
-	ck_assert(!pb_map_is_device("7f00-7f01 rw-s 20000000000 00:06 295   /dev/vfio/devices/vfio11\n", cdev, bdf));
-	ck_assert(pb_map_is_device("7f00-7f01 rw-s 20000000000 00:0e 7   anon_inode:[vfio-pci:0000:01:00.0/BAR2]\n", cdev, bdf));
-	ck_assert(!pb_map_is_device("7f00-7f01 rw-s 20000000000 00:0e 7   anon_inode:[vfio-pci:0000:02:00.0/BAR2]\n", cdev, bdf));
+	ck_assert(
+		pb_map_is_device("7f00-7f01 rw-s 20000000000 00:06 295   /dev/vfio/devices/vfio1\n",
+				 cdev, bdf));
+	ck_assert(
+		!pb_map_is_device("7f00-7f01 rw-s 20000000000 00:06 295   /dev/vfio/devices/vfio11\n",
+				  cdev, bdf));
+	ck_assert(
+		pb_map_is_device("7f00-7f01 rw-s 20000000000 00:0e 7   anon_inode:[vfio-pci:0000:01:00.0/BAR2]\n",
+				 cdev, bdf));
+	ck_assert(
+		!pb_map_is_device("7f00-7f01 rw-s 20000000000 00:0e 7   anon_inode:[vfio-pci:0000:02:00.0/BAR2]\n",
+				  cdev, bdf));
 	ck_assert(!pb_map_is_device("7f00-7f01 rw-p 00000000 00:00 0 \n", "", bdf));
 	ck_assert(!pb_map_is_device("", "", bdf));
 }
@@ -917,9 +991,12 @@ END_TEST
 START_TEST(holders_in_a_sentence)
 {
 	struct pb_holder list[6] = {
-		{ .pid = 10, .kind = PB_HOLDER_DEVICE, .command = "qemu" }, { .pid = 10, .kind = PB_HOLDER_MAPPING, .command = "qemu" },
-		{ .pid = 11, .kind = PB_HOLDER_BUFFER, .command = "importer" }, { .pid = 12, .kind = PB_HOLDER_GROUP, .command = "old" },
-		{ .pid = 13, .kind = PB_HOLDER_UNKNOWN, .command = "secret" }, { .pid = getpid(), .kind = PB_HOLDER_MAPPING, .command = "unit" },
+		{ .pid = 10, .kind = PB_HOLDER_DEVICE, .command = "qemu" },
+		{ .pid = 10, .kind = PB_HOLDER_MAPPING, .command = "qemu" },
+		{ .pid = 11, .kind = PB_HOLDER_BUFFER, .command = "importer" },
+		{ .pid = 12, .kind = PB_HOLDER_GROUP, .command = "old" },
+		{ .pid = 13, .kind = PB_HOLDER_UNKNOWN, .command = "secret" },
+		{ .pid = getpid(), .kind = PB_HOLDER_MAPPING, .command = "unit" },
 	};
 	struct pb_holder many[9] = { 0 };
 	char text[160], self[32];
@@ -948,17 +1025,25 @@ START_TEST(hole_first_fit)
 	uint64_t iova;
 
 	/* Empty. */
-	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, NULL, 0, 0x1000, 0x1000, 0x1000, &iova), 0);
+	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, NULL, 0, 0x1000, 0x1000, 0x1000,
+				      &iova),
+			 0);
 	ck_assert_uint_eq(iova, 0x1000);
 	/* Exactly between two. */
-	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffffff }), 1, RANGES({ 0, 0x1fff }, { 0x4000, 0xffffff }), 2, 0, 0x2000, 0x1000,
-				      &iova), 0);
+	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffffff }), 1,
+				      RANGES({ 0, 0x1fff }, { 0x4000, 0xffffff }), 2, 0, 0x2000,
+				      0x1000, &iova),
+			 0);
 	ck_assert_uint_eq(iova, 0x2000);
 	/* One page too small. */
-	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffffff }), 1, RANGES({ 0, 0x1fff }, { 0x4000, 0xffffff }), 2, 0, 0x3000, 0x1000,
-				      &iova), -ENOSPC);
+	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffffff }), 1,
+				      RANGES({ 0, 0x1fff }, { 0x4000, 0xffffff }), 2, 0, 0x3000,
+				      0x1000, &iova),
+			 -ENOSPC);
 	/* Behind all, up to the last byte of the aperture. */
-	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffff }), 1, RANGES({ 0, 0x7fff }), 1, 0, 0x8000, 0x1000, &iova), 0);
+	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xffff }), 1, RANGES({ 0, 0x7fff }), 1, 0, 0x8000,
+				      0x1000, &iova),
+			 0);
 	ck_assert_uint_eq(iova, 0x8000);
 }
 END_TEST
@@ -967,11 +1052,14 @@ START_TEST(hole_aligned)
 {
 	uint64_t iova;
 
-	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, RANGES({ 0x200000, 0x200fff }), 1, 0x1000, 0x200000, 0x200000, &iova),
+	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, RANGES({ 0x200000, 0x200fff }),
+				      1, 0x1000, 0x200000, 0x200000, &iova),
 			 0);
 	ck_assert_uint_eq(iova, 0x400000);
 	/* Aligning must not wrap around. */
-	ck_assert_int_eq(pb_find_hole(RANGES({ UINT64_MAX - 0xfff, UINT64_MAX }), 1, NULL, 0, UINT64_MAX - 5, 1, 0x1000, &iova), -ENOSPC);
+	ck_assert_int_eq(pb_find_hole(RANGES({ UINT64_MAX - 0xfff, UINT64_MAX }), 1, NULL, 0,
+				      UINT64_MAX - 5, 1, 0x1000, &iova),
+			 -ENOSPC);
 }
 END_TEST
 
@@ -983,11 +1071,15 @@ START_TEST(hole_in_a_torn_aperture)
 	 * The second range, because the first is too small. The gap, e.g. the MSI window, is not
 	 * used.
 	 */
-	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xfedfffff }, { 0xfef00000, UINT64_MAX >> 16 }), 2, RANGES({ 0, 0xfecfffff }), 1, 0x1000,
-				      0x200000, 0x1000, &iova), 0);
+	ck_assert_int_eq(pb_find_hole(RANGES({ 0, 0xfedfffff }, { 0xfef00000, UINT64_MAX >> 16 }),
+				      2, RANGES({ 0, 0xfecfffff }), 1, 0x1000, 0x200000, 0x1000,
+				      &iova),
+			 0);
 	ck_assert_uint_eq(iova, 0xfef00000);
 	/* The whole 64-bit space is in use. */
-	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, RANGES({ 0, UINT64_MAX }), 1, 0, 0x1000, 0x1000, &iova), -ENOSPC);
+	ck_assert_int_eq(pb_find_hole(RANGES({ 0, UINT64_MAX }), 1, RANGES({ 0, UINT64_MAX }), 1, 0,
+				      0x1000, 0x1000, &iova),
+			 -ENOSPC);
 	/* No aperture. */
 	ck_assert_int_eq(pb_find_hole(NULL, 0, NULL, 0, 0, 0x1000, 0x1000, &iova), -ENOSPC);
 }
@@ -1004,12 +1096,15 @@ START_TEST(hole_against_brute_force)
 		unsigned int i, n = rand_r(&seed) % 6;
 
 		aperture[0].first = (uint64_t)(rand_r(&seed) % 4) * 0x1000;
-		aperture[0].last = aperture[0].first + (uint64_t)(1 + rand_r(&seed) % 30) * 0x1000 - 1;
+		aperture[0].last = aperture[0].first + (uint64_t)(1 + rand_r(&seed) % 30) * 0x1000 -
+			1;
 		aperture[1].first = aperture[0].last + 1 + (uint64_t)(rand_r(&seed) % 4) * 0x1000;
-		aperture[1].last = aperture[1].first + (uint64_t)(1 + rand_r(&seed) % 30) * 0x1000 - 1;
+		aperture[1].last = aperture[1].first + (uint64_t)(1 + rand_r(&seed) % 30) * 0x1000 -
+			1;
 		for (i = 0; i < n; i++) {
 			taken[i].first = at + (uint64_t)(rand_r(&seed) % 6) * 0x1000;
-			taken[i].last = taken[i].first + (uint64_t)(1 + rand_r(&seed) % 6) * 0x1000 - 1;
+			taken[i].last = taken[i].first +
+				(uint64_t)(1 + rand_r(&seed) % 6) * 0x1000 - 1;
 			at = taken[i].last + 1;
 		}
 		length = (uint64_t)(1 + rand_r(&seed) % 8) * 0x1000;
@@ -1017,8 +1112,8 @@ START_TEST(hole_against_brute_force)
 		from = (uint64_t)(rand_r(&seed) % 20) * 0x1000;
 		for (p = 0; p < 0x80000 && want == UINT64_MAX; p += 0x1000) {
 			bool fits = !(p & (alignment - 1)) && p >= from &&
-				    ((p >= aperture[0].first && p + length - 1 <= aperture[0].last) ||
-				     (p >= aperture[1].first && p + length - 1 <= aperture[1].last));
+				((p >= aperture[0].first && p + length - 1 <= aperture[0].last) ||
+				 (p >= aperture[1].first && p + length - 1 <= aperture[1].last));
 
 			for (i = 0; fits && i < n; i++)
 				fits = p > taken[i].last || p + length - 1 < taken[i].first;
@@ -1026,9 +1121,13 @@ START_TEST(hole_against_brute_force)
 				want = p;
 		}
 		if (want == UINT64_MAX) {
-			ck_assert_int_eq(pb_find_hole(aperture, 2, taken, n, from, length, alignment, &iova), -ENOSPC);
+			ck_assert_int_eq(pb_find_hole(aperture, 2, taken, n, from, length,
+						      alignment, &iova),
+					 -ENOSPC);
 		} else {
-			ck_assert_int_eq(pb_find_hole(aperture, 2, taken, n, from, length, alignment, &iova), 0);
+			ck_assert_int_eq(pb_find_hole(aperture, 2, taken, n, from, length,
+						      alignment, &iova),
+					 0);
 			ck_assert_uint_eq(iova, want);
 		}
 	}
@@ -1096,7 +1195,11 @@ END_TEST
 
 START_TEST(runs_of_spans)
 {
-	const struct pb_span spans[] = { { .first = 10, .last = 19 }, { .first = 15, .last = 39 }, { .first = 30, .last = UINT64_MAX }, };
+	const struct pb_span spans[] = {
+		{ .first = 10, .last = 19 },
+		{ .first = 15, .last = 39 },
+		{ .first = 30, .last = UINT64_MAX },
+	};
 	uint64_t end;
 
 	ck_assert_int_eq(pb_span_run(spans, 3, 0, 100, &end), -1);
@@ -1118,7 +1221,10 @@ START_TEST(runs_of_spans)
 	ck_assert_int_eq(pb_span_run(NULL, 0, 0, UINT64_MAX, &end), -1);
 	ck_assert_uint_eq(end, UINT64_MAX);
 	/* A later span that begins before an earlier one ends where that begins. */
-	ck_assert_int_eq(pb_span_run((struct pb_span[]){ { .first = 5, .last = 6 }, { .first = 0, .last = 9 } }, 2, 0, 20, &end), 1);
+	ck_assert_int_eq(pb_span_run((struct pb_span[]){ { .first = 5, .last = 6 },
+							 { .first = 0, .last = 9 } },
+				     2, 0, 20, &end),
+			 1);
 	ck_assert_uint_eq(end, 4);
 }
 END_TEST
@@ -1159,7 +1265,10 @@ END_TEST
 
 START_TEST(gaps_of_an_aperture)
 {
-	const struct pb_iova_range two[] = { { 0x1000, 0xfedfffff }, { 0xfef00000, 0x7fffffffff }, };
+	const struct pb_iova_range two[] = {
+		{ 0x1000, 0xfedfffff },
+		{ 0xfef00000, 0x7fffffffff },
+	};
 	struct pb_iova_range gap;
 
 	ck_assert(!pb_find_gap(two, 2, 0x1000, 0xfedfffff, &gap));
@@ -1179,7 +1288,8 @@ START_TEST(gaps_of_an_aperture)
 	ck_assert(pb_find_gap(two, 2, 1ULL << 62, 1ULL << 63, &gap));
 	ck_assert_uint_eq(gap.first, 0x8000000000);
 	/* An aperture of everything, of nothing, and of adjacent ranges. */
-	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, UINT64_MAX } }, 1, 0, UINT64_MAX, &gap));
+	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, UINT64_MAX } }, 1, 0, UINT64_MAX,
+			       &gap));
 	ck_assert(pb_find_gap(NULL, 0, 5, 5, &gap));
 	ck_assert(!gap.first && gap.last == UINT64_MAX);
 	ck_assert(!pb_find_gap((struct pb_iova_range[]){ { 0, 9 }, { 10, 20 } }, 2, 5, 15, &gap));
@@ -1241,7 +1351,7 @@ static void fake_up(struct fake *fake, const char *bdf)
 	ck_assert_int_ge(fake->device.fd, 0);
 	config[0x18] = 0x4;
 	config[FAKE_MSIX] = 0x11;
-	config[FAKE_MSIX + 2] = 3; /* four entries */
+	config[FAKE_MSIX + 2] = 3;    /* four entries */
 	config[FAKE_MSIX + 5] = 0x20; /* the table: BAR 0, 0x2000 */
 	config[FAKE_MSIX + 9] = 0x28; /* pending bits: BAR 0, 0x2800 */
 	ck_assert_int_eq(pwrite(fake->device.fd, config, sizeof(config), 0), sizeof(config));
@@ -1268,7 +1378,8 @@ static struct pb_iommu no_iommu;
 static struct pb_ioas no_ioas = { .iommu = &no_iommu, .id = 7, .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* Return the only range of a BAR. */
-static struct pb_guest_range only_range(struct pb_guest *guest, const struct fake *fake, unsigned int bar)
+static struct pb_guest_range only_range(struct pb_guest *guest, const struct fake *fake,
+					unsigned int bar)
 {
 	struct pb_guest_range *list, found = { 0 };
 	unsigned int i, n;
@@ -1288,7 +1399,9 @@ static struct pb_guest_range only_range(struct pb_guest *guest, const struct fak
 
 START_TEST(a_device_that_cannot_be_exported)
 {
-	const struct pb_guest_trap wrong[] = { { 6, 0, 1 }, { 1, 0, 1 }, { 0, 0x4000, 1 }, { 0, 0x3fff, 2 }, { 0, 0, 0 }, };
+	const struct pb_guest_trap wrong[] = {
+		{ 6, 0, 1 }, { 1, 0, 1 }, { 0, 0x4000, 1 }, { 0, 0x3fff, 2 }, { 0, 0, 0 },
+	};
 	struct pb_guest_device *again = NULL;
 	struct pb_guest_range range;
 	struct pb_guest *guest;
@@ -1299,15 +1412,18 @@ START_TEST(a_device_that_cannot_be_exported)
 	ok(pb_guest_create(&guest, &err));
 	ok(pb_guest_add_ioas(guest, &no_ioas, 0, &err));
 	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		refused(pb_guest_add_device(guest, &fake.device, &wrong[i], 1, NULL, &again, &err), EINVAL, "not inside a BAR");
+		refused(pb_guest_add_device(guest, &fake.device, &wrong[i], 1, NULL, &again, &err),
+			EINVAL, "not inside a BAR");
 	ok(pb_guest_add_device(guest, &fake.device, NULL, 0, &fake, &fake.guest_device, &err));
-	refused(pb_guest_add_device(guest, &fake.device, NULL, 0, NULL, &again, &err), EEXIST, "0000:77:00.0 was added to this guest");
+	refused(pb_guest_add_device(guest, &fake.device, NULL, 0, NULL, &again, &err), EEXIST,
+		"0000:77:00.0 was added to this guest");
 	refused(pb_guest_set_bar(fake.guest_device, 2, 0x800, &err), EINVAL, "0x1000");
 	refused(pb_guest_set_bar(fake.guest_device, 4, 0x10080, &err), EINVAL, "0x100");
 	refused(pb_guest_set_bar(fake.guest_device, 1, 0x10000, &err), EINVAL, "no BAR 1");
 	range = only_range(guest, &fake, 2);
 	ck_assert_int_eq(range.state, PB_GUEST_UNPLACED);
-	ck_assert(range.address == PB_GUEST_NOWHERE && range.length == 0x10000 && !range.ioas && range.data == &fake);
+	ck_assert(range.address == PB_GUEST_NOWHERE && range.length == 0x10000 && !range.ioas &&
+		  range.data == &fake);
 	ok(pb_guest_set_bar(fake.guest_device, 2, 0x100000, &err));
 	ck_assert_int_eq(only_range(guest, &fake, 2).state, PB_GUEST_OFF);
 	/* The failure is reported once, however often the guest tries. */
@@ -1316,7 +1432,8 @@ START_TEST(a_device_that_cannot_be_exported)
 		range = only_range(guest, &fake, 2);
 		ck_assert_int_eq(range.state, PB_GUEST_REFUSED);
 		ck_assert_int_eq(range.why.code, EOPNOTSUPP);
-		ck_assert(range.address == 0x100000 && range.iova == 0x100000 && range.ioas == &no_ioas && !range.offset);
+		ck_assert(range.address == 0x100000 && range.iova == 0x100000 &&
+			  range.ioas == &no_ioas && !range.offset);
 		ok(pb_guest_sync(guest, 0, &err));
 		ck_assert_uint_eq(pb_guest_nr_refused(guest), 1);
 		ok(pb_guest_set_decoding(fake.guest_device, false, &err));
@@ -1410,7 +1527,8 @@ START_TEST(what_the_kernel_does_not_unmap)
 END_TEST
 
 /* Compute the state of a page that a BAR claims, from all BARs. */
-static enum pb_guest_state state_of(const uint64_t at[2][PB_BARS], const bool on[2], int device, unsigned int bar, uint64_t page)
+static enum pb_guest_state state_of(const uint64_t at[2][PB_BARS], const bool on[2], int device,
+				    unsigned int bar, uint64_t page)
 {
 	static const uint64_t pages[PB_BARS] = { 4, 0, 16, 0, 1, 0 };
 	unsigned int b;
@@ -1418,8 +1536,9 @@ static enum pb_guest_state state_of(const uint64_t at[2][PB_BARS], const bool on
 
 	for (d = 0; d < 2; d++)
 		for (b = 0; b < PB_BARS; b++)
-			if ((d != device || b != bar) && on[d] && pages[b] && at[d][b] != PB_GUEST_NOWHERE &&
-			    page >= at[d][b] / 4096 && page < at[d][b] / 4096 + pages[b])
+			if ((d != device || b != bar) && on[d] && pages[b] &&
+			    at[d][b] != PB_GUEST_NOWHERE && page >= at[d][b] / 4096 &&
+			    page < at[d][b] / 4096 + pages[b])
 				return PB_GUEST_OVERLAP;
 	if (bar == 4 || (!bar && page == at[device][0] / 4096 + 2))
 		return PB_GUEST_TRAPPED;
@@ -1429,7 +1548,9 @@ static enum pb_guest_state state_of(const uint64_t at[2][PB_BARS], const bool on
 START_TEST(guests_against_brute_force)
 {
 	static const uint64_t unit[PB_BARS] = { 4096, 0, 4096, 0, 256, 0 };
-	struct pb_guest_window window = { .iova = 0x5000000, .address = 0x10000, .length = 0x18000, .flags = PB_MAP_READ };
+	struct pb_guest_window window = {
+		.iova = 0x5000000, .address = 0x10000, .length = 0x18000, .flags = PB_MAP_READ
+	};
 	struct pb_ioas other = { .iommu = &no_iommu, .id = 8 };
 	uint64_t at[2][PB_BARS];
 	bool on[2] = { false, false };
@@ -1445,7 +1566,8 @@ START_TEST(guests_against_brute_force)
 	ok(pb_guest_add_window(guest, &other, &window, &err));
 	for (d = 0; d < 2; d++) {
 		fake_up(&fakes[d], d ? "0000:77:00.0" : "0000:78:00.0");
-		ok(pb_guest_add_device(guest, &fakes[d].device, NULL, 0, &fakes[d], &fakes[d].guest_device, &err));
+		ok(pb_guest_add_device(guest, &fakes[d].device, NULL, 0, &fakes[d],
+				       &fakes[d].guest_device, &err));
 		for (i = 0; i < PB_BARS; i++)
 			at[d][i] = PB_GUEST_NOWHERE;
 	}
@@ -1456,7 +1578,9 @@ START_TEST(guests_against_brute_force)
 
 		d = rand() % 2;
 		if (rand() % 3) {
-			at[d][bar] = rand() % 10 ? (uint64_t)rand() % (0x40000 / unit[bar]) * unit[bar] : PB_GUEST_NOWHERE;
+			at[d][bar] = rand() % 10 ?
+				(uint64_t)rand() % (0x40000 / unit[bar]) * unit[bar] :
+				PB_GUEST_NOWHERE;
 			ok(pb_guest_set_bar(fakes[d].guest_device, bar, at[d][bar], &err));
 		} else {
 			on[d] = rand() % 4;
@@ -1469,14 +1593,22 @@ START_TEST(guests_against_brute_force)
 			uint64_t page;
 
 			if (!list[k].ioas) {
-				ck_assert_int_eq(list[k].state, at[which][list[k].bar] == PB_GUEST_NOWHERE ? PB_GUEST_UNPLACED : PB_GUEST_OFF);
+				ck_assert_int_eq(list[k].state,
+						 at[which][list[k].bar] == PB_GUEST_NOWHERE ?
+							 PB_GUEST_UNPLACED :
+							 PB_GUEST_OFF);
 				ck_assert(!on[which] || list[k].state == PB_GUEST_UNPLACED);
 				continue;
 			}
 			covered[list[k].ioas == &other] += list[k].length;
-			ck_assert_uint_eq(list[k].iova, list[k].ioas == &other ? list[k].address - 0x10000 + 0x5000000 : list[k].address);
-			for (page = list[k].address / 4096; page < (list[k].address + list[k].length) / 4096; page++)
-				ck_assert_int_eq(list[k].state, state_of(at, on, which, list[k].bar, page));
+			ck_assert_uint_eq(list[k].iova,
+					  list[k].ioas == &other ?
+						  list[k].address - 0x10000 + 0x5000000 :
+						  list[k].address);
+			for (page = list[k].address / 4096;
+			     page < (list[k].address + list[k].length) / 4096; page++)
+				ck_assert_int_eq(list[k].state,
+						 state_of(at, on, which, list[k].bar, page));
 		}
 		free(list);
 		/* The ranges must be complete. */
@@ -1527,14 +1659,25 @@ START_TEST(numbers_good)
 	static const struct {
 		const char *text;
 		uint64_t value;
-	} good[] = { { "0", 0 }, { "4096", 4096 }, { "0x1000", 4096 }, { "4K", 4096 }, { "2M", 2 << 20 }, { "1G", 1 << 30 }, { "1T", 1ULL << 40 }, { "3t", 3ULL << 40 },
-		     { "0xffffffffffffffff", UINT64_MAX }, { "18446744073709551615", UINT64_MAX }, };
+	} good[] = {
+		{ "0", 0 },
+		{ "4096", 4096 },
+		{ "0x1000", 4096 },
+		{ "4K", 4096 },
+		{ "2M", 2 << 20 },
+		{ "1G", 1 << 30 },
+		{ "1T", 1ULL << 40 },
+		{ "3t", 3ULL << 40 },
+		{ "0xffffffffffffffff", UINT64_MAX },
+		{ "18446744073709551615", UINT64_MAX },
+	};
 	char why[200];
 	uint64_t v;
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		ck_assert_msg(!pbt_parse_number(good[i].text, &v, why, sizeof(why)), "%s: %s", good[i].text, why);
+		ck_assert_msg(!pbt_parse_number(good[i].text, &v, why, sizeof(why)), "%s: %s",
+			      good[i].text, why);
 		ck_assert_uint_eq(v, good[i].value);
 	}
 }
@@ -1542,15 +1685,30 @@ END_TEST
 
 START_TEST(numbers_bad)
 {
-	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "x", "0x", "1Q", "1KK", "18446744073709551616", "17179869184G", "16777216T", "1P",
-					   "0x10000000000000000", "1e3", "1.5M" };
+	static const char *const bad[] = { "",
+					   "-1",
+					   "+1",
+					   " 1",
+					   "1 ",
+					   "x",
+					   "0x",
+					   "1Q",
+					   "1KK",
+					   "18446744073709551616",
+					   "17179869184G",
+					   "16777216T",
+					   "1P",
+					   "0x10000000000000000",
+					   "1e3",
+					   "1.5M" };
 	char why[200];
 	uint64_t v;
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		why[0] = '\0';
-		ck_assert_msg(pbt_parse_number(bad[i], &v, why, sizeof(why)) != 0, "'%s' was taken for a number", bad[i]);
+		ck_assert_msg(pbt_parse_number(bad[i], &v, why, sizeof(why)) != 0,
+			      "'%s' was taken for a number", bad[i]);
 		ck_assert_msg(strlen(why) > 10, "'%s': '%s' is no sentence", bad[i], why);
 	}
 }
@@ -1567,14 +1725,25 @@ START_TEST(ranges)
 	ck_assert_uint_eq(r.offset, 1 << 20);
 	ck_assert_uint_eq(r.length, 0x2000);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(pbt_parse_range(bad[i], &r, why, sizeof(why)) != 0, "'%s' was taken for a range", bad[i]);
+		ck_assert_msg(pbt_parse_range(bad[i], &r, why, sizeof(why)) != 0,
+			      "'%s' was taken for a range", bad[i]);
 }
 END_TEST
 
 START_TEST(bars)
 {
-	static const char *const bad[] = { "", ":", "0000:01:00.0", "01:00.0", "0000:01:00.0:", "0000:01:00.0:6", "0000:01:00.0:-1",
-					   "0000:01:00.0:2+", "0000:01:00.0:2+x", "0000:01:00.0:2:1M", "5:2", "+1M" };
+	static const char *const bad[] = { "",
+					   ":",
+					   "0000:01:00.0",
+					   "01:00.0",
+					   "0000:01:00.0:",
+					   "0000:01:00.0:6",
+					   "0000:01:00.0:-1",
+					   "0000:01:00.0:2+",
+					   "0000:01:00.0:2+x",
+					   "0000:01:00.0:2:1M",
+					   "5:2",
+					   "+1M" };
 	unsigned int bar = 0;
 	uint64_t offset = 1;
 	char bdf[40], why[200];
@@ -1589,13 +1758,15 @@ START_TEST(bars)
 	ck_assert_uint_eq(bar, 5);
 	ck_assert_uint_eq(offset, 16 << 20);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(pbt_parse_bar(bad[i], bdf, &bar, &offset, why, sizeof(why)) < 0, "'%s' was taken for a BAR", bad[i]);
+		ck_assert_msg(pbt_parse_bar(bad[i], bdf, &bar, &offset, why, sizeof(why)) < 0,
+			      "'%s' was taken for a BAR", bad[i]);
 }
 END_TEST
 
 START_TEST(memattrs)
 {
-	static const char *const bad[] = { "", ",", "wc,", ",wc", "wx", "wc nc", "0x100000000", "-1", "wcnc" };
+	static const char *const bad[] = { "",	    ",",	   "wc,", ",wc", "wx",
+					   "wc nc", "0x100000000", "-1",  "wcnc" };
 	enum pb_memattr list[3];
 	unsigned int n = 0;
 	char why[200];
@@ -1611,8 +1782,10 @@ START_TEST(memattrs)
 	ck_assert_int_eq(list[2], PB_NC);
 	ck_assert_int_eq(pbt_parse_memattrs("nc,nc,nc,nc", list, 3, &n, why, sizeof(why)), -ERANGE);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		ck_assert_msg(pbt_parse_memattrs(bad[i], list, 3, &n, why, sizeof(why)) == -EINVAL, "'%s' was taken for attributes", bad[i]);
-		ck_assert_msg(strstr(why, "nc, wc, wb"), "'%s': '%s' does not say what would be right", bad[i], why);
+		ck_assert_msg(pbt_parse_memattrs(bad[i], list, 3, &n, why, sizeof(why)) == -EINVAL,
+			      "'%s' was taken for attributes", bad[i]);
+		ck_assert_msg(strstr(why, "nc, wc, wb"),
+			      "'%s': '%s' does not say what would be right", bad[i], why);
 	}
 }
 END_TEST
@@ -1628,7 +1801,8 @@ START_TEST(bytes)
 	ck_assert_uint_eq(n, 3);
 	ck_assert_mem_eq(b, "\x00\xff\x12", 3);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(pbt_parse_bytes(bad[i], b, &n, why, sizeof(why)) == -EINVAL, "'%s' was taken for bytes", bad[i]);
+		ck_assert_msg(pbt_parse_bytes(bad[i], b, &n, why, sizeof(why)) == -EINVAL,
+			      "'%s' was taken for bytes", bad[i]);
 }
 END_TEST
 

@@ -19,15 +19,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PAGE ((size_t)4096)
+#define PAGE   ((size_t)4096)
 #define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE)
 
-#define MUST(what)                                                                                         \
-	do {                                                                                               \
-		if (!(what)) {                                                                             \
-			printf("line %d: not so: %s (%s)\n", __LINE__, #what, strerror(errno));            \
-			exit(1);                                                                           \
-		}                                                                                          \
+#define MUST(what)                                                                              \
+	do {                                                                                    \
+		if (!(what)) {                                                                  \
+			printf("line %d: not so: %s (%s)\n", __LINE__, #what, strerror(errno)); \
+			exit(1);                                                                \
+		}                                                                               \
 	} while (0)
 
 static struct ibv_pd *pd;
@@ -149,9 +149,12 @@ static void overlap(void)
 	static const struct {
 		size_t from;
 		size_t length;
-	} parts[] = { { 8, 2 }, { 9, 4 }, { 4, 5 }, { 8, 1 }, { 0, 16 }, { 15, 1 }, { 2, 10 }, };
+	} parts[] = {
+		{ 8, 2 }, { 9, 4 }, { 4, 5 }, { 8, 1 }, { 0, 16 }, { 15, 1 }, { 2, 10 },
+	};
 	enum { N = sizeof(parts) / sizeof(parts[0]) };
-	char *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *copy = malloc(16 * PAGE);
+	char *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	     *copy = malloc(16 * PAGE);
 	struct ibv_mr *mrs[N];
 	unsigned int i;
 
@@ -218,7 +221,8 @@ static void forked(void)
 static void *register_often(void *arg)
 {
 	size_t length = 3 * PAGE;
-	char *p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *copy = malloc(length);
+	char *p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	     *copy = malloc(length);
 	struct ibv_mr *mr;
 	int i;
 
@@ -249,14 +253,16 @@ static void threads(void)
 /* Memory mapped in place of a region's is not touched. */
 static void unmapped(void)
 {
-	char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), zero[64] = { 0 };
+	char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	     zero[64] = { 0 };
 	struct ibv_mr *mr, *other;
 
 	MUST(p != MAP_FAILED);
 	fill(p, 4 * PAGE);
 	mr = reg(p, 4 * PAGE);
 	MUST(!munmap(p, 4 * PAGE));
-	MUST(mmap(p, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p);
+	MUST(mmap(p, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		  0) == p);
 	other = ibv_reg_mr(pd, p, PAGE, ACCESS);
 	MUST(!other && errno == EBUSY);
 	MUST(!ibv_dereg_mr(mr));
@@ -268,7 +274,8 @@ static void unmapped(void)
 /* Memory that cannot be moved into the BAR can be registered nevertheless. */
 static void ordinary(void)
 {
-	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), here[3000];
+	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
+	     here[3000];
 	struct ibv_mr *mr;
 
 	MUST(p != MAP_FAILED);
@@ -290,7 +297,8 @@ static void ordinary(void)
  */
 static void full(void)
 {
-	char *p = mmap(NULL, 17 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *copy = malloc(17 * PAGE);
+	char *p = mmap(NULL, 17 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	     *copy = malloc(17 * PAGE);
 	struct ibv_mr *mrs[16], *mr;
 	unsigned int i, round;
 
@@ -303,7 +311,8 @@ static void full(void)
 			mrs[i] = reg(p + i * PAGE, PAGE);
 		MUST(!ibv_reg_mr(pd, p + 16 * PAGE, 1, ACCESS) && errno == ENOMEM);
 		mr = reg(p + 5, 16 * PAGE - 10);
-		MUST(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION, NULL, p, PAGE, 0) == IBV_REREG_MR_ERR_INPUT);
+		MUST(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION, NULL, p, PAGE, 0) ==
+		     IBV_REREG_MR_ERR_INPUT);
 		MUST(errno == EOPNOTSUPP);
 		MUST(!ibv_dereg_mr(mr));
 		for (i = 0; i < 16; i++)

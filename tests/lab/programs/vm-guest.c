@@ -22,27 +22,27 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PCI "/sys/bus/pci/devices/"
-#define KIB 1024UL
-#define MIB (1024 * KIB)
-#define LEN (4 * KIB) /* of a DMA: all of edu's buffer */
-#define MARK (3 * MIB) /* offset of the mark in the BAR */
+#define PCI    "/sys/bus/pci/devices/"
+#define KIB    1024UL
+#define MIB    (1024 * KIB)
+#define LEN    (4 * KIB) /* of a DMA: all of edu's buffer */
+#define MARK   (3 * MIB) /* offset of the mark in the BAR */
 #define BOOTED 0x70656572626f6f74ULL
 
 /* edu. */
-#define EDU_BUFFER 0x40000
-#define EDU_SRC 0x80
-#define EDU_DST 0x88
-#define EDU_COUNT 0x90
-#define EDU_COMMAND 0x98
-#define EDU_START 1
+#define EDU_BUFFER	0x40000
+#define EDU_SRC		0x80
+#define EDU_DST		0x88
+#define EDU_COUNT	0x90
+#define EDU_COMMAND	0x98
+#define EDU_START	1
 #define EDU_FROM_BUFFER 2
 
 /* Configuration space. */
-#define COMMAND 4
+#define COMMAND	       4
 #define COMMAND_MEMORY 2
 #define COMMAND_MASTER 4
-#define BAR2 0x18
+#define BAR2	       0x18
 
 struct function {
 	char name[16];
@@ -109,7 +109,8 @@ static uint64_t read_hex(const char *name, const char *attribute)
 	return strtoull(text, NULL, 16);
 }
 
-static void config(const struct function *f, unsigned int at, void *value, size_t length, bool write_it)
+static void config(const struct function *f, unsigned int at, void *value, size_t length,
+		   bool write_it)
 {
 	char path[128];
 	ssize_t n;
@@ -151,7 +152,8 @@ static void find(struct function *f, uint64_t vendor, uint64_t device)
 	}
 	closedir(dir);
 	if (!f->name[0])
-		give_up("no function %04llx:%04llx was assigned", (unsigned long long)vendor, (unsigned long long)device);
+		give_up("no function %04llx:%04llx was assigned", (unsigned long long)vendor,
+			(unsigned long long)device);
 }
 
 static void map(struct function *f)
@@ -176,7 +178,9 @@ static void map(struct function *f)
 	snprintf(attribute, sizeof(attribute), "resource%u", f->nr);
 	path_of(f, attribute, path);
 	fd = open(path, O_RDWR | O_SYNC | O_CLOEXEC);
-	p = fd < 0 ? MAP_FAILED : mmap(NULL, f->size > 4 * MIB ? 4 * MIB : f->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p = fd < 0 ? MAP_FAILED :
+		     mmap(NULL, f->size > 4 * MIB ? 4 * MIB : f->size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		give_up("%s", path);
 	close(fd);
@@ -251,7 +255,9 @@ static void sizing(bool on)
 	config(&gpu, BAR2, &old, sizeof(old), true);
 	set_command(&gpu, true);
 	result((~(size & ~15U) + 1) == gpu.size, "the BAR says its size");
-	result(peer_to_peer(gpu.address), on ? "P2P after its size was asked for with decoding on" : "P2P after its size was asked for");
+	result(peer_to_peer(gpu.address),
+	       on ? "P2P after its size was asked for with decoding on" :
+		    "P2P after its size was asked for");
 }
 
 static void reset(struct function *f, const char *what)

@@ -11,7 +11,8 @@
 uint32_t phase_of(const struct what *w)
 {
 	/* The test exporter's buffers have no owner, and may be revoked at any time. */
-	return w->device < DEVICES ? atomic_load(&shared->devices[w->device].phase) : PHASE_CHANGING;
+	return w->device < DEVICES ? atomic_load(&shared->devices[w->device].phase) :
+				     PHASE_CHANGING;
 }
 
 uint64_t number_at(const struct what *w, uint64_t offset)
@@ -71,16 +72,20 @@ void touch(struct map *m, uint64_t r, bool write)
 	if (there) {
 		if (dead)
 			fail_operation("memory of a buffer that was revoked for good is there (id %llu, device %u, generation %u)",
-				       (unsigned long long)m->what.id, m->what.device, m->what.generation);
+				       (unsigned long long)m->what.id, m->what.device,
+				       m->what.generation);
 		if (before == after && (before & PHASE_MASK) == PHASE_OFF)
-			fail_operation("memory of device %u is there although its decoding is off", m->what.device);
+			fail_operation("memory of device %u is there although its decoding is off",
+				       m->what.device);
 		if (!write && value != right)
-			fail_operation("offset 0x%llx of a buffer shows 0x%llx, not 0x%llx", (unsigned long long)(m->offset + page),
+			fail_operation("offset 0x%llx of a buffer shows 0x%llx, not 0x%llx",
+				       (unsigned long long)(m->offset + page),
 				       (unsigned long long)value, (unsigned long long)right);
 	} else {
 		if (before == after && (before & PHASE_MASK) == PHASE_ON && !may_be_dead(&m->what))
 			fail_operation("SIGBUS although nobody revoked (id %llu, device %u, generation %u)",
-				       (unsigned long long)m->what.id, m->what.device, m->what.generation);
+				       (unsigned long long)m->what.id, m->what.device,
+				       m->what.generation);
 		if (m->what.device == TEST && m->what.model == PEERBAR_MODEL_PINNED)
 			fail_operation("SIGBUS in a PINNED buffer");
 	}

@@ -14,20 +14,22 @@ void check_state(const struct what *w, uint32_t state, bool dead, uint32_t befor
 	uint32_t after = phase_of(w);
 
 	if (dead && state != PEERBAR_STATE_DEAD)
-		fail_operation("a buffer that was revoked for good is in state %u (id %llu)", state, (unsigned long long)w->id);
+		fail_operation("a buffer that was revoked for good is in state %u (id %llu)", state,
+			       (unsigned long long)w->id);
 	if (state == PEERBAR_STATE_DEAD && fate(w->id) == ALIVE && w->device == TEST)
 		fail_operation("a buffer that nobody revoked for good is dead");
 	if (before != after || w->device == TEST)
 		return;
 	if ((before & PHASE_MASK) == PHASE_OFF && state == PEERBAR_STATE_LIVE)
-		fail_operation("a buffer is live although the decoding of device %u is off", w->device);
+		fail_operation("a buffer is live although the decoding of device %u is off",
+			       w->device);
 	if ((before & PHASE_MASK) == PHASE_ON && !may_be_dead(w) && state != PEERBAR_STATE_LIVE) {
 		/* The process that caused it may not have recorded it yet. */
 		pause_us(200000);
 		if (phase_of(w) == before && !may_be_dead(w))
-			fail_operation(
-				"a buffer is in state %u although nobody revoked (id %llu, device %u, generation %u, phase 0x%x)",
-				state, (unsigned long long)w->id, w->device, w->generation, before);
+			fail_operation("a buffer is in state %u although nobody revoked (id %llu, device %u, generation %u, phase 0x%x)",
+				       state, (unsigned long long)w->id, w->device, w->generation,
+				       before);
 	}
 }
 
@@ -52,13 +54,16 @@ bool op_export(void)
 		return true;
 	if (!done(raw_query(peerbar, fd, &q), "query", 0))
 		return true;
-	if (!(q.flags & PEERBAR_QUERY_OURS) || !(q.flags & PEERBAR_QUERY_MMAP) || q.model != w.model || q.length != w.size ||
-	    q.nr_ranges != w.nr || q.memattr != PEERBAR_MEMATTR_NC)
-		fail_operation("a new buffer says: flags 0x%x, model %u, %llu bytes, %u ranges, attribute %u", q.flags, q.model,
-			       (unsigned long long)q.length, q.nr_ranges, q.memattr);
+	if (!(q.flags & PEERBAR_QUERY_OURS) || !(q.flags & PEERBAR_QUERY_MMAP) ||
+	    q.model != w.model || q.length != w.size || q.nr_ranges != w.nr ||
+	    q.memattr != PEERBAR_MEMATTR_NC)
+		fail_operation("a new buffer says: flags 0x%x, model %u, %llu bytes, %u ranges, attribute %u",
+			       q.flags, q.model, (unsigned long long)q.length, q.nr_ranges,
+			       q.memattr);
 	w.id = q.id;
 	if (fate(w.id) != ALIVE)
-		fail_operation("a new buffer has a number that was used before: %llu", (unsigned long long)w.id);
+		fail_operation("a new buffer has a number that was used before: %llu",
+			       (unsigned long long)w.id);
 	keep_buffer(fd, &w);
 	return true;
 }
@@ -106,9 +111,11 @@ bool op_query(void)
 	dead = is_dead(&b.what);
 	if (!done(raw_query(peerbar, b.fd, &q), "query", badf_if_closed(&b), 0))
 		return true;
-	if (q.id != b.what.id || q.length != b.what.size || q.model != b.what.model || q.nr_ranges != b.what.nr)
-		fail_operation("buffer %llu says: id %llu, %llu bytes, model %u, %u ranges", (unsigned long long)b.what.id,
-			       (unsigned long long)q.id, (unsigned long long)q.length, q.model, q.nr_ranges);
+	if (q.id != b.what.id || q.length != b.what.size || q.model != b.what.model ||
+	    q.nr_ranges != b.what.nr)
+		fail_operation("buffer %llu says: id %llu, %llu bytes, model %u, %u ranges",
+			       (unsigned long long)b.what.id, (unsigned long long)q.id,
+			       (unsigned long long)q.length, q.model, q.nr_ranges);
 	check_state(&b.what, q.state, dead, before);
 	return true;
 }
@@ -144,7 +151,8 @@ bool op_set_memattr(void)
 	ret = raw_set_memattr(slot_fd(slot), b.fd, memattr);
 	if (ret != -EOPNOTSUPP || memattr < 2)
 		/* ENODEV: dead, or exported under an earlier binding of the driver. */
-		done(ret, "set memattr", ENODEV, badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0);
+		done(ret, "set memattr", ENODEV, badf_if_closed(&b),
+		     badf_if_dropped(b.what.device, slot), 0);
 	if (!ret && memattr > 1)
 		fail_operation("an unknown attribute was accepted");
 	return true;
@@ -158,8 +166,9 @@ bool op_get_memattr(void)
 
 	if (!pick_own(place.r[0], &b, &slot))
 		return false;
-	if (done(raw_get_memattr(slot_fd(slot), b.fd, &memattr), "get memattr", ENODEV, badf_if_closed(&b),
-		 badf_if_dropped(b.what.device, slot), 0) && memattr > 1)
+	if (done(raw_get_memattr(slot_fd(slot), b.fd, &memattr), "get memattr", ENODEV,
+		 badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0) &&
+	    memattr > 1)
 		fail_operation("the attribute is %u", memattr);
 	return true;
 }
@@ -170,7 +179,8 @@ void check_dead(const struct buffer *b)
 
 	set_fate(b->what.id, DEAD);
 	touch_all(b->what.device, b->what.id, place.r[6], MAPS);
-	if (done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) && q.state != PEERBAR_STATE_DEAD)
+	if (done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) &&
+	    q.state != PEERBAR_STATE_DEAD)
 		fail_operation("revoked for good, it is in state %u", q.state);
 }
 
@@ -185,8 +195,9 @@ bool op_revoke(void)
 	set_fate(b.what.id, DYING);
 	ret = raw_revoke(slot_fd(slot), b.fd);
 	/* EBADFD: another thread was first. */
-	if (ret == -EBADFD || done(ret, "revoke", b.what.generation == slot_generation(slot) ? EBADF : ENODEV,
-				   badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0))
+	if (ret == -EBADFD ||
+	    done(ret, "revoke", b.what.generation == slot_generation(slot) ? EBADF : ENODEV,
+		 badf_if_closed(&b), badf_if_dropped(b.what.device, slot), 0))
 		check_dead(&b);
 	return true;
 }
@@ -223,7 +234,8 @@ bool op_refusals(void)
 		if (place.r[1] & 1)
 			p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, b.fd, 0);
 		else
-			p = mmap(NULL, PAGE * (1 + place.r[3] % 4), PROT_READ, MAP_SHARED, b.fd, (off_t)b.what.size);
+			p = mmap(NULL, PAGE * (1 + place.r[3] % 4), PROT_READ, MAP_SHARED, b.fd,
+				 (off_t)b.what.size);
 		if (p != MAP_FAILED)
 			fail_operation("mmap that must not be succeeded");
 		done(-errno, "mmap that must not be", EINVAL, badf, badf_if_closed(&b), 0);
@@ -231,7 +243,8 @@ bool op_refusals(void)
 	}
 	fd = raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC);
 	if (fd >= 0)
-		fail_operation("export of 0x%llx bytes at 0x%llx succeeded", (unsigned long long)range.length, (unsigned long long)range.offset);
+		fail_operation("export of 0x%llx bytes at 0x%llx succeeded",
+			       (unsigned long long)range.length, (unsigned long long)range.offset);
 	done(fd, "export that must not be", EINVAL, EOVERFLOW, ENODEV, badf_if_dropped(d, slot), 0);
 	return true;
 }
@@ -252,13 +265,16 @@ bool op_poll(void)
 			fail_operation("poll: %s", strerror(errno));
 		break;
 	case 1:
-		if (done(raw_ioctl(b.fd, DMA_BUF_IOCTL_SYNC, &sync), "begin of CPU access", badf_if_closed(&b), 0)) {
+		if (done(raw_ioctl(b.fd, DMA_BUF_IOCTL_SYNC, &sync), "begin of CPU access",
+			 badf_if_closed(&b), 0)) {
 			sync.flags = DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END;
-			done(raw_ioctl(b.fd, DMA_BUF_IOCTL_SYNC, &sync), "end of CPU access", badf_if_closed(&b), 0);
+			done(raw_ioctl(b.fd, DMA_BUF_IOCTL_SYNC, &sync), "end of CPU access",
+			     badf_if_closed(&b), 0);
 		}
 		break;
 	case 2:
-		if (done(raw_ioctl(b.fd, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &sync_file), "sync file", badf_if_closed(&b), 0))
+		if (done(raw_ioctl(b.fd, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &sync_file), "sync file",
+			 badf_if_closed(&b), 0))
 			close(sync_file.fd);
 		break;
 	}
@@ -272,14 +288,17 @@ static void check_listed(void *arg, const struct raw_buffer *b)
 	uint64_t *last = arg;
 
 	if (b->id <= *last)
-		fail_operation("buffer %llu is listed after %llu", (unsigned long long)b->id, (unsigned long long)*last);
+		fail_operation("buffer %llu is listed after %llu", (unsigned long long)b->id,
+			       (unsigned long long)*last);
 	*last = b->id;
-	if (b->state < PEERBAR_STATE_LIVE || b->state > PEERBAR_STATE_DEAD || !b->model || !b->size || !b->name[0] || !b->exporter[0] ||
-	    b->ranges_told != b->nr_ranges || b->importers_told != b->importers)
+	if (b->state < PEERBAR_STATE_LIVE || b->state > PEERBAR_STATE_DEAD || !b->model ||
+	    !b->size || !b->name[0] || !b->exporter[0] || b->ranges_told != b->nr_ranges ||
+	    b->importers_told != b->importers)
 		fail_operation("buffer %llu is listed with state %u, model %u, %llu bytes, '%s' of '%s', %u ranges (%u told), %u "
 			       "importers (%u told)",
-			       (unsigned long long)b->id, b->state, b->model, (unsigned long long)b->size, b->name, b->exporter,
-			       b->nr_ranges, b->ranges_told, b->importers, b->importers_told);
+			       (unsigned long long)b->id, b->state, b->model,
+			       (unsigned long long)b->size, b->name, b->exporter, b->nr_ranges,
+			       b->ranges_told, b->importers, b->importers_told);
 }
 
 bool op_dump(void)
@@ -307,7 +326,8 @@ bool op_get(void)
 		return true;
 	check_listed(&last, &told);
 	if (told.id != b.what.id || told.size != b.what.size)
-		fail_operation("asked for buffer %llu, got %llu", (unsigned long long)b.what.id, (unsigned long long)told.id);
+		fail_operation("asked for buffer %llu, got %llu", (unsigned long long)b.what.id,
+			       (unsigned long long)told.id);
 	check_state(&b.what, told.state, dead, before);
 	return true;
 }
@@ -323,10 +343,13 @@ bool op_events(void)
 			break;
 		if (!done(ret, "event", ENOBUFS, 0))
 			continue;
-		if (ret < PEERBAR_CMD_BUFFER_CREATED || ret > PEERBAR_CMD_BUFFER_RELEASED || !told.id || !told.name[0] ||
-		    told.ranges_told || told.importers_told || told.creator)
-			fail_operation("event %d of buffer %llu, '%s'", ret, (unsigned long long)told.id, told.name);
-		if (ret == PEERBAR_CMD_BUFFER_REVOKED && told.state != PEERBAR_STATE_REVOKED && told.state != PEERBAR_STATE_DEAD)
+		if (ret < PEERBAR_CMD_BUFFER_CREATED || ret > PEERBAR_CMD_BUFFER_RELEASED ||
+		    !told.id || !told.name[0] || told.ranges_told || told.importers_told ||
+		    told.creator)
+			fail_operation("event %d of buffer %llu, '%s'", ret,
+				       (unsigned long long)told.id, told.name);
+		if (ret == PEERBAR_CMD_BUFFER_REVOKED && told.state != PEERBAR_STATE_REVOKED &&
+		    told.state != PEERBAR_STATE_DEAD)
 			fail_operation("revoked, a buffer is announced in state %u", told.state);
 		if (ret == PEERBAR_CMD_BUFFER_RESTORED && told.state != PEERBAR_STATE_LIVE)
 			fail_operation("restored, a buffer is announced in state %u", told.state);

@@ -25,12 +25,14 @@ bool op_iommu_map(void)
 	dead = is_dead(&b.what);
 	ret = raw_map_file(iommufd, ioas, b.fd, start, length, flags, &iova);
 	if (!ret && (dead || b.what.nr > 1 || b.what.device == TEST))
-		fail_operation("iommufd mapped a buffer that it must not (id %llu, %u ranges, %s)", (unsigned long long)b.what.id,
-			       b.what.nr, dead ? "dead" : "not dead");
-	if (ret == -ENODEV && before == phase_of(&b.what) && (before & PHASE_MASK) == PHASE_ON && !may_be_dead(&b.what) &&
-	    badf_if_closed(&b) != EBADF)
+		fail_operation("iommufd mapped a buffer that it must not (id %llu, %u ranges, %s)",
+			       (unsigned long long)b.what.id, b.what.nr,
+			       dead ? "dead" : "not dead");
+	if (ret == -ENODEV && before == phase_of(&b.what) && (before & PHASE_MASK) == PHASE_ON &&
+	    !may_be_dead(&b.what) && badf_if_closed(&b) != EBADF)
 		fail_operation("iommufd: ENODEV although nobody revoked");
-	if (!done(ret, "map", ENODEV, b.what.nr > 1 || b.what.device == TEST ? EOPNOTSUPP : ENODEV, badf_if_closed(&b), 0))
+	if (!done(ret, "map", ENODEV, b.what.nr > 1 || b.what.device == TEST ? EOPNOTSUPP : ENODEV,
+		  badf_if_closed(&b), 0))
 		return true;
 	if (!keep_held(iovas, IOVAS, iova, length) && raw_unmap(iommufd, ioas, iova, length))
 		fail_operation("unmap failed");
@@ -57,8 +59,9 @@ static void detach(const struct held *h)
 static bool attach_and_map(const struct buffer *b, uint32_t kind, uint32_t delay_ms, struct held *h)
 {
 	bool takes = b->what.model == PEERBAR_MODEL_PINNED || kind == PEERBAR_TEST_KIND_DYNAMIC ||
-		     (b->what.model == PEERBAR_MODEL_REVOCABLE && kind >= PEERBAR_TEST_KIND_REVOCABLE);
-	int handle = raw_test_attach(importer, b->fd, kind, 0, delay_ms, b->what.device == TEST ? "" : importing_device);
+		(b->what.model == PEERBAR_MODEL_REVOCABLE && kind >= PEERBAR_TEST_KIND_REVOCABLE);
+	int handle = raw_test_attach(importer, b->fd, kind, 0, delay_ms,
+				     b->what.device == TEST ? "" : importing_device);
 
 	if (handle >= 0 && !takes)
 		fail_operation("an importer of kind %u took model %u", kind, b->what.model);
@@ -72,12 +75,15 @@ static bool attach_and_map(const struct buffer *b, uint32_t kind, uint32_t delay
 static void query_importer(uint32_t handle, uint64_t r)
 {
 	struct peerbar_test_chunks chunks = { .handle = handle };
-	struct peerbar_test_pfn pfn = { .handle = handle, .max_order = 18, .offset = r % 16 * PAGE };
+	struct peerbar_test_pfn pfn = { .handle = handle,
+					.max_order = 18,
+					.offset = r % 16 * PAGE };
 	struct peerbar_test_status status = { .handle = handle };
 
 	done(raw_ioctl(importer, PEERBAR_TEST_STATUS, &status), "status", 0);
 	done(raw_ioctl(importer, PEERBAR_TEST_PFN, &pfn), "pfn", ENODEV, ERANGE, EOPNOTSUPP, 0);
-	if (done(raw_ioctl(importer, PEERBAR_TEST_CHUNKS, &chunks), "chunks", ENODEV, EOPNOTSUPP, 0) &&
+	if (done(raw_ioctl(importer, PEERBAR_TEST_CHUNKS, &chunks), "chunks", ENODEV, EOPNOTSUPP,
+		 0) &&
 	    (chunks.nr_chunks != 1 || !chunks.nr_addrs || chunks.nr_addrs > RANGES))
 		fail_operation("%u chunks, %u addresses", chunks.nr_chunks, chunks.nr_addrs);
 }
@@ -92,11 +98,13 @@ bool op_import(void)
 	if (take_held(imports, place.r[0] & 1 ? IMPORTS : 0, place.r[1], &h)) {
 		switch (place.r[2] % 4) {
 		case 0:
-			done(raw_test_map(importer, (uint32_t)h.iova), "map again", EBUSY, ESTALE, ENODEV, 0);
+			done(raw_test_map(importer, (uint32_t)h.iova), "map again", EBUSY, ESTALE,
+			     ENODEV, 0);
 			break;
 		case 1:
 			/* EINVAL: the importer may have unmapped by itself. */
-			done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_UNMAP), "unmap", EINVAL, 0);
+			done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_UNMAP),
+			     "unmap", EINVAL, 0);
 			break;
 		case 2:
 			query_importer((uint32_t)h.iova, place.r[3]);
@@ -108,7 +116,8 @@ bool op_import(void)
 	} else {
 		if (!any_buffer(place.r[1], &b))
 			return false;
-		if (!attach_and_map(&b, (uint32_t)(place.r[2] % (PEERBAR_TEST_KIND_DYNAMIC + 1)), 0, &h))
+		if (!attach_and_map(&b, (uint32_t)(place.r[2] % (PEERBAR_TEST_KIND_DYNAMIC + 1)), 0,
+				    &h))
 			return true;
 	}
 	if (!keep_held(imports, IMPORTS, h.iova, 0))
@@ -125,11 +134,13 @@ bool op_import_late(void)
 
 	if (importer < 0 || !any_buffer(place.r[0], &b) || b.what.model == PEERBAR_MODEL_DYNAMIC)
 		return false;
-	if (!attach_and_map(&b, kind, never ? PEERBAR_TEST_NEVER : 1 + (uint32_t)(place.r[3] % 20), &h))
+	if (!attach_and_map(&b, kind, never ? PEERBAR_TEST_NEVER : 1 + (uint32_t)(place.r[3] % 20),
+			    &h))
 		return true;
 	if (never) {
 		pause_us(place.r[3] % 5000);
-		done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_RELEASE), "release", 0);
+		done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_RELEASE), "release",
+		     0);
 	}
 	if (never || !keep_held(imports, IMPORTS, h.iova, 0))
 		detach(&h);
@@ -168,9 +179,10 @@ bool op_test_export(void)
 	done(raw_test_io(exporter, fd, true, 0, bytes, w.size), "write", 0);
 	free(bytes);
 	done(raw_query(peerbar, fd, &q), "query", 0);
-	if (q.model != w.model || q.length != w.size || q.nr_ranges != w.nr || q.state != PEERBAR_STATE_LIVE)
-		fail_operation("a new test buffer says: model %u, %llu bytes, %u ranges, state %u", q.model,
-			       (unsigned long long)q.length, q.nr_ranges, q.state);
+	if (q.model != w.model || q.length != w.size || q.nr_ranges != w.nr ||
+	    q.state != PEERBAR_STATE_LIVE)
+		fail_operation("a new test buffer says: model %u, %llu bytes, %u ranges, state %u",
+			       q.model, (unsigned long long)q.length, q.nr_ranges, q.state);
 	w.id = q.id;
 	keep_buffer(fd, &w);
 	return true;
@@ -181,20 +193,24 @@ bool op_test_move(void)
 	struct peerbar_test_automove automove;
 	struct buffer b;
 
-	if (exporter < 0 || !pick_buffer(place.r[0], TEST, TEST, &b) || b.what.model != PEERBAR_MODEL_DYNAMIC)
+	if (exporter < 0 || !pick_buffer(place.r[0], TEST, TEST, &b) ||
+	    b.what.model != PEERBAR_MODEL_DYNAMIC)
 		return false;
 	if (place.r[1] % 8) {
 		done(raw_test_move(exporter, b.fd), "move", EBUSY, ENODEV, badf_if_closed(&b), 0);
 		return true;
 	}
-	automove = (struct peerbar_test_automove){ .fd = b.fd, .period_ms = 1 + (uint32_t)(place.r[2] % 4) };
-	if (!done(raw_ioctl(exporter, PEERBAR_TEST_AUTOMOVE, &automove), "automove", badf_if_closed(&b), 0))
+	automove = (struct peerbar_test_automove){ .fd = b.fd,
+						   .period_ms = 1 + (uint32_t)(place.r[2] % 4) };
+	if (!done(raw_ioctl(exporter, PEERBAR_TEST_AUTOMOVE, &automove), "automove",
+		  badf_if_closed(&b), 0))
 		return true;
 	pause_us(place.r[3] % 10000);
 	touch_all(TEST, b.what.id, place.r[4], 8);
 	automove.period_ms = 0;
 	/* If the buffer's descriptor was closed, it moves until the exporter is closed. */
-	done(raw_ioctl(exporter, PEERBAR_TEST_AUTOMOVE, &automove), "automove", badf_if_closed(&b), 0);
+	done(raw_ioctl(exporter, PEERBAR_TEST_AUTOMOVE, &automove), "automove", badf_if_closed(&b),
+	     0);
 	return true;
 }
 
@@ -210,16 +226,19 @@ bool op_test_access(void)
 	case 0:
 		if (!pinned)
 			set_fate(b.what.id, DYING);
-		if (done(raw_test_access(exporter, b.fd, PEERBAR_TEST_KILL), "kill", pinned ? EOPNOTSUPP : EBADF, badf_if_closed(&b), 0))
+		if (done(raw_test_access(exporter, b.fd, PEERBAR_TEST_KILL), "kill",
+			 pinned ? EOPNOTSUPP : EBADF, badf_if_closed(&b), 0))
 			check_dead(&b);
 		break;
 	case 1:
 	case 2:
 	case 3:
-		done(raw_test_access(exporter, b.fd, PEERBAR_TEST_REVOKE), "revoke", pinned ? EOPNOTSUPP : EBADF, badf_if_closed(&b), 0);
+		done(raw_test_access(exporter, b.fd, PEERBAR_TEST_REVOKE), "revoke",
+		     pinned ? EOPNOTSUPP : EBADF, badf_if_closed(&b), 0);
 		break;
 	default:
-		done(raw_test_access(exporter, b.fd, PEERBAR_TEST_RESTORE), "restore", pinned ? EOPNOTSUPP : ENODEV, badf_if_closed(&b), 0);
+		done(raw_test_access(exporter, b.fd, PEERBAR_TEST_RESTORE), "restore",
+		     pinned ? EOPNOTSUPP : ENODEV, badf_if_closed(&b), 0);
 		break;
 	}
 	return true;

@@ -26,7 +26,8 @@ static void *map_aligned(uint64_t length, int prot, int flags, int fd, uint64_t 
 	if (length < HUGE_PAGES * PAGE)
 		return mmap(NULL, length, prot, flags, fd, (off_t)offset);
 	do {
-		p = mmap(choose_address(length), length, prot, flags | MAP_FIXED_NOREPLACE, fd, (off_t)offset);
+		p = mmap(choose_address(length), length, prot, flags | MAP_FIXED_NOREPLACE, fd,
+			 (off_t)offset);
 	} while (p == MAP_FAILED && errno == EEXIST);
 	return p;
 }
@@ -44,11 +45,13 @@ bool op_mmap(void)
 	pages = b.what.size / PAGE;
 	/* Map the whole buffer every other time. */
 	m.offset = place.r[1] & 1 ? 0 : place.r[2] % pages * PAGE;
-	m.length = place.r[1] & 1 ? b.what.size : (1 + place.r[3] % (pages - m.offset / PAGE)) * PAGE;
+	m.length = place.r[1] & 1 ? b.what.size :
+				    (1 + place.r[3] % (pages - m.offset / PAGE)) * PAGE;
 	m.writable = place.r[1] & 2;
 	m.what = b.what;
 	dead = is_dead(&b.what);
-	p = map_aligned(m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, b.fd, m.offset);
+	p = map_aligned(m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, b.fd,
+			m.offset);
 	if (p == MAP_FAILED) {
 		if (errno == ENODEV && !may_be_dead(&b.what) && phase_of(&b.what) % 4 == PHASE_ON)
 			fail_operation("mmap: ENODEV although the buffer is not dead");
@@ -86,7 +89,9 @@ bool op_partial(void)
 		return false;
 	}
 	n = 1 + place.r[1] % (pages - 1);
-	from = place.r[2] % 3 == 0 ? 0 : place.r[2] % 3 == 1 ? pages - n : place.r[3] % (pages - n + 1);
+	from = place.r[2] % 3 == 0  ? 0 :
+		place.r[2] % 3 == 1 ? pages - n :
+				      place.r[3] % (pages - n + 1);
 	if (munmap(m->p + from * PAGE, n * PAGE))
 		fail_operation("munmap: %s", strerror(errno));
 	rest = *m;
@@ -112,8 +117,11 @@ bool op_mremap(void)
 		return false;
 	length = place.r[1] % 4 ? m->length : (1 + place.r[2] % (m->length / PAGE)) * PAGE;
 	/* Align it for huge pages, or not. */
-	to = choose_address(length + HUGE_PAGES * PAGE) + (place.r[3] & 1 ? place.r[3] % HUGE_PAGES * PAGE : 0);
-	if (mmap(to, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED) {
+	to = choose_address(length + HUGE_PAGES * PAGE) +
+		(place.r[3] & 1 ? place.r[3] % HUGE_PAGES * PAGE : 0);
+	if (mmap(to, length, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+		 0) == MAP_FAILED) {
 		pthread_rwlock_unlock(&m->lock);
 		return false;
 	}
@@ -143,8 +151,14 @@ bool op_mprotect(void)
 
 struct what one_range(unsigned int d, uint32_t generation, uint64_t offset, uint64_t length)
 {
-	return (struct what){ .size = length, .device = d, .generation = generation, .model = PEERBAR_MODEL_REVOCABLE, .nr = 1,
-			      .ranges = { { offset, length } }, };
+	return (struct what){
+		.size = length,
+		.device = d,
+		.generation = generation,
+		.model = PEERBAR_MODEL_REVOCABLE,
+		.nr = 1,
+		.ranges = { { offset, length } },
+	};
 }
 
 struct raw_range choose_range(uint64_t r)
@@ -180,7 +194,8 @@ bool op_cookie(void)
 	m.offset = range.length > PAGE && place.r[3] & 1 ? PAGE : 0;
 	m.length = range.length - m.offset;
 	m.writable = place.r[3] & 2;
-	p = mmap(NULL, m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, slot_fd(slot), (off_t)(at + m.offset));
+	p = mmap(NULL, m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED,
+		 slot_fd(slot), (off_t)(at + m.offset));
 	if (p == MAP_FAILED) {
 		done(-errno, "mmap of a cookie", ENODEV, badf_if_dropped(d, slot), 0);
 		return true;
@@ -203,7 +218,8 @@ bool op_region(void)
 		return false;
 	m.length = range.length;
 	m.writable = place.r[2] & 1;
-	p = map_aligned(m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED, slot_fd(slot), bar_offset[d] + range.offset);
+	p = map_aligned(m.length, PROT_READ | (m.writable ? PROT_WRITE : 0), MAP_SHARED,
+			slot_fd(slot), bar_offset[d] + range.offset);
 	if (p == MAP_FAILED) {
 		done(-errno, "mmap of a region", ENODEV, badf_if_dropped(d, slot), 0);
 		return true;

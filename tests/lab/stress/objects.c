@@ -112,12 +112,16 @@ void set_fate(uint64_t id, enum fate to)
 
 bool is_dead(const struct what *w)
 {
-	return fate(w->id) == DEAD || (w->device < DEVICES && w->generation <= atomic_load(&shared->devices[w->device].dead));
+	return fate(w->id) == DEAD ||
+		(w->device < DEVICES &&
+		 w->generation <= atomic_load(&shared->devices[w->device].dead));
 }
 
 bool may_be_dead(const struct what *w)
 {
-	return fate(w->id) != ALIVE || (w->device < DEVICES && w->generation != atomic_load(&shared->devices[w->device].generation));
+	return fate(w->id) != ALIVE ||
+		(w->device < DEVICES &&
+		 w->generation != atomic_load(&shared->devices[w->device].generation));
 }
 
 /* ---- tables ---- */
@@ -136,7 +140,8 @@ void unmap_regions(unsigned int d)
 
 	for (i = 0; i < MAPS; i++) {
 		pthread_rwlock_wrlock(&maps[i].lock);
-		if (maps[i].used && maps[i].kind == OF_REGION && maps[i].what.device == d && maps[i].what.generation <= drop)
+		if (maps[i].used && maps[i].kind == OF_REGION && maps[i].what.device == d &&
+		    maps[i].what.generation <= drop)
 			forget_map(&maps[i]);
 		pthread_rwlock_unlock(&maps[i].lock);
 	}
@@ -208,7 +213,8 @@ void keep_map(const struct map *created)
 	m->used = true;
 	pthread_rwlock_unlock(&m->lock);
 	/* The other thread may already have handled a drop of such mappings: check again. */
-	if (created->kind == OF_REGION && created->what.generation <= atomic_load(&shared->devices[created->what.device].drop))
+	if (created->kind == OF_REGION &&
+	    created->what.generation <= atomic_load(&shared->devices[created->what.device].drop))
 		unmap_regions(created->what.device);
 }
 

@@ -15,7 +15,9 @@ void doom(struct shared_device *d)
 {
 	uint32_t s = atomic_load(&d->phase);
 
-	while (!atomic_compare_exchange_weak(&d->phase, &s, ((s + PHASE_STEP) & ~7U) | PHASE_DOOMED | PHASE_CHANGING))
+	while (!atomic_compare_exchange_weak(&d->phase, &s,
+					     ((s + PHASE_STEP) & ~7U) | PHASE_DOOMED |
+						     PHASE_CHANGING))
 		;
 }
 
@@ -25,7 +27,8 @@ static bool set_phase(unsigned int d, uint32_t phase)
 	_Atomic uint32_t *p = &shared->devices[d].phase;
 	uint32_t s = atomic_load(p);
 
-	return !(s & PHASE_DOOMED) && atomic_compare_exchange_strong(p, &s, ((s + PHASE_STEP) & ~7U) | phase);
+	return !(s & PHASE_DOOMED) &&
+		atomic_compare_exchange_strong(p, &s, ((s + PHASE_STEP) & ~7U) | phase);
 }
 
 /* Choose a device that this process owns and has open, and take its control. */
@@ -78,7 +81,8 @@ static bool off_and_on(bool power)
 		pthread_mutex_unlock(&control[d]);
 		return false;
 	}
-	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], false) : raw_decoding(slot_fd(slot), config_offset[d], false);
+	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], false) :
+		      raw_decoding(slot_fd(slot), config_offset[d], false);
 	if (done(ret, "off", EIO, ENODEV, badf_if_dropped(d, slot), 0)) {
 		set_phase(d, PHASE_OFF);
 		check_device(d, place.r[1]);
@@ -86,7 +90,8 @@ static bool off_and_on(bool power)
 		touch_all(d, 0, place.r[3], 2);
 		set_phase(d, PHASE_CHANGING);
 	}
-	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], true) : raw_decoding(slot_fd(slot), config_offset[d], true);
+	ret = power ? raw_power(slot_fd(slot), config_offset[d], pm_cap[d], true) :
+		      raw_decoding(slot_fd(slot), config_offset[d], true);
 	if (done(ret, "on", EIO, ENODEV, badf_if_dropped(d, slot), 0)) {
 		set_phase(d, PHASE_ON);
 		check_device(d, place.r[4]);
@@ -118,8 +123,8 @@ static bool reset(int (*how)(int fd))
 		 * EAGAIN, EBUSY: the kernel is using the device. ENOTTY: QEMU's port reported late
 		 * that its link is up.
 		 */
-		done(how(slot_fd(slot)), "reset", EAGAIN, EBUSY, ENOTTY, flat ? EINVAL : EBUSY, flat ? ENODEV : EBUSY,
-		     badf_if_dropped(d, slot), 0);
+		done(how(slot_fd(slot)), "reset", EAGAIN, EBUSY, ENOTTY, flat ? EINVAL : EBUSY,
+		     flat ? ENODEV : EBUSY, badf_if_dropped(d, slot), 0);
 		set_phase(d, PHASE_ON);
 		check_device(d, place.r[1]);
 	}
@@ -145,7 +150,8 @@ bool op_ioas(void)
 	if (!take_control(place.r[0], &d, &slot))
 		return false;
 	if (done(raw_detach_ioas(slot_fd(slot)), "detach", ENODEV, badf_if_dropped(d, slot), 0))
-		done(raw_attach_ioas(slot_fd(slot), ioas), "attach", ENODEV, badf_if_dropped(d, slot), 0);
+		done(raw_attach_ioas(slot_fd(slot), ioas), "attach", ENODEV,
+		     badf_if_dropped(d, slot), 0);
 	pthread_mutex_unlock(&control[d]);
 	return true;
 }
@@ -185,7 +191,8 @@ static void open_device(unsigned int d, uint32_t s)
 		ret = raw_region(fd, VFIO_PCI_CONFIG_REGION_INDEX, &config_offset[d], &size);
 	if (!ret)
 		ret = raw_decoding(fd, config_offset[d], true);
-	if (!done(ret, "prepare the device", d == HOT ? EIO : EBADF, d == HOT ? ENODEV : EBADF, 0)) {
+	if (!done(ret, "prepare the device", d == HOT ? EIO : EBADF, d == HOT ? ENODEV : EBADF,
+		  0)) {
 		close(fd);
 		return;
 	}
@@ -217,7 +224,8 @@ bool op_open(void)
 		 */
 		uint32_t s = atomic_load(&device->phase);
 
-		if (device->owner != me || atomic_load(&slots[d]) || !atomic_load(&device->present) || atomic_load(&device->leaving) ||
+		if (device->owner != me || atomic_load(&slots[d]) ||
+		    !atomic_load(&device->present) || atomic_load(&device->leaving) ||
 		    pthread_mutex_trylock(&control[d]))
 			continue;
 		/* The previous owner may have been killed while it changed the driver. */
@@ -263,7 +271,8 @@ static pid_t unbind_elsewhere(const char *bdf)
 	pid_t pid;
 	int ret;
 
-	snprintf(command, sizeof(command), "echo %s >/sys/bus/pci/devices/%s/driver/unbind", bdf, bdf);
+	snprintf(command, sizeof(command), "echo %s >/sys/bus/pci/devices/%s/driver/unbind", bdf,
+		 bdf);
 	ret = posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ);
 	if (ret)
 		fail_operation("posix_spawn: %s", strerror(ret));
@@ -287,9 +296,11 @@ static void visit_stock(unsigned int d)
 	done(buffer, "export with vfio-pci", 0);
 	done(raw_query(peerbar, buffer, &q), "query", 0);
 	if (q.flags || q.model != PEERBAR_MODEL_REVOCABLE || q.id || q.length != range.length)
-		fail_operation("a buffer of vfio-pci says: flags 0x%x, model %u, id %llu, %llu bytes", q.flags, q.model,
-			       (unsigned long long)q.id, (unsigned long long)q.length);
-	done(raw_map_file(iommufd, ioas, buffer, 0, PAGE, IOMMU_IOAS_MAP_READABLE, &iova), "map a buffer of vfio-pci", 0);
+		fail_operation("a buffer of vfio-pci says: flags 0x%x, model %u, id %llu, %llu bytes",
+			       q.flags, q.model, (unsigned long long)q.id,
+			       (unsigned long long)q.length);
+	done(raw_map_file(iommufd, ioas, buffer, 0, PAGE, IOMMU_IOAS_MAP_READABLE, &iova),
+	     "map a buffer of vfio-pci", 0);
 	done(raw_unmap(iommufd, ioas, iova, PAGE), "unmap", 0);
 	refused(raw_revoke(fd, buffer), "revoke with vfio-pci", ENOTTY);
 	close(buffer);
@@ -303,10 +314,12 @@ static void wait_dead(const struct buffer *b)
 	struct peerbar_query q;
 
 	for (;;) {
-		if (!done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) || q.state == PEERBAR_STATE_DEAD)
+		if (!done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) ||
+		    q.state == PEERBAR_STATE_DEAD)
 			return;
 		if (now_ns() > end)
-			fail_operation("60 s after its driver was to be unbound, a buffer is in state %u", q.state);
+			fail_operation("60 s after its driver was to be unbound, a buffer is in state %u",
+				       q.state);
 		pause_us(1000);
 	}
 }
@@ -337,7 +350,8 @@ bool op_rebind(void)
 		 * The device is open and in use by other processes: its buffers must die at once.
 		 */
 		wait_dead(&b);
-		refused(raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC), "export from a driver that goes", ENODEV);
+		refused(raw_export(slot_fd(slot), GPU_BAR, &range, 1, O_RDWR | O_CLOEXEC),
+			"export from a driver that goes", ENODEV);
 		touch_all(d, 0, place.r[2], 8);
 	}
 	atomic_store(&device->drop, slot_generation(slot));

@@ -22,7 +22,8 @@ bool op_send(void)
 	if (shared->processes < 2 || !any_buffer(place.r[0], &b))
 		return false;
 	message.what = b.what;
-	done(raw_send(outbox[other_process(place.r[1])], &message, sizeof(message), b.fd), "send", EAGAIN, EBADF, ETOOMANYREFS, 0);
+	done(raw_send(outbox[other_process(place.r[1])], &message, sizeof(message), b.fd), "send",
+	     EAGAIN, EBADF, ETOOMANYREFS, 0);
 	return true;
 }
 
@@ -34,8 +35,8 @@ bool op_send_device(void)
 	if (shared->processes < 2 || !pick_device(place.r[0], &message.what.device, &slot))
 		return false;
 	message.what.generation = slot_generation(slot);
-	done(raw_send(outbox[other_process(place.r[1])], &message, sizeof(message), slot_fd(slot)), "send", EAGAIN, EBADF,
-	     ETOOMANYREFS, 0);
+	done(raw_send(outbox[other_process(place.r[1])], &message, sizeof(message), slot_fd(slot)),
+	     "send", EAGAIN, EBADF, ETOOMANYREFS, 0);
 	return true;
 }
 
@@ -59,12 +60,14 @@ static bool receive_one(void)
 		return true;
 	}
 	d = message.what.device;
-	if (message.what.generation <= atomic_load(&shared->devices[d].drop) || raw_region(fd, GPU_BAR, &bar_offset[d], &size)) {
+	if (message.what.generation <= atomic_load(&shared->devices[d].drop) ||
+	    raw_region(fd, GPU_BAR, &bar_offset[d], &size)) {
 		close(fd);
 		return true;
 	}
 	fd = stash(fd);
-	if (!atomic_compare_exchange_strong(&slots[d], &none, (uint64_t)message.what.generation << 32 | (uint32_t)fd))
+	if (!atomic_compare_exchange_strong(&slots[d], &none,
+					    (uint64_t)message.what.generation << 32 | (uint32_t)fd))
 		close(fd);
 	else if (message.what.generation <= atomic_load(&shared->devices[d].drop))
 		release_device(d);

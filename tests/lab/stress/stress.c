@@ -22,20 +22,52 @@
 
 #include "stress.h"
 
-#define OURS "peerbar-vfio-pci"
+#define OURS	    "peerbar-vfio-pci"
 #define HANGS_AFTER 120 /* seconds; longer than any operation, also on the debug kernel */
 
-const char * const op_names[OPS] = {
-	[OP_TOUCH] = "touch", [OP_WRITE] = "write", [OP_FORK] = "fork", [OP_MMAP] = "mmap", [OP_MUNMAP] = "munmap",
-	[OP_PARTIAL] = "partial-munmap", [OP_MREMAP] = "mremap", [OP_MPROTECT] = "mprotect", [OP_COOKIE] = "cookie",
-	[OP_REGION] = "region-mmap", [OP_EXPORT] = "export", [OP_CLOSE] = "close", [OP_QUERY] = "query", [OP_INFO] = "info",
-	[OP_SET_MEMATTR] = "set-memattr", [OP_GET_MEMATTR] = "get-memattr", [OP_REVOKE] = "revoke", [OP_REFUSALS] = "refusals",
-	[OP_POLL] = "poll", [OP_SEND] = "send", [OP_RECEIVE] = "receive", [OP_SEND_DEVICE] = "send-device",
-	[OP_IOMMU_MAP] = "iommu-map", [OP_IOMMU_UNMAP] = "iommu-unmap", [OP_IOAS] = "ioas-detach-attach", [OP_DUMP] = "dump",
-	[OP_GET] = "get", [OP_EVENTS] = "events", [OP_IMPORT] = "import", [OP_IMPORT_LATE] = "import-late",
-	[OP_TEST_EXPORT] = "test-export", [OP_TEST_MOVE] = "test-move", [OP_TEST_ACCESS] = "test-revoke",
-	[OP_DECODING] = "decoding-off-on", [OP_POWER] = "d3hot-d0", [OP_RESET] = "reset", [OP_HOT_RESET] = "hot-reset",
-	[OP_OPEN] = "open", [OP_REOPEN] = "close-device", [OP_REBIND] = "unbind-bind", [OP_PLUG] = "plug-unplug", [OP_KILL] = "kill-9",
+const char *const op_names[OPS] = {
+	[OP_TOUCH] = "touch",
+	[OP_WRITE] = "write",
+	[OP_FORK] = "fork",
+	[OP_MMAP] = "mmap",
+	[OP_MUNMAP] = "munmap",
+	[OP_PARTIAL] = "partial-munmap",
+	[OP_MREMAP] = "mremap",
+	[OP_MPROTECT] = "mprotect",
+	[OP_COOKIE] = "cookie",
+	[OP_REGION] = "region-mmap",
+	[OP_EXPORT] = "export",
+	[OP_CLOSE] = "close",
+	[OP_QUERY] = "query",
+	[OP_INFO] = "info",
+	[OP_SET_MEMATTR] = "set-memattr",
+	[OP_GET_MEMATTR] = "get-memattr",
+	[OP_REVOKE] = "revoke",
+	[OP_REFUSALS] = "refusals",
+	[OP_POLL] = "poll",
+	[OP_SEND] = "send",
+	[OP_RECEIVE] = "receive",
+	[OP_SEND_DEVICE] = "send-device",
+	[OP_IOMMU_MAP] = "iommu-map",
+	[OP_IOMMU_UNMAP] = "iommu-unmap",
+	[OP_IOAS] = "ioas-detach-attach",
+	[OP_DUMP] = "dump",
+	[OP_GET] = "get",
+	[OP_EVENTS] = "events",
+	[OP_IMPORT] = "import",
+	[OP_IMPORT_LATE] = "import-late",
+	[OP_TEST_EXPORT] = "test-export",
+	[OP_TEST_MOVE] = "test-move",
+	[OP_TEST_ACCESS] = "test-revoke",
+	[OP_DECODING] = "decoding-off-on",
+	[OP_POWER] = "d3hot-d0",
+	[OP_RESET] = "reset",
+	[OP_HOT_RESET] = "hot-reset",
+	[OP_OPEN] = "open",
+	[OP_REOPEN] = "close-device",
+	[OP_REBIND] = "unbind-bind",
+	[OP_PLUG] = "plug-unplug",
+	[OP_KILL] = "kill-9",
 };
 
 struct shared *shared;
@@ -64,7 +96,8 @@ void failed(const char *fmt, ...)
 	va_list ap;
 	int n;
 
-	n = snprintf(line, sizeof(line), "lab-stress: FAILED with seed %llu: ", (unsigned long long)shared->seed);
+	n = snprintf(line, sizeof(line),
+		     "lab-stress: FAILED with seed %llu: ", (unsigned long long)shared->seed);
 	va_start(ap, fmt);
 	n += vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
 	va_end(ap);
@@ -96,8 +129,10 @@ void number_pages(unsigned int d)
 
 	fd = raw_open_cdev(bdf);
 	iommufd = raw_open("/dev/iommu");
-	if (fd < 0 || iommufd < 0 || raw_bind_iommufd(fd, iommufd) || raw_region(fd, GPU_BAR, &bar, &size) ||
-	    raw_region(fd, VFIO_PCI_CONFIG_REGION_INDEX, &config, &page) || raw_decoding(fd, config, true))
+	if (fd < 0 || iommufd < 0 || raw_bind_iommufd(fd, iommufd) ||
+	    raw_region(fd, GPU_BAR, &bar, &size) ||
+	    raw_region(fd, VFIO_PCI_CONFIG_REGION_INDEX, &config, &page) ||
+	    raw_decoding(fd, config, true))
 		failed("%s cannot be opened", bdf);
 	if (size < NUMBERED)
 		failed("BAR %u of %s is too small", GPU_BAR, bdf);
@@ -159,7 +194,8 @@ static bool find_plugged(char bdf[PB_BDF_LEN])
 	if (pb_pci_list(&list, &n, &err))
 		failed("%s", err.text);
 	for (i = 0; i < n; i++) {
-		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 && list[i].bars[GPU_BAR].size == NUMBERED) {
+		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 &&
+		    list[i].bars[GPU_BAR].size == NUMBERED) {
 			strcpy(bdf, list[i].bdf);
 			found = true;
 		}
@@ -174,7 +210,8 @@ static void wait_plugged(char bdf[PB_BDF_LEN], bool there)
 
 	while (find_plugged(bdf) != there) {
 		if (now_ns() > end)
-			failed("the plugged device did not %s in %d s", there ? "appear" : "go", HANGS_AFTER);
+			failed("the plugged device did not %s in %d s", there ? "appear" : "go",
+			       HANGS_AFTER);
 		sleep_ms(100);
 	}
 }
@@ -194,10 +231,11 @@ static void plug_and_pull(uint64_t *random, unsigned int nth)
 	uint64_t begin = now_ns();
 	char bdf[PB_BDF_LEN];
 
-	qmp("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-memfd\",\"id\":\"stressmem%u\",\"size\":%llu}}", nth,
-	    NUMBERED);
+	qmp("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-memfd\",\"id\":\"stressmem%u\",\"size\":%llu}}",
+	    nth, NUMBERED);
 	qmp("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"ivshmem-plain\",\"id\":\"stress%u\",\"memdev\":\"stressmem%u\","
-	    "\"bus\":\"spare1\"}}", nth, nth);
+	    "\"bus\":\"spare1\"}}",
+	    nth, nth);
 	wait_plugged(bdf, true);
 	strcpy(d->bdf, bdf);
 	bind_to_ours(HOT);
@@ -268,7 +306,8 @@ static void reap(bool expected)
 			plugger_pid = 0;
 		else if (i == shared->processes && WIFEXITED(status) && !WEXITSTATUS(status))
 			continue;
-		if (atomic_load(&shared->failed) || (expected && WIFEXITED(status) && !WEXITSTATUS(status)))
+		if (atomic_load(&shared->failed) ||
+		    (expected && WIFEXITED(status) && !WEXITSTATUS(status)))
 			continue;
 		if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
 			failed("a process was ended by %s", strsignal(WTERMSIG(status)));
@@ -312,7 +351,8 @@ static void print_holders(void)
 		snprintf(path, sizeof(path), "/proc/%s/fd", process->d_name);
 		fds = opendir(path);
 		for (n = 0; fds && (entry = readdir(fds));) {
-			snprintf(path, sizeof(path), "/proc/%s/fd/%s", process->d_name, entry->d_name);
+			snprintf(path, sizeof(path), "/proc/%s/fd/%s", process->d_name,
+				 entry->d_name);
 			length = readlink(path, text, sizeof(text) - 1);
 			text[length < 0 ? 0 : length] = '\0';
 			if (!strstr(text, "vfio"))
@@ -333,7 +373,9 @@ static void print_holders(void)
 		snprintf(path, sizeof(path), "/proc/%s/stat", process->d_name);
 		f = fopen(path, "re");
 		if (f && fgets(text, 40, f))
-			fprintf(stderr, "lab-stress: process %s: %u descriptors and %u mappings of devices; %s\n", process->d_name, n, maps, text);
+			fprintf(stderr,
+				"lab-stress: process %s: %u descriptors and %u mappings of devices; %s\n",
+				process->d_name, n, maps, text);
 		if (f)
 			fclose(f);
 		print_stack(atoi(process->d_name));
@@ -345,8 +387,8 @@ static void print_holders(void)
 static void print_listed(void *arg, const struct raw_buffer *b)
 {
 	(void)arg;
-	fprintf(stderr, "lab-stress: buffer %llu: %s of %s, state %u, %u importers, %u mmaps\n", (unsigned long long)b->id, b->name,
-		b->exporter, b->state, b->importers, b->mmaps);
+	fprintf(stderr, "lab-stress: buffer %llu: %s of %s, state %u, %u importers, %u mmaps\n",
+		(unsigned long long)b->id, b->name, b->exporter, b->state, b->importers, b->mmaps);
 }
 
 __attribute__((format(printf, 1, 2), noreturn)) static void hang(const char *fmt, ...)
@@ -363,7 +405,8 @@ __attribute__((format(printf, 1, 2), noreturn)) static void hang(const char *fmt
 		for (t = 0; t < THREADS; t++) {
 			int kind = atomic_load(&shared->threads[i][t].kind);
 
-			fprintf(stderr, "process %u.%u thread %u, in %s:\n", i, incarnations[i], t, kind < 0 ? "nothing" : op_names[kind]);
+			fprintf(stderr, "process %u.%u thread %u, in %s:\n", i, incarnations[i], t,
+				kind < 0 ? "nothing" : op_names[kind]);
 			print_stack(atomic_load(&shared->threads[i][t].tid));
 		}
 	}
@@ -405,7 +448,8 @@ static void kill_one(unsigned int i)
 		atomic_store(&shared->threads[i][t].kind, -1);
 	for (d = 0; d < DEVICES; d++)
 		if (shared->devices[d].owner == i)
-			atomic_store(&shared->devices[d].drop, atomic_load(&shared->devices[d].generation));
+			atomic_store(&shared->devices[d].drop,
+				     atomic_load(&shared->devices[d].generation));
 	incarnations[i]++;
 	start_worker(i);
 	atomic_fetch_add(&shared->done[OP_KILL], 1);
@@ -422,11 +466,13 @@ static void watch(void)
 			int kind = atomic_load(&thread->kind);
 			uint64_t since = atomic_load(&thread->since);
 
-			if (kind < 0 || now_ns() - since < HANGS_AFTER * 1000000000ULL || kind != atomic_load(&thread->kind) ||
+			if (kind < 0 || now_ns() - since < HANGS_AFTER * 1000000000ULL ||
+			    kind != atomic_load(&thread->kind) ||
 			    since != atomic_load(&thread->since))
 				continue;
-			hang("process %u.%u thread %u hangs in operation %llu, %s", i, incarnations[i], t,
-			     (unsigned long long)atomic_load(&thread->n), op_names[kind]);
+			hang("process %u.%u thread %u hangs in operation %llu, %s", i,
+			     incarnations[i], t, (unsigned long long)atomic_load(&thread->n),
+			     op_names[kind]);
 		}
 	}
 }
@@ -436,8 +482,10 @@ static void progress(void)
 	double seconds = (double)(now_ns() - began) / 1e9;
 	uint64_t n = atomic_load(&shared->operations);
 
-	fprintf(stderr, "lab-stress: %.0f s: %llu operations (%.0f/s), %llu killed, %llu plugged and pulled\n", seconds,
-		(unsigned long long)n, (double)n / seconds, (unsigned long long)atomic_load(&shared->done[OP_KILL]),
+	fprintf(stderr,
+		"lab-stress: %.0f s: %llu operations (%.0f/s), %llu killed, %llu plugged and pulled\n",
+		seconds, (unsigned long long)n, (double)n / seconds,
+		(unsigned long long)atomic_load(&shared->done[OP_KILL]),
 		(unsigned long long)atomic_load(&shared->done[OP_PLUG]));
 }
 
@@ -454,7 +502,8 @@ static void run(unsigned int seconds)
 		watch();
 		if (seconds && now_ns() - began > seconds * 1000000000ULL)
 			atomic_store(&shared->stop, true);
-		if (now_ns() > next_kill && !atomic_load(&shared->stop) && !atomic_load(&shared->failed)) {
+		if (now_ns() > next_kill && !atomic_load(&shared->stop) &&
+		    !atomic_load(&shared->failed)) {
 			kill_one((unsigned int)(raw_random(&random) % shared->processes));
 			next_kill = now_ns() + 4000000000 + raw_random(&random) % 10000000000;
 		}
@@ -485,8 +534,12 @@ static void run(unsigned int seconds)
 
 static void nothing_left(bool unload)
 {
-	static const char * const modules[] = {
-		"peerbar_test_importer", "peerbar_test_exporter", "peerbar_iommufd", "peerbar_vfio_pci", "peerbar",
+	static const char *const modules[] = {
+		"peerbar_test_importer",
+		"peerbar_test_exporter",
+		"peerbar_iommufd",
+		"peerbar_vfio_pci",
+		"peerbar",
 	};
 	struct raw_genl g;
 	struct pb_error err;
@@ -537,18 +590,25 @@ static void report(bool json)
 
 	if (json)
 		printf("{\"seed\":%llu,\"processes\":%u,\"seconds\":%.1f,\"operations\":%llu,\"failed\":%s,\"kinds\":{",
-		       (unsigned long long)shared->seed, shared->processes, seconds, n, failure ? "true" : "false");
+		       (unsigned long long)shared->seed, shared->processes, seconds, n,
+		       failure ? "true" : "false");
 	else
-		printf("lab-stress: %s: %llu operations in %.0f s (%.0f/s), seed %llu:", failure ? "FAILED" : "ok", n, seconds,
-		       (double)n / seconds, (unsigned long long)shared->seed);
+		printf("lab-stress: %s: %llu operations in %.0f s (%.0f/s), seed %llu:",
+		       failure ? "FAILED" : "ok", n, seconds, (double)n / seconds,
+		       (unsigned long long)shared->seed);
 	for (kind = 0; kind < OPS; kind++) {
-		unsigned long long done = atomic_load(&shared->done[kind]), refused = atomic_load(&shared->refused[kind]);
+		unsigned long long done = atomic_load(&shared->done[kind]),
+				   refused = atomic_load(&shared->refused[kind]);
 
 		if (json)
-			printf("%s\"%s\":{\"done\":%llu,\"refused\":%llu,\"mean_us\":%llu}", first ? "" : ",", op_names[kind], done, refused,
-			       done ? (unsigned long long)atomic_load(&shared->ns[kind]) / 1000 / done : 0);
+			printf("%s\"%s\":{\"done\":%llu,\"refused\":%llu,\"mean_us\":%llu}",
+			       first ? "" : ",", op_names[kind], done, refused,
+			       done ? (unsigned long long)atomic_load(&shared->ns[kind]) / 1000 /
+					       done :
+				      0);
 		else if (done && refused)
-			printf("%s %s %llu (%llu refused)", first ? "" : ",", op_names[kind], done, refused);
+			printf("%s %s %llu (%llu refused)", first ? "" : ",", op_names[kind], done,
+			       refused);
 		else if (done)
 			printf("%s %s %llu", first ? "" : ",", op_names[kind], done);
 		else
@@ -560,7 +620,8 @@ static void report(bool json)
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: lab-stress [--seed S] [--seconds N | --operations N] [--processes P] [--no-plug] [--unload] [--json]\n");
+	fprintf(to,
+		"usage: lab-stress [--seed S] [--seconds N | --operations N] [--processes P] [--no-plug] [--unload] [--json]\n");
 }
 
 static uint64_t number(const char *what, const char *text)
@@ -595,7 +656,8 @@ static void prepare(void)
 		atomic_store(&shared->devices[i].phase, PHASE_CHANGING | PHASE_DOOMED);
 	}
 	for (i = 0; i < HOT; i++) {
-		snprintf(shared->devices[i].bdf, sizeof(shared->devices[i].bdf), "%s", lab_bdf(roles[i]));
+		snprintf(shared->devices[i].bdf, sizeof(shared->devices[i].bdf), "%s",
+			 lab_bdf(roles[i]));
 		bind_to_ours(i);
 		number_pages(i);
 		atomic_store(&shared->devices[i].present, true);
@@ -604,16 +666,20 @@ static void prepare(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "seed", required_argument, NULL, 's' }, { "seconds", required_argument, NULL, 't' },
-		{ "operations", required_argument, NULL, 'n' }, { "processes", required_argument, NULL, 'p' },
-		{ "no-plug", no_argument, NULL, 'h' }, { "unload", no_argument, NULL, 'u' }, { "json", no_argument, NULL, 'j' }, {}
-	};
+	static const struct option options[] = { { "seed", required_argument, NULL, 's' },
+						 { "seconds", required_argument, NULL, 't' },
+						 { "operations", required_argument, NULL, 'n' },
+						 { "processes", required_argument, NULL, 'p' },
+						 { "no-plug", no_argument, NULL, 'h' },
+						 { "unload", no_argument, NULL, 'u' },
+						 { "json", no_argument, NULL, 'j' },
+						 {} };
 	bool json = false, unload = false, plug = true;
 	unsigned int seconds = 0, i;
 	int c;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED)
 		lab_die("no memory");
 	shared->seed = now_ns();
@@ -653,12 +719,14 @@ int main(int argc, char **argv)
 	if (!seconds && !shared->limit)
 		seconds = 30;
 	if (access("/dev/peerbar", F_OK) || access("/sys/bus/pci/drivers/" OURS, F_OK)) {
-		fprintf(stderr, "lab-stress: the modules peerbar and peerbar-vfio-pci are not loaded\n");
+		fprintf(stderr,
+			"lab-stress: the modules peerbar and peerbar-vfio-pci are not loaded\n");
 		return 2;
 	}
 	setvbuf(stderr, NULL, _IOLBF, 0);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	fprintf(stderr, "lab-stress: seed %llu, %u processes\n", (unsigned long long)shared->seed, shared->processes);
+	fprintf(stderr, "lab-stress: seed %llu, %u processes\n", (unsigned long long)shared->seed,
+		shared->processes);
 	prepare();
 	began = now_ns();
 	if (plug) {

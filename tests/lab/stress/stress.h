@@ -19,27 +19,60 @@
 #include "raw-ioctl.h"
 
 #define PROCESSES_MAX 16
-#define THREADS 2
-#define DEVICES 3
-#define HOT 2 /* the device that is plugged and pulled */
-#define NUMBERED (16 * MIB) /* of each BAR: every page there has its number */
+#define THREADS	      2
+#define DEVICES	      3
+#define HOT	      2		 /* the device that is plugged and pulled */
+#define NUMBERED      (16 * MIB) /* of each BAR: every page there has its number */
 
 /* ---- operations ---- */
 
 enum kind {
-	OP_TOUCH, OP_WRITE, OP_FORK,
-	OP_MMAP, OP_MUNMAP, OP_PARTIAL, OP_MREMAP, OP_MPROTECT, OP_COOKIE, OP_REGION,
-	OP_EXPORT, OP_CLOSE, OP_QUERY, OP_INFO, OP_SET_MEMATTR, OP_GET_MEMATTR, OP_REVOKE, OP_REFUSALS, OP_POLL,
-	OP_SEND, OP_RECEIVE, OP_SEND_DEVICE,
-	OP_IOMMU_MAP, OP_IOMMU_UNMAP, OP_IOAS,
-	OP_DUMP, OP_GET, OP_EVENTS,
-	OP_IMPORT, OP_IMPORT_LATE, OP_TEST_EXPORT, OP_TEST_MOVE, OP_TEST_ACCESS,
-	OP_DECODING, OP_POWER, OP_RESET, OP_HOT_RESET, OP_OPEN, OP_REOPEN, OP_REBIND,
-	OP_PLUG, OP_KILL,
+	OP_TOUCH,
+	OP_WRITE,
+	OP_FORK,
+	OP_MMAP,
+	OP_MUNMAP,
+	OP_PARTIAL,
+	OP_MREMAP,
+	OP_MPROTECT,
+	OP_COOKIE,
+	OP_REGION,
+	OP_EXPORT,
+	OP_CLOSE,
+	OP_QUERY,
+	OP_INFO,
+	OP_SET_MEMATTR,
+	OP_GET_MEMATTR,
+	OP_REVOKE,
+	OP_REFUSALS,
+	OP_POLL,
+	OP_SEND,
+	OP_RECEIVE,
+	OP_SEND_DEVICE,
+	OP_IOMMU_MAP,
+	OP_IOMMU_UNMAP,
+	OP_IOAS,
+	OP_DUMP,
+	OP_GET,
+	OP_EVENTS,
+	OP_IMPORT,
+	OP_IMPORT_LATE,
+	OP_TEST_EXPORT,
+	OP_TEST_MOVE,
+	OP_TEST_ACCESS,
+	OP_DECODING,
+	OP_POWER,
+	OP_RESET,
+	OP_HOT_RESET,
+	OP_OPEN,
+	OP_REOPEN,
+	OP_REBIND,
+	OP_PLUG,
+	OP_KILL,
 	OPS
 };
 
-extern const char * const op_names[OPS];
+extern const char *const op_names[OPS];
 
 /* ---- a device ---- */
 
@@ -48,20 +81,20 @@ extern const char * const op_names[OPS];
  * If a process reads the same number before and after an access, the device did not change in
  * between.
  */
-#define PHASE_ON	0 /* the memory is accessible */
-#define PHASE_CHANGING	1
-#define PHASE_OFF	2 /* decoding is off, or the device is in D3hot */
-#define PHASE_MASK	3
-#define PHASE_DOOMED	4 /* owner killed or device pulled: frozen until the next open */
-#define PHASE_STEP	8
+#define PHASE_ON       0 /* the memory is accessible */
+#define PHASE_CHANGING 1
+#define PHASE_OFF      2 /* decoding is off, or the device is in D3hot */
+#define PHASE_MASK     3
+#define PHASE_DOOMED   4 /* owner killed or device pulled: frozen until the next open */
+#define PHASE_STEP     8
 
 struct shared_device {
 	char bdf[PB_BDF_LEN];
 	unsigned int owner;
 	_Atomic uint32_t phase;
 	_Atomic uint32_t generation; /* number of opens; copied to its buffers */
-	_Atomic uint32_t dead; /* buffers up to this generation are dead */
-	_Atomic uint32_t drop; /* close descriptors up to this generation */
+	_Atomic uint32_t dead;	     /* buffers up to this generation are dead */
+	_Atomic uint32_t drop;	     /* close descriptors up to this generation */
 	atomic_bool present;
 	atomic_bool leaving; /* must not be opened again */
 };
@@ -69,9 +102,9 @@ struct shared_device {
 /* ---- a thread ---- */
 
 struct shared_thread {
-	_Atomic int kind; /* the operation; -1: none */
+	_Atomic int kind;	/* the operation; -1: none */
 	_Atomic uint64_t since; /* its start, in ns */
-	_Atomic uint64_t n; /* its number in this thread */
+	_Atomic uint64_t n;	/* its number in this thread */
 	_Atomic int tid;
 };
 

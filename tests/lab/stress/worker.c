@@ -27,8 +27,8 @@ void fail_operation(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	failed("process %u.%u thread %u operation %llu: %s: %s", me, place.incarnation, place.thread, (unsigned long long)place.n,
-	       op_names[place.kind], what);
+	failed("process %u.%u thread %u operation %llu: %s: %s", me, place.incarnation,
+	       place.thread, (unsigned long long)place.n, op_names[place.kind], what);
 }
 
 bool is_done(int ret, const char *call, ...)
@@ -52,13 +52,15 @@ bool is_done(int ret, const char *call, ...)
 void refused(int ret, const char *call, int e)
 {
 	if (ret != -e)
-		fail_operation("%s: %s, not %s", call, ret < 0 ? strerror(-ret) : "success", strerror(e));
+		fail_operation("%s: %s, not %s", call, ret < 0 ? strerror(-ret) : "success",
+			       strerror(e));
 	atomic_fetch_add(&shared->refused[place.kind], 1);
 }
 
 void pause_us(uint64_t us)
 {
-	struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000 * 1000) };
+	struct timespec t = { .tv_sec = (time_t)(us / 1000000),
+			      .tv_nsec = (long)(us % 1000000 * 1000) };
 
 	nanosleep(&t, NULL);
 }
@@ -140,7 +142,8 @@ static void *run_thread(void *arg)
 	while (!atomic_load(&shared->stop)) {
 		obey_drop();
 		/* The choices depend only on the position in the sequence. */
-		state = shared->seed ^ (uint64_t)me << 56 ^ (uint64_t)place.incarnation << 40 ^ (uint64_t)thread << 36;
+		state = shared->seed ^ (uint64_t)me << 56 ^ (uint64_t)place.incarnation << 40 ^
+			(uint64_t)thread << 36;
 		state = raw_random(&state) + place.n;
 		place.kind = choose(raw_random(&state));
 		for (i = 0; i < 8; i++)

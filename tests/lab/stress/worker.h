@@ -14,9 +14,9 @@
 
 #include "stress.h"
 
-#define OURS "peerbar-vfio-pci"
-#define RANGES 4
-#define TEST DEVICES /* "device" of the test exporter's buffers */
+#define OURS	   "peerbar-vfio-pci"
+#define RANGES	   4
+#define TEST	   DEVICES /* "device" of the test exporter's buffers */
 #define HUGE_PAGES 512
 
 /* ---- worker.c: the current operation, and the loop ---- */
@@ -46,7 +46,11 @@ void pause_us(uint64_t us);
  * Return whether a call succeeded. If it failed, count it as refused if its errno is in the list,
  * which ends with 0; other errnos are failures. The list is evaluated after the call.
  */
-#define done(call, ...) ({ int done_ = (call); is_done(done_, __VA_ARGS__); })
+#define done(call, ...)                      \
+	({                                   \
+		int done_ = (call);          \
+		is_done(done_, __VA_ARGS__); \
+	})
 
 /* ---- objects.c: buffers, mappings and devices of this process ---- */
 
@@ -95,7 +99,7 @@ struct held {
 	uint64_t iova, length; /* in the IOAS; or .iova is the test importer's handle */
 };
 
-#define IOVAS 24
+#define IOVAS	24
 #define IMPORTS 8
 
 extern struct held iovas[IOVAS], imports[IMPORTS];

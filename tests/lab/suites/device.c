@@ -24,7 +24,8 @@ START_TEST(functions_are_listed)
 			ck_assert_str_lt(list[i - 1].bdf, list[i].bdf);
 		if (!strcmp(list[i].bdf, lab_bdf(LAB_GPU))) {
 			ck_assert_uint_eq(list[i].bars[GPU_BAR].size, 256 * MIB);
-			ck_assert(list[i].bars[GPU_BAR].memory && list[i].bars[GPU_BAR].prefetchable);
+			ck_assert(list[i].bars[GPU_BAR].memory &&
+				  list[i].bars[GPU_BAR].prefetchable);
 			ck_assert_int_ge(list[i].iommu_group, 0);
 			seen++;
 		}
@@ -63,7 +64,8 @@ START_TEST(bind_and_unbind)
 	refused(pb_pci_bind(bdf, "virtio-pci", &err), EPERM, "not for this device, 1234:11e8");
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
-	refused(pb_pci_bind_flags(bdf, "virtio-pci", PB_BIND_FORCE, &err), ENODEV, "did not bind it");
+	refused(pb_pci_bind_flags(bdf, "virtio-pci", PB_BIND_FORCE, &err), ENODEV,
+		"did not bind it");
 	ok(pb_pci_get(bdf, &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
 	refused(pb_pci_bind_flags(bdf, "virtio-pci", 2, &err), EINVAL, "flags 0x2");
@@ -220,7 +222,8 @@ END_TEST
 /* A descriptor in a socket's queue is not in the list of any process. */
 START_TEST(held_out_of_sight)
 {
-	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = pb_iommu_fd(iommu) };
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind),
+						 .iommufd = pb_iommu_fd(iommu) };
 	int fd = open_cdev(LAB_EDU), sockets[2];
 
 	ck_assert(!ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
@@ -290,7 +293,8 @@ START_TEST(held_by_a_process_of_another_user)
 
 	pid = fork();
 	if (!pid)
-		_exit(setuid(65534) || holds(lab_bdf(LAB_EDU), getppid(), PB_HOLDER_UNKNOWN, NULL) != 1);
+		_exit(setuid(65534) ||
+		      holds(lab_bdf(LAB_EDU), getppid(), PB_HOLDER_UNKNOWN, NULL) != 1);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFEXITED(status) && !WEXITSTATUS(status));
 	close(fd);
@@ -304,9 +308,11 @@ START_TEST(open_refused)
 	refused(pb_device_open(iommu, "01:00", &device, &err), EINVAL, "no PCI address");
 	refused(pb_device_open(iommu, "0000:fe:1f.7", &device, &err), ENODEV, "no PCI function");
 	ok(pb_pci_unbind(lab_bdf(LAB_EDU), &err));
-	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &device, &err), ENXIO, "bind it to vfio-pci");
+	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &device, &err), ENXIO,
+		"bind it to vfio-pci");
 	device = lab_open(iommu, LAB_EDU);
-	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &second, &err), EBUSY, "in use by this process");
+	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &second, &err), EBUSY,
+		"in use by this process");
 	ck_assert_ptr_null(second);
 	pb_device_close(device);
 	/* It can be opened again. */
@@ -361,13 +367,17 @@ START_TEST(reading_and_writing)
 	ck_assert_mem_eq(in, out, sizeof(in));
 	ck_assert(lab_host_sees(0x12345 & ~7, out, sizeof(out)));
 	refused(pb_device_read(gpu, 99, 0, in, 4, &err), EINVAL, "no region 99");
-	refused(pb_device_read(gpu, GPU_BAR, 256 * MIB, in, 1, &err), ERANGE, "whose size is 0x10000000");
-	refused(pb_device_write(gpu, GPU_BAR, 256 * MIB - 2, out, 4, &err), ERANGE, "not all inside");
+	refused(pb_device_read(gpu, GPU_BAR, 256 * MIB, in, 1, &err), ERANGE,
+		"whose size is 0x10000000");
+	refused(pb_device_write(gpu, GPU_BAR, 256 * MIB - 2, out, 4, &err), ERANGE,
+		"not all inside");
 	refused(pb_device_write(gpu, GPU_BAR, UINT64_MAX, out, 4, &err), ERANGE, "not all inside");
 	refused(pb_device_mmap(gpu, GPU_BAR, 1, PAGE, false, &p, &err), EINVAL, "page size");
 	refused(pb_device_mmap(gpu, GPU_BAR, 0, 0, false, &p, &err), EINVAL, "length not 0");
-	refused(pb_device_mmap(gpu, GPU_BAR, 256 * MIB, PAGE, false, &p, &err), ERANGE, "not all inside");
-	refused(pb_device_mmap(gpu, PB_REGION_CONFIG, 0, 16, false, &p, &err), EOPNOTSUPP, "cannot be mapped");
+	refused(pb_device_mmap(gpu, GPU_BAR, 256 * MIB, PAGE, false, &p, &err), ERANGE,
+		"not all inside");
+	refused(pb_device_mmap(gpu, PB_REGION_CONFIG, 0, 16, false, &p, &err), EOPNOTSUPP,
+		"cannot be mapped");
 }
 END_TEST
 

@@ -35,7 +35,11 @@ END_TEST
 /* Three ranges, out of order, are contiguous at one address. DMA crosses each boundary. */
 START_TEST(ranges_are_contiguous)
 {
-	const struct pb_range ranges[] = { { 64 * MIB, 3 * PAGE }, { 2 * PAGE, PAGE }, { 32 * MIB, 2 * PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 64 * MIB, 3 * PAGE },
+		{ 2 * PAGE, PAGE },
+		{ 32 * MIB, 2 * PAGE },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 3);
 	struct pb_mapping *found, *fixed, *part;
 	uint64_t iova;
@@ -62,7 +66,8 @@ START_TEST(ranges_are_contiguous)
 	/* There is no mapping behind the last range (iova is the fixed one's). */
 	dma_faults(iova + 6 * PAGE, 32 * MIB + 2 * PAGE);
 	/* A part, from the middle of the first range to the middle of the last. */
-	ok(pb_map_buffer(ioas, buffer, 2 * PAGE, 3 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &part, &err));
+	ok(pb_map_buffer(ioas, buffer, 2 * PAGE, 3 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &part,
+			 &err));
 	dma_lands(pb_mapping_iova(part), 64 * MIB + 2 * PAGE);
 	dma_lands(pb_mapping_iova(part) + PAGE, 2 * PAGE);
 	dma_lands(pb_mapping_iova(part) + 2 * PAGE, 32 * MIB);
@@ -82,7 +87,10 @@ END_TEST
  */
 START_TEST(ranges_among_strangers)
 {
-	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 0, PAGE },
+		{ MIB, PAGE },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	struct pb_mapping *m;
 	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -93,7 +101,8 @@ START_TEST(ranges_among_strangers)
 	stranger_maps(page, PAGE, strange);
 	m = map_rw(buffer);
 	iova = pb_mapping_iova(m);
-	ck_assert_msg(iova > strange || iova + 2 * PAGE <= strange, "the buffer lies on the stranger's page");
+	ck_assert_msg(iova > strange || iova + 2 * PAGE <= strange,
+		      "the buffer lies on the stranger's page");
 	dma_lands(iova, 0);
 	dma_lands(iova + PAGE, MIB);
 	ok(pb_unmap(m, &err));
@@ -125,7 +134,8 @@ START_TEST(permissions)
 	lab_host_read(0, before, LEN);
 	lab_pattern(memory.p, LEN, 31);
 	edu_copy(&edu, memory.iova, pb_mapping_iova(ro), LEN);
-	ck_assert_msg(lab_host_sees(0, before, LEN), "a DMA write went through a read-only mapping");
+	ck_assert_msg(lab_host_sees(0, before, LEN),
+		      "a DMA write went through a read-only mapping");
 	ok(pb_map_buffer(ioas, buffer, 0, 0, PB_MAP_WRITE, 0, &wo, &err));
 	dma_read_faults(pb_mapping_iova(wo), 0);
 	dma_lands(pb_mapping_iova(wo), 0);
@@ -213,7 +223,8 @@ START_TEST(two_devices)
 	before = lab_faults();
 	/* QEMU's controller reports success nevertheless, unlike a real one: ignore the status. */
 	nvme_read(&nvme, 0, iova, 8 * PAGE);
-	faulted(before, pb_device_bdf(device), iova, 8 * PAGE, true, "NVMe read into an unmapped buffer");
+	faulted(before, pb_device_bdf(device), iova, 8 * PAGE, true,
+		"NVMe read into an unmapped buffer");
 	ck_assert(lab_host_sees(8 * MIB, want, MIB));
 	nvme_stop(&nvme);
 	pb_device_close(device);

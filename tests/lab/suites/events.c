@@ -54,10 +54,12 @@ static struct pb_event next(enum pb_event_type type, uint64_t id)
 
 	err.text[0] = 0;
 	if (!wait_event(watch, &event))
-		ck_abort_msg("no event came, and '%s' of buffer %llu should have: %s", pb_event_name(type), (unsigned long long)id,
-			     err.text);
-	ck_assert_msg(event.type == type && (!id || event.buffer.id == id), "the event is '%s' of buffer %llu, not '%s' of %llu",
-		      pb_event_name(event.type), (unsigned long long)event.buffer.id, pb_event_name(type), (unsigned long long)id);
+		ck_abort_msg("no event came, and '%s' of buffer %llu should have: %s",
+			     pb_event_name(type), (unsigned long long)id, err.text);
+	ck_assert_msg(event.type == type && (!id || event.buffer.id == id),
+		      "the event is '%s' of buffer %llu, not '%s' of %llu",
+		      pb_event_name(event.type), (unsigned long long)event.buffer.id,
+		      pb_event_name(type), (unsigned long long)id);
 	return event;
 }
 
@@ -100,7 +102,9 @@ START_TEST(everything_that_happens)
 	ck_assert_uint_eq(event.buffer.size, 2 * PAGE);
 	ck_assert_int_eq(event.buffer.model, PB_REVOCABLE);
 	/* It has no attributes that need privileges. */
-	ck_assert_uint_eq(event.buffer.nr_extents + event.buffer.nr_importer_names + event.buffer.creator, 0);
+	ck_assert_uint_eq(event.buffer.nr_extents + event.buffer.nr_importer_names +
+				  event.buffer.creator,
+			  0);
 	p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
 	ck_assert(can_read(p, NULL));
 	silence();
@@ -142,7 +146,8 @@ END_TEST
 
 START_TEST(a_move)
 {
-	int exporter = test_exporter_open(), fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, PAGE);
+	int exporter = test_exporter_open(),
+	    fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, PAGE);
 	uint64_t id = query(fd).id;
 
 	ck_assert_int_eq(next(PB_EVENT_CREATED, id).buffer.model, PB_DYNAMIC);
@@ -156,7 +161,10 @@ END_TEST
 
 START_TEST(the_list)
 {
-	const struct pb_range ranges[] = { { MIB, 2 * PAGE }, { 0, PAGE }, };
+	const struct pb_range ranges[] = {
+		{ MIB, 2 * PAGE },
+		{ 0, PAGE },
+	};
 	unsigned int before = count_listed();
 	struct pb_buffer *one = export_one(0, PAGE), *two;
 	struct pb_listed *list, *b;
@@ -182,7 +190,8 @@ START_TEST(the_list)
 	free(list);
 
 	p = map_fd(pb_buffer_fd(one), 0, PAGE);
-	handle = test_import_attach(importer, pb_buffer_fd(one), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
+	handle = test_import_attach(importer, pb_buffer_fd(one), PEERBAR_TEST_KIND_REVOCABLE, 0,
+				    lab_bdf(LAB_NIC));
 	ck_assert_int_gt(handle, 0);
 	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(one), PEERBAR_MEMATTR_WC), 0);
 	b = listed(id_of(one), &list);
@@ -247,7 +256,8 @@ START_TEST(without_privilege)
 		if (setgid(65534) || setuid(65534))
 			_exit(1);
 		b = listed(id, &list);
-		if (b->nr_extents || b->nr_importer_names || b->creator || b->nr_ranges != 1 || b->size != PAGE)
+		if (b->nr_extents || b->nr_importer_names || b->creator || b->nr_ranges != 1 ||
+		    b->size != PAGE)
 			_exit(2);
 		_exit(0);
 	}
@@ -276,9 +286,12 @@ START_TEST(another_namespace)
 			_exit(1);
 		if (pb_watch_open(&own, &err) || count_listed())
 			_exit(2);
-		fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE);
+		fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE,
+				     PAGE);
 		theirs = query(fd).id;
-		if (count_listed() != 1 || write(report[1], &theirs, sizeof(theirs)) != sizeof(theirs) || read(go[0], &c, 1) != 1)
+		if (count_listed() != 1 ||
+		    write(report[1], &theirs, sizeof(theirs)) != sizeof(theirs) ||
+		    read(go[0], &c, 1) != 1)
 			_exit(3);
 		/* Its own creation, and no event of the initial namespace. */
 		if (!wait_event(own, &event) || event.buffer.id != theirs)
@@ -303,14 +316,15 @@ static void write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	ck_assert_msg(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "cannot write '%s' to %s: %m", text, path);
+	ck_assert_msg(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text),
+		      "cannot write '%s' to %s: %m", text, path);
 	close(fd);
 }
 
 /* ---- cost of listeners ---- */
 
 #define LISTENERS 5000
-#define BUFFERS 100
+#define BUFFERS	  100
 
 static double now(void)
 {
@@ -334,7 +348,9 @@ static pid_t start_listeners(int ready)
 
 	/* Find the group's number, from a member's socket. */
 	ok(pb_watch_open(&family, &err));
-	ck_assert_int_eq(getsockopt(pb_watch_fd(family), SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups, &size), 0);
+	ck_assert_int_eq(getsockopt(pb_watch_fd(family), SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS,
+				    groups, &size),
+			 0);
 	while (group < 256 && !(groups[group / 32] & 1U << group % 32))
 		group++;
 	ck_assert_int_lt(group, 256);
@@ -402,12 +418,15 @@ START_TEST(many_listeners)
 	ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
 	child = start_listeners(ready[1]);
 	close(ready[1]);
-	ck_assert_msg(read(ready[0], &c, 1) == 1, "an unprivileged process cannot join with %d sockets", LISTENERS);
+	ck_assert_msg(read(ready[0], &c, 1) == 1,
+		      "an unprivileged process cannot join with %d sockets", LISTENERS);
 	close(ready[0]);
 	together = time_revocations(buffers);
-	printf("events: %d buffers revoked in %.1f ms, with %d listeners in %.1f ms\n", BUFFERS, alone * 1e3, LISTENERS, together * 1e3);
+	printf("events: %d buffers revoked in %.1f ms, with %d listeners in %.1f ms\n", BUFFERS,
+	       alone * 1e3, LISTENERS, together * 1e3);
 	/* It took some 90 times as long when the owner waited for the listeners. */
-	ck_assert_msg(together < 8 * alone + 0.02, "%.4f s without listeners, %.4f s with", alone, together);
+	ck_assert_msg(together < 8 * alone + 0.02, "%.4f s without listeners, %.4f s with", alone,
+		      together);
 
 	/* Otherwise the worker would be behind for some more seconds. */
 	kill(child, SIGKILL);
@@ -419,13 +438,15 @@ START_TEST(many_listeners)
 		struct pb_event event;
 
 		ck_assert(wait_event(watch, &event));
-		if (event.type == PB_EVENT_REVOKED && event.buffer.state == PB_BUFFER_DEAD && event.buffer.id == id_of(buffers[0]))
+		if (event.type == PB_EVENT_REVOKED && event.buffer.state == PB_BUFFER_DEAD &&
+		    event.buffer.id == id_of(buffers[0]))
 			break;
 	}
 	for (i = 1; i < BUFFERS; i++)
 		ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffers[i])), 0);
 	for (i = 1; i < BUFFERS; i++)
-		ck_assert_int_eq(next(PB_EVENT_REVOKED, id_of(buffers[i])).buffer.state, PB_BUFFER_DEAD);
+		ck_assert_int_eq(next(PB_EVENT_REVOKED, id_of(buffers[i])).buffer.state,
+				 PB_BUFFER_DEAD);
 	for (i = 0; i < BUFFERS; i++)
 		pb_buffer_close(buffers[i]);
 }
@@ -473,7 +494,9 @@ START_TEST(namespace_goes)
 
 		if (unshare(CLONE_NEWNET))
 			_exit(1);
-		send_fd(sockets[1], test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE));
+		send_fd(sockets[1],
+			test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE,
+					PAGE));
 		_exit(0);
 	}
 	fd = receive_fd(sockets[0]);
@@ -504,7 +527,8 @@ END_TEST
 
 START_TEST(unloading)
 {
-	static const char *const modules[] = { "peerbar_iommufd", "peerbar_test_importer", "peerbar_test_exporter", "peerbar_vfio_pci",
+	static const char *const modules[] = { "peerbar_iommufd", "peerbar_test_importer",
+					       "peerbar_test_exporter", "peerbar_vfio_pci",
 					       "peerbar" };
 	struct pb_buffer *buffer = export_one(0, PAGE);
 	int exporter, fd, round, log;
@@ -548,7 +572,8 @@ START_TEST(unloading)
 				usleep(100000);
 				ret = module_unload(modules[i]);
 			}
-			ck_assert_msg(!ret || ret == -ENOENT, "%s cannot be unloaded: %s", modules[i], strerror(-ret));
+			ck_assert_msg(!ret || ret == -ENOENT, "%s cannot be unloaded: %s",
+				      modules[i], strerror(-ret));
 		}
 		if (!round) {
 			/*
@@ -556,9 +581,11 @@ START_TEST(unloading)
 			 * permits it.
 			 */
 			log = log_open();
-			ck_assert_int_ne(system("modprobe peerbar newest_kernel=7.1 2>/dev/null"), 0);
+			ck_assert_int_ne(system("modprobe peerbar newest_kernel=7.1 2>/dev/null"),
+					 0);
 			ck_assert(log_has(log, "it is newer than 7.1 and was not tested"));
-			ck_assert_int_ne(system("modprobe peerbar newest_kernel=next 2>/dev/null"), 0);
+			ck_assert_int_ne(system("modprobe peerbar newest_kernel=next 2>/dev/null"),
+					 0);
 			ck_assert_int_eq(system("modprobe peerbar newest_kernel=99.0"), 0);
 		}
 		module_load("peerbar-vfio-pci");

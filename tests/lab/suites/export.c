@@ -11,7 +11,8 @@
 #include "fixture.h"
 #include "kernel-exporters.h"
 
-static void refuse(unsigned int bar, const struct pb_range *ranges, unsigned int n, unsigned int flags, int code, const char *words)
+static void refuse(unsigned int bar, const struct pb_range *ranges, unsigned int n,
+		   unsigned int flags, int code, const char *words)
 {
 	unsigned int fds = count_fds();
 	struct pb_buffer *buffer = NULL;
@@ -25,7 +26,10 @@ static void refuse(unsigned int bar, const struct pb_range *ranges, unsigned int
 
 START_TEST(bad_inputs)
 {
-	const struct pb_range two[] = { { 0, PAGE }, { 2 * PAGE, 0 }, };
+	const struct pb_range two[] = {
+		{ 0, PAGE },
+		{ 2 * PAGE, 0 },
+	};
 
 	refuse(GPU_BAR, RANGE(0, 0), 1, 0, EINVAL, "its length is 0");
 	refuse(GPU_BAR, two, 2, 0, EINVAL, "range 1");
@@ -58,7 +62,8 @@ START_TEST(io_ports)
 
 	ok(pb_device_region(nic, 2, &r, &err));
 	ck_assert_uint_gt(r.size, 0);
-	refused(pb_buffer_export(nic, 2, RANGE(0, PAGE), 1, 0, &buffer, &err), ENODEV, "no such BAR with memory");
+	refused(pb_buffer_export(nic, 2, RANGE(0, PAGE), 1, 0, &buffer, &err), ENODEV,
+		"no such BAR with memory");
 	ck_assert_ptr_null(buffer);
 	pb_device_close(nic);
 }
@@ -73,7 +78,8 @@ START_TEST(one_range)
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_uint_eq(info.size, 3 * PAGE);
 	ck_assert_int_eq(info.model, PB_REVOCABLE);
-	ck_assert_str_eq(info.exporter, lab_driver_is_ours() ? "peerbar_vfio_pci" : "vfio_pci_core");
+	ck_assert_str_eq(info.exporter,
+			 lab_driver_is_ours() ? "peerbar_vfio_pci" : "vfio_pci_core");
 	ck_assert_str_eq(info.bdf, lab_bdf(LAB_GPU));
 	ck_assert_int_eq(info.bar, GPU_BAR);
 	ck_assert_uint_eq(info.nr_ranges, 1);
@@ -89,7 +95,11 @@ END_TEST
 START_TEST(several_ranges_and_the_whole)
 {
 	/* Out of order, and overlapping. */
-	const struct pb_range ranges[] = { { 2 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB + PAGE, 4 * PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 2 * MIB, 2 * PAGE },
+		{ 0, PAGE },
+		{ 2 * MIB + PAGE, 4 * PAGE },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 3);
 	struct pb_buffer_info info;
 	struct pb_range out[2];

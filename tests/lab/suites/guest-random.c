@@ -14,10 +14,10 @@
 
 #include "guest-fixture.h"
 
-#define SLOTS 24 /* slots for BARs, few enough that BARs overlap */
-#define SLOT (24 * MIB)
-#define NR_BARS 4
-#define NOTHING 0 /* no stamp: DMA must fault */
+#define SLOTS	 24 /* slots for BARs, few enough that BARs overlap */
+#define SLOT	 (24 * MIB)
+#define NR_BARS	 4
+#define NOTHING	 0 /* no stamp: DMA must fault */
 #define ANYTHING 1 /* DMA must reach memory without a stamp */
 
 /* ---- the model, which does not use the library ---- */
@@ -40,12 +40,14 @@ static struct model_bar {
 static bool model_claims(const struct model_bar *bar, uint64_t address)
 {
 	const struct model_device *d = bar->device;
-	uint64_t first = bar->address & ~(PAGE - 1), last = (bar->address + bar->size - 1) | (PAGE - 1);
+	uint64_t first = bar->address & ~(PAGE - 1),
+		 last = (bar->address + bar->size - 1) | (PAGE - 1);
 
 	if (!d->there || !d->decoding || !d->awake || bar->address == PB_GUEST_NOWHERE)
 		return false;
 	/* Sizing, of 64-bit BARs and of others. */
-	if (bar->address + bar->size == 0 || (bar->address + bar->size == 1ULL << 32 && !bar->stamped))
+	if (bar->address + bar->size == 0 ||
+	    (bar->address + bar->size == 1ULL << 32 && !bar->stamped))
 		return false;
 	return address >= first && address <= last;
 }
@@ -140,15 +142,18 @@ static void look(const char *what, unsigned int step)
 		if (expected == NOTHING)
 			nothing++;
 		ck_assert_msg(expected == ANYTHING || found == expected,
-			      "step %u, %s: at 0x%llx DMA finds 0x%llx, and ought to find 0x%llx (it was 0x%llx before)", step, what,
-			      (unsigned long long)pages[i].address, (unsigned long long)found, (unsigned long long)expected,
+			      "step %u, %s: at 0x%llx DMA finds 0x%llx, and ought to find 0x%llx (it was 0x%llx before)",
+			      step, what, (unsigned long long)pages[i].address,
+			      (unsigned long long)found, (unsigned long long)expected,
 			      (unsigned long long)pages[i].before);
 		nr_reached += expected > ANYTHING;
 	}
 	nr_looked += n;
-	faults = nothing ? faults_since(faults, "guest-random: DMA to where no BAR is") : lab_faults() - faults;
-	ck_assert_msg(nothing ? faults >= nothing : !faults, "step %u, %s: %u reads ought to fault, and the IOMMU reported %u faults", step,
-		      what, nothing, faults);
+	faults = nothing ? faults_since(faults, "guest-random: DMA to where no BAR is") :
+			   lab_faults() - faults;
+	ck_assert_msg(nothing ? faults >= nothing : !faults,
+		      "step %u, %s: %u reads ought to fault, and the IOMMU reported %u faults",
+		      step, what, nothing, faults);
 	nr_pages = 0;
 }
 
@@ -182,10 +187,12 @@ static void set_power(struct model_device *d, bool on)
 	if (!on) {
 		ok(pb_guest_set_power(d->assigned->guest_device, false, &err));
 		if (d->pm)
-			ok(pb_device_write(d->assigned->device, PB_REGION_CONFIG, d->pm + PCI_PM_CTRL, &value, 1, &err));
+			ok(pb_device_write(d->assigned->device, PB_REGION_CONFIG,
+					   d->pm + PCI_PM_CTRL, &value, 1, &err));
 	} else {
 		if (d->pm)
-			ok(pb_device_write(d->assigned->device, PB_REGION_CONFIG, d->pm + PCI_PM_CTRL, &value, 1, &err));
+			ok(pb_device_write(d->assigned->device, PB_REGION_CONFIG,
+					   d->pm + PCI_PM_CTRL, &value, 1, &err));
 		ok(pb_device_set_decoding(d->assigned->device, d->decoding, &err));
 		ok(pb_guest_set_power(d->assigned->guest_device, true, &err));
 	}
@@ -245,7 +252,8 @@ static uint64_t some_address(const struct model_bar *bar)
 /* Write all ones, and the old value or a new one, in two halves each. */
 static void size_it(struct model_bar *bar)
 {
-	uint64_t old = bar->address, ones = ~(bar->size - 1), new = draw(2) ? old : some_address(bar);
+	uint64_t old = bar->address, ones = ~(bar->size - 1),
+		 new = draw(2) ? old : some_address(bar);
 
 	if (old == PB_GUEST_NOWHERE)
 		old = new = some_address(bar);
@@ -319,8 +327,12 @@ static void add_bar(unsigned int i, struct model_device *d, unsigned int index)
 
 	ok(pb_device_region(d->assigned->device, index, &region, &err));
 	ck_assert_uint_gt(region.size, 0);
-	bars[i] = (struct model_bar){ .device = d, .index = index, .size = region.size, .address = PB_GUEST_NOWHERE,
-				      .stamped = index == d->assigned->bar, .trap_first = 1 };
+	bars[i] = (struct model_bar){ .device = d,
+				      .index = index,
+				      .size = region.size,
+				      .address = PB_GUEST_NOWHERE,
+				      .stamped = index == d->assigned->bar,
+				      .trap_first = 1 };
 }
 
 static unsigned int capability(struct pb_device *device, uint8_t id)
@@ -343,9 +355,13 @@ static void set_up(void)
 	uint8_t control[2];
 	unsigned int n;
 
-	devices[0] = (struct model_device){ .assigned = &vga, .there = true, .awake = true,
+	devices[0] = (struct model_device){ .assigned = &vga,
+					    .there = true,
+					    .awake = true,
 					    .pm = capability(vga.device, PCI_CAP_ID_PM) };
-	devices[1] = (struct model_device){ .assigned = &cmb, .there = true, .awake = true,
+	devices[1] = (struct model_device){ .assigned = &cmb,
+					    .there = true,
+					    .awake = true,
 					    .pm = capability(cmb.device, PCI_CAP_ID_PM) };
 	add_bar(0, &devices[0], GPU_BAR);
 	add_bar(1, &devices[0], 0);
@@ -377,8 +393,10 @@ START_TEST(any_order)
 	unsigned int step, all = steps && *steps ? (unsigned int)strtoul(steps, NULL, 10) : 1000;
 	double begin = seconds(), moment = begin;
 
-	state = seed && *seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
-	printf("guest-random: seed %llu, %u steps; LAB_SEED and LAB_STEPS repeat them\n", (unsigned long long)state, all);
+	state = seed && *seed ? strtoull(seed, NULL, 10) :
+				(uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
+	printf("guest-random: seed %llu, %u steps; LAB_SEED and LAB_STEPS repeat them\n",
+	       (unsigned long long)state, all);
 	state = state * 0x9e3779b97f4a7c15ULL + 1;
 	set_up();
 	for (step = 1; step <= all; step++) {
@@ -388,12 +406,15 @@ START_TEST(any_order)
 		look(what, step);
 		/* Half-written addresses beyond the aperture, and late notice, cause reports. */
 		while (pb_guest_next_report(guest, &report))
-			ck_assert_msg(report.state == PB_GUEST_MAPPED ? !report.why.code || report.why.code == ESTALE :
-				      report.why.code == ERANGE || report.why.code == ENODEV,
+			ck_assert_msg(report.state == PB_GUEST_MAPPED ?
+					      !report.why.code || report.why.code == ESTALE :
+					      report.why.code == ERANGE ||
+						      report.why.code == ENODEV,
 				      "step %u, %s: %s", step, what, report.why.text);
 		if (step % 1000 == 0 || step == all) {
-			printf("guest-random: %u steps, the last %u in %.1f s; %u pages were looked at by DMA, %u of them reached a BAR\n", step,
-			       step % 1000 ? step % 1000 : 1000, seconds() - moment, nr_looked, nr_reached);
+			printf("guest-random: %u steps, the last %u in %.1f s; %u pages were looked at by DMA, %u of them reached a BAR\n",
+			       step, step % 1000 ? step % 1000 : 1000, seconds() - moment,
+			       nr_looked, nr_reached);
 			moment = seconds();
 		}
 	}

@@ -27,14 +27,17 @@ static void put(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value), "cannot write '%s' to %s: %s", value, path,
-		      strerror(errno));
+	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value),
+		      "cannot write '%s' to %s: %s", value, path, strerror(errno));
 	close(fd);
 }
 
 static void inject_up(void)
 {
-	const struct pb_range ranges[] = { { MIB, PAGE }, { 3 * MIB, 2 * PAGE }, };
+	const struct pb_range ranges[] = {
+		{ MIB, PAGE },
+		{ 3 * MIB, 2 * PAGE },
+	};
 
 	modules_up();
 	nic = lab_bdf(LAB_NIC);
@@ -112,18 +115,23 @@ static void at_every_place(const char *what, int (*call)(void), void (*undo)(int
 		begin_injection(n);
 		ret = call();
 		none = end_injection();
-		ck_assert_msg(sane(ret), "%s, with request %u for memory failing: %s", what, n, strerror(-ret));
+		ck_assert_msg(sane(ret), "%s, with request %u for memory failing: %s", what, n,
+			      strerror(-ret));
 		if (ret >= 0 && undo)
 			undo(ret);
 		/*
 		 * The call, or the kernel a moment later, drops the last references of a dma-buf.
 		 */
-		ck_assert_msg(count_fds() == fds, "%s, with request %u for memory failing, leaves a descriptor", what, n);
+		ck_assert_msg(count_fds() == fds,
+			      "%s, with request %u for memory failing, leaves a descriptor", what,
+			      n);
 		for (i = 0; count_listed() != listed && i < 100; i++)
 			usleep(20000);
-		ck_assert_msg(i < 100, "%s, with request %u for memory failing, leaves a buffer", what, n);
+		ck_assert_msg(i < 100, "%s, with request %u for memory failing, leaves a buffer",
+			      what, n);
 		if (none) {
-			ck_assert_msg(ret >= 0, "%s fails without a failure: %s", what, strerror(-ret));
+			ck_assert_msg(ret >= 0, "%s fails without a failure: %s", what,
+				      strerror(-ret));
 			break;
 		}
 		ck_assert_msg(n < 2000, "%s never ends", what);
@@ -142,9 +150,11 @@ static int export_raw(unsigned int nr)
 		struct vfio_device_feature feature;
 		struct vfio_device_feature_dma_buf dma_buf;
 		struct vfio_region_dma_range ranges[3];
-	} request = { { sizeof(request), VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF },
-		      { .region_index = GPU_BAR, .open_flags = O_RDWR | O_CLOEXEC, .nr_ranges = nr },
-		      { { 0, PAGE }, { 2 * MIB, 2 * PAGE }, { 4 * MIB, PAGE } }, };
+	} request = {
+		{ sizeof(request), VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF },
+		{ .region_index = GPU_BAR, .open_flags = O_RDWR | O_CLOEXEC, .nr_ranges = nr },
+		{ { 0, PAGE }, { 2 * MIB, 2 * PAGE }, { 4 * MIB, PAGE } },
+	};
 	int ret = ioctl(pb_device_fd(gpu), VFIO_DEVICE_FEATURE, &request);
 
 	return ret < 0 ? -errno : ret;
@@ -195,7 +205,8 @@ START_TEST(exports_in_the_kernel_thread)
 		put(FAILSLAB "probability", "100");
 		fd = export_raw(1 + space / 96 % 3);
 		put(FAILSLAB "probability", "0");
-		ck_assert_msg(sane(fd), "an export, with memory running out after %u bytes: %s", space, strerror(-fd));
+		ck_assert_msg(sane(fd), "an export, with memory running out after %u bytes: %s",
+			      space, strerror(-fd));
 		if (fd >= 0)
 			close(fd);
 		else
@@ -313,7 +324,8 @@ static int call_list(void)
 START_TEST(questions)
 {
 	int fds[] = { pb_buffer_fd(one), export_udmabuf(PAGE), export_system_heap(PAGE),
-		      test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_REVOCABLE, PAGE) };
+		      test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN,
+				      PEERBAR_MODEL_REVOCABLE, PAGE) };
 	size_t i;
 
 	for (i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
@@ -376,8 +388,13 @@ END_TEST
 
 static int call_map_file(void)
 {
-	struct iommu_ioas_map_file map = { .size = sizeof(map), .flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_FIXED_IOVA,
-					   .ioas_id = pb_ioas_id(ioas), .fd = pb_buffer_fd(one), .length = PAGE, .iova = 64 * MIB };
+	struct iommu_ioas_map_file map = { .size = sizeof(map),
+					   .flags = IOMMU_IOAS_MAP_READABLE |
+						   IOMMU_IOAS_MAP_FIXED_IOVA,
+					   .ioas_id = pb_ioas_id(ioas),
+					   .fd = pb_buffer_fd(one),
+					   .length = PAGE,
+					   .iova = 64 * MIB };
 
 	return ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP_FILE, &map) ? -errno : 0;
 }
@@ -438,7 +455,8 @@ START_TEST(revokes)
 
 		p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
 		ck_assert(can_read(p, NULL));
-		handle = test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, 0, nic);
+		handle = test_import_attach(importer, pb_buffer_fd(buffer),
+					    PEERBAR_TEST_KIND_REVOCABLE, 0, nic);
 		ck_assert_int_gt(handle, 0);
 		ck_assert_int_eq(test_import_map(importer, handle, NULL), 0);
 		begin_injection(n);
@@ -472,8 +490,10 @@ static bool guest_has_it(struct pb_guest *guest, uint64_t address)
 			continue;
 		ck_assert_uint_eq(list[i].address, address);
 		there = list[i].state == PB_GUEST_MAPPED;
-		ck_assert_msg(there || (list[i].state == PB_GUEST_REFUSED && list[i].why.code == ENOMEM), "%s: %s",
-			      pb_guest_state_name(list[i].state), list[i].why.text);
+		ck_assert_msg(there ||
+				      (list[i].state == PB_GUEST_REFUSED &&
+				       list[i].why.code == ENOMEM),
+			      "%s: %s", pb_guest_state_name(list[i].state), list[i].why.text);
 	}
 	free(list);
 	return there;

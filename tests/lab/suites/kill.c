@@ -40,7 +40,8 @@ static void child_answers(uint8_t *p, int ask, int answer)
 	_exit(0);
 }
 
-static void share_range(struct shared *s, struct pb_device *device, unsigned int bar, uint64_t offset)
+static void share_range(struct shared *s, struct pb_device *device, unsigned int bar,
+			uint64_t offset)
 {
 	struct pb_range range = { offset, 2 * PAGE };
 	int ask[2], answer[2];
@@ -213,7 +214,8 @@ START_TEST(hot_reset)
 	all_reach(&s);
 	if (ioctl(pb_device_fd(gpu), VFIO_DEVICE_PCI_HOT_RESET, &reset)) {
 		/* There is no bus to reset on the root bus: nothing may have changed. */
-		ck_assert_msg(lab_has_no_reset() || strcmp(getenv("LAB_TOPOLOGY"), "ports"), "the hot reset failed: %s", strerror(errno));
+		ck_assert_msg(lab_has_no_reset() || strcmp(getenv("LAB_TOPOLOGY"), "ports"),
+			      "the hot reset failed: %s", strerror(errno));
 		all_reach(&s);
 		dma_lands(s.iova, s.offset);
 	} else {
@@ -424,7 +426,8 @@ START_TEST(by_unbinding_the_driver)
 		struct pb_range range = { 0, PAGE };
 		struct pb_buffer *late = NULL;
 
-		refused(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &late, &err), ENODEV, "unbound");
+		refused(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &late, &err), ENODEV,
+			"unbound");
 	}
 	pb_device_close(gpu);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);

@@ -52,7 +52,8 @@ static int import_mapped(int fd, enum peerbar_test_kind kind, uint32_t delay)
 }
 
 /* Check that the importer had unmapped when the revoking call returned, regardless of its delay. */
-static void revoked_after(struct pb_buffer *buffer, int handle, unsigned int before, unsigned int delay)
+static void revoked_after(struct pb_buffer *buffer, int handle, unsigned int before,
+			  unsigned int delay)
 {
 	unsigned int took = milliseconds() - before;
 	uint8_t *p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
@@ -77,7 +78,9 @@ static void revoked_after(struct pb_buffer *buffer, int handle, unsigned int bef
 
 START_TEST(a_temporary_revoke_waits)
 {
-	static const enum peerbar_test_kind kinds[] = { PEERBAR_TEST_KIND_REVOCABLE, PEERBAR_TEST_KIND_LATE, PEERBAR_TEST_KIND_FENCED };
+	static const enum peerbar_test_kind kinds[] = { PEERBAR_TEST_KIND_REVOCABLE,
+							PEERBAR_TEST_KIND_LATE,
+							PEERBAR_TEST_KIND_FENCED };
 	unsigned int delay = _i ? 1500 : 0, before;
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
 	int handle = import_mapped(pb_buffer_fd(buffer), kinds[_i], delay);
@@ -101,7 +104,9 @@ END_TEST
 
 START_TEST(a_permanent_revoke_waits)
 {
-	static const enum peerbar_test_kind kinds[] = { PEERBAR_TEST_KIND_REVOCABLE, PEERBAR_TEST_KIND_LATE, PEERBAR_TEST_KIND_FENCED };
+	static const enum peerbar_test_kind kinds[] = { PEERBAR_TEST_KIND_REVOCABLE,
+							PEERBAR_TEST_KIND_LATE,
+							PEERBAR_TEST_KIND_FENCED };
 	unsigned int delay = _i ? 1500 : 0, before;
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
 	int handle = import_mapped(pb_buffer_fd(buffer), kinds[_i], delay), log = log_open();
@@ -111,15 +116,18 @@ START_TEST(a_permanent_revoke_waits)
 	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
 	revoked_after(buffer, handle, before, delay);
 	/* After a second the log names the buffer, the importer and what the revoke waits for. */
-	snprintf(line, sizeof(line), "a revoke of buffer %llu (%s/BAR2) has waited for 1 s: 1 DMA mappings left, fences %s; importers: %s\n",
-		 (unsigned long long)query(pb_buffer_fd(buffer)).id, lab_bdf(LAB_GPU), _i == 2 ? "pending" : "signalled",
-		 lab_bdf(LAB_NIC));
+	snprintf(line, sizeof(line),
+		 "a revoke of buffer %llu (%s/BAR2) has waited for 1 s: 1 DMA mappings left, fences %s; importers: %s\n",
+		 (unsigned long long)query(pb_buffer_fd(buffer)).id, lab_bdf(LAB_GPU),
+		 _i == 2 ? "pending" : "signalled", lab_bdf(LAB_NIC));
 	ck_assert_int_eq(log_has(log, line), !!delay);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 	/* It is still attached, and can detach at any time. */
 	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).importers, 1);
 	ck_assert_int_eq(test_import_detach(importer, handle), 0);
-	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -ENODEV);
+	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer),
+					    PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)),
+			 -ENODEV);
 	pb_buffer_close(buffer);
 }
 END_TEST
@@ -151,10 +159,14 @@ static void *decoding_off(void *arg)
  */
 START_TEST(nobody_gets_it_meanwhile)
 {
-	const struct pb_range two[] = { { MIB, PAGE }, { 3 * MIB, PAGE }, };
+	const struct pb_range two[] = {
+		{ MIB, PAGE },
+		{ 3 * MIB, PAGE },
+	};
 	struct pb_buffer *buffer = _i ? export_ranges(two, 2) : export_one(MIB, 2 * PAGE);
 	int fd = pb_buffer_fd(buffer), handle = import_mapped(fd, PEERBAR_TEST_KIND_LATE, LONG);
-	int other = test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NVME));
+	int other = test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0,
+				       lab_bdf(LAB_NVME));
 	uint8_t *p = map_fd(fd, 0, 2 * PAGE);
 	pthread_t thread;
 	int i;
@@ -170,7 +182,9 @@ START_TEST(nobody_gets_it_meanwhile)
 		ck_assert(!can_write(p + PAGE, 1));
 		state_is(fd, PEERBAR_STATE_REVOKED);
 		ck_assert_int_eq(test_import_map(importer, other, NULL), -ENODEV);
-		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -ENODEV);
+		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0,
+						    lab_bdf(LAB_NIC)),
+				 -ENODEV);
 	}
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
 	ck_assert_int_eq(test_import_release(importer, handle), 0);
@@ -201,7 +215,9 @@ START_TEST(an_interrupted_revoke)
 {
 	struct sigaction action = { .sa_handler = nothing }; /* no SA_RESTART */
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
-	int fd = pb_buffer_fd(buffer), handle = import_mapped(fd, _i ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE, LONG);
+	int fd = pb_buffer_fd(buffer),
+	    handle = import_mapped(fd, _i ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE,
+				   LONG);
 	uint8_t *p = map_fd(fd, 0, PAGE);
 	pthread_t thread;
 	int i;
@@ -221,7 +237,9 @@ START_TEST(an_interrupted_revoke)
 	ck_assert(!can_read(p, NULL));
 	ck_assert_ptr_null(map_fd(fd, 0, PAGE));
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
-	ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -ENODEV);
+	ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0,
+					    lab_bdf(LAB_NIC)),
+			 -ENODEV);
 	/* Another REVOKE waits again, and returns when the importer unmaps. */
 	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_it, &fd), 0);
 	usleep(300000);

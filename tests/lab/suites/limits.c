@@ -20,7 +20,8 @@ static void write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	ck_assert_msg(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "cannot write '%s' to %s: %m", text, path);
+	ck_assert_msg(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text),
+		      "cannot write '%s' to %s: %m", text, path);
 	close(fd);
 }
 
@@ -42,15 +43,19 @@ static int export_page(uint32_t open_flags)
 	struct {
 		struct vfio_device_feature_dma_buf what;
 		struct vfio_region_dma_range range;
-	} request = { { .region_index = GPU_BAR, .open_flags = open_flags, .nr_ranges = 1 }, { 0, PAGE }, };
+	} request = {
+		{ .region_index = GPU_BAR, .open_flags = open_flags, .nr_ranges = 1 },
+		{ 0, PAGE },
+	};
 
-	return feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
+	return feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
+		       sizeof(request));
 }
 
 /* ---- the number of buffers and ranges ---- */
 
 #define MAX_BUFFERS "/sys/module/peerbar/parameters/max_buffers"
-#define MAX_RANGES "/sys/module/peerbar/parameters/max_ranges"
+#define MAX_RANGES  "/sys/module/peerbar/parameters/max_ranges"
 
 /* A buffer that is only mapped takes no descriptor, but counts towards its user's limit. */
 START_TEST(buffers_of_a_user)
@@ -79,7 +84,10 @@ START_TEST(buffers_of_a_user)
 	if (!child) {
 		if (setgid(65534) || setuid(65534))
 			_exit(1);
-		_exit(test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE) < 0 ? 2 : 0);
+		_exit(test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE,
+				      PAGE) < 0 ?
+			      2 :
+			      0);
 	}
 	ck_assert_int_eq(wait_for(child), 0);
 	/* Releasing a buffer makes room for another. */
@@ -116,7 +124,7 @@ END_TEST
 
 /* ---- memory charges ---- */
 
-#define CGROUP "/tmp/peerbar-cgroup"
+#define CGROUP	"/tmp/peerbar-cgroup"
 #define CHARGED 1500
 
 static long memory_current(void)
@@ -176,8 +184,8 @@ END_TEST
 /* ---- the inner dma-buf ---- */
 
 #define HELPER "/tmp/peerbar-helper"
-#define SEEN "/tmp/peerbar-helper-seen"
-#define RAN "/tmp/peerbar-helper-ran"
+#define SEEN   "/tmp/peerbar-helper-seen"
+#define RAN    "/tmp/peerbar-helper-ran"
 
 /*
  * A program that the kernel starts inherits descriptors of the kernel's threads. The inner dma-buf
@@ -192,7 +200,11 @@ START_TEST(helpers_of_the_kernel)
 	struct stat st;
 	pid_t child;
 
-	ck_assert_int_ge(dprintf(fd, "#!/bin/sh\n: >" RAN "\ngrep -l vfio_pci_core /proc/self/fdinfo/* >>" SEEN "\nexit 0\n"), 0);
+	ck_assert_int_ge(dprintf(fd,
+				 "#!/bin/sh\n: >" RAN
+				 "\ngrep -l vfio_pci_core /proc/self/fdinfo/* >>" SEEN
+				 "\nexit 0\n"),
+			 0);
 	close(fd);
 	unlink(SEEN);
 	unlink(RAN);
@@ -222,7 +234,8 @@ START_TEST(helpers_of_the_kernel)
 	write_text("/proc/sys/kernel/modprobe", old);
 	sleep(1);
 	ck_assert_msg(!stat(RAN, &st), "the kernel did not run the helper");
-	ck_assert_msg(stat(SEEN, &st) || !st.st_size, "a program that the kernel started had a descriptor of vfio-pci-core's dma-buf");
+	ck_assert_msg(stat(SEEN, &st) || !st.st_size,
+		      "a program that the kernel started had a descriptor of vfio-pci-core's dma-buf");
 	unlink(SEEN);
 	unlink(RAN);
 	unlink(HELPER);

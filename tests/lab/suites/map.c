@@ -17,7 +17,8 @@ START_TEST(found_addresses)
 
 	ck_assert_uint_eq(pb_mapping_length(a), 4 * MIB);
 	ck_assert_uint_eq(first % PAGE, 0);
-	ck_assert_msg(first + 4 * MIB <= second || second + 4 * MIB <= first, "two mappings overlap");
+	ck_assert_msg(first + 4 * MIB <= second || second + 4 * MIB <= first,
+		      "two mappings overlap");
 	ck_assert_int_eq(pb_mapping_state(a), PB_LIVE);
 	/* The buffer is mapped twice: both addresses reach it. */
 	dma_lands(first, 0);
@@ -40,14 +41,20 @@ START_TEST(given_addresses)
 	ck_assert_uint_eq(pb_mapping_iova(a), at);
 	dma_lands(at + PAGE, PAGE);
 	/* The addresses are in use, in whole and in part, by a buffer and by memory. */
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at, &b, &err), EEXIST, "IOVA 0x123456000");
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at + PAGE, &b, &err), EEXIST, "something is mapped there");
-	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, at, &b, &err), EEXIST, "something is mapped there");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at, &b, &err), EEXIST,
+		"IOVA 0x123456000");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at + PAGE, &b, &err), EEXIST,
+		"something is mapped there");
+	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, at, &b, &err), EEXIST,
+		"something is mapped there");
 	/* The addresses of memory are in use, too. */
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, memory.iova, &b, &err), EEXIST, "something is mapped there");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, memory.iova, &b, &err), EEXIST,
+		"something is mapped there");
 	/* Unaligned addresses. */
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at + 1, &b, &err), EINVAL, "multiple of the page size");
-	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, 0x800, &b, &err), EINVAL, "multiple of the page size");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, at + 1, &b, &err), EINVAL,
+		"multiple of the page size");
+	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, 0x800, &b, &err), EINVAL,
+		"multiple of the page size");
 	/* The addresses behind it are free. */
 	ok(pb_map_buffer(ioas, buffer, 0, PAGE, RW | PB_MAP_FIXED, at + 2 * PAGE, &b, &err));
 	ok(pb_unmap(b, &err));
@@ -73,14 +80,19 @@ START_TEST(beyond_the_aperture)
 	ck_assert_uint_eq(alignment, PAGE);
 	last = ranges[n - 1].last;
 	ck_assert_msg(last < UINT64_MAX >> 4, "an emulated VT-d does not reach that far");
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, last + 1, &m, &err), ERANGE, "not inside the aperture");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, last + 1, &m, &err), ERANGE,
+		"not inside the aperture");
 	/* Half inside. */
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, last + 1 - PAGE, &m, &err), ERANGE, "not inside the aperture");
-	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, last + 1, &m, &err), ERANGE, "not inside the aperture");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, last + 1 - PAGE, &m, &err),
+		ERANGE, "not inside the aperture");
+	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, last + 1, &m, &err), ERANGE,
+		"not inside the aperture");
 	/* The interrupt range. */
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err), ERANGE, "not inside the aperture");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err), ERANGE,
+		"not inside the aperture");
 	/* Beyond 2^64. */
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfffffffffffff000, &m, &err), ERANGE, "beyond 2^64");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfffffffffffff000, &m, &err),
+		ERANGE, "beyond 2^64");
 	ck_assert_ptr_null(m);
 	/* The last page can be mapped. */
 	ok(pb_map_buffer(ioas, buffer, 0, PAGE, RW | PB_MAP_FIXED, last + 1 - PAGE, &m, &err));
@@ -98,19 +110,29 @@ START_TEST(bad_parts_and_flags)
 	struct pb_buffer *buffer = export_one(0, 4 * PAGE);
 	struct pb_mapping *m = NULL;
 
-	refused(pb_map_buffer(ioas, buffer, 4 * PAGE, 0, RW, 0, &m, &err), ERANGE, "its size is 0x4000");
-	refused(pb_map_buffer(ioas, buffer, 0, 5 * PAGE, RW, 0, &m, &err), ERANGE, "its size is 0x4000");
-	refused(pb_map_buffer(ioas, buffer, PAGE, UINT64_MAX, RW, 0, &m, &err), ERANGE, "its size is 0x4000");
-	refused(pb_map_buffer(ioas, buffer, 100, PAGE, RW, 0, &m, &err), EINVAL, "multiples of the page size");
-	refused(pb_map_buffer(ioas, buffer, 0, 100, RW, 0, &m, &err), EINVAL, "multiples of the page size");
+	refused(pb_map_buffer(ioas, buffer, 4 * PAGE, 0, RW, 0, &m, &err), ERANGE,
+		"its size is 0x4000");
+	refused(pb_map_buffer(ioas, buffer, 0, 5 * PAGE, RW, 0, &m, &err), ERANGE,
+		"its size is 0x4000");
+	refused(pb_map_buffer(ioas, buffer, PAGE, UINT64_MAX, RW, 0, &m, &err), ERANGE,
+		"its size is 0x4000");
+	refused(pb_map_buffer(ioas, buffer, 100, PAGE, RW, 0, &m, &err), EINVAL,
+		"multiples of the page size");
+	refused(pb_map_buffer(ioas, buffer, 0, 100, RW, 0, &m, &err), EINVAL,
+		"multiples of the page size");
 	refused(pb_map_buffer(ioas, buffer, 0, 0, 0, 0, &m, &err), EINVAL, "they allow no access");
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | 1 << 8, 0, &m, &err), EINVAL, "0x100 is not known");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | 1 << 8, 0, &m, &err), EINVAL,
+		"0x100 is not known");
 	refused(pb_map_memory(ioas, memory.p, 0, RW, 0, &m, &err), EINVAL, "length not 0");
-	refused(pb_map_memory(ioas, (char *)memory.p + 8, PAGE, RW, 0, &m, &err), EINVAL, "multiples of the page size");
-	refused(pb_map_memory(ioas, memory.p, PAGE + 1, RW, 0, &m, &err), EINVAL, "multiples of the page size");
-	refused(pb_map_memory(ioas, memory.p, PAGE, 0, 0, &m, &err), EINVAL, "they allow no access");
+	refused(pb_map_memory(ioas, (char *)memory.p + 8, PAGE, RW, 0, &m, &err), EINVAL,
+		"multiples of the page size");
+	refused(pb_map_memory(ioas, memory.p, PAGE + 1, RW, 0, &m, &err), EINVAL,
+		"multiples of the page size");
+	refused(pb_map_memory(ioas, memory.p, PAGE, 0, 0, &m, &err), EINVAL,
+		"they allow no access");
 	/* Memory has no model. */
-	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_UNKNOWN_MODEL, 0, &m, &err), EINVAL, "is not known");
+	refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_UNKNOWN_MODEL, 0, &m, &err), EINVAL,
+		"is not known");
 	ck_assert_ptr_null(m);
 	ck_assert_int_eq(count_attachments(buffer), 0);
 	pb_buffer_close(buffer);
@@ -123,9 +145,11 @@ START_TEST(memory_that_cannot_be_pinned)
 	struct pb_mapping *m = NULL;
 
 	/* The reason why VMMs need dma-bufs: a BAR has no pages to pin by address. */
-	refused(pb_map_memory(ioas, bar, PAGE, RW, 0, &m, &err), EFAULT, "map a device's memory as a buffer");
+	refused(pb_map_memory(ioas, bar, PAGE, RW, 0, &m, &err), EFAULT,
+		"map a device's memory as a buffer");
 	munmap(bar, PAGE);
-	refused(pb_map_memory(ioas, bar, PAGE, RW, 0, &m, &err), EFAULT, "not mapped in this process");
+	refused(pb_map_memory(ioas, bar, PAGE, RW, 0, &m, &err), EFAULT,
+		"not mapped in this process");
 	ck_assert_ptr_null(m);
 }
 END_TEST
@@ -135,7 +159,8 @@ START_TEST(a_part_of_a_buffer)
 	struct pb_buffer *buffer = export_one(MIB, 16 * PAGE);
 	struct pb_mapping *m;
 
-	ok(pb_map_buffer(ioas, buffer, 4 * PAGE, 2 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &m, &err));
+	ok(pb_map_buffer(ioas, buffer, 4 * PAGE, 2 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &m,
+			 &err));
 	ck_assert_uint_eq(pb_mapping_length(m), 2 * PAGE);
 	dma_lands(pb_mapping_iova(m) + PAGE, MIB + 5 * PAGE);
 	/* The page behind it is not reachable. */
@@ -160,10 +185,12 @@ START_TEST(unknown_model)
 	close(fd);
 	attached = count_attachments(buffer);
 	/* The module peerbar would derive from its behaviour that it is PINNED. */
-	ck_assert_msg(access("/dev/peerbar", F_OK), "the module peerbar is loaded, and this test is for a kernel without it");
+	ck_assert_msg(access("/dev/peerbar", F_OK),
+		      "the module peerbar is loaded, and this test is for a kernel without it");
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "UNKNOWN");
 	ck_assert_int_eq(count_attachments(buffer), attached);
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_UNKNOWN_MODEL, 0, &m, &err), EOPNOTSUPP, "of the exporter 'drm'");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_UNKNOWN_MODEL, 0, &m, &err),
+		EOPNOTSUPP, "of the exporter 'drm'");
 	ck_assert_int_eq(count_attachments(buffer), attached);
 	ck_assert_ptr_null(m);
 	pb_buffer_close(buffer);
@@ -183,7 +210,8 @@ START_TEST(pinned_but_not_of_vfio)
 
 	ok(pb_buffer_from_fd(fd, &buffer, &err));
 	close(fd);
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "of the exporter 'udmabuf'");
+	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP,
+		"of the exporter 'udmabuf'");
 	ck_assert_ptr_null(m);
 	ck_assert_int_eq(count_attachments(buffer), 0);
 	pb_buffer_close(buffer);
@@ -193,7 +221,10 @@ END_TEST
 /* The kernel maps one range at a time, so several need the exporting process. */
 START_TEST(several_ranges_from_elsewhere)
 {
-	const struct pb_range ranges[] = { { 0, PAGE }, { MIB, PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 0, PAGE },
+		{ MIB, PAGE },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 2), *taken;
 	struct pb_mapping *m = NULL;
 
@@ -223,7 +254,8 @@ START_TEST(attaching)
 	/* A mapping at the addresses that the device reserves for interrupts. */
 	ok(pb_ioas_create(iommu, &occupied, &err));
 	ok(pb_map_buffer(occupied, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err));
-	refused(pb_ioas_attach(occupied, edu_device, &err), EADDRINUSE, "addresses that the device reserves");
+	refused(pb_ioas_attach(occupied, edu_device, &err), EADDRINUSE,
+		"addresses that the device reserves");
 	/* The device stays attached to its address space. */
 	pb_ioas_destroy(occupied);
 	m = map_rw(buffer);
@@ -243,7 +275,10 @@ END_TEST
 /* Map first, attach later: the device must be able to use the addresses. */
 START_TEST(mapping_before_attaching)
 {
-	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 2 * MIB, PAGE },
+		{ 0, 2 * PAGE },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	struct pb_mapping *m;
 	struct pb_ioas *early;

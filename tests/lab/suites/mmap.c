@@ -14,7 +14,11 @@
 #include "uapi.h"
 
 #define RANGES 3
-static const struct pb_range scattered[RANGES] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, { 2 * MIB, 3 * PAGE }, };
+static const struct pb_range scattered[RANGES] = {
+	{ 4 * MIB, 2 * PAGE },
+	{ 0, PAGE },
+	{ 2 * MIB, 3 * PAGE },
+};
 
 /* Return the BAR offset of page @page of the scattered ranges. */
 static uint64_t bar_offset_of(unsigned int page)
@@ -36,7 +40,8 @@ static void lands(uint8_t *p, uint64_t offset, uint32_t seed)
 
 	lab_pattern(bytes, sizeof(bytes), seed);
 	memcpy(p, bytes, sizeof(bytes));
-	ck_assert_msg(lab_host_sees(offset, bytes, sizeof(bytes)), "what was written does not show in the BAR at 0x%llx",
+	ck_assert_msg(lab_host_sees(offset, bytes, sizeof(bytes)),
+		      "what was written does not show in the BAR at 0x%llx",
 		      (unsigned long long)offset);
 }
 
@@ -123,7 +128,9 @@ START_TEST(munmap_mremap_mprotect)
 	moved = mremap(p + 3 * PAGE, 5 * PAGE, 4 * PAGE, MREMAP_MAYMOVE);
 	ck_assert_ptr_ne(moved, MAP_FAILED);
 	lands(moved + 3 * PAGE, MIB + 6 * PAGE, 4);
-	ck_assert_ptr_ne(mremap(moved, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 32 * PAGE), MAP_FAILED);
+	ck_assert_ptr_ne(mremap(moved, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				p + 32 * PAGE),
+			 MAP_FAILED);
 	moved = p + 32 * PAGE;
 	lands(moved + 2 * PAGE, MIB + 5 * PAGE, 5);
 	/* It cannot grow beyond the original mapping. */
@@ -210,7 +217,8 @@ START_TEST(a_process_with_only_the_fd)
 		if (setgid(65534) || setuid(65534))
 			_exit(1);
 		fd = receive_fd(sockets[0]);
-		if (pb_iommu_open(&own, NULL) != -EACCES || open("/dev/vfio/devices/vfio0", O_RDWR) >= 0)
+		if (pb_iommu_open(&own, NULL) != -EACCES ||
+		    open("/dev/vfio/devices/vfio0", O_RDWR) >= 0)
 			_exit(2);
 		/* It can map the ranges, and no further page. */
 		p = map_fd(fd, 0, 6 * PAGE);
@@ -219,7 +227,8 @@ START_TEST(a_process_with_only_the_fd)
 		for (i = 0; i < 6; i++)
 			p[(size_t)i * PAGE + 5] = (uint8_t)(0xa0 + i);
 		/* It can query the buffer, but only the device's owner can revoke it. */
-		if (query(fd).state != PEERBAR_STATE_LIVE || ioctl(fd, VFIO_DEVICE_FEATURE, NULL) != -1)
+		if (query(fd).state != PEERBAR_STATE_LIVE ||
+		    ioctl(fd, VFIO_DEVICE_FEATURE, NULL) != -1)
 			_exit(4);
 		_exit(0);
 	}
@@ -242,8 +251,12 @@ START_TEST(a_read_only_descriptor)
 	struct {
 		struct vfio_device_feature_dma_buf dma_buf;
 		struct vfio_region_dma_range range;
-	} request = { { .region_index = GPU_BAR, .open_flags = O_RDONLY | O_CLOEXEC, .nr_ranges = 1 }, { 0, PAGE }, };
-	int fd = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
+	} request = {
+		{ .region_index = GPU_BAR, .open_flags = O_RDONLY | O_CLOEXEC, .nr_ranges = 1 },
+		{ 0, PAGE },
+	};
+	int fd = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
+			 sizeof(request));
 	uint8_t *p;
 
 	ck_assert_int_ge(fd, 0);
@@ -262,8 +275,12 @@ END_TEST
 /* The library chooses addresses that permit the most huge pages. */
 START_TEST(addresses_for_huge_pages)
 {
-	struct pb_range parts[] = { { 2 * MIB + PAGE, 6 * MIB - PAGE }, { 0, PAGE }, };
-	struct pb_buffer *odd = export_ranges(parts, 2), *whole = export_one(0, 256 * MIB), *stranger;
+	struct pb_range parts[] = {
+		{ 2 * MIB + PAGE, 6 * MIB - PAGE },
+		{ 0, PAGE },
+	};
+	struct pb_buffer *odd = export_ranges(parts, 2), *whole = export_one(0, 256 * MIB),
+			 *stranger;
 	struct peerbar_query q;
 	void *p;
 	uint64_t at;
@@ -415,22 +432,33 @@ END_TEST
 
 START_TEST(features_can_be_probed)
 {
-	static const uint32_t numbers[] = { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
-					    VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE };
+	static const uint32_t numbers[] = { VFIO_DEVICE_FEATURE_DMA_BUF,
+					    VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
+					    VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+					    VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE };
 	static const uint32_t ways[][2] = { { 1, 0 }, { 0, 1 }, { 1, 1 }, { 1, 0 } }; /* get, set */
 	uint8_t data[64] = { 0 };
 	size_t i;
 
 	for (i = 0; i < 4; i++) {
-		uint32_t get = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET, set = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET;
+		uint32_t get = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET,
+			 set = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_SET;
 
-		ck_assert_int_eq(feature(gpu, get, numbers[i], data, sizeof(data)), ways[i][0] ? 0 : -EINVAL);
-		ck_assert_int_eq(feature(gpu, set, numbers[i], data, sizeof(data)), ways[i][1] ? 0 : -EINVAL);
+		ck_assert_int_eq(feature(gpu, get, numbers[i], data, sizeof(data)),
+				 ways[i][0] ? 0 : -EINVAL);
+		ck_assert_int_eq(feature(gpu, set, numbers[i], data, sizeof(data)),
+				 ways[i][1] ? 0 : -EINVAL);
 	}
-	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET, 0x5041, data, sizeof(data)), -ENOTTY);
+	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET, 0x5041,
+				 data, sizeof(data)),
+			 -ENOTTY);
 	/* Too small for the structure. */
-	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, data, 2), -EINVAL);
-	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, data, 4), -EINVAL);
+	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
+				 data, 2),
+			 -EINVAL);
+	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+				 data, 4),
+			 -EINVAL);
 }
 END_TEST
 
@@ -445,8 +473,11 @@ START_TEST(cookies)
 	int fd = pb_device_fd(gpu), i;
 	uint8_t byte;
 
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, 4 * PAGE, PEERBAR_MEMATTR_NC, &nc_at), 0);
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 2 * MIB, 2 * PAGE, PEERBAR_MEMATTR_WC, &wc_at), 0);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, 4 * PAGE, PEERBAR_MEMATTR_NC, &nc_at),
+			 0);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 2 * MIB, 2 * PAGE, PEERBAR_MEMATTR_WC,
+					&wc_at),
+			 0);
 	ck_assert(nc_at != wc_at && !(nc_at % PAGE) && !(wc_at % PAGE));
 	nc = map_fd(fd, nc_at, 4 * PAGE);
 	wc = map_fd(fd, wc_at, 2 * PAGE);
@@ -473,7 +504,9 @@ START_TEST(cookies)
 	ck_assert_int_eq(errno, EINVAL);
 	/* Several cookies of the same range, and the offset of the region itself. */
 	for (i = 0; i < 8; i++)
-		ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, PAGE, PEERBAR_MEMATTR_NC, &more[i]), 0);
+		ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, PAGE, PEERBAR_MEMATTR_NC,
+						&more[i]),
+				 0);
 	ck_assert_int_eq(ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, &info), 0);
 	old = map_fd(fd, info.offset + MIB, PAGE);
 	ck_assert_ptr_nonnull(old);
@@ -485,9 +518,13 @@ START_TEST(cookies)
 	ck_assert(can_read(nc, &byte) && can_read(wc, &byte) && can_read(old, &byte));
 	/* Invalid arguments. */
 	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, 0, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 1, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 256 * MIB, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -EINVAL);
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_WB, &more[0]), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 1, PAGE, PEERBAR_MEMATTR_NC, &more[0]),
+			 -EINVAL);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 256 * MIB, PAGE, PEERBAR_MEMATTR_NC,
+					&more[0]),
+			 -EINVAL);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_WB, &more[0]),
+			 -EOPNOTSUPP);
 	ck_assert_int_eq(feature_cookie(gpu, 9, 0, PAGE, PEERBAR_MEMATTR_NC, &more[0]), -ENODEV);
 	munmap(old, PAGE);
 
@@ -510,7 +547,8 @@ static void set_parameter(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value), "cannot set %s: %m", path);
+	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value),
+		      "cannot set %s: %m", path);
 	close(fd);
 }
 
@@ -526,10 +564,12 @@ START_TEST(write_combining_can_be_refused)
 
 	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(before), PEERBAR_MEMATTR_WC), 0);
 	set_parameter(disable, "Y");
-	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(after), PEERBAR_MEMATTR_WC), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(after), PEERBAR_MEMATTR_WC),
+			 -EOPNOTSUPP);
 	ok(pb_buffer_set_memattr(gpu, after, preferred, 2, &chosen, &err));
 	ck_assert_int_eq(chosen, PB_NC);
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_WC, &at), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_WC, &at),
+			 -EOPNOTSUPP);
 	p = map_fd(pb_buffer_fd(after), 0, PAGE);
 	ck_assert(can_read(p, NULL));
 	munmap(p, PAGE);
@@ -552,7 +592,8 @@ END_TEST
 /* A guest may choose the memory type only of memory that VFIO considers safe. */
 START_TEST(uncached_types)
 {
-	int exporter = test_exporter_open(), fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE);
+	int exporter = test_exporter_open(),
+	    fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, PAGE);
 	struct pb_buffer *buffer = export_one(0, PAGE);
 	struct peerbar_test_pte pte;
 	uint8_t *p;
@@ -636,7 +677,8 @@ START_TEST(names_and_offsets)
 	ck_assert(find_mapping((uintptr_t)p, &m) && m.start <= (uintptr_t)p);
 	ck_assert_uint_eq(m.offset, info.offset + 5 * PAGE);
 	snprintf(want, sizeof(want), "%s/BAR%d]", lab_bdf(LAB_GPU), GPU_BAR);
-	ck_assert_msg(strstr(m.name, want), "a mapped BAR is called '%s', not by '%s'", m.name, want);
+	ck_assert_msg(strstr(m.name, want), "a mapped BAR is called '%s', not by '%s'", m.name,
+		      want);
 	lands(p, 5 * PAGE, 1);
 	ok(pb_device_set_decoding(gpu, false, &err));
 	ck_assert(!can_read(p, NULL));
@@ -649,7 +691,8 @@ START_TEST(names_and_offsets)
 	snprintf(want, sizeof(want), "%s/BAR%d", lab_bdf(LAB_GPU), GPU_BAR);
 	ck_assert(find_mapping((uintptr_t)p, &m) && m.start <= (uintptr_t)p);
 	ck_assert_uint_eq(m.offset, cookie + PAGE);
-	ck_assert_msg(strstr(m.name, want), "a mapped cookie is called '%s', not by '%s'", m.name, want);
+	ck_assert_msg(strstr(m.name, want), "a mapped cookie is called '%s', not by '%s'", m.name,
+		      want);
 	munmap(p, PAGE);
 	/* Through the dma-buf. */
 	p = map_fd(pb_buffer_fd(buffer), 3 * PAGE, PAGE);

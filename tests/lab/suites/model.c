@@ -36,7 +36,8 @@ static void model_is(int fd, enum peerbar_model model, bool declared)
 	struct peerbar_query q = query(fd);
 	bool said;
 
-	ck_assert_msg(q.model == model, "/dev/peerbar says that the model is %u, not %u", q.model, model);
+	ck_assert_msg(q.model == model, "/dev/peerbar says that the model is %u, not %u", q.model,
+		      model);
 	ck_assert_int_eq(!!(q.flags & PEERBAR_QUERY_DECLARED), declared);
 	/* The core reports the same to kernel modules. */
 	ck_assert_int_eq(test_model(importer, fd, &said), (int)model);
@@ -60,7 +61,8 @@ START_TEST(of_our_buffers)
 	ck_assert_uint_ne(q.id, 0);
 	ck_assert_uint_eq(q.inode, pb_buffer_id(buffer));
 	ck_assert_str_eq(q.exporter, "peerbar_vfio_pci");
-	ck_assert_msg(strstr(q.name, lab_bdf(LAB_GPU)) && strstr(q.name, "BAR2"), "its name is '%s'", q.name);
+	ck_assert_msg(strstr(q.name, lab_bdf(LAB_GPU)) && strstr(q.name, "BAR2"),
+		      "its name is '%s'", q.name);
 	/* Revoking does not change it. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, true);
@@ -95,7 +97,8 @@ END_TEST
 
 START_TEST(of_others)
 {
-	int udmabuf = export_udmabuf(4 * PAGE), heap = export_system_heap(4 * PAGE), vgem = export_vgem(4 * PAGE);
+	int udmabuf = export_udmabuf(4 * PAGE), heap = export_system_heap(4 * PAGE),
+	    vgem = export_vgem(4 * PAGE);
 
 	model_is(udmabuf, PEERBAR_MODEL_PINNED, false);
 	model_is(heap, PEERBAR_MODEL_PINNED, false);
@@ -108,7 +111,8 @@ END_TEST
 
 START_TEST(of_the_test_exporter)
 {
-	static const enum peerbar_model models[] = { PEERBAR_MODEL_PINNED, PEERBAR_MODEL_REVOCABLE, PEERBAR_MODEL_DYNAMIC };
+	static const enum peerbar_model models[] = { PEERBAR_MODEL_PINNED, PEERBAR_MODEL_REVOCABLE,
+						     PEERBAR_MODEL_DYNAMIC };
 	int fd, i;
 
 	for (i = 0; i < 3; i++) {
@@ -138,7 +142,8 @@ END_TEST
 START_TEST(of_what_is_no_dma_buf)
 {
 	struct peerbar_query q = { .size = sizeof(q), .fd = 999 };
-	int dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC), null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC),
+	    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct peerbar_info info = { .size = sizeof(info) };
 
 	ck_assert_int_eq(ioctl(dev, PEERBAR_QUERY, &q), -1);
@@ -154,8 +159,9 @@ START_TEST(of_what_is_no_dma_buf)
 	ck_assert_int_eq(errno, EINVAL);
 	ck_assert_int_eq(ioctl(dev, PEERBAR_INFO, &info), 0);
 	ck_assert_uint_eq(info.abi, 1);
-	ck_assert_uint_eq(info.caps, PEERBAR_CAP_P2PDMA | PEERBAR_CAP_IOMMUFD | PEERBAR_CAP_VFIO | PEERBAR_CAP_PAGE |
-					     PEERBAR_CAP_IMPORTERS);
+	ck_assert_uint_eq(info.caps,
+			  PEERBAR_CAP_P2PDMA | PEERBAR_CAP_IOMMUFD | PEERBAR_CAP_VFIO |
+				  PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS);
 	close(null);
 	close(dev);
 }
@@ -184,26 +190,33 @@ static void every_importer(int fd, enum peerbar_model model, const char *device)
 		int handle = test_import_attach(importer, fd, kind, 0, device);
 
 		if (takes(kind, model)) {
-			ck_assert_msg(handle > 0, "importer %d refuses model %d: %s", (int)kind, (int)model, strerror(-handle));
+			ck_assert_msg(handle > 0, "importer %d refuses model %d: %s", (int)kind,
+				      (int)model, strerror(-handle));
 			ck_assert_int_eq(test_import_map(importer, handle, NULL), 0);
 			ck_assert_uint_eq(query(fd).importers, 1);
 			ck_assert_int_eq(test_import_detach(importer, handle), 0);
 		} else {
-			ck_assert_msg(handle == -EOPNOTSUPP, "importer %d takes model %d: %d", (int)kind, (int)model, handle);
+			ck_assert_msg(handle == -EOPNOTSUPP, "importer %d takes model %d: %d",
+				      (int)kind, (int)model, handle);
 		}
 		ck_assert_uint_eq(query(fd).importers, 0);
 	}
 	/* The exporter refuses importers that do not check the model and that it cannot support. */
 	if (model == PEERBAR_MODEL_REVOCABLE) {
-		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_STATIC, PEERBAR_TEST_ATTACH_ANY, device), -EOPNOTSUPP);
-		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING, PEERBAR_TEST_ATTACH_ANY, device), -EOPNOTSUPP);
+		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_STATIC,
+						    PEERBAR_TEST_ATTACH_ANY, device),
+				 -EOPNOTSUPP);
+		ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING,
+						    PEERBAR_TEST_ATTACH_ANY, device),
+				 -EOPNOTSUPP);
 		ck_assert_uint_eq(query(fd).importers, 0);
 	}
 }
 
 START_TEST(importers_take_what_they_can)
 {
-	static const enum peerbar_test_source sources[] = { PEERBAR_TEST_SOURCE_CORE, PEERBAR_TEST_SOURCE_FOREIGN };
+	static const enum peerbar_test_source sources[] = { PEERBAR_TEST_SOURCE_CORE,
+							    PEERBAR_TEST_SOURCE_FOREIGN };
 	struct pb_buffer *buffer = export_one(0, 2 * PAGE);
 	enum peerbar_model model;
 	int fd, i;
@@ -228,7 +241,8 @@ END_TEST
 START_TEST(an_importer_that_is_no_peer)
 {
 	struct pb_buffer *buffer = export_one(0, 2 * PAGE);
-	int handle = test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, 0, NULL);
+	int handle = test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE,
+					0, NULL);
 
 	ck_assert_int_gt(handle, 0);
 	ck_assert_int_lt(test_import_map(importer, handle, NULL), 0);
@@ -241,7 +255,10 @@ END_TEST
 /* Call iommufd without the library, which would check the model first. */
 static int map_file(int fd, uint64_t length)
 {
-	struct iommu_ioas_map_file map = { .size = sizeof(map), .flags = IOMMU_IOAS_MAP_READABLE, .ioas_id = pb_ioas_id(ioas), .fd = fd,
+	struct iommu_ioas_map_file map = { .size = sizeof(map),
+					   .flags = IOMMU_IOAS_MAP_READABLE,
+					   .ioas_id = pb_ioas_id(ioas),
+					   .fd = fd,
 					   .length = length };
 
 	return ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP_FILE, &map) ? -errno : 0;
@@ -249,10 +266,16 @@ static int map_file(int fd, uint64_t length)
 
 START_TEST(iommufd_refuses)
 {
-	struct pb_range two[] = { { 0, PAGE }, { MIB, PAGE }, };
-	int dynamic = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 2 * PAGE);
-	int memory_fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE, 2 * PAGE);
-	int foreign = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_DYNAMIC, 2 * PAGE);
+	struct pb_range two[] = {
+		{ 0, PAGE },
+		{ MIB, PAGE },
+	};
+	int dynamic = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC,
+				      2 * PAGE);
+	int memory_fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE,
+					2 * PAGE);
+	int foreign = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_DYNAMIC,
+				      2 * PAGE);
 	struct pb_buffer *several = export_ranges(two, 2), *taken;
 	struct pb_mapping *m = NULL;
 	int log = log_open();
@@ -261,11 +284,14 @@ START_TEST(iommufd_refuses)
 	ck_assert(log_has(log, "its memory model is DYNAMIC, and iommufd cannot follow"));
 	ck_assert_uint_eq(query(dynamic).importers, 0);
 	/* It is not pinned either: it can move. */
-	ck_assert_int_eq(test_move(exporter, dynamic, PEERBAR_TEST_PLACE_THERE), PEERBAR_TEST_PLACE_B);
+	ck_assert_int_eq(test_move(exporter, dynamic, PEERBAR_TEST_PLACE_THERE),
+			 PEERBAR_TEST_PLACE_B);
 	ck_assert_int_eq(map_file(memory_fd, PAGE), -EOPNOTSUPP);
 	ck_assert_int_eq(map_file(foreign, PAGE), -EOPNOTSUPP);
 	ck_assert_int_eq(map_file(pb_buffer_fd(several), PAGE), -EOPNOTSUPP);
-	ck_assert_uint_eq(query(memory_fd).importers + query(foreign).importers + query(pb_buffer_fd(several)).importers, 0);
+	ck_assert_uint_eq(query(memory_fd).importers + query(foreign).importers +
+				  query(pb_buffer_fd(several)).importers,
+			  0);
 	/* The library reports the reason before it calls the kernel. */
 	ok(pb_buffer_from_fd(dynamic, &taken, &err));
 	refused(pb_map_buffer(ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "DYNAMIC");
@@ -281,7 +307,8 @@ END_TEST
 
 START_TEST(it_moves)
 {
-	enum peerbar_test_source source = _i ? PEERBAR_TEST_SOURCE_FOREIGN : PEERBAR_TEST_SOURCE_CORE;
+	enum peerbar_test_source source = _i ? PEERBAR_TEST_SOURCE_FOREIGN :
+					       PEERBAR_TEST_SOURCE_CORE;
 	int fd = test_export_one(exporter, source, PEERBAR_MODEL_DYNAMIC, 2 * PAGE), handle, pinned;
 	uint8_t bytes[LEN], back[LEN];
 	struct peerbar_test_where a, b;
@@ -312,7 +339,8 @@ START_TEST(it_moves)
 	ck_assert_int_eq(test_import_detach(importer, handle), 0);
 
 	/* An importer's pin prevents moves. */
-	pinned = test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING, PEERBAR_TEST_ATTACH_ANY, NULL);
+	pinned = test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING,
+				    PEERBAR_TEST_ATTACH_ANY, NULL);
 	ck_assert_int_gt(pinned, 0);
 	ck_assert_int_eq(test_import_map(importer, pinned, NULL), 0);
 	ck_assert_int_eq(test_move(exporter, fd, PEERBAR_TEST_PLACE_THERE), -EBUSY);
@@ -326,7 +354,8 @@ END_TEST
 START_TEST(a_pinned_one_is_taken_away)
 {
 	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, PAGE);
-	int pinned = test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING, PEERBAR_TEST_ATTACH_ANY, NULL);
+	int pinned = test_import_attach(importer, fd, PEERBAR_TEST_KIND_PINNING,
+					PEERBAR_TEST_ATTACH_ANY, NULL);
 	int other = test_import_attach(importer, fd, PEERBAR_TEST_KIND_DYNAMIC, 0, NULL);
 	uint8_t *p = map_fd(fd, 0, PAGE);
 
@@ -355,7 +384,8 @@ END_TEST
  */
 START_TEST(it_moves_under_a_process)
 {
-	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 8 * PAGE);
+	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC,
+				 8 * PAGE);
 	uint8_t *p = map_fd(fd, 0, 8 * PAGE);
 	struct peerbar_test_where where;
 	struct peerbar_test_pte before, after;
@@ -413,10 +443,14 @@ static uint64_t bar_address(void)
 
 START_TEST(chunks)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, 4 * MIB }, };
+	const struct pb_range ranges[] = {
+		{ 4 * MIB, 2 * PAGE },
+		{ 0, 4 * MIB },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	int fd = pb_buffer_fd(buffer);
-	int handle = test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
+	int handle = test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0,
+					lab_bdf(LAB_NIC));
 	struct peerbar_test_chunks c;
 	uint64_t bar = bar_address();
 
@@ -440,7 +474,8 @@ START_TEST(chunks)
 	pb_buffer_close(buffer);
 
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, PAGE);
-	handle = test_import_attach(importer, fd, PEERBAR_TEST_KIND_STATIC, PEERBAR_TEST_ATTACH_ANY, NULL);
+	handle = test_import_attach(importer, fd, PEERBAR_TEST_KIND_STATIC, PEERBAR_TEST_ATTACH_ANY,
+				    NULL);
 	ck_assert_int_gt(handle, 0);
 	ck_assert_int_eq(test_import_chunks(importer, handle, &c), -EOPNOTSUPP);
 	close(fd);
@@ -458,10 +493,15 @@ static unsigned int order_at(int handle, uint64_t offset, unsigned int max, uint
 
 START_TEST(page_frames)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, 4 * MIB }, };
+	const struct pb_range ranges[] = {
+		{ 4 * MIB, 2 * PAGE },
+		{ 0, 4 * MIB },
+	};
 	struct pb_buffer *all = export_one(0, 256 * MIB), *two = export_ranges(ranges, 2);
-	int whole = test_import_attach(importer, pb_buffer_fd(all), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
-	int split = test_import_attach(importer, pb_buffer_fd(two), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
+	int whole = test_import_attach(importer, pb_buffer_fd(all), PEERBAR_TEST_KIND_REVOCABLE, 0,
+				       lab_bdf(LAB_NIC));
+	int split = test_import_attach(importer, pb_buffer_fd(two), PEERBAR_TEST_KIND_REVOCABLE, 0,
+				       lab_bdf(LAB_NIC));
 	uint64_t bar = bar_address() / PAGE;
 	struct peerbar_test_pfn p;
 	unsigned int order;

@@ -44,7 +44,10 @@ END_TEST
 
 START_TEST(exported_and_mapped)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, 2 * PAGE }, { 0, PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 4 * MIB, 2 * PAGE },
+		{ 0, PAGE },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 2);
 	int fd = pb_buffer_fd(buffer);
 	uint8_t *p = map_fd(fd, 0, 3 * PAGE);
@@ -72,8 +75,12 @@ START_TEST(nobody_attaches)
 	struct pb_mapping *m = NULL;
 	int importer = test_importer_open();
 
-	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -EOPNOTSUPP);
-	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer), PEERBAR_TEST_KIND_DYNAMIC, 0, NULL), -EOPNOTSUPP);
+	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer),
+					    PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)),
+			 -EOPNOTSUPP);
+	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer),
+					    PEERBAR_TEST_KIND_DYNAMIC, 0, NULL),
+			 -EOPNOTSUPP);
 	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "peerbar-iommufd");
 	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).importers, 0);
 	close(importer);
@@ -162,8 +169,15 @@ END_TEST
 
 START_TEST(what_cannot_be_exported)
 {
-	static const struct { uint64_t offset, length; int code; } bad[] = {
-		{ 0, 0, EINVAL }, { 1, PAGE, EINVAL }, { 0, 100, EINVAL }, { 256 * MIB, PAGE, EINVAL }, { ~0ULL << 12, 2 * PAGE, EOVERFLOW },
+	static const struct {
+		uint64_t offset, length;
+		int code;
+	} bad[] = {
+		{ 0, 0, EINVAL },
+		{ 1, PAGE, EINVAL },
+		{ 0, 100, EINVAL },
+		{ 256 * MIB, PAGE, EINVAL },
+		{ ~0ULL << 12, 2 * PAGE, EOVERFLOW },
 	};
 	struct {
 		struct vfio_device_feature_dma_buf dma_buf;
@@ -178,13 +192,16 @@ START_TEST(what_cannot_be_exported)
 		request.dma_buf.nr_ranges = 1;
 		request.range.offset = bad[i].offset;
 		request.range.length = bad[i].length;
-		ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request)),
+		ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
+					 &request, sizeof(request)),
 				 -bad[i].code);
 	}
 	request.range.offset = 0;
 	request.range.length = PAGE;
 	request.dma_buf.region_index = 7;
-	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request)), -ENODEV);
+	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
+				 &request, sizeof(request)),
+			 -ENODEV);
 }
 END_TEST
 

@@ -13,7 +13,7 @@
 #include "testmod.h"
 
 #define SIZE (16 * MIB)
-#define GIB (1024 * MIB)
+#define GIB  (1024 * MIB)
 
 START_TEST(plugged_used_and_pulled)
 {
@@ -203,7 +203,8 @@ START_TEST(virtual_functions)
 	ck_assert_msg(wait_functions(0x10ca, 2, vf), "there are no virtual functions");
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", vf);
 	ck_assert_int_gt(readlink(path, link, sizeof(link) - 1), 0);
-	ck_assert_msg(strstr(link, "/peerbar-vfio-pci"), "the virtual function has the driver %s", link);
+	ck_assert_msg(strstr(link, "/peerbar-vfio-pci"), "the virtual function has the driver %s",
+		      link);
 	ok(pb_pci_bind(vf, "peerbar-vfio-pci", &err));
 	/* Like vfio-pci: opening requires the token of the physical function. */
 	refused(pb_device_open(iommu, vf, &device, &err), EACCES, "VFIO_DEVICE_BIND_IOMMUFD");

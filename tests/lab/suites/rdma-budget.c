@@ -14,9 +14,9 @@
 static struct mem source, target;
 
 #define CGROUPS "/tmp/lab-cgroups"
-#define MANY 20
-#define LONG (32 * MIB)
-#define SHORT (4 * MIB)
+#define MANY	20
+#define LONG	(32 * MIB)
+#define SHORT	(4 * MIB)
 
 /*
  * Post more at once than a thread copies in one go. The rest must not become another thread's work.
@@ -55,7 +55,8 @@ static void sends_before_receives(uint64_t *bytes)
 		if (post_receive(&pair.b, 2, &to, 1))
 			_exit(1);
 	for (i = 0; i < 8; i++) {
-		if (completion(&pair.a).status != IBV_WC_SUCCESS || completion(&pair.b).status != IBV_WC_SUCCESS)
+		if (completion(&pair.a).status != IBV_WC_SUCCESS ||
+		    completion(&pair.b).status != IBV_WC_SUCCESS)
 			_exit(2);
 		__atomic_fetch_add(bytes, SHORT, __ATOMIC_SEQ_CST);
 	}
@@ -67,7 +68,9 @@ static void sends_before_receives(uint64_t *bytes)
  */
 static double rate(void (*sends)(uint64_t *bytes), const char *limit)
 {
-	uint64_t *bytes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), begun, n;
+	uint64_t *bytes = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+			       0),
+		 begun, n;
 	uint64_t round = sends == sends_many ? MANY * LONG : 8 * SHORT;
 	double s;
 	int child;
@@ -87,14 +90,16 @@ static double rate(void (*sends)(uint64_t *bytes), const char *limit)
 			sends(bytes);
 	}
 	/* The completions of a round are polled together, at its end. */
-	while ((n = __atomic_load_n(bytes, __ATOMIC_SEQ_CST)) < round && !waitpid(child, NULL, WNOHANG))
+	while ((n = __atomic_load_n(bytes, __ATOMIC_SEQ_CST)) < round &&
+	       !waitpid(child, NULL, WNOHANG))
 		usleep(10000);
 	ck_assert_msg(n >= round, "nothing is sent");
 	begun = now_ms();
 	do {
 		usleep(10000);
 		s = (double)(now_ms() - begun) / 1e3;
-	} while ((__atomic_load_n(bytes, __ATOMIC_SEQ_CST) < n + 2 * round || s < 5) && !waitpid(child, NULL, WNOHANG));
+	} while ((__atomic_load_n(bytes, __ATOMIC_SEQ_CST) < n + 2 * round || s < 5) &&
+		 !waitpid(child, NULL, WNOHANG));
 	n = __atomic_load_n(bytes, __ATOMIC_SEQ_CST) - n;
 	ck_assert_int_eq(shell("echo max >" CGROUPS "/lab/cpu.max"), 0);
 	kill(child, SIGKILL);
@@ -109,12 +114,16 @@ START_TEST(work_is_the_posters)
 	double unlimited, limited;
 
 	ck_assert_int_eq(shell("mkdir -p " CGROUPS " && mount -t cgroup2 none " CGROUPS), 0);
-	ck_assert_int_eq(shell("echo +cpu >" CGROUPS "/cgroup.subtree_control && mkdir " CGROUPS "/lab"), 0);
+	ck_assert_int_eq(shell("echo +cpu >" CGROUPS "/cgroup.subtree_control && mkdir " CGROUPS
+			       "/lab"),
+			 0);
 	unlimited = rate(sends, "max");
 	limited = rate(sends, "5000 100000");
-	printf("rdma-budget: %.0f MiB/s without a limit, %.0f MiB/s with 5%% of a processor\n", unlimited, limited);
+	printf("rdma-budget: %.0f MiB/s without a limit, %.0f MiB/s with 5%% of a processor\n",
+	       unlimited, limited);
 	ck_assert_int_eq(shell("rmdir " CGROUPS "/lab && umount " CGROUPS), 0);
-	ck_assert_msg(limited < unlimited / 4, "%.0f MiB/s, and with 5%% of a processor %.0f MiB/s", unlimited, limited);
+	ck_assert_msg(limited < unlimited / 4, "%.0f MiB/s, and with 5%% of a processor %.0f MiB/s",
+		      unlimited, limited);
 }
 END_TEST
 

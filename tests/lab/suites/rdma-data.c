@@ -81,7 +81,8 @@ static void *polls(void *arg)
 			}
 			if (i + 8 > poller->length)
 				break;
-			value = __atomic_load_n((volatile uint64_t *)&poller->p[i], __ATOMIC_RELAXED);
+			value = __atomic_load_n((volatile uint64_t *)&poller->p[i],
+						__ATOMIC_RELAXED);
 			if ((uint8_t)(value - now) >= 128) {
 				/* Ignore it if 128 messages came while this thread slept. */
 				poller->early += poller->p[last] == now;
@@ -100,10 +101,13 @@ static void *polls(void *arg)
 /* Offsets at which memcpy() copied upwards, and at which it copied downwards. */
 static const struct {
 	size_t from, to, length;
-} order[] = { { 0, 128, 256 },	 { 64, 0, 1024 }, { 3, 128, 256 }, { 128, 64, 8 },
-	      { 4096 - 4, 64, 64 }, { 0, 4, 4 },	  { 1, 0, 4096 }, };
+} order[] = {
+	{ 0, 128, 256 },      { 64, 0, 1024 }, { 3, 128, 256 }, { 128, 64, 8 },
+	{ 4096 - 4, 64, 64 }, { 0, 4, 4 },     { 1, 0, 4096 },
+};
 
-static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode opcode, unsigned int n)
+static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode opcode,
+			unsigned int n)
 {
 	struct end *end = opcode == IBV_WR_RDMA_READ ? &pair.b : &pair.a;
 	struct poller poller = { to->mem.p + order[n].to, order[n].length, 0, 0, 0 };
@@ -116,9 +120,12 @@ static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode
 	ck_assert_int_eq(pthread_create(&thread, NULL, polls, &poller), 0);
 	while (now_ms() < until) {
 		struct ibv_sge local = sge(opcode == IBV_WR_RDMA_READ ? &to->mem : &from->mem,
-					   opcode == IBV_WR_RDMA_READ ? order[n].to : order[n].from, order[n].length);
-		struct ibv_send_wr wr = work(1, opcode, &local, 1, opcode == IBV_WR_RDMA_READ ? &from->mem : &to->mem,
-					     opcode == IBV_WR_RDMA_READ ? order[n].from : order[n].to);
+					   opcode == IBV_WR_RDMA_READ ? order[n].to : order[n].from,
+					   order[n].length);
+		struct ibv_send_wr wr = work(1, opcode, &local, 1,
+					     opcode == IBV_WR_RDMA_READ ? &from->mem : &to->mem,
+					     opcode == IBV_WR_RDMA_READ ? order[n].from :
+									  order[n].to);
 
 		memset(from->mem.p + order[n].from, ++value, order[n].length);
 		done(end, &wr);
@@ -128,7 +135,8 @@ static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode
 	ck_assert_msg(!poller.early && !poller.torn,
 		      "%zu bytes from offset %zu to %zu, opcode %d: of %lu that were seen by their last byte, %lu were not there, "
 		      "and of %lu a word was in parts",
-		      order[n].length, order[n].from, order[n].to, opcode, poller.seen, poller.early, poller.torn);
+		      order[n].length, order[n].from, order[n].to, opcode, poller.seen,
+		      poller.early, poller.torn);
 	ck_assert_msg(poller.seen > 10, "%lu were seen", poller.seen);
 }
 
@@ -136,7 +144,12 @@ START_TEST(last_byte_is_last)
 {
 	static const struct {
 		enum kind from, to;
-	} between[] = { { HOST, HOST }, { HOST, BAR }, { BAR, HOST }, { BAR, BAR }, };
+	} between[] = {
+		{ HOST, HOST },
+		{ HOST, BAR },
+		{ BAR, HOST },
+		{ BAR, BAR },
+	};
 	unsigned int n = (unsigned int)_i % 7, where = (unsigned int)_i / 7;
 	struct place from, to;
 
@@ -163,7 +176,7 @@ END_TEST
 /* ---- chunks: a large message resumes, and delays neither signals nor its queue pair's end ---- */
 
 #define PARTS 6
-#define PART (32 * MIB)
+#define PART  (32 * MIB)
 
 static struct mem source, target;
 static struct ibv_sge parts[PARTS];
@@ -204,15 +217,22 @@ static void large_arrived(void)
 	unsigned int i;
 
 	for (i = 0; i < PARTS; i++)
-		ck_assert_msg(!memcmp(target.p + (size_t)i * PART, source.p, PART), "part %u did not arrive", i);
+		ck_assert_msg(!memcmp(target.p + (size_t)i * PART, source.p, PART),
+			      "part %u did not arrive", i);
 }
 
 START_TEST(signals_during_a_large_message)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_SEND, IBV_WR_RDMA_WRITE_WITH_IMM };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_SEND,
+						      IBV_WR_RDMA_WRITE_WITH_IMM };
 	/* A signal that restarts the call, and one that interrupts it. */
-	struct sigaction action = { .sa_handler = count_signal, .sa_flags = _i % 2 ? SA_RESTART : 0 };
-	struct itimerval often = { { 0, 4000 }, { 0, 4000 } }, never = { { 0, 0 }, { 0, 0 }, };
+	struct sigaction action = { .sa_handler = count_signal,
+				    .sa_flags = _i % 2 ? SA_RESTART : 0 };
+	struct itimerval often = { { 0, 4000 }, { 0, 4000 } },
+			 never = {
+				 { 0, 0 },
+				 { 0, 0 },
+			 };
 	enum ibv_wr_opcode opcode = opcodes[_i / 2];
 	struct ibv_send_wr wr = large_up(opcode);
 	struct ibv_sge to = sge(&target, 0, target.size);
@@ -233,7 +253,8 @@ START_TEST(signals_during_a_large_message)
 	nothing_completes(&pair.a);
 	nothing_completes(&pair.b);
 	/* One signal is always handled at the end of the call. */
-	ck_assert_msg(during >= 3, "%d signals were handled while %zu bytes were sent", during, target.size);
+	ck_assert_msg(during >= 3, "%d signals were handled while %zu bytes were sent", during,
+		      target.size);
 	large_down();
 }
 END_TEST
@@ -253,12 +274,14 @@ START_TEST(destroyed_during_a_large_message)
 	int ret;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, posts_large, &wr), 0);
-	while (!__atomic_load_n(&target.p[100], __ATOMIC_SEQ_CST) && !__atomic_load_n(&target.p[200], __ATOMIC_SEQ_CST))
+	while (!__atomic_load_n(&target.p[100], __ATOMIC_SEQ_CST) &&
+	       !__atomic_load_n(&target.p[200], __ATOMIC_SEQ_CST))
 		sched_yield();
 	ret = ibv_destroy_qp(pair.a.qp);
 	ck_assert_msg(!ret, "a queue pair that sends cannot be destroyed: %s", strerror(ret));
 	pthread_join(thread, NULL);
-	ck_assert_msg(memcmp(target.p + (size_t)(PARTS - 1) * PART, source.p, PART), "the message was sent to its end first");
+	ck_assert_msg(memcmp(target.p + (size_t)(PARTS - 1) * PART, source.p, PART),
+		      "the message was sent to its end first");
 	pair.a.qp = NULL;
 	large_down();
 }
@@ -350,7 +373,8 @@ END_TEST
 START_TEST(drained_when_what_waits_is_done)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_SQD, .en_sqd_async_notify = 1 };
-	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0), second = work(2, IBV_WR_SEND, NULL, 0, NULL, 0);
+	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0),
+			   second = work(2, IBV_WR_SEND, NULL, 0, NULL, 0);
 	struct ibv_qp_init_attr init;
 
 	end_open(&pair.a, NULL);
@@ -359,7 +383,8 @@ START_TEST(drained_when_what_waits_is_done)
 	/* The first waits for a receive, the second has not begun. */
 	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	ck_assert_int_eq(post(&pair.a, &second), 0);
-	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY), 0);
+	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_EN_SQD_ASYNC_NOTIFY),
+			 0);
 	ck_assert(!event_waits(&pair.a, IBV_EVENT_SQ_DRAINED, 100));
 	ck_assert_int_eq(ibv_query_qp(pair.a.qp, &attr, IBV_QP_STATE, &init), 0);
 	ck_assert_int_eq(attr.qp_state, IBV_QPS_SQD);
@@ -382,14 +407,21 @@ END_TEST
 
 START_TEST(no_alternate_path)
 {
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS, .alt_port_num = 1, .path_mig_state = IBV_MIG_REARM };
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS,
+				    .alt_port_num = 1,
+				    .path_mig_state = IBV_MIG_REARM };
 	int ret;
 
 	end_open(&pair.a, NULL);
 	end_open(&pair.b, NULL);
 	ends_connect(&pair.a, &pair.b);
-	attr.alt_ah_attr = (struct ibv_ah_attr){ .is_global = 1, .port_num = 1,
-						 .grh = { .dgid = pair.b.gid, .hop_limit = 64, .sgid_index = (uint8_t)pair.a.gid_index }, };
+	attr.alt_ah_attr = (struct ibv_ah_attr){
+		.is_global = 1,
+		.port_num = 1,
+		.grh = { .dgid = pair.b.gid,
+			 .hop_limit = 64,
+			 .sgid_index = (uint8_t)pair.a.gid_index },
+	};
 	/* The core rejects an alternate path on Ethernet, and the driver migration to one. */
 	ret = ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_ALT_PATH);
 	ck_assert_msg(ret == EINVAL, "%s", strerror(ret));
@@ -406,7 +438,12 @@ START_TEST(mtu_of_the_network_device)
 	static const struct {
 		int mtu;
 		enum ibv_mtu active;
-	} table[] = { { 9000, IBV_MTU_4096 }, { 2500, IBV_MTU_2048 }, { 700, IBV_MTU_512 }, { 1500, IBV_MTU_1024 }, };
+	} table[] = {
+		{ 9000, IBV_MTU_4096 },
+		{ 2500, IBV_MTU_2048 },
+		{ 700, IBV_MTU_512 },
+		{ 1500, IBV_MTU_1024 },
+	};
 	struct ibv_port_attr port;
 	char netdev[64];
 	unsigned int i;
@@ -427,13 +464,17 @@ END_TEST
 
 /* ---- multicast ---- */
 
-static const union ibv_gid group = { .raw = { 0xff, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 77, 0, 1 }, };
+static const union ibv_gid group = {
+	.raw = { 0xff, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 77, 0, 1 },
+};
 
 static struct ibv_ah *group_handle(struct end *end)
 {
-	struct ibv_ah_attr attr = { .is_global = 1,
-				    .port_num = 1,
-				    .grh = { .dgid = group, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index }, };
+	struct ibv_ah_attr attr = {
+		.is_global = 1,
+		.port_num = 1,
+		.grh = { .dgid = group, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index },
+	};
 	struct ibv_ah *ah = ibv_create_ah(end->pd, &attr);
 
 	ck_assert_msg(ah, "no address handle: %s", strerror(errno));
@@ -535,7 +576,9 @@ START_TEST(revoke_waits_for_one_member)
 		end_connect(&pair.a, NULL);
 		forget_completions(&pair.a);
 	}
-	ck_assert_msg(in_middle, "every deregistration waited for the whole group, which takes %llu ms", (unsigned long long)whole);
+	ck_assert_msg(in_middle,
+		      "every deregistration waited for the whole group, which takes %llu ms",
+		      (unsigned long long)whole);
 	for (i = 0; i < MEMBERS; i++) {
 		ck_assert_int_eq(ibv_detach_mcast(members[i].qp, &group, 0), 0);
 		end_close(&members[i]);
@@ -591,7 +634,8 @@ END_TEST
  */
 START_TEST(other_namespace)
 {
-	struct end_options ud = { .type = IBV_QPT_UD }, ud_second = { .type = IBV_QPT_UD, .device = "pb1" };
+	struct end_options ud = { .type = IBV_QPT_UD },
+			   ud_second = { .type = IBV_QPT_UD, .device = "pb1" };
 	int i, ret, pipes[2], child, status;
 	char netdev[64], first[64], byte;
 	struct address there;
@@ -602,19 +646,30 @@ START_TEST(other_namespace)
 
 	nic_name(1, netdev, sizeof(netdev));
 	nic_name(0, first, sizeof(first));
-	ck_assert_int_eq(shell("ip netns add lab && ip link set %s netns lab && ip -n lab addr add " OTHER_HOST_IP "/24 dev %s && "
-			       "ip -n lab link set %s up && ip -n lab link set lo up", netdev, netdev, netdev), 0);
-	ck_assert_int_eq(shell("ip netns exec lab rdma link add pb1 type peerbar netdev %s", netdev), 0);
+	ck_assert_int_eq(shell("ip netns add lab && ip link set %s netns lab && ip -n lab addr add " OTHER_HOST_IP
+			       "/24 dev %s && "
+			       "ip -n lab link set %s up && ip -n lab link set lo up",
+			       netdev, netdev, netdev),
+			 0);
+	ck_assert_int_eq(shell("ip netns exec lab rdma link add pb1 type peerbar netdev %s",
+			       netdev),
+			 0);
 	ck_assert_int_eq(pipe(pipes), 0);
 	end_open(&pair.a, NULL);
 	there = end_address(&pair.a);
 	ck_assert_int_eq(inet_pton(AF_INET, OTHER_HOST_IP, there.gid.raw + 12), 1);
 	/* Another host answers for the address, as if the container were on another network. */
-	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr 02:00:00:00:00:99 dev %s", first), 0);
+	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr 02:00:00:00:00:99 dev %s",
+			       first),
+			 0);
 	ck_assert_int_eq(end_to_init(&pair.a), 0);
 	ret = end_to_rtr(&pair.a, &there);
-	ck_assert_msg(ret == EHOSTUNREACH, "a container that the network does not lead to is reached: %s", strerror(ret));
-	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr " NIC1_MAC " dev %s", first), 0);
+	ck_assert_msg(ret == EHOSTUNREACH,
+		      "a container that the network does not lead to is reached: %s",
+		      strerror(ret));
+	ck_assert_int_eq(shell("ip neigh replace " OTHER_HOST_IP " lladdr " NIC1_MAC " dev %s",
+			       first),
+			 0);
 	ck_assert_int_eq(end_to_rtr(&pair.a, &there), 0);
 	ck_assert_int_eq(shell("ip neigh del " OTHER_HOST_IP " dev %s", first), 0);
 	end_close(&pair.a);
@@ -624,7 +679,9 @@ START_TEST(other_namespace)
 		struct ibv_wc wc;
 
 		enter_netns();
-		for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0002 /sys/class/infiniband/pb1/ports/1/gids/*"); i++)
+		for (i = 0; i < 100 &&
+		     system("grep -qi ffff:0a4d:0002 /sys/class/infiniband/pb1/ports/1/gids/*");
+		     i++)
 			usleep(100000);
 		end_open(&pair.b, &ud_second);
 		end_connect(&pair.b, NULL);
@@ -648,7 +705,8 @@ START_TEST(other_namespace)
 	wr.wr.ud.remote_qkey = QKEY;
 	done(&pair.a, &wr);
 	status = wait_for(child);
-	ck_assert_msg(!status, "the member of the other namespace %s", status == 3 ? "heard it" : "could not be made");
+	ck_assert_msg(!status, "the member of the other namespace %s",
+		      status == 3 ? "heard it" : "could not be made");
 	ibv_destroy_ah(ah);
 	mem_free(&mem);
 	end_close(&pair.a);

@@ -61,15 +61,18 @@ static void stock_down(void)
 /* ---- every verb, between any two kinds ---- */
 
 /* Move exactly @length bytes from one place to the other, in @pieces segments on the local side. */
-static void moves(enum ibv_wr_opcode opcode, struct place *local, size_t at, struct place *remote, size_t to, size_t length,
-		  unsigned int pieces)
+static void moves(enum ibv_wr_opcode opcode, struct place *local, size_t at, struct place *remote,
+		  size_t to, size_t length, unsigned int pieces)
 {
-	struct place *source = opcode == IBV_WR_RDMA_READ ? remote : local, *target = opcode == IBV_WR_RDMA_READ ? local : remote;
-	size_t from = opcode == IBV_WR_RDMA_READ ? to : at, there = opcode == IBV_WR_RDMA_READ ? at : to, part = length / pieces;
+	struct place *source = opcode == IBV_WR_RDMA_READ ? remote : local,
+		     *target = opcode == IBV_WR_RDMA_READ ? local : remote;
+	size_t from = opcode == IBV_WR_RDMA_READ ? to : at,
+	       there = opcode == IBV_WR_RDMA_READ ? at : to, part = length / pieces;
 	static uint32_t seed = 1000;
 	static uint8_t *bytes;
 	struct ibv_sge list[4], receive = sge(&remote->mem, to, length);
-	struct ibv_send_wr wr = work(1, opcode, list, (int)pieces, opcode == IBV_WR_SEND ? NULL : &remote->mem, to);
+	struct ibv_send_wr wr = work(1, opcode, list, (int)pieces,
+				     opcode == IBV_WR_SEND ? NULL : &remote->mem, to);
 	uint8_t before = 0x5a, behind = 0xa5;
 	unsigned int i;
 
@@ -82,24 +85,30 @@ static void moves(enum ibv_wr_opcode opcode, struct place *local, size_t at, str
 	if (there + length < target->mem.size)
 		place_write(target, there + length, &behind, 1);
 	for (i = 0; i < pieces; i++)
-		list[i] = sge(&local->mem, at + i * part, i == pieces - 1 ? length - i * part : part);
+		list[i] = sge(&local->mem, at + i * part,
+			      i == pieces - 1 ? length - i * part : part);
 	if (opcode == IBV_WR_SEND)
 		ck_assert_int_eq(post_receive(&pair.b, 2, &receive, 1), 0);
 	done(&pair.a, &wr);
 	if (opcode == IBV_WR_SEND)
 		ck_assert_uint_eq(completes(&pair.b, 2, IBV_WC_SUCCESS).byte_len, length);
-	ck_assert_msg(place_has(target, there, bytes, length), "opcode %d: %zu bytes from 0x%zx of %s are not at 0x%zx of %s",
-		      opcode, length, from, kind_name(source->kind), there, kind_name(target->kind));
-	ck_assert_msg(!there || place_has(target, there - 1, &before, 1), "opcode %d of %zu bytes wrote before 0x%zx of %s",
-		      opcode, length, there, kind_name(target->kind));
-	ck_assert_msg(there + length >= target->mem.size || place_has(target, there + length, &behind, 1),
-		      "opcode %d of %zu bytes wrote behind them at 0x%zx of %s", opcode, length, there, kind_name(target->kind));
+	ck_assert_msg(place_has(target, there, bytes, length),
+		      "opcode %d: %zu bytes from 0x%zx of %s are not at 0x%zx of %s", opcode,
+		      length, from, kind_name(source->kind), there, kind_name(target->kind));
+	ck_assert_msg(!there || place_has(target, there - 1, &before, 1),
+		      "opcode %d of %zu bytes wrote before 0x%zx of %s", opcode, length, there,
+		      kind_name(target->kind));
+	ck_assert_msg(there + length >= target->mem.size ||
+			      place_has(target, there + length, &behind, 1),
+		      "opcode %d of %zu bytes wrote behind them at 0x%zx of %s", opcode, length,
+		      there, kind_name(target->kind));
 }
 
 static void atomics_work(struct place *local, struct place *remote)
 {
 	struct ibv_sge old = sge(&local->mem, PAGE - 4, 8);
-	struct ibv_send_wr wr = work(1, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1, &remote->mem, PAGE - 8);
+	struct ibv_send_wr wr = work(1, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1, &remote->mem,
+				     PAGE - 8);
 	uint64_t value = 0x1122334455667788, sum = value + 0x0101010101010101, swapped = 77;
 
 	place_write(remote, PAGE - 8, &value, 8);
@@ -120,7 +129,8 @@ static void atomics_work(struct place *local, struct place *remote)
 
 static void every_verb_between(enum kind from, enum kind to)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_SEND };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ,
+						      IBV_WR_SEND };
 	struct place local, remote;
 	unsigned int i;
 
@@ -193,7 +203,8 @@ END_TEST
 START_TEST(range_boundaries)
 {
 	const size_t edges[] = { PAGE, PAGE + SIZE - 128 * KIB, 4 * PAGE + SIZE - 128 * KIB };
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_SEND };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ,
+						      IBV_WR_SEND };
 	struct place local, remote;
 	unsigned int e, d, op = 0;
 
@@ -205,11 +216,13 @@ START_TEST(range_boundaries)
 		for (d = 0; d <= 9; d += 3, op++) {
 			moves(opcodes[op % 3], &local, 12345, &remote, edges[e] - d, 9, 1);
 			moves(opcodes[op % 3], &local, edges[e] - d, &remote, 54321, 9, 1);
-			moves(opcodes[op % 3], &local, edges[e] - d, &remote, edges[2 - e] - 4, 8191, 2);
+			moves(opcodes[op % 3], &local, edges[e] - d, &remote, edges[2 - e] - 4,
+			      8191, 2);
 		}
 	}
 	moves(IBV_WR_RDMA_WRITE, &local, 1, &remote, 2, SIZE - 2, 3);
-	moves(IBV_WR_RDMA_READ, &local, PAGE - 1, &remote, PAGE - 2, SIZE - 128 * KIB + 3 * PAGE + 5, 1);
+	moves(IBV_WR_RDMA_READ, &local, PAGE - 1, &remote, PAGE - 2,
+	      SIZE - 128 * KIB + 3 * PAGE + 5, 1);
 	place_close(&local);
 	place_close(&remote);
 }
@@ -220,13 +233,15 @@ START_TEST(parts_of_a_buffer)
 {
 	static const struct {
 		size_t offset, length;
-	} parts[] = { { 0, 1 },
-		      { 0, PAGE },
-		      { 100, 50 },
-		      { PAGE - 1, 2 },
-		      { PAGE + 5, 100001 },
-		      { SIZE - 1, 1 },
-		      { 3 * PAGE, SIZE - 3 * PAGE }, };
+	} parts[] = {
+		{ 0, 1 },
+		{ 0, PAGE },
+		{ 100, 50 },
+		{ PAGE - 1, 2 },
+		{ PAGE + 5, 100001 },
+		{ SIZE - 1, 1 },
+		{ 3 * PAGE, SIZE - 3 * PAGE },
+	};
 	enum kind kinds[] = { BAR, PARTS, UDMABUF, HEAP, PINNED };
 	struct place local, remote;
 	unsigned int k, i;
@@ -242,18 +257,22 @@ START_TEST(parts_of_a_buffer)
 			struct ibv_send_wr wr;
 			uint8_t around = 0xc3;
 
-			ck_assert_int_eq(
-				part_register(&remote, &pair.b, parts[i].offset, parts[i].length, iova, ALL_ACCESS, &region.mr), 0);
+			ck_assert_int_eq(part_register(&remote, &pair.b, parts[i].offset,
+						       parts[i].length, iova, ALL_ACCESS,
+						       &region.mr),
+					 0);
 			ck_assert_uint_eq(region.mr->length, parts[i].length);
 			place_fill(&remote, around);
 			lab_pattern(local.mem.p, SIZE, i);
 			wr = work(1, IBV_WR_RDMA_WRITE, &s, 1, &region, 0);
 			done(&pair.a, &wr);
-			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9, parts[i].length));
+			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9,
+					    parts[i].length));
 			if (parts[i].offset)
 				ck_assert(place_has(&remote, parts[i].offset - 1, &around, 1));
 			if (parts[i].offset + parts[i].length < SIZE)
-				ck_assert(place_has(&remote, parts[i].offset + parts[i].length, &around, 1));
+				ck_assert(place_has(&remote, parts[i].offset + parts[i].length,
+						    &around, 1));
 			/* One byte further is outside the region. */
 			wr = work(2, IBV_WR_RDMA_WRITE, &s, 1, &region, 1);
 			fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
@@ -262,7 +281,8 @@ START_TEST(parts_of_a_buffer)
 			wr.wr.rdma.remote_addr--;
 			fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
 			replace_qps(&pair.a, &pair.b);
-			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9, parts[i].length));
+			ck_assert(place_has(&remote, parts[i].offset, local.mem.p + 9,
+					    parts[i].length));
 			ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);
 		}
 		place_close(&remote);
@@ -334,7 +354,9 @@ START_TEST(other_ways)
 	place_register(&target, &pair.b, ALL_ACCESS);
 	lab_pattern(bytes, sizeof(bytes), 1);
 	place_write(&source, 5, bytes, sizeof(bytes));
-	attr.grh = (struct ibv_global_route){ .dgid = pair.b.gid, .hop_limit = 64, .sgid_index = (uint8_t)pair.a.gid_index };
+	attr.grh = (struct ibv_global_route){ .dgid = pair.b.gid,
+					      .hop_limit = 64,
+					      .sgid_index = (uint8_t)pair.a.gid_index };
 	ah = ibv_create_ah(pair.a.pd, &attr);
 	ck_assert_ptr_nonnull(ah);
 	from = sge(&source.mem, 5, 1000);
@@ -505,7 +527,9 @@ START_TEST(many_regions)
 
 	place_make(&remote, PARTS, SIZE, 1);
 	for (i = 0; i < 300; i++)
-		ck_assert_int_eq(part_register(&remote, &pair.b, i % 200 * PAGE + i, 5000, i, ALL_ACCESS, &mrs[i]), 0);
+		ck_assert_int_eq(part_register(&remote, &pair.b, i % 200 * PAGE + i, 5000, i,
+					       ALL_ACCESS, &mrs[i]),
+				 0);
 	ck_assert_uint_eq(importers(remote.fd), 300);
 	for (i = 0; i < 300; i++)
 		ck_assert_int_eq(ibv_dereg_mr(mrs[(i * 7) % 300]), 0);
@@ -516,16 +540,18 @@ END_TEST
 
 /* ---- refused registrations ---- */
 
-static void not_registered(int fd, uint64_t offset, uint64_t length, uint64_t iova, int access, int error)
+static void not_registered(int fd, uint64_t offset, uint64_t length, uint64_t iova, int access,
+			   int error)
 {
 	struct ibv_mr *mr;
 
 	errno = 0;
 	mr = ibv_reg_dmabuf_mr(pair.b.pd, offset, length, iova, fd, access);
-	ck_assert_msg(!mr, "0x%llx bytes at 0x%llx of descriptor %d were registered", (unsigned long long)length,
-		      (unsigned long long)offset, fd);
-	ck_assert_msg(errno == error, "0x%llx bytes at 0x%llx of descriptor %d: %s, not %s", (unsigned long long)length,
-		      (unsigned long long)offset, fd, strerror(errno), strerror(error));
+	ck_assert_msg(!mr, "0x%llx bytes at 0x%llx of descriptor %d were registered",
+		      (unsigned long long)length, (unsigned long long)offset, fd);
+	ck_assert_msg(errno == error, "0x%llx bytes at 0x%llx of descriptor %d: %s, not %s",
+		      (unsigned long long)length, (unsigned long long)offset, fd, strerror(errno),
+		      strerror(error));
 }
 
 START_TEST(bad_arguments)
@@ -554,7 +580,8 @@ END_TEST
 
 START_TEST(dynamic_refused)
 {
-	static const enum peerbar_test_source sources[] = { PEERBAR_TEST_SOURCE_CORE, PEERBAR_TEST_SOURCE_FOREIGN };
+	static const enum peerbar_test_source sources[] = { PEERBAR_TEST_SOURCE_CORE,
+							    PEERBAR_TEST_SOURCE_FOREIGN };
 	int exporter = test_exporter_open(), fd, log;
 	unsigned int i;
 
@@ -566,7 +593,8 @@ START_TEST(dynamic_refused)
 		ck_assert(log_has(log, "its memory model is DYNAMIC"));
 		/* No attachment and no pin is left: the buffer can move. */
 		ck_assert_uint_eq(importers(fd), 0);
-		ck_assert_int_eq(test_move(exporter, fd, PEERBAR_TEST_PLACE_THERE), PEERBAR_TEST_PLACE_B);
+		ck_assert_int_eq(test_move(exporter, fd, PEERBAR_TEST_PLACE_THERE),
+				 PEERBAR_TEST_PLACE_B);
 		close(fd);
 	}
 	close(exporter);
@@ -578,7 +606,8 @@ START_TEST(unknown_refused)
 {
 	int exporter = test_exporter_open(), fd;
 
-	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_REFUSING, PEERBAR_MODEL_PINNED, 4 * PAGE);
+	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_REFUSING, PEERBAR_MODEL_PINNED,
+			     4 * PAGE);
 	ck_assert_int_ge(fd, 0);
 	not_registered(fd, 0, PAGE, 0, ALL_ACCESS, EOPNOTSUPP);
 	ck_assert_uint_eq(importers(fd), 0);
@@ -615,7 +644,9 @@ START_TEST(revoked_refused)
 	not_registered(fd, 0, PAGE, 0, ALL_ACCESS, ENODEV);
 #ifdef HAVE_VERBS
 	ok(pb_buffer_from_fd(fd, &buffer, &err));
-	ck_assert_int_eq(pbv_reg_buffer(pair.b.pd, buffer, 0, PAGE, 0, IBV_ACCESS_LOCAL_WRITE, 0, &mr, &err), -ENODEV);
+	ck_assert_int_eq(pbv_reg_buffer(pair.b.pd, buffer, 0, PAGE, 0, IBV_ACCESS_LOCAL_WRITE, 0,
+					&mr, &err),
+			 -ENODEV);
 	ck_assert_msg(strstr(err.text, "revoked"), "'%s'", err.text);
 	pb_buffer_close(buffer);
 #endif
@@ -648,14 +679,17 @@ START_TEST(taken)
 		struct ibv_send_wr wr;
 		uint8_t seen[3 * PAGE];
 
-		fd = i < 4 ? test_export_one(exporter, table[i].source, table[i].model, 4 * PAGE) : vgem;
+		fd = i < 4 ? test_export_one(exporter, table[i].source, table[i].model, 4 * PAGE) :
+			     vgem;
 		region.mr = ibv_reg_dmabuf_mr(pair.b.pd, 0x10, 3 * PAGE, 0x10, fd, ALL_ACCESS);
 		ck_assert_msg(region.mr, "case %u: %s", i, strerror(errno));
 		lab_pattern(local.mem.p, SIZE, i);
 		wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &region, 0);
 		done(&pair.a, &wr);
 		if (i < 4) {
-			ck_assert_int_eq(test_read(exporter, fd, PEERBAR_TEST_PLACE_HERE, 0x10, seen, sizeof(seen)), 0);
+			ck_assert_int_eq(test_read(exporter, fd, PEERBAR_TEST_PLACE_HERE, 0x10,
+						   seen, sizeof(seen)),
+					 0);
 			ck_assert_mem_eq(seen, local.mem.p, sizeof(seen));
 		}
 		ck_assert_int_eq(ibv_dereg_mr(region.mr), 0);

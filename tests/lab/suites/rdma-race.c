@@ -9,7 +9,7 @@
 #include "fixture.h"
 #include "verbs.h"
 
-#define LENGTH (256 * 1024)
+#define LENGTH	(256 * 1024)
 #define SECONDS 2
 
 static bool stop;
@@ -56,8 +56,9 @@ static bool reconnect(struct end *x, struct end *y)
 {
 	struct address to_x = end_address(x), to_y = end_address(y);
 
-	return !end_to(x, IBV_QPS_RESET) && !end_to(y, IBV_QPS_RESET) && !end_to_init(x) && !end_to_init(y) && !end_to_rtr(x, &to_y) &&
-	       !end_to_rtr(y, &to_x) && !end_to_rts(x) && !end_to_rts(y);
+	return !end_to(x, IBV_QPS_RESET) && !end_to(y, IBV_QPS_RESET) && !end_to_init(x) &&
+		!end_to_init(y) && !end_to_rtr(x, &to_y) && !end_to_rtr(y, &to_x) &&
+		!end_to_rts(x) && !end_to_rts(y);
 }
 
 /* ---- messages that fail do not consume receives of a shared queue ---- */
@@ -150,7 +151,9 @@ START_TEST(nobody_writes_after_a_reset)
 		usleep(1000);
 		for (j = 0; j < LENGTH && target.p[j] == 0x11; j++)
 			;
-		ck_assert_msg(j == LENGTH, "round %u: byte 0x%x was written after the queue pair was gone", i, j);
+		ck_assert_msg(j == LENGTH,
+			      "round %u: byte 0x%x was written after the queue pair was gone", i,
+			      j);
 		if (i % 2)
 			ck_assert_int_eq(end_to(&pair.a, IBV_QPS_RESET), 0);
 		end_connect(&pair.a, &to_b);
@@ -189,10 +192,17 @@ static void *binds(void *arg)
 	while (!stopped()) {
 		struct ibv_mw *mw = ibv_alloc_mw(pair.a.pd, IBV_MW_TYPE_1);
 		/* The region as it was a moment ago. */
-		struct ibv_mr mr = { .context = pair.a.ctx, .pd = pair.a.pd, .addr = bytes + PAGE, .length = LENGTH,
+		struct ibv_mr mr = { .context = pair.a.ctx,
+				     .pd = pair.a.pd,
+				     .addr = bytes + PAGE,
+				     .length = LENGTH,
 				     .lkey = __atomic_load_n(&region, __ATOMIC_SEQ_CST) };
-		struct ibv_mw_bind bind = { .wr_id = 1, .send_flags = IBV_SEND_SIGNALED,
-					    .bind_info = { &mr, (uintptr_t)bytes + PAGE, LENGTH, IBV_ACCESS_REMOTE_WRITE }, };
+		struct ibv_mw_bind bind = {
+			.wr_id = 1,
+			.send_flags = IBV_SEND_SIGNALED,
+			.bind_info = { &mr, (uintptr_t)bytes + PAGE, LENGTH,
+				       IBV_ACCESS_REMOTE_WRITE },
+		};
 
 		if (!mw)
 			return NULL;
@@ -238,7 +248,8 @@ START_TEST(windows_and_regions)
 	struct ibv_mr *mr;
 	size_t i;
 
-	bytes = mmap(NULL, LENGTH + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bytes = mmap(NULL, LENGTH + 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		     -1, 0);
 	ck_assert_ptr_ne(bytes, MAP_FAILED);
 	memset(bytes, 0x77, LENGTH + 2 * PAGE);
 	end_open(&pair.a, NULL);
@@ -267,9 +278,11 @@ START_TEST(windows_and_regions)
 		pthread_join(threads[i], &ended[i]);
 		ck_assert_msg(ended[i], "a thread could not go on");
 	}
-	ck_assert_msg(bound >= 10 && written >= 10, "%u regions, %u windows, %u writes", registered, bound, written);
+	ck_assert_msg(bound >= 10 && written >= 10, "%u regions, %u windows, %u writes", registered,
+		      bound, written);
 	for (i = 0; i < PAGE; i++)
-		ck_assert_msg(bytes[i] == 0x77 && bytes[PAGE + LENGTH + i] == 0x77, "byte 0x%zx beside the region was written", i);
+		ck_assert_msg(bytes[i] == 0x77 && bytes[PAGE + LENGTH + i] == 0x77,
+			      "byte 0x%zx beside the region was written", i);
 	munmap(bytes, LENGTH + 2 * PAGE);
 	mem_free(&source);
 	end_close(&binder);

@@ -70,7 +70,11 @@ END_TEST
 
 START_TEST(several_ranges_are_revoked_and_restored)
 {
-	const struct pb_range ranges[] = { { 4 * MIB, PAGE }, { 0, PAGE }, { 2 * MIB, PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 4 * MIB, PAGE },
+		{ 0, PAGE },
+		{ 2 * MIB, PAGE },
+	};
 	struct pb_buffer *buffer = export_ranges(ranges, 3);
 	struct pb_mapping *m = map_rw(buffer);
 	uint64_t iova = pb_mapping_iova(m);
@@ -242,7 +246,8 @@ START_TEST(the_exporting_process_is_killed)
 		if (pb_iommu_open(&own, &e))
 			_exit(1);
 		gpu = lab_open(own, LAB_GPU);
-		if (pb_device_set_decoding(gpu, true, &e) || pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &e))
+		if (pb_device_set_decoding(gpu, true, &e) ||
+		    pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &e))
 			_exit(1);
 		send_fd(sockets[1], pb_buffer_fd(buffer));
 		for (;;)

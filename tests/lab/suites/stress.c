@@ -48,10 +48,13 @@ static unsigned int slab_counts(struct cache *caches)
 		f = fopen("/proc/slabinfo", "re");
 		ck_assert_ptr_nonnull(f);
 		while (n < CACHES && fgets(line, sizeof(line), f)) {
-			if (sscanf(line, "%63s %ld", caches[n].name, &caches[n].objects) != 2 || caches[n].name[0] == '#')
+			if (sscanf(line, "%63s %ld", caches[n].name, &caches[n].objects) != 2 ||
+			    caches[n].name[0] == '#')
 				continue;
-			if (!pass && (!strncmp(caches[n].name, "kmalloc", 7) || strstr(caches[n].name, "inode") ||
-				      strstr(caches[n].name, "dentry") || strstr(caches[n].name, "filp")))
+			if (!pass &&
+			    (!strncmp(caches[n].name, "kmalloc", 7) ||
+			     strstr(caches[n].name, "inode") || strstr(caches[n].name, "dentry") ||
+			     strstr(caches[n].name, "filp")))
 				shrink(caches[n].name);
 			n++;
 		}
@@ -74,7 +77,8 @@ static bool counts_say_something(void)
 }
 
 /* The smallest leak is one object a round. Unrelated growth does not reach half of that. */
-static void no_growth(const struct cache *before, unsigned int nb, const struct cache *after, unsigned int na)
+static void no_growth(const struct cache *before, unsigned int nb, const struct cache *after,
+		      unsigned int na)
 {
 	unsigned int a, b;
 
@@ -83,15 +87,19 @@ static void no_growth(const struct cache *before, unsigned int nb, const struct 
 			if (!strcmp(before[b].name, after[a].name))
 				break;
 		ck_assert_msg(after[a].objects - (b < nb ? before[b].objects : 0) < ROUNDS / 2,
-			      "the slab cache %s grew from %ld to %ld objects in %d rounds", after[a].name,
-			      b < nb ? before[b].objects : 0, after[a].objects, ROUNDS);
+			      "the slab cache %s grew from %ld to %ld objects in %d rounds",
+			      after[a].name, b < nb ? before[b].objects : 0, after[a].objects,
+			      ROUNDS);
 	}
 }
 
 START_TEST(a_thousand_rounds)
 {
 	static struct cache before[CACHES], after[CACHES];
-	const struct pb_range ranges[] = { { 2 * MIB, PAGE }, { 0, 2 * PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 2 * MIB, PAGE },
+		{ 0, 2 * PAGE },
+	};
 	struct pb_mapping *m, *n;
 	struct pb_buffer *buffer;
 	unsigned int fds = 0, nb = 0, na;
@@ -133,9 +141,13 @@ START_TEST(a_thousand_refusals)
 			nb = slab_counts(before);
 		}
 		refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), ENODEV, "revoked");
-		refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err), ENODEV, "revoked");
-		refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, memory.iova, &m, &err), EEXIST, "mapped there");
-		refused(pb_buffer_export(gpu, GPU_BAR, &bad, 1, 0, &none, &err), EINVAL, "page size");
+		refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err),
+			ENODEV, "revoked");
+		refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, memory.iova, &m,
+				      &err),
+			EEXIST, "mapped there");
+		refused(pb_buffer_export(gpu, GPU_BAR, &bad, 1, 0, &none, &err), EINVAL,
+			"page size");
 	}
 	na = slab_counts(after);
 	ck_assert_uint_eq(count_fds(), fds);
@@ -147,8 +159,8 @@ END_TEST
 
 /* ---- threads ---- */
 
-#define THREADS 8
-#define SECONDS 8
+#define THREADS	     8
+#define SECONDS	     8
 #define MOST_SECONDS 120 /* On a busy host, until each thing has happened often enough. */
 
 static struct pb_buffer *shared;
@@ -170,7 +182,8 @@ static void *mapper(void *arg)
 		struct pb_error e;
 		int ret, i;
 
-		ret = pb_map_buffer(ioas, shared, (uint64_t)(rand_r(&seed) % 4) * PAGE, 0, RW, 0, &m, &e);
+		ret = pb_map_buffer(ioas, shared, (uint64_t)(rand_r(&seed) % 4) * PAGE, 0, RW, 0,
+				    &m, &e);
 		if (ret == -ENODEV) {
 			atomic_fetch_add(&refusals, 1);
 			continue;
@@ -197,13 +210,18 @@ static void *mapper(void *arg)
 
 static bool happened_often(unsigned int toggles)
 {
-	return atomic_load(&maps) > 100 && atomic_load(&refusals) > 10 && atomic_load(&restores) > 10 && toggles > 10;
+	return atomic_load(&maps) > 100 && atomic_load(&refusals) > 10 &&
+		atomic_load(&restores) > 10 && toggles > 10;
 }
 
 /* Eight threads map and unmap one buffer in one address space while decoding is toggled. */
 START_TEST(threads_and_toggles)
 {
-	const struct pb_range ranges[] = { { 0, 2 * PAGE }, { MIB, PAGE }, { 3 * PAGE, 4 * PAGE }, };
+	const struct pb_range ranges[] = {
+		{ 0, 2 * PAGE },
+		{ MIB, PAGE },
+		{ 3 * PAGE, 4 * PAGE },
+	};
 	struct timespec begin, now;
 	pthread_t threads[THREADS];
 	unsigned int toggles = 0, fds = count_fds();
@@ -212,7 +230,9 @@ START_TEST(threads_and_toggles)
 
 	shared = export_ranges(ranges, 3);
 	for (i = 0; i < THREADS; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, mapper, (void *)(uintptr_t)(i + 1)), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, mapper,
+						(void *)(uintptr_t)(i + 1)),
+				 0);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	do {
 		ok(pb_device_set_decoding(gpu, toggles++ & 1, &err));
@@ -222,7 +242,8 @@ START_TEST(threads_and_toggles)
 	atomic_store(&stop, true);
 	for (i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-	printf("stress: %u maps, %u refused, %u restored, in %u toggles\n", maps, refusals, restores, toggles);
+	printf("stress: %u maps, %u refused, %u restored, in %u toggles\n", maps, refusals,
+	       restores, toggles);
 	ck_assert(happened_often(toggles));
 
 	/* Everything must still work. */

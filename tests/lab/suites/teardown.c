@@ -49,7 +49,8 @@ static void sleep_ms(unsigned int ms)
  */
 static int import_for_ever(int fd, enum peerbar_test_kind kind)
 {
-	int handle = test_import_attach_late(importer, fd, kind, 0, lab_bdf(LAB_NIC), PEERBAR_TEST_NEVER);
+	int handle = test_import_attach_late(importer, fd, kind, 0, lab_bdf(LAB_NIC),
+					     PEERBAR_TEST_NEVER);
 
 	ck_assert_msg(handle > 0, "cannot attach: %s", strerror(-handle));
 	ck_assert_int_eq(test_import_map(importer, handle, NULL), 0);
@@ -122,7 +123,8 @@ static pid_t holder_process(int fd, const int go[2], bool late)
 	sched_setaffinity(0, sizeof(cpu), &cpu);
 	close_all_but(fd, go[0]);
 	importer = test_importer_open();
-	handle = test_import_attach_late(importer, fd, PEERBAR_TEST_KIND_LATE, 0, lab_bdf(LAB_NIC), PEERBAR_TEST_NEVER);
+	handle = test_import_attach_late(importer, fd, PEERBAR_TEST_KIND_LATE, 0, lab_bdf(LAB_NIC),
+					 PEERBAR_TEST_NEVER);
 	if (handle < 0 || test_import_map(importer, handle, NULL))
 		_exit(1);
 	close(fd);
@@ -244,8 +246,10 @@ START_TEST(one_late_importer_saves_no_other_buffer)
 	gpu = NULL;
 	ck_assert_int_eq(pipe2(go, O_CLOEXEC), 0);
 	owner = owner_process(fds, go);
-	handle = import_for_ever(fds[0], fenced ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE);
-	other = test_import_attach(importer, fds[1], PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC));
+	handle = import_for_ever(fds[0],
+				 fenced ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE);
+	other = test_import_attach(importer, fds[1], PEERBAR_TEST_KIND_REVOCABLE, 0,
+				   lab_bdf(LAB_NIC));
 	ck_assert_int_gt(other, 0);
 	ck_assert_int_eq(test_import_map(importer, other, NULL), 0);
 	p = map_fd(fds[1], 0, PAGE);
@@ -255,7 +259,8 @@ START_TEST(one_late_importer_saves_no_other_buffer)
 		 * The core waits for the first buffer's fence, and has not begun with the second.
 		 */
 		ck_assert_int_eq(write(go[1], "x", 1), 1);
-		for (i = 0; i < 100 && !test_import_is(importer, handle, PEERBAR_TEST_STATUS_STALE); i++)
+		for (i = 0; i < 100 && !test_import_is(importer, handle, PEERBAR_TEST_STATUS_STALE);
+		     i++)
 			sleep_ms(100);
 		ck_assert_int_lt(i, 100);
 		ck_assert(can_read(p, NULL));
@@ -268,12 +273,17 @@ START_TEST(one_late_importer_saves_no_other_buffer)
 	 * The second buffer is held by another process, but none of its importers is slow: it must
 	 * die at once.
 	 */
-	for (i = 0; i < 100 && (!is_dead(fds[1]) || can_read(p, NULL) || test_import_is(importer, other, PEERBAR_TEST_STATUS_MAPPED)); i++)
+	for (i = 0; i < 100 &&
+	     (!is_dead(fds[1]) || can_read(p, NULL) ||
+	      test_import_is(importer, other, PEERBAR_TEST_STATUS_MAPPED));
+	     i++)
 		sleep_ms(50);
 	ck_assert(is_dead(fds[1]));
 	ck_assert(!can_read(p, NULL));
 	ck_assert(!test_import_is(importer, other, PEERBAR_TEST_STATUS_MAPPED));
-	ck_assert_int_eq(test_import_attach(importer, fds[1], PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), -ENODEV);
+	ck_assert_int_eq(test_import_attach(importer, fds[1], PEERBAR_TEST_KIND_REVOCABLE, 0,
+					    lab_bdf(LAB_NIC)),
+			 -ENODEV);
 	/* The first importer has not unmapped yet. */
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
 	sleep_ms(300);
@@ -374,7 +384,9 @@ static int *export_many(unsigned int n)
 		struct vfio_device_feature_dma_buf head;
 		struct vfio_region_dma_range range;
 	} request = {
-		.head = { .region_index = GPU_BAR, .open_flags = O_RDWR | O_CLOEXEC, .nr_ranges = 1 },
+		.head = { .region_index = GPU_BAR,
+			  .open_flags = O_RDWR | O_CLOEXEC,
+			  .nr_ranges = 1 },
 		.range = { .offset = MIB, .length = PAGE },
 	};
 	int *fds = malloc(n * sizeof(*fds));
@@ -382,7 +394,8 @@ static int *export_many(unsigned int n)
 
 	ck_assert_ptr_nonnull(fds);
 	for (i = 0; i < n; i++) {
-		fds[i] = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
+		fds[i] = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
+				 &request, sizeof(request));
 		ck_assert_msg(fds[i] >= 0, "export %u of %u: %s", i, n, strerror(-fds[i]));
 	}
 	return fds;
@@ -406,8 +419,8 @@ static void allow_many(void)
  * Four times as many take some four times as long; quadratic cost would be 16 times. The machine
  * may be busy, so one successful attempt is enough.
  */
-#define AT_MOST		9
-#define ATTEMPTS	4
+#define AT_MOST	 9
+#define ATTEMPTS 4
 
 /* Measure @n exports while decoding is off, and turning it on with them. */
 static void time_exports(unsigned int n, double *exports, double *back)
@@ -440,7 +453,8 @@ START_TEST(exports_without_the_memory_are_linear)
 		if (many[0] < AT_MOST * few[0] && many[1] < AT_MOST * few[1])
 			break;
 	}
-	ck_assert_msg(i < ATTEMPTS, "%u exports take %.3f s, and decoding on then %.3f s; %u exports take %.3f s, and decoding on %.3f s",
+	ck_assert_msg(i < ATTEMPTS,
+		      "%u exports take %.3f s, and decoding on then %.3f s; %u exports take %.3f s, and decoding on %.3f s",
 		      fewer, few[0], few[1], more, many[0], many[1]);
 	ok(pb_device_set_decoding(gpu, true, &err));
 }
@@ -492,12 +506,13 @@ START_TEST(closing_costs_what_revoking_costs)
 		least_one = one < least_one ? one : least_one;
 		least_many = many < least_many ? many : least_many;
 		least_revokes = revokes < least_revokes ? revokes : least_revokes;
-		printf("teardown: %u buffers: revoked one by one in %.3f s, by closing the device in %.3f s (with one buffer: %.3f s)\n", n,
-		       revokes, many, one);
+		printf("teardown: %u buffers: revoked one by one in %.3f s, by closing the device in %.3f s (with one buffer: %.3f s)\n",
+		       n, revokes, many, one);
 		if (least_many - least_one < 1.5 * least_revokes)
 			break;
 	}
-	ck_assert_msg(i < ATTEMPTS, "%u buffers are revoked one by one in %.3f s, but by closing the device in %.3f s (with one: %.3f s)",
+	ck_assert_msg(i < ATTEMPTS,
+		      "%u buffers are revoked one by one in %.3f s, but by closing the device in %.3f s (with one: %.3f s)",
 		      n, least_revokes, least_many, least_one);
 }
 END_TEST

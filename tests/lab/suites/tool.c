@@ -41,7 +41,8 @@ static void put_bdf(char *to, size_t size, const char *call, const char *bdf)
 	size_t n = 0;
 
 	for (; *call && n < size - 1; call++)
-		n += (size_t)(*call == '@' ? snprintf(to + n, size - n, "%s", bdf) : snprintf(to + n, size - n, "%c", *call));
+		n += (size_t)(*call == '@' ? snprintf(to + n, size - n, "%s", bdf) :
+					     snprintf(to + n, size - n, "%c", *call));
 }
 
 static void says(const char *words)
@@ -61,7 +62,8 @@ static struct json_object *member(struct json_object *object, const char *key)
 {
 	struct json_object *value = NULL;
 
-	ck_assert_msg(json_object_object_get_ex(object, key, &value), "there is no '%s' in: %s", key, output);
+	ck_assert_msg(json_object_object_get_ex(object, key, &value), "there is no '%s' in: %s",
+		      key, output);
 	return value;
 }
 
@@ -133,13 +135,13 @@ END_TEST
  * Shell commands that start a process that holds an exported buffer: $e is its PID, and $fd the
  * PID:FD that it prints.
  */
-#define HOLD(what) \
-	"rm -f /tmp/held; peerbar export " what " --hold >/tmp/held 2>&1 & e=$!; n=0; " \
+#define HOLD(what)                                                                                  \
+	"rm -f /tmp/held; peerbar export " what " --hold >/tmp/held 2>&1 & e=$!; n=0; "             \
 	"until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " \
 	"fd=$(grep '^[0-9]*:[0-9]*$' /tmp/held); "
 
 /* Start an unbind in the background, $w, and go on when it waits for the device. */
-#define WAITING(what) \
+#define WAITING(what)                                             \
 	"peerbar unbind " what " >/tmp/waited 2>&1 & w=$!; n=0; " \
 	"until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 
@@ -154,12 +156,15 @@ START_TEST(bind_to_a_driver_of_other_devices)
 	ck_assert_int_eq(run("peerbar bind %s --driver e1000e 2>&1", lab_bdf(LAB_EDU)), 1);
 	says("not for this device, 1234:11e8");
 	says("peerbar bind --force");
-	ck_assert_int_eq(run("peerbar --json bind %s --driver e1000e 2>/dev/null", lab_bdf(LAB_EDU)), 1);
+	ck_assert_int_eq(run("peerbar --json bind %s --driver e1000e 2>/dev/null",
+			     lab_bdf(LAB_EDU)),
+			 1);
 	o = parsed();
 	is_string(member(o, "error"), "errno", "EPERM");
 	json_object_put(o);
 	/* A driver that checks the device before it accesses it. */
-	ck_assert_int_eq(run("peerbar bind %s --driver virtio-pci --force 2>&1", lab_bdf(LAB_EDU)), 1);
+	ck_assert_int_eq(run("peerbar bind %s --driver virtio-pci --force 2>&1", lab_bdf(LAB_EDU)),
+			 1);
 	says("peerbar: warning: virtio-pci is not for");
 	says("did not bind it");
 	ok(pb_pci_get(lab_bdf(LAB_EDU), &f, &err));
@@ -174,7 +179,8 @@ END_TEST
  */
 START_TEST(in_use)
 {
-	static const char *const commands[] = { "unbind @", "bind --driver virtio-pci @", "export @ 2", "reset @" };
+	static const char *const commands[] = { "unbind @", "bind --driver virtio-pci @",
+						"export @ 2", "reset @" };
 	struct pb_pci_function f;
 	struct json_object *o;
 	char command[100];
@@ -184,7 +190,9 @@ START_TEST(in_use)
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		put_bdf(command, sizeof(command), commands[i], lab_bdf(LAB_GPU));
 		ck_assert_int_eq(run(HOLD("%s 2 0:64K") "timeout -s KILL 60 peerbar %s 2>&1; r=$?; echo \"holder $e (peerbar) end\"; kill $e; wait $e; "
-				     "exit $r", lab_bdf(LAB_GPU), command), 1);
+							"exit $r",
+				     lab_bdf(LAB_GPU), command),
+				 1);
 		says("in use by process ");
 		/* Check that the message names the holder's PID. */
 		{
@@ -195,13 +203,16 @@ START_TEST(in_use)
 			says(name);
 		}
 	}
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar --json unbind %s 2>/dev/null; kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar --json unbind %s 2>/dev/null; kill $e; wait $e",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 0);
 	o = parsed();
 	is_string(member(o, "error"), "errno", "EBUSY");
 	json_object_put(o);
 	/* A command that stock vfio-pci cannot complete must not begin. */
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --revoke %s 2>&1; r=$?; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU),
-			     lab_bdf(LAB_GPU)), 1);
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar unbind --revoke %s 2>&1; r=$?; kill $e; wait $e; exit $r",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 1);
 	says("this needs peerbar-vfio-pci");
 	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
@@ -214,15 +225,21 @@ START_TEST(wait_until_unused)
 	struct pb_pci_function f;
 
 	bind_all();
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING("--wait %s") "kill -INT $w; wait $w; "
-			     "echo status $?; cat /tmp/waited; kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING(
+				     "--wait %s") "kill -INT $w; wait $w; "
+						  "echo status $?; cat /tmp/waited; kill $e; wait $e",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 0);
 	says("status 1");
 	says("peerbar: waiting: cannot take");
 	says("was ended by signal 2");
 	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
 	ck_assert_str_eq(f.driver, "vfio-pci");
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING("--wait %s") "kill $e; wait $e; wait $w; "
-			     "echo status $?; cat /tmp/waited", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K")
+				     WAITING("--wait %s") "kill $e; wait $e; wait $w; "
+							  "echo status $?; cat /tmp/waited",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 0);
 	says("status 0");
 	says("bound to no driver");
 	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
@@ -261,7 +278,8 @@ START_TEST(help)
 			     "while read -r c; do [ $c = help ] || peerbar $c -h | grep -q \"peerbar.* $c\" || echo no help of $c; done </tmp/commands; "
 			     "bash -c '. $(dirname $(command -v peerbar))/../share/bash-completion/completions/peerbar; "
 			     "COMP_LINE=\"peerbar \"; COMP_POINT=8; COMP_WORDS=(peerbar \"\"); COMP_CWORD=1; _peerbar; "
-			     "printf \"%%s\\n\" \"${COMPREPLY[@]}\"' | sort -u | diff /tmp/commands - && echo completed"), 0);
+			     "printf \"%%s\\n\" \"${COMPREPLY[@]}\"' | sort -u | diff /tmp/commands - && echo completed"),
+			 0);
 	says("completed");
 	ck_assert(!strstr(output, "no help of"));
 }
@@ -271,10 +289,31 @@ END_TEST
 START_TEST(empty_arguments)
 {
 	static const char *const calls[] = {
-		"bind --driver '' @", "bind --driver a/b @", "bind ''", "unbind ''", "devices ''", "reset ''", "revoke ''", "query ''", "peek '' 0 1",
-		"export '' 2", "export @ ''", "export @ 2 ''", "export @ 2 --memattr ''", "map --fd '' --into @", "map @ 0 --into ''",
-		"map --fd 0 --into @ --prot ''", "map --fd 0 --into @ --iova ''", "map --fd 0 --into @ --length ''", "run --bar '' -- true",
-		"run --fd '' -- true", "watch --count ''", "watch --timeout ''", "''", "reset", "revoke",
+		"bind --driver '' @",
+		"bind --driver a/b @",
+		"bind ''",
+		"unbind ''",
+		"devices ''",
+		"reset ''",
+		"revoke ''",
+		"query ''",
+		"peek '' 0 1",
+		"export '' 2",
+		"export @ ''",
+		"export @ 2 ''",
+		"export @ 2 --memattr ''",
+		"map --fd '' --into @",
+		"map @ 0 --into ''",
+		"map --fd 0 --into @ --prot ''",
+		"map --fd 0 --into @ --iova ''",
+		"map --fd 0 --into @ --length ''",
+		"run --bar '' -- true",
+		"run --fd '' -- true",
+		"watch --count ''",
+		"watch --timeout ''",
+		"''",
+		"reset",
+		"revoke",
 	};
 	char call[100];
 	size_t i;
@@ -282,7 +321,8 @@ START_TEST(empty_arguments)
 	bind_all();
 	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		put_bdf(call, sizeof(call), calls[i], lab_bdf(LAB_EDU));
-		ck_assert_msg(run("peerbar %s </dev/null 2>&1", call) == 2, "'peerbar %s' is no wrong call: %s", call, output);
+		ck_assert_msg(run("peerbar %s </dev/null 2>&1", call) == 2,
+			      "'peerbar %s' is no wrong call: %s", call, output);
 	}
 }
 END_TEST
@@ -291,13 +331,21 @@ END_TEST
 START_TEST(nobody_reads)
 {
 	bind_all();
-	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar export %s 2 0:64K --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar export %s 2 0:64K --hold | head -n 1' 2>&1",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("fd ");
-	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar --json export %s 2 0:64K --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU)), 0);
-	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar map %s 2 0:4K --into %s --hold | head -n 1' 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 0);
+	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar --json export %s 2 0:64K --hold | head -n 1' 2>&1",
+			     lab_bdf(LAB_GPU)),
+			 0);
+	ck_assert_int_eq(run("timeout 60 sh -c 'peerbar map %s 2 0:4K --into %s --hold | head -n 1' 2>&1",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)),
+			 0);
 	says("iova");
 	/* A slow reader is no closed pipe. */
-	ck_assert_int_eq(run("{ timeout -s INT 5 peerbar export %s 2 0:64K --hold; echo status $?; } 2>&1 | { sleep 2; cat; }", lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run("{ timeout -s INT 5 peerbar export %s 2 0:64K --hold; echo status $?; } 2>&1 | { sleep 2; cat; }",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("status 124");
 }
 END_TEST
@@ -305,7 +353,8 @@ END_TEST
 /* No signal ends the tool, and so the buffer, while its command runs. */
 START_TEST(signals_with_a_command)
 {
-	static const char *const passed[] = { "HUP", "INT", "QUIT", "TERM", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "36", "PIPE" };
+	static const char *const passed[] = { "HUP",	"INT",	"QUIT", "TERM", "USR2", "ALRM",
+					      "VTALRM", "PROF", "IO",	"PWR",	"36",	"PIPE" };
 	size_t i;
 
 	bind_all();
@@ -317,22 +366,27 @@ START_TEST(signals_with_a_command)
 		ck_assert_msg(run("rm -f /tmp/up; bash -c 'set -m; peerbar export %s 2 0:64K -- "
 				  "bash -c \"trap \\\"exit 9\\\" %s; touch /tmp/up; while :; do sleep 0.1; done\" & p=$!; n=0; "
 				  "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -%s $p; wait $p; echo status $?' 2>&1",
-				  lab_bdf(LAB_GPU), passed[i], passed[i]) == 0, "%s: %s", passed[i], output);
-		ck_assert_msg(strstr(output, "status 9"), "the command did not get SIG%s: %s", passed[i], output);
+				  lab_bdf(LAB_GPU), passed[i], passed[i]) == 0,
+			      "%s: %s", passed[i], output);
+		ck_assert_msg(strstr(output, "status 9"), "the command did not get SIG%s: %s",
+			      passed[i], output);
 	}
 	/*
 	 * For an exported buffer, SIGUSR1 requests a revoke, which stock vfio-pci does not support.
 	 */
 	ck_assert_int_eq(run("rm -f /tmp/up; peerbar export %s 2 0:64K -- sh -c 'touch /tmp/up; sleep 3; exit 5' >/tmp/out 2>&1 & p=$!; n=0; "
 			     "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; cat /tmp/out",
-			     lab_bdf(LAB_GPU)), 0);
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("status 5");
 	says("peerbar-vfio-pci");
 	/* For another process's buffer, it is passed to the command. */
 	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "rm -f /tmp/up; peerbar map --fd $fd --into %s -- sh -c 'trap \"exit 9\" USR1; touch /tmp/up; "
-			     "while :; do sleep 0.1; done' & p=$!; n=0; "
-			     "until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; "
-			     "kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 0);
+						"while :; do sleep 0.1; done' & p=$!; n=0; "
+						"until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; "
+						"kill $e; wait $e",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)),
+			 0);
 	says("status 9");
 }
 END_TEST
@@ -359,7 +413,9 @@ START_TEST(reset)
 	ck_assert_int_eq(run("rm -f /tmp/map; peerbar map %s 2 0:1M --into %s --hold >/tmp/map 2>&1 & m=$!; n=0; "
 			     "until grep -qs iova /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 			     "peerbar reset %s 2>&1 | grep force; peerbar reset --force %s; r=$?; kill $m; wait $m; echo end $?; exit $r",
-			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU), lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU), lab_bdf(LAB_GPU),
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("--force resets it");
 	says("was reset");
 	says("end 0");
@@ -414,13 +470,16 @@ START_TEST(query_an_inherited_buffer)
 	struct json_object *o;
 
 	bind_all();
-	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'peerbar --json query $PEERBAR_FD' 2>&1", lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'peerbar --json query $PEERBAR_FD' 2>&1",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	o = parsed();
 	is_number(o, "size", 64 * KIB);
 	is_string(o, "model", "REVOCABLE");
 	json_object_put(o);
 	/* The tool returns the command's exit status. */
-	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'exit 7' 2>&1", lab_bdf(LAB_GPU)), 7);
+	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'exit 7' 2>&1", lab_bdf(LAB_GPU)),
+			 7);
 	ck_assert_int_eq(run("peerbar query 0 </dev/null 2>&1"), 1);
 	says("no dma-buf");
 	ck_assert_int_eq(run("peerbar query 55 2>&1"), 1);
@@ -444,7 +503,8 @@ START_TEST(run_wants)
 	says("cannot export range 0");
 	ck_assert_int_eq(run("peerbar run --bar %s:2+512M -- true 2>&1", lab_bdf(LAB_GPU)), 1);
 	says("cannot export range 0");
-	ck_assert_int_eq(run("peerbar run --bar %s:2 --offset 4K -- true 2>&1", lab_bdf(LAB_GPU)), 2);
+	ck_assert_int_eq(run("peerbar run --bar %s:2 --offset 4K -- true 2>&1", lab_bdf(LAB_GPU)),
+			 2);
 	says("--offset is for --fd");
 	/* Stock vfio-pci has no mmap of dma-bufs. */
 	ck_assert_int_eq(run("peerbar run --bar %s:2 -- true 2>&1", lab_bdf(LAB_GPU)), 1);
@@ -463,7 +523,9 @@ START_TEST(another_process)
 			     "until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 			     "where=$(grep '^[0-9]*:[0-9]*$' /tmp/held); peerbar --json query $where; "
 			     "peerbar --json map --fd $where --into %s --iova 0x50000000 --prot r; r=$?; "
-			     "kill $p; wait $p; echo status $?; exit $r", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 0);
+			     "kill $p; wait $p; echo status $?; exit $r",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)),
+			 0);
 	says("status 0");
 	says("\"iova\": 1342177280");
 	says("\"prot\": \"r\"");
@@ -479,8 +541,9 @@ START_TEST(map)
 	struct json_object *o;
 
 	bind_all();
-	ck_assert_int_eq(run("peerbar --json map %s 2 4M:8K 0:4K --into %s --into %s --iova 1G 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU),
-			     lab_bdf(LAB_NVME)), 0);
+	ck_assert_int_eq(run("peerbar --json map %s 2 4M:8K 0:4K --into %s --into %s --iova 1G 2>&1",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU), lab_bdf(LAB_NVME)),
+			 0);
 	o = parsed();
 	is_number(o, "iova", 1 << 30);
 	is_number(o, "length", 12 * KIB);
@@ -488,9 +551,13 @@ START_TEST(map)
 	ck_assert_uint_eq(json_object_array_length(member(o, "devices")), 2);
 	json_object_put(o);
 	/* If source and target are the same device, it is opened once. */
-	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s -- sh -c 'echo $PEERBAR_IOVA' 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s -- sh -c 'echo $PEERBAR_IOVA' 2>&1",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 0);
 	says("0x");
-	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s --iova 0xfee00000 2>&1", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 1);
+	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s --iova 0xfee00000 2>&1",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)),
+			 1);
 	says("not inside the aperture");
 	ck_assert_int_eq(run("peerbar map %s 2 0:4K 2>&1", lab_bdf(LAB_GPU)), 2);
 	says("--into");
@@ -506,7 +573,9 @@ START_TEST(map_is_told_of_a_revocation)
 			     "peerbar map --fd $(grep '^[0-9]*:[0-9]*$' /tmp/held) --into %s --hold >/tmp/map 2>&1 & m=$!; n=0; "
 			     "until grep -qs iova /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -9 $e; n=0; "
 			     "until grep -qs revoked /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill $m; wait $m; "
-			     "echo status $?; cat /tmp/map", lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)), 0);
+			     "echo status $?; cat /tmp/map",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)),
+			 0);
 	says("status 0");
 	says("revoked");
 }
@@ -545,7 +614,8 @@ START_TEST(capabilities)
 	for (i = 0; i < json_object_array_length(list); i++) {
 		struct json_object *c = json_object_array_get_idx(list, i);
 
-		ck_assert_msg(json_object_get_boolean(member(c, "there")), "%s is said to be missing", json_object_get_string(c));
+		ck_assert_msg(json_object_get_boolean(member(c, "there")),
+			      "%s is said to be missing", json_object_get_string(c));
 	}
 	json_object_put(o);
 	/* Without peerbar-iommufd, the message names the missing capability. */
@@ -574,7 +644,8 @@ START_TEST(peek_poke_list_and_watch)
 			     "peerbar query $fd; peerbar list; kill -USR1 $e; n=0; "
 			     "until grep -qs revoked /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
 			     "peerbar query $fd; peerbar peek $fd 16 4 2>&1; echo status $?; wait $w; echo watch $?; kill $e; wait $e; echo end $?",
-			     lab_bdf(LAB_GPU)), 0);
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("c0 ff ee 01");
 	says("WC");
 	says("LIVE");
@@ -605,7 +676,8 @@ static bool is_time(const char *text)
 	int y, mo, d, h, mi, n = 0;
 	double sec;
 
-	return sscanf(text, "%4d-%2d-%2dT%2d:%2d:%9lfZ%n", &y, &mo, &d, &h, &mi, &sec, &n) == 6 && n == 27 && y > 2000;
+	return sscanf(text, "%4d-%2d-%2dT%2d:%2d:%9lfZ%n", &y, &mo, &d, &h, &mi, &sec, &n) == 6 &&
+		n == 27 && y > 2000;
 }
 
 START_TEST(watch_has_times)
@@ -614,19 +686,25 @@ START_TEST(watch_has_times)
 
 	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar watch --count 2 --timeout 60 2>/tmp/watching & w=$!; n=0; "
 			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
-			     "peerbar export %s 2 0:64K >/dev/null; wait $w", lab_bdf(LAB_GPU)), 0);
+			     "peerbar export %s 2 0:64K >/dev/null; wait $w",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	ck_assert_msg(is_time(output), "no time begins: %s", output);
 	ck_assert_msg(!strncmp(output + 27, "  created", 9), "%s", output);
 	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar --json watch --count 1 --timeout 60 2>/tmp/watching & w=$!; n=0; "
 			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
-			     "peerbar export %s 2 0:64K >/dev/null; wait $w", lab_bdf(LAB_GPU)), 0);
+			     "peerbar export %s 2 0:64K >/dev/null; wait $w",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	o = parsed();
 	ck_assert(is_time(json_object_get_string(member(o, "time"))));
 	json_object_put(o);
 	/* It ends with its reader, without waiting for another event. */
 	ck_assert_int_eq(run("rm -f /tmp/watching; timeout 60 sh -c 'peerbar watch 2>/tmp/watching | head -n 1' & w=$!; n=0; "
-			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
-			     HOLD("%s 2 0:64K") "wait $w; r=$?; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU)), 0);
+			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " HOLD(
+				     "%s 2 0:64K") "wait $w; r=$?; kill $e; wait $e; exit $r",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("created");
 }
 END_TEST
@@ -635,12 +713,15 @@ END_TEST
 START_TEST(revoke_by_a_third_process)
 {
 	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar query $fd | grep state; peerbar revoke $fd; r=$?; peerbar query $fd | grep state; "
-			     "peerbar revoke $fd || r=1; kill $e; wait $e; exit $r", lab_bdf(LAB_GPU)), 0);
+						"peerbar revoke $fd || r=1; kill $e; wait $e; exit $r",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("LIVE");
 	says("DEAD");
 	says("is revoked");
 	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "peerbar --json revoke %s; r=$?; peerbar query $fd | grep state; kill $e; wait $e; exit $r",
-			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 0);
 	says("\"revoked\": 1");
 	says("DEAD");
 	ck_assert_int_eq(run("peerbar revoke %s", lab_bdf(LAB_GPU)), 0);
@@ -657,7 +738,9 @@ START_TEST(revoke_under_a_command)
 {
 	ck_assert_int_eq(run("rm -f /tmp/up; peerbar export %s 2 0:64K -- sh -c 'touch /tmp/up; sleep 3; peerbar query $PEERBAR_FD; exit 5' >/tmp/out 2>&1 & "
 			     "p=$!; n=0; until [ -e /tmp/up ] || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -USR1 $p; wait $p; echo status $?; "
-			     "cat /tmp/out", lab_bdf(LAB_GPU)), 0);
+			     "cat /tmp/out",
+			     lab_bdf(LAB_GPU)),
+			 0);
 	says("status 5");
 	says("peerbar: revoked");
 	says("DEAD");
@@ -670,15 +753,20 @@ START_TEST(unbind_and_revoke)
 	struct pb_pci_function f;
 
 	ck_assert_int_eq(run(HOLD("%s 2 0:64K") "timeout -s KILL 60 peerbar unbind --revoke %s 2>&1; echo status $?; peerbar query $fd | grep state; "
-			     "kill $e; wait $e", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+						"kill $e; wait $e",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 0);
 	says("1 buffers of");
 	says("status 1");
 	says("DEAD");
 	says("in use by process");
 	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));
 	ck_assert_str_eq(f.driver, "peerbar-vfio-pci");
-	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING("--revoke --wait %s") "peerbar query $fd | grep state; "
-			     "kill $e; wait $e; wait $w; echo status $?", lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)), 0);
+	ck_assert_int_eq(run(HOLD("%s 2 0:64K") WAITING(
+				     "--revoke --wait %s") "peerbar query $fd | grep state; "
+							   "kill $e; wait $e; wait $w; echo status $?",
+			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
+			 0);
 	says("DEAD");
 	says("status 0");
 	ok(pb_pci_get(lab_bdf(LAB_GPU), &f, &err));

@@ -19,9 +19,9 @@
 #include "testmod.h"
 #include "verbs.h"
 
-#define BUFFER_AT MIB /* in the BAR */
+#define BUFFER_AT   MIB /* in the BAR */
 #define BUFFER_SIZE (16 * PAGE)
-#define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
+#define ACCESS	    (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
 
 /* ---- the page of revocations ---- */
 
@@ -42,7 +42,8 @@ static uint64_t revocations(const struct peerbar_page *page)
 
 START_TEST(the_page_counts)
 {
-	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE), *other = export_one(2 * MIB, PAGE);
+	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE),
+			 *other = export_one(2 * MIB, PAGE);
 	const struct peerbar_page *page = page_map();
 	struct pb_buffer_info info;
 	uint64_t before = revocations(page);
@@ -116,7 +117,8 @@ END_TEST
 /* ---- lookup of an address's buffer ---- */
 
 /* Return 1 if the address is a buffer's, 0 if not, or a negative errno. @where may be NULL. */
-static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where, uint64_t *offset)
+static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where,
+		   uint64_t *offset)
 {
 	struct pb_buffer *found = NULL;
 	int ret = pbv_lookup(space, p, length, &found, offset, &err);
@@ -131,13 +133,15 @@ static int look_up(struct pbv_space *space, const void *p, size_t length, struct
 	return ret;
 }
 
-static void leads_to(struct pbv_space *space, const void *p, size_t length, struct pb_buffer *want, uint64_t want_offset)
+static void leads_to(struct pbv_space *space, const void *p, size_t length, struct pb_buffer *want,
+		     uint64_t want_offset)
 {
 	struct pb_buffer *buffer = NULL;
 	uint64_t offset;
 	int ret = look_up(space, p, length, &buffer, &offset);
 
-	ck_assert_msg(ret == 1, "%p leads to no buffer: %d, %s", p, ret, ret < 0 ? err.text : "ordinary memory");
+	ck_assert_msg(ret == 1, "%p leads to no buffer: %d, %s", p, ret,
+		      ret < 0 ? err.text : "ordinary memory");
 	ck_assert_uint_eq(pb_buffer_id(buffer), pb_buffer_id(want));
 	ck_assert_uint_eq(offset, want_offset);
 	pb_buffer_close(buffer);
@@ -145,8 +149,12 @@ static void leads_to(struct pbv_space *space, const void *p, size_t length, stru
 
 START_TEST(addresses_of_a_buffer)
 {
-	struct pb_range ranges[] = { { 8 * MIB, 2 * PAGE }, { 4 * MIB, 2 * PAGE }, };
-	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE), *two = export_ranges(ranges, 2);
+	struct pb_range ranges[] = {
+		{ 8 * MIB, 2 * PAGE },
+		{ 4 * MIB, 2 * PAGE },
+	};
+	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE),
+			 *two = export_ranges(ranges, 2);
 	void *p, *q;
 
 	ok(pb_buffer_mmap(buffer, 3 * PAGE, 8 * PAGE, true, &p, &err));
@@ -207,8 +215,8 @@ START_TEST(addresses_of_nothing_we_know)
 	pb_buffer_close(buffer);
 	refused(look_up(NULL, p, 1, NULL, NULL), ENOENT, "no descriptor");
 	/* The kernel does not open one for the mapping either. */
-	snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx", (unsigned long long)(uintptr_t)p,
-		 (unsigned long long)(uintptr_t)p + PAGE);
+	snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx",
+		 (unsigned long long)(uintptr_t)p, (unsigned long long)(uintptr_t)p + PAGE);
 	ck_assert_int_eq(open(path, O_RDWR | O_CLOEXEC), -1);
 	ck_assert_int_eq(errno, ENXIO);
 	munmap(p, PAGE);
@@ -289,7 +297,8 @@ static struct pbv_mr *reg(struct pb_buffer *buffer, uint64_t offset, uint64_t le
 }
 
 /* Write a pattern to an address of a region. Return the status of the completion. */
-static enum ibv_wc_status rdma_write(struct pbv_mr *mr, uint64_t iova, size_t length, uint32_t seed, uint8_t *pattern)
+static enum ibv_wc_status rdma_write(struct pbv_mr *mr, uint64_t iova, size_t length, uint32_t seed,
+				     uint8_t *pattern)
 {
 	struct mem source = mem_new(&a, length, IBV_ACCESS_LOCAL_WRITE);
 	struct mem target = { .addr = iova, .size = length, .mr = pbv_mr_verbs(mr) };
@@ -332,7 +341,8 @@ START_TEST(what_rxe_takes)
 	ck_assert_uint_eq(models, 0);
 	pd = ibv_alloc_pd(ctx);
 	ck_assert_ptr_nonnull(pd);
-	refused(pbv_reg_buffer(pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP, "cannot register dma-bufs");
+	refused(pbv_reg_buffer(pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP,
+		"cannot register dma-bufs");
 	/* It registers ordinary memory. */
 	ok(pbv_reg_address(NULL, pd, memory.p, PAGE, ACCESS, 0, &mr, &err));
 	ok(pbv_dereg(mr, &err));
@@ -347,7 +357,11 @@ START_TEST(a_region_of_a_bar)
 {
 	static const struct {
 		uint64_t offset, length;
-	} parts[] = { { 0, BUFFER_SIZE }, { 5, 1 }, { PAGE - 3, 7 }, { 3 * PAGE + 100, 5 * PAGE + 33 }, { BUFFER_SIZE - 1, 1 }, };
+	} parts[] = {
+		{ 0, BUFFER_SIZE },	{ 5, 1 },
+		{ PAGE - 3, 7 },	{ 3 * PAGE + 100, 5 * PAGE + 33 },
+		{ BUFFER_SIZE - 1, 1 },
+	};
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE);
 	uint8_t pattern[BUFFER_SIZE];
 	struct pbv_mr *mr;
@@ -356,9 +370,10 @@ START_TEST(a_region_of_a_bar)
 	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		mr = reg(buffer, parts[i].offset, parts[i].length);
 		ck_assert_int_eq(pbv_mr_state(mr), PBV_LIVE);
-		ck_assert_int_eq(rdma_write(mr, parts[i].offset, parts[i].length, i + 1, pattern), IBV_WC_SUCCESS);
-		ck_assert_msg(lab_host_sees(BUFFER_AT + parts[i].offset, pattern, parts[i].length), "part %u is not in the BAR",
-			      i);
+		ck_assert_int_eq(rdma_write(mr, parts[i].offset, parts[i].length, i + 1, pattern),
+				 IBV_WC_SUCCESS);
+		ck_assert_msg(lab_host_sees(BUFFER_AT + parts[i].offset, pattern, parts[i].length),
+			      "part %u is not in the BAR", i);
 		ok(pbv_dereg(mr, &err));
 	}
 	pb_buffer_close(buffer);
@@ -375,20 +390,26 @@ START_TEST(what_is_refused)
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 4 * PAGE);
 	ok(pb_buffer_from_fd(fd, &moving, &err));
 	close(fd);
-	refused(pbv_reg_buffer(b.pd, moving, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP, "DYNAMIC");
+	refused(pbv_reg_buffer(b.pd, moving, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP,
+		"DYNAMIC");
 	ck_assert_int_eq(count_attachments(moving), 0);
 	pb_buffer_close(moving);
-	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_REFUSING, PEERBAR_MODEL_REVOCABLE, 4 * PAGE);
+	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_REFUSING, PEERBAR_MODEL_REVOCABLE,
+			     4 * PAGE);
 	ok(pb_buffer_from_fd(fd, &unknown, &err));
 	close(fd);
-	refused(pbv_reg_buffer(b.pd, unknown, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP, "UNKNOWN");
-	refused(pbv_reg_buffer(b.pd, unknown, 0, PAGE, 0, ACCESS, PBV_UNKNOWN_MODEL, &mr, &err), EOPNOTSUPP, "refuses the "
+	refused(pbv_reg_buffer(b.pd, unknown, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP,
+		"UNKNOWN");
+	refused(pbv_reg_buffer(b.pd, unknown, 0, PAGE, 0, ACCESS, PBV_UNKNOWN_MODEL, &mr, &err),
+		EOPNOTSUPP,
+		"refuses the "
 		"device");
 	pb_buffer_close(unknown);
 	close(exporter);
 	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, 1 << 30, 0, &mr, &err), EINVAL, "access");
 	ok(pb_device_set_decoding(gpu, false, &err));
-	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV, "memory decoding");
+	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV,
+		"memory decoding");
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_buffer_revoke(gpu, buffer, &err));
 	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV, "for good");
@@ -430,7 +451,8 @@ static void is_next(struct pbv_watch *watch, struct pbv_mr *want)
 
 START_TEST(being_told)
 {
-	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE), *other = export_one(2 * MIB, PAGE);
+	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE),
+			 *other = export_one(2 * MIB, PAGE);
 	uint8_t pattern[PAGE];
 	struct pbv_watch *watch;
 	struct pbv_mr *mr, *mr2;
@@ -466,7 +488,8 @@ START_TEST(being_told)
 END_TEST
 
 /* Get a region from the cache and put it at once. Return its key. */
-static uint32_t cached(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset, uint64_t length)
+static uint32_t cached(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t offset,
+		       uint64_t length)
 {
 	struct pbv_mr *mr;
 	uint32_t key;
@@ -480,7 +503,8 @@ static uint32_t cached(struct pbv_cache *cache, struct pb_buffer *buffer, uint64
 
 START_TEST(a_cache)
 {
-	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE), *other = export_one(2 * MIB, PAGE), *same;
+	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE),
+			 *other = export_one(2 * MIB, PAGE), *same;
 	uint8_t pattern[PAGE];
 	struct pbv_cache_stats stats;
 	struct pbv_cache *cache;
@@ -514,7 +538,8 @@ START_TEST(a_cache)
 	 */
 	ok(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &held, &err));
 	ok(pb_device_set_decoding(gpu, false, &err));
-	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV, "memory decoding");
+	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV,
+		"memory decoding");
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err));
 	ck_assert_ptr_ne(mr, held);
@@ -599,17 +624,20 @@ START_TEST(an_address)
 	ck_assert(!memcmp(p + PAGE + 1, pattern, 1000));
 	ok(pbv_dereg(mr, &err));
 	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ), 0);
-	refused(pbv_reg_address(NULL, b.pd, p, 2 * PAGE, ACCESS, 0, &mr, &err), EACCES, "reading only");
+	refused(pbv_reg_address(NULL, b.pd, p, 2 * PAGE, ACCESS, 0, &mr, &err), EACCES,
+		"reading only");
 	ok(pbv_reg_address(NULL, b.pd, p, 2 * PAGE, IBV_ACCESS_REMOTE_READ, 0, &mr, &err));
 	ok(pbv_dereg(mr, &err));
 	munmap(p, 4 * PAGE);
 	/* Ordinary memory, and device memory that is not mapped through a dma-buf. */
 	ok(pbv_reg_address(NULL, b.pd, memory.p, PAGE, ACCESS, 0, &mr, &err));
-	ck_assert_int_eq(rdma_write(mr, (uintptr_t)memory.p + 3, 1000, 10, pattern), IBV_WC_SUCCESS);
+	ck_assert_int_eq(rdma_write(mr, (uintptr_t)memory.p + 3, 1000, 10, pattern),
+			 IBV_WC_SUCCESS);
 	ck_assert(!memcmp((uint8_t *)memory.p + 3, pattern, 1000));
 	ok(pbv_dereg(mr, &err));
 	bar = bar_mmap(BUFFER_AT, PAGE);
-	refused(pbv_reg_address(NULL, b.pd, bar, PAGE, ACCESS, 0, &mr, &err), EFAULT, "without a dma-buf");
+	refused(pbv_reg_address(NULL, b.pd, bar, PAGE, ACCESS, 0, &mr, &err), EFAULT,
+		"without a dma-buf");
 	munmap(bar, PAGE);
 	pb_buffer_close(buffer);
 }
@@ -618,7 +646,8 @@ END_TEST
 /* The core does not know buffers of stock vfio-pci: the device reports their revocation. */
 START_TEST(stock_buffers)
 {
-	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE), *other = export_one(2 * MIB, PAGE);
+	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE),
+			 *other = export_one(2 * MIB, PAGE);
 	struct pbv_cache *cache;
 	struct pbv_watch *watch;
 	struct pbv_mr *mr, *mr2;
@@ -669,10 +698,12 @@ START_TEST(links)
 	ok(pb_rdma_link_add("made-here", second_nic(), &err));
 	ck_assert_int_eq(access("/sys/class/infiniband/made-here", F_OK), 0);
 	ctx = verbs_open("made-here");
-	refused(pb_rdma_link_add("made-here", second_nic(), &err), EEXIST, "there is one of that name");
+	refused(pb_rdma_link_add("made-here", second_nic(), &err), EEXIST,
+		"there is one of that name");
 	refused(pb_rdma_link_add("another", second_nic(), &err), EEXIST, "or of that type on it");
 	refused(pb_rdma_link_add("another", "lo", &err), EOPNOTSUPP, "a PCI function behind it");
-	refused(pb_rdma_link_add("another", "nowhere", &err), ENODEV, "no network device 'nowhere'");
+	refused(pb_rdma_link_add("another", "nowhere", &err), ENODEV,
+		"no network device 'nowhere'");
 	refused(pb_rdma_link_delete("another", &err), ENODEV, "none of that name");
 	/* Deletion succeeds although the device is open. */
 	ok(pb_rdma_link_delete("made-here", &err));

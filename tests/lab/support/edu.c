@@ -5,15 +5,15 @@
 
 #include "lab.h"
 
-#define EDU_SIZE MIB
-#define EDU_ID 0x00
-#define EDU_DMA_SRC 0x80
-#define EDU_DMA_DST 0x88
-#define EDU_DMA_COUNT 0x90
-#define EDU_DMA_CMD 0x98
-#define EDU_CMD_RUN 0x1
+#define EDU_SIZE       MIB
+#define EDU_ID	       0x00
+#define EDU_DMA_SRC    0x80
+#define EDU_DMA_DST    0x88
+#define EDU_DMA_COUNT  0x90
+#define EDU_DMA_CMD    0x98
+#define EDU_CMD_RUN    0x1
 #define EDU_CMD_TO_RAM 0x2
-#define EDU_BUFFER 0x40000
+#define EDU_BUFFER     0x40000
 
 static void write64(struct edu *edu, size_t reg, uint64_t value)
 {
@@ -26,7 +26,8 @@ void edu_start(struct edu *edu, struct pb_device *device)
 	void *p;
 
 	edu->device = device;
-	if (pb_device_set_decoding(device, true, &err) || pb_device_set_bus_master(device, true, &err) ||
+	if (pb_device_set_decoding(device, true, &err) ||
+	    pb_device_set_bus_master(device, true, &err) ||
 	    pb_device_mmap(device, 0, 0, EDU_SIZE, true, &p, &err))
 		lab_die("%s", err.text);
 	edu->mmio = p;

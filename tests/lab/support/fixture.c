@@ -82,8 +82,11 @@ void context_up(void)
 void context_down(void)
 {
 	pb_iommu_close(iommu);
-	ck_assert_msg(count_fds() == fds_before, "%u descriptors were open before the test, %u are now", fds_before, count_fds());
-	ck_assert_msg(lab_faults() - faults_before == announced, "%u IOMMU faults happened, %u were expected", lab_faults() - faults_before,
+	ck_assert_msg(count_fds() == fds_before,
+		      "%u descriptors were open before the test, %u are now", fds_before,
+		      count_fds());
+	ck_assert_msg(lab_faults() - faults_before == announced,
+		      "%u IOMMU faults happened, %u were expected", lab_faults() - faults_before,
 		      announced);
 }
 
@@ -156,12 +159,14 @@ void dma_lands(uint64_t iova, uint64_t offset)
 
 	lab_pattern(memory.p, LEN, ++pattern_seed);
 	edu_copy(&edu, memory.iova, iova, LEN);
-	ck_assert_msg(lab_host_sees(offset, memory.p, LEN), "DMA to IOVA 0x%llx did not arrive in the BAR at 0x%llx",
+	ck_assert_msg(lab_host_sees(offset, memory.p, LEN),
+		      "DMA to IOVA 0x%llx did not arrive in the BAR at 0x%llx",
 		      (unsigned long long)iova, (unsigned long long)offset);
 	ck_assert_uint_eq(lab_faults(), faults);
 }
 
-void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t length, bool write, const char *why)
+void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t length, bool write,
+	     const char *why)
 {
 	unsigned int n = lab_faults() - before;
 	unsigned int bus, dev, fn, sid, fault, wr;
@@ -170,10 +175,14 @@ void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t lengt
 
 	ck_assert_msg(n > 0, "%s: the IOMMU reported no fault", why);
 	lab_last_fault(line, sizeof(line));
-	ck_assert_int_eq(sscanf(line, "vtd_dmar_fault sid 0x%x fault %u addr 0x%llx write %u", &sid, &fault, &addr, &wr), 4);
+	ck_assert_int_eq(sscanf(line, "vtd_dmar_fault sid 0x%x fault %u addr 0x%llx write %u", &sid,
+				&fault, &addr, &wr),
+			 4);
 	ck_assert_int_eq(sscanf(bdf, "%*x:%x:%x.%x", &bus, &dev, &fn), 3);
-	ck_assert_msg(sid == (bus << 8 | dev << 3 | fn), "%s: the fault is another device's: %s", why, line);
-	ck_assert_msg(addr >= iova && addr < iova + length, "%s: the fault is at another address: %s", why, line);
+	ck_assert_msg(sid == (bus << 8 | dev << 3 | fn), "%s: the fault is another device's: %s",
+		      why, line);
+	ck_assert_msg(addr >= iova && addr < iova + length,
+		      "%s: the fault is at another address: %s", why, line);
 	ck_assert_msg(wr == write, "%s: %s", why, line);
 	announced += n;
 	lab_expect_faults(n, why);
@@ -200,7 +209,8 @@ void dma_faults(uint64_t iova, uint64_t offset)
 	faults = lab_faults();
 	edu_store(&edu, iova, LEN);
 	faulted(faults, pb_device_bdf(edu_device), iova, LEN, true, "DMA write");
-	ck_assert_msg(lab_host_sees(offset, before, LEN), "bytes of the BAR changed although the DMA faulted");
+	ck_assert_msg(lab_host_sees(offset, before, LEN),
+		      "bytes of the BAR changed although the DMA faulted");
 }
 
 void dma_read_faults(uint64_t iova, uint64_t offset)
@@ -217,7 +227,8 @@ void dma_read_faults(uint64_t iova, uint64_t offset)
 	faulted(faults, pb_device_bdf(edu_device), iova, LEN, false, "DMA read");
 	edu_store(&edu, memory.iova + PAGE, LEN);
 	for (i = 0; i < LEN / 8; i++) {
-		ck_assert_msg(!secret[i] || got[i] != secret[i], "DMA read bytes of the BAR at 0x%llx although it faulted",
+		ck_assert_msg(!secret[i] || got[i] != secret[i],
+			      "DMA read bytes of the BAR at 0x%llx although it faulted",
 			      (unsigned long long)offset + 8 * i);
 		words += !!secret[i];
 	}
@@ -234,15 +245,22 @@ void dma_read_from_nowhere(uint64_t iova)
 
 void stranger_maps(void *p, uint64_t length, uint64_t iova)
 {
-	struct iommu_ioas_map map = { .size = sizeof(map), .ioas_id = pb_ioas_id(ioas), .user_va = (uintptr_t)p, .length = length,
-				      .iova = iova, .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE };
+	struct iommu_ioas_map map = { .size = sizeof(map),
+				      .ioas_id = pb_ioas_id(ioas),
+				      .user_va = (uintptr_t)p,
+				      .length = length,
+				      .iova = iova,
+				      .flags = IOMMU_IOAS_MAP_FIXED_IOVA |
+					      IOMMU_IOAS_MAP_READABLE };
 
 	ck_assert_int_eq(ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP, &map), 0);
 }
 
 void stranger_unmaps(uint64_t iova, uint64_t length)
 {
-	struct iommu_ioas_unmap unmap = { .size = sizeof(unmap), .ioas_id = pb_ioas_id(ioas), .iova = iova, .length = length };
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap), .ioas_id = pb_ioas_id(ioas), .iova = iova, .length = length
+	};
 
 	ck_assert_int_eq(ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_UNMAP, &unmap), 0);
 }
@@ -259,7 +277,10 @@ void send_fd(int sock, int fd)
 		char room[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
 	struct iovec iov = { .iov_base = (char[]){ 'x' }, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.room,
+			      .msg_controllen = sizeof(control.room) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
 	c->cmsg_level = SOL_SOCKET;
@@ -278,7 +299,10 @@ int receive_fd(int sock)
 	} control = { 0 };
 	char byte;
 	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.room,
+			      .msg_controllen = sizeof(control.room) };
 	struct cmsghdr *c;
 	int fd;
 

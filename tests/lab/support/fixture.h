@@ -14,9 +14,9 @@
 #include "lab.h"
 #include "suite.h"
 
-#define RW (PB_MAP_READ | PB_MAP_WRITE)
+#define RW	    (PB_MAP_READ | PB_MAP_WRITE)
 #define MEMORY_IOVA (1 * MIB) /* of `memory`, so that tests know the addresses around it */
-#define LEN 1024 /* bytes of a DMA, where the size does not matter */
+#define LEN	    1024      /* bytes of a DMA, where the size does not matter */
 
 extern struct pb_error err;
 extern struct pb_iommu *iommu;
@@ -62,7 +62,8 @@ void dma_read_from_nowhere(uint64_t iova);
  * Check that faults happened since @before, that the last is of the function @bdf and of this
  * direction, within [iova, iova + length), and declare them.
  */
-void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t length, bool write, const char *why);
+void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t length, bool write,
+	     const char *why);
 
 /* Declare all faults since @before as expected. Return their number. */
 unsigned int faults_since(unsigned int before, const char *why);

@@ -100,9 +100,10 @@ void reaches(uint64_t iova, const struct assigned *a, uint64_t page)
 	unsigned int faults = lab_faults();
 	uint64_t found = peek(iova);
 
-	ck_assert_msg(found == stamp(a, page), "DMA at 0x%llx finds 0x%llx, and not 0x%llx, the stamp of page 0x%llx of device %u",
-		      (unsigned long long)iova, (unsigned long long)found, (unsigned long long)stamp(a, page), (unsigned long long)page,
-		      a->number);
+	ck_assert_msg(found == stamp(a, page),
+		      "DMA at 0x%llx finds 0x%llx, and not 0x%llx, the stamp of page 0x%llx of device %u",
+		      (unsigned long long)iova, (unsigned long long)found,
+		      (unsigned long long)stamp(a, page), (unsigned long long)page, a->number);
 	ck_assert_uint_eq(lab_faults(), faults);
 }
 
@@ -111,7 +112,8 @@ void faults_at(uint64_t iova)
 	unsigned int faults = lab_faults();
 	uint64_t found = peek(iova);
 
-	ck_assert_msg(!found, "DMA at 0x%llx finds 0x%llx, and ought to fault", (unsigned long long)iova, (unsigned long long)found);
+	ck_assert_msg(!found, "DMA at 0x%llx finds 0x%llx, and ought to fault",
+		      (unsigned long long)iova, (unsigned long long)found);
 	ck_assert_uint_gt(faults_since(faults, "guest: DMA to where no BAR is"), 0);
 }
 
@@ -172,8 +174,9 @@ void nothing_to_report(void)
 	if (something_to_do(0))
 		ok(pb_guest_sync(guest, 0, &err));
 	if (pb_guest_next_report(guest, &report))
-		ck_abort_msg("a report: BAR %u of %s at 0x%llx is %s: %s", report.bar, report.bdf, (unsigned long long)report.address,
-			     pb_guest_state_name(report.state), report.why.text);
+		ck_abort_msg("a report: BAR %u of %s at 0x%llx is %s: %s", report.bar, report.bdf,
+			     (unsigned long long)report.address, pb_guest_state_name(report.state),
+			     report.why.text);
 	ck_assert(!something_to_do(0));
 }
 
@@ -183,9 +186,10 @@ void reported(const struct assigned *a, enum pb_guest_state state, int code, con
 
 	ck_assert(something_to_do(0));
 	ck_assert(pb_guest_next_report(guest, &report));
-	ck_assert_msg(report.state == state && report.why.code == code && strstr(report.why.text, words) &&
-		      !code == !report.why.text[0], "%s, %d: %s",
-		      pb_guest_state_name(report.state), report.why.code, report.why.text);
+	ck_assert_msg(report.state == state && report.why.code == code &&
+			      strstr(report.why.text, words) && !code == !report.why.text[0],
+		      "%s, %d: %s", pb_guest_state_name(report.state), report.why.code,
+		      report.why.text);
 	ck_assert_ptr_eq(report.data, a);
 	ck_assert_ptr_eq(report.device, a->guest_device);
 	ck_assert_str_eq(report.bdf, pb_device_bdf(a->device));

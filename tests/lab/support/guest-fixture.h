@@ -10,15 +10,16 @@
 #include "fixture.h"
 
 #define GIB (1024 * MIB)
-#define SPACE 0x1000000000ULL /* 64 GiB: where guests put their BARs, far from the fixture's
+#define SPACE \
+	0x1000000000ULL /* 64 GiB: where guests put their BARs, far from the fixture's
 			       * mappings */
 
 /* An assigned device. */
 struct assigned {
 	enum lab_role role;
 	unsigned int number; /* in its stamps */
-	unsigned int bar; /* the BAR with the stamps */
-	uint64_t size; /* of that BAR */
+	unsigned int bar;    /* the BAR with the stamps */
+	uint64_t size;	     /* of that BAR */
 	struct pb_device *device;
 	struct pb_guest_device *guest_device;
 };

@@ -22,7 +22,8 @@ bool gpu_plugged(char bdf[PB_BDF_LEN], uint64_t size)
 	ok(pb_pci_list(&list, &n, &err));
 	ck_assert_uint_gt(n, 0);
 	for (i = 0; i < n; i++) {
-		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 && list[i].bars[GPU_BAR].size == size) {
+		if (list[i].vendor == 0x1af4 && list[i].device == 0x1110 &&
+		    list[i].bars[GPU_BAR].size == size) {
 			strcpy(bdf, list[i].bdf);
 			found = true;
 		}
@@ -71,7 +72,8 @@ void gpu_forget_memory(uint64_t size)
 	char command[200], *answer;
 	int i;
 
-	snprintf(command, sizeof(command), "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"hotmem%u\"}}",
+	snprintf(command, sizeof(command),
+		 "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"hotmem%u\"}}",
 		 (unsigned int)(size / MIB));
 	for (i = 0; i < 100; i++) {
 		bool done;

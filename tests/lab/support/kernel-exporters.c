@@ -25,7 +25,8 @@ int export_udmabuf(size_t size)
 
 	memfd = memfd_create("udmabuf", MFD_ALLOW_SEALING | MFD_CLOEXEC);
 	dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	if (memfd < 0 || dev < 0 || ftruncate(memfd, (off_t)size) || fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+	if (memfd < 0 || dev < 0 || ftruncate(memfd, (off_t)size) ||
+	    fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK))
 		lab_die("no udmabuf");
 	create.memfd = (uint32_t)memfd;
 	fd = ioctl(dev, UDMABUF_CREATE, &create);
@@ -63,7 +64,8 @@ static int open_vgem(void)
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && version.name_len == 4 && !memcmp(name, "vgem", 4))
+		if (!ioctl(fd, DRM_IOCTL_VERSION, &version) && version.name_len == 4 &&
+		    !memcmp(name, "vgem", 4))
 			return fd;
 		close(fd);
 	}
@@ -72,7 +74,9 @@ static int open_vgem(void)
 
 int export_vgem(size_t size)
 {
-	struct drm_mode_create_dumb create = { .width = (uint32_t)(size / 4), .height = 1, .bpp = 32 };
+	struct drm_mode_create_dumb create = { .width = (uint32_t)(size / 4),
+					       .height = 1,
+					       .bpp = 32 };
 	struct drm_prime_handle prime = { .flags = DRM_CLOEXEC | DRM_RDWR };
 	int card = open_vgem();
 

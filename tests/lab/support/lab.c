@@ -14,9 +14,9 @@
 #include "lab.h"
 
 #define HOST_GPU "/lab/gpu.mem"
-#define FAULTS "/lab/iommu-faults"
+#define FAULTS	 "/lab/iommu-faults"
 #define EXPECTED "/lab/expected-faults"
-#define QMP "/dev/lab/qmp"
+#define QMP	 "/dev/lab/qmp"
 
 void lab_die(const char *fmt, ...)
 {
@@ -37,10 +37,8 @@ const char *lab_bdf(enum lab_role role)
 	static const struct {
 		uint16_t vendor, device;
 	} ids[LAB_ROLES] = {
-		[LAB_GPU] = { 0x1af4, 0x1110 },
-		[LAB_EDU] = { 0x1234, 0x11e8 },
-		[LAB_NVME_CMB] = { 0x1b36, 0x0010 },
-		[LAB_NVME] = { 0x1b36, 0x0010 },
+		[LAB_GPU] = { 0x1af4, 0x1110 },	     [LAB_EDU] = { 0x1234, 0x11e8 },
+		[LAB_NVME_CMB] = { 0x1b36, 0x0010 }, [LAB_NVME] = { 0x1b36, 0x0010 },
 		[LAB_NIC] = { 0x8086, 0x10d3 },
 	};
 	static char found[LAB_ROLES][PB_BDF_LEN];
@@ -54,7 +52,8 @@ const char *lab_bdf(enum lab_role role)
 		if (pb_pci_list(&list, &n, &err))
 			lab_die("%s", err.text);
 		for (i = 0; i < n; i++) {
-			if (list[i].vendor != ids[role].vendor || list[i].device != ids[role].device)
+			if (list[i].vendor != ids[role].vendor ||
+			    list[i].device != ids[role].device)
 				continue;
 			/* Only the NVMe with a controller memory buffer has a memory BAR 2. */
 			if (role == LAB_NVME_CMB && !list[i].bars[CMB_BAR].size)
@@ -146,7 +145,8 @@ void lab_host_read(uint64_t offset, void *data, size_t length)
 		ssize_t n = pread(fd, p, length, (off_t)offset);
 
 		if (n <= 0)
-			lab_die("cannot read " HOST_GPU " at 0x%llx: %s", (unsigned long long)offset, n ? strerror(errno) : "it ends");
+			lab_die("cannot read " HOST_GPU " at 0x%llx: %s",
+				(unsigned long long)offset, n ? strerror(errno) : "it ends");
 		p += n;
 		offset += (uint64_t)n;
 		length -= (size_t)n;
@@ -185,7 +185,8 @@ static void scan_faults(void)
 	ssize_t n = 0;
 
 	/* fstat() is a request to the host, too; without it a read would not see new data. */
-	while (!fstat(fd, &st) && st.st_size > faults.at && (n = pread(fd, text, sizeof(text) - 1, faults.at)) > 0) {
+	while (!fstat(fd, &st) && st.st_size > faults.at &&
+	       (n = pread(fd, text, sizeof(text) - 1, faults.at)) > 0) {
 		text[n] = '\0';
 		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
 			*end = '\0';
@@ -276,7 +277,9 @@ void lab_memory(struct pb_ioas *ioas, uint64_t iova, size_t size, struct lab_mem
 	memory->p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory->p == MAP_FAILED)
 		lab_die("no memory");
-	if (pb_map_memory(ioas, memory->p, size, PB_MAP_READ | PB_MAP_WRITE | (iova ? PB_MAP_FIXED : 0), iova, &memory->mapping, &err))
+	if (pb_map_memory(ioas, memory->p, size,
+			  PB_MAP_READ | PB_MAP_WRITE | (iova ? PB_MAP_FIXED : 0), iova,
+			  &memory->mapping, &err))
 		lab_die("%s", err.text);
 	memory->iova = pb_mapping_iova(memory->mapping);
 }

@@ -15,9 +15,9 @@
 
 #include "peerbar.h"
 
-#define KIB 1024ULL
-#define MIB (1024 * KIB)
-#define PAGE 4096ULL
+#define KIB	1024ULL
+#define MIB	(1024 * KIB)
+#define PAGE	4096ULL
 #define GPU_BAR 2
 #define CMB_BAR 2
 
@@ -86,7 +86,8 @@ void lab_pattern(void *data, size_t length, uint32_t seed);
 
 /* ---- edu ---- */
 
-#define EDU_MAX 4000 /* bytes per DMA; ending exactly at the end of edu's buffer kills older
+#define EDU_MAX \
+	4000 /* bytes per DMA; ending exactly at the end of edu's buffer kills older
 		      * QEMUs */
 
 struct edu {
@@ -125,7 +126,8 @@ struct nvme {
  * Reset the controller and create an I/O queue; -errno with a message in @err. The device must be
  * attached to @ioas.
  */
-int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas, struct pb_error *err);
+int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas,
+	       struct pb_error *err);
 void nvme_stop(struct nvme *nvme);
 /*
  * Copy between the disk at byte @at and @iova. Return 0, the NVMe status (positive) if the

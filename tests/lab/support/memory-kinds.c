@@ -15,9 +15,10 @@ static uint8_t *bar;
 
 const char *kind_name(enum kind kind)
 {
-	static const char *const names[NR_KINDS] = { "host memory",   "the BAR",	 "parts of the BAR",
-						     "udmabuf",	      "the system heap", "the CMB of an NVMe",
-						     "PINNED memory", "REVOCABLE memory" };
+	static const char *const names[NR_KINDS] = { "host memory",	 "the BAR",
+						     "parts of the BAR", "udmabuf",
+						     "the system heap",	 "the CMB of an NVMe",
+						     "PINNED memory",	 "REVOCABLE memory" };
 
 	return names[kind];
 }
@@ -64,7 +65,12 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 {
 	uint64_t lengths[] = { PAGE, size - 256 * KIB + 2 * PAGE, 256 * KIB - 3 * PAGE };
 
-	*place = (struct place){ .kind = kind, .fd = -1, .exporter = -1, .mem = { .size = size }, };
+	*place = (struct place){
+		.kind = kind,
+		.fd = -1,
+		.exporter = -1,
+		.mem = { .size = size },
+	};
 	switch (kind) {
 	case BAR:
 		place->ranges[0] = (struct pb_range){ 64 * MIB * slot, size };
@@ -87,8 +93,10 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 		ok(pb_device_set_decoding(place->device, true, &err));
 		place->ranges[0] = (struct pb_range){ 4 * MIB * slot, size };
 		place->nr_ranges = 1;
-		ok(pb_buffer_export(place->device, CMB_BAR, place->ranges, 1, 0, &place->buffer, &err));
-		ok(pb_device_mmap(place->device, CMB_BAR, 4 * MIB * slot, size, true, (void **)&place->mem.p, &err));
+		ok(pb_buffer_export(place->device, CMB_BAR, place->ranges, 1, 0, &place->buffer,
+				    &err));
+		ok(pb_device_mmap(place->device, CMB_BAR, 4 * MIB * slot, size, true,
+				  (void **)&place->mem.p, &err));
 		break;
 	case PINNED:
 	case REVOCABLE:
@@ -96,8 +104,11 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 		if (size <= 256 * KIB)
 			lengths[1] = 256 * KIB - 4 * PAGE, lengths[2] = 3 * PAGE;
 		place->fd = test_export(place->exporter, PEERBAR_TEST_SOURCE_CORE,
-					kind == PINNED ? PEERBAR_MODEL_PINNED : PEERBAR_MODEL_REVOCABLE, lengths, 3);
-		ck_assert_msg(place->fd >= 0, "the test module exports nothing: %s", strerror(-place->fd));
+					kind == PINNED ? PEERBAR_MODEL_PINNED :
+							 PEERBAR_MODEL_REVOCABLE,
+					lengths, 3);
+		ck_assert_msg(place->fd >= 0, "the test module exports nothing: %s",
+			      strerror(-place->fd));
 		break;
 	default:
 		break;
@@ -107,13 +118,14 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 	if (kind == UDMABUF || kind == HEAP)
 		place->mem.p = map_fd(place->fd, 0, size);
 	if (kind == HOST) {
-		place->mem.p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		place->mem.p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				    -1, 0);
 		ck_assert_ptr_ne(place->mem.p, MAP_FAILED);
 	}
 }
 
-int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova, int access,
-		  struct ibv_mr **mr)
+int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova,
+		  int access, struct ibv_mr **mr)
 {
 	if (place->fd >= 0)
 		*mr = ibv_reg_dmabuf_mr(end->pd, offset, length, iova, place->fd, access);
@@ -126,8 +138,10 @@ void place_register(struct place *place, struct end *end, int access)
 {
 	/* The caller chooses the address of a dma-buf, except the offset in the page. */
 	place->mem.addr = place->fd >= 0 ? 0x7000000000 + place->mem.size : (uintptr_t)place->mem.p;
-	ck_assert_msg(!part_register(place, end, 0, place->mem.size, place->mem.addr, access, &place->mem.mr),
-		      "%zu bytes of %s cannot be registered: %s", place->mem.size, kind_name(place->kind), strerror(errno));
+	ck_assert_msg(!part_register(place, end, 0, place->mem.size, place->mem.addr, access,
+				     &place->mem.mr),
+		      "%zu bytes of %s cannot be registered: %s", place->mem.size,
+		      kind_name(place->kind), strerror(errno));
 }
 
 void place_close(struct place *place)
@@ -155,7 +169,9 @@ void place_write(struct place *place, size_t offset, const void *data, size_t le
 		return;
 	}
 	if (place->exporter >= 0) {
-		ck_assert_int_eq(test_write(place->exporter, place->fd, PEERBAR_TEST_PLACE_HERE, offset, data, length), 0);
+		ck_assert_int_eq(test_write(place->exporter, place->fd, PEERBAR_TEST_PLACE_HERE,
+					    offset, data, length),
+				 0);
 		return;
 	}
 	while (length) {
@@ -178,7 +194,9 @@ void place_read(struct place *place, size_t offset, void *data, size_t length)
 		return;
 	}
 	if (place->exporter >= 0) {
-		ck_assert_int_eq(test_read(place->exporter, place->fd, PEERBAR_TEST_PLACE_HERE, offset, data, length), 0);
+		ck_assert_int_eq(test_read(place->exporter, place->fd, PEERBAR_TEST_PLACE_HERE,
+					   offset, data, length),
+				 0);
 		return;
 	}
 	while (length) {

@@ -47,8 +47,8 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 /* Register all of it, at an arbitrary address. */
 void place_register(struct place *place, struct end *end, int access);
 /* Register a part of it: 0, or the errno. */
-int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova, int access,
-		  struct ibv_mr **mr);
+int part_register(struct place *place, struct end *end, size_t offset, size_t length, uint64_t iova,
+		  int access, struct ibv_mr **mr);
 void place_close(struct place *place);
 void place_write(struct place *place, size_t offset, const void *data, size_t length);
 void place_read(struct place *place, size_t offset, void *data, size_t length);

@@ -71,29 +71,37 @@ int feature_revoke(struct pb_device *device, int fd)
 {
 	struct peerbar_vfio_revoke revoke = { fd };
 
-	return feature(device, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &revoke, sizeof(revoke));
+	return feature(device, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &revoke,
+		       sizeof(revoke));
 }
 
 int feature_set_memattr(struct pb_device *device, int fd, uint32_t attr)
 {
 	struct peerbar_vfio_memattr memattr = { fd, attr };
 
-	return feature(device, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &memattr, sizeof(memattr));
+	return feature(device, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+		       &memattr, sizeof(memattr));
 }
 
 int feature_memattr(struct pb_device *device, int fd)
 {
 	struct peerbar_vfio_memattr memattr = { fd, 0xffff };
-	int ret = feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &memattr, sizeof(memattr));
+	int ret = feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+			  &memattr, sizeof(memattr));
 
 	return ret < 0 ? ret : (int)memattr.memattr;
 }
 
-int feature_cookie(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length, uint32_t memattr, uint64_t *mmap_offset)
+int feature_cookie(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length,
+		   uint32_t memattr, uint64_t *mmap_offset)
 {
-	struct peerbar_vfio_mmap_cookie cookie = { .region_index = bar, .nr_ranges = 1, .offset = offset, .length = length,
+	struct peerbar_vfio_mmap_cookie cookie = { .region_index = bar,
+						   .nr_ranges = 1,
+						   .offset = offset,
+						   .length = length,
 						   .memattr = memattr };
-	int ret = feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE, &cookie, sizeof(cookie));
+	int ret = feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE,
+			  &cookie, sizeof(cookie));
 
 	*mmap_offset = cookie.mmap_offset;
 	return ret;
@@ -105,7 +113,8 @@ struct peerbar_query query(int fd)
 	int dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
 
 	if (dev < 0 || ioctl(dev, PEERBAR_QUERY, &q))
-		ck_abort_msg("/dev/peerbar does not answer for descriptor %d: %s", fd, strerror(errno));
+		ck_abort_msg("/dev/peerbar does not answer for descriptor %d: %s", fd,
+			     strerror(errno));
 	close(dev);
 	return q;
 }
@@ -139,12 +148,15 @@ uint8_t *map_fd(int fd, uint64_t offset, size_t length)
 
 uint8_t *map_fd_aligned(int fd, uint64_t offset, size_t length, size_t align, size_t skew)
 {
-	uint8_t *room = mmap(NULL, length + 2 * align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *room = mmap(NULL, length + 2 * align, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *at;
 
 	ck_assert_ptr_ne(room, MAP_FAILED);
 	at = (uint8_t *)(((uintptr_t)room + align - 1) & ~(align - 1)) + skew;
-	ck_assert_ptr_eq(mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset), at);
+	ck_assert_ptr_eq(mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+			      (off_t)offset),
+			 at);
 	/* The process's end unmaps the rest of the room. */
 	return at;
 }

@@ -27,7 +27,8 @@ int feature_revoke(struct pb_device *device, int fd);
 int feature_set_memattr(struct pb_device *device, int fd, uint32_t memattr);
 /* Return the attribute, or -errno. */
 int feature_memattr(struct pb_device *device, int fd);
-int feature_cookie(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length, uint32_t memattr, uint64_t *mmap_offset);
+int feature_cookie(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length,
+		   uint32_t memattr, uint64_t *mmap_offset);
 
 /* Query a dma-buf with /dev/peerbar. */
 struct peerbar_query query(int fd);

@@ -11,27 +11,27 @@
 
 #include "lab.h"
 
-#define REG_CAP 0x00
-#define REG_CC 0x14
-#define REG_CSTS 0x1c
-#define REG_AQA 0x24
-#define REG_ASQ 0x28
-#define REG_ACQ 0x30
+#define REG_CAP	    0x00
+#define REG_CC	    0x14
+#define REG_CSTS    0x1c
+#define REG_AQA	    0x24
+#define REG_ASQ	    0x28
+#define REG_ACQ	    0x30
 #define REG_SQ0TDBL 0x1000
 
 #define CC_ENABLE (6 << 16 | 4 << 20 | 1) /* 64-byte SQEs, 16-byte CQEs, 4 KiB pages, enabled */
-#define CSTS_RDY 1
+#define CSTS_RDY  1
 
-#define ADMIN_CREATE_SQ 0x01
-#define ADMIN_CREATE_CQ 0x05
-#define ADMIN_IDENTIFY 0x06
+#define ADMIN_CREATE_SQ	   0x01
+#define ADMIN_CREATE_CQ	   0x05
+#define ADMIN_IDENTIFY	   0x06
 #define ADMIN_SET_FEATURES 0x09
 #define ADMIN_GET_FEATURES 0x0a
-#define FEATURE_TIMESTAMP 0x0e
-#define IO_WRITE 0x01
-#define IO_READ 0x02
+#define FEATURE_TIMESTAMP  0x0e
+#define IO_WRITE	   0x01
+#define IO_READ		   0x02
 
-#define ENTRIES 16
+#define ENTRIES	  16
 #define MMIO_SIZE 0x2000
 
 /* The queues' memory, one page each: admin SQ and CQ, I/O SQ and CQ, PRP list, identify data. */
@@ -95,7 +95,8 @@ static int submit(struct nvme *nvme, int q, struct command *command)
 	int i;
 
 	command->id = nvme->next_id++;
-	memcpy(page(nvme, q ? SQ : ASQ) + nvme->sq_tail[q] * sizeof(*command), command, sizeof(*command));
+	memcpy(page(nvme, q ? SQ : ASQ) + nvme->sq_tail[q] * sizeof(*command), command,
+	       sizeof(*command));
 	nvme->sq_tail[q] = (nvme->sq_tail[q] + 1) % ENTRIES;
 	__sync_synchronize();
 	write32(nvme, REG_SQ0TDBL + 2 * (size_t)q * nvme->db_stride, nvme->sq_tail[q]);
@@ -129,7 +130,10 @@ static int wait_ready(struct nvme *nvme, uint32_t ready)
 
 static int make_queue(struct nvme *nvme, uint8_t opcode, int memory, uint32_t dw11)
 {
-	struct command c = { .opcode = opcode, .prp1 = page_iova(nvme, memory), .dw10 = (ENTRIES - 1) << 16 | 1, .dw11 = dw11 };
+	struct command c = { .opcode = opcode,
+			     .prp1 = page_iova(nvme, memory),
+			     .dw10 = (ENTRIES - 1) << 16 | 1,
+			     .dw11 = dw11 };
 
 	return submit(nvme, 0, &c);
 }
@@ -141,7 +145,8 @@ static int failed(struct pb_error *err, const char *what, int status)
 	return status < 0 ? status : -EIO;
 }
 
-int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas, struct pb_error *err)
+int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas,
+	       struct pb_error *err)
 {
 	struct command identify = { .opcode = ADMIN_IDENTIFY, .nsid = 1 };
 	uint8_t *data;
@@ -207,7 +212,8 @@ static int transfer(struct nvme *nvme, uint8_t opcode, uint64_t at, uint64_t iov
 	size_t i, pages = (length + PAGE - 1) / PAGE;
 
 	if (!length || length > NVME_MAX || length % nvme->block || at % nvme->block || iova % PAGE)
-		lab_die("an NVMe transfer of 0x%zx bytes at 0x%llx is none", length, (unsigned long long)at);
+		lab_die("an NVMe transfer of 0x%zx bytes at 0x%llx is none", length,
+			(unsigned long long)at);
 	if (pages == 2) {
 		c.prp2 = iova + PAGE;
 	} else if (pages > 2) {

@@ -56,7 +56,10 @@ int raw_receive(int sock, void *data, size_t size, int *fd)
 {
 	union control control = { 0 };
 	struct iovec iov = { .iov_base = data, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.room,
+			      .msg_controllen = sizeof(control.room) };
 	struct cmsghdr *c;
 	ssize_t n;
 
@@ -163,10 +166,16 @@ int raw_ioas(int iommufd, uint32_t *ioas)
 	return ret;
 }
 
-int raw_map_file(int iommufd, uint32_t ioas, int dmabuf, uint64_t start, uint64_t length, uint32_t flags, uint64_t *iova)
+int raw_map_file(int iommufd, uint32_t ioas, int dmabuf, uint64_t start, uint64_t length,
+		 uint32_t flags, uint64_t *iova)
 {
-	struct iommu_ioas_map_file map = { .size = sizeof(map), .flags = flags, .ioas_id = ioas, .fd = dmabuf, .start = start,
-					   .length = length, .iova = *iova };
+	struct iommu_ioas_map_file map = { .size = sizeof(map),
+					   .flags = flags,
+					   .ioas_id = ioas,
+					   .fd = dmabuf,
+					   .start = start,
+					   .length = length,
+					   .iova = *iova };
 	int ret = raw_ioctl(iommufd, IOMMU_IOAS_MAP_FILE, &map);
 
 	*iova = map.iova;
@@ -175,7 +184,9 @@ int raw_map_file(int iommufd, uint32_t ioas, int dmabuf, uint64_t start, uint64_
 
 int raw_unmap(int iommufd, uint32_t ioas, uint64_t iova, uint64_t length)
 {
-	struct iommu_ioas_unmap unmap = { .size = sizeof(unmap), .ioas_id = ioas, .iova = iova, .length = length };
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap), .ioas_id = ioas, .iova = iova, .length = length
+	};
 
 	return raw_ioctl(iommufd, IOMMU_IOAS_UNMAP, &unmap);
 }
@@ -229,7 +240,9 @@ int raw_feature(int device, uint32_t flags, void *payload, size_t size)
 	struct {
 		struct vfio_device_feature header;
 		uint64_t payload[32];
-	} request = { .header = { .argsz = (uint32_t)(sizeof(request.header) + size), .flags = flags }, };
+	} request = {
+		.header = { .argsz = (uint32_t)(sizeof(request.header) + size), .flags = flags },
+	};
 	int ret;
 
 	if (size > sizeof(request.payload))
@@ -240,7 +253,8 @@ int raw_feature(int device, uint32_t flags, void *payload, size_t size)
 	return ret;
 }
 
-int raw_export(int device, unsigned int bar, const struct raw_range *ranges, unsigned int n, uint32_t open_flags)
+int raw_export(int device, unsigned int bar, const struct raw_range *ranges, unsigned int n,
+	       uint32_t open_flags)
 {
 	uint64_t room[2 + 2 * RAW_RANGES];
 	struct vfio_device_feature_dma_buf *request = (void *)room;
@@ -256,14 +270,21 @@ int raw_export(int device, unsigned int bar, const struct raw_range *ranges, uns
 		request->dma_ranges[i].offset = ranges[i].offset;
 		request->dma_ranges[i].length = ranges[i].length;
 	}
-	return raw_feature(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF, room, 16 + 16 * (size_t)n);
+	return raw_feature(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF, room,
+			   16 + 16 * (size_t)n);
 }
 
-int raw_cookie(int device, unsigned int bar, uint64_t offset, uint64_t length, uint32_t memattr, uint64_t *mmap_offset)
+int raw_cookie(int device, unsigned int bar, uint64_t offset, uint64_t length, uint32_t memattr,
+	       uint64_t *mmap_offset)
 {
-	struct peerbar_vfio_mmap_cookie cookie = { .region_index = bar, .nr_ranges = 1, .offset = offset, .length = length,
+	struct peerbar_vfio_mmap_cookie cookie = { .region_index = bar,
+						   .nr_ranges = 1,
+						   .offset = offset,
+						   .length = length,
 						   .memattr = memattr };
-	int ret = raw_feature(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE, &cookie, sizeof(cookie));
+	int ret = raw_feature(device,
+			      VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE,
+			      &cookie, sizeof(cookie));
 
 	*mmap_offset = cookie.mmap_offset;
 	return ret;
@@ -273,20 +294,23 @@ int raw_revoke(int device, int dmabuf)
 {
 	struct peerbar_vfio_revoke revoke = { .dmabuf_fd = dmabuf };
 
-	return raw_feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE, &revoke, sizeof(revoke));
+	return raw_feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
+			   &revoke, sizeof(revoke));
 }
 
 int raw_set_memattr(int device, int dmabuf, uint32_t memattr)
 {
 	struct peerbar_vfio_memattr set = { .dmabuf_fd = dmabuf, .memattr = memattr };
 
-	return raw_feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &set, sizeof(set));
+	return raw_feature(device, VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+			   &set, sizeof(set));
 }
 
 int raw_get_memattr(int device, int dmabuf, uint32_t *memattr)
 {
 	struct peerbar_vfio_memattr get = { .dmabuf_fd = dmabuf };
-	int ret = raw_feature(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, &get, sizeof(get));
+	int ret = raw_feature(device, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+			      &get, sizeof(get));
 
 	*memattr = get.memattr;
 	return ret;
@@ -305,7 +329,8 @@ static int change_config(int device, uint64_t at, uint16_t clear, uint16_t set)
 
 int raw_decoding(int device, uint64_t config, bool on)
 {
-	return change_config(device, config + PCI_COMMAND, PCI_COMMAND_MEMORY, on ? PCI_COMMAND_MEMORY : 0);
+	return change_config(device, config + PCI_COMMAND, PCI_COMMAND_MEMORY,
+			     on ? PCI_COMMAND_MEMORY : 0);
 }
 
 int raw_power(int device, uint64_t config, unsigned int pm, bool on)
@@ -351,7 +376,8 @@ int raw_query(int peerbar, int dmabuf, struct peerbar_query *query)
 	return raw_ioctl(peerbar, PEERBAR_QUERY, query);
 }
 
-int raw_test_export(int exporter, uint32_t source, uint32_t model, const uint64_t *lengths, unsigned int n)
+int raw_test_export(int exporter, uint32_t source, uint32_t model, const uint64_t *lengths,
+		    unsigned int n)
 {
 	struct peerbar_test_export arg = { .source = source, .model = model, .nr_ranges = n };
 	unsigned int i;
@@ -363,7 +389,9 @@ int raw_test_export(int exporter, uint32_t source, uint32_t model, const uint64_
 
 int raw_test_io(int exporter, int dmabuf, bool write, uint64_t offset, void *data, size_t length)
 {
-	struct peerbar_test_io io = { .fd = dmabuf, .offset = offset, .length = length, .data = (uintptr_t)data };
+	struct peerbar_test_io io = {
+		.fd = dmabuf, .offset = offset, .length = length, .data = (uintptr_t)data
+	};
 
 	return raw_ioctl(exporter, write ? PEERBAR_TEST_WRITE : PEERBAR_TEST_READ, &io);
 }
@@ -382,9 +410,12 @@ int raw_test_access(int exporter, int dmabuf, unsigned long cmd)
 	return raw_ioctl(exporter, cmd, &arg);
 }
 
-int raw_test_attach(int importer, int dmabuf, uint32_t kind, uint32_t flags, uint32_t delay_ms, const char *bdf)
+int raw_test_attach(int importer, int dmabuf, uint32_t kind, uint32_t flags, uint32_t delay_ms,
+		    const char *bdf)
 {
-	struct peerbar_test_attach attach = { .fd = dmabuf, .kind = kind, .flags = flags, .delay_ms = delay_ms };
+	struct peerbar_test_attach attach = {
+		.fd = dmabuf, .kind = kind, .flags = flags, .delay_ms = delay_ms
+	};
 
 	snprintf(attach.device, sizeof(attach.device), "%s", bdf);
 	return raw_ioctl(importer, PEERBAR_TEST_ATTACH, &attach);
@@ -409,7 +440,9 @@ int raw_test_handle(int importer, uint32_t handle, unsigned long cmd)
 #define GENL_ROOM 65536
 
 /* Call @each for every attribute. */
-static void each_attr(const void *data, size_t length, void (*each)(void *arg, unsigned int type, const void *value, size_t n), void *arg)
+static void each_attr(const void *data, size_t length,
+		      void (*each)(void *arg, unsigned int type, const void *value, size_t n),
+		      void *arg)
 {
 	const char *p = data;
 
@@ -419,7 +452,8 @@ static void each_attr(const void *data, size_t length, void (*each)(void *arg, u
 
 		if (a->nla_len < NLA_HDRLEN || a->nla_len > length)
 			return;
-		each(arg, a->nla_type & NLA_TYPE_MASK, p + NLA_HDRLEN, a->nla_len - (size_t)NLA_HDRLEN);
+		each(arg, a->nla_type & NLA_TYPE_MASK, p + NLA_HDRLEN,
+		     a->nla_len - (size_t)NLA_HDRLEN);
 		if (step >= length)
 			return;
 		p += step;
@@ -486,7 +520,8 @@ static void parse_buffer(const struct nlmsghdr *h, struct raw_buffer *b)
 {
 	memset(b, 0, sizeof(*b));
 	if (h->nlmsg_len >= NLMSG_HDRLEN + GENL_HDRLEN)
-		each_attr((const char *)h + NLMSG_HDRLEN + GENL_HDRLEN, h->nlmsg_len - NLMSG_HDRLEN - GENL_HDRLEN, buffer_attr, b);
+		each_attr((const char *)h + NLMSG_HDRLEN + GENL_HDRLEN,
+			  h->nlmsg_len - NLMSG_HDRLEN - GENL_HDRLEN, buffer_attr, b);
 }
 
 struct family {
@@ -517,15 +552,20 @@ static void family_attr(void *arg, unsigned int type, const void *value, size_t 
 		each_attr(value, n, groups_attr, &f->group);
 }
 
-static int genl_request(struct raw_genl *g, uint16_t family, uint16_t flags, uint8_t cmd, uint16_t type, const void *value, size_t n)
+static int genl_request(struct raw_genl *g, uint16_t family, uint16_t flags, uint8_t cmd,
+			uint16_t type, const void *value, size_t n)
 {
 	struct {
 		struct nlmsghdr h;
 		struct genlmsghdr genl;
 		struct nlattr a;
 		char value[64];
-	} m = { .h = { .nlmsg_type = family, .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags), .nlmsg_seq = ++g->seq },
-		.genl = { .cmd = cmd, .version = 1 }, };
+	} m = {
+		.h = { .nlmsg_type = family,
+		       .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
+		       .nlmsg_seq = ++g->seq },
+		.genl = { .cmd = cmd, .version = 1 },
+	};
 	size_t size = NLMSG_HDRLEN + GENL_HDRLEN;
 
 	if (n) {
@@ -572,16 +612,19 @@ int raw_genl_open(struct raw_genl *g, bool events)
 	if (!ret && bind(g->fd, (struct sockaddr *)&addr, sizeof(addr)))
 		ret = -errno;
 	if (!ret)
-		ret = genl_request(g, GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME, PEERBAR_GENL_NAME,
-				   sizeof(PEERBAR_GENL_NAME));
+		ret = genl_request(g, GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME,
+				   PEERBAR_GENL_NAME, sizeof(PEERBAR_GENL_NAME));
 	if (!ret)
 		ret = genl_reply(g, room);
 	if (ret > 0) {
-		each_attr(room + NLMSG_HDRLEN + GENL_HDRLEN, (size_t)ret - NLMSG_HDRLEN - GENL_HDRLEN, family_attr, &f);
+		each_attr(room + NLMSG_HDRLEN + GENL_HDRLEN,
+			  (size_t)ret - NLMSG_HDRLEN - GENL_HDRLEN, family_attr, &f);
 		g->family = f.id;
 		g->group = f.group;
 		ret = 0;
-		if (events && setsockopt(g->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &g->group, sizeof(g->group)))
+		if (events &&
+		    setsockopt(g->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &g->group,
+			       sizeof(g->group)))
 			ret = -errno;
 	}
 	free(room);
@@ -608,7 +651,8 @@ int raw_genl_get(struct raw_genl *g, uint64_t id, struct raw_buffer *buffer)
 	return ret;
 }
 
-int raw_genl_dump(struct raw_genl *g, void (*each)(void *arg, const struct raw_buffer *buffer), void *arg)
+int raw_genl_dump(struct raw_genl *g, void (*each)(void *arg, const struct raw_buffer *buffer),
+		  void *arg)
 {
 	char *room = malloc(GENL_ROOM);
 	struct raw_buffer buffer;
@@ -624,7 +668,8 @@ int raw_genl_dump(struct raw_genl *g, void (*each)(void *arg, const struct raw_b
 		ret = genl_reply(g, room);
 		if (ret < 0)
 			break;
-		for (left = ret, ret = 0; NLMSG_OK(h, (unsigned int)left); h = NLMSG_NEXT(h, left)) {
+		for (left = ret, ret = 0; NLMSG_OK(h, (unsigned int)left);
+		     h = NLMSG_NEXT(h, left)) {
 			if (h->nlmsg_type == NLMSG_DONE) {
 				memcpy(&ret, NLMSG_DATA(h), sizeof(ret));
 				free(room);

@@ -45,7 +45,8 @@ void raw_driver(const char *bdf, char *name, size_t size);
 /* ---- iommufd ---- */
 
 int raw_ioas(int iommufd, uint32_t *ioas);
-int raw_map_file(int iommufd, uint32_t ioas, int dmabuf, uint64_t start, uint64_t length, uint32_t flags, uint64_t *iova);
+int raw_map_file(int iommufd, uint32_t ioas, int dmabuf, uint64_t start, uint64_t length,
+		 uint32_t flags, uint64_t *iova);
 int raw_unmap(int iommufd, uint32_t ioas, uint64_t iova, uint64_t length);
 
 /* ---- VFIO devices ---- */
@@ -67,8 +68,10 @@ struct raw_range {
 	uint64_t length;
 };
 
-int raw_export(int device, unsigned int bar, const struct raw_range *ranges, unsigned int n, uint32_t open_flags);
-int raw_cookie(int device, unsigned int bar, uint64_t offset, uint64_t length, uint32_t memattr, uint64_t *mmap_offset);
+int raw_export(int device, unsigned int bar, const struct raw_range *ranges, unsigned int n,
+	       uint32_t open_flags);
+int raw_cookie(int device, unsigned int bar, uint64_t offset, uint64_t length, uint32_t memattr,
+	       uint64_t *mmap_offset);
 int raw_revoke(int device, int dmabuf);
 int raw_set_memattr(int device, int dmabuf, uint32_t memattr);
 int raw_get_memattr(int device, int dmabuf, uint32_t *memattr);
@@ -85,13 +88,15 @@ int raw_hot_reset(int device);
 /* ---- /dev/peerbar and the test devices ---- */
 
 int raw_query(int peerbar, int dmabuf, struct peerbar_query *query);
-int raw_test_export(int exporter, uint32_t source, uint32_t model, const uint64_t *lengths, unsigned int n);
+int raw_test_export(int exporter, uint32_t source, uint32_t model, const uint64_t *lengths,
+		    unsigned int n);
 int raw_test_io(int exporter, int dmabuf, bool write, uint64_t offset, void *data, size_t length);
 /* MOVE to the other place. */
 int raw_test_move(int exporter, int dmabuf);
 /* @cmd is REVOKE, RESTORE or KILL. */
 int raw_test_access(int exporter, int dmabuf, unsigned long cmd);
-int raw_test_attach(int importer, int dmabuf, uint32_t kind, uint32_t flags, uint32_t delay_ms, const char *bdf);
+int raw_test_attach(int importer, int dmabuf, uint32_t kind, uint32_t flags, uint32_t delay_ms,
+		    const char *bdf);
 int raw_test_map(int importer, uint32_t handle);
 /* @cmd is UNMAP, DETACH or RELEASE. */
 int raw_test_handle(int importer, uint32_t handle, unsigned long cmd);
@@ -129,7 +134,8 @@ struct raw_buffer {
 int raw_genl_open(struct raw_genl *g, bool events);
 int raw_genl_get(struct raw_genl *g, uint64_t id, struct raw_buffer *buffer);
 /* Return the number of buffers. Call @each for every buffer unless it is NULL. */
-int raw_genl_dump(struct raw_genl *g, void (*each)(void *arg, const struct raw_buffer *buffer), void *arg);
+int raw_genl_dump(struct raw_genl *g, void (*each)(void *arg, const struct raw_buffer *buffer),
+		  void *arg);
 /* Return the next event's command, -EAGAIN if there is none, or -ENOBUFS if events were lost. */
 int raw_genl_event(struct raw_genl *g, struct raw_buffer *buffer);
 

@@ -60,7 +60,8 @@ static void check_registrations(void)
 		const struct suite_part *suite = find_suite(part->name);
 
 		if (!suite)
-			lab_die("a part of the suite %s is registered, but no such suite", part->name);
+			lab_die("a part of the suite %s is registered, but no such suite",
+				part->name);
 		if (!part->is_part && suite != part)
 			lab_die("two suites are registered as %s", part->name);
 	}
@@ -131,7 +132,8 @@ int main(int argc, char **argv)
 	if (all)
 		print_suites("not unless asked for by name", SUITE_BY_NAME);
 	if (debug && all)
-		print_suites("not on the debug kernel, unless asked for by name", SUITE_NOT_ON_DEBUG);
+		print_suites("not on the debug kernel, unless asked for by name",
+			     SUITE_NOT_ON_DEBUG);
 	/* Time limits are those of a busy host and the debug kernel. */
 	if (!getenv("CK_TIMEOUT_MULTIPLIER"))
 		setenv("CK_TIMEOUT_MULTIPLIER", "1", 1);
@@ -165,7 +167,8 @@ int main(int argc, char **argv)
 		lab_faults();
 		lab_host_read(0, &byte, 1);
 		srunner_run_all(runner, CK_ENV);
-		printf("%s: %d tests in %ld s\n", suite->name, srunner_ntests_run(runner), (long)(time(NULL) - began));
+		printf("%s: %d tests in %ld s\n", suite->name, srunner_ntests_run(runner),
+		       (long)(time(NULL) - began));
 		ran += srunner_ntests_run(runner);
 		failed += srunner_ntests_failed(runner);
 		srunner_free(runner);

@@ -23,14 +23,14 @@
 /* ---- flags of suites ---- */
 
 /* Runs only if the argument names it. */
-#define SUITE_BY_NAME 1
+#define SUITE_BY_NAME	   1
 /*
  * Tests the libraries and the tool rather than the kernel, and is slow on the debug kernel: runs
  * there only if the argument names it.
  */
 #define SUITE_NOT_ON_DEBUG 2
 /* Runs on the kernel without PCI_P2PDMA, where no other suite runs, and on no other kernel. */
-#define SUITE_NOP2P 4
+#define SUITE_NOP2P	   4
 
 /* A suite, or a part of the suite that has the same name. */
 struct suite_part {
@@ -44,17 +44,17 @@ struct suite_part {
 void suite_register(struct suite_part *part);
 
 #define LAB_SUITE(suite, suite_flags) LAB_REGISTER(suite, false, suite_flags)
-#define LAB_SUITE_PART(suite) LAB_REGISTER(suite, true, 0)
+#define LAB_SUITE_PART(suite)	      LAB_REGISTER(suite, true, 0)
 
 /* One for each file. */
-#define LAB_REGISTER(suite, part, suite_flags)                                                    \
-	static void add_cases(Suite *s);                                                          \
-	__attribute__((constructor)) static void register_this(void)                              \
-	{                                                                                         \
-		static struct suite_part this = { suite, part, suite_flags, add_cases, NULL };    \
-                                                                                                  \
-		suite_register(&this);                                                            \
-	}                                                                                         \
+#define LAB_REGISTER(suite, part, suite_flags)                                                 \
+	static void add_cases(Suite *s);                                                       \
+	__attribute__((constructor)) static void register_this(void)                           \
+	{                                                                                      \
+		static struct suite_part this = { suite, part, suite_flags, add_cases, NULL }; \
+                                                                                               \
+		suite_register(&this);                                                         \
+	}                                                                                      \
 	static void add_cases(Suite *s)
 
 /*

@@ -46,7 +46,8 @@ static int call(int device, unsigned long request, void *arg)
 
 /* ---- the exporter ---- */
 
-int test_export(int exporter, enum peerbar_test_source source, unsigned int model, const uint64_t *lengths, unsigned int n)
+int test_export(int exporter, enum peerbar_test_source source, unsigned int model,
+		const uint64_t *lengths, unsigned int n)
 {
 	struct peerbar_test_export arg = { .source = source, .model = model, .nr_ranges = n };
 	unsigned int i;
@@ -56,7 +57,8 @@ int test_export(int exporter, enum peerbar_test_source source, unsigned int mode
 	return call(exporter, PEERBAR_TEST_EXPORT, &arg);
 }
 
-int test_export_one(int exporter, enum peerbar_test_source source, unsigned int model, uint64_t length)
+int test_export_one(int exporter, enum peerbar_test_source source, unsigned int model,
+		    uint64_t length)
 {
 	return test_export(exporter, source, model, &length, 1);
 }
@@ -98,25 +100,32 @@ int test_kill(int exporter, int fd)
 	return call_fd(exporter, PEERBAR_TEST_KILL, fd);
 }
 
-static int call_io(int exporter, unsigned long request, int fd, enum peerbar_test_place place, uint64_t offset, const void *data,
-		   size_t length)
+static int call_io(int exporter, unsigned long request, int fd, enum peerbar_test_place place,
+		   uint64_t offset, const void *data, size_t length)
 {
-	struct peerbar_test_io arg = { .fd = fd, .place = place, .offset = offset, .length = length, .data = (uintptr_t)data };
+	struct peerbar_test_io arg = { .fd = fd,
+				       .place = place,
+				       .offset = offset,
+				       .length = length,
+				       .data = (uintptr_t)data };
 
 	return call(exporter, request, &arg);
 }
 
-int test_read(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, void *data, size_t length)
+int test_read(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, void *data,
+	      size_t length)
 {
 	return call_io(exporter, PEERBAR_TEST_READ, fd, place, offset, data, length);
 }
 
-int test_write(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, const void *data, size_t length)
+int test_write(int exporter, int fd, enum peerbar_test_place place, uint64_t offset,
+	       const void *data, size_t length)
 {
 	return call_io(exporter, PEERBAR_TEST_WRITE, fd, place, offset, data, length);
 }
 
-int test_where(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, struct peerbar_test_where *where)
+int test_where(int exporter, int fd, enum peerbar_test_place place, uint64_t offset,
+	       struct peerbar_test_where *where)
 {
 	*where = (struct peerbar_test_where){ .fd = fd, .place = place, .offset = offset };
 	return call(exporter, PEERBAR_TEST_WHERE, where);
@@ -124,17 +133,20 @@ int test_where(int exporter, int fd, enum peerbar_test_place place, uint64_t off
 
 /* ---- the importer ---- */
 
-int test_import_attach_late(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags, const char *device,
-			    uint32_t delay_ms)
+int test_import_attach_late(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags,
+			    const char *device, uint32_t delay_ms)
 {
-	struct peerbar_test_attach arg = { .fd = fd, .kind = kind, .flags = flags, .delay_ms = delay_ms };
+	struct peerbar_test_attach arg = {
+		.fd = fd, .kind = kind, .flags = flags, .delay_ms = delay_ms
+	};
 
 	if (device)
 		snprintf(arg.device, sizeof(arg.device), "%s", device);
 	return call(importer, PEERBAR_TEST_ATTACH, &arg);
 }
 
-int test_import_attach(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags, const char *device)
+int test_import_attach(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags,
+		       const char *device)
 {
 	return test_import_attach_late(importer, fd, kind, flags, device, 0);
 }
@@ -192,9 +204,12 @@ int test_import_chunks(int importer, int handle, struct peerbar_test_chunks *chu
 	return call(importer, PEERBAR_TEST_CHUNKS, chunks);
 }
 
-int test_import_pfn(int importer, int handle, uint64_t offset, unsigned int max_order, struct peerbar_test_pfn *pfn)
+int test_import_pfn(int importer, int handle, uint64_t offset, unsigned int max_order,
+		    struct peerbar_test_pfn *pfn)
 {
-	*pfn = (struct peerbar_test_pfn){ .handle = (uint32_t)handle, .max_order = max_order, .offset = offset };
+	*pfn = (struct peerbar_test_pfn){ .handle = (uint32_t)handle,
+					  .max_order = max_order,
+					  .offset = offset };
 	return call(importer, PEERBAR_TEST_PFN, pfn);
 }
 

@@ -27,9 +27,11 @@ int test_importer_open(void);
 /* ---- the exporter; @model is enum peerbar_model of <linux/peerbar.h> ---- */
 
 /* Return the descriptor of a new dma-buf with @n ranges. */
-int test_export(int exporter, enum peerbar_test_source source, unsigned int model, const uint64_t *lengths, unsigned int n);
+int test_export(int exporter, enum peerbar_test_source source, unsigned int model,
+		const uint64_t *lengths, unsigned int n);
 /* The same with one range. */
-int test_export_one(int exporter, enum peerbar_test_source source, unsigned int model, uint64_t length);
+int test_export_one(int exporter, enum peerbar_test_source source, unsigned int model,
+		    uint64_t length);
 /* Move it. Return the place where it is then, A or B. */
 int test_move(int exporter, int fd, enum peerbar_test_place to);
 /* Move it periodically; 0 stops that. */
@@ -42,13 +44,16 @@ int test_revoke(int exporter, int fd);
 int test_restore(int exporter, int fd);
 int test_kill(int exporter, int fd);
 /* Read and write the memory without any importer's involvement. */
-int test_read(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, void *data, size_t length);
-int test_write(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, const void *data, size_t length);
+int test_read(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, void *data,
+	      size_t length);
+int test_write(int exporter, int fd, enum peerbar_test_place place, uint64_t offset,
+	       const void *data, size_t length);
 /*
  * Return the physical address and place of a byte, the number of moves of the dma-buf, and the
  * number of its DMA mappings.
  */
-int test_where(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, struct peerbar_test_where *where);
+int test_where(int exporter, int fd, enum peerbar_test_place place, uint64_t offset,
+	       struct peerbar_test_where *where);
 
 /* ---- the importer ---- */
 
@@ -56,10 +61,11 @@ int test_where(int exporter, int fd, enum peerbar_test_place place, uint64_t off
  * Return a handle. @flags are PEERBAR_TEST_ATTACH_*. @device is a PCI function's address, or NULL
  * for a device that is not on PCI.
  */
-int test_import_attach(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags, const char *device);
+int test_import_attach(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags,
+		       const char *device);
 /* The same for the kinds that unmap late: after @delay_ms, or PEERBAR_TEST_NEVER. */
-int test_import_attach_late(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags, const char *device,
-			    uint32_t delay_ms);
+int test_import_attach_late(int importer, int fd, enum peerbar_test_kind kind, unsigned int flags,
+			    const char *device, uint32_t delay_ms);
 int test_import_detach(int importer, int handle);
 /* Map for DMA in both directions. @map may be NULL. */
 int test_import_map(int importer, int handle, struct peerbar_test_map *map);
@@ -74,7 +80,8 @@ int test_import_status(int importer, int handle, struct peerbar_test_status *sta
 bool test_import_is(int importer, int handle, unsigned int flag);
 /* The memory, as the core reports it to importers in the kernel. */
 int test_import_chunks(int importer, int handle, struct peerbar_test_chunks *chunks);
-int test_import_pfn(int importer, int handle, uint64_t offset, unsigned int max_order, struct peerbar_test_pfn *pfn);
+int test_import_pfn(int importer, int handle, uint64_t offset, unsigned int max_order,
+		    struct peerbar_test_pfn *pfn);
 
 /* ---- inspection; works with any importer's descriptor ---- */
 

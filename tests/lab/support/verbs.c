@@ -67,7 +67,8 @@ void nic_name(unsigned int nic, char *name, size_t size)
 
 	if (pb_pci_bind(nic_bdf(nic), "e1000e", &err))
 		lab_die("%s", err.text);
-	snprintf(command, sizeof(command), "ls /sys/bus/pci/devices/%s/net 2>/dev/null", nic_bdf(nic));
+	snprintf(command, sizeof(command), "ls /sys/bus/pci/devices/%s/net 2>/dev/null",
+		 nic_bdf(nic));
 	/* A NIC whose network namespace was removed comes back a moment later. */
 	for (i = 0; i < 100; i++) {
 		f = popen(command, "re");
@@ -120,7 +121,8 @@ void rdma_nic_up(unsigned int nic)
 	/* Two NICs of one host don't answer each other's ARP: add the neighbours. */
 	snprintf(command, sizeof(command),
 		 "ip addr replace %s/24 dev %s && ip link set %s up && ip neigh replace %s lladdr %s dev %s",
-		 nic ? NIC1_IP : NIC0_IP, netdev, netdev, nic ? NIC0_IP : NIC1_IP, nic ? NIC0_MAC : NIC1_MAC, netdev);
+		 nic ? NIC1_IP : NIC0_IP, netdev, netdev, nic ? NIC0_IP : NIC1_IP,
+		 nic ? NIC0_MAC : NIC1_MAC, netdev);
 	run(command);
 }
 
@@ -191,7 +193,8 @@ struct ibv_context *verbs_open(const char *name)
 	ibv_free_device_list(list);
 	ck_assert_msg(ctx, "the device %s cannot be opened; libibverbs knows %d devices", name, n);
 	/* Let tests poll for events. */
-	ck_assert_int_eq(fcntl(ctx->async_fd, F_SETFL, fcntl(ctx->async_fd, F_GETFL) | O_NONBLOCK), 0);
+	ck_assert_int_eq(fcntl(ctx->async_fd, F_SETFL, fcntl(ctx->async_fd, F_GETFL) | O_NONBLOCK),
+			 0);
 	return ctx;
 }
 
@@ -204,30 +207,36 @@ static void choose_gid(struct end *end)
 	for (i = 0; i < n; i++) {
 		const uint8_t *raw = entries[i].gid.raw;
 
-		if (entries[i].gid_type != IBV_GID_TYPE_ROCE_V2 || raw[10] != 0xff || raw[11] != 0xff || raw[0])
+		if (entries[i].gid_type != IBV_GID_TYPE_ROCE_V2 || raw[10] != 0xff ||
+		    raw[11] != 0xff || raw[0])
 			continue;
 		end->gid = entries[i].gid;
 		end->gid_index = (int)entries[i].gid_index;
 		return;
 	}
-	ck_abort_msg("%s has no RoCE v2 GID of an IPv4 address", ibv_get_device_name(end->ctx->device));
+	ck_abort_msg("%s has no RoCE v2 GID of an IPv4 address",
+		     ibv_get_device_name(end->ctx->device));
 }
 
 static void make_qp(struct end *end, const struct end_options *o)
 {
 	unsigned int depth = o->depth ? o->depth : 64, sges = o->sges ? o->sges : 8;
-	struct ibv_qp_init_attr attr = { .send_cq = end->cq,
-					 .recv_cq = end->cq,
-					 .qp_type = o->type ? o->type : default_type,
-					 .sq_sig_all = o->all_signaled,
-					 .cap = { .max_send_wr = depth,
-						  .max_recv_wr = depth,
-						  .max_send_sge = sges,
-						  .max_recv_sge = sges,
-						  .max_inline_data = o->inline_len ? o->inline_len : 64 }, };
+	struct ibv_qp_init_attr attr = {
+		.send_cq = end->cq,
+		.recv_cq = end->cq,
+		.qp_type = o->type ? o->type : default_type,
+		.sq_sig_all = o->all_signaled,
+		.cap = { .max_send_wr = depth,
+			 .max_recv_wr = depth,
+			 .max_send_sge = sges,
+			 .max_recv_sge = sges,
+			 .max_inline_data = o->inline_len ? o->inline_len : 64 },
+	};
 
 	if (o->srq) {
-		struct ibv_srq_init_attr srq = { .attr = { .max_wr = o->srq, .max_sge = sges }, };
+		struct ibv_srq_init_attr srq = {
+			.attr = { .max_wr = o->srq, .max_sge = sges },
+		};
 
 		end->srq = ibv_create_srq(end->pd, &srq);
 		ck_assert_msg(end->srq, "no shared receive queue: %s", strerror(errno));
@@ -297,13 +306,15 @@ struct address end_address(const struct end *end)
 
 int end_to_init(struct end *end)
 {
-	struct ibv_qp_attr attr = {
-		.qp_state = IBV_QPS_INIT, .port_num = 1, .qkey = QKEY, .qp_access_flags = (unsigned int)end->access
-	};
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT,
+				    .port_num = 1,
+				    .qkey = QKEY,
+				    .qp_access_flags = (unsigned int)end->access };
 
 	return ibv_modify_qp(end->qp, &attr,
 			     IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
-				     (end->qp->qp_type == IBV_QPT_UD ? IBV_QP_QKEY : IBV_QP_ACCESS_FLAGS));
+				     (end->qp->qp_type == IBV_QPT_UD ? IBV_QP_QKEY :
+								       IBV_QP_ACCESS_FLAGS));
 }
 
 int end_to_rtr(struct end *end, const struct address *peer)
@@ -319,13 +330,17 @@ int end_to_rtr(struct end *end, const struct address *peer)
 	attr.rq_psn = peer->psn;
 	attr.max_dest_rd_atomic = 16;
 	attr.min_rnr_timer = 12; /* 0.64 ms */
-	attr.ah_attr =
-		(struct ibv_ah_attr){ .is_global = 1,
-				      .port_num = 1,
-				      .grh = { .dgid = peer->gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index }, };
+	attr.ah_attr = (struct ibv_ah_attr){
+		.is_global = 1,
+		.port_num = 1,
+		.grh = { .dgid = peer->gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index },
+	};
 	return ibv_modify_qp(end->qp, &attr,
-			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-				     (end->qp->qp_type == IBV_QPT_UC ? 0 : IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
+			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+				     IBV_QP_RQ_PSN |
+				     (end->qp->qp_type == IBV_QPT_UC ?
+					      0 :
+					      IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER));
 }
 
 int end_to_rts(struct end *end)
@@ -339,9 +354,10 @@ int end_to_rts(struct end *end)
 
 	return ibv_modify_qp(end->qp, &attr,
 			     IBV_QP_STATE | IBV_QP_SQ_PSN |
-				     (end->qp->qp_type != IBV_QPT_RC
-					      ? 0
-					      : IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_MAX_QP_RD_ATOMIC));
+				     (end->qp->qp_type != IBV_QPT_RC ?
+					      0 :
+					      IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+						      IBV_QP_MAX_QP_RD_ATOMIC));
 }
 
 int end_to(struct end *end, enum ibv_qp_state state)
@@ -353,7 +369,8 @@ int end_to(struct end *end, enum ibv_qp_state state)
 
 static void step_works(struct end *end, const char *to, int error)
 {
-	ck_assert_msg(!error, "queue pair %u cannot be modified to %s: %s", end->qp->qp_num, to, strerror(error));
+	ck_assert_msg(!error, "queue pair %u cannot be modified to %s: %s", end->qp->qp_num, to,
+		      strerror(error));
 }
 
 void end_connect(struct end *end, const struct address *peer)
@@ -409,7 +426,8 @@ void end_state_is(struct end *end, enum ibv_qp_state state)
 
 	while (end_state(end) != state && now_ms() < until)
 		usleep(1000);
-	ck_assert_msg(end_state(end) == state, "the queue pair's state is %d, not %d", end_state(end), state);
+	ck_assert_msg(end_state(end) == state, "the queue pair's state is %d, not %d",
+		      end_state(end), state);
 }
 
 /* ---- memory ---- */
@@ -436,7 +454,9 @@ void mem_free(struct mem *mem)
 
 struct ibv_sge sge(const struct mem *mem, size_t offset, size_t length)
 {
-	return (struct ibv_sge){ .addr = mem->addr + offset, .length = (uint32_t)length, .lkey = mem->mr->lkey };
+	return (struct ibv_sge){ .addr = mem->addr + offset,
+				 .length = (uint32_t)length,
+				 .lkey = mem->mr->lkey };
 }
 
 struct pair pair;
@@ -459,10 +479,14 @@ void pair_close(struct pair *p)
 
 /* ---- work ---- */
 
-struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote,
-			size_t offset)
+struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n,
+			const struct mem *remote, size_t offset)
 {
-	struct ibv_send_wr wr = { .wr_id = id, .opcode = opcode, .sg_list = sges, .num_sge = n, .send_flags = IBV_SEND_SIGNALED };
+	struct ibv_send_wr wr = { .wr_id = id,
+				  .opcode = opcode,
+				  .sg_list = sges,
+				  .num_sge = n,
+				  .send_flags = IBV_SEND_SIGNALED };
 
 	if (!remote)
 		return wr;
@@ -490,7 +514,8 @@ int post(struct end *end, struct ibv_send_wr *wr)
 int post_receive(struct end *end, uint64_t id, struct ibv_sge *sges, int n)
 {
 	struct ibv_recv_wr wr = { .wr_id = id, .sg_list = sges, .num_sge = n }, *bad;
-	int ret = end->srq ? ibv_post_srq_recv(end->srq, &wr, &bad) : ibv_post_recv(end->qp, &wr, &bad);
+	int ret = end->srq ? ibv_post_srq_recv(end->srq, &wr, &bad) :
+			     ibv_post_recv(end->qp, &wr, &bad);
 
 	return ret < 0 ? -ret : ret;
 }
@@ -510,7 +535,8 @@ struct ibv_wc completion(struct end *end)
 		if (i > 100)
 			usleep(200);
 		if (i % 64 == 63 && now_ms() > until)
-			ck_abort_msg("queue pair %u: no completion in %d s", end->qp ? end->qp->qp_num : 0, PATIENCE_MS / 1000);
+			ck_abort_msg("queue pair %u: no completion in %d s",
+				     end->qp ? end->qp->qp_num : 0, PATIENCE_MS / 1000);
 	}
 }
 
@@ -520,8 +546,8 @@ struct ibv_wc completes(struct end *end, uint64_t id, enum ibv_wc_status status)
 
 	ck_assert_msg(wc.wr_id == id && wc.status == status,
 		      "request %llu completes with '%s' (vendor error %u), not request %llu with '%s'",
-		      (unsigned long long)wc.wr_id, ibv_wc_status_str(wc.status), wc.vendor_err, (unsigned long long)id,
-		      ibv_wc_status_str(status));
+		      (unsigned long long)wc.wr_id, ibv_wc_status_str(wc.status), wc.vendor_err,
+		      (unsigned long long)id, ibv_wc_status_str(status));
 	ck_assert_uint_eq(wc.qp_num, end->qp->qp_num);
 	return wc;
 }
@@ -532,7 +558,8 @@ void nothing_completes(struct end *end)
 	int i;
 
 	for (i = 0; i < 20; i++) {
-		ck_assert_msg(!ibv_poll_cq(end->cq, 1, &wc), "request %llu completed with '%s', and nothing was to complete",
+		ck_assert_msg(!ibv_poll_cq(end->cq, 1, &wc),
+			      "request %llu completed with '%s', and nothing was to complete",
 			      (unsigned long long)wc.wr_id, ibv_wc_status_str(wc.status));
 		usleep(5000);
 	}
@@ -574,7 +601,8 @@ bool event_waits(struct end *end, enum ibv_event_type type, int milliseconds)
 
 void event_comes(struct end *end, enum ibv_event_type type)
 {
-	ck_assert_msg(event_waits(end, type, 10000), "there is no event '%s'", ibv_event_type_str(type));
+	ck_assert_msg(event_waits(end, type, 10000), "there is no event '%s'",
+		      ibv_event_type_str(type));
 }
 
 /* ---- between processes ---- */

@@ -14,20 +14,22 @@
 
 #include "fixture.h"
 
-#define ALL_ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
+#define ALL_ACCESS                                                                   \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+	 IBV_ACCESS_REMOTE_ATOMIC)
 #define REMOTE_ACCESS (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
-#define QKEY 0x11223344u
-#define GRH_BYTES 40
-#define NIC0_IP "10.77.0.1"
-#define NIC1_IP "10.77.1.1"
-#define NIC0_MAC "52:54:00:00:00:01"
-#define NIC1_MAC "52:54:00:00:00:02"
+#define QKEY	      0x11223344u
+#define GRH_BYTES     40
+#define NIC0_IP	      "10.77.0.1"
+#define NIC1_IP	      "10.77.1.1"
+#define NIC0_MAC      "52:54:00:00:00:01"
+#define NIC1_MAC      "52:54:00:00:00:02"
 /*
  * Of a second host, where a test makes one of the second NIC; of no host. Both are behind the first
  * NIC.
  */
 #define OTHER_HOST_IP "10.77.0.2"
-#define NOBODY_IP "10.77.0.99"
+#define NOBODY_IP     "10.77.0.99"
 
 const char *rdma_name(void);
 bool rdma_is_rxe(void);
@@ -153,8 +155,8 @@ void pair_close(struct pair *p);
 /* ---- work ---- */
 
 /* Build a signaled request for the peer's memory. If @remote is NULL, it accesses none. */
-struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n, const struct mem *remote,
-			size_t offset);
+struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *sges, int n,
+			const struct mem *remote, size_t offset);
 /* Return 0, or the errno. */
 int post(struct end *end, struct ibv_send_wr *wr);
 int post_receive(struct end *end, uint64_t id, struct ibv_sge *sges, int n);

@@ -43,15 +43,15 @@ enum peerbar_state {
  * base set, below; others are specific to an architecture. NC and WC have the values of the series
  * on the list.
  */
-#define PEERBAR_MEMATTR_GROUP(attr)	((attr) >> 24)
-#define PEERBAR_MEMATTR_NC		0	/* not cached: pgprot_noncached(), the default */
-#define PEERBAR_MEMATTR_WC		1	/* write-combining: pgprot_writecombine() */
-#define PEERBAR_MEMATTR_WB		2	/* cached, if the driver allows; no plain BAR */
+#define PEERBAR_MEMATTR_GROUP(attr) ((attr) >> 24)
+#define PEERBAR_MEMATTR_NC	    0 /* not cached: pgprot_noncached(), the default */
+#define PEERBAR_MEMATTR_WC	    1 /* write-combining: pgprot_writecombine() */
+#define PEERBAR_MEMATTR_WB	    2 /* cached, if the driver allows; no plain BAR */
 
 /* ---- /dev/peerbar ---- */
 
 /* Not in the kernel's list, Documentation/userspace-api/ioctl/ioctl-number.rst */
-#define PEERBAR_IOC	0xD5
+#define PEERBAR_IOC 0xD5
 
 /*
  * PEERBAR_INFO - report the capabilities of the modules on this kernel
@@ -67,13 +67,13 @@ struct peerbar_info {
 	__u32 caps;
 };
 
-#define PEERBAR_CAP_P2PDMA	0x1	/* the kernel has PCI_P2PDMA: peers can attach to BARs */
-#define PEERBAR_CAP_IOMMUFD	0x2	/* peerbar-iommufd is loaded: iommufd maps buffers */
-#define PEERBAR_CAP_VFIO	0x4	/* peerbar-vfio-pci is loaded */
-#define PEERBAR_CAP_PAGE	0x80	/* mmap() of /dev/peerbar, @revocations in PEERBAR_QUERY */
-#define PEERBAR_CAP_IMPORTERS	0x100	/* PEERBAR_IMPORTERS, PEERBAR_CMD_IMPORTERS_GET */
+#define PEERBAR_CAP_P2PDMA    0x1   /* the kernel has PCI_P2PDMA: peers can attach to BARs */
+#define PEERBAR_CAP_IOMMUFD   0x2   /* peerbar-iommufd is loaded: iommufd maps buffers */
+#define PEERBAR_CAP_VFIO      0x4   /* peerbar-vfio-pci is loaded */
+#define PEERBAR_CAP_PAGE      0x80  /* mmap() of /dev/peerbar, @revocations in PEERBAR_QUERY */
+#define PEERBAR_CAP_IMPORTERS 0x100 /* PEERBAR_IMPORTERS, PEERBAR_CMD_IMPORTERS_GET */
 
-#define PEERBAR_INFO	_IOWR(PEERBAR_IOC, 0, struct peerbar_info)
+#define PEERBAR_INFO _IOWR(PEERBAR_IOC, 0, struct peerbar_info)
 
 /*
  * PEERBAR_QUERY - query a dma-buf of any exporter that the caller holds
@@ -113,11 +113,11 @@ struct peerbar_query {
 	char name[32];
 };
 
-#define PEERBAR_QUERY_OURS	0x1	/* exported through peerbar */
-#define PEERBAR_QUERY_DECLARED	0x2	/* the exporter declares the model; otherwise derived */
-#define PEERBAR_QUERY_MMAP	0x4	/* the exporter offers mmap() */
+#define PEERBAR_QUERY_OURS     0x1 /* exported through peerbar */
+#define PEERBAR_QUERY_DECLARED 0x2 /* the exporter declares the model; otherwise derived */
+#define PEERBAR_QUERY_MMAP     0x4 /* the exporter offers mmap() */
 
-#define PEERBAR_QUERY	_IOWR(PEERBAR_IOC, 1, struct peerbar_query)
+#define PEERBAR_QUERY _IOWR(PEERBAR_IOC, 1, struct peerbar_query)
 
 /*
  * struct peerbar_importer - one attachment to a buffer
@@ -145,17 +145,17 @@ struct peerbar_importer {
 };
 
 /* The importer can be invalidated. One that cannot keeps its mappings while it is attached. */
-#define PEERBAR_IMPORTER_REVOCABLE	0x1
+#define PEERBAR_IMPORTER_REVOCABLE  0x1
 /* It has pinned the buffer (DYNAMIC only). */
-#define PEERBAR_IMPORTER_PINNED		0x2
+#define PEERBAR_IMPORTER_PINNED	    0x2
 /*
  * It got physical addresses since it was last invalidated, as iommufd does. It stops using them
  * before invalidate_mappings() returns, so that no revoke waits for it afterwards. The exporter
  * cannot see whether it uses them.
  */
-#define PEERBAR_IMPORTER_ADDRESSES	0x4
+#define PEERBAR_IMPORTER_ADDRESSES  0x4
 /* The buffer is not LIVE, and a revoke waits until this importer has unmapped. */
-#define PEERBAR_IMPORTER_WAITED_FOR	0x8
+#define PEERBAR_IMPORTER_WAITED_FOR 0x8
 
 /*
  * struct peerbar_fence - a fence of a buffer's reservation object that has not signalled
@@ -215,9 +215,9 @@ struct peerbar_importers {
 	__aligned_u64 now_ns;
 };
 
-#define PEERBAR_IMPORTERS_MAX	4096
+#define PEERBAR_IMPORTERS_MAX 4096
 
-#define PEERBAR_IMPORTERS	_IOWR(PEERBAR_IOC, 2, struct peerbar_importers)
+#define PEERBAR_IMPORTERS _IOWR(PEERBAR_IOC, 2, struct peerbar_importers)
 
 /*
  * struct peerbar_page - the page at offset 0 of mmap() of /dev/peerbar, read-only
@@ -239,7 +239,7 @@ struct peerbar_page {
  * EBADFD: it was revoked permanently before, and nothing reaches the memory
  * EINTR: the buffer is dead, but an importer has not unmapped yet; a repeated call waits for it
  */
-#define VFIO_DEVICE_FEATURE_PEERBAR_REVOKE	0x5042
+#define VFIO_DEVICE_FEATURE_PEERBAR_REVOKE 0x5042
 
 struct peerbar_vfio_revoke {
 	__s32 dmabuf_fd;
@@ -250,7 +250,7 @@ struct peerbar_vfio_revoke {
  * keep theirs. Fails with EOPNOTSUPP for an unsupported value, so that user space can try a list in
  * order of preference.
  */
-#define VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR	0x5043
+#define VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR 0x5043
 
 struct peerbar_vfio_memattr {
 	__s32 dmabuf_fd;
@@ -272,7 +272,7 @@ struct peerbar_vfio_memattr {
  * @reserved: 0
  * @mmap_offset: out: the offset for mmap()
  */
-#define VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE	0x5044
+#define VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE 0x5044
 
 struct peerbar_vfio_mmap_cookie {
 	__u32 region_index;
@@ -288,9 +288,9 @@ struct peerbar_vfio_mmap_cookie {
 
 /* ---- generic netlink ---- */
 
-#define PEERBAR_GENL_NAME	"peerbar"
-#define PEERBAR_GENL_VERSION	1
-#define PEERBAR_GENL_EVENTS	"events"	/* the multicast group */
+#define PEERBAR_GENL_NAME    "peerbar"
+#define PEERBAR_GENL_VERSION 1
+#define PEERBAR_GENL_EVENTS  "events" /* the multicast group */
 
 /*
  * A buffer belongs to the network namespace that it was created in. A socket sees the buffers of

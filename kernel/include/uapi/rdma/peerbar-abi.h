@@ -14,8 +14,8 @@
 #include <linux/types.h>
 
 /* RDMA_NLDEV_ATTR_DRIVER_ID, by which the provider finds the device */
-#define PEERBAR_RDMA_DRIVER_ID		0x5042
-#define PEERBAR_RDMA_ABI_VERSION	1
+#define PEERBAR_RDMA_DRIVER_ID	 0x5042
+#define PEERBAR_RDMA_ABI_VERSION 1
 
 struct peerbar_ring {
 	__u32 producer;
@@ -110,7 +110,7 @@ struct peerbar_create_ah_resp {
  * POST_SRQ_RECV) of no work request. Sends are always followed by a POST_SEND of no work request,
  * in which the kernel executes them.
  */
-#define PEERBAR_RING_KICK	(1 << 0)
+#define PEERBAR_RING_KICK (1 << 0)
 
 struct peerbar_qp_ring {
 	struct peerbar_ring sq;

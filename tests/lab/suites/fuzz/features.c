@@ -12,7 +12,7 @@
 
 #define FEATURES 2500
 
-#define HEADER sizeof(struct vfio_device_feature)
+#define HEADER	  sizeof(struct vfio_device_feature)
 #define UNDECIDED INT_MAX
 
 union payload {
@@ -38,7 +38,8 @@ static void any_range(uint64_t *offset, uint64_t *length)
 static uint32_t any_nr_ranges(void)
 {
 	static const uint32_t many[] = {
-		9, 64, 255, 4096, 0x3ffff, 0x40000, 0x40001, 0x0fffffff, 0x10000000, 0x7fffffff, 0x80000000, 0xffffffff,
+		9,	 64,	     255,	 4096,	     0x3ffff,	 0x40000,
+		0x40001, 0x0fffffff, 0x10000000, 0x7fffffff, 0x80000000, 0xffffffff,
 	};
 
 	return one_in(4) ? many[below(sizeof(many) / sizeof(many[0]))] : below(9);
@@ -142,20 +143,23 @@ static int fd_result(uint32_t number, uint32_t flags, const union payload *paylo
 /* Return whether the range is valid in the GPU's BAR. */
 static bool good_range(uint64_t offset, uint64_t length)
 {
-	return !(offset % PAGE) && !(length % PAGE) && length && length <= 256 * MIB && offset <= 256 * MIB - length;
+	return !(offset % PAGE) && !(length % PAGE) && length && length <= 256 * MIB &&
+		offset <= 256 * MIB - length;
 }
 
-static int feature_result(const struct place *place, uint32_t argsz, uint32_t flags, const union payload *payload)
+static int feature_result(const struct place *place, uint32_t argsz, uint32_t flags,
+			  const union payload *payload)
 {
-	uint32_t number = flags & VFIO_DEVICE_FEATURE_MASK, ways = flags & (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET),
-		 may;
+	uint32_t number = flags & VFIO_DEVICE_FEATURE_MASK,
+		 ways = flags & (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET), may;
 	const struct peerbar_vfio_mmap_cookie *cookie = &payload->cookie;
 
 	if (place->room < HEADER)
 		return -EFAULT;
 	if (argsz < HEADER || flags >> 19)
 		return -EINVAL;
-	if (!(flags & VFIO_DEVICE_FEATURE_PROBE) && ways == (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET))
+	if (!(flags & VFIO_DEVICE_FEATURE_PROBE) &&
+	    ways == (VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET))
 		return -EINVAL;
 	switch (number) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:
@@ -182,14 +186,17 @@ static int feature_result(const struct place *place, uint32_t argsz, uint32_t fl
 	switch (number) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:
 		/* A fully valid call succeeds. Otherwise several errnos may apply. */
-		if (place->room < HEADER + 32 || argsz < HEADER + 32 || payload->dma_buf.nr_ranges != 1 ||
+		if (place->room < HEADER + 32 || argsz < HEADER + 32 ||
+		    payload->dma_buf.nr_ranges != 1 ||
 		    payload->dma_buf.open_flags != (O_RDWR | O_CLOEXEC) || payload->dma_buf.flags ||
 		    payload->dma_buf.region_index != GPU_BAR ||
-		    !good_range(payload->dma_buf.ranges[0].offset, payload->dma_buf.ranges[0].length))
+		    !good_range(payload->dma_buf.ranges[0].offset,
+				payload->dma_buf.ranges[0].length))
 			return UNDECIDED;
 		return 0;
 	case VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE:
-		if (cookie->open_flags || cookie->flags || cookie->reserved || cookie->nr_ranges != 1)
+		if (cookie->open_flags || cookie->flags || cookie->reserved ||
+		    cookie->nr_ranges != 1)
 			return -EINVAL;
 		if (cookie->memattr > PEERBAR_MEMATTR_WC)
 			return -EOPNOTSUPP;
@@ -204,8 +211,10 @@ static int feature_result(const struct place *place, uint32_t argsz, uint32_t fl
 /* Return true if a cookie was created. */
 static bool one_feature(void)
 {
-	static const uint32_t numbers[] = { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
-					    VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR, VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE };
+	static const uint32_t numbers[] = { VFIO_DEVICE_FEATURE_DMA_BUF,
+					    VFIO_DEVICE_FEATURE_PEERBAR_REVOKE,
+					    VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR,
+					    VFIO_DEVICE_FEATURE_PEERBAR_MMAP_COOKIE };
 	static const uint32_t unknown[] = { 0x5041, 0x5045, 0x50ff, 0x4243, 0xfffe, 0xffff };
 	uint32_t number = one_in(16) ? unknown[below(6)] : numbers[below(4)], flags = number, argsz;
 	size_t size = payload_size(number), place_size, changed_at = 0, changed = 0;
@@ -217,7 +226,8 @@ static bool one_feature(void)
 
 	if (one_in(4))
 		flags |= below(8) * VFIO_DEVICE_FEATURE_GET;
-	else if (number == VFIO_DEVICE_FEATURE_PEERBAR_REVOKE || (number == VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR && one_in(2)))
+	else if (number == VFIO_DEVICE_FEATURE_PEERBAR_REVOKE ||
+		 (number == VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR && one_in(2)))
 		flags |= VFIO_DEVICE_FEATURE_SET;
 	else
 		flags |= VFIO_DEVICE_FEATURE_GET;
@@ -234,7 +244,8 @@ static bool one_feature(void)
 		argsz = (uint32_t)(HEADER + size) + below(200);
 		break;
 	default:
-		argsz = (uint32_t)(HEADER + size + (number == VFIO_DEVICE_FEATURE_DMA_BUF ? 16 : 0));
+		argsz = (uint32_t)(HEADER + size +
+				   (number == VFIO_DEVICE_FEATURE_DMA_BUF ? 16 : 0));
 	}
 	any_payload(number, kind, &payload);
 	/* The whole array of ranges, or one range. */
@@ -245,7 +256,8 @@ static bool one_feature(void)
 	header.argsz = argsz;
 	header.flags = flags;
 	put(&place, 0, &header, HEADER);
-	put(&place, HEADER, &payload, number == VFIO_DEVICE_FEATURE_DMA_BUF ? sizeof(payload) : size);
+	put(&place, HEADER, &payload,
+	    number == VFIO_DEVICE_FEATURE_DMA_BUF ? sizeof(payload) : size);
 	remember();
 
 	ret = ioctl(pb_device_fd(gpu), VFIO_DEVICE_FEATURE, place.user);
@@ -254,16 +266,18 @@ static bool one_feature(void)
 		sane(-ret, "a feature");
 	}
 	want = feature_result(&place, argsz, flags, &payload);
-	if (number == VFIO_DEVICE_FEATURE_DMA_BUF && (flags & 7 * VFIO_DEVICE_FEATURE_GET) == VFIO_DEVICE_FEATURE_GET &&
-	    ret >= 0) {
+	if (number == VFIO_DEVICE_FEATURE_DMA_BUF &&
+	    (flags & 7 * VFIO_DEVICE_FEATURE_GET) == VFIO_DEVICE_FEATURE_GET && ret >= 0) {
 		/* It returned a descriptor, even if other arguments are invalid. */
 		must(!close(ret), "what DMA_BUF returned, %d, is no descriptor", ret);
 		must(payload.dma_buf.nr_ranges && !payload.dma_buf.flags,
-		     "DMA_BUF with %u ranges and the flags 0x%x made a buffer", payload.dma_buf.nr_ranges, payload.dma_buf.flags);
+		     "DMA_BUF with %u ranges and the flags 0x%x made a buffer",
+		     payload.dma_buf.nr_ranges, payload.dma_buf.flags);
 		ret = 0;
 	}
-	must(want == UNDECIDED ? ret <= 0 : ret == want, "feature 0x%x, argsz %u, %zu bytes of room%s, descriptor %d: %d, not %d",
-	     flags, argsz, place.room, place.writable ? "" : " (read only)", payload.revoke.dmabuf_fd, ret,
+	must(want == UNDECIDED ? ret <= 0 : ret == want,
+	     "feature 0x%x, argsz %u, %zu bytes of room%s, descriptor %d: %d, not %d", flags, argsz,
+	     place.room, place.writable ? "" : " (read only)", payload.revoke.dmabuf_fd, ret,
 	     want == UNDECIDED ? 0 : want);
 	if (ret || flags & VFIO_DEVICE_FEATURE_PROBE) {
 		untouched(NULL, 0, "a feature that did nothing");
@@ -319,7 +333,8 @@ static void huge_request(uint32_t number, uint32_t nr_ranges, bool missing)
 
 	child = fork();
 	if (!child) {
-		struct vfio_device_feature header = { .argsz = HEADER + 16, .flags = VFIO_DEVICE_FEATURE_GET | number };
+		struct vfio_device_feature header = { .argsz = HEADER + 16,
+						      .flags = VFIO_DEVICE_FEATURE_GET | number };
 		uint32_t words[4] = { GPU_BAR, O_RDWR | O_CLOEXEC, 0, nr_ranges };
 		int ret;
 
@@ -330,7 +345,8 @@ static void huge_request(uint32_t number, uint32_t nr_ranges, bool missing)
 			words[1] = 0;
 			header.argsz = HEADER + sizeof(struct peerbar_vfio_mmap_cookie);
 		}
-		p = mmap(NULL, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		p = mmap(NULL, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
 		if (p == MAP_FAILED || mprotect(p, size, PROT_READ | PROT_WRITE))
 			_exit(1);
 		madvise(p, size, MADV_NOHUGEPAGE);
@@ -340,14 +356,16 @@ static void huge_request(uint32_t number, uint32_t nr_ranges, bool missing)
 		_exit(ret >= 0 ? 2 : errno > 0 && errno < 134 ? 0 : 3);
 	}
 	status = wait_for(child);
-	must(status != 128 + SIGALRM, "feature 0x%x with 0x%x ranges, the memory of which %s, is never answered", number,
+	must(status != 128 + SIGALRM,
+	     "feature 0x%x with 0x%x ranges, the memory of which %s, is never answered", number,
 	     nr_ranges, missing ? "ends early" : "is not there yet");
 	must(!status, "feature 0x%x with 0x%x ranges: status %d", number, nr_ranges, status);
 }
 
 START_TEST(huge_requests)
 {
-	static const uint32_t many[] = { 0x3fffe, 0x3ffff, 0x40000, 0x40001, 0x80000, 0x10000000, 0xffffffff };
+	static const uint32_t many[] = { 0x3fffe, 0x3ffff,    0x40000,	 0x40001,
+					 0x80000, 0x10000000, 0xffffffff };
 	size_t i;
 
 	begin();

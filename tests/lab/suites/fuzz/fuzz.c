@@ -45,8 +45,20 @@ uint32_t any_bits(void)
 uint64_t any_number(void)
 {
 	static const uint64_t edges[] = {
-		0, 1, 4095, PAGE, 3 * PAGE, MIB, 256 * MIB - PAGE, 256 * MIB, 1ULL << 32, 1ULL << 63, ~0ULL, ~0ULL - PAGE + 1,
-		0x7fffffffffffffff, 0x7ffffffffffff000,
+		0,
+		1,
+		4095,
+		PAGE,
+		3 * PAGE,
+		MIB,
+		256 * MIB - PAGE,
+		256 * MIB,
+		1ULL << 32,
+		1ULL << 63,
+		~0ULL,
+		~0ULL - PAGE + 1,
+		0x7fffffffffffffff,
+		0x7ffffffffffff000,
 	};
 
 	switch (below(4)) {
@@ -82,13 +94,18 @@ static void listed_are(unsigned int want)
 	must(n == want, "%u buffers are listed, and should be %u", n, want);
 }
 
-int export_raw(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length, uint32_t open_flags)
+int export_raw(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length,
+	       uint32_t open_flags)
 {
 	struct {
 		struct vfio_device_feature_dma_buf dma_buf;
 		struct vfio_region_dma_range range;
-	} request = { { .region_index = bar, .open_flags = open_flags, .nr_ranges = 1 }, { offset, length }, };
-	int fd = feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request));
+	} request = {
+		{ .region_index = bar, .open_flags = open_flags, .nr_ranges = 1 },
+		{ offset, length },
+	};
+	int fd = feature(device, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
+			 sizeof(request));
 
 	must(fd >= 0, "a buffer of BAR %u cannot be exported: %s", bar, strerror(-fd));
 	return fd;
@@ -102,12 +119,15 @@ static void still_works(void)
 	struct peerbar_query q = query(fd);
 	uint8_t *p;
 
-	must(q.flags & PEERBAR_QUERY_OURS && q.length == 2 * PAGE, "a query has the flags 0x%x and the length %llu", q.flags,
+	must(q.flags & PEERBAR_QUERY_OURS && q.length == 2 * PAGE,
+	     "a query has the flags 0x%x and the length %llu", q.flags,
 	     (unsigned long long)q.length);
 	state_is(fd, PEERBAR_STATE_LIVE);
-	must(feature_memattr(gpu, fd) == PEERBAR_MEMATTR_NC, "a new buffer's attribute is %d", feature_memattr(gpu, fd));
+	must(feature_memattr(gpu, fd) == PEERBAR_MEMATTR_NC, "a new buffer's attribute is %d",
+	     feature_memattr(gpu, fd));
 	p = map_fd(fd, 0, 2 * PAGE);
-	must(p && can_read(p, NULL) && can_read(p + PAGE, NULL), "a buffer cannot be mapped and read");
+	must(p && can_read(p, NULL) && can_read(p + PAGE, NULL),
+	     "a buffer cannot be mapped and read");
 	munmap(p, 2 * PAGE);
 	must(!feature_revoke(gpu, fd), "a buffer cannot be revoked");
 	state_is(fd, PEERBAR_STATE_DEAD);
@@ -120,7 +140,8 @@ void begin(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	seed = given && *given ? strtoull(given, NULL, 0) : (unsigned long long)(now.tv_sec ^ now.tv_nsec) % 1000000;
+	seed = given && *given ? strtoull(given, NULL, 0) :
+				 (unsigned long long)(now.tv_sec ^ now.tv_nsec) % 1000000;
 	chance = seed;
 	call = 0;
 	printf("fuzz: seed %llu\n", seed);
@@ -246,8 +267,17 @@ void arena_down(void)
 struct place any_place(size_t want)
 {
 	static const uint64_t nowhere[] = {
-		0, 1, 8, 0x1000, 0x7ffffffff000, 0x7ffffffffff8, 0x8000000000000000, 0xffff888000000000, 0xfffffffffffff000,
-		0xfffffffffffffff8, 0xffffffffffffffff,
+		0,
+		1,
+		8,
+		0x1000,
+		0x7ffffffff000,
+		0x7ffffffffff8,
+		0x8000000000000000,
+		0xffff888000000000,
+		0xfffffffffffff000,
+		0xfffffffffffffff8,
+		0xffffffffffffffff,
 	};
 	struct place place = { 0 };
 	size_t at;
@@ -292,11 +322,14 @@ void untouched(const uint8_t *at, size_t length, const char *what)
 	size_t first = at ? (size_t)(at - arena) : ARENA, i;
 
 	if (!memcmp(arena, arena_then, first) &&
-	    (first + length >= ARENA || !memcmp(arena + first + length, arena_then + first + length, ARENA - first - length)))
+	    (first + length >= ARENA ||
+	     !memcmp(arena + first + length, arena_then + first + length, ARENA - first - length)))
 		return;
-	for (i = 0; i < ARENA && (arena[i] == arena_then[i] || (i >= first && i < first + length)); i++)
+	for (i = 0; i < ARENA && (arena[i] == arena_then[i] || (i >= first && i < first + length));
+	     i++)
 		;
-	must(false, "%s changed a byte %lld from its structure's start", what, (long long)i - (long long)first);
+	must(false, "%s changed a byte %lld from its structure's start", what,
+	     (long long)i - (long long)first);
 }
 
 static bool in_spans(const uint8_t *p, const struct span *spans, unsigned int n)
@@ -314,5 +347,6 @@ void untouched_outside(const struct span *spans, unsigned int n, const char *wha
 	size_t i;
 
 	for (i = 0; i < ARENA; i++)
-		must(arena[i] == arena_then[i] || in_spans(arena + i, spans, n), "%s changed the byte %zu of the arena", what, i);
+		must(arena[i] == arena_then[i] || in_spans(arena + i, spans, n),
+		     "%s changed the byte %zu of the arena", what, i);
 }

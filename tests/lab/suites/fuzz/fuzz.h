@@ -22,10 +22,10 @@ extern unsigned int call; /* its number in the test */
 /*
  * Check a condition. If it is false, abort the test, with the seed and the call that reproduce it.
  */
-#define must(cond, fmt, ...)                                                                                                     \
-	do {                                                                                                                     \
-		if (!(cond))                                                                                                     \
-			ck_abort_msg("seed %llu, call %u: " fmt, seed, call, ##__VA_ARGS__);                                     \
+#define must(cond, fmt, ...)                                                                 \
+	do {                                                                                 \
+		if (!(cond))                                                                 \
+			ck_abort_msg("seed %llu, call %u: " fmt, seed, call, ##__VA_ARGS__); \
 	} while (0)
 
 uint64_t any(void);
@@ -45,11 +45,24 @@ void begin(void);
 void finish(unsigned int cookies);
 
 /* Export a buffer of a device's BAR without the library. */
-int export_raw(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length, uint32_t open_flags);
+int export_raw(struct pb_device *device, uint32_t bar, uint64_t offset, uint64_t length,
+	       uint32_t open_flags);
 
 /* ---- descriptors of all kinds, and the errnos for them ---- */
 
-enum { OURS, READ_ONLY, DEAD, EDUS, UDMABUF, NO_DMA_BUF, NO_DMA_BUF_LAST = NO_DMA_BUF + 4, PATH, BAD, BAD_LAST = BAD + 3, FDS };
+enum {
+	OURS,
+	READ_ONLY,
+	DEAD,
+	EDUS,
+	UDMABUF,
+	NO_DMA_BUF,
+	NO_DMA_BUF_LAST = NO_DMA_BUF + 4,
+	PATH,
+	BAD,
+	BAD_LAST = BAD + 3,
+	FDS
+};
 
 extern int fds[FDS];
 
@@ -69,7 +82,7 @@ unsigned int any_fd(void);
 
 struct place {
 	uint8_t *at; /* for the test's accesses; NULL if there is no memory */
-	void *user; /* the kernel's argument */
+	void *user;  /* the kernel's argument */
 	size_t room; /* readable bytes there */
 	bool writable;
 };

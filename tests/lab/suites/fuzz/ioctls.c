@@ -17,13 +17,14 @@ static uint32_t least_size(uint32_t nr)
 }
 
 /* *other is another valid errno where the order of the kernel's checks decides. */
-static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, bool tail, bool flags, unsigned int kind,
-			int *other)
+static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, bool tail,
+			bool flags, unsigned int kind, int *other)
 {
 	uint32_t full = _IOC_NR(cmd) ? sizeof(struct peerbar_query) : sizeof(struct peerbar_info);
 
 	*other = 0;
-	if (_IOC_TYPE(cmd) != PEERBAR_IOC || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE) || _IOC_NR(cmd) > 1)
+	if (_IOC_TYPE(cmd) != PEERBAR_IOC || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE) ||
+	    _IOC_NR(cmd) > 1)
 		return -ENOTTY;
 	if (place->room < sizeof(size))
 		return -EFAULT;
@@ -102,7 +103,8 @@ static void one_ioctl(int dev)
 		if (place.room <= full)
 			tail = false;
 		else if (tail)
-			place.at[full + below((uint32_t)(place.room < size ? place.room : size) - full)] =
+			place.at[full +
+				 below((uint32_t)(place.room < size ? place.room : size) - full)] =
 				1 + (uint8_t)below(255);
 	}
 	remember();
@@ -114,8 +116,8 @@ static void one_ioctl(int dev)
 	}
 	want = ioctl_result(cmd, &place, size, tail, flags, kind, &other);
 	must(ret == want || (other && ret == other),
-	     "ioctl 0x%08x with a size of %u, %zu bytes of room and descriptor %d (kind %u): %d, not %d", cmd, size, place.room,
-	     fds[kind], kind, ret, want);
+	     "ioctl 0x%08x with a size of %u, %zu bytes of room and descriptor %d (kind %u): %d, not %d",
+	     cmd, size, place.room, fds[kind], kind, ret, want);
 	if (size > full)
 		size = full;
 	untouched(ret ? NULL : place.at, ret ? 0 : size, "an ioctl");
@@ -123,17 +125,18 @@ static void one_ioctl(int dev)
 		return;
 	if (nr) {
 		memcpy(&request, place.at, size);
-		must(request.size == sizeof(request) && request.fd == fds[kind], "a query says it is of descriptor %d",
-		     request.fd);
-		must(!(request.flags & PEERBAR_QUERY_OURS) == (kind == UDMABUF), "a query of kind %u has the flags 0x%x", kind,
-		     request.flags);
-		must((request.state == PEERBAR_STATE_DEAD) == (kind == DEAD), "a query of kind %u has the state %u", kind,
-		     request.state);
+		must(request.size == sizeof(request) && request.fd == fds[kind],
+		     "a query says it is of descriptor %d", request.fd);
+		must(!(request.flags & PEERBAR_QUERY_OURS) == (kind == UDMABUF),
+		     "a query of kind %u has the flags 0x%x", kind, request.flags);
+		must((request.state == PEERBAR_STATE_DEAD) == (kind == DEAD),
+		     "a query of kind %u has the state %u", kind, request.state);
 	} else {
 		struct peerbar_info info;
 
 		memcpy(&info, place.at, sizeof(info));
-		must(info.size == sizeof(info) && info.abi == 1 && !info.flags, "the information is of ABI %u", info.abi);
+		must(info.size == sizeof(info) && info.abi == 1 && !info.flags,
+		     "the information is of ABI %u", info.abi);
 	}
 }
 

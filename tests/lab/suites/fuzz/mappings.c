@@ -12,9 +12,9 @@
 
 #define MAPPINGS 1500
 
-#define COOKIES 4
+#define COOKIES	     4
 #define COOKIE_PAGES 16ULL
-#define RESERVE (64 * MIB)
+#define RESERVE	     (64 * MIB)
 
 static uint64_t regions[9], cookie_at[COOKIES];
 static uint8_t *reserve;
@@ -26,7 +26,8 @@ static uint64_t any_offset(bool device)
 	if (one_in(8))
 		return any_number();
 	if (!device)
-		return below((uint32_t)BUFFER_PAGES + 2) * PAGE + (one_in(16) ? below((uint32_t)PAGE) : 0);
+		return below((uint32_t)BUFFER_PAGES + 2) * PAGE +
+			(one_in(16) ? below((uint32_t)PAGE) : 0);
 	if (one_in(2))
 		return cookie_at[below(COOKIES)] + (below((uint32_t)COOKIE_PAGES + 4) - 2) * PAGE;
 	at = regions[one_in(2) ? GPU_BAR : below(9)];
@@ -52,7 +53,8 @@ static uint64_t any_length(void)
 static int any_map_flags(void)
 {
 	static const int more[] = {
-		MAP_NORESERVE, MAP_POPULATE, MAP_NONBLOCK, MAP_LOCKED, MAP_GROWSDOWN, MAP_STACK, MAP_HUGETLB, MAP_SYNC,
+		MAP_NORESERVE, MAP_POPULATE,   MAP_NONBLOCK, MAP_LOCKED,
+		MAP_GROWSDOWN, MAP_STACK,      MAP_HUGETLB,  MAP_SYNC,
 		MAP_DENYWRITE, MAP_EXECUTABLE, MAP_32BIT,
 	};
 	int flags = one_in(8) ? (int)below(16) : one_in(8) ? MAP_SHARED_VALIDATE : MAP_SHARED;
@@ -75,14 +77,19 @@ static void reserve_again(void)
 static void one_mapping(const int *from, unsigned int nr)
 {
 	unsigned int which = below(nr), i;
-	uint64_t offset = any_offset(!which), length = any_length(), whole = (length + PAGE - 1) & ~(PAGE - 1);
-	int prot = one_in(8) ? (int)below(16) : one_in(2) ? PROT_READ : PROT_READ | PROT_WRITE, flags = any_map_flags();
+	uint64_t offset = any_offset(!which), length = any_length(),
+		 whole = (length + PAGE - 1) & ~(PAGE - 1);
+	int prot = one_in(8) ? (int)below(16) :
+		one_in(2)    ? PROT_READ :
+			       PROT_READ | PROT_WRITE,
+	    flags = any_map_flags();
 	uint8_t *at = NULL, *p;
 	long ret;
 
 	/* Use MAP_FIXED only within the reserve. */
 	if (one_in(6) && whole <= RESERVE / 2) {
-		at = reserve + below((uint32_t)(RESERVE / 2 / PAGE)) * PAGE + (one_in(16) ? 1 + below((uint32_t)PAGE - 1) : 0);
+		at = reserve + below((uint32_t)(RESERVE / 2 / PAGE)) * PAGE +
+			(one_in(16) ? 1 + below((uint32_t)PAGE - 1) : 0);
 		flags |= MAP_FIXED;
 	} else if (one_in(6)) {
 		at = (uint8_t *)(uintptr_t)any_number();
@@ -95,17 +102,19 @@ static void one_mapping(const int *from, unsigned int nr)
 		return;
 	}
 	p = (uint8_t *)ret;
-	must((flags & 0xf) == MAP_SHARED || (flags & 0xf) == MAP_SHARED_VALIDATE, "mmap with the flags 0x%x succeeds",
-	     (unsigned int)flags);
-	must(!(offset % PAGE) && length, "mmap of 0x%llx bytes at 0x%llx succeeds", (unsigned long long)length,
-	     (unsigned long long)offset);
+	must((flags & 0xf) == MAP_SHARED || (flags & 0xf) == MAP_SHARED_VALIDATE,
+	     "mmap with the flags 0x%x succeeds", (unsigned int)flags);
+	must(!(offset % PAGE) && length, "mmap of 0x%llx bytes at 0x%llx succeeds",
+	     (unsigned long long)length, (unsigned long long)offset);
 	if (which)
 		must(offset / PAGE <= BUFFER_PAGES && whole / PAGE <= BUFFER_PAGES - offset / PAGE,
-		     "mmap of 0x%llx bytes at 0x%llx of a buffer succeeds", (unsigned long long)length,
-		     (unsigned long long)offset);
+		     "mmap of 0x%llx bytes at 0x%llx of a buffer succeeds",
+		     (unsigned long long)length, (unsigned long long)offset);
 	else
-		must(whole <= 256 * MIB, "mmap of 0x%llx bytes of the device succeeds", (unsigned long long)length);
-	must(which != 2 || !(prot & PROT_WRITE), "a buffer for reading only can be mapped for writing");
+		must(whole <= 256 * MIB, "mmap of 0x%llx bytes of the device succeeds",
+		     (unsigned long long)length);
+	must(which != 2 || !(prot & PROT_WRITE),
+	     "a buffer for reading only can be mapped for writing");
 	/* The access succeeds or raises SIGBUS: both are valid. */
 	if (prot & PROT_READ) {
 		can_read(p, NULL);
@@ -132,8 +141,11 @@ START_TEST(mappings)
 			regions[i] = info.offset;
 	}
 	for (i = 0; i < COOKIES; i++)
-		ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, i * 4 * MIB, COOKIE_PAGES * PAGE, i & 1, &cookie_at[i]), 0);
-	reserve = mmap(NULL, RESERVE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, i * 4 * MIB, COOKIE_PAGES * PAGE,
+						i & 1, &cookie_at[i]),
+				 0);
+	reserve = mmap(NULL, RESERVE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		       0);
 	ck_assert_ptr_ne(reserve, MAP_FAILED);
 	from[0] = pb_device_fd(gpu);
 	from[1] = export_raw(gpu, GPU_BAR, 4 * MIB, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);

@@ -42,7 +42,8 @@ static size_t netlink_next(int sock)
 }
 
 /* Append an attribute. Return the message's new length. */
-static size_t put_attribute(uint8_t *message, size_t at, uint16_t type, const void *data, size_t length)
+static size_t put_attribute(uint8_t *message, size_t at, uint16_t type, const void *data,
+			    size_t length)
 {
 	struct nlattr attribute = { .nla_len = (uint16_t)(NLA_HDRLEN + length), .nla_type = type };
 
@@ -85,7 +86,8 @@ static const void *find_attribute(uint16_t family, size_t length, uint16_t type,
 		if (attribute->nla_len < NLA_HDRLEN || attribute->nla_len > header->nlmsg_len - at)
 			return NULL;
 		if ((attribute->nla_type & NLA_TYPE_MASK) == type)
-			return attribute->nla_len >= NLA_HDRLEN + size ? bytes + at + NLA_HDRLEN : NULL;
+			return attribute->nla_len >= NLA_HDRLEN + size ? bytes + at + NLA_HDRLEN :
+									 NULL;
 		at += NLA_ALIGN(attribute->nla_len);
 	}
 	return NULL;
@@ -98,7 +100,8 @@ static uint16_t resolve(int sock)
 	const void *id;
 	uint16_t family;
 
-	length = put_attribute(message, length, CTRL_ATTR_FAMILY_NAME, PEERBAR_GENL_NAME, sizeof(PEERBAR_GENL_NAME));
+	length = put_attribute(message, length, CTRL_ATTR_FAMILY_NAME, PEERBAR_GENL_NAME,
+			       sizeof(PEERBAR_GENL_NAME));
 	set_length(message, (uint32_t)length);
 	ck_assert_int_eq(send(sock, message, length, 0), (int)length);
 	id = find_attribute(GENL_ID_CTRL, netlink_next(sock), CTRL_ATTR_FAMILY_ID, sizeof(family));
@@ -120,7 +123,8 @@ static void netlink_answers(uint16_t family, uint64_t id)
 	set_length(message, (uint32_t)length);
 	ck_assert_int_eq(send(sock, message, length, 0), (int)length);
 	told = find_attribute(family, netlink_next(sock), PEERBAR_A_ID, sizeof(id));
-	must(told && !memcmp(told, &id, sizeof(id)), "buffer %llu is there, but netlink does not answer", (unsigned long long)id);
+	must(told && !memcmp(told, &id, sizeof(id)),
+	     "buffer %llu is there, but netlink does not answer", (unsigned long long)id);
 	close(sock);
 }
 
@@ -131,11 +135,13 @@ static void check_attributes(const uint8_t *bytes, size_t length)
 	while (at < length) {
 		struct nlattr attribute;
 
-		must(length - at >= NLA_HDRLEN, "an answer ends in %zu bytes that are nothing", length - at);
+		must(length - at >= NLA_HDRLEN, "an answer ends in %zu bytes that are nothing",
+		     length - at);
 		memcpy(&attribute, bytes + at, NLA_HDRLEN);
 		must(attribute.nla_len >= NLA_HDRLEN && attribute.nla_len <= length - at,
 		     "an answer's attribute has %u bytes of %zu", attribute.nla_len, length - at);
-		must((attribute.nla_type & NLA_TYPE_MASK) <= PEERBAR_A_MAX, "an answer has the attribute %u", attribute.nla_type);
+		must((attribute.nla_type & NLA_TYPE_MASK) <= PEERBAR_A_MAX,
+		     "an answer has the attribute %u", attribute.nla_type);
 		at += NLA_ALIGN(attribute.nla_len);
 	}
 }
@@ -149,18 +155,20 @@ static void check_answer(uint16_t family, size_t length)
 	int error;
 
 	while (at < length) {
-		must(length - at >= NLMSG_HDRLEN, "an answer ends in %zu bytes that are nothing", length - at);
+		must(length - at >= NLMSG_HDRLEN, "an answer ends in %zu bytes that are nothing",
+		     length - at);
 		memcpy(&header, bytes + at, NLMSG_HDRLEN);
-		must(header.nlmsg_len >= NLMSG_HDRLEN && header.nlmsg_len <= length - at, "an answer says it has %u bytes of %zu",
-		     header.nlmsg_len, length - at);
+		must(header.nlmsg_len >= NLMSG_HDRLEN && header.nlmsg_len <= length - at,
+		     "an answer says it has %u bytes of %zu", header.nlmsg_len, length - at);
 		if (header.nlmsg_type == NLMSG_ERROR || header.nlmsg_type == NLMSG_DONE) {
-			must(header.nlmsg_len >= NLMSG_HDRLEN + sizeof(error), "an answer has no room for its result");
+			must(header.nlmsg_len >= NLMSG_HDRLEN + sizeof(error),
+			     "an answer has no room for its result");
 			memcpy(&error, bytes + at + NLMSG_HDRLEN, sizeof(error));
 			if (error)
 				sane(-error, "a netlink message");
 		} else {
-			must(header.nlmsg_type == family && header.nlmsg_len >= head, "an answer is of type %u",
-			     header.nlmsg_type);
+			must(header.nlmsg_type == family && header.nlmsg_len >= head,
+			     "an answer is of type %u", header.nlmsg_type);
 			check_attributes(bytes + at + head, header.nlmsg_len - head);
 		}
 		at += NLMSG_ALIGN(header.nlmsg_len);
@@ -176,7 +184,9 @@ static size_t any_attributes(uint8_t *message, size_t at, uint64_t id, unsigned 
 		data[i] = (uint8_t)any();
 	while (at < ROOM / 2 && !one_in(3)) {
 		struct nlattr *attribute = (struct nlattr *)(message + at);
-		uint16_t type = (uint16_t)(one_in(2) ? PEERBAR_A_ID : one_in(8) ? any_bits() : below(PEERBAR_A_MAX + 3));
+		uint16_t type = (uint16_t)(one_in(2)	     ? PEERBAR_A_ID :
+						   one_in(8) ? any_bits() :
+							       below(PEERBAR_A_MAX + 3));
 
 		if (one_in(8))
 			type |= one_in(2) ? NLA_F_NESTED : NLA_F_NET_BYTEORDER;
@@ -198,7 +208,8 @@ static size_t any_attributes(uint8_t *message, size_t at, uint64_t id, unsigned 
 		attribute->nla_len = (uint16_t)(NLA_HDRLEN + length);
 		/* A wrong length. */
 		if (one_in(8))
-			attribute->nla_len = (uint16_t)(one_in(2) ? below(NLA_HDRLEN + 1) : any_bits());
+			attribute->nla_len = (uint16_t)(one_in(2) ? below(NLA_HDRLEN + 1) :
+								    any_bits());
 	}
 	return at;
 }
@@ -217,22 +228,29 @@ static size_t any_message(uint8_t *message, uint16_t family, uint64_t id)
 		flags |= (uint16_t)any_bits();
 	if (one_in(4))
 		cmd = one_in(2) ? (uint8_t)any() : (uint8_t)below(PEERBAR_CMD_IMPORTERS_GET + 2);
-	length = put_header(message, one_in(16) ? (uint16_t)below(NLMSG_MIN_TYPE) : family, flags, cmd);
+	length = put_header(message, one_in(16) ? (uint16_t)below(NLMSG_MIN_TYPE) : family, flags,
+			    cmd);
 	if (one_in(8)) {
-		struct genlmsghdr generic = { .cmd = cmd, .version = (uint8_t)any(), .reserved = (uint16_t)any() };
+		struct genlmsghdr generic = { .cmd = cmd,
+					      .version = (uint8_t)any(),
+					      .reserved = (uint16_t)any() };
 
 		memcpy(message + NLMSG_HDRLEN, &generic, GENL_HDRLEN);
 	}
 	length = any_attributes(message, length, id, 5);
 	set_length(message, (uint32_t)length);
 	if (one_in(8))
-		set_length(message, one_in(2) ? below((uint32_t)length) : one_in(2) ? (uint32_t)length + below(64) : any_bits());
+		set_length(message,
+			   one_in(2)	     ? below((uint32_t)length) :
+				   one_in(2) ? (uint32_t)length + below(64) :
+					       any_bits());
 	return length;
 }
 
 static void any_option(int sock)
 {
-	static const int options[] = { NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK, NETLINK_NO_ENOBUFS };
+	static const int options[] = { NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK,
+				       NETLINK_NO_ENOBUFS };
 	int on = (int)below(2);
 
 	setsockopt(sock, SOL_NETLINK, options[below(4)], &on, sizeof(on));
@@ -253,7 +271,9 @@ START_TEST(messages)
 	family = resolve(sock);
 	buffer = export_raw(gpu, GPU_BAR, 0, PAGE, O_RDWR | O_CLOEXEC);
 	id = query(buffer).id;
-	ck_assert_int_gt(test_import_attach(importer, buffer, PEERBAR_TEST_KIND_REVOCABLE, 0, lab_bdf(LAB_NIC)), 0);
+	ck_assert_int_gt(test_import_attach(importer, buffer, PEERBAR_TEST_KIND_REVOCABLE, 0,
+					    lab_bdf(LAB_NIC)),
+			 0);
 	for (call = 1; call <= MESSAGES; call++) {
 		size_t length = any_message(message, family, id), n;
 		ssize_t ret;
@@ -263,7 +283,8 @@ START_TEST(messages)
 			length += any_message(message + length, family, id);
 		if (one_in(16))
 			length = below((uint32_t)length + 1);
-		ret = sendto(sock, message, length, MSG_DONTWAIT, (struct sockaddr *)&kernel, sizeof(kernel));
+		ret = sendto(sock, message, length, MSG_DONTWAIT, (struct sockaddr *)&kernel,
+			     sizeof(kernel));
 		if (ret < 0)
 			sane(errno, "a message to netlink");
 		else

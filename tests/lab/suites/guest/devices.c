@@ -17,7 +17,9 @@
 
 START_TEST(behind_a_virtual_iommu)
 {
-	struct pb_guest_window window = { .iova = 0x200000000, .address = SPACE + 2 * PAGE, .length = 4 * PAGE, .flags = RW };
+	struct pb_guest_window window = {
+		.iova = 0x200000000, .address = SPACE + 2 * PAGE, .length = 4 * PAGE, .flags = RW
+	};
 	struct pb_ioas *domain;
 	uint8_t bytes[8];
 
@@ -56,8 +58,12 @@ START_TEST(behind_a_virtual_iommu)
 	/* The engine in the identity-mapped space is not affected. */
 	reaches(SPACE + 4 * PAGE, &vga, 0);
 	faults_at(0x200000000 + 2 * PAGE);
-	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, 7, RW }, &err), EINVAL, "multiples");
-	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, PAGE, 8 }, &err), EINVAL, "0x8");
+	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, 7, RW },
+				    &err),
+		EINVAL, "multiples");
+	refused(pb_guest_add_window(guest, domain, &(struct pb_guest_window){ PAGE, 0, PAGE, 8 },
+				    &err),
+		EINVAL, "0x8");
 	ok(pb_guest_remove_ioas(guest, domain, &err));
 	refused(pb_guest_remove_ioas(guest, domain, &err), ENOENT, "none of this guest's");
 	dma_read_faults(0x200000000 + 2 * PAGE, 0);
@@ -131,7 +137,8 @@ static void *move_about(void *arg)
 		 * nothing.
 		 */
 		if (pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE + moves % 3 * GIB, &e) ||
-		    pb_guest_set_bar(cmb.guest_device, CMB_BAR, SPACE + (3 + moves % 2) * GIB, &e) ||
+		    pb_guest_set_bar(cmb.guest_device, CMB_BAR, SPACE + (3 + moves % 2) * GIB,
+				     &e) ||
 		    pb_guest_set_decoding(vga.guest_device, moves % 7 != 0, &e))
 			lab_die("%s", e.text);
 		if (moves % 16 == 0)
@@ -157,7 +164,9 @@ START_TEST(dma_while_it_moves)
 
 		/* The two halves are read separately, and the BAR may have moved in between. */
 		ck_assert_msg((!(value >> 32) || value >> 32 == stamp(owner, page) >> 32) &&
-			      (!(uint32_t)value || (uint32_t)value == (uint32_t)stamp(owner, page)), "DMA finds 0x%llx at page 0x%llx of place %u",
+				      (!(uint32_t)value ||
+				       (uint32_t)value == (uint32_t)stamp(owner, page)),
+			      "DMA finds 0x%llx at page 0x%llx of place %u",
 			      (unsigned long long)value, (unsigned long long)page, i % 5);
 		found += value != 0;
 		/* Query and synchronize meanwhile. */
@@ -175,7 +184,8 @@ START_TEST(dma_while_it_moves)
 	atomic_store(&moving, false);
 	pthread_join(thread, NULL);
 	faults_since(faults, "guest: DMA while BARs move");
-	printf("guest: %u DMA reads while two BARs moved %u times: %u found the right page, the others faulted\n", i, moves, found);
+	printf("guest: %u DMA reads while two BARs moved %u times: %u found the right page, the others faulted\n",
+	       i, moves, found);
 	ck_assert_uint_gt(found, 0);
 	nothing_to_report();
 }
@@ -210,8 +220,8 @@ static void cost(struct assigned *a, const char *what)
 		off += t[2] - t[1];
 		on += t[3] - t[2];
 	}
-	printf("guest: cost, %s: moved %.2f ms, decoding off %.2f ms, on %.2f ms (mean of %d)\n", what, move / rounds, off / rounds,
-	       on / rounds, rounds);
+	printf("guest: cost, %s: moved %.2f ms, decoding off %.2f ms, on %.2f ms (mean of %d)\n",
+	       what, move / rounds, off / rounds, on / rounds, rounds);
 }
 
 /*
@@ -239,7 +249,8 @@ START_TEST(costs)
 	ok(pb_ioas_attach(domain, edu_device, &err));
 	ok(pb_guest_add_ioas(guest, domain, PB_GUEST_WINDOWS, &err));
 	for (i = 0; i < 128; i++) {
-		struct pb_guest_window window = { SPACE + (uint64_t)i * GIB, SPACE + (uint64_t)(i % 2) * GIB, GIB, RW };
+		struct pb_guest_window window = { SPACE + (uint64_t)i * GIB,
+						  SPACE + (uint64_t)(i % 2) * GIB, GIB, RW };
 
 		ok(pb_guest_add_window(guest, domain, &window, &err));
 	}

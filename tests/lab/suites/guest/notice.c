@@ -57,8 +57,10 @@ START_TEST(with_descriptors_of_the_vmm)
 	struct pb_guest *g;
 
 	refused(pb_ioas_from_id(iommu, 12345, &none, &err), ENOENT, "no address space 12345");
-	refused(pb_device_from_fd(iommu, 12345, pb_device_bdf(gpu), &other, &err), EBADF, "not open");
-	refused(pb_device_from_fd(iommu, pb_iommu_fd(iommu), pb_device_bdf(gpu), &other, &err), EINVAL, "no PCI device");
+	refused(pb_device_from_fd(iommu, 12345, pb_device_bdf(gpu), &other, &err), EBADF,
+		"not open");
+	refused(pb_device_from_fd(iommu, pb_iommu_fd(iommu), pb_device_bdf(gpu), &other, &err),
+		EINVAL, "no PCI device");
 	ck_assert_uint_eq(count_fds(), fds);
 	ok(pb_ioas_from_id(iommu, pb_ioas_id(ioas), &space, &err));
 	ok(pb_device_from_fd(iommu, pb_device_fd(gpu), pb_device_bdf(gpu), &own, &err));
@@ -206,18 +208,23 @@ static int other_vmm(const char *bdf, bool edge)
 	unsigned int i;
 	int loop;
 
-	if (pb_iommu_open(&context, &e) || pb_device_open(context, bdf, &device, &e) || pb_ioas_create(context, &space, &e) ||
-	    pb_guest_create(&g, &e) || pb_guest_add_ioas(g, space, 0, &e) || pb_guest_add_device(g, device, NULL, 0, NULL, &assigned, &e) ||
+	if (pb_iommu_open(&context, &e) || pb_device_open(context, bdf, &device, &e) ||
+	    pb_ioas_create(context, &space, &e) || pb_guest_create(&g, &e) ||
+	    pb_guest_add_ioas(g, space, 0, &e) ||
+	    pb_guest_add_device(g, device, NULL, 0, NULL, &assigned, &e) ||
 	    pb_guest_set_bar(assigned, CMB_BAR, SPACE, &e))
 		lab_die("%s", e.text);
 	loop = loop_open(g, edge);
 	for (i = 0; i < 20; i++) {
-		if (pb_device_set_decoding(device, true, &e) || pb_guest_set_decoding(assigned, true, &e) ||
-		    pb_buffer_export(device, CMB_BAR, &(struct pb_range){ i * PAGE, PAGE }, 1, 0, &buffer, &e))
+		if (pb_device_set_decoding(device, true, &e) ||
+		    pb_guest_set_decoding(assigned, true, &e) ||
+		    pb_buffer_export(device, CMB_BAR, &(struct pb_range){ i * PAGE, PAGE }, 1, 0,
+				     &buffer, &e))
 			lab_die("%s", e.text);
 		pb_buffer_close(buffer);
 		/* With notice, and without. */
-		if ((i % 2 && pb_guest_set_decoding(assigned, false, &e)) || pb_device_set_decoding(device, false, &e))
+		if ((i % 2 && pb_guest_set_decoding(assigned, false, &e)) ||
+		    pb_device_set_decoding(device, false, &e))
 			lab_die("%s", e.text);
 		if (run_loop(g, loop, &last) > 10)
 			return 1;
@@ -267,7 +274,8 @@ START_TEST(quiet_and_alive)
 	if (!child)
 		_exit(other_vmm(bdf, _i));
 	while (!waitpid(child, &status, WNOHANG))
-		ck_assert_msg(!woken(loop, 100), "what happens to another process's buffers woke this VMM");
+		ck_assert_msg(!woken(loop, 100),
+			      "what happens to another process's buffers woke this VMM");
 	ck_assert_int_eq(status, 0);
 	ck_assert(!woken(loop, 400));
 	assign(&cmb);

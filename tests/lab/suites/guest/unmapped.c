@@ -10,7 +10,10 @@
 
 START_TEST(trapped_pages)
 {
-	const struct pb_guest_trap traps[] = { { GPU_BAR, 3 * PAGE + 8, PAGE }, { GPU_BAR, MIB, 4 }, };
+	const struct pb_guest_trap traps[] = {
+		{ GPU_BAR, 3 * PAGE + 8, PAGE },
+		{ GPU_BAR, MIB, 4 },
+	};
 	unsigned int msix = find_capability(cmb.device, PCI_CAP_ID_MSIX);
 	struct pb_guest_range *list;
 	uint64_t mapped = 0;
@@ -18,10 +21,12 @@ START_TEST(trapped_pages)
 	unsigned int i, n, trapped = 0;
 
 	unassign(&vga);
-	refused(pb_guest_add_device(guest, gpu, &(struct pb_guest_trap){ GPU_BAR, vga.size, 1 }, 1, NULL, &vga.guest_device, &err), EINVAL,
-		"not inside");
+	refused(pb_guest_add_device(guest, gpu, &(struct pb_guest_trap){ GPU_BAR, vga.size, 1 }, 1,
+				    NULL, &vga.guest_device, &err),
+		EINVAL, "not inside");
 	ok(pb_guest_add_device(guest, gpu, traps, 2, &vga, &vga.guest_device, &err));
-	refused(pb_guest_add_device(guest, gpu, NULL, 0, NULL, &cmb.guest_device, &err), EEXIST, "already");
+	refused(pb_guest_add_device(guest, gpu, NULL, 0, NULL, &cmb.guest_device, &err), EEXIST,
+		"already");
 	place(&vga, SPACE);
 	reaches(SPACE + 2 * PAGE, &vga, 2);
 	faults_at(SPACE + 3 * PAGE);
@@ -128,13 +133,15 @@ END_TEST
  */
 START_TEST(over_reserved_addresses)
 {
-	const uint64_t below_4g = (4 * GIB) - vga.size, before = 0xfee00000 - below_4g, after = 0xfef00000 - below_4g;
+	const uint64_t below_4g = (4 * GIB) - vga.size, before = 0xfee00000 - below_4g,
+		       after = 0xfef00000 - below_4g;
 	struct pb_iova_range ranges[8];
 	unsigned int n;
 	uint64_t end;
 
 	place(&vga, below_4g);
-	reported(&vga, PB_GUEST_REFUSED, ERANGE, "0xfee00000 to 0xfeefffff are not inside the aperture");
+	reported(&vga, PB_GUEST_REFUSED, ERANGE,
+		 "0xfee00000 to 0xfeefffff are not inside the aperture");
 	nothing_to_report();
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_REFUSED), MIB);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_MAPPED), vga.size - MIB);
@@ -173,7 +180,8 @@ START_TEST(beyond_what_can_be_mapped)
 	nothing_to_report();
 	guest_bar(&vga, SPACE);
 	reaches(SPACE, &vga, 0);
-	refused(pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE + 1, &err), EINVAL, "multiple of 0x1000");
+	refused(pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE + 1, &err), EINVAL,
+		"multiple of 0x1000");
 	refused(pb_guest_set_bar(vga.guest_device, 5, SPACE, &err), EINVAL, "no BAR 5");
 	refused(pb_guest_set_bar(vga.guest_device, 6, SPACE, &err), EINVAL, "no BAR 6");
 	refused(pb_guest_add_ioas(guest, ioas, 0, &err), EEXIST, "already");

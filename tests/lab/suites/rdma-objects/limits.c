@@ -19,7 +19,8 @@ static void put(const char *path, const char *text)
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
-	ck_assert_msg(write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s > %s: %s", text, path, strerror(errno));
+	ck_assert_msg(write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s > %s: %s", text,
+		      path, strerror(errno));
 	close(fd);
 }
 
@@ -47,7 +48,8 @@ static uint64_t cgroup_number(const char *file, const char *word)
 static void cgroup_up(void)
 {
 	ck_assert(!mkdir(CGROUPS, 0755) || errno == EEXIST);
-	ck_assert_msg(!mount("none", CGROUPS, "cgroup2", 0, NULL) || errno == EBUSY, "no cgroups: %s", strerror(errno));
+	ck_assert_msg(!mount("none", CGROUPS, "cgroup2", 0, NULL) || errno == EBUSY,
+		      "no cgroups: %s", strerror(errno));
 	put(CGROUPS "/cgroup.subtree_control", "+memory");
 	ck_assert(!mkdir(CGROUPS "/lab", 0755) || errno == EEXIST);
 }
@@ -83,21 +85,30 @@ enum kind { QP, CQ, SRQ, PD, AH, MR, MW, KINDS };
 
 static const struct {
 	const char *name;
-	unsigned int many;	/* created, to measure their cost */
-	unsigned int bytes;	/* lower bound of the kernel's memory for each */
+	unsigned int many;  /* created, to measure their cost */
+	unsigned int bytes; /* lower bound of the kernel's memory for each */
 } kinds[KINDS] = {
-	[QP] = { "qp", 400, 8192 },   [CQ] = { "cq", 1000, 4096 }, [SRQ] = { "srq", 1000, 4096 },
+	[QP] = { "qp", 400, 8192 },  [CQ] = { "cq", 1000, 4096 }, [SRQ] = { "srq", 1000, 4096 },
 	[PD] = { "pd", 12000, 192 }, [AH] = { "ah", 12000, 128 }, [MR] = { "mr", 6000, 300 },
 	[MW] = { "mw", 12000, 200 },
 };
 
 static void *make(struct end *end, enum kind kind)
 {
-	struct ibv_qp_init_attr qp = { .send_cq = end->cq, .recv_cq = end->cq, .qp_type = IBV_QPT_RC,
-				       .cap = { .max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 }, };
-	struct ibv_srq_init_attr srq = { .attr = { .max_wr = 1, .max_sge = 1 }, };
-	struct ibv_ah_attr ah = { .is_global = 1, .port_num = 1,
-				  .grh = { .dgid = end->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 }, };
+	struct ibv_qp_init_attr qp = {
+		.send_cq = end->cq,
+		.recv_cq = end->cq,
+		.qp_type = IBV_QPT_RC,
+		.cap = { .max_send_wr = 1, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
+	};
+	struct ibv_srq_init_attr srq = {
+		.attr = { .max_wr = 1, .max_sge = 1 },
+	};
+	struct ibv_ah_attr ah = {
+		.is_global = 1,
+		.port_num = 1,
+		.grh = { .dgid = end->gid, .sgid_index = (uint8_t)end->gid_index, .hop_limit = 1 },
+	};
 
 	switch (kind) {
 	case QP:
@@ -165,12 +176,15 @@ START_TEST(makers_are_charged)
 	}
 	leave_cgroup();
 	free(objects);
-	printf("%u %s: %llu KiB, %llu KiB remain\n", kinds[_i].many, kinds[_i].name, (unsigned long long)(with - before) / KIB,
+	printf("%u %s: %llu KiB, %llu KiB remain\n", kinds[_i].many, kinds[_i].name,
+	       (unsigned long long)(with - before) / KIB,
 	       (unsigned long long)(after > before ? after - before : 0) / KIB);
 	/* The kernel charges in batches: half a megabyte may be missing. */
-	ck_assert_msg(with - before >= (uint64_t)kinds[_i].many * kinds[_i].bytes * 3 / 4, "%u of %s cost %llu bytes", kinds[_i].many,
-		      kinds[_i].name, (unsigned long long)(with - before));
-	ck_assert_msg(after < before + (with - before) / 2, "%llu bytes remain charged", (unsigned long long)(after - before));
+	ck_assert_msg(with - before >= (uint64_t)kinds[_i].many * kinds[_i].bytes * 3 / 4,
+		      "%u of %s cost %llu bytes", kinds[_i].many, kinds[_i].name,
+		      (unsigned long long)(with - before));
+	ck_assert_msg(after < before + (with - before) / 2, "%llu bytes remain charged",
+		      (unsigned long long)(after - before));
 }
 END_TEST
 
@@ -195,7 +209,8 @@ START_TEST(rings_within_the_limit)
 			break;
 		n++;
 	}
-	ck_assert_msg((uint64_t)n * RING <= 48 * MIB, "%d queues of 3.5 MiB in a cgroup of 48 MiB", n);
+	ck_assert_msg((uint64_t)n * RING <= 48 * MIB, "%d queues of 3.5 MiB in a cgroup of 48 MiB",
+		      n);
 	ck_assert_int_eq(errno, ENOMEM);
 	ck_assert_int_gt(n, 4);
 	ck_assert_uint_ge(cgroup_number("memory.current", NULL), (uint64_t)n * RING);
@@ -212,7 +227,8 @@ END_TEST
 
 static int reported(const struct ibv_device_attr *attr, enum kind kind)
 {
-	const int max[KINDS] = { attr->max_qp, attr->max_cq, attr->max_srq, attr->max_pd, attr->max_ah, attr->max_mr, attr->max_mw };
+	const int max[KINDS] = { attr->max_qp, attr->max_cq, attr->max_srq, attr->max_pd,
+				 attr->max_ah, attr->max_mr, attr->max_mw };
 
 	return max[kind];
 }
@@ -249,7 +265,9 @@ START_TEST(limits_hold)
 		put(path, text);
 	}
 	ck_assert_int_eq(i, 0);
-	for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/pb1/ports/1/gids/*"); i++)
+	for (i = 0;
+	     i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/pb1/ports/1/gids/*");
+	     i++)
 		usleep(100000);
 	end_open(&x, &on_second);
 	end_open(&y, &on_second);
@@ -265,9 +283,11 @@ START_TEST(limits_hold)
 		}
 		ck_assert_int_eq(errno, ENOMEM);
 		/* The context already has one of these. */
-		ck_assert_msg(n == limit - (kind == QP || kind == CQ || kind == PD), "%d of %s", n, kinds[kind].name);
+		ck_assert_msg(n == limit - (kind == QP || kind == CQ || kind == PD), "%d of %s", n,
+			      kinds[kind].name);
 		one = make(&y, (enum kind)kind);
-		ck_assert_msg(one, "another context has no %s: %s", kinds[kind].name, strerror(errno));
+		ck_assert_msg(one, "another context has no %s: %s", kinds[kind].name,
+			      strerror(errno));
 		ck_assert_int_eq(unmake(one, (enum kind)kind), 0);
 		/* Destroying one makes room for another. */
 		ck_assert_int_eq(unmake(objects[--n], (enum kind)kind), 0);

@@ -19,7 +19,11 @@ static bool has_rings(void)
 	return found;
 }
 
-#define IN_CHILD(condition) do { if (!(condition)) _exit(__LINE__ - first_line); } while (0)
+#define IN_CHILD(condition)                           \
+	do {                                          \
+		if (!(condition))                     \
+			_exit(__LINE__ - first_line); \
+	} while (0)
 
 /* Check a child's access to its parent's queues. */
 static void look_as_child(struct ibv_cq_ex *cq_ex, struct ibv_srq *srq)
@@ -54,7 +58,9 @@ static void ends_well(pid_t child)
 
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_msg(!WIFSIGNALED(status), "killed by signal %d", WTERMSIG(status));
-	ck_assert_msg(!WEXITSTATUS(status), "the check %d lines below the function's first one failed", WEXITSTATUS(status));
+	ck_assert_msg(!WEXITSTATUS(status),
+		      "the check %d lines below the function's first one failed",
+		      WEXITSTATUS(status));
 }
 
 /*
@@ -63,7 +69,9 @@ static void ends_well(pid_t child)
  */
 START_TEST(a_child_has_no_queues)
 {
-	struct ibv_srq_init_attr srq_attr = { .attr = { .max_wr = 4, .max_sge = 1 }, };
+	struct ibv_srq_init_attr srq_attr = {
+		.attr = { .max_wr = 4, .max_sge = 1 },
+	};
 	struct ibv_cq_init_attr_ex cq_attr = { .cqe = 16, .wc_flags = IBV_WC_STANDARD_FLAGS };
 	struct ibv_send_wr wr;
 	struct ibv_cq_ex *cq;

@@ -81,7 +81,9 @@ START_TEST(rings_overwritten)
 	for (i = 0; i < sizeof(strays) / sizeof(*strays); i++) {
 		end_open_beside(&other, &end, NULL);
 		/* The consumer index in the ring is not read: no effect. */
-		__atomic_store_n(&ring->consumer, __atomic_load_n(&ring->consumer, __ATOMIC_SEQ_CST) - strays[i], __ATOMIC_SEQ_CST);
+		__atomic_store_n(&ring->consumer,
+				 __atomic_load_n(&ring->consumer, __ATOMIC_SEQ_CST) - strays[i],
+				 __ATOMIC_SEQ_CST);
 		ck_assert_int_eq(ibv_poll_cq(end.cq, 4, wc), 0);
 		t0 = now_ms();
 		ck_assert_int_eq(end_to(&other, IBV_QPS_RESET), 0);
@@ -157,7 +159,8 @@ static uint64_t delay_of_resize(bool full, const pthread_attr_t *attr)
 		ring = open_with_ring(&end, 1 << 20);
 		/* As if a million completions had not been polled. */
 		if (full)
-			__atomic_store_n(&ring->consumer, ring->producer - (1u << 20), __ATOMIC_SEQ_CST);
+			__atomic_store_n(&ring->consumer, ring->producer - (1u << 20),
+					 __ATOMIC_SEQ_CST);
 		worst = 0;
 		stop = false;
 		ck_assert_int_eq(pthread_create(&thread, attr, is_late, NULL), 0);
@@ -184,9 +187,10 @@ START_TEST(resize_delays_nobody)
 	empty = delay_of_resize(false, &attr);
 	full = delay_of_resize(true, &attr);
 	pthread_attr_destroy(&attr);
-	printf("resize: others wait %llu us at most with a full queue, %llu with an empty one\n", (unsigned long long)full / 1000,
-	       (unsigned long long)empty / 1000);
-	ck_assert_msg(full < 3 * empty + 5000000, "resizing a full queue delays others by %llu us, an empty one by %llu us",
+	printf("resize: others wait %llu us at most with a full queue, %llu with an empty one\n",
+	       (unsigned long long)full / 1000, (unsigned long long)empty / 1000);
+	ck_assert_msg(full < 3 * empty + 5000000,
+		      "resizing a full queue delays others by %llu us, an empty one by %llu us",
 		      (unsigned long long)full / 1000, (unsigned long long)empty / 1000);
 }
 END_TEST
@@ -231,7 +235,8 @@ END_TEST
 /* Return the number of segments in which a dma-buf of 1 MiB is mapped for the second NIC. */
 static unsigned int pieces_for_nic(int exporter, int importer)
 {
-	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_PINNED, MIB), handle;
+	int fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, PEERBAR_MODEL_PINNED, MIB),
+	    handle;
 	struct peerbar_test_map map;
 
 	ck_assert_int_ge(fd, 0);

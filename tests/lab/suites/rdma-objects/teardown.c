@@ -59,10 +59,11 @@ static void not_slower(const char *what, const uint64_t *ours, const uint64_t *t
 {
 	uint64_t mine = ours[ROUNDS / 2], other = theirs[ROUNDS / 2];
 
-	printf("%s: %llu us, rxe %llu us\n", what, (unsigned long long)mine / 1000, (unsigned long long)other / 1000);
+	printf("%s: %llu us, rxe %llu us\n", what, (unsigned long long)mine / 1000,
+	       (unsigned long long)other / 1000);
 	/* Waiting for a grace period was 20 times as slow. */
-	ck_assert_msg(mine < 2 * other + 200000, "%s takes %llu us, with rxe %llu us", what, (unsigned long long)mine / 1000,
-		      (unsigned long long)other / 1000);
+	ck_assert_msg(mine < 2 * other + 200000, "%s takes %llu us, with rxe %llu us", what,
+		      (unsigned long long)mine / 1000, (unsigned long long)other / 1000);
 }
 
 /* Destroying an object waits only for its users: it is as fast as on rxe. */
@@ -74,7 +75,9 @@ START_TEST(ends_as_fast_as_rxe)
 	if (rdma_is_rxe() || system("modprobe -q rdma_rxe"))
 		return;
 	ck_assert_int_eq(rdma_link_add("rxe9", 1), 0);
-	for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/rxe9/ports/1/gids/*"); i++)
+	for (i = 0;
+	     i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/rxe9/ports/1/gids/*");
+	     i++)
 		usleep(100000);
 	tear_down(rdma_name(), &ours);
 	tear_down("rxe9", &theirs);
@@ -132,7 +135,9 @@ START_TEST(nobody_writes_after)
 		memset(pair.at_b.p, 0, 64);
 		usleep(2000);
 		for (n = 0; n < 64; n++)
-			ck_assert_msg(!pair.at_b.p[n], "round %u: written to after the queue pair was %s", i, i & 1 ? "in error" : "reset");
+			ck_assert_msg(!pair.at_b.p[n],
+				      "round %u: written to after the queue pair was %s", i,
+				      i & 1 ? "in error" : "reset");
 		if (to == IBV_QPS_ERR)
 			ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
 		ck_assert_int_eq(end_to_init(&pair.b), 0);

@@ -26,8 +26,10 @@ static void told_up(struct told *told)
 	/* The library that libibverbs has loaded for the device. */
 	told->library = dlopen("libpeerbar-rdma.so.1", RTLD_NOW);
 	ck_assert_msg(told->library, "%s", dlerror());
-	told->fd = (int (*)(struct ibv_context *))(uintptr_t)dlsym(told->library, "peerbardv_revocation_fd");
-	told->next = (int (*)(struct ibv_context *, uint32_t *))(uintptr_t)dlsym(told->library, "peerbardv_next_revoked");
+	told->fd = (int (*)(struct ibv_context *))(uintptr_t)dlsym(told->library,
+								   "peerbardv_revocation_fd");
+	told->next = (int (*)(struct ibv_context *, uint32_t *))(
+		uintptr_t)dlsym(told->library, "peerbardv_next_revoked");
 	ck_assert(told->fd && told->next);
 }
 
@@ -55,7 +57,8 @@ START_TEST(told_of_revocation)
 	place_register(&place, &pair.b, ALL_ACCESS);
 	place_register(&beside, &pair.b, ALL_ACCESS);
 	for (i = 0; i < 5; i++)
-		ck_assert_int_eq(part_register(&place, &pair.b, 0, PAGE, 0, ALL_ACCESS, &more[i]), 0);
+		ck_assert_int_eq(part_register(&place, &pair.b, 0, PAGE, 0, ALL_ACCESS, &more[i]),
+				 0);
 	ck_assert(!readable(fd, 0));
 	ck_assert_int_eq(told.next(pair.b.ctx, &lkey), 0);
 	take_away(&place, KILL);
@@ -110,7 +113,8 @@ START_TEST(told_of_too_many)
 	ck_assert_int_ge(told.fd(pair.b.ctx), 0);
 	place_make(&place, BAR, SIZE, 0);
 	for (n = 0; n < 600; n++)
-		ck_assert_int_eq(part_register(&place, &pair.b, 0, PAGE, 0, ALL_ACCESS, &mrs[n]), 0);
+		ck_assert_int_eq(part_register(&place, &pair.b, 0, PAGE, 0, ALL_ACCESS, &mrs[n]),
+				 0);
 	take_away(&place, KILL);
 	for (n = 0; n < 1000; n++) {
 		ret = told.next(pair.b.ctx, &lkey);
@@ -134,7 +138,9 @@ START_TEST(exporter_killed)
 {
 	struct pb_range range = { AT(1), SIZE };
 	int sockets[2], child, fd, i;
-	struct place place = { .kind = BAR, .fd = -1, .exporter = -1, .nr_ranges = 1, .mem.size = SIZE };
+	struct place place = {
+		.kind = BAR, .fd = -1, .exporter = -1, .nr_ranges = 1, .mem.size = SIZE
+	};
 	struct ibv_send_wr wr;
 	struct ibv_sge s;
 	struct ibv_wc wc;
@@ -247,7 +253,9 @@ START_TEST(nic_unplugged)
 	if (lab_has_no_reset()) /* the topology without ports */
 		return;
 	ck_assert_int_eq(rdma_link_add("pb1", 1), 0);
-	for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/pb1/ports/1/gids/*"); i++)
+	for (i = 0;
+	     i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/pb1/ports/1/gids/*");
+	     i++)
 		usleep(100000);
 	end_open(&x, NULL);
 	end_open(&y, &on_second);

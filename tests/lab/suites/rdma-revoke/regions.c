@@ -15,7 +15,8 @@
  */
 static void remote_is_dead(struct place *place)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ,
+						      IBV_WR_ATOMIC_FETCH_AND_ADD };
 	struct ibv_sge s = sge(&host.mem, 0, 8);
 	unsigned int i;
 
@@ -33,9 +34,12 @@ static void remote_is_dead(struct place *place)
 /* Local requests with the region fail with a protection error. */
 static void local_is_dead(struct place *place)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD,
-						      IBV_WR_SEND };
-	struct ibv_sge s = sge(&place->mem, 0, 8), to = { .addr = (uintptr_t)host.mem.p, .length = 8, .lkey = host.mem.mr->lkey };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ,
+						      IBV_WR_ATOMIC_FETCH_AND_ADD, IBV_WR_SEND };
+	struct ibv_sge s = sge(&place->mem, 0, 8),
+		       to = { .addr = (uintptr_t)host.mem.p,
+			      .length = 8,
+			      .lkey = host.mem.mr->lkey };
 	struct ibv_send_wr wr;
 	unsigned int i;
 
@@ -77,7 +81,8 @@ static void becomes_dead(enum kind kind, enum how how)
 	remote_is_dead(&place);
 	local_is_dead(&place);
 	/* No byte may change, in the host's view. */
-	ck_assert_msg(place_has(&place, 0, before, SIZE), "%s: bytes changed afterwards", how_names[how]);
+	ck_assert_msg(place_has(&place, 0, before, SIZE), "%s: bytes changed afterwards",
+		      how_names[how]);
 	if (!is_reset(how)) {
 		/* Nor can the memory be registered again. */
 		error = part_register(&place, &pair.b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr);
@@ -90,7 +95,9 @@ static void becomes_dead(enum kind kind, enum how how)
 	remote_is_dead(&place);
 	ck_assert(place_has(&place, 0, before, SIZE));
 	if (how == KILL) {
-		ck_assert_int_eq(part_register(&place, &pair.b, 0, SIZE, place.mem.addr, ALL_ACCESS, &mr), ENODEV);
+		ck_assert_int_eq(part_register(&place, &pair.b, 0, SIZE, place.mem.addr, ALL_ACCESS,
+					       &mr),
+				 ENODEV);
 		place_make(&fresh, kind, SIZE, 1);
 	} else {
 		fresh = place;
@@ -135,7 +142,9 @@ START_TEST(of_another_exporter)
 		place_register(&place, &pair.b, ALL_ACCESS);
 		works(&place, 1);
 		place_read(&place, 0, before, SIZE);
-		ck_assert_int_eq(i ? test_kill(place.exporter, place.fd) : test_revoke(place.exporter, place.fd), 0);
+		ck_assert_int_eq(i ? test_kill(place.exporter, place.fd) :
+				     test_revoke(place.exporter, place.fd),
+				 0);
 		remote_is_dead(&place);
 		local_is_dead(&place);
 		ck_assert(place_has(&place, 0, before, SIZE));
@@ -145,7 +154,9 @@ START_TEST(of_another_exporter)
 		ck_assert_int_eq(ibv_dereg_mr(place.mem.mr), 0);
 		place.mem.mr = NULL;
 		if (i) {
-			ck_assert_int_eq(part_register(&place, &pair.b, 0, SIZE, 0, ALL_ACCESS, &mr), ENODEV);
+			ck_assert_int_eq(part_register(&place, &pair.b, 0, SIZE, 0, ALL_ACCESS,
+						       &mr),
+					 ENODEV);
 		} else {
 			place_register(&place, &pair.b, ALL_ACCESS);
 			works(&place, 2);
@@ -171,7 +182,8 @@ START_TEST(key_stays_taken)
 	for (i = 0; i < 600; i++) {
 		mrs[i] = ibv_reg_mr(pair.b.pd, host_b.p, SIZE, ALL_ACCESS);
 		ck_assert_ptr_nonnull(mrs[i]);
-		ck_assert_msg(mrs[i]->rkey >> 8 != key >> 8, "the key 0x%x of a revoked region is given to another, as 0x%x", key,
+		ck_assert_msg(mrs[i]->rkey >> 8 != key >> 8,
+			      "the key 0x%x of a revoked region is given to another, as 0x%x", key,
 			      mrs[i]->rkey);
 	}
 	remote_is_dead(&place);

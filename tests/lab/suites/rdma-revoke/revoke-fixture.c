@@ -8,7 +8,8 @@
 struct place host;
 struct mem host_b;
 
-const char *const how_names[NR_HOW] = { "revoked for good", "memory decoding off", "reset", "reset by sysfs" };
+const char *const how_names[NR_HOW] = { "revoked for good", "memory decoding off", "reset",
+					"reset by sysfs" };
 
 bool is_reset(enum how how)
 {
@@ -18,7 +19,7 @@ bool is_reset(enum how how)
 bool can(enum how how)
 {
 	return !(is_reset(how) && lab_has_no_reset()) &&
-	       !((how == KILL || how == RESET_BY_SYSFS) && !lab_driver_is_ours());
+		!((how == KILL || how == RESET_BY_SYSFS) && !lab_driver_is_ours());
 }
 
 void take_away(struct place *place, enum how how)

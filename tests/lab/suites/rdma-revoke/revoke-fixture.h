@@ -8,7 +8,7 @@
 
 #include "memory-kinds.h"
 
-#define SIZE MIB
+#define SIZE	 MIB
 /* The offset in the GPU's BAR, by slot. */
 #define AT(slot) (64 * MIB * (slot))
 

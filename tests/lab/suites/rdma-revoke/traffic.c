@@ -50,7 +50,8 @@ static void *writes(void *arg)
 	while (!__atomic_load_n(w->stop, __ATOMIC_SEQ_CST)) {
 		struct mem *target = &w->targets[rand_r(&w->rng) % w->nr_targets];
 		struct ibv_sge s = sge(&w->source, 0, w->length), d = sge(target, 0, w->length);
-		struct ibv_send_wr wr = work(1, w->opcode, &s, 1, w->opcode == IBV_WR_SEND ? NULL : target, 0);
+		struct ibv_send_wr wr = work(1, w->opcode, &s, 1,
+					     w->opcode == IBV_WR_SEND ? NULL : target, 0);
 		struct ibv_wc wc;
 
 		memset(w->source.p, ++byte, w->length);
@@ -62,7 +63,8 @@ static void *writes(void *arg)
 			if (w->opcode == IBV_WR_SEND)
 				wc = completion(&w->to);
 			__atomic_fetch_add(w->written, 1, __ATOMIC_SEQ_CST);
-		} else if (wc.status == (w->opcode == IBV_WR_SEND ? IBV_WC_REM_OP_ERR : IBV_WC_REM_ACCESS_ERR)) {
+		} else if (wc.status ==
+			   (w->opcode == IBV_WR_SEND ? IBV_WC_REM_OP_ERR : IBV_WC_REM_ACCESS_ERR)) {
 			if (w->opcode == IBV_WR_SEND)
 				wc = completion(&w->to);
 			if (w->opcode == IBV_WR_SEND && wc.status != IBV_WC_LOC_PROT_ERR)
@@ -112,7 +114,11 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 		for (i = 0; i < nr_buffers; i++) {
 			struct pb_range range = { AT(1) + i * MIB, SIZE };
 
-			places[i] = (struct place){ .kind = BAR, .fd = -1, .exporter = -1, .nr_ranges = 1, .mem.size = SIZE };
+			places[i] = (struct place){ .kind = BAR,
+						    .fd = -1,
+						    .exporter = -1,
+						    .nr_ranges = 1,
+						    .mem.size = SIZE };
 			places[i].ranges[0] = range;
 			places[i].buffer = export_ranges(&range, 1);
 			places[i].fd = pb_buffer_fd(places[i].buffer);
@@ -122,8 +128,9 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 
 			targets[i].addr = 0;
 			targets[i].size = size;
-			ck_assert_int_eq(part_register(p, &pair.b, n == 1 ? 0 : i / nr_buffers % 192 * PAGE, size, 0, ALL_ACCESS,
-						       &targets[i].mr),
+			ck_assert_int_eq(part_register(p, &pair.b,
+						       n == 1 ? 0 : i / nr_buffers % 192 * PAGE,
+						       size, 0, ALL_ACCESS, &targets[i].mr),
 					 0);
 		}
 		for (i = 0; i < WRITERS; i++) {
@@ -148,7 +155,9 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			writers[i].to.cq = ibv_create_cq(pair.b.ctx, 64, NULL, NULL, 0);
 			end_open_beside(&writers[i].to, &writers[i].to, NULL);
 			ends_connect(&writers[i].from, &writers[i].to);
-			ck_assert_int_eq(pthread_create(&writers[i].thread, NULL, writes, &writers[i]), 0);
+			ck_assert_int_eq(pthread_create(&writers[i].thread, NULL, writes,
+							&writers[i]),
+					 0);
 		}
 		ck_assert_msg(reaches(&written, 10), "nothing was written");
 		usleep(round * 3700);
@@ -175,7 +184,8 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			for (k = 0; k < 2; k++) {
 				usleep(20000);
 				ck_assert_msg(place_has(&places[i], 0, seen, used),
-					      "%s: bytes of buffer %u changed after it had returned", how_names[how], i);
+					      "%s: bytes of buffer %u changed after it had returned",
+					      how_names[how], i);
 			}
 		}
 		i = __atomic_load_n(&written, __ATOMIC_SEQ_CST);
@@ -185,7 +195,8 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 		stop = true;
 		for (i = 0; i < WRITERS; i++) {
 			pthread_join(writers[i].thread, NULL);
-			ck_assert_msg(writers[i].strange == IBV_WC_SUCCESS, "a writer was told '%s'",
+			ck_assert_msg(writers[i].strange == IBV_WC_SUCCESS,
+				      "a writer was told '%s'",
 				      ibv_wc_status_str(writers[i].strange));
 			mem_free(&writers[i].source);
 			end_close(&writers[i].from);
@@ -249,7 +260,8 @@ START_TEST(during_local_use)
 				break;
 			ck_assert_uint_lt(n, 1000000);
 		}
-		ck_assert_msg(wc.status == IBV_WC_LOC_PROT_ERR, "'%s'", ibv_wc_status_str(wc.status));
+		ck_assert_msg(wc.status == IBV_WC_LOC_PROT_ERR, "'%s'",
+			      ibv_wc_status_str(wc.status));
 		ck_assert_int_eq(wait_for(child), 0);
 		in_error(&pair.b);
 		replace_qps(&pair.a, &pair.b);

@@ -96,7 +96,8 @@ static void *polls_without_kernel(void *arg)
 	struct ibv_wc wc[4];
 	int *got = arg, n = 0;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) {
 		/* Without seccomp in the kernel, this tests only polling. */
 		if (errno != EINVAL && errno != ENOSYS)
 			return NULL;

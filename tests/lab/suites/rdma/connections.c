@@ -25,7 +25,9 @@ START_TEST(wrong_states)
 	/* A missing attribute; an invalid port. */
 	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT), EINVAL);
 	attr.port_num = 2;
-	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_PORT | IBV_QP_PKEY_INDEX | IBV_QP_ACCESS_FLAGS),
+	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr,
+				       IBV_QP_STATE | IBV_QP_PORT | IBV_QP_PKEY_INDEX |
+					       IBV_QP_ACCESS_FLAGS),
 			 EINVAL);
 	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_RESET);
 	/* INIT */
@@ -98,14 +100,17 @@ END_TEST
 
 /* ---- the connection manager ---- */
 
-static struct rdma_cm_event *cm_event(struct rdma_event_channel *channel, enum rdma_cm_event_type type)
+static struct rdma_cm_event *cm_event(struct rdma_event_channel *channel,
+				      enum rdma_cm_event_type type)
 {
 	struct pollfd p = { .fd = channel->fd, .events = POLLIN };
 	struct rdma_cm_event *event;
 
-	ck_assert_msg(poll(&p, 1, 20000) == 1, "the connection manager tells no %s", rdma_event_str(type));
+	ck_assert_msg(poll(&p, 1, 20000) == 1, "the connection manager tells no %s",
+		      rdma_event_str(type));
 	ck_assert_int_eq(rdma_get_cm_event(channel, &event), 0);
-	ck_assert_msg(event->event == type, "%s (%d), not %s", rdma_event_str(event->event), event->status, rdma_event_str(type));
+	ck_assert_msg(event->event == type, "%s (%d), not %s", rdma_event_str(event->event),
+		      event->status, rdma_event_str(type));
 	return event;
 }
 
@@ -116,7 +121,10 @@ static void cm_wait(struct rdma_event_channel *channel, enum rdma_cm_event_type 
 
 static void cm_qp(struct rdma_cm_id *id)
 {
-	struct ibv_qp_init_attr attr = { .qp_type = IBV_QPT_RC, .cap = { 8, 8, 1, 1, 16 }, };
+	struct ibv_qp_init_attr attr = {
+		.qp_type = IBV_QPT_RC,
+		.cap = { 8, 8, 1, 1, 16 },
+	};
 
 	/* With completion queues that librdmacm creates. */
 	ck_assert_msg(!rdma_create_qp(id, NULL, &attr), "no queue pair: %s", strerror(errno));
@@ -131,7 +139,8 @@ static struct ibv_wc cm_completion(struct ibv_cq *cq)
 
 START_TEST(connection_manager)
 {
-	struct rdma_event_channel *of_server = rdma_create_event_channel(), *of_client = rdma_create_event_channel();
+	struct rdma_event_channel *of_server = rdma_create_event_channel(),
+				  *of_client = rdma_create_event_channel();
 	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(7471) };
 	struct rdma_conn_param param = { .responder_resources = 1,
 					 .initiator_depth = 1,
@@ -192,7 +201,9 @@ START_TEST(connection_manager)
 	ck_assert_int_eq(ibv_dereg_mr(to) | ibv_dereg_mr(from), 0);
 	rdma_destroy_qp(client);
 	rdma_destroy_qp(server);
-	ck_assert_int_eq(rdma_destroy_id(server) | rdma_destroy_id(client) | rdma_destroy_id(listener), 0);
+	ck_assert_int_eq(rdma_destroy_id(server) | rdma_destroy_id(client) |
+				 rdma_destroy_id(listener),
+			 0);
 	rdma_destroy_event_channel(of_server);
 	rdma_destroy_event_channel(of_client);
 }
@@ -299,14 +310,16 @@ START_TEST(other_host_and_container)
 	if (rdma_is_rxe())
 		return;
 	nic_name(1, netdev, sizeof(netdev));
-	in_shell("ip netns add lab && ip link set %s netns lab && ip -n lab addr add " OTHER_HOST_IP "/24 dev %s", netdev,
-		 netdev);
+	in_shell("ip netns add lab && ip link set %s netns lab && ip -n lab addr add " OTHER_HOST_IP
+		 "/24 dev %s",
+		 netdev, netdev);
 	in_shell("ip -n lab link set %s up && ip -n lab link set lo up", netdev);
 	/* The address answers, but has no peerbar device: there is no transport to it. */
 	end_open(&end, NULL);
 	there = end_address(&end);
 	ck_assert_int_eq(inet_pton(AF_INET, OTHER_HOST_IP, there.gid.raw + 12), 1);
-	for (i = 0; i < 50 && system("busybox ping -c 1 -W 1 " OTHER_HOST_IP " >/dev/null 2>&1"); i++)
+	for (i = 0; i < 50 && system("busybox ping -c 1 -W 1 " OTHER_HOST_IP " >/dev/null 2>&1");
+	     i++)
 		usleep(100000);
 	ck_assert_int_eq(end_to_init(&end), 0);
 	log = log_open();
@@ -319,7 +332,9 @@ START_TEST(other_host_and_container)
 	child = fork_with_socket(&sock);
 	if (!child) {
 		enter_netns();
-		for (i = 0; i < 100 && system("grep -qi ffff:0a4d:0002 /sys/class/infiniband/pb1/ports/1/gids/*"); i++)
+		for (i = 0; i < 100 &&
+		     system("grep -qi ffff:0a4d:0002 /sys/class/infiniband/pb1/ports/1/gids/*");
+		     i++)
 			usleep(100000);
 	}
 	end_open(&end, child ? NULL : &on_second);

@@ -6,16 +6,19 @@
 
 static struct ibv_ah *handle_for(struct end *from, const struct end *to)
 {
-	struct ibv_ah_attr attr = { .is_global = 1,
-				    .port_num = 1,
-				    .grh = { .dgid = to->gid, .hop_limit = 64, .sgid_index = (uint8_t)from->gid_index }, };
+	struct ibv_ah_attr attr = {
+		.is_global = 1,
+		.port_num = 1,
+		.grh = { .dgid = to->gid, .hop_limit = 64, .sgid_index = (uint8_t)from->gid_index },
+	};
 	struct ibv_ah *ah = ibv_create_ah(from->pd, &attr);
 
 	ck_assert_msg(ah, "no address handle: %s", strerror(errno));
 	return ah;
 }
 
-static struct ibv_send_wr datagram(uint64_t id, struct ibv_sge *from, struct ibv_ah *ah, const struct end *to)
+static struct ibv_send_wr datagram(uint64_t id, struct ibv_sge *from, struct ibv_ah *ah,
+				   const struct end *to)
 {
 	struct ibv_send_wr wr = work(id, IBV_WR_SEND, from, 1, NULL, 0);
 

@@ -40,8 +40,10 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 	struct ibv_pd *pd = ibv_alloc_pd(local ? pair.a.ctx : pair.b.ctx);
 	struct ibv_sge s = sge(&pair.at_a, 64, 8), to = sge(&pair.at_b, 0, 64);
 	struct ibv_send_wr wr = work(7, opcode, &s, 1, &pair.at_b, 64);
-	uint64_t *addr = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? &wr.wr.atomic.remote_addr : &wr.wr.rdma.remote_addr;
-	uint32_t *rkey = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? &wr.wr.atomic.rkey : &wr.wr.rdma.rkey;
+	uint64_t *addr = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? &wr.wr.atomic.remote_addr :
+								 &wr.wr.rdma.remote_addr;
+	uint32_t *rkey = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? &wr.wr.atomic.rkey :
+								 &wr.wr.rdma.rkey;
 	struct ibv_mr *other = NULL;
 	struct ibv_wc wc;
 
@@ -69,7 +71,8 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 		*rkey ^= 0x77;
 		break;
 	case REMOTE_LENGTH:
-		*addr = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? pair.at_b.addr + MEM : pair.at_b.addr + MEM - 4;
+		*addr = opcode == IBV_WR_ATOMIC_FETCH_AND_ADD ? pair.at_b.addr + MEM :
+								pair.at_b.addr + MEM - 4;
 		break;
 	case REMOTE_BEFORE:
 		*addr = pair.at_b.addr - 8;
@@ -98,8 +101,10 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 	/* rxe completes local errors with a flush error. */
 	if (local && rdma_is_rxe() && wc.status == IBV_WC_WR_FLUSH_ERR)
 		wc.status = IBV_WC_LOC_PROT_ERR;
-	ck_assert_msg(wc.wr_id == 7 && wc.status == (local ? IBV_WC_LOC_PROT_ERR : IBV_WC_REM_ACCESS_ERR),
-		      "opcode %d with %s: '%s'", opcode, wrong_names[wrong], ibv_wc_status_str(wc.status));
+	ck_assert_msg(wc.wr_id == 7 &&
+			      wc.status == (local ? IBV_WC_LOC_PROT_ERR : IBV_WC_REM_ACCESS_ERR),
+		      "opcode %d with %s: '%s'", opcode, wrong_names[wrong],
+		      ibv_wc_status_str(wc.status));
 	ck_assert_uint_eq(pair.at_b.p[64], 0xee);
 	ck_assert_uint_eq(pair.at_b.p[0], 0xee);
 	is_flushed(&pair.a);
@@ -114,7 +119,8 @@ static void mistake(enum ibv_wr_opcode opcode, enum wrong wrong)
 	ck_assert_int_eq(ibv_dealloc_pd(pd), 0);
 }
 
-static const enum ibv_wr_opcode each_opcode[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD,
+static const enum ibv_wr_opcode each_opcode[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ,
+						  IBV_WR_ATOMIC_FETCH_AND_ADD,
 						  IBV_WR_RDMA_WRITE_WITH_IMM };
 
 START_TEST(mistakes)
@@ -133,7 +139,8 @@ END_TEST
 
 START_TEST(misaligned_atomics)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_ATOMIC_CMP_AND_SWP, IBV_WR_ATOMIC_FETCH_AND_ADD };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_ATOMIC_CMP_AND_SWP,
+						      IBV_WR_ATOMIC_FETCH_AND_ADD };
 	struct ibv_sge s = sge(&pair.at_a, 0, 8);
 	unsigned int i;
 
@@ -162,7 +169,8 @@ END_TEST
  */
 START_TEST(receive_too_small)
 {
-	struct ibv_sge from = sge(&pair.at_a, 0, 5000), to[2] = { sge(&pair.at_b, 0, 1000), sge(&pair.at_b, 9000, 3999) };
+	struct ibv_sge from = sge(&pair.at_a, 0, 5000),
+		       to[2] = { sge(&pair.at_b, 0, 1000), sge(&pair.at_b, 9000, 3999) };
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 
 	prepare(1);
@@ -273,8 +281,8 @@ START_TEST(order_kept_by_retries)
 	prepare(1);
 	for (i = 0; i < 20; i++) {
 		struct ibv_sge from = sge(&pair.at_a, i * 64, 64);
-		struct ibv_send_wr wr =
-			work(i, i % 2 ? IBV_WR_RDMA_WRITE : IBV_WR_SEND, &from, 1, i % 2 ? &pair.at_b : NULL, 50000 + i * 64);
+		struct ibv_send_wr wr = work(i, i % 2 ? IBV_WR_RDMA_WRITE : IBV_WR_SEND, &from, 1,
+					     i % 2 ? &pair.at_b : NULL, 50000 + i * 64);
 
 		ck_assert_int_eq(post(&pair.a, &wr), 0);
 	}
@@ -289,7 +297,8 @@ START_TEST(order_kept_by_retries)
 	for (i = 0; i < 10; i++) {
 		completes(&pair.b, i, IBV_WC_SUCCESS);
 		ck_assert_mem_eq(pair.at_b.p + i * 64, pair.at_a.p + i * 128, 64);
-		ck_assert_mem_eq(pair.at_b.p + 50000 + (2 * i + 1) * 64, pair.at_a.p + (2 * i + 1) * 64, 64);
+		ck_assert_mem_eq(pair.at_b.p + 50000 + (2 * i + 1) * 64,
+				 pair.at_a.p + (2 * i + 1) * 64, 64);
 	}
 }
 END_TEST
@@ -396,16 +405,21 @@ static void uc_loses(struct ibv_send_wr *wr, const char *why)
 
 	done(&pair.a, wr);
 	usleep(20000);
-	ck_assert_msg(!ibv_poll_cq(pair.b.cq, 1, &wc), "%s: the receiver is told '%s'", why, ibv_wc_status_str(wc.status));
-	ck_assert_msg(pair.at_b.p[64] == 0xee && pair.at_b.p[0] == 0xee, "%s: something arrived", why);
-	ck_assert_msg(end_state(&pair.a) == IBV_QPS_RTS && end_state(&pair.b) == IBV_QPS_RTS, "%s: a queue pair is in error", why);
+	ck_assert_msg(!ibv_poll_cq(pair.b.cq, 1, &wc), "%s: the receiver is told '%s'", why,
+		      ibv_wc_status_str(wc.status));
+	ck_assert_msg(pair.at_b.p[64] == 0xee && pair.at_b.p[0] == 0xee, "%s: something arrived",
+		      why);
+	ck_assert_msg(end_state(&pair.a) == IBV_QPS_RTS && end_state(&pair.b) == IBV_QPS_RTS,
+		      "%s: a queue pair is in error", why);
 }
 
 START_TEST(uc_lost)
 {
-	struct ibv_mr *gone = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, ALL_ACCESS), *read_only = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, 0);
+	struct ibv_mr *gone = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, ALL_ACCESS),
+		      *read_only = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, 0);
 	struct ibv_sge from = sge(&pair.at_a, 0, 8), to = sge(&pair.at_b, 0, 4);
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE,
+						      IBV_WR_RDMA_WRITE_WITH_IMM };
 	struct address to_a = end_address(&pair.a);
 	uint32_t dead = gone->rkey;
 	struct ibv_send_wr wr;
@@ -461,7 +475,8 @@ END_TEST
 /* Mistakes of the sender fail there. The receiver has no completion. */
 START_TEST(uc_mistakes)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE,
+						      IBV_WR_RDMA_WRITE_WITH_IMM };
 	struct ibv_sge from, to = sge(&pair.at_b, 0, 64);
 	struct ibv_send_wr wr;
 	unsigned int i;

@@ -33,8 +33,9 @@ START_TEST(what_it_says)
 	ck_assert_int_eq(port.active_mtu, IBV_MTU_1024);
 	ck_assert_int_ne(ibv_query_port(pair.a.ctx, 2, &port), 0);
 	ck_assert_int_eq(ibv_query_qp(pair.a.qp, &attr,
-				      IBV_QP_STATE | IBV_QP_DEST_QPN | IBV_QP_ACCESS_FLAGS | IBV_QP_AV | IBV_QP_CAP |
-					      IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_PATH_MTU,
+				      IBV_QP_STATE | IBV_QP_DEST_QPN | IBV_QP_ACCESS_FLAGS |
+					      IBV_QP_AV | IBV_QP_CAP | IBV_QP_TIMEOUT |
+					      IBV_QP_RETRY_CNT | IBV_QP_PATH_MTU,
 				      &init),
 			 0);
 	ck_assert_int_eq(attr.qp_state, IBV_QPS_RTS);
@@ -52,7 +53,8 @@ START_TEST(what_it_says)
 END_TEST
 
 /* Sizes around boundaries: nothing, a word, a cache line, a page, a packet. */
-static const size_t sizes[] = { 0, 1, 3, 8, 63, 64, 65, 1023, 1024, 1025, 4095, 4096, 4097, 8192, 65536, 100001 };
+static const size_t sizes[] = { 0,    1,    3,	  8,	63,   64,   65,	   1023,
+				1024, 1025, 4095, 4096, 4097, 8192, 65536, 100001 };
 #define NR_SIZES (sizeof(sizes) / sizeof(sizes[0]))
 
 START_TEST(send_and_receive)
@@ -60,7 +62,8 @@ START_TEST(send_and_receive)
 	unsigned int i;
 
 	for (i = 0; i < NR_SIZES; i++) {
-		struct ibv_sge from = sge(&pair.at_a, 5 + i, sizes[i]), to = sge(&pair.at_b, 4093 - i, sizes[i] + 10);
+		struct ibv_sge from = sge(&pair.at_a, 5 + i, sizes[i]),
+			       to = sge(&pair.at_b, 4093 - i, sizes[i] + 10);
 		struct ibv_send_wr wr = work(100 + i, IBV_WR_SEND, &from, 1, NULL, 0);
 		struct ibv_wc wc;
 
@@ -106,7 +109,8 @@ START_TEST(write_and_read)
 	unsigned int i;
 
 	for (i = 0; i < NR_SIZES; i++) {
-		struct ibv_sge from = sge(&pair.at_a, 1 + i, sizes[i]), back = sge(&pair.at_a, 131071, sizes[i]);
+		struct ibv_sge from = sge(&pair.at_a, 1 + i, sizes[i]),
+			       back = sge(&pair.at_a, 131071, sizes[i]);
 		struct ibv_send_wr wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 4095);
 		struct ibv_wc wc;
 
@@ -197,7 +201,7 @@ END_TEST
 
 /* Several queue pairs, in several threads, add to the same word concurrently. */
 #define ADDERS 4
-#define ADDS 500
+#define ADDS   500
 
 static void *add_up(void *arg)
 {
@@ -207,7 +211,8 @@ static void *add_up(void *arg)
 	int i;
 
 	for (i = 0; i < ADDS; i++) {
-		struct ibv_send_wr wr = work((uint64_t)i, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1, &pair.at_b, 64);
+		struct ibv_send_wr wr = work((uint64_t)i, IBV_WR_ATOMIC_FETCH_AND_ADD, &old, 1,
+					     &pair.at_b, 64);
 
 		wr.wr.atomic.compare_add = 3;
 		done(end, &wr);
@@ -242,7 +247,8 @@ END_TEST
 START_TEST(inline_data)
 {
 	uint8_t bytes[64], copy[64];
-	struct ibv_sge from = { .addr = (uintptr_t)bytes, .length = 60 }, two[2] = { from, from }, to = sge(&pair.at_b, 1, 64);
+	struct ibv_sge from = { .addr = (uintptr_t)bytes, .length = 60 }, two[2] = { from, from },
+		       to = sge(&pair.at_b, 1, 64);
 	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 4090);
 
 	/* The memory needs no registration, and can be reused as soon as the call returns. */
@@ -285,12 +291,15 @@ END_TEST
  */
 START_TEST(scatter_gather)
 {
-	struct ibv_sge from[8] = { sge(&pair.at_a, 1, 4095), sge(&pair.at_a, 8191, 1),	 sge(&pair.at_a, 20000, 12345),
-				   sge(&pair.at_a, 5, 0),	sge(&pair.at_a, 4090, 12),	 sge(&pair.at_a, 65536, 4096),
-				   sge(&pair.at_a, 100, 7),	sge(&pair.at_a, 200000, 3333) };
-	struct ibv_sge to[5] = { sge(&pair.at_b, 4095, 2), sge(&pair.at_b, 40961, 9999), sge(&pair.at_b, 0, 1), sge(&pair.at_b, 7, 0),
+	struct ibv_sge from[8] = { sge(&pair.at_a, 1, 4095),	  sge(&pair.at_a, 8191, 1),
+				   sge(&pair.at_a, 20000, 12345), sge(&pair.at_a, 5, 0),
+				   sge(&pair.at_a, 4090, 12),	  sge(&pair.at_a, 65536, 4096),
+				   sge(&pair.at_a, 100, 7),	  sge(&pair.at_a, 200000, 3333) };
+	struct ibv_sge to[5] = { sge(&pair.at_b, 4095, 2), sge(&pair.at_b, 40961, 9999),
+				 sge(&pair.at_b, 0, 1), sge(&pair.at_b, 7, 0),
 				 sge(&pair.at_b, 100001, 100000) };
-	struct ibv_sge back[3] = { sge(&pair.at_a, 150001, 10000), sge(&pair.at_a, 170003, 1), sge(&pair.at_a, 180000, 13788) };
+	struct ibv_sge back[3] = { sge(&pair.at_a, 150001, 10000), sge(&pair.at_a, 170003, 1),
+				   sge(&pair.at_a, 180000, 13788) };
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, from, 8, NULL, 0);
 	static uint8_t sent[64 * KIB];
 	size_t total = 0, at = 0;
@@ -307,7 +316,8 @@ START_TEST(scatter_gather)
 	for (i = 0; i < 5; i++) {
 		size_t part = total - at < to[i].length ? total - at : to[i].length;
 
-		ck_assert_msg(!memcmp((void *)(uintptr_t)to[i].addr, sent + at, part), "piece %d is wrong", i);
+		ck_assert_msg(!memcmp((void *)(uintptr_t)to[i].addr, sent + at, part),
+			      "piece %d is wrong", i);
 		at += part;
 	}
 	ck_assert_uint_eq(at, total);
@@ -354,7 +364,8 @@ END_TEST
 START_TEST(large)
 {
 	const size_t size = 64 * MIB;
-	struct mem from = mem_new(&pair.a, size, ALL_ACCESS), to = mem_new(&pair.b, size + PAGE, ALL_ACCESS);
+	struct mem from = mem_new(&pair.a, size, ALL_ACCESS),
+		   to = mem_new(&pair.b, size + PAGE, ALL_ACCESS);
 	struct ibv_sge all = sge(&from, 0, size), there = sge(&to, 17, size);
 	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &all, 1, &to, 17);
 	size_t i;
@@ -504,7 +515,8 @@ START_TEST(other_way_round)
 	ck_assert_mem_eq(pair.at_a.p, pair.at_b.p, 1000);
 	/* In both directions at once. */
 	wr = work(3, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_a, 5000);
-	to_self = work(4, ends_are_reliable() ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, &to, 1, &pair.at_b, 7000);
+	to_self = work(4, ends_are_reliable() ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, &to, 1,
+		       &pair.at_b, 7000);
 	ck_assert_int_eq(post(&pair.b, &wr), 0);
 	ck_assert_int_eq(post(&pair.a, &to_self), 0);
 	completes(&pair.b, 3, IBV_WC_SUCCESS);
@@ -543,13 +555,18 @@ END_TEST
 /* The ibv_wr_*() calls, which build a request step by step. */
 START_TEST(work_request_calls)
 {
-	struct ibv_qp_init_attr_ex attr = {
-		.qp_type = IBV_QPT_RC,
-		.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
-		.cap = { .max_send_wr = 16, .max_recv_wr = 16, .max_send_sge = 4, .max_recv_sge = 4, .max_inline_data = 64 },
-		.send_ops_flags = IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_SEND |
-				  IBV_QP_EX_WITH_SEND_WITH_IMM | IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD
-	};
+	struct ibv_qp_init_attr_ex attr = { .qp_type = IBV_QPT_RC,
+					    .comp_mask = IBV_QP_INIT_ATTR_PD |
+						    IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
+					    .cap = { .max_send_wr = 16,
+						     .max_recv_wr = 16,
+						     .max_send_sge = 4,
+						     .max_recv_sge = 4,
+						     .max_inline_data = 64 },
+					    .send_ops_flags = IBV_QP_EX_WITH_RDMA_WRITE |
+						    IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_SEND |
+						    IBV_QP_EX_WITH_SEND_WITH_IMM |
+						    IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD };
 	struct ibv_sge list[2], to = sge(&pair.at_b, 0, 100);
 	struct end x, y;
 	struct ibv_qp_ex *ex;

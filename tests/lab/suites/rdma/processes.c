@@ -80,8 +80,9 @@ START_TEST(killed_while_written_to)
 				break;
 		}
 		/* Its memory or its queue pair went first. */
-		ck_assert_msg(wc.status == IBV_WC_RETRY_EXC_ERR || wc.status == IBV_WC_REM_ACCESS_ERR, "'%s'",
-			      ibv_wc_status_str(wc.status));
+		ck_assert_msg(wc.status == IBV_WC_RETRY_EXC_ERR ||
+				      wc.status == IBV_WC_REM_ACCESS_ERR,
+			      "'%s'", ibv_wc_status_str(wc.status));
 		ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
 		is_flushed(&end);
 		mem_free(&mem);
@@ -96,11 +97,11 @@ END_TEST
  * 64 KiB on either side, in three parts: for the peer's writes and reads, for the peer's messages,
  * and a word that the peer adds to.
  */
-#define SOAK_QPS 64
-#define SLOT (64 * KIB)
+#define SOAK_QPS      64
+#define SLOT	      (64 * KIB)
 #define SOAK_MESSAGES 8
-#define SOAK_MESSAGE 2048
-#define SOAK_COUNTER (SLOT - 8)
+#define SOAK_MESSAGE  2048
+#define SOAK_COUNTER  (SLOT - 8)
 
 struct soaker {
 	struct end end[SOAK_QPS];
@@ -160,16 +161,19 @@ static void soak_post(struct soaker *s, unsigned int q, enum ibv_wr_opcode opcod
 
 static void soak_begin(struct soaker *s, unsigned int q)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE, IBV_WR_ATOMIC_FETCH_AND_ADD };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_SEND, IBV_WR_RDMA_WRITE,
+						      IBV_WR_ATOMIC_FETCH_AND_ADD };
 	enum ibv_wr_opcode opcode = opcodes[dice(s, 3)];
 	uint32_t max = opcode == IBV_WR_SEND ? SOAK_MESSAGE : 16000;
 
 	s->op[q].offset = dice(s, opcode == IBV_WR_SEND ? 1 : 8000);
 	s->op[q].length = dice(s, 4) ? dice(s, 256) : dice(s, max);
 	if (opcode == IBV_WR_SEND)
-		lab_pattern(s->scratch.p + q * SLOT, s->op[q].length, q << 20 | (s->sent[q]++ & 0xfffff));
+		lab_pattern(s->scratch.p + q * SLOT, s->op[q].length,
+			    q << 20 | (s->sent[q]++ & 0xfffff));
 	else
-		lab_pattern(s->scratch.p + q * SLOT + s->op[q].offset, s->op[q].length, (uint32_t)s->rng);
+		lab_pattern(s->scratch.p + q * SLOT + s->op[q].offset, s->op[q].length,
+			    (uint32_t)s->rng);
 	soak_post(s, q, opcode);
 }
 
@@ -190,16 +194,17 @@ static bool soak_poll(struct soaker *s)
 
 	if (!ibv_poll_cq(s->end[0].cq, 1, &wc))
 		return false;
-	ck_assert_msg(wc.status == IBV_WC_SUCCESS, "request %llu: '%s'", (unsigned long long)wc.wr_id,
-		      ibv_wc_status_str(wc.status));
+	ck_assert_msg(wc.status == IBV_WC_SUCCESS, "request %llu: '%s'",
+		      (unsigned long long)wc.wr_id, ibv_wc_status_str(wc.status));
 	s->done++;
 	if (wc.wr_id >= 1000) {
 		q = (unsigned int)(wc.wr_id - 1000) / SOAK_MESSAGES;
 		slot = (unsigned int)(wc.wr_id - 1000) % SOAK_MESSAGES;
 		lab_pattern(expect, wc.byte_len, q << 20 | (s->received[q]++ & 0xfffff));
-		ck_assert_msg(!memcmp(s->mine.p + q * SLOT + SLOT / 2 + slot * SOAK_MESSAGE, expect, wc.byte_len),
-			      "message %u of queue pair %u, of %u bytes, is not what was sent", s->received[q] - 1, q,
-			      wc.byte_len);
+		ck_assert_msg(!memcmp(s->mine.p + q * SLOT + SLOT / 2 + slot * SOAK_MESSAGE, expect,
+				      wc.byte_len),
+			      "message %u of queue pair %u, of %u bytes, is not what was sent",
+			      s->received[q] - 1, q, wc.byte_len);
 		soak_receive(s, q, slot);
 		return true;
 	}
@@ -210,9 +215,10 @@ static bool soak_poll(struct soaker *s)
 		soak_post(s, q, IBV_WR_RDMA_READ);
 		break;
 	case IBV_WR_RDMA_READ:
-		ck_assert_msg(
-			!memcmp(s->scratch.p + q * SLOT + SLOT / 2, s->scratch.p + q * SLOT + s->op[q].offset, s->op[q].length),
-			"queue pair %u does not read what it wrote, %u bytes", q, s->op[q].length);
+		ck_assert_msg(!memcmp(s->scratch.p + q * SLOT + SLOT / 2,
+				      s->scratch.p + q * SLOT + s->op[q].offset, s->op[q].length),
+			      "queue pair %u does not read what it wrote, %u bytes", q,
+			      s->op[q].length);
 		break;
 	case IBV_WR_ATOMIC_FETCH_AND_ADD:
 		memcpy(&value, s->scratch.p + q * SLOT + SOAK_COUNTER, 8);
@@ -268,7 +274,8 @@ static void soak(int sock, uint64_t seed, unsigned int ms)
 	for (q = 0; q < SOAK_QPS; q++)
 		while (s->received[q] != theirs[q]) {
 			soak_poll(s);
-			ck_assert_msg(now_ms() < until + 120000, "queue pair %u received %u of %u messages", q, s->received[q],
+			ck_assert_msg(now_ms() < until + 120000,
+				      "queue pair %u received %u of %u messages", q, s->received[q],
 				      theirs[q]);
 		}
 	send_all(sock, s->added, sizeof(s->added));

@@ -27,7 +27,9 @@ START_TEST(rights_of_regions)
 
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		struct mem from = mem_new(&pair.a, PAGE, table[i].local ? 0 : ALL_ACCESS);
-		struct mem to = mem_new(&pair.b, PAGE, table[i].local ? ALL_ACCESS : ALL_ACCESS & ~table[i].without);
+		struct mem to = mem_new(&pair.b, PAGE,
+					table[i].local ? ALL_ACCESS :
+							 ALL_ACCESS & ~table[i].without);
 		struct ibv_sge s = sge(&from, 0, 8);
 		struct ibv_send_wr wr = work(i, table[i].opcode, &s, 1, &to, 16);
 		struct ibv_wc wc;
@@ -36,8 +38,10 @@ START_TEST(rights_of_regions)
 		memset(to.p, 0x22, PAGE);
 		ck_assert_int_eq(post(&pair.a, &wr), 0);
 		wc = completion(&pair.a);
-		ck_assert_msg(wc.status == (table[i].local ? IBV_WC_LOC_PROT_ERR : IBV_WC_REM_ACCESS_ERR), "case %u: '%s'", i,
-			      ibv_wc_status_str(wc.status));
+		ck_assert_msg(wc.status ==
+				      (table[i].local ? IBV_WC_LOC_PROT_ERR :
+							IBV_WC_REM_ACCESS_ERR),
+			      "case %u: '%s'", i, ibv_wc_status_str(wc.status));
 		ck_assert_uint_eq(from.p[0], 0x11);
 		if (!table[i].local) {
 			ck_assert_uint_eq(to.p[16], 0x22);
@@ -58,7 +62,8 @@ END_TEST
 /* Access that a queue pair does not permit its peer. */
 START_TEST(rights_of_queue_pairs)
 {
-	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ, IBV_WR_ATOMIC_FETCH_AND_ADD };
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ,
+						      IBV_WR_ATOMIC_FETCH_AND_ADD };
 	struct ibv_sge s = sge(&pair.at_a, 0, 8);
 	unsigned int i;
 
@@ -68,7 +73,8 @@ START_TEST(rights_of_queue_pairs)
 		replace_qps(&pair.a, &pair.b);
 		ck_assert_int_eq(end_to(&pair.b, IBV_QPS_RESET), 0);
 		pair.b.access = 0;
-		end_connect(&pair.b, &(struct address){ pair.a.qp->qp_num, pair.a.psn, pair.a.gid });
+		end_connect(&pair.b,
+			    &(struct address){ pair.a.qp->qp_num, pair.a.psn, pair.a.gid });
 		prepare(1);
 		fails(&pair.a, &wr, IBV_WC_REM_INV_REQ_ERR);
 		ck_assert_uint_eq(pair.at_b.p[16], 0xee);
@@ -81,8 +87,12 @@ END_TEST
 
 START_TEST(too_much)
 {
-	struct ibv_qp_init_attr attr = { .send_cq = pair.a.cq, .recv_cq = pair.a.cq, .qp_type = IBV_QPT_RC };
-	struct ibv_srq_init_attr srq = { .attr = { .max_sge = 1 }, };
+	struct ibv_qp_init_attr attr = { .send_cq = pair.a.cq,
+					 .recv_cq = pair.a.cq,
+					 .qp_type = IBV_QPT_RC };
+	struct ibv_srq_init_attr srq = {
+		.attr = { .max_sge = 1 },
+	};
 	struct ibv_device_attr dev;
 	struct ibv_qp *qp;
 
@@ -115,7 +125,7 @@ END_TEST
 /* ---- requests and keys of the kernel's own users ---- */
 
 /* The kernel's IB_WR_REG_MR, and its key for all memory at DMA addresses. */
-#define KERNEL_REG_MR 0x20
+#define KERNEL_REG_MR	0x20
 #define KERNEL_DMA_LKEY 0xffffff00u
 
 /* Find the request with this ID in a ring of this process. Its opcode follows the ID. */
@@ -161,7 +171,8 @@ END_TEST
 
 START_TEST(keys_of_the_kernel)
 {
-	struct ibv_sge from = sge(&pair.at_a, 0, 64), dma = { .length = 64, .lkey = KERNEL_DMA_LKEY };
+	struct ibv_sge from = sge(&pair.at_a, 0, 64),
+		       dma = { .length = 64, .lkey = KERNEL_DMA_LKEY };
 	struct ibv_send_wr wr = work(1, IBV_WR_RDMA_WRITE, &dma, 1, &pair.at_b, 0);
 
 	if (rdma_is_rxe())
@@ -205,7 +216,8 @@ static struct mem window(struct ibv_mw *mw, size_t offset, size_t length)
 START_TEST(windows)
 {
 	struct ibv_sge from = sge(&pair.at_a, 0, 100);
-	struct ibv_send_wr wr, bind = { .wr_id = 1, .opcode = IBV_WR_BIND_MW, .send_flags = IBV_SEND_SIGNALED };
+	struct ibv_send_wr wr,
+		bind = { .wr_id = 1, .opcode = IBV_WR_BIND_MW, .send_flags = IBV_SEND_SIGNALED };
 	struct ibv_device_attr dev;
 	struct ibv_mw *mw;
 	struct ibv_mr *mr;
@@ -221,7 +233,10 @@ START_TEST(windows)
 	bind.bind_mw = (typeof(bind.bind_mw)){
 		.mw = mw,
 		.rkey = ibv_inc_rkey(mw->rkey),
-		.bind_info = { .mr = mr, .addr = pair.at_b.addr + PAGE, .length = PAGE, .mw_access_flags = IBV_ACCESS_REMOTE_WRITE }
+		.bind_info = { .mr = mr,
+			       .addr = pair.at_b.addr + PAGE,
+			       .length = PAGE,
+			       .mw_access_flags = IBV_ACCESS_REMOTE_WRITE }
 	};
 	ck_assert_int_eq(post(&pair.b, &bind), 0);
 	ck_assert_int_eq(completes(&pair.b, 1, IBV_WC_SUCCESS).opcode, IBV_WC_BIND_MW);

@@ -56,8 +56,8 @@ void arrived(size_t to, size_t from, size_t length)
 	/* rxe's sender completes before the data arrives. */
 	if (!ends_are_reliable() && rdma_is_rxe())
 		usleep(50000);
-	ck_assert_msg(!memcmp(pair.at_b.p + to, pair.at_a.p + from, length), "%zu bytes from 0x%zx did not arrive at 0x%zx", length, from,
-		      to);
+	ck_assert_msg(!memcmp(pair.at_b.p + to, pair.at_a.p + from, length),
+		      "%zu bytes from 0x%zx did not arrive at 0x%zx", length, from, to);
 	if (to)
 		ck_assert_msg(pair.at_b.p[to - 1] == 0xee, "the byte before them was written");
 	if (to + length < MEM)
