@@ -591,7 +591,7 @@ void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 
 /* ---- peerbar's modules ---- */
 
-/* Why a call for a buffer fails, for dynamic debugging: "buffer NUMBER (NAME): " and one sentence */
+/* Why a call for a buffer fails, for dynamic debugging: "buffer NUMBER (NAME): ", one sentence */
 #define peerbar_dbg(buf, fmt, ...)                                                             \
 	do {                                                                                   \
 		const struct peerbar_buffer *_buf = (buf);                                     \

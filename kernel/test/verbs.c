@@ -197,19 +197,21 @@ static int test_end_connect(struct test *t, struct test_end *end, struct test_en
 	rdma_ah_set_grh(&attr.ah_attr, &t->gid, 0, t->gid_index, 1, 0);
 	ret = ib_modify_qp(end->qp, &attr, IB_QP_STATE);
 	attr.qp_state = IB_QPS_INIT;
-	ret = ret ?:
-		    ib_modify_qp(end->qp, &attr,
-				 IB_QP_STATE | IB_QP_PKEY_INDEX | IB_QP_PORT | IB_QP_ACCESS_FLAGS);
+	if (!ret)
+		ret = ib_modify_qp(end->qp, &attr,
+				   IB_QP_STATE | IB_QP_PKEY_INDEX | IB_QP_PORT |
+					   IB_QP_ACCESS_FLAGS);
 	attr.qp_state = IB_QPS_RTR;
-	ret = ret ?:
-		    ib_modify_qp(end->qp, &attr,
-				 IB_QP_STATE | IB_QP_AV | IB_QP_PATH_MTU | IB_QP_DEST_QPN |
-					 IB_QP_RQ_PSN | IB_QP_MAX_DEST_RD_ATOMIC | IB_QP_MIN_RNR_TIMER);
+	if (!ret)
+		ret = ib_modify_qp(end->qp, &attr,
+				   IB_QP_STATE | IB_QP_AV | IB_QP_PATH_MTU | IB_QP_DEST_QPN |
+					   IB_QP_RQ_PSN | IB_QP_MAX_DEST_RD_ATOMIC |
+					   IB_QP_MIN_RNR_TIMER);
 	attr.qp_state = IB_QPS_RTS;
-	ret = ret ?:
-		    ib_modify_qp(end->qp, &attr,
-				 IB_QP_STATE | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY |
-					 IB_QP_SQ_PSN | IB_QP_MAX_QP_RD_ATOMIC);
+	if (!ret)
+		ret = ib_modify_qp(end->qp, &attr,
+				   IB_QP_STATE | IB_QP_TIMEOUT | IB_QP_RETRY_CNT | IB_QP_RNR_RETRY |
+					   IB_QP_SQ_PSN | IB_QP_MAX_QP_RD_ATOMIC);
 	/* Discard earlier completions. */
 	while (ib_poll_cq(end->cq, 1, &wc) > 0)
 		;
@@ -511,14 +513,15 @@ static int test_case_local(struct test *t)
 /* A region that is not registered, or was invalidated, has no memory. */
 static int test_case_free(struct test *t)
 {
-	return test_map(t)							 ?:
+	int ret = test_map(t)							 ?:
 		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
 		test_register(t, &t->b, REMOTE, IB_WC_SUCCESS)			 ?:
 		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_SUCCESS)	 ?:
 		test_invalidate(t, t->mr->rkey, IB_WC_SUCCESS)			 ?:
 		test_clear(t)							 ?:
-		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
-										   test_has(t, 0, 0);
+		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR);
+
+	return ret ?: test_has(t, 0, 0);
 }
 
 static int test_case_bounds(struct test *t)
@@ -532,9 +535,10 @@ static int test_case_bounds(struct test *t)
 
 static int test_case_access(struct test *t)
 {
-	return test_ready(t, IB_ACCESS_REMOTE_READ)				 ?:
-		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR) ?:
-										   test_has(t, 0, 0);
+	int ret = test_ready(t, IB_ACCESS_REMOTE_READ) ?:
+		test_write(t, t->mr->rkey, t->mr->iova, 1, IB_WC_REM_ACCESS_ERR);
+
+	return ret ?: test_has(t, 0, 0);
 }
 
 /* A second registration has another key, and the old key is invalid. */
