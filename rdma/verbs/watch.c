@@ -207,7 +207,7 @@ int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch, struct
 		pbv_fail_errno(err, -ret, "cannot watch the regions of %s (epoll_ctl)", name);
 		goto err_close;
 	}
-	*watch = new;
+	*watch = created;
 	return 0;
 
 err_close:
