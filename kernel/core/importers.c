@@ -262,14 +262,16 @@ void peerbar_get_last_unmapped(struct peerbar_buffer *buf, char *name, size_t si
 int peerbar_list_importers(struct peerbar_buffer *buf, u32 max_importers, u32 max_fences,
 			   struct peerbar_list *list)
 {
-	*list = (struct peerbar_list){
-		.state = READ_ONCE(buf->state),
-		.now_ns = ktime_get_boottime_ns(),
-	};
+	int ret;
+
+	*list = (struct peerbar_list){ .state = READ_ONCE(buf->state) };
 	if (list->state != PEERBAR_STATE_LIVE)
 		list->revoked_ns = READ_ONCE(buf->revoked_ns);
-	return peerbar_list_attachments(buf, max_importers, list) ?:
+	ret = peerbar_list_attachments(buf, max_importers, list) ?:
 		peerbar_list_fences(buf, max_fences, list);
+	/* Must be last: callers subtract the other times from it. */
+	list->now_ns = ktime_get_boottime_ns();
+	return ret;
 }
 
 void peerbar_list_free(struct peerbar_list *list)
@@ -283,6 +285,12 @@ void peerbar_print_importers(struct peerbar_buffer *buf, struct seq_buf *text)
 	struct peerbar_attachment *a;
 
 	guard(mutex)(&buf->importers_lock);
-	list_for_each_entry(a, &buf->importers, node)
+	list_for_each_entry(a, &buf->importers, node) {
+		/* A revoke that waits for unmaps does not wait for the others. */
+		if (!READ_ONCE(a->maps) && READ_ONCE(buf->dma_maps))
+			continue;
 		seq_buf_printf(text, " %s", dev_name(a->attach->dev));
+		if (seq_buf_has_overflowed(text))
+			break;
+	}
 }

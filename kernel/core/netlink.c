@@ -94,7 +94,7 @@ static bool peerbar_is_visible(struct net *net, struct peerbar_buffer *buf)
 }
 
 /* More than fit in a message */
-#define PEERBAR_MSG_IMPORTERS 256
+#define PEERBAR_MSG_IMPORTERS 1024
 
 static bool peerbar_put_importer(struct sk_buff *skb, const struct peerbar_importer *importer)
 {
@@ -143,11 +143,11 @@ static bool peerbar_put_elements(struct sk_buff *skb, const struct peerbar_list 
 {
 	u32 i;
 
-	for (i = 0; i < list->filled_fences; i++)
-		if (!peerbar_put_fence(skb, &list->fences[i]))
-			return false;
 	for (i = 0; i < list->filled_importers; i++)
 		if (!peerbar_put_importer(skb, &list->importers[i]))
+			return false;
+	for (i = 0; i < list->filled_fences; i++)
+		if (!peerbar_put_fence(skb, &list->fences[i]))
 			return false;
 	return list->filled_importers == list->nr_importers &&
 		list->filled_fences == list->nr_fences;
@@ -186,6 +186,9 @@ static int peerbar_put_importers(struct sk_buff *skb, struct peerbar_buffer *buf
 	struct peerbar_list list;
 	int ret;
 
+	/* A dump goes on with the rights that its reader has now. */
+	if (!privileged)
+		return -EPERM;
 	ret = peerbar_list_importers(buf, PEERBAR_MSG_IMPORTERS, PEERBAR_MSG_IMPORTERS, &list);
 	if (!ret)
 		ret = peerbar_put_list(skb, buf, &list, portid, seq, flags);

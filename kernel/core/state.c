@@ -373,6 +373,8 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 		peerbar_buffer_leave(buf);
 		return -ENODEV;
 	}
+	/* A buffer that dies has no time of a revocation until its importers are invalidated. */
+	WRITE_ONCE(buf->revoked_ns, 0);
 	trace_peerbar_state(buf, PEERBAR_STATE_REVOKED, PEERBAR_STATE_LIVE, "restored");
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_RESTORED);
 	return 0;

@@ -195,7 +195,7 @@ struct peerbar_fence {
  * @fences: in: address of an array, in no particular order; ignored if @nr_fences is 0
  * @id: out: the buffer's number
  * @revoked_ns: out: the time when importers were last invalidated by a revoke, CLOCK_BOOTTIME; 0 if
- *	never, or if the buffer is LIVE
+ *	none did since the buffer was LIVE
  * @now_ns: out: the time of this call. In another time namespace, CLOCK_BOOTTIME has an offset: use
  *	the differences
  */
