@@ -164,11 +164,12 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 	/* Look up again: the target may have been created after the address handle. */
 	target = av.target ?: pbr_find_device(qp->dev, &av.dgid, av.dmac);
 	peer = pbr_peer_get(target, sqe->ud.remote_qpn);
-	if (!peer) {
+	status = pbr_deliver_to(qp, peer);
+	if (!peer && status == IB_WC_SUCCESS) {
 		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
 		ibdev_dbg(&qp->dev->ib,
 			  "qp %u: dropped a datagram for qp %u of %pI6c: there is none, or it is not ready to receive\n",
 			  qp->ib.qp_num, sqe->ud.remote_qpn, av.dgid.raw);
 	}
-	return pbr_deliver_to(qp, peer);
+	return status;
 }

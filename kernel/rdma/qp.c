@@ -299,6 +299,9 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 		qp->drain_event = mask & IB_QP_EN_SQD_ASYNC_NOTIFY && attr->en_sqd_async_notify;
 		pbr_check_drained(qp);
 		mutex_unlock(&qp->sq_lock);
+		/* The worker may have found the lock taken, and does not come back by itself. */
+		if (READ_ONCE(qp->begun))
+			pbr_qp_kick(qp);
 	} else if (to == IB_QPS_RTS && pbr_queue_pending(&qp->sq)) {
 		/* Later requests are executed by their poster, which sees the new state. */
 		pbr_qp_kick(qp);

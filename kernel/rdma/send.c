@@ -38,9 +38,6 @@ static u32 pbr_do_request(struct pbr_qp *qp, u64 *bytes)
 	if (!qp->begun) {
 		WRITE_ONCE(qp->begun, true);
 		qp->rnr_left = qp->attr.rnr_retry;
-		/* Those of the last request; this one may fail before it sets its memory. */
-		qp->src->refusal = PBR_NOT_REFUSED;
-		qp->dst->refusal = PBR_NOT_REFUSED;
 	}
 	qp->waiting = false;
 	status = pbr_is_datagram(qp) ? pbr_do_ud(qp) : pbr_do_connection(qp);
@@ -69,6 +66,11 @@ static void pbr_end_request(struct pbr_qp *qp, u32 status)
 	if (status)
 		pbr_qp_error(qp, 0);
 	pbr_complete_send(qp, status);
+	/* The next request may end before it sets its memory, e.g. if it is flushed. */
+	qp->src->refusal = PBR_NOT_REFUSED;
+	qp->dst->refusal = PBR_NOT_REFUSED;
+	qp->src->refused_key = 0;
+	qp->dst->refused_key = 0;
 	pbr_check_drained(qp);
 }
 
