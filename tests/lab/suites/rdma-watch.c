@@ -352,7 +352,7 @@ START_TEST(failed_requests)
 	wr.wr_id = 0x12;
 	ck_assert_int_eq(post(&pair.a, &wr), 0);
 	completes(&pair.a, 0x12, IBV_WC_WR_FLUSH_ERR);
-	traced("rdma_wr_error", "qpn=%u queue=send wr_id=0x12 status=WR_FLUSH_ERR",
+	traced("rdma_wr_error", "qpn=%u queue=send wr_id=0x12 status=WR_FLUSH_ERR reason=none",
 	       pair.a.qp->qp_num);
 	/* A key that names no region of that version, and a receive with a bad key. */
 	replace_qps(&pair.a, &pair.b);
