@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Error sentences, and the debug log. */
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../sentence.h"
 #include "internal.h"
+#include "run-with-debug-log.h"
 #include "unit.h"
 
 static struct pb_error err;
@@ -22,41 +20,6 @@ int fail_for_debug_log(void)
 	pb_fail_errno(NULL, ENOENT, "cannot open it");
 	pb_ioctl(-1, FIONREAD, NULL);
 	return errno == EBADF ? 0 : 1;
-}
-
-/* Run it with the environment, and get what it wrote to stderr. */
-static void run_for_debug_log(const char *level, const char *file, char *text, size_t size)
-{
-	FILE *out = tmpfile();
-	int status;
-	pid_t pid;
-
-	ck_assert_ptr_nonnull(out);
-	pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (!pid) {
-		dup2(fileno(out), STDERR_FILENO);
-		if (level)
-			setenv("PEERBAR_DEBUG", level, 1);
-		if (file)
-			setenv("PEERBAR_DEBUG_FILE", file, 1);
-		execl("/proc/self/exe", "unit", "--debug-log", NULL);
-		_exit(127);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-	rewind(out);
-	text[fread(text, 1, size - 1, out)] = '\0';
-	fclose(out);
-}
-
-static unsigned int count_lines(const char *text)
-{
-	unsigned int n = 0;
-
-	for (; (text = strchr(text, '\n')); text++)
-		n++;
-	return n;
 }
 
 START_TEST(the_debug_log)
