@@ -3,7 +3,7 @@
  * The debug log that the user asks for by the environment:
  *
  *	PEERBAR_DEBUG=1		each failure, with its sentence
- *	PEERBAR_DEBUG=2		also each ioctl, with its result
+ *	PEERBAR_DEBUG=2		also each ioctl, and each command of the provider, with its result
  *	PEERBAR_DEBUG_FILE=PATH	append to this file; to stderr unless given
  *
  * Include it in one file of each library: the state below belongs to that library. The environment

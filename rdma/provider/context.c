@@ -35,9 +35,11 @@ static int query_device_ex(struct ibv_context *context,
 	uint64_t version;
 	int ret;
 
-	ret = ibv_cmd_query_device_any(context, input, attr, attr_size, &resp, &resp_size);
+	ret = PV_COMMAND(context, ibv_cmd_query_device_any, context, input, attr, attr_size, &resp,
+			 &resp_size);
 	if (ret)
-		return ret;
+		return pv_fail(context, "ibv_query_device_ex", ret,
+			       "the kernel refused a structure of %zu bytes", attr_size);
 	version = resp.base.fw_ver;
 	snprintf(attr->orig_attr.fw_ver, sizeof(attr->orig_attr.fw_ver), "%u.%u.%u",
 		 (unsigned int)(version >> 32) & 0xffff, (unsigned int)(version >> 16) & 0xffff,
@@ -55,8 +57,12 @@ static int query_device_ex(struct ibv_context *context,
 static int query_port(struct ibv_context *context, uint8_t port, struct ibv_port_attr *attr)
 {
 	struct ibv_query_port cmd;
+	int ret;
 
-	return ibv_cmd_query_port(context, port, attr, &cmd, sizeof(cmd));
+	ret = PV_COMMAND(context, ibv_cmd_query_port, context, port, attr, &cmd, sizeof(cmd));
+	if (ret)
+		pv_fail(context, "ibv_query_port", ret, "the kernel refused port %u", port);
+	return ret;
 }
 
 /* Read the clock of the time stamps. */
@@ -64,14 +70,34 @@ static int query_rt_values(struct ibv_context *context, struct ibv_values_ex *va
 {
 	uint32_t wanted = values->comp_mask;
 
-	(void)context;
 	values->comp_mask = 0;
 	if (wanted & IBV_VALUES_MASK_RAW_CLOCK) {
 		if (clock_gettime(CLOCK_MONOTONIC_RAW, &values->raw_clock))
-			return errno;
+			return pv_fail(context, "ibv_query_rt_values_ex", errno,
+				       "cannot read the clock");
 		values->comp_mask |= IBV_VALUES_MASK_RAW_CLOCK;
 	}
 	return 0;
+}
+
+static int attach_mcast(struct ibv_qp *qp, const union ibv_gid *gid, uint16_t lid)
+{
+	int ret = PV_COMMAND(qp->context, ibv_cmd_attach_mcast, qp, gid, lid);
+
+	if (ret)
+		pv_fail(qp->context, "ibv_attach_mcast", ret, "the kernel refused queue pair %u",
+			qp->qp_num);
+	return ret;
+}
+
+static int detach_mcast(struct ibv_qp *qp, const union ibv_gid *gid, uint16_t lid)
+{
+	int ret = PV_COMMAND(qp->context, ibv_cmd_detach_mcast, qp, gid, lid);
+
+	if (ret)
+		pv_fail(qp->context, "ibv_detach_mcast", ret, "the kernel refused queue pair %u",
+			qp->qp_num);
+	return ret;
 }
 
 static void free_context(struct ibv_context *ibv_context)
@@ -91,7 +117,7 @@ static const struct verbs_context_ops context_ops = {
 	.alloc_parent_domain = pv_alloc_parent_domain,
 	.alloc_pd = pv_alloc_pd,
 	.alloc_td = pv_alloc_td,
-	.attach_mcast = ibv_cmd_attach_mcast,
+	.attach_mcast = attach_mcast,
 	.bind_mw = pv_bind_mw,
 	.create_ah = pv_create_ah,
 	.create_cq = pv_create_cq,
@@ -108,7 +134,7 @@ static const struct verbs_context_ops context_ops = {
 	.destroy_cq = pv_destroy_cq,
 	.destroy_qp = pv_destroy_qp,
 	.destroy_srq = pv_destroy_srq,
-	.detach_mcast = ibv_cmd_detach_mcast,
+	.detach_mcast = detach_mcast,
 	.free_context = free_context,
 	.get_srq_num = pv_get_srq_num,
 	.modify_qp = pv_modify_qp,
@@ -124,7 +150,7 @@ static const struct verbs_context_ops context_ops = {
 	.query_srq = pv_query_srq,
 	.reg_dmabuf_mr = pv_reg_dmabuf_mr,
 	.reg_mr = pv_reg_mr,
-	.req_notify_cq = ibv_cmd_req_notify_cq,
+	.req_notify_cq = pv_req_notify_cq,
 	.rereg_mr = pv_rereg_mr,
 	.resize_cq = pv_resize_cq,
 };
@@ -138,10 +164,11 @@ static int get_context(struct pv_context *context)
 	int ret;
 
 #ifdef GET_CONTEXT_TAKES_FD_ARR
-	ret = ibv_cmd_get_context(&context->vctx, &cmd.base, sizeof(cmd), NULL, &resp.base,
-				  sizeof(resp));
+	ret = PV_COMMAND(&context->vctx.context, ibv_cmd_get_context, &context->vctx, &cmd.base,
+			 sizeof(cmd), NULL, &resp.base, sizeof(resp));
 #else
-	ret = ibv_cmd_get_context(&context->vctx, &cmd.base, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = PV_COMMAND(&context->vctx.context, ibv_cmd_get_context, &context->vctx, &cmd.base,
+			 sizeof(cmd), &resp.base, sizeof(resp));
 #endif
 	if (ret)
 		return ret;
@@ -174,6 +201,8 @@ static struct verbs_context *alloc_context(struct ibv_device *device, int cmd_fd
 	if (!ret)
 		ret = get_context(context);
 	if (ret) {
+		pv_fail(&context->vctx.context, "ibv_open_device", ret,
+			"cannot make a context of command descriptor %d", cmd_fd);
 		if (context->epoch)
 			pv_epoch_free(context);
 		if (context->event_fd >= 0)
@@ -232,7 +261,8 @@ int peerbardv_next_revoked(struct ibv_context *ibv_context, uint32_t *lkey)
 		return -EOPNOTSUPP;
 	context = to_context(ibv_context);
 	if (pv_inherited(&context->memory))
-		return -EACCES;
+		return -pv_fail(ibv_context, "peerbardv_next_revoked", EACCES,
+				"another process opened the context");
 	revoked = context->memory.base;
 	pthread_spin_lock(&context->lock);
 	consumer = context->consumer;
@@ -256,5 +286,9 @@ int peerbardv_next_revoked(struct ibv_context *ibv_context, uint32_t *lkey)
 		ret = 1;
 	}
 	pthread_spin_unlock(&context->lock);
+	if (ret < 0)
+		pv_fail(ibv_context, "peerbardv_next_revoked", -ret,
+			"%u keys were lost in all, or the ring of %u is corrupted", lost,
+			context->entries);
 	return ret;
 }

@@ -72,13 +72,18 @@ static int map_ring(struct ibv_context *context, struct pv_memory *memory, uint6
 }
 
 /* Finish both kinds of creation, after the kernel's part returned @ret. */
-static int created(struct ibv_context *context, struct pv_cq *cq, int ret,
-		   const struct peerbar_create_cq_resp *resp)
+static int created(struct ibv_context *context, struct pv_cq *cq, const char *verb, uint32_t cqe,
+		   int ret, const struct peerbar_create_cq_resp *resp)
 {
-	if (!ret) {
+	if (ret) {
+		pv_fail(context, verb, ret, "the kernel refused %u entries", cqe);
+	} else {
 		ret = map_ring(context, &cq->memory, resp->offset, resp->size, resp->entries);
-		if (ret)
-			ibv_cmd_destroy_cq(&cq->vcq.cq);
+		if (ret) {
+			pv_fail(context, verb, ret, "cannot map the ring of %u entries, 0x%x bytes",
+				resp->entries, (unsigned int)resp->size);
+			PV_COMMAND(context, ibv_cmd_destroy_cq, &cq->vcq.cq);
+		}
 	}
 	if (ret) {
 		free(cq);
@@ -98,12 +103,14 @@ struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_com
 	struct pv_cq *cq;
 	int ret;
 
-	cq = calloc(1, sizeof(*cq));
+	cq = pv_alloc(context, "ibv_create_cq", sizeof(*cq));
 	if (!cq)
 		return NULL;
-	ret = ibv_cmd_create_cq(context, cqe, channel, comp_vector, &cq->vcq.cq, &cmd, sizeof(cmd),
-				&resp.base, sizeof(resp));
-	return created(context, cq, ret, &resp.driver) ? NULL : &cq->vcq.cq;
+	ret = PV_COMMAND(context, ibv_cmd_create_cq, context, cqe, channel, comp_vector,
+			 &cq->vcq.cq, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	if (created(context, cq, "ibv_create_cq", (uint32_t)cqe, ret, &resp.driver))
+		return NULL;
+	return &cq->vcq.cq;
 }
 
 int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
@@ -112,13 +119,15 @@ int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
 	struct ibv_resize_cq cmd;
 	struct pv_cq *cq = to_cq(ibv_cq);
 	struct pv_memory memory = { 0 };
-	int ret;
+	int ret, command;
 
 	if (pv_inherited(&cq->memory))
-		return EACCES;
+		return pv_fail(ibv_cq->context, "ibv_resize_cq", EACCES,
+			       "another process created the queue");
 	/* The kernel moves the entries: don't consume any meanwhile. */
 	lock(cq);
-	ret = ibv_cmd_resize_cq(ibv_cq, cqe, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	command = ibv_cmd_resize_cq(ibv_cq, cqe, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = command;
 	if (!ret) {
 		ret = map_ring(ibv_cq->context, &memory, resp.driver.offset, resp.driver.size,
 			       resp.driver.entries);
@@ -130,6 +139,23 @@ int pv_resize_cq(struct ibv_cq *ibv_cq, int cqe)
 		cq->consumer = 0;
 	}
 	unlock(cq);
+	pv_log_command(ibv_cq->context, "ibv_cmd_resize_cq", command);
+	if (command)
+		pv_fail(ibv_cq->context, "ibv_resize_cq", ret, "the kernel refused %d entries",
+			cqe);
+	else if (ret)
+		pv_fail(ibv_cq->context, "ibv_resize_cq", ret, "cannot map the ring of %u entries",
+			cq->entries);
+	return ret;
+}
+
+int pv_req_notify_cq(struct ibv_cq *cq, int solicited_only)
+{
+	int ret = ibv_cmd_req_notify_cq(cq, solicited_only);
+
+	if (ret)
+		pv_fail(cq->context, "ibv_req_notify_cq", ret,
+			"the kernel refused solicited_only %d", solicited_only);
 	return ret;
 }
 
@@ -138,9 +164,10 @@ int pv_destroy_cq(struct ibv_cq *ibv_cq)
 	struct pv_cq *cq = to_cq(ibv_cq);
 	int ret;
 
-	ret = ibv_cmd_destroy_cq(ibv_cq);
+	ret = PV_COMMAND(ibv_cq->context, ibv_cmd_destroy_cq, ibv_cq);
 	if (ret)
-		return ret;
+		return pv_fail(ibv_cq->context, "ibv_destroy_cq", ret,
+			       "the kernel refused it; queue pairs may use it");
 	pv_unmap(&cq->memory);
 	pthread_spin_destroy(&cq->lock);
 	free(cq);
@@ -161,6 +188,16 @@ static inline int lock_ring(struct pv_cq *cq)
 		return 0;
 	unlock(cq);
 	return EIO;
+}
+
+static int __attribute__((cold, noinline)) poll_failed(const struct pv_cq *cq, const char *verb,
+						       int code)
+{
+	const char *why = "its ring is corrupted, or was not mapped after a resize";
+
+	if (code == EACCES)
+		why = "another process created the queue";
+	return pv_fail(cq->vcq.cq.context, verb, code, "%s", why);
 }
 
 /*
@@ -228,11 +265,11 @@ int pv_poll_cq(struct ibv_cq *ibv_cq, int count, struct ibv_wc *wc)
 
 	ret = lock_ring(cq);
 	if (ret)
-		return -ret;
+		return -poll_failed(cq, "ibv_poll_cq", ret);
 	left = waiting(cq, cq->consumer);
 	if (left > cq->entries) {
 		unlock(cq);
-		return -EIO;
+		return -poll_failed(cq, "ibv_poll_cq", EIO);
 	}
 	for (n = 0; n < count && left--; n++)
 		to_wc(&wc[n], entry_of(cq, cq->consumer + (uint32_t)n));
@@ -282,13 +319,17 @@ static int start_poll(struct ibv_cq_ex *cq_ex, struct ibv_poll_cq_attr *attr)
 	int ret;
 
 	if (attr->comp_mask)
-		return EINVAL;
+		return pv_fail(cq->vcq.cq.context, "ibv_start_poll", EINVAL,
+			       "comp_mask 0x%x is not supported", attr->comp_mask);
 	ret = lock_ring(cq);
 	if (ret)
-		return ret;
+		return poll_failed(cq, "ibv_start_poll", ret);
 	ret = advance(cq, cq->consumer);
-	if (ret)
+	if (ret) {
 		unlock(cq);
+		if (ret != ENOENT)
+			poll_failed(cq, "ibv_start_poll", ret);
+	}
 	return ret;
 }
 
@@ -383,21 +424,24 @@ struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_ini
 	    (attr->comp_mask & ~(IBV_CQ_INIT_ATTR_MASK_FLAGS | IBV_CQ_INIT_ATTR_MASK_PD)) ||
 	    ((attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) &&
 	     (attr->flags & ~IBV_CREATE_CQ_ATTR_SINGLE_THREADED))) {
-		errno = EOPNOTSUPP;
+		errno = pv_fail(context, "ibv_create_cq_ex", EOPNOTSUPP,
+				"wc_flags 0x%llx, comp_mask 0x%x or flags 0x%x are not supported",
+				(unsigned long long)attr->wc_flags, attr->comp_mask,
+				attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS ? attr->flags : 0);
 		return NULL;
 	}
-	cq = calloc(1, sizeof(*cq));
+	cq = pv_alloc(context, "ibv_create_cq_ex", sizeof(*cq));
 	if (!cq)
 		return NULL;
 	/* Every completion has a time stamp: don't ask the kernel for them. */
 #ifdef CREATE_CQ_EX_TAKES_PROV_ATTR
-	ret = ibv_cmd_create_cq_ex(context, attr, NULL, &cq->vcq, &cmd, sizeof(cmd), &resp.base,
-				   sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
+	ret = PV_COMMAND(context, ibv_cmd_create_cq_ex, context, attr, NULL, &cq->vcq, &cmd,
+			 sizeof(cmd), &resp.base, sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
 #else
-	ret = ibv_cmd_create_cq_ex(context, attr, &cq->vcq, &cmd, sizeof(cmd), &resp.base,
-				   sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
+	ret = PV_COMMAND(context, ibv_cmd_create_cq_ex, context, attr, &cq->vcq, &cmd, sizeof(cmd),
+			 &resp.base, sizeof(resp), CREATE_CQ_CMD_FLAGS_TS_IGNORED_EX);
 #endif
-	if (created(context, cq, ret, &resp.driver))
+	if (created(context, cq, "ibv_create_cq_ex", attr->cqe, ret, &resp.driver))
 		return NULL;
 	cq->unlocked = (attr->comp_mask & IBV_CQ_INIT_ATTR_MASK_FLAGS) &&
 		(attr->flags & IBV_CREATE_CQ_ATTR_SINGLE_THREADED);

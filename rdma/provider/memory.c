@@ -50,7 +50,7 @@ int pv_map(struct ibv_context *context, struct pv_memory *memory, uint64_t offse
 	void *base;
 
 	base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, context->cmd_fd, (off_t)offset);
-	if (base == MAP_FAILED)
+	if (pv_log_command(context, "mmap", base == MAP_FAILED ? errno : 0))
 		return errno;
 	memory->base = base;
 	memory->size = size;
@@ -94,13 +94,14 @@ struct ibv_pd *pv_alloc_pd(struct ibv_context *context)
 	struct pv_pd *pd;
 	int ret;
 
-	pd = calloc(1, sizeof(*pd));
+	pd = pv_alloc(context, "ibv_alloc_pd", sizeof(*pd));
 	if (!pd)
 		return NULL;
-	ret = ibv_cmd_alloc_pd(context, &pd->pd, &cmd, sizeof(cmd), &resp.base, sizeof(resp));
+	ret = PV_COMMAND(context, ibv_cmd_alloc_pd, context, &pd->pd, &cmd, sizeof(cmd), &resp.base,
+			 sizeof(resp));
 	if (ret) {
 		free(pd);
-		errno = ret;
+		errno = pv_fail(context, "ibv_alloc_pd", ret, "the kernel refused it");
 		return NULL;
 	}
 	return &pd->pd;
@@ -118,10 +119,12 @@ int pv_dealloc_pd(struct ibv_pd *ibv_pd)
 			atomic_fetch_sub(&pd->td->users, 1);
 	} else {
 		if (atomic_load(&pd->users))
-			return EBUSY;
-		ret = ibv_cmd_dealloc_pd(ibv_pd);
+			return pv_fail(ibv_pd->context, "ibv_dealloc_pd", EBUSY,
+				       "%u parent domains use it", atomic_load(&pd->users));
+		ret = PV_COMMAND(ibv_pd->context, ibv_cmd_dealloc_pd, ibv_pd);
 		if (ret)
-			return ret;
+			return pv_fail(ibv_pd->context, "ibv_dealloc_pd", ret,
+				       "the kernel refused it; objects may use it");
 	}
 	free(pd);
 	return 0;
@@ -136,15 +139,17 @@ struct ibv_pd *pv_alloc_parent_domain(struct ibv_context *context,
 {
 	struct pv_pd *pd;
 
-	(void)context;
-	if (ibv_check_alloc_parent_domain(attr))
-		return NULL;
-	if (attr->comp_mask &
-	    ~(IBV_PARENT_DOMAIN_INIT_ATTR_ALLOCATORS | IBV_PARENT_DOMAIN_INIT_ATTR_PD_CONTEXT)) {
-		errno = EOPNOTSUPP;
+	if (ibv_check_alloc_parent_domain(attr)) {
+		pv_fail(context, "ibv_alloc_parent_domain", errno, "it has no protection domain");
 		return NULL;
 	}
-	pd = calloc(1, sizeof(*pd));
+	if (attr->comp_mask &
+	    ~(IBV_PARENT_DOMAIN_INIT_ATTR_ALLOCATORS | IBV_PARENT_DOMAIN_INIT_ATTR_PD_CONTEXT)) {
+		errno = pv_fail(context, "ibv_alloc_parent_domain", EOPNOTSUPP,
+				"comp_mask 0x%x is not supported", attr->comp_mask);
+		return NULL;
+	}
+	pd = pv_alloc(context, "ibv_alloc_parent_domain", sizeof(*pd));
 	if (!pd)
 		return NULL;
 	pd->protects = to_pd(attr->pd);
@@ -164,10 +169,11 @@ struct ibv_td *pv_alloc_td(struct ibv_context *context, struct ibv_td_init_attr 
 	struct pv_td *td;
 
 	if (attr->comp_mask) {
-		errno = EOPNOTSUPP;
+		errno = pv_fail(context, "ibv_alloc_td", EOPNOTSUPP,
+				"comp_mask 0x%x is not supported", attr->comp_mask);
 		return NULL;
 	}
-	td = calloc(1, sizeof(*td));
+	td = pv_alloc(context, "ibv_alloc_td", sizeof(*td));
 	if (!td)
 		return NULL;
 	td->td.context = context;
@@ -179,7 +185,8 @@ int pv_dealloc_td(struct ibv_td *ibv_td)
 	struct pv_td *td = container_of(ibv_td, struct pv_td, td);
 
 	if (atomic_load(&td->users))
-		return EBUSY;
+		return pv_fail(ibv_td->context, "ibv_dealloc_td", EBUSY, "%u parent domains use it",
+			       atomic_load(&td->users));
 	free(td);
 	return 0;
 }
@@ -202,12 +209,18 @@ struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64
 	struct ibv_reg_mr cmd;
 	struct verbs_mr *vmr;
 
-	vmr = calloc(1, sizeof(*vmr));
+	int ret;
+
+	vmr = pv_alloc(pd->context, "ibv_reg_mr", sizeof(*vmr));
 	if (!vmr)
 		return NULL;
-	return registered(vmr,
-			  ibv_cmd_reg_mr(pd, address, length, iova, access, vmr, &cmd, sizeof(cmd),
-					 &resp, sizeof(resp)));
+	ret = PV_COMMAND(pd->context, ibv_cmd_reg_mr, pd, address, length, iova, access, vmr, &cmd,
+			 sizeof(cmd), &resp, sizeof(resp));
+	if (ret)
+		pv_fail(pd->context, "ibv_reg_mr", ret,
+			"the kernel refused address %p, length 0x%zx, IOVA 0x%llx, access 0x%x",
+			address, length, (unsigned long long)iova, (unsigned int)access);
+	return registered(vmr, ret);
 }
 
 struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
@@ -215,34 +228,53 @@ struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t lengt
 {
 	struct verbs_mr *vmr;
 
-	vmr = calloc(1, sizeof(*vmr));
+	int ret;
+
+	vmr = pv_alloc(pd->context, "ibv_reg_dmabuf_mr", sizeof(*vmr));
 	if (!vmr)
 		return NULL;
 #ifdef REG_DMABUF_MR_TAKES_DRIVER
-	return registered(vmr,
-			  ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr, NULL));
+	ret = PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd, access,
+			 vmr, NULL);
 #else
-	return registered(vmr, ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr));
+	ret = PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd, access,
+			 vmr);
 #endif
+	if (ret)
+		pv_fail(pd->context, "ibv_reg_dmabuf_mr", ret,
+			"the kernel refused descriptor %d, offset 0x%llx, length 0x%zx, IOVA 0x%llx, access 0x%x",
+			fd, (unsigned long long)offset, length, (unsigned long long)iova,
+			(unsigned int)access);
+	return registered(vmr, ret);
 }
 
 int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length,
 		int access)
 {
 	struct ib_uverbs_rereg_mr_resp resp;
+	struct ibv_context *context = vmr->ibv_mr.context;
 	struct ibv_rereg_mr cmd;
+	int ret;
 
-	return ibv_cmd_rereg_mr(vmr, flags, address, length, (uintptr_t)address, access, pd, &cmd,
-				sizeof(cmd), &resp, sizeof(resp));
+	ret = PV_COMMAND(context, ibv_cmd_rereg_mr, vmr, flags, address, length, (uintptr_t)address,
+			 access, pd, &cmd, sizeof(cmd), &resp, sizeof(resp));
+	if (ret)
+		pv_fail(context, "ibv_rereg_mr", ret,
+			"the kernel refused flags 0x%x, address %p, length 0x%zx, access 0x%x",
+			(unsigned int)flags, address, length, (unsigned int)access);
+	return ret;
 }
 
 int pv_dereg_mr(struct verbs_mr *vmr)
 {
-	int ret = ibv_cmd_dereg_mr(vmr);
+	struct ibv_context *context = vmr->ibv_mr.context;
+	int ret = PV_COMMAND(context, ibv_cmd_dereg_mr, vmr);
 
-	if (!ret)
-		free(vmr);
-	return ret;
+	if (ret)
+		return pv_fail(context, "ibv_dereg_mr", ret, "the kernel refused lkey 0x%x",
+			       vmr->ibv_mr.lkey);
+	free(vmr);
+	return 0;
 }
 
 /* ---- memory windows */
@@ -254,13 +286,15 @@ struct ibv_mw *pv_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type)
 	struct ibv_mw *mw;
 	int ret;
 
-	mw = calloc(1, sizeof(*mw));
+	mw = pv_alloc(pd->context, "ibv_alloc_mw", sizeof(*mw));
 	if (!mw)
 		return NULL;
-	ret = ibv_cmd_alloc_mw(pd, type, mw, &cmd, sizeof(cmd), &resp, sizeof(resp));
+	ret = PV_COMMAND(pd->context, ibv_cmd_alloc_mw, pd, type, mw, &cmd, sizeof(cmd), &resp,
+			 sizeof(resp));
 	if (ret) {
 		free(mw);
-		errno = ret;
+		errno = pv_fail(pd->context, "ibv_alloc_mw", ret, "the kernel refused type %d",
+				(int)type);
 		return NULL;
 	}
 	return mw;
@@ -268,11 +302,14 @@ struct ibv_mw *pv_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type)
 
 int pv_dealloc_mw(struct ibv_mw *mw)
 {
-	int ret = ibv_cmd_dealloc_mw(mw);
+	struct ibv_context *context = mw->context;
+	int ret = PV_COMMAND(context, ibv_cmd_dealloc_mw, mw);
 
-	if (!ret)
-		free(mw);
-	return ret;
+	if (ret)
+		return pv_fail(context, "ibv_dealloc_mw", ret, "the kernel refused rkey 0x%x",
+			       mw->rkey);
+	free(mw);
+	return 0;
 }
 
 /* ---- address handles */
@@ -289,13 +326,16 @@ struct ibv_ah *pv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 	struct pv_ah *ah;
 	int ret;
 
-	ah = calloc(1, sizeof(*ah));
+	ah = pv_alloc(pd->context, "ibv_create_ah", sizeof(*ah));
 	if (!ah)
 		return NULL;
-	ret = ibv_cmd_create_ah(pd, &ah->ah, attr, &resp.base, sizeof(resp));
+	ret = PV_COMMAND(pd->context, ibv_cmd_create_ah, pd, &ah->ah, attr, &resp.base,
+			 sizeof(resp));
 	if (ret) {
 		free(ah);
-		errno = ret;
+		errno = pv_fail(pd->context, "ibv_create_ah", ret,
+				"the kernel refused port %u, is_global %u, GID index %u",
+				attr->port_num, attr->is_global, attr->grh.sgid_index);
 		return NULL;
 	}
 	ah->ahn = resp.driver.ahn;
@@ -304,9 +344,12 @@ struct ibv_ah *pv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 
 int pv_destroy_ah(struct ibv_ah *ah)
 {
-	int ret = ibv_cmd_destroy_ah(ah);
+	struct ibv_context *context = ah->context;
+	int ret = PV_COMMAND(context, ibv_cmd_destroy_ah, ah);
 
-	if (!ret)
-		free(to_ah(ah));
-	return ret;
+	if (ret)
+		return pv_fail(context, "ibv_destroy_ah", ret, "the kernel refused handle %u",
+			       ah->handle);
+	free(to_ah(ah));
+	return 0;
 }

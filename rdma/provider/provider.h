@@ -121,6 +121,8 @@ struct pv_sq {
 	uint32_t next;
 	struct peerbar_sqe *last;
 	int error;
+	/* Describes that error for the debug log. */
+	const char *why;
 };
 
 struct pv_qp {
@@ -185,6 +187,24 @@ static inline bool pv_inherited(const struct pv_memory *memory)
 	return memory->now && __atomic_load_n(memory->now, __ATOMIC_RELAXED) != memory->epoch;
 }
 
+/*
+ * debug-log.c: the debug log (lib/debug-log.h). Log a post or a poll only if it fails, off the path
+ * of those that succeed and without the queue's lock; likewise doorbells and requests of
+ * notifications, though they are commands to the kernel.
+ */
+
+/* Log a failure of a verb with the values that it was called with. Returns @code. Keeps errno. */
+int pv_fail(struct ibv_context *context, const char *verb, int code, const char *fmt, ...)
+	__attribute__((cold, format(printf, 4, 5)));
+/* Log a command to the kernel. Returns its result, @ret. Keeps errno. */
+int pv_log_command(struct ibv_context *context, const char *command, int ret);
+/* Allocate a zeroed object. Log a failure. */
+void *pv_alloc(struct ibv_context *context, const char *verb, size_t size)
+	__attribute__((malloc, alloc_size(3)));
+
+/* Execute a command to the kernel, a function of libibverbs. */
+#define PV_COMMAND(context, function, ...) pv_log_command(context, #function, function(__VA_ARGS__))
+
 /* memory.c */
 int pv_epoch_init(struct pv_context *context);
 void pv_epoch_free(struct pv_context *context);
@@ -216,6 +236,7 @@ struct ibv_cq *pv_create_cq(struct ibv_context *context, int cqe, struct ibv_com
 			    int comp_vector);
 struct ibv_cq_ex *pv_create_cq_ex(struct ibv_context *context, struct ibv_cq_init_attr_ex *attr);
 int pv_resize_cq(struct ibv_cq *cq, int cqe);
+int pv_req_notify_cq(struct ibv_cq *cq, int solicited_only);
 int pv_destroy_cq(struct ibv_cq *cq);
 int pv_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc);
 void pv_cq_forget(struct ibv_cq *cq, uint32_t qpn);

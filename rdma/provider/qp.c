@@ -75,22 +75,40 @@ struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_a
 	int ret;
 
 	if (!supported(attr)) {
-		errno = EOPNOTSUPP;
+		errno = pv_fail(context, "ibv_create_qp_ex", EOPNOTSUPP,
+				"type %d, comp_mask 0x%x, create_flags 0x%x or send_ops_flags 0x%llx are not supported",
+				(int)attr->qp_type, attr->comp_mask,
+				attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS ?
+					attr->create_flags :
+					0,
+				attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS ?
+					(unsigned long long)attr->send_ops_flags :
+					0);
 		return NULL;
 	}
-	qp = calloc(1, sizeof(*qp));
+	qp = pv_alloc(context, "ibv_create_qp", sizeof(*qp));
 	if (!qp)
 		return NULL;
 	/* Clear the mask bit of zero flags: libibverbs would use another command for them. */
 	mask = attr->comp_mask;
 	attr->comp_mask &= ~IBV_QP_INIT_ATTR_CREATE_FLAGS;
-	ret = ibv_cmd_create_qp_ex(context, &qp->vqp, attr, &cmd, sizeof(cmd), &resp.base,
-				   sizeof(resp));
+	ret = PV_COMMAND(context, ibv_cmd_create_qp_ex, context, &qp->vqp, attr, &cmd, sizeof(cmd),
+			 &resp.base, sizeof(resp));
 	attr->comp_mask = mask;
-	if (!ret) {
+	if (ret) {
+		pv_fail(context, "ibv_create_qp", ret,
+			"the kernel refused type %d, %u sends of %u SGEs, %u receives of %u SGEs, %u bytes inline",
+			(int)attr->qp_type, attr->cap.max_send_wr, attr->cap.max_send_sge,
+			attr->cap.max_recv_wr, attr->cap.max_recv_sge, attr->cap.max_inline_data);
+	} else {
 		ret = map_queues(context, qp, &resp.driver, &attr->cap);
-		if (ret)
-			ibv_cmd_destroy_qp(&qp->vqp.qp);
+		if (ret) {
+			pv_fail(context, "ibv_create_qp", ret,
+				"cannot map the queues of %u sends and %u receives, 0x%x bytes",
+				resp.driver.sq_entries, resp.driver.rq_entries,
+				(unsigned int)resp.driver.size);
+			PV_COMMAND(context, ibv_cmd_destroy_qp, &qp->vqp.qp);
+		}
 	}
 	if (ret) {
 		free(qp);
@@ -131,8 +149,14 @@ int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
 		struct ibv_qp_init_attr *init)
 {
 	struct ibv_query_qp cmd;
+	int ret;
 
-	return ibv_cmd_query_qp(qp, attr, mask, init, &cmd, sizeof(cmd));
+	ret = PV_COMMAND(qp->context, ibv_cmd_query_qp, qp, attr, mask, init, &cmd, sizeof(cmd));
+	if (ret)
+		pv_fail(qp->context, "ibv_query_qp", ret,
+			"the kernel refused queue pair %u, mask 0x%x", qp->qp_num,
+			(unsigned int)mask);
+	return ret;
 }
 
 int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
@@ -140,7 +164,12 @@ int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	struct ibv_modify_qp cmd = { 0 };
 	int ret;
 
-	ret = ibv_cmd_modify_qp(qp, attr, mask, &cmd, sizeof(cmd));
+	ret = PV_COMMAND(qp->context, ibv_cmd_modify_qp, qp, attr, mask, &cmd, sizeof(cmd));
+	if (ret)
+		pv_fail(qp->context, "ibv_modify_qp", ret,
+			"the kernel refused queue pair %u, state %d to %d, mask 0x%x", qp->qp_num,
+			(int)qp->state, mask & IBV_QP_STATE ? (int)attr->qp_state : (int)qp->state,
+			(unsigned int)mask);
 	if (!ret && (mask & IBV_QP_STATE) && attr->qp_state == IBV_QPS_RESET) {
 		/* Drop the completions from before the reset. */
 		pv_cq_forget(qp->recv_cq, qp->qp_num);
@@ -182,8 +211,10 @@ int pv_destroy_qp(struct ibv_qp *ibv_qp)
 		if (ret == EBUSY)
 			ret = ibv_cmd_destroy_qp(ibv_qp);
 	}
+	pv_log_command(ibv_qp->context, "ibv_cmd_destroy_qp", ret);
 	if (ret)
-		return ret;
+		return pv_fail(ibv_qp->context, "ibv_destroy_qp", ret,
+			       "the kernel refused queue pair %u", ibv_qp->qp_num);
 	while (is_sending(qp, &tries))
 		;
 	/*

@@ -31,7 +31,8 @@ int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_
 }
 
 /* Post a list; set @kick if the kernel requested a call. */
-static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad, bool *kick)
+static int post(struct ibv_context *context, const char *verb, struct pv_rq *rq,
+		struct ibv_recv_wr *wr, struct ibv_recv_wr **bad, bool *kick)
 {
 	struct peerbar_rqe *rqe;
 	uint32_t producer;
@@ -66,6 +67,12 @@ static int post(struct pv_rq *rq, struct ibv_recv_wr *wr, struct ibv_recv_wr **b
 	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	*kick = __atomic_load_n(rq->flags, __ATOMIC_RELAXED) & PEERBAR_RING_KICK;
+	if (ret == ENOMEM)
+		pv_fail(context, verb, ret, "wr_id 0x%llx: all %u entries are in use",
+			(unsigned long long)wr->wr_id, rq->entries);
+	else if (ret)
+		pv_fail(context, verb, ret, "wr_id 0x%llx: %d SGEs are refused, it takes %u",
+			(unsigned long long)wr->wr_id, wr->num_sge, rq->max_sge);
 	return ret;
 }
 
@@ -78,13 +85,16 @@ int pv_post_recv(struct ibv_qp *ibv_qp, struct ibv_recv_wr *wr, struct ibv_recv_
 
 	if (!qp->rq.ring || ibv_qp->state == IBV_QPS_RESET) {
 		*bad = wr;
-		return EINVAL;
+		return pv_fail(ibv_qp->context, "ibv_post_recv", EINVAL,
+			       "queue pair %u in state %d has %u entries for receives",
+			       ibv_qp->qp_num, (int)ibv_qp->state, qp->rq.entries);
 	}
 	if (pv_inherited(&qp->memory)) {
 		*bad = wr;
-		return EACCES;
+		return pv_fail(ibv_qp->context, "ibv_post_recv", EACCES,
+			       "another process created queue pair %u", ibv_qp->qp_num);
 	}
-	ret = post(&qp->rq, wr, bad, &kick);
+	ret = post(ibv_qp->context, "ibv_post_recv", &qp->rq, wr, bad, &kick);
 	if (kick)
 		ibv_cmd_post_recv(ibv_qp, NULL, &none);
 	return ret;
@@ -99,20 +109,27 @@ struct create_srq_resp {
 PV_DRIVER_FOLLOWS(create_srq_resp, ib_uverbs_create_srq_resp);
 
 /* Finish both kinds of creation, after the kernel's part returned @ret. */
-static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, int ret,
-			       const struct peerbar_create_srq_resp *resp, uint32_t max_sge)
+static struct ibv_srq *created(struct ibv_context *context, struct pv_srq *srq, const char *verb,
+			       int ret, const struct peerbar_create_srq_resp *resp,
+			       const struct ibv_srq_attr *attr)
 {
 	struct peerbar_srq_ring *ring;
 
-	if (!ret) {
+	if (ret) {
+		pv_fail(context, verb, ret, "the kernel refused %u receives of %u SGEs, limit %u",
+			attr->max_wr, attr->max_sge, attr->srq_limit);
+	} else {
 		ret = pv_map(context, &srq->memory, resp->offset, resp->size);
 		ring = srq->memory.base;
 		if (!ret)
 			ret = pv_rq_init(&srq->rq, &srq->memory, &ring->rq, &ring->flags,
-					 sizeof(*ring), resp->entries, resp->stride, max_sge);
+					 sizeof(*ring), resp->entries, resp->stride, attr->max_sge);
 		if (ret) {
+			pv_fail(context, verb, ret,
+				"cannot map the queue of %u receives, 0x%x bytes", resp->entries,
+				(unsigned int)resp->size);
 			pv_unmap(&srq->memory);
-			ibv_cmd_destroy_srq(&srq->vsrq.srq);
+			PV_COMMAND(context, ibv_cmd_destroy_srq, &srq->vsrq.srq);
 		}
 	}
 	if (ret) {
@@ -132,12 +149,12 @@ struct ibv_srq *pv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr)
 	struct pv_srq *srq;
 	int ret;
 
-	srq = calloc(1, sizeof(*srq));
+	srq = pv_alloc(pd->context, "ibv_create_srq", sizeof(*srq));
 	if (!srq)
 		return NULL;
-	ret = ibv_cmd_create_srq(pd, &srq->vsrq.srq, attr, &cmd, sizeof(cmd), &resp.base,
-				 sizeof(resp));
-	return created(pd->context, srq, ret, &resp.driver, attr->attr.max_sge);
+	ret = PV_COMMAND(pd->context, ibv_cmd_create_srq, pd, &srq->vsrq.srq, attr, &cmd,
+			 sizeof(cmd), &resp.base, sizeof(resp));
+	return created(pd->context, srq, "ibv_create_srq", ret, &resp.driver, &attr->attr);
 }
 
 struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_init_attr_ex *attr)
@@ -149,32 +166,46 @@ struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_ini
 
 	if ((attr->comp_mask & ~(IBV_SRQ_INIT_ATTR_TYPE | IBV_SRQ_INIT_ATTR_PD)) ||
 	    ((attr->comp_mask & IBV_SRQ_INIT_ATTR_TYPE) && attr->srq_type != IBV_SRQT_BASIC)) {
-		errno = EOPNOTSUPP;
+		errno = pv_fail(context, "ibv_create_srq_ex", EOPNOTSUPP,
+				"comp_mask 0x%x or type %d is not supported", attr->comp_mask,
+				attr->comp_mask & IBV_SRQ_INIT_ATTR_TYPE ? (int)attr->srq_type : 0);
 		return NULL;
 	}
-	srq = calloc(1, sizeof(*srq));
+	srq = pv_alloc(context, "ibv_create_srq_ex", sizeof(*srq));
 	if (!srq)
 		return NULL;
-	ret = ibv_cmd_create_srq_ex(context, &srq->vsrq, attr, &cmd, sizeof(cmd), &resp.base,
-				    sizeof(resp));
-	return created(context, srq, ret, &resp.driver, attr->attr.max_sge);
+	ret = PV_COMMAND(context, ibv_cmd_create_srq_ex, context, &srq->vsrq, attr, &cmd,
+			 sizeof(cmd), &resp.base, sizeof(resp));
+	return created(context, srq, "ibv_create_srq_ex", ret, &resp.driver, &attr->attr);
 }
 
 int pv_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask)
 {
 	struct ibv_modify_srq cmd;
+	int ret;
 
 	/* The ABI has no way to return another ring. */
 	if (mask & IBV_SRQ_MAX_WR)
-		return EOPNOTSUPP;
-	return ibv_cmd_modify_srq(srq, attr, mask, &cmd, sizeof(cmd));
+		return pv_fail(srq->context, "ibv_modify_srq", EOPNOTSUPP,
+			       "IBV_SRQ_MAX_WR, to %u, is not supported", attr->max_wr);
+	ret = PV_COMMAND(srq->context, ibv_cmd_modify_srq, srq, attr, mask, &cmd, sizeof(cmd));
+	if (ret)
+		pv_fail(srq->context, "ibv_modify_srq", ret,
+			"the kernel refused mask 0x%x, limit %u", (unsigned int)mask,
+			attr->srq_limit);
+	return ret;
 }
 
 int pv_query_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr)
 {
 	struct ibv_query_srq cmd;
+	int ret;
 
-	return ibv_cmd_query_srq(srq, attr, &cmd, sizeof(cmd));
+	ret = PV_COMMAND(srq->context, ibv_cmd_query_srq, srq, attr, &cmd, sizeof(cmd));
+	if (ret)
+		pv_fail(srq->context, "ibv_query_srq", ret, "the kernel refused handle %u",
+			srq->handle);
+	return ret;
 }
 
 int pv_get_srq_num(struct ibv_srq *srq, uint32_t *number)
@@ -188,9 +219,10 @@ int pv_destroy_srq(struct ibv_srq *ibv_srq)
 	struct pv_srq *srq = to_srq(ibv_srq);
 	int ret;
 
-	ret = ibv_cmd_destroy_srq(ibv_srq);
+	ret = PV_COMMAND(ibv_srq->context, ibv_cmd_destroy_srq, ibv_srq);
 	if (ret)
-		return ret;
+		return pv_fail(ibv_srq->context, "ibv_destroy_srq", ret,
+			       "the kernel refused it; queue pairs may use it");
 	pv_unmap(&srq->memory);
 	pthread_spin_destroy(&srq->rq.lock);
 	free(srq);
@@ -205,9 +237,10 @@ int pv_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_rec
 
 	if (pv_inherited(&to_srq(srq)->memory)) {
 		*bad = wr;
-		return EACCES;
+		return pv_fail(srq->context, "ibv_post_srq_recv", EACCES,
+			       "another process created the queue");
 	}
-	ret = post(&to_srq(srq)->rq, wr, bad, &kick);
+	ret = post(srq->context, "ibv_post_srq_recv", &to_srq(srq)->rq, wr, bad, &kick);
 	if (kick)
 		ibv_cmd_post_srq_recv(srq, NULL, &none);
 	return ret;

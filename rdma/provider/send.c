@@ -70,6 +70,13 @@ static int ring_doorbell(struct ibv_qp *ibv_qp)
 	return ret;
 }
 
+static int __attribute__((cold, noinline)) doorbell_failed(struct ibv_qp *qp, const char *verb,
+							   int code)
+{
+	return pv_fail(qp->context, verb, code, "the kernel refused the doorbell of queue pair %u",
+		       qp->qp_num);
+}
+
 /* ---- ibv_post_send() */
 
 static int put_inline(const struct pv_sq *sq, struct peerbar_sqe *sqe, const struct ibv_send_wr *wr)
@@ -160,6 +167,22 @@ static int post_one(const struct pv_sq *sq, uint32_t producer, enum ibv_qp_type 
 	return 0;
 }
 
+static void __attribute__((cold, noinline)) log_refusal(struct ibv_qp *ibv_qp,
+							const struct ibv_send_wr *wr, int code)
+{
+	const struct pv_sq *sq = &to_qp(ibv_qp)->sq;
+
+	if (code == ENOMEM)
+		pv_fail(ibv_qp->context, "ibv_post_send", code,
+			"wr_id 0x%llx of queue pair %u: all %u entries are in use",
+			(unsigned long long)wr->wr_id, ibv_qp->qp_num, sq->entries);
+	else
+		pv_fail(ibv_qp->context, "ibv_post_send", code,
+			"wr_id 0x%llx of queue pair %u: opcode %d, send_flags 0x%x or %d SGEs are refused; it takes %u SGEs and %u bytes inline",
+			(unsigned long long)wr->wr_id, ibv_qp->qp_num, (int)wr->opcode,
+			wr->send_flags, wr->num_sge, sq->max_sge, sq->max_inline);
+}
+
 int pv_post_send(struct ibv_qp *ibv_qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
 {
 	struct pv_qp *qp = to_qp(ibv_qp);
@@ -170,11 +193,14 @@ int pv_post_send(struct ibv_qp *ibv_qp, struct ibv_send_wr *wr, struct ibv_send_
 
 	if (!can_send(ibv_qp)) {
 		*bad = wr;
-		return EINVAL;
+		return pv_fail(ibv_qp->context, "ibv_post_send", EINVAL,
+			       "queue pair %u is in state %d, before RTS", ibv_qp->qp_num,
+			       (int)ibv_qp->state);
 	}
 	if (pv_inherited(&qp->memory)) {
 		*bad = wr;
-		return EACCES;
+		return pv_fail(ibv_qp->context, "ibv_post_send", EACCES,
+			       "another process created queue pair %u", ibv_qp->qp_num);
 	}
 	pthread_spin_lock(&sq->lock);
 	producer = sq->producer;
@@ -189,12 +215,14 @@ int pv_post_send(struct ibv_qp *ibv_qp, struct ibv_send_wr *wr, struct ibv_send_
 	sq->producer = producer;
 	pv_store(&sq->ring->producer, producer);
 	pthread_spin_unlock(&sq->lock);
+	if (ret)
+		log_refusal(ibv_qp, wr, ret);
 	if (wr == first)
 		return ret;
 	bell = ring_doorbell(ibv_qp);
 	if (bell) {
 		*bad = first;
-		return bell;
+		return doorbell_failed(ibv_qp, "ibv_post_send", bell);
 	}
 	return ret;
 }
@@ -213,7 +241,9 @@ int pv_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw, struct ibv_mw_bind *bind)
 	int ret;
 
 	if (bind->bind_info.mw_access_flags & IBV_ACCESS_ZERO_BASED)
-		return EINVAL;
+		return pv_fail(qp->context, "ibv_bind_mw", EINVAL,
+			       "access 0x%x has IBV_ACCESS_ZERO_BASED, which a window of type 1 cannot have",
+			       bind->bind_info.mw_access_flags);
 	ret = pv_post_send(qp, &wr, &bad);
 	if (!ret)
 		mw->rkey = wr.bind_mw.rkey;
@@ -232,6 +262,13 @@ static inline bool inherited(struct ibv_qp_ex *qp)
 	return pv_inherited(&container_of(qp, struct pv_qp, vqp.qp_ex)->memory);
 }
 
+/* Fail the list with @error, which wr_complete returns and logs. */
+static inline void set_error(struct pv_sq *sq, int error, const char *why)
+{
+	sq->error = error;
+	sq->why = why;
+}
+
 static void wr_start(struct ibv_qp_ex *qp)
 {
 	struct pv_sq *sq = to_sq(qp);
@@ -245,24 +282,38 @@ static void wr_start(struct ibv_qp_ex *qp)
 	pthread_spin_lock(&sq->lock);
 	sq->next = sq->producer;
 	sq->last = NULL;
-	sq->error = can_send(&qp->qp_base) ? 0 : EINVAL;
+	sq->error = 0;
+	if (!can_send(&qp->qp_base))
+		set_error(sq, EINVAL, "the state is before RTS");
 }
 
 static int wr_complete(struct ibv_qp_ex *qp)
 {
 	struct pv_sq *sq = to_sq(qp);
+	const char *why = NULL;
 	int error = sq->error;
 	bool any = false;
 
 	if (inherited(qp))
-		return EACCES;
+		return pv_fail(qp->qp_base.context, "ibv_wr_complete", EACCES,
+			       "another process created queue pair %u", qp->qp_base.qp_num);
 	if (!error) {
 		any = sq->next != sq->producer;
 		sq->producer = sq->next;
 		pv_store(&sq->ring->producer, sq->next);
+	} else {
+		why = sq->why;
 	}
 	pthread_spin_unlock(&sq->lock);
-	return any ? ring_doorbell(&qp->qp_base) : error;
+	if (error)
+		return pv_fail(qp->qp_base.context, "ibv_wr_complete", error,
+			       "queue pair %u: %s; it takes %u sends, %u SGEs and %u bytes inline",
+			       qp->qp_base.qp_num, why, sq->entries, sq->max_sge, sq->max_inline);
+	if (any)
+		error = ring_doorbell(&qp->qp_base);
+	if (error)
+		doorbell_failed(&qp->qp_base, "ibv_wr_complete", error);
+	return error;
 }
 
 static void wr_abort(struct ibv_qp_ex *qp)
@@ -283,9 +334,9 @@ static struct peerbar_sqe *begin(struct ibv_qp_ex *qp, enum ibv_wr_opcode opcode
 	if (sq->error)
 		return NULL;
 	if (qp->wr_flags & ~SEND_FLAGS)
-		sq->error = EINVAL;
+		set_error(sq, EINVAL, "wr_flags has a flag that is not supported");
 	else if (pv_full(sq->ring, sq->next, sq->entries))
-		sq->error = ENOMEM;
+		set_error(sq, ENOMEM, "all entries are in use");
 	if (sq->error)
 		return NULL;
 	sqe = entry_of(sq, sq->next++);
@@ -407,7 +458,7 @@ static void wr_set_sge_list(struct ibv_qp_ex *qp, size_t count, const struct ibv
 	if (!sq->last)
 		return;
 	if (count > sq->max_sge) {
-		sq->error = EINVAL;
+		set_error(sq, EINVAL, "a request has too many SGEs");
 		return;
 	}
 	sq->last->num_sge = count;
@@ -433,12 +484,12 @@ static void wr_set_inline_data_list(struct ibv_qp_ex *qp, size_t count,
 	if (!sqe)
 		return;
 	if (!(INLINE_OPCODES & 1u << sqe->opcode)) {
-		sq->error = EINVAL;
+		set_error(sq, EINVAL, "an opcode takes no inline data");
 		return;
 	}
 	for (i = 0; i < count; i++) {
 		if (list[i].length > sq->max_inline - length) {
-			sq->error = EINVAL;
+			set_error(sq, EINVAL, "a request has too much inline data");
 			return;
 		}
 		if (list[i].length)

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Tests of the verbs library that need no device. */
+#include "mock.h"
+
+int main(void)
+{
+	Suite *s = suite_create("unit-verbs");
+	TCase *t = tcase_create("all");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 120); /* valgrind */
+	tcase_add_checked_fixture(t, setup, teardown);
+	add_region_tests(t);
+	add_watch_tests(t);
+	add_cache_tests(t);
+	add_address_tests(t);
+	suite_add_tcase(s, t);
+	t = tcase_create("hits");
+	tcase_add_checked_fixture(t, setup, teardown);
+	add_hit_tests(t);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}
