@@ -113,12 +113,12 @@ chains_alive() {
 # The functions below run inside the root.
 run_unit() {
 	make -s -C /build check TESTS='tests/header-c++ tests/symbols tests/abi bench/test-report' || { cat /build/test-suite.log; return 1; }
-	/build/tests/unit/unit && /build/tests/unit/unit-verbs
+	/build/tests/unit/unit && /build/tests/unit/unit-verbs && /build/tests/unit/unit-provider
 }
 
 run_sanitized() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs
+	/sanitize/tests/unit/unit && /sanitize/tests/unit/unit-verbs && /sanitize/tests/unit/unit-provider
 }
 
 run_valgrind() {
@@ -129,7 +129,8 @@ run_valgrind() {
 		[ "$fd" -le 2 ] || eval "exec $fd>&-"
 	done
 	CK_FORK=no CK_RUN_CASE=all $memcheck --track-fds=yes /build/tests/unit/unit &&
-		CK_FORK=no CK_RUN_CASE=descriptors $memcheck /build/tests/unit/unit && CK_FORK=no $memcheck --track-fds=yes /build/tests/unit/unit-verbs
+		CK_FORK=no CK_RUN_CASE=descriptors $memcheck /build/tests/unit/unit && CK_FORK=no $memcheck --track-fds=yes /build/tests/unit/unit-verbs &&
+		CK_FORK=no $memcheck --track-fds=yes /build/tests/unit/unit-provider
 }
 
 # Don't optimize: /build has the warnings of -O2, and this one checks what is in the tarball.
@@ -201,20 +202,12 @@ lab_machine_check() {
 	return $rc
 }
 
-# inner_kernel: the image for a machine in the machine: of nop2p, which boots in two thirds of the
-# time, if it was built, else of stock
-inner_kernel() (
-	kernel_choose nop2p && [ -f "$LAB_CACHE/$KNAME/vmlinuz" ] || { kernel_choose stock && kernel_ready >&2; } || exit
-	say "the machine in the machine boots $(cat "$LAB_CACHE/$KNAME/release")"
-	echo "$LAB_CACHE/$KNAME/vmlinuz"
-)
-
-# lab_qemu_check SECONDS: a virtual machine in the machine, with two of its devices. Its kernel must
-# not report anything either.
+# lab_qemu_check SECONDS: a virtual machine in the machine, with two of its devices. It boots the
+# stock kernel, which must not report anything either.
 lab_qemu_check() {
 	local rc=0 log inner
 	LAB_LIMIT=${LAB_LIMIT:-$1}
-	inner=$(inner_kernel) || return 2
+	inner=$(kernel_choose stock && kernel_ready >&2 && echo "$LAB_CACHE/$KNAME/vmlinuz") || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$inner" "$LAB_RUN/share/vmlinuz"
 	guest /lab/vm-qemu || rc=$?
@@ -266,7 +259,7 @@ chain_tree() {
 	tree_mount || return 2
 	# Of this build, only the unit tests run.
 	if selected sanitizers; then
-		step 'building the unit tests with ASan and UBSan' root_call build_tree /sanitize 'tests/unit/unit tests/unit/unit-verbs' \
+		step 'building the unit tests with ASan and UBSan' root_call build_tree /sanitize 'tests/unit/unit tests/unit/unit-verbs tests/unit/unit-provider' \
 			--disable-shared --enable-static \
 			CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' ||
 			echo '0 1 1 0' >"$CHECK/sanitizers"

@@ -26,7 +26,7 @@ build_covered() {
 }
 
 # run_covered_units: the tests of 'make check' that execute the libraries; runs inside the root
-run_covered_units() { /build/tests/unit/unit; /build/tests/unit/unit-verbs; }
+run_covered_units() { /build/tests/unit/unit; /build/tests/unit/unit-verbs; /build/tests/unit/unit-provider; }
 
 # run_coverage MODULES: print the table; runs inside the root. The machine's counters are in
 # /share/gcov, with the absolute path of each object.
