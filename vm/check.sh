@@ -147,7 +147,7 @@ run_install() {
 		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
 		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3 \
 		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h lib/peerbar/libpeerbar-run.so; do
-		[ -e $d/usr/$f ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
+		[ -e "$d/usr/$f" ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
 	done
 	# The path in libibverbs' configuration, with the version's suffix.
 	[ -e $d"$(sed -n 's/^driver //p' $d/etc/libibverbs.d/peerbar.driver)-rdmav$(sed -n 's/^set(IBVERBS_PABI_VERSION "\(.*\)").*/\1/p' \
