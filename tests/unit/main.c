@@ -9,13 +9,15 @@
 
 int main(int argc, char **argv)
 {
-	Suite *s = suite_create("unit");
-	TCase *t = tcase_create("all");
+	TCase *t;
+	Suite *s;
 	SRunner *r;
 	int failed;
 
 	if (argc > 1 && !strcmp(argv[1], "--debug-log"))
 		return fail_for_debug_log();
+	s = suite_create("unit");
+	t = tcase_create("all");
 	tcase_set_timeout(t, 120); /* valgrind */
 	add_error_tests(t);
 	add_model_tests(t);

@@ -86,13 +86,15 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *s = suite_create("unit-provider");
-	TCase *t = tcase_create("all");
+	TCase *t;
+	Suite *s;
 	SRunner *r;
 	int failed;
 
 	if (argc > 1 && !strcmp(argv[1], "--debug-log"))
 		return fail_for_debug_log();
+	s = suite_create("unit-provider");
+	t = tcase_create("all");
 	tcase_set_timeout(t, 120); /* valgrind */
 	tcase_add_test(t, failures_are_logged);
 	suite_add_tcase(s, t);
