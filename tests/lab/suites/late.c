@@ -177,6 +177,9 @@ START_TEST(nobody_gets_it_meanwhile)
 	for (i = 0; i < 2000 && !test_import_is(importer, handle, PEERBAR_TEST_STATUS_STALE); i++)
 		usleep(10000);
 	ck_assert_int_lt(i, 2000);
+	/* Importers are invalidated before the mappings of processes are zapped. */
+	for (i = 0; i < 2000 && can_read(p, NULL); i++)
+		usleep(10000);
 	for (i = 0; i < 5; i++) {
 		ck_assert(!can_read(p, NULL));
 		ck_assert(!can_write(p + PAGE, 1));
