@@ -83,6 +83,17 @@ static int query_importers(int module, int fd, struct peerbar_importers *request
 	return pb_ioctl(module, PEERBAR_IMPORTERS, request);
 }
 
+static unsigned int least(unsigned int a, unsigned int b)
+{
+	return a < b ? a : b;
+}
+
+/* Whether an array of @room elements got @existing ones, or as many as the kernel fills in. */
+static bool fits(unsigned int existing, unsigned int room)
+{
+	return existing <= room || room == PEERBAR_IMPORTERS_MAX;
+}
+
 /* The elements may become more between two calls: repeat until all fit. */
 static int query_all_importers(int module, int fd, struct peerbar_importers *request)
 {
@@ -98,24 +109,18 @@ static int query_all_importers(int module, int fd, struct peerbar_importers *req
 						       .importers = (uintptr_t)first,
 						       .fences = (uintptr_t)second };
 		ret = first && second ? query_importers(module, fd, request) : -ENOMEM;
-		if (!ret &&
-		    (importers >= request->nr_importers || importers == PEERBAR_IMPORTERS_MAX) &&
-		    (fences >= request->nr_fences || fences == PEERBAR_IMPORTERS_MAX)) {
-			if (request->nr_importers > importers)
-				request->nr_importers = importers;
-			if (request->nr_fences > fences)
-				request->nr_fences = fences;
+		if (!ret && fits(request->nr_importers, importers) &&
+		    fits(request->nr_fences, fences)) {
+			request->nr_importers = least(request->nr_importers, importers);
+			request->nr_fences = least(request->nr_fences, fences);
 			return 0;
 		}
 		free(first);
 		free(second);
 		if (ret)
 			return ret;
-		importers = request->nr_importers < PEERBAR_IMPORTERS_MAX ?
-			request->nr_importers + 1 :
-			PEERBAR_IMPORTERS_MAX;
-		fences = request->nr_fences < PEERBAR_IMPORTERS_MAX ? request->nr_fences + 1 :
-								      PEERBAR_IMPORTERS_MAX;
+		importers = least(request->nr_importers + 1, PEERBAR_IMPORTERS_MAX);
+		fences = least(request->nr_fences + 1, PEERBAR_IMPORTERS_MAX);
 	}
 }
 
@@ -189,23 +194,6 @@ int pb_fd_importers_sized(int fd, struct pb_importer **importers, size_t size,
 
 /* ---- all, by netlink ---- */
 
-static uint64_t get_number(const struct nlattr *a)
-{
-	if (nla_len(a) >= (int)sizeof(uint64_t))
-		return nla_get_u64(a);
-	return nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
-}
-
-static void get_text(const struct nlattr *a, char *to, size_t size)
-{
-	size_t n = strnlen(nla_data(a), (size_t)nla_len(a));
-
-	if (n >= size)
-		n = size - 1;
-	memcpy(to, nla_data(a), n);
-	to[n] = '\0';
-}
-
 static void parse_attachment(struct nlattr *nest, struct peerbar_importer *importer)
 {
 	struct nlattr *a;
@@ -215,28 +203,28 @@ static void parse_attachment(struct nlattr *nest, struct peerbar_importer *impor
 	nla_for_each_nested(a, nest, rest) {
 		switch (nla_type(a)) {
 		case PEERBAR_A_ATTACHMENT_ID:
-			importer->id = get_number(a);
+			importer->id = pb_nla_u64(a);
 			break;
 		case PEERBAR_A_ATTACHMENT_DEVICE:
-			get_text(a, importer->device, sizeof(importer->device));
+			pb_nla_text(a, importer->device, sizeof(importer->device));
 			break;
 		case PEERBAR_A_ATTACHMENT_DRIVER:
-			get_text(a, importer->driver, sizeof(importer->driver));
+			pb_nla_text(a, importer->driver, sizeof(importer->driver));
 			break;
 		case PEERBAR_A_ATTACHMENT_FLAGS:
-			importer->flags = (uint32_t)get_number(a);
+			importer->flags = pb_nla_u32(a);
 			break;
 		case PEERBAR_A_ATTACHMENT_MAPS:
-			importer->maps = (uint32_t)get_number(a);
+			importer->maps = pb_nla_u32(a);
 			break;
 		case PEERBAR_A_ATTACHMENT_BYTES:
-			importer->bytes = get_number(a);
+			importer->bytes = pb_nla_u64(a);
 			break;
 		case PEERBAR_A_ATTACHMENT_ATTACHED_NS:
-			importer->attached_ns = get_number(a);
+			importer->attached_ns = pb_nla_u64(a);
 			break;
 		case PEERBAR_A_ATTACHMENT_MAPPED_NS:
-			importer->mapped_ns = get_number(a);
+			importer->mapped_ns = pb_nla_u64(a);
 			break;
 		}
 	}
@@ -251,16 +239,16 @@ static void parse_fence(struct nlattr *nest, struct peerbar_fence *fence)
 	nla_for_each_nested(a, nest, rest) {
 		switch (nla_type(a)) {
 		case PEERBAR_A_FENCE_DRIVER:
-			get_text(a, fence->driver, sizeof(fence->driver));
+			pb_nla_text(a, fence->driver, sizeof(fence->driver));
 			break;
 		case PEERBAR_A_FENCE_TIMELINE:
-			get_text(a, fence->timeline, sizeof(fence->timeline));
+			pb_nla_text(a, fence->timeline, sizeof(fence->timeline));
 			break;
 		case PEERBAR_A_FENCE_CONTEXT:
-			fence->context = get_number(a);
+			fence->context = pb_nla_u64(a);
 			break;
 		case PEERBAR_A_FENCE_SEQNO:
-			fence->seqno = get_number(a);
+			fence->seqno = pb_nla_u64(a);
 			break;
 		}
 	}
@@ -293,19 +281,19 @@ int pb_parse_importers(const void *attributes, size_t length, struct pb_importer
 	nla_for_each_attr(a, (struct nlattr *)attributes, (int)length, rest) {
 		switch (nla_type(a)) {
 		case PEERBAR_A_ID:
-			id = get_number(a);
+			id = pb_nla_u64(a);
 			break;
 		case PEERBAR_A_NAME:
-			get_text(a, name, sizeof(name));
+			pb_nla_text(a, name, sizeof(name));
 			break;
 		case PEERBAR_A_STATE:
-			state = (enum pb_buffer_state)get_number(a);
+			state = (enum pb_buffer_state)pb_nla_u32(a);
 			break;
 		case PEERBAR_A_REVOKED_NS:
-			revoked = get_number(a);
+			revoked = pb_nla_u64(a);
 			break;
 		case PEERBAR_A_NOW_NS:
-			now = get_number(a);
+			now = pb_nla_u64(a);
 			break;
 		}
 	}

@@ -11,25 +11,24 @@
 
 /* ---- messages ---- */
 
-static uint64_t get_u64(const struct nlattr *a)
+uint64_t pb_nla_u64(const struct nlattr *a)
 {
 	return nla_len(a) >= (int)sizeof(uint64_t) ? nla_get_u64(a) : 0;
 }
 
-static uint32_t get_u32(const struct nlattr *a)
+uint32_t pb_nla_u32(const struct nlattr *a)
 {
 	return nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
 }
 
-/* Copy a name, truncated if it is too long. The kernel may or may not terminate it with a NUL. */
-static void get_name(const struct nlattr *a, char name[PB_NAME_LEN])
+void pb_nla_text(const struct nlattr *a, char *to, size_t size)
 {
 	size_t n = strnlen(nla_data(a), (size_t)nla_len(a));
 
-	if (n >= PB_NAME_LEN)
-		n = PB_NAME_LEN - 1;
-	memcpy(name, nla_data(a), n);
-	name[n] = '\0';
+	if (n >= size)
+		n = size - 1;
+	memcpy(to, nla_data(a), n);
+	to[n] = '\0';
 }
 
 static int add_extent(struct pb_listed *listed, struct nlattr *range)
@@ -40,9 +39,9 @@ static int add_extent(struct pb_listed *listed, struct nlattr *range)
 
 	nla_for_each_nested(a, range, rest) {
 		if (nla_type(a) == PEERBAR_A_RANGE_START)
-			extent.start = get_u64(a);
+			extent.start = pb_nla_u64(a);
 		else if (nla_type(a) == PEERBAR_A_RANGE_LENGTH)
-			extent.length = get_u64(a);
+			extent.length = pb_nla_u64(a);
 	}
 	more = reallocarray(listed->extents, listed->nr_extents + 1, sizeof(*more));
 	if (!more)
@@ -59,7 +58,7 @@ static int add_importer(struct pb_listed *listed, const struct nlattr *name)
 	more = reallocarray(listed->importer_names, listed->nr_importer_names + 1, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
-	get_name(name, more[listed->nr_importer_names++]);
+	pb_nla_text(name, more[listed->nr_importer_names++], PB_NAME_LEN);
 	listed->importer_names = more;
 	return 0;
 }
@@ -69,40 +68,40 @@ static int take_attribute(struct pb_listed *listed, struct nlattr *a)
 {
 	switch (nla_type(a)) {
 	case PEERBAR_A_ID:
-		listed->id = get_u64(a);
+		listed->id = pb_nla_u64(a);
 		break;
 	case PEERBAR_A_EXPORTER:
-		get_name(a, listed->exporter);
+		pb_nla_text(a, listed->exporter, PB_NAME_LEN);
 		break;
 	case PEERBAR_A_DEVICE:
-		get_name(a, listed->device);
+		pb_nla_text(a, listed->device, PB_NAME_LEN);
 		break;
 	case PEERBAR_A_NAME:
-		get_name(a, listed->name);
+		pb_nla_text(a, listed->name, PB_NAME_LEN);
 		break;
 	case PEERBAR_A_SIZE:
-		listed->size = get_u64(a);
+		listed->size = pb_nla_u64(a);
 		break;
 	case PEERBAR_A_MODEL:
-		listed->model = (enum pb_model)get_u32(a);
+		listed->model = (enum pb_model)pb_nla_u32(a);
 		break;
 	case PEERBAR_A_STATE:
-		listed->state = (enum pb_buffer_state)get_u32(a);
+		listed->state = (enum pb_buffer_state)pb_nla_u32(a);
 		break;
 	case PEERBAR_A_MEMATTR:
-		listed->memattr = (enum pb_memattr)get_u32(a);
+		listed->memattr = (enum pb_memattr)pb_nla_u32(a);
 		break;
 	case PEERBAR_A_NR_RANGES:
-		listed->nr_ranges = get_u32(a);
+		listed->nr_ranges = pb_nla_u32(a);
 		break;
 	case PEERBAR_A_NR_IMPORTERS:
-		listed->nr_importers = get_u32(a);
+		listed->nr_importers = pb_nla_u32(a);
 		break;
 	case PEERBAR_A_NR_MMAPS:
-		listed->nr_mmaps = get_u32(a);
+		listed->nr_mmaps = pb_nla_u32(a);
 		break;
 	case PEERBAR_A_CREATOR:
-		listed->creator = get_u32(a);
+		listed->creator = pb_nla_u32(a);
 		break;
 	case PEERBAR_A_RANGE:
 		return add_extent(listed, a);

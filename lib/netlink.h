@@ -3,11 +3,17 @@
 #ifndef PB_NETLINK_H
 #define PB_NETLINK_H
 
+#include <netlink/attr.h>
 #include <netlink/handlers.h>
 #include <netlink/socket.h>
 
 #include "peerbar.h"
 
+/* An attribute's number; 0 if the attribute is too short. */
+uint64_t pb_nla_u64(const struct nlattr *a);
+uint32_t pb_nla_u32(const struct nlattr *a);
+/* Copy a text, truncated if it is too long. The kernel may or may not terminate it with a NUL. */
+void pb_nla_text(const struct nlattr *a, char *to, size_t size);
 /* Fail with the errno for libnl's @error; @what completes "cannot ...". */
 int pb_fail_netlink(int error, const char *what, struct pb_error *err);
 /*
