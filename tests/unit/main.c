@@ -5,14 +5,13 @@
  */
 #include <string.h>
 
+#include "run-suite.h"
 #include "unit.h"
 
 int main(int argc, char **argv)
 {
 	TCase *t;
 	Suite *s;
-	SRunner *r;
-	int failed;
 
 	if (argc > 1 && !strcmp(argv[1], "--debug-log"))
 		return fail_for_debug_log();
@@ -37,9 +36,5 @@ int main(int argc, char **argv)
 	t = tcase_create("descriptors");
 	add_descriptor_tests(t);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -395,9 +395,7 @@ static pthread_t revoke_until_it_hangs(int fd, enum way how, int late)
 	way = how;
 	revoked_fd = fd;
 	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_buffer, NULL), 0);
-	for (i = 0; i < 2000 && !test_import_is(importer, late, PEERBAR_TEST_STATUS_STALE); i++)
-		usleep(10000);
-	ck_assert_int_lt(i, 2000);
+	wait_until_stale(importer, late);
 	/* Importers are invalidated one after the other: wait for those that unmap at once. */
 	for (i = 0; i < 2000; i++) {
 		struct listing l = listed(fd);

@@ -174,9 +174,7 @@ START_TEST(nobody_gets_it_meanwhile)
 	ck_assert_int_gt(other, 0);
 	ck_assert(can_read(p, NULL));
 	ck_assert_int_eq(pthread_create(&thread, NULL, decoding_off, NULL), 0);
-	for (i = 0; i < 2000 && !test_import_is(importer, handle, PEERBAR_TEST_STATUS_STALE); i++)
-		usleep(10000);
-	ck_assert_int_lt(i, 2000);
+	wait_until_stale(importer, handle);
 	/* Importers are invalidated before the mappings of processes are zapped. */
 	for (i = 0; i < 2000 && can_read(p, NULL); i++)
 		usleep(10000);
@@ -228,9 +226,7 @@ START_TEST(an_interrupted_revoke)
 	ck_assert(can_read(p, NULL));
 	sigaction(SIGUSR1, &action, NULL);
 	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_it, &fd), 0);
-	for (i = 0; i < 2000 && !test_import_is(importer, handle, PEERBAR_TEST_STATUS_STALE); i++)
-		usleep(10000);
-	ck_assert_int_lt(i, 2000);
+	wait_until_stale(importer, handle);
 	usleep(200000);
 	ck_assert_int_eq(pthread_kill(thread, SIGUSR1), 0);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);

@@ -350,9 +350,7 @@ START_TEST(signals_end_waits_for_a_lock_that_is_kept)
 	pthread_t thread;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, decoding_off, NULL), 0);
-	for (i = 0; i < 2000 && !test_import_is(importer, handle, PEERBAR_TEST_STATUS_STALE); i++)
-		sleep_ms(10);
-	ck_assert_int_lt(i, 2000);
+	wait_until_stale(importer, handle);
 	for (i = 0; i < 2; i++) {
 		asker[i] = asking_process(fd, false);
 		revoker[i] = asking_process(fd, true);

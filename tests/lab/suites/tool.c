@@ -811,7 +811,7 @@ START_TEST(a_revoke_that_hangs)
 {
 	struct pb_buffer *buffer;
 	struct json_object *o;
-	int importer, late, fd, i;
+	int importer, late, fd;
 	pthread_t thread;
 
 	module_load("peerbar-test-importer");
@@ -829,9 +829,7 @@ START_TEST(a_revoke_that_hangs)
 	ck_assert_int_gt(late, 0);
 	ck_assert_int_eq(test_import_map(importer, late, NULL), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_buffer, &fd), 0);
-	for (i = 0; i < 2000 && !test_import_is(importer, late, PEERBAR_TEST_STATUS_STALE); i++)
-		usleep(10000);
-	ck_assert_int_lt(i, 2000);
+	wait_until_stale(importer, late);
 
 	ck_assert_int_eq(run("peerbar --json query %d:%d 2>/dev/null", getpid(), fd), 0);
 	o = parsed();

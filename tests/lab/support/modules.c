@@ -207,6 +207,15 @@ bool page_table(const volatile void *p, struct peerbar_test_pte *pte)
 	return !ret;
 }
 
+void wait_until_stale(int import_fd, int handle)
+{
+	int i;
+
+	for (i = 0; i < 2000 && !test_import_is(import_fd, handle, PEERBAR_TEST_STATUS_STALE); i++)
+		usleep(10000);
+	ck_assert_int_lt(i, 2000);
+}
+
 int wait_for(int pid)
 {
 	int status;

@@ -53,6 +53,9 @@ bool can_write(volatile void *p, uint8_t byte);
 struct peerbar_test_pte;
 bool page_table(const volatile void *p, struct peerbar_test_pte *pte);
 
+/* Wait until the importer, of a descriptor of the test importer, was invalidated. */
+void wait_until_stale(int import_fd, int handle);
+
 /* Wait until a process has ended. Return its exit status, or 128 + signal. */
 int wait_for(int pid);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../../../rdma/provider/provider.h"
+#include "../run-suite.h"
 #include "../run-with-debug-log.h"
 
 static struct ibv_device device = { .name = "mock0" };
@@ -88,8 +89,6 @@ int main(int argc, char **argv)
 {
 	TCase *t;
 	Suite *s;
-	SRunner *r;
-	int failed;
 
 	if (argc > 1 && !strcmp(argv[1], "--debug-log"))
 		return fail_for_debug_log();
@@ -98,9 +97,5 @@ int main(int argc, char **argv)
 	tcase_set_timeout(t, 120); /* valgrind */
 	tcase_add_test(t, failures_are_logged);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Tests of the verbs library that need no device. */
+#include "../run-suite.h"
 #include "mock.h"
 
 int main(void)
 {
 	Suite *s = suite_create("unit-verbs");
 	TCase *t = tcase_create("all");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(t, 120); /* valgrind */
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -20,9 +19,5 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	add_hit_tests(t);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }
