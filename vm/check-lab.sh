@@ -39,7 +39,7 @@ fake_host() {
 # on_fake_host COMMAND...: run a lab there with caches of its own; its output goes to $FAKE/out
 on_fake_host() {
 	# shellcheck disable=SC2016
-	env -u LAB_INSIDE -u LAB_CACHE -u LAB_LOGS -u LAB_RUN -u LAB_ID -u LAB_START APT_CONFIG="$FAKE/apt.conf" XDG_CACHE_HOME="$FAKE/xdg" \
+	env -u LAB_INSIDE -u LAB_CACHE -u LAB_LOGS -u LAB_RUN -u LAB_ID -u LAB_START -u LAB_OWN_LOGS APT_CONFIG="$FAKE/apt.conf" XDG_CACHE_HOME="$FAKE/xdg" \
 		unshare --mount bash -c 'mount --bind "$1/os-release" "$(readlink -f /etc/os-release)" && shift && exec "$@"' \
 		host "$FAKE" "$@" >"$FAKE/out" 2>&1 6>&- 7>&- 9>&-
 }
@@ -90,9 +90,10 @@ test_mirror_without_suite() {
 	[ $? = 2 ] && says 'does not have trixie' && nothing_fetched
 }
 
-# Concurrent labs of one checkout must have different log folders; consecutive ones have the same.
+# Concurrent labs of one checkout must have different log folders; consecutive ones have the same. A
+# folder given by --logs, as the gate does, is taken as it is.
 test_log_folders() {
-	local cache first second third
+	local cache first second third own LAB_OWN_LOGS=
 	cache=$(mktemp -d "$LAB_RUN/cache.XXXXXX")
 	# shellcheck disable=SC2016
 	first=$(LAB_CACHE=$cache; take_logs; echo "$LAB_LOGS")
@@ -103,6 +104,8 @@ test_log_folders() {
 	exec 5<&-
 	[ "$first" = "$second" ] && [ "$third" = "$second.2" ] && [ "$(readlink "$cache/log")" = "${third##*/}" ] ||
 		{ echo "the folders were $first, then $second and at the same time $third"; return 1; }
+	own=$(LAB_CACHE=$cache LAB_OWN_LOGS=$cache/own; take_logs; echo "$LAB_LOGS")
+	[ "$own" = "$cache/own" ] || { echo "--logs $cache/own: the folder was $own"; return 1; }
 }
 
 # An oops must end the machine soon, with a report. The command runs for four minutes if the kernel
