@@ -216,13 +216,20 @@ static int __init pbr_init(void)
 	ret = pbr_workers_init();
 	if (ret)
 		return ret;
+	ret = pbr_windows_init();
+	if (ret)
+		goto err_workers;
 	ret = register_netdevice_notifier(&pbr_netdev_notifier);
-	if (ret) {
-		pbr_workers_exit();
-		return ret;
-	}
+	if (ret)
+		goto err_windows;
 	rdma_link_register(&pbr_link_ops);
 	return 0;
+
+err_windows:
+	pbr_windows_exit();
+err_workers:
+	pbr_workers_exit();
+	return ret;
 }
 
 static void __exit pbr_exit(void)
@@ -232,6 +239,7 @@ static void __exit pbr_exit(void)
 	ib_unregister_driver((enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 	pbr_workers_exit();
 	pbr_qps_exit();
+	pbr_windows_exit();
 	/* Regions and addresses are freed by RCU callbacks. */
 	rcu_barrier();
 }

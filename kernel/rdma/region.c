@@ -8,7 +8,10 @@
 
 /* ---- entering and blocking ---- */
 
-/* Look up a region by index and enter it; the caller must compare the key. */
+/*
+ * Look up a region by index and enter it. The caller must compare the key: a window's memory may
+ * have become another window's.
+ */
 struct pbr_mr *pbr_mr_enter(struct pbr_device *dev, u32 key)
 {
 	struct pbr_mr *mr;
@@ -253,8 +256,14 @@ struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u
 	struct pbr_mr *mr;
 
 	mr = kzalloc_obj(*mr, pbr_gfp(pd->uobject));
-	if (!mr)
-		return NULL;
+	if (mr)
+		pbr_mr_init(mr, pd, kind, iova, length, access);
+	return mr;
+}
+
+void pbr_mr_init(struct pbr_mr *mr, struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
+		 int access)
+{
 	mr->kind = kind;
 	mr->pd = pd;
 	mr->iova = iova;
@@ -262,7 +271,6 @@ struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u
 	mr->access = access;
 	if (pd->uobject)
 		mr->ctx = pd->uobject->context;
-	return mr;
 }
 
 struct ib_mr *pbr_mr_done(struct pbr_mr *mr)

@@ -77,7 +77,7 @@ struct pbr_mr {
 	u32 qpn;
 };
 
-/* The core frees this at once; lookups need @mr for another grace period. */
+/* The core frees this at once; a lookup may still enter @mr, whose memory remains a window's. */
 struct pbr_mw {
 	struct ib_mw ib;
 	struct pbr_mr *mr;
@@ -163,6 +163,8 @@ void pbr_refs_put(struct pbr_refs *refs);
  */
 struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
 			    int access);
+void pbr_mr_init(struct pbr_mr *mr, struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
+		 int access);
 int pbr_mr_publish(struct pbr_device *dev, struct pbr_mr *mr);
 void pbr_mr_unpublish(struct pbr_device *dev, struct pbr_mr *mr);
 struct ib_mr *pbr_mr_done(struct pbr_mr *mr);
@@ -189,6 +191,8 @@ int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct pee
 void pbr_fast_invalidate(struct pbr_mr *mr);
 
 /* mw.c */
+int pbr_windows_init(void);
+void pbr_windows_exit(void);
 extern const struct ib_device_ops pbr_mw_ops;
 int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct peerbar_sqe *sqe);
 int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
