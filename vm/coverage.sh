@@ -55,6 +55,8 @@ lab_coverage() {
 	dir=$LAB_CACHE/$(tree_name)
 	[ "$KFLAVOUR" != gcov ] || modules=1
 	LAB_LIMIT=${LAB_LIMIT:-5400}
+	# Other labs share the tree.
+	flock 7
 	coverage_mount && step 'building the tree with --coverage' root_call build_covered || return 2
 	root_call run_covered_units || rc=1
 	root_umount

@@ -51,8 +51,15 @@ install_modules() {
 		depmod "$1" && cp -a "$dir"/modules.* "/modules/layer$dir/" && cp -a "$dir/updates/peerbar" "/modules/layer$dir/updates/"
 }
 
-# modules_build: build for the chosen kernel if a source changed
+# modules_build: build for the chosen kernel if a source changed; one lab of a tree at a time
 modules_build() {
+	(
+		flock 8
+		modules_build_locked
+	) 8>"$LAB_CACHE/$(tree_name)/lock.modules"
+}
+
+modules_build_locked() {
 	local dir key release flags=()
 	dir=$(modules_dir)
 	key=$(modules_key)
