@@ -109,7 +109,7 @@ run_sparse() {
 	[ -z "$said" ] || { echo "$said"; return 1; }
 }
 
-# check_modules: build for both series of kernels, and run sparse
+# check_modules: build for both series of kernels, run sparse, and look at what tracing costs
 check_modules() {
 	local release good=0 bad=0
 	if (kernel_choose 7.2 && cached "$KNAME" make_stock_kernel && modules_build); then
@@ -127,11 +127,15 @@ check_modules() {
 		echo 'modules: sparse: FAILED'
 		bad=$((bad + 1))
 	fi
+	if root_call run_nop_sites; then good=$((good + 1)); else bad=$((bad + 1)); fi
 	root_umount
 	# For group(), which sums them up.
 	printf '# PASS: %d\n# FAIL: %d\n' $good $bad
 	return $((bad != 0))
 }
+
+# run_nop_sites: that tracing costs nothing while it is off; runs inside the root
+run_nop_sites() { find /modules/objects -name 'peerbar*.ko' ! -name 'peerbar-test-*' -exec /peerbar/vm/nop-sites {} +; }
 
 # selftests_built: whether the selftests of the chosen kernel could be built
 selftests_built() { [ -x "$LAB_CACHE/$KNAME/fs/usr/libexec/vfio-selftests/vfio_pci_device_test" ]; }
