@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Emulated devices are ready as soon as they have been reset or powered up, but the kernel waits
- * 10 to 100 ms for each as it must for others. A test's fixture opens and closes two devices, with a
- * reset each time. Loading this module ends these waits for the devices that are present.
+ * 10 to 100 ms for each, as it must for others. A test's fixture opens and closes two devices,
+ * with a reset each time. Loading this module ends these waits for the devices that are present.
  */
 #include <linux/module.h>
 #include <linux/pci.h>
