@@ -290,7 +290,7 @@ static int fail_map(struct pb_ioas *ioas, const struct source *src, bool fixed, 
 			break;
 		if (atomic_load(&src->dmabuf->dead))
 			return pb_fail(err, ENODEV,
-				       "cannot map %s: the buffer was revoked for good; its ranges can be exported afresh",
+				       "cannot map %s: the buffer was revoked permanently; its ranges can be exported afresh",
 				       what);
 		return pb_fail(err, ENODEV,
 			       "cannot map %s: the buffer is revoked; memory decoding of its device may be off, or the device "

@@ -24,7 +24,7 @@ static const struct {
 	[PB_CAP_PEERBAR] = { "peerbar", "ask for the model and the state of any dma-buf" },
 	[PB_CAP_NETLINK] = { "netlink", "list buffers, and receive their events" },
 	[PB_CAP_VFIO_PCI] = { "peerbar-vfio-pci",
-			      "mmap, memory attributes, revocation for good, cookies" },
+			      "mmap, memory attributes, permanent revocation, cookies" },
 	[PB_CAP_IOMMUFD_SHIM] = { "peerbar-iommufd",
 				  "map buffers of peerbar-vfio-pci with iommufd" },
 	[PB_CAP_FTRACE] = { "ftrace", "load peerbar-iommufd" },

@@ -82,7 +82,7 @@ static const struct command {
 	  "\n"
 	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if needed.\n"
 	  "                 With peerbar-vfio-pci, processes can map buffers, and they can be\n"
-	  "                 revoked for good\n"
+	  "                 revoked permanently\n"
 	  "  --force        bind to a driver that does not support the device, which can crash\n"
 	  "                 the kernel; VFIO's drivers support any\n"
 	  "  --revoke       as for 'unbind'\n"
@@ -93,12 +93,12 @@ static const struct command {
 	  "Unbind PCI functions from their drivers and let the kernel bind the default ones.\n"
 	  "Fails, and names the process, if a process has a function open by a VFIO driver.\n"
 	  "\n"
-	  "  --revoke  first revoke all buffers of the device for good, as 'revoke' does\n"
+	  "  --revoke  first revoke all buffers of the device permanently, as 'revoke' does\n"
 	  "  --wait    wait until no process has the device open; SIGINT or SIGTERM ends the wait\n" },
 	{ "revoke", cmd_revoke, 0, false,
 	  "Usage: peerbar [--json] revoke FD|PID:FD|BDF...\n"
 	  "\n"
-	  "Revoke dma-bufs for good, or all those of a device BDF. The device must be bound to\n"
+	  "Revoke dma-bufs permanently, or all those of a device BDF. The device must be bound to\n"
 	  "peerbar-vfio-pci. This needs the right to trace the process that has it open.\n" },
 	{ "reset", cmd_reset, BIT(OPT_FORCE), false,
 	  "Usage: peerbar [--json] reset BDF... [--force]\n"
@@ -117,7 +117,7 @@ static const struct command {
 	  "  --memattr LIST  the memory attribute of processes' mappings: the first of LIST that\n"
 	  "                  is supported, as in wc,nc. Needs peerbar-vfio-pci\n"
 	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
-	  "                  SIGUSR1 revokes it for good, which needs peerbar-vfio-pci\n"
+	  "                  SIGUSR1 revokes it permanently, which needs peerbar-vfio-pci\n"
 	  "  -- CMD          run CMD with the dma-buf in descriptor $PEERBAR_FD; SIGUSR1 as above\n" },
 	{ "query", cmd_query, 0, false,
 	  "Usage: peerbar [--json] query FD|PID:FD...\n"
@@ -203,7 +203,7 @@ static const char general_help[] =
 	"  run --bar BDF:BAR -- CMD...   run CMD with its RDMA memory in a BAR\n"
 	"  peek FD|PID:FD OFFSET LENGTH  print bytes of a dma-buf\n"
 	"  poke FD|PID:FD OFFSET BYTES   write bytes to a dma-buf\n"
-	"  revoke FD|PID:FD|BDF...       revoke dma-bufs for good, or all of a device\n"
+	"  revoke FD|PID:FD|BDF...       revoke dma-bufs permanently, or all of a device\n"
 	"  list                          list buffers of peerbar's kernel modules\n"
 	"  watch                         print their events\n"
 	"  capabilities                  list the capabilities of this system\n"

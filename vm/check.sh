@@ -80,12 +80,17 @@ run_group() (
 # run_chains CHAIN...: run at most $CHECK_JOBS at a time; once a minute show their progress
 run_chains() {
 	local chain
+	rm -f "$LAB_LOGS/idle"
 	for chain; do
 		if [ "$CHECK_JOBS" = 1 ]; then run_chain "$chain"; continue; fi
 		while [ "$(jobs -rp | wc -l)" -ge "$CHECK_JOBS" ]; do chains_alive; done
 		run_chain "$chain" &
 	done
-	while [ -n "$(jobs -rp)" ]; do chains_alive; done
+	while [ -n "$(jobs -rp)" ]; do
+		# For .ci/run, which can start the next check.
+		[ "$(jobs -rp | wc -l)" -ge "$CHECK_JOBS" ] || : >"$LAB_LOGS/idle"
+		chains_alive
+	done
 	wait
 	# A chain whose process was killed leaves no result.
 	for chain; do
@@ -135,7 +140,7 @@ run_valgrind() {
 
 # Don't optimize: /build has the warnings of -O2, and this one checks what is in the tarball.
 run_distcheck() {
-	cd /build && make -s distcheck DISTCHECK_CONFIGURE_FLAGS='--enable-werror CFLAGS=-O0' >distcheck.log 2>&1 || { tail -n 40 distcheck.log; return 1; }
+	cd /build && make -s -j"$(nproc)" distcheck DISTCHECK_CONFIGURE_FLAGS='--enable-werror CFLAGS=-O0' >distcheck.log 2>&1 || { tail -n 40 distcheck.log; return 1; }
 	rm -f peerbar-*.tar.xz
 	echo 'make distcheck: the tarball builds, passes its tests, installs, uninstalls and cleans up'
 }
@@ -190,7 +195,7 @@ lab_machine_check() {
 	LAB_LIMIT=${LAB_LIMIT:-$limit}
 	# shellcheck disable=SC2016 # the guest's shell expands it
 	guest env LAB_TEST_LOGS=/lab LAB_STEPS=$steps CK_FORK=yes CK_TIMEOUT_MULTIPLIER=$times \
-		bash -c 'rc=0; for suite; do /build/tests/lab/lab-check "$suite" || rc=$?; done; exit $rc' suites "$@" || rc=$?
+		bash -c 'modprobe peerbar-test-ready || exit 1; rc=0; for suite; do /build/tests/lab/lab-check "$suite" || rc=$?; done; exit $rc' suites "$@" || rc=$?
 	cp "$LAB_RUN"/share/test-*.xml "$LAB_LOGS/" 2>/dev/null
 	guest_reports || rc=1
 	guest_faults
@@ -246,6 +251,9 @@ lab_guest_check() {
 chain_tree() {
 	group style check_style
 	selected unit sanitizers valgrind install distcheck || return 0
+	# They write to the build directory.
+	exec 5>"$LAB_CACHE/$(tree_name)/lock.build"
+	flock 5
 	tree_mount || return 2
 	# Of this build, only the unit tests run.
 	if selected sanitizers; then
@@ -260,6 +268,7 @@ chain_tree() {
 	group install root_call run_install
 	group distcheck root_call run_distcheck
 	root_umount
+	exec 5>&-
 }
 
 chain_analysis() { group analysis check_analysis; }

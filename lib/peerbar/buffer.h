@@ -178,10 +178,13 @@ PB_API int pb_buffer_export(struct pb_device *device, unsigned int bar,
 PB_API int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err);
 
 /**
- * pb_buffer_fd() - the dma-buf's descriptor; it remains the buffer's
+ * pb_buffer_fd() - the dma-buf's descriptor
+ * @buffer: the buffer
  *
  * It can be sent to other processes. They can map it with iommufd if it has one range, and mmap it
  * if peerbar-vfio-pci exported it.
+ *
+ * Return: descriptor; it remains the buffer's.
  */
 PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
 

@@ -45,7 +45,8 @@ PB_API int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas *
 PB_API uint32_t pb_ioas_id(const struct pb_ioas *ioas);
 
 /**
- * pb_ioas_destroy() - destroy an address space; NULL is allowed
+ * pb_ioas_destroy() - destroy an address space
+ * @ioas: the address space; may be NULL
  *
  * Its devices are detached, its mappings are unmapped, and every &struct pb_mapping of it becomes
  * invalid.
@@ -79,7 +80,9 @@ PB_API int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct
 PB_API int pb_ioas_detach(struct pb_device *device, struct pb_error *err);
 
 /**
- * struct pb_iova_range - addresses from @first to @last, both included
+ * struct pb_iova_range - a range of addresses
+ * @first: its first address
+ * @last: its last address, included
  */
 struct pb_iova_range {
 	uint64_t first;
@@ -176,10 +179,13 @@ enum pb_state { PB_LIVE, PB_REVOKED };
 
 /**
  * pb_mapping_state() - the state of a mapping, as known to the library
+ * @mapping: the mapping
  *
  * Revocations by this process through this library are known at once. For all others, see
  * pb_ioas_check(). A live mapping may be reported as revoked: one that was made or restored during
  * a reset of the device. An unneeded pb_mapping_restore() only costs time.
+ *
+ * Return: PB_LIVE or PB_REVOKED.
  */
 PB_API enum pb_state pb_mapping_state(const struct pb_mapping *mapping);
 
@@ -210,6 +216,8 @@ PB_API int pb_unmap(struct pb_mapping *mapping, struct pb_error *err);
 
 /**
  * pb_mapping_set_data() - attach a pointer of the caller's to a mapping, to identify it in events
+ * @mapping: the mapping
+ * @data: the pointer, which pb_mapping_data() returns
  *
  * The mapping may be revoked, and another thread may take its event, before the caller sets the
  * pointer.
@@ -223,8 +231,9 @@ PB_API void *pb_mapping_data(const struct pb_mapping *mapping);
  * pb_ioas_event_fd() - a descriptor that polls readable while an event is pending
  * @ioas: the address space
  *
- * For an event loop. Do not read from it; take events with pb_ioas_next_revoked(). It remains the
- * address space's.
+ * For an event loop. Do not read from it; take events with pb_ioas_next_revoked().
+ *
+ * Return: descriptor; it remains the address space's.
  */
 PB_API int pb_ioas_event_fd(const struct pb_ioas *ioas);
 

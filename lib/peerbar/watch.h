@@ -111,8 +111,10 @@ enum pb_event_type {
 };
 
 /**
- * pb_event_name() - the name of the type in lower case without PB_EVENT_, such as "created"; a
- * constant
+ * pb_event_name() - the name of a type of events
+ * @type: the type
+ *
+ * Return: constant, in lower case without PB_EVENT_, such as "created".
  */
 PB_API const char *pb_event_name(enum pb_event_type type);
 
@@ -140,8 +142,12 @@ struct pb_event {
 PB_API int pb_watch_open(struct pb_watch **watch, struct pb_error *err);
 
 /**
- * pb_watch_fd() - a descriptor that polls readable while an event is pending; it remains the
- * watch's. Do not read from it.
+ * pb_watch_fd() - a descriptor that polls readable while an event is pending
+ * @watch: the watch
+ *
+ * Do not read from it.
+ *
+ * Return: descriptor; it remains the watch's.
  */
 PB_API int pb_watch_fd(const struct pb_watch *watch);
 

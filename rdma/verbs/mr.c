@@ -109,7 +109,7 @@ static int fail_revoked(const struct pb_buffer_info *info, const char *what, con
 {
 	if (info->state == PB_BUFFER_DEAD)
 		return pbv_fail(err, ENODEV,
-				"cannot register %s with %s: the buffer was revoked for good; its ranges can be "
+				"cannot register %s with %s: the buffer was revoked permanently; its ranges can be "
 				"exported afresh",
 				what, name);
 	return pbv_fail(err, ENODEV,

@@ -123,8 +123,10 @@ PB_API int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t 
 PB_API int pbv_dereg(struct pbv_mr *mr, struct pb_error *err);
 
 /**
- * pbv_mr_verbs() - the region's ibv_mr, which has its keys. It remains the region's; do not
- * deregister it.
+ * pbv_mr_verbs() - the region's ibv_mr, which has its keys
+ * @mr: the region
+ *
+ * Return: pointer to it; it remains the region's, do not deregister it.
  */
 PB_API struct ibv_mr *pbv_mr_verbs(const struct pbv_mr *mr);
 
@@ -156,6 +158,7 @@ enum pbv_state { PBV_LIVE, PBV_REVOKED, PBV_UNKNOWN };
 
 /**
  * pbv_mr_state() - query whether DMA through a region reaches its memory
+ * @mr: the region
  *
  * Ordinary memory and PB_PINNED buffers are PBV_LIVE. For a buffer exported through peerbar's
  * modules, the module reports any revocation since the registration, also if the buffer is live
@@ -163,6 +166,8 @@ enum pbv_state { PBV_LIVE, PBV_REVOKED, PBV_UNKNOWN };
  * the revocation from the device; otherwise it is PBV_UNKNOWN, unless the provider has
  * peerbardv_mr_revoked(). With another device, or without the module, the state is PBV_UNKNOWN.
  * Each call queries the kernel; &struct pbv_cache avoids that.
+ *
+ * Return: PBV_LIVE, PBV_REVOKED or PBV_UNKNOWN.
  */
 PB_API enum pbv_state pbv_mr_state(struct pbv_mr *mr);
 
@@ -201,8 +206,12 @@ PB_API int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch,
 PB_API int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *err);
 
 /**
- * pbv_watch_fd() - a descriptor that polls readable while a report may be pending; it remains the
- * watch's. Do not read from it.
+ * pbv_watch_fd() - a descriptor that polls readable while a report may be pending
+ * @watch: the watch
+ *
+ * Do not read from it.
+ *
+ * Return: descriptor; it remains the watch's.
  */
 PB_API int pbv_watch_fd(const struct pbv_watch *watch);
 
@@ -377,7 +386,10 @@ PB_API int pbv_space_add(struct pbv_space *space, void *address, size_t length,
 			 struct pb_buffer *buffer, uint64_t offset, struct pb_error *err);
 
 /**
- * pbv_space_remove() - remove the mapping that begins at @address; call it before munmap()
+ * pbv_space_remove() - remove a mapping; call it before munmap()
+ * @space: the table
+ * @address: the address at which the mapping begins
+ * @err: may be NULL
  *
  * Return: 0; -ENOENT if none begins there.
  */

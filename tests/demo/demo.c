@@ -195,7 +195,7 @@ int main(void)
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	printf("peerbar %s: P2P DMA into a BAR, on stock vfio-pci and iommufd\n", pb_version());
 	demo_stock();
-	printf("\n        and with peerbar's modules: buffers that other processes map, and that go for good when their owner says so\n");
+	printf("\n        and with peerbar's modules: buffers that other processes map, and that their owner can revoke permanently\n");
 	demo_modules();
 	printf("\n        and RDMA to it, which needs no RDMA hardware\n");
 	demo_rdma();

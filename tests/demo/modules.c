@@ -201,7 +201,7 @@ void demo_modules(void)
 	check(lab_host_sees(OFFSET, memory.p, LEN),
 	      "iommufd, unmodified, maps our buffer: the DMA arrives");
 
-	step("The owner revokes the buffer for good");
+	step("The owner revokes the buffer permanently");
 	lab_host_read(OFFSET, before, LEN);
 	must(pb_buffer_revoke(gpu, buffer, &err));
 	check(watch_says(watch, "revoked"), "'peerbar watch' saw it");
@@ -216,7 +216,7 @@ void demo_modules(void)
 	faults = lab_faults();
 	edu_store(&edu, pb_mapping_iova(mapping), LEN);
 	faults = lab_faults() - faults;
-	lab_expect_faults(faults, "demo: DMA into a buffer that was revoked for good");
+	lab_expect_faults(faults, "demo: DMA into a buffer that was revoked permanently");
 	printf("        the same DMA: %u faults\n", faults);
 	lab_host_read(OFFSET, after, LEN);
 	check(faults > 0 && !memcmp(before, after, LEN),

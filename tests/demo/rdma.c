@@ -264,7 +264,7 @@ void demo_rdma(void)
 	show("the host's backing file", after);
 	check(!status && !memcmp(after, pattern, LEN), "the host sees its bytes in the BAR");
 
-	step("The owner revokes the buffer for good, with the region still registered");
+	step("The owner revokes the buffer permanently, with the region still registered");
 	lab_host_read(OFFSET, before, LEN);
 	must(pb_buffer_revoke(gpu, buffer, &err));
 	status = writer_writes(socks[0], 22);

@@ -652,7 +652,7 @@ START_TEST(peek_poke_list_and_watch)
 	says(lab_bdf(LAB_GPU));
 	says("DEAD");
 	says("status 1");
-	says("revoked for good");
+	says("revoked permanently");
 	says("watch 0");
 	says("end 0");
 	ck_assert(lab_host_sees(MIB + 16, "\xc0\xff\xee\x01", 4));

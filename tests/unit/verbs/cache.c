@@ -127,7 +127,7 @@ START_TEST(revoked_keys_are_not_handed_out)
 	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "revoked");
 	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "revoked");
 	infos[0].state = PB_BUFFER_DEAD;
-	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "for good");
+	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "permanently");
 	ck_assert_uint_eq(registered, 1);
 	ok(pbv_cache_destroy(cache, &err));
 }

@@ -105,7 +105,7 @@ START_TEST(every_errno_has_its_sentence)
 	no_dmabufs = false;
 	reg_errno = 0;
 	infos[0].state = PB_BUFFER_DEAD;
-	refused(reg(0, RW, 0, PAGE, 0), ENODEV, "revoked for good");
+	refused(reg(0, RW, 0, PAGE, 0), ENODEV, "revoked permanently");
 	infos[0].state = PB_BUFFER_REVOKED;
 	refused(reg(0, RW, 0, PAGE, 0), ENODEV, "memory decoding");
 	ck_assert_uint_eq(registrations, 0);

@@ -29,7 +29,7 @@ enum peerbar_model {
  * @PEERBAR_STATE_UNKNOWN: the exporter is not peerbar's and does not report it
  * @PEERBAR_STATE_LIVE: reachable
  * @PEERBAR_STATE_REVOKED: unreachable, but may become LIVE again (memory decoding off, reset, D3)
- * @PEERBAR_STATE_DEAD: unreachable for good
+ * @PEERBAR_STATE_DEAD: unreachable permanently
  */
 enum peerbar_state {
 	PEERBAR_STATE_UNKNOWN,
