@@ -128,8 +128,7 @@ static int test_vram_pin(struct dma_buf_attachment *attach)
 		reached &= other->peer2peer;
 	if (!reached)
 		ret = test_vram_migrate(t);
-	else if (t->place == TEST_PLACE_SYSTEM && !t->pins &&
-		 !(t->flags & PEERBAR_TEST_VRAM_STAY))
+	else if (t->place == TEST_PLACE_SYSTEM && !t->pins && !(t->flags & PEERBAR_TEST_VRAM_STAY))
 		ret = test_vram_change_place(t, TEST_PLACE_A);
 	if (!ret)
 		t->pins++;
@@ -280,9 +279,47 @@ static const struct dma_buf_ops test_vram_no_pin_ops = {
 	.release = test_vram_release,
 };
 
+/* The same, declared to the core */
+static const struct dma_buf_ops test_vram_declared_ops = {
+	.attach = test_vram_attach,
+	.pin = test_vram_pin,
+	.unpin = test_vram_unpin,
+	.map_dma_buf = test_vram_map,
+	.unmap_dma_buf = test_vram_unmap,
+	.release = test_vram_release,
+};
+
+static enum peerbar_model test_vram_model(struct dma_buf *dmabuf)
+{
+	return PEERBAR_MODEL_DYNAMIC;
+}
+
+static void test_vram_describe(struct dma_buf *dmabuf, struct peerbar_facts *facts)
+{
+	struct test_buffer *t = dmabuf->priv;
+
+	dma_resv_lock(dmabuf->resv, NULL);
+	facts->can_revoke = PEERBAR_ANSWER_YES;
+	facts->state = t->dead ? PEERBAR_STATE_DEAD :
+		t->revoked     ? PEERBAR_STATE_REVOKED :
+				 PEERBAR_STATE_LIVE;
+	if (t->places[t->place].bar)
+		peerbar_facts_locate(facts, &t->vram->pdev->dev, t->places[t->place].vec[0].paddr);
+	else
+		facts->place = PEERBAR_PLACE_SYSTEM;
+	dma_resv_unlock(dmabuf->resv);
+}
+
+struct peerbar_exporter test_vram_declared = {
+	.ops = &test_vram_declared_ops,
+	.model = test_vram_model,
+	.describe = test_vram_describe,
+};
+
 bool test_is_vram(struct dma_buf *dmabuf)
 {
-	return dmabuf->ops == &test_vram_ops || dmabuf->ops == &test_vram_no_pin_ops;
+	return dmabuf->ops == &test_vram_ops || dmabuf->ops == &test_vram_no_pin_ops ||
+		dmabuf->ops == &test_vram_declared_ops;
 }
 
 /* ---- export ---- */
@@ -322,8 +359,8 @@ static int test_vram_fill_places(struct test_buffer *t,
 	return 0;
 }
 
-static int test_vram_create(struct test_buffer *t,
-			    const struct peerbar_test_vram_segment *segments, unsigned int nr)
+static int test_vram_create(struct test_buffer *t, const struct peerbar_test_vram_segment *segments,
+			    unsigned int nr)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	int ret;
@@ -332,7 +369,9 @@ static int test_vram_create(struct test_buffer *t,
 	if (ret)
 		return ret;
 	test_poison(t, TEST_PLACE_B);
-	info.ops = t->flags & PEERBAR_TEST_VRAM_NO_PIN ? &test_vram_no_pin_ops : &test_vram_ops;
+	info.ops = t->flags & PEERBAR_TEST_VRAM_DECLARED ? &test_vram_declared_ops :
+		t->flags & PEERBAR_TEST_VRAM_NO_PIN	 ? &test_vram_no_pin_ops :
+							   &test_vram_ops;
 	info.size = t->size;
 	info.flags = O_RDWR | O_CLOEXEC;
 	info.priv = t;
