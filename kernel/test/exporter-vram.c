@@ -157,44 +157,40 @@ static void test_vram_unmap_bar(struct dma_buf_attachment *attach, struct sg_tab
 			dma_unmap_resource(attach->dev, sg_dma_address(sg), sg_dma_len(sg), dir, 0);
 }
 
-/* Map as GPU drivers do: each segment by itself, without pages. */
-static int test_vram_map_bar(struct dma_buf_attachment *attach, struct sg_table *sgt, size_t piece,
+/*
+ * Map as GPU drivers do: each segment by itself, without pages, and whatever size of a segment the
+ * importer's device allows.
+ */
+static int test_vram_map_bar(struct dma_buf_attachment *attach, struct sg_table *sgt,
 			     enum dma_data_direction dir)
 {
 	struct test_buffer *t = attach->dmabuf->priv;
 	const struct test_place *p = &t->places[t->place];
 	struct scatterlist *sg;
-	unsigned int i, nr = 0;
-	size_t done, step;
 	dma_addr_t addr;
+	unsigned int i;
 	int ret;
 
-	for (i = 0; i < p->nr; i++)
-		nr += DIV_ROUND_UP(p->vec[i].len, piece);
-	ret = sg_alloc_table(sgt, nr, GFP_KERNEL);
+	ret = sg_alloc_table(sgt, p->nr, GFP_KERNEL);
 	if (ret)
 		return ret;
-	sg = sgt->sgl;
-	nr = 0;
-	for (i = 0; i < p->nr; i++) {
-		for (done = 0; done < p->vec[i].len; done += step) {
-			step = min(piece, p->vec[i].len - done);
-			addr = p->vec[i].paddr + done;
-			if (!(t->flags & PEERBAR_TEST_VRAM_UNTRANSLATED))
-				addr = dma_map_resource(attach->dev, addr, step, dir, 0);
-			if (dma_mapping_error(attach->dev, addr)) {
-				test_vram_unmap_bar(attach, sgt, nr, dir);
-				sg_free_table(sgt);
-				return -EIO;
-			}
-			sg_set_page(sg, NULL, step, 0);
-			sg_dma_address(sg) = addr;
-			sg_dma_len(sg) = step;
-			sg = sg_next(sg);
-			nr++;
+	for_each_sgtable_sg(sgt, sg, i) {
+		addr = p->vec[i].paddr;
+		if (!(t->flags & PEERBAR_TEST_VRAM_UNTRANSLATED)) {
+			addr = dma_map_resource(attach->dev, addr, p->vec[i].len, dir, 0);
+			if (dma_mapping_error(attach->dev, addr))
+				goto err;
 		}
+		sg_set_page(sg, NULL, p->vec[i].len, 0);
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = p->vec[i].len;
 	}
 	return 0;
+
+err:
+	test_vram_unmap_bar(attach, sgt, i, dir);
+	sg_free_table(sgt);
+	return -EIO;
 }
 
 static int test_vram_map_system(struct dma_buf_attachment *attach, struct sg_table *sgt,
@@ -231,7 +227,7 @@ static struct sg_table *test_vram_map(struct dma_buf_attachment *attach,
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
 	ret = t->place == TEST_PLACE_SYSTEM ? test_vram_map_system(attach, sgt, piece, dir) :
-					      test_vram_map_bar(attach, sgt, piece, dir);
+					      test_vram_map_bar(attach, sgt, dir);
 	if (ret) {
 		kfree(sgt);
 		return ERR_PTR(ret);
