@@ -320,8 +320,9 @@ START_TEST(what_the_device_takes)
 	unsigned int models;
 
 	ok(pbv_models(b.ctx, &models, &err));
-	ck_assert_uint_eq(models & ~(unsigned int)(PBV_TAKES_DYNAMIC | PBV_MAY_TAKE_DYNAMIC |
-						   PBV_FOLLOWS),
+	ck_assert_uint_eq(models &
+				  ~(unsigned int)(PBV_TAKES_DYNAMIC | PBV_MAY_TAKE_DYNAMIC |
+						  PBV_FOLLOWS),
 			  PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE) | PBV_PINS);
 	/* It follows, or takes a moving buffer only with permission to pin it. */
 	ck_assert(!(models & PBV_FOLLOWS) == !(models & PBV_TAKES_DYNAMIC));
