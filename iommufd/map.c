@@ -481,7 +481,7 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 			       "cannot map 0x%" PRIx64 " bytes at 0x%" PRIx64
 			       " of a buffer: both must be multiples of the page size, 0x%" PRIx64,
 			       src.length, offset, pb_page_size());
-	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL,
+	ret = pb_model_accept(pb_dmabuf_model(dmabuf), flags & PB_MAP_UNKNOWN_MODEL,
 			      dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
