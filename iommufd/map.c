@@ -490,7 +490,7 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 			       src.length, offset, pb_page_size());
 	if (pb_needs_bridge(dmabuf) && pb_can_bridge())
 		return map_bridged(ioas, &src, flags, iova, notify_fd, mapping, err);
-	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL,
+	ret = pb_model_accept(pb_dmabuf_model(dmabuf), flags & PB_MAP_UNKNOWN_MODEL,
 			      dmabuf->info.exporter, err);
 	if (ret)
 		return ret;

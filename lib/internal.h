@@ -327,10 +327,15 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf);
 
 /*
  * Query /dev/peerbar, or /proc without it. @shown is the descriptor's number in the caller, for
- * error sentences.
+ * error sentences. @probe allows that the memory moves.
  */
-int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info,
-		struct pb_error *err);
+int pb_identify(struct pb_origin *origin, int fd, int shown, bool probe,
+		struct pb_buffer_info *info, struct pb_error *err);
+/*
+ * The model of a buffer that a device is about to attach to. That may move the memory, as the
+ * attachment will.
+ */
+enum pb_model pb_dmabuf_model(const struct pb_dmabuf *dmabuf);
 
 /* Check that an importer that cannot follow moves may map a buffer of this model. */
 int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter,

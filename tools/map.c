@@ -165,7 +165,7 @@ int cmd_map(const struct args *args)
 	if (!status && !args->fd)
 		status = export_buffer(&s, &x, &device, &buffer);
 	if (!status)
-		status = describe_buffer(buffer, -1, &info, &description);
+		status = describe_buffer(buffer, -1, true, &info, &description);
 	if (status)
 		goto out;
 	into = allocate(args->nr_into, sizeof(*into));

@@ -28,6 +28,7 @@ enum option_value {
 	OPT_REVOKE,
 	OPT_VERBOSE,
 	OPT_STATS,
+	OPT_PROBE,
 	/* The options from here on belong to all commands. */
 	OPT_JSON,
 	OPT_HELP,
@@ -55,6 +56,7 @@ static const struct option options[] = {
 	{ "revoke", no_argument, NULL, OPT_REVOKE },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "stats", required_argument, NULL, OPT_STATS },
+	{ "probe", no_argument, NULL, OPT_PROBE },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -119,10 +121,14 @@ static const struct command {
 	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
 	  "                  SIGUSR1 revokes it for good, which needs peerbar-vfio-pci\n"
 	  "  -- CMD          run CMD with the dma-buf in descriptor $PEERBAR_FD; SIGUSR1 as above\n" },
-	{ "query", cmd_query, 0, false,
-	  "Usage: peerbar [--json] query FD|PID:FD...\n"
+	{ "query", cmd_query, BIT(OPT_PROBE), false,
+	  "Usage: peerbar [--json] query FD|PID:FD... [--probe]\n"
 	  "\n"
-	  "Describe dma-bufs: FD is an inherited descriptor, PID:FD one of another process.\n" },
+	  "Describe dma-bufs: FD is an inherited descriptor, PID:FD one of another process. Does\n"
+	  "not move the memory.\n"
+	  "\n"
+	  "  --probe  attach for a moment if that reveals more; some exporters then move the\n"
+	  "           memory to system memory\n" },
 	{ "peek", cmd_peek, 0, false,
 	  "Usage: peerbar [--json] peek FD|PID:FD OFFSET LENGTH\n"
 	  "\n"
@@ -313,6 +319,9 @@ static int take_option(struct args *args, int option)
 	case OPT_STATS:
 		args->has_stats = true;
 		return take_option_number(option, &args->stats);
+	case OPT_PROBE:
+		args->probe = true;
+		return STATUS_OK;
 	case OPT_VERBOSE:
 		args->verbose = true;
 		return STATUS_OK;

@@ -44,6 +44,7 @@ struct args {
 	bool wait;
 	bool revoke;
 	bool verbose;
+	bool probe;
 	uint64_t stats;
 	bool has_stats;
 };

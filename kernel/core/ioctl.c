@@ -48,26 +48,52 @@ static int peerbar_ioctl_info(void __user *arg, u32 size)
 	return copy_to_user(arg, &info, min_t(size_t, size, sizeof(info))) ? -EFAULT : 0;
 }
 
-static int peerbar_fill_query(struct dma_buf *dmabuf, struct peerbar_query *query)
+static void peerbar_fill_facts(const struct peerbar_facts *facts, struct peerbar_query *query)
+{
+	query->model = facts->model;
+	query->model_basis = facts->model_basis;
+	query->state = facts->state;
+	query->state_basis = facts->state_basis;
+	query->can_pin = facts->can_pin;
+	query->can_pin_basis = facts->can_pin_basis;
+	query->can_revoke = facts->can_revoke;
+	query->can_revoke_basis = facts->can_revoke_basis;
+	query->place = facts->place;
+	query->place_basis = facts->place_basis;
+	query->bar = facts->bar;
+	query->bar_offset = facts->bar_offset;
+	strscpy(query->place_device, facts->device);
+	if (facts->model_basis == PEERBAR_BASIS_DECLARED)
+		query->flags |= PEERBAR_QUERY_DECLARED;
+	if (facts->migrates)
+		query->flags |= PEERBAR_QUERY_MIGRATES;
+}
+
+static int peerbar_fill_query(struct dma_buf *dmabuf, bool probe, struct peerbar_query *query)
 {
 	struct peerbar_buffer *buf = peerbar_buffer_of(dmabuf);
 	struct dma_buf_attachment *attach;
-	bool declared;
+	struct peerbar_facts facts;
 	unsigned int i;
+	int ret;
 
-	query->model = peerbar_dma_buf_model(dmabuf, &declared);
-	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) |
-		(dmabuf->ops->mmap && !(buf && buf->info.unmappable) ? PEERBAR_QUERY_MMAP : 0);
+	ret = peerbar_dma_buf_describe(dmabuf, probe, &facts);
+	if (ret)
+		return -ERESTARTSYS;
+	peerbar_fill_facts(&facts, query);
+	if (dmabuf->ops->mmap && !(buf && buf->info.unmappable))
+		query->flags |= PEERBAR_QUERY_MMAP;
 	query->length = dmabuf->size;
 	query->inode = file_inode(dmabuf->file)->i_ino;
 	strscpy(query->exporter, dmabuf->exp_name);
+	if (dmabuf->owner)
+		strscpy(query->driver, module_name(dmabuf->owner));
 	scoped_guard(spinlock, &dmabuf->name_lock)
 		if (dmabuf->name)
 			strscpy(query->name, dmabuf->name);
 	if (buf) {
 		query->flags |= PEERBAR_QUERY_OURS;
 		query->id = buf->id;
-		query->state = peerbar_buffer_settle(buf);
 		query->memattr = READ_ONCE(buf->memattr);
 		query->nr_ranges = buf->info.nr_ranges;
 		for (i = 0; i < ARRAY_SIZE(query->faults); i++)
@@ -88,20 +114,23 @@ static int peerbar_ioctl_query(void __user *arg, u32 size)
 	struct peerbar_query query;
 	struct dma_buf *dmabuf;
 	int fd, ret;
+	bool probe;
 
 	ret = copy_struct_from_user(&query, sizeof(query), arg, size);
 	if (ret)
 		return ret;
-	if (query.flags) {
-		pr_debug("ioctl: flags are 0x%x, and must be 0\n", query.flags);
+	if (query.flags & ~PEERBAR_QUERY_PROBE) {
+		pr_debug("ioctl: flags are 0x%x, and may be 0x%x\n", query.flags,
+			 PEERBAR_QUERY_PROBE);
 		return -EINVAL;
 	}
+	probe = query.flags & PEERBAR_QUERY_PROBE;
 	fd = query.fd;
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 	query = (struct peerbar_query){ .size = sizeof(query), .fd = fd };
-	ret = peerbar_fill_query(dmabuf, &query);
+	ret = peerbar_fill_query(dmabuf, probe, &query);
 	dma_buf_put(dmabuf);
 	if (ret)
 		return ret;

@@ -321,6 +321,10 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 	} while (umem == ERR_PTR(-EINVAL) && --tries);
 	if (IS_ERR(umem)) {
 		ret = PTR_ERR(umem);
+		if (ret == -ENODEV)
+			dev_notice_ratelimited(&dev->ib.dev,
+					       "cannot register a dma-buf of %s: it is revoked\n",
+					       dmabuf->exp_name);
 		ibdev_dbg(pd->device,
 			  "reg_dmabuf_mr: descriptor %d: %llu bytes from %llu on cannot be attached or mapped: error %d\n",
 			  fd, length, offset, ret);

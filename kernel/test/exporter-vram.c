@@ -128,8 +128,7 @@ static int test_vram_pin(struct dma_buf_attachment *attach)
 		reached &= other->peer2peer;
 	if (!reached)
 		ret = test_vram_migrate(t);
-	else if (t->place == TEST_PLACE_SYSTEM && !t->pins &&
-		 !(t->flags & PEERBAR_TEST_VRAM_STAY))
+	else if (t->place == TEST_PLACE_SYSTEM && !t->pins && !(t->flags & PEERBAR_TEST_VRAM_STAY))
 		ret = test_vram_change_place(t, TEST_PLACE_A);
 	if (!ret)
 		t->pins++;
@@ -158,44 +157,40 @@ static void test_vram_unmap_bar(struct dma_buf_attachment *attach, struct sg_tab
 			dma_unmap_resource(attach->dev, sg_dma_address(sg), sg_dma_len(sg), dir, 0);
 }
 
-/* Map as GPU drivers do: each segment by itself, without pages. */
-static int test_vram_map_bar(struct dma_buf_attachment *attach, struct sg_table *sgt, size_t piece,
+/*
+ * Map as GPU drivers do: each segment by itself, without pages, and whatever size of a segment the
+ * importer's device allows.
+ */
+static int test_vram_map_bar(struct dma_buf_attachment *attach, struct sg_table *sgt,
 			     enum dma_data_direction dir)
 {
 	struct test_buffer *t = attach->dmabuf->priv;
 	const struct test_place *p = &t->places[t->place];
 	struct scatterlist *sg;
-	unsigned int i, nr = 0;
-	size_t done, step;
 	dma_addr_t addr;
+	unsigned int i;
 	int ret;
 
-	for (i = 0; i < p->nr; i++)
-		nr += DIV_ROUND_UP(p->vec[i].len, piece);
-	ret = sg_alloc_table(sgt, nr, GFP_KERNEL);
+	ret = sg_alloc_table(sgt, p->nr, GFP_KERNEL);
 	if (ret)
 		return ret;
-	sg = sgt->sgl;
-	nr = 0;
-	for (i = 0; i < p->nr; i++) {
-		for (done = 0; done < p->vec[i].len; done += step) {
-			step = min(piece, p->vec[i].len - done);
-			addr = p->vec[i].paddr + done;
-			if (!(t->flags & PEERBAR_TEST_VRAM_UNTRANSLATED))
-				addr = dma_map_resource(attach->dev, addr, step, dir, 0);
-			if (dma_mapping_error(attach->dev, addr)) {
-				test_vram_unmap_bar(attach, sgt, nr, dir);
-				sg_free_table(sgt);
-				return -EIO;
-			}
-			sg_set_page(sg, NULL, step, 0);
-			sg_dma_address(sg) = addr;
-			sg_dma_len(sg) = step;
-			sg = sg_next(sg);
-			nr++;
+	for_each_sgtable_sg(sgt, sg, i) {
+		addr = p->vec[i].paddr;
+		if (!(t->flags & PEERBAR_TEST_VRAM_UNTRANSLATED)) {
+			addr = dma_map_resource(attach->dev, addr, p->vec[i].len, dir, 0);
+			if (dma_mapping_error(attach->dev, addr))
+				goto err;
 		}
+		sg_set_page(sg, NULL, p->vec[i].len, 0);
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = p->vec[i].len;
 	}
 	return 0;
+
+err:
+	test_vram_unmap_bar(attach, sgt, i, dir);
+	sg_free_table(sgt);
+	return -EIO;
 }
 
 static int test_vram_map_system(struct dma_buf_attachment *attach, struct sg_table *sgt,
@@ -232,7 +227,7 @@ static struct sg_table *test_vram_map(struct dma_buf_attachment *attach,
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
 	ret = t->place == TEST_PLACE_SYSTEM ? test_vram_map_system(attach, sgt, piece, dir) :
-					      test_vram_map_bar(attach, sgt, piece, dir);
+					      test_vram_map_bar(attach, sgt, dir);
 	if (ret) {
 		kfree(sgt);
 		return ERR_PTR(ret);
@@ -280,9 +275,47 @@ static const struct dma_buf_ops test_vram_no_pin_ops = {
 	.release = test_vram_release,
 };
 
+/* The same, declared to the core */
+static const struct dma_buf_ops test_vram_declared_ops = {
+	.attach = test_vram_attach,
+	.pin = test_vram_pin,
+	.unpin = test_vram_unpin,
+	.map_dma_buf = test_vram_map,
+	.unmap_dma_buf = test_vram_unmap,
+	.release = test_vram_release,
+};
+
+static enum peerbar_model test_vram_model(struct dma_buf *dmabuf)
+{
+	return PEERBAR_MODEL_DYNAMIC;
+}
+
+static void test_vram_describe(struct dma_buf *dmabuf, struct peerbar_facts *facts)
+{
+	struct test_buffer *t = dmabuf->priv;
+
+	dma_resv_lock(dmabuf->resv, NULL);
+	facts->can_revoke = PEERBAR_ANSWER_YES;
+	facts->state = t->dead ? PEERBAR_STATE_DEAD :
+		t->revoked     ? PEERBAR_STATE_REVOKED :
+				 PEERBAR_STATE_LIVE;
+	if (t->places[t->place].bar)
+		peerbar_facts_locate(facts, &t->vram->pdev->dev, t->places[t->place].vec[0].paddr);
+	else
+		facts->place = PEERBAR_PLACE_SYSTEM;
+	dma_resv_unlock(dmabuf->resv);
+}
+
+struct peerbar_exporter test_vram_declared = {
+	.ops = &test_vram_declared_ops,
+	.model = test_vram_model,
+	.describe = test_vram_describe,
+};
+
 bool test_is_vram(struct dma_buf *dmabuf)
 {
-	return dmabuf->ops == &test_vram_ops || dmabuf->ops == &test_vram_no_pin_ops;
+	return dmabuf->ops == &test_vram_ops || dmabuf->ops == &test_vram_no_pin_ops ||
+		dmabuf->ops == &test_vram_declared_ops;
 }
 
 /* ---- export ---- */
@@ -322,8 +355,8 @@ static int test_vram_fill_places(struct test_buffer *t,
 	return 0;
 }
 
-static int test_vram_create(struct test_buffer *t,
-			    const struct peerbar_test_vram_segment *segments, unsigned int nr)
+static int test_vram_create(struct test_buffer *t, const struct peerbar_test_vram_segment *segments,
+			    unsigned int nr)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	int ret;
@@ -332,7 +365,9 @@ static int test_vram_create(struct test_buffer *t,
 	if (ret)
 		return ret;
 	test_poison(t, TEST_PLACE_B);
-	info.ops = t->flags & PEERBAR_TEST_VRAM_NO_PIN ? &test_vram_no_pin_ops : &test_vram_ops;
+	info.ops = t->flags & PEERBAR_TEST_VRAM_DECLARED ? &test_vram_declared_ops :
+		t->flags & PEERBAR_TEST_VRAM_NO_PIN	 ? &test_vram_no_pin_ops :
+							   &test_vram_ops;
 	info.size = t->size;
 	info.flags = O_RDWR | O_CLOEXEC;
 	info.priv = t;

@@ -110,7 +110,8 @@ static struct sg_table *test_map(struct dma_buf_attachment *attach, enum dma_dat
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
 	ret = test_fill_table(t, sgt,
-			max(PAGE_SIZE, ALIGN_DOWN(dma_get_max_seg_size(attach->dev), PAGE_SIZE)));
+			      max(PAGE_SIZE,
+				  ALIGN_DOWN(dma_get_max_seg_size(attach->dev), PAGE_SIZE)));
 	if (ret)
 		goto err_free;
 	ret = dma_map_sgtable(attach->dev, sgt, dir, 0);

@@ -287,11 +287,16 @@ unlock:
 }
 
 static const struct test_ioctl test_ioctls[] = {
-	{ PEERBAR_TEST_EXPORT, test_ioctl_export },	{ PEERBAR_TEST_MOVE, test_ioctl_move },
-	{ PEERBAR_TEST_AUTOMOVE, test_ioctl_automove }, { PEERBAR_TEST_REVOKE, test_ioctl_access },
-	{ PEERBAR_TEST_RESTORE, test_ioctl_access },	{ PEERBAR_TEST_KILL, test_ioctl_access },
-	{ PEERBAR_TEST_READ, test_ioctl_io },		{ PEERBAR_TEST_WRITE, test_ioctl_io },
-	{ PEERBAR_TEST_WHERE, test_ioctl_where },	{ PEERBAR_TEST_FAIL, test_ioctl_fail },
+	{ PEERBAR_TEST_EXPORT, test_ioctl_export },
+	{ PEERBAR_TEST_MOVE, test_ioctl_move },
+	{ PEERBAR_TEST_AUTOMOVE, test_ioctl_automove },
+	{ PEERBAR_TEST_REVOKE, test_ioctl_access },
+	{ PEERBAR_TEST_RESTORE, test_ioctl_access },
+	{ PEERBAR_TEST_KILL, test_ioctl_access },
+	{ PEERBAR_TEST_READ, test_ioctl_io },
+	{ PEERBAR_TEST_WRITE, test_ioctl_io },
+	{ PEERBAR_TEST_WHERE, test_ioctl_where },
+	{ PEERBAR_TEST_FAIL, test_ioctl_fail },
 	{ PEERBAR_TEST_EXPORT_VRAM, test_ioctl_export_vram },
 };
 
@@ -345,9 +350,12 @@ static int __init test_init(void)
 	ret = peerbar_exporter_register(&test_declared_exporter);
 	if (ret)
 		return ret;
-	ret = test_vram_register();
+	ret = peerbar_exporter_register(&test_vram_declared);
 	if (ret)
 		goto err_exporter;
+	ret = test_vram_register();
+	if (ret)
+		goto err_declared;
 	ret = misc_register(&test_misc);
 	if (ret)
 		goto err_vram;
@@ -355,6 +363,8 @@ static int __init test_init(void)
 
 err_vram:
 	test_vram_unregister();
+err_declared:
+	peerbar_exporter_unregister(&test_vram_declared);
 err_exporter:
 	peerbar_exporter_unregister(&test_declared_exporter);
 	return ret;
@@ -364,6 +374,7 @@ static void __exit test_exit(void)
 {
 	misc_deregister(&test_misc);
 	test_vram_unregister();
+	peerbar_exporter_unregister(&test_vram_declared);
 	peerbar_exporter_unregister(&test_declared_exporter);
 }
 

@@ -154,6 +154,7 @@ void test_mapped(struct test_buffer *t);
 void test_unmapped(struct test_buffer *t);
 
 /* exporter-vram.c */
+extern struct peerbar_exporter test_vram_declared;
 struct test_buffer *test_vram_export(const struct peerbar_test_export_vram *arg);
 bool test_is_vram(struct dma_buf *dmabuf);
 int test_vram_move(struct test_buffer *t, u32 asked, u32 *now);

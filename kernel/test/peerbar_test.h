@@ -225,13 +225,16 @@ struct peerbar_test_fail {
  * @PEERBAR_TEST_VRAM_ATTACH_MIGRATES: it migrates to system memory when an importer attaches (i915)
  * @PEERBAR_TEST_VRAM_UNTRANSLATED: in the BAR, DMA addresses are physical addresses; the importer's
  *	IOMMU does not map them
+ * @PEERBAR_TEST_VRAM_DECLARED: the exporter declares to the core what it is, can, and where it is;
+ *	not with NO_PIN
  */
 #define PEERBAR_TEST_VRAM_NO_PIN	  0x1
 #define PEERBAR_TEST_VRAM_STAY		  0x2
 #define PEERBAR_TEST_VRAM_STATIC_MIGRATES 0x4
 #define PEERBAR_TEST_VRAM_ATTACH_MIGRATES 0x8
 #define PEERBAR_TEST_VRAM_UNTRANSLATED	  0x10
-#define PEERBAR_TEST_VRAM_FLAGS		  0x1f
+#define PEERBAR_TEST_VRAM_DECLARED	  0x20
+#define PEERBAR_TEST_VRAM_FLAGS		  0x3f
 
 #define PEERBAR_TEST_VRAM_DRIVER   "peerbar-test-vram"
 #define PEERBAR_TEST_VRAM_SEGMENTS 4096

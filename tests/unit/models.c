@@ -41,6 +41,14 @@ START_TEST(other_names)
 	ck_assert_str_eq(pb_model_basis_name(PB_BASIS_NAME), "NAME");
 	ck_assert_str_eq(pb_model_basis_name(PB_BASIS_DERIVED), "DERIVED");
 	ck_assert_str_eq(pb_model_basis_name(PB_BASIS_DECLARED), "DECLARED");
+	ck_assert_str_eq(pb_answer_name(PB_ANSWER_UNKNOWN), "UNKNOWN");
+	ck_assert_str_eq(pb_answer_name(PB_ANSWER_NO), "NO");
+	ck_assert_str_eq(pb_answer_name(PB_ANSWER_YES), "YES");
+	ck_assert_str_eq(pb_place_name(PB_PLACE_UNKNOWN), "UNKNOWN");
+	ck_assert_str_eq(pb_place_name(PB_PLACE_SYSTEM), "SYSTEM");
+	ck_assert_str_eq(pb_place_name(PB_PLACE_BAR), "BAR");
+	ck_assert_str_eq(pb_place_name(PB_PLACE_DEVICE), "DEVICE");
+	ck_assert_str_eq(pb_place_name((enum pb_place)77), "UNKNOWN");
 	ck_assert_str_eq(pb_buffer_state_name(PB_BUFFER_LIVE), "LIVE");
 	ck_assert_str_eq(pb_buffer_state_name(PB_BUFFER_REVOKED), "REVOKED");
 	ck_assert_str_eq(pb_buffer_state_name(PB_BUFFER_DEAD), "DEAD");
@@ -80,6 +88,7 @@ START_TEST(dynamic_is_refused_before_anything_else)
 	struct pb_piece piece = { .fd = -1, .size = 0x10000 };
 	struct pb_dmabuf dmabuf = {
 		.fd = -1,
+		.origin = pb_origin_new(""),
 		.info = { .size = 0x10000, .exporter = "mover", .model = PB_DYNAMIC },
 		.pieces = &piece,
 		.nr_pieces = 1
@@ -98,6 +107,7 @@ START_TEST(dynamic_is_refused_before_anything_else)
 	refused(pb_map_buffer(&ioas, &buffer, 0, 0, PB_MAP_READ, 0, &mapping, &err), EOPNOTSUPP,
 		"PB_MAP_UNKNOWN_MODEL");
 	ck_assert_ptr_null(mapping);
+	pb_origin_put(dmabuf.origin);
 }
 END_TEST
 

@@ -476,7 +476,18 @@ START_TEST(query_an_inherited_buffer)
 	o = parsed();
 	is_number(o, "size", 64 * KIB);
 	is_string(o, "model", "REVOCABLE");
+	/* Without the modules: by the exporter's name. */
+	is_string(o, "can_pin", "NO");
+	is_string(o, "can_revoke", "YES");
+	is_string(o, "can_revoke_basis", "NAME");
+	is_string(o, "place", "BAR");
+	is_string(o, "place_basis", "NAME");
 	json_object_put(o);
+	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'peerbar query $PEERBAR_FD' 2>&1",
+			     lab_bdf(LAB_GPU)),
+			 0);
+	says("can_revoke    YES (NAME)");
+	says("place         BAR (NAME)");
 	/* The tool returns the command's exit status. */
 	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'exit 7' 2>&1", lab_bdf(LAB_GPU)),
 			 7);

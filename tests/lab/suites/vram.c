@@ -3,10 +3,13 @@
  * The test exporter's VRAM, which other suites rely on: dma-bufs in the GPU's BAR that move, are
  * pinned, and migrate to system memory, as GPU drivers' do.
  */
+#include <linux/peerbar.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "fixture.h"
+#include "modules.h"
 #include "vram.h"
 
 #define ENOTSUPP 524
@@ -251,8 +254,7 @@ END_TEST
 
 START_TEST(a_pin_does_not_prevent_revoking)
 {
-	int fd = vram_export(0, MIB),
-	    pin = attach(fd, PEERBAR_TEST_KIND_PINNING, true),
+	int fd = vram_export(0, MIB), pin = attach(fd, PEERBAR_TEST_KIND_PINNING, true),
 	    other = attach(fd, PEERBAR_TEST_KIND_DYNAMIC, true);
 
 	ck_assert_int_eq(test_import_map(importer, other, NULL), 0);
@@ -285,6 +287,120 @@ START_TEST(its_device_goes)
 }
 END_TEST
 
+/* ---- what a query reports, without moving it ---- */
+
+static void info_of(int fd, bool probe, struct pb_buffer_info *info)
+{
+	struct pb_buffer *buffer;
+
+	ok(pb_buffer_from_fd(fd, &buffer, &err));
+	ok(probe ? pb_buffer_probe(buffer, info, &err) : pb_buffer_query(buffer, info, &err));
+	pb_buffer_close(buffer);
+}
+
+START_TEST(a_query_does_not_move_it)
+{
+	static const unsigned int manners[] = {
+		0,
+		PEERBAR_TEST_VRAM_STATIC_MIGRATES,
+		PEERBAR_TEST_VRAM_ATTACH_MIGRATES,
+		PEERBAR_TEST_VRAM_NO_PIN | PEERBAR_TEST_VRAM_STATIC_MIGRATES,
+		PEERBAR_TEST_VRAM_NO_PIN | PEERBAR_TEST_VRAM_ATTACH_MIGRATES,
+	};
+	struct pb_buffer_info info;
+	struct peerbar_test_where w;
+	size_t i;
+
+	for (i = 0; i < sizeof(manners) / sizeof(manners[0]); i++) {
+		int fd = vram_export(manners[i], MIB);
+		bool pins = !(manners[i] & PEERBAR_TEST_VRAM_NO_PIN);
+
+		info_of(fd, false, &info);
+		ck_assert_int_eq(info.model, pins ? PB_DYNAMIC : PB_UNKNOWN);
+		ck_assert_int_eq(info.basis, pins ? PB_BASIS_DERIVED : PB_BASIS_NONE);
+		ck_assert_int_eq(info.can_pin, pins ? PB_ANSWER_YES : PB_ANSWER_NO);
+		ck_assert_int_eq(info.can_pin_basis, PB_BASIS_DERIVED);
+		ck_assert_int_eq(info.can_revoke, PB_ANSWER_UNKNOWN);
+		ck_assert_int_eq(info.state, PB_BUFFER_UNKNOWN);
+		ck_assert_int_eq(info.place, PB_PLACE_UNKNOWN);
+		ck_assert_str_eq(info.driver, "peerbar_test_exporter");
+		ck_assert_int_eq(test_where(vram_exporter, fd, PEERBAR_TEST_PLACE_HERE, 0, &w), 0);
+		ck_assert_uint_eq(w.moves, 0);
+		/* What is asked for may move it. */
+		info_of(fd, true, &info);
+		ck_assert_int_eq(info.model, pins ? PB_DYNAMIC : PB_PINNED);
+		ck_assert_int_eq(info.state, PB_BUFFER_LIVE);
+		ck_assert_int_eq(vram_place(fd),
+				 manners[i] & PEERBAR_TEST_VRAM_ATTACH_MIGRATES ||
+						 (!pins &&
+						  manners[i] & PEERBAR_TEST_VRAM_STATIC_MIGRATES) ?
+					 PEERBAR_TEST_PLACE_SYSTEM :
+					 PEERBAR_TEST_PLACE_A);
+		close(fd);
+	}
+}
+END_TEST
+
+START_TEST(it_is_revoked_and_says_so)
+{
+	int fd = vram_export(0, MIB);
+	struct pb_buffer_info info;
+
+	ck_assert_int_eq(test_revoke(vram_exporter, fd), 0);
+	info_of(fd, false, &info);
+	ck_assert_int_eq(info.model, PB_DYNAMIC);
+	ck_assert_int_eq(info.state, PB_BUFFER_UNKNOWN);
+	info_of(fd, true, &info);
+	ck_assert_int_eq(info.model, PB_DYNAMIC);
+	ck_assert_int_eq(info.state, PB_BUFFER_REVOKED);
+	ck_assert_int_eq(info.state_basis, PB_BASIS_DERIVED);
+	close(fd);
+	fd = vram_export(PEERBAR_TEST_VRAM_NO_PIN, MIB);
+	ck_assert_int_eq(test_revoke(vram_exporter, fd), 0);
+	info_of(fd, true, &info);
+	ck_assert_int_eq(info.model, PB_REVOCABLE);
+	ck_assert_int_eq(info.can_revoke, PB_ANSWER_YES);
+	ck_assert_int_eq(info.state, PB_BUFFER_REVOKED);
+	close(fd);
+}
+END_TEST
+
+/* An exporter that declares it reports the place at any time. */
+START_TEST(it_says_where_it_is)
+{
+	int fd = vram_export(PEERBAR_TEST_VRAM_DECLARED, MIB);
+	struct pb_buffer_info info;
+
+	info_of(fd, false, &info);
+	ck_assert_int_eq(info.model, PB_DYNAMIC);
+	ck_assert_int_eq(info.basis, PB_BASIS_DECLARED);
+	ck_assert_int_eq(info.can_pin, PB_ANSWER_YES);
+	ck_assert_int_eq(info.can_revoke, PB_ANSWER_YES);
+	ck_assert_int_eq(info.can_revoke_basis, PB_BASIS_DECLARED);
+	ck_assert_int_eq(info.state, PB_BUFFER_LIVE);
+	ck_assert_int_eq(info.place, PB_PLACE_BAR);
+	ck_assert_int_eq(info.place_basis, PB_BASIS_DECLARED);
+	ck_assert_str_eq(info.place_bdf, lab_bdf(LAB_GPU));
+	ck_assert_uint_eq(info.place_bar, GPU_BAR);
+	ck_assert_uint_eq(info.place_offset, VRAM_A);
+	ck_assert_int_eq(test_move(vram_exporter, fd, PEERBAR_TEST_PLACE_B), PEERBAR_TEST_PLACE_B);
+	info_of(fd, false, &info);
+	ck_assert_uint_eq(info.place_offset, VRAM_B);
+	ck_assert_int_eq(test_move(vram_exporter, fd, PEERBAR_TEST_PLACE_SYSTEM),
+			 PEERBAR_TEST_PLACE_SYSTEM);
+	info_of(fd, false, &info);
+	ck_assert_int_eq(info.place, PB_PLACE_SYSTEM);
+	ck_assert_str_eq(info.place_bdf, "");
+	ck_assert_int_eq(test_revoke(vram_exporter, fd), 0);
+	info_of(fd, false, &info);
+	ck_assert_int_eq(info.state, PB_BUFFER_REVOKED);
+	ck_assert_int_eq(test_kill(vram_exporter, fd), 0);
+	info_of(fd, false, &info);
+	ck_assert_int_eq(info.state, PB_BUFFER_DEAD);
+	close(fd);
+}
+END_TEST
+
 LAB_SUITE("vram", 0)
 {
 	TCase *t = suite_case(s, "all", 60, up, down);
@@ -299,4 +415,7 @@ LAB_SUITE("vram", 0)
 	tcase_add_test(t, it_moves_every_millisecond);
 	tcase_add_test(t, a_pin_does_not_prevent_revoking);
 	tcase_add_test(t, its_device_goes);
+	tcase_add_test(t, a_query_does_not_move_it);
+	tcase_add_test(t, it_is_revoked_and_says_so);
+	tcase_add_test(t, it_says_where_it_is);
 }

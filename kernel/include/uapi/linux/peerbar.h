@@ -26,7 +26,7 @@ enum peerbar_model {
 
 /*
  * enum peerbar_state - whether the memory of a buffer is reachable
- * @PEERBAR_STATE_UNKNOWN: the exporter is not peerbar's and does not report it
+ * @PEERBAR_STATE_UNKNOWN: the exporter is not peerbar's, and it is not known
  * @PEERBAR_STATE_LIVE: reachable
  * @PEERBAR_STATE_REVOKED: unreachable, but may become LIVE again (memory decoding off, reset, D3)
  * @PEERBAR_STATE_DEAD: unreachable for good
@@ -36,6 +36,44 @@ enum peerbar_state {
 	PEERBAR_STATE_LIVE,
 	PEERBAR_STATE_REVOKED,
 	PEERBAR_STATE_DEAD,
+};
+
+/*
+ * enum peerbar_basis - how a property of a dma-buf is known
+ * @PEERBAR_BASIS_NONE: it is unknown
+ * @PEERBAR_BASIS_NAME: from a table of the kernel's exporters, by their names
+ * @PEERBAR_BASIS_DERIVED: from the operations that the exporter implements, from its answer to an
+ *	attachment, or from its data
+ * @PEERBAR_BASIS_DECLARED: the exporter declares it
+ */
+enum peerbar_basis {
+	PEERBAR_BASIS_NONE,
+	PEERBAR_BASIS_NAME,
+	PEERBAR_BASIS_DERIVED,
+	PEERBAR_BASIS_DECLARED,
+};
+
+/*
+ * enum peerbar_answer - whether an exporter can do something
+ */
+enum peerbar_answer {
+	PEERBAR_ANSWER_UNKNOWN,
+	PEERBAR_ANSWER_NO,
+	PEERBAR_ANSWER_YES,
+};
+
+/*
+ * enum peerbar_place - where the memory of a dma-buf is now
+ * @PEERBAR_PLACE_UNKNOWN: unknown
+ * @PEERBAR_PLACE_SYSTEM: system memory
+ * @PEERBAR_PLACE_BAR: a BAR of a PCI function
+ * @PEERBAR_PLACE_DEVICE: memory of a device; whether and where it is in a BAR is not known
+ */
+enum peerbar_place {
+	PEERBAR_PLACE_UNKNOWN,
+	PEERBAR_PLACE_SYSTEM,
+	PEERBAR_PLACE_BAR,
+	PEERBAR_PLACE_DEVICE,
 };
 
 /*
@@ -78,9 +116,14 @@ struct peerbar_info {
 
 /*
  * PEERBAR_QUERY - query a dma-buf of any exporter that the caller holds
+ *
+ * Does not move the memory. In particular, does not attach to a dma-buf if the exporter might move
+ * the memory then, as i915, nouveau and radeon do; without an attachment, the model and the state
+ * of such a dma-buf can be unknown. PEERBAR_QUERY_PROBE allows attachments.
+ *
  * @size: in: the size of the caller's structure; out: the size of the kernel's structure
  * @fd: the dma-buf
- * @flags: in: 0; out: PEERBAR_QUERY_*
+ * @flags: in: 0 or PEERBAR_QUERY_PROBE; out: the other PEERBAR_QUERY_*
  * @model: enum peerbar_model
  * @state: enum peerbar_state
  * @memattr: the attribute of the next mmap(); 0 without PEERBAR_QUERY_OURS
@@ -95,6 +138,22 @@ struct peerbar_info {
  * @inode: the dma-buf's inode number, as fstat() reports it
  * @exporter: the name of its exporter, 0-terminated, as in /proc/PID/fdinfo
  * @name: the name set with DMA_BUF_SET_NAME, any bytes, 0-terminated
+ * @model_basis: how @model is known: enum peerbar_basis
+ * @state_basis: how @state is known
+ * @can_pin: whether importers can pin the memory in its place: enum peerbar_answer
+ * @can_pin_basis: how that is known
+ * @can_revoke: whether the memory can be revoked from importers
+ * @can_revoke_basis: how that is known
+ * @place: where the memory is now: enum peerbar_place. The memory of a DYNAMIC dma-buf may have
+ *	moved when the call returns
+ * @place_basis: how that is known
+ * @place_device: the function of the BAR, or the device, 0-terminated, as "0000:01:00.0"; "" if
+ *	unknown
+ * @bar: index of the BAR; valid if @place is PEERBAR_PLACE_BAR and @place_device is not ""
+ * @pad: 0
+ * @bar_offset: offset in the BAR of the first byte; valid as @bar
+ * @driver: the exporter's module, 0-terminated; "" if it is built in. All GPU drivers have the
+ *	@exporter "drm"
  */
 struct peerbar_query {
 	__u32 size;
@@ -112,11 +171,28 @@ struct peerbar_query {
 	__aligned_u64 inode;
 	char exporter[64];
 	char name[32];
+	__u32 model_basis;
+	__u32 state_basis;
+	__u32 can_pin;
+	__u32 can_pin_basis;
+	__u32 can_revoke;
+	__u32 can_revoke_basis;
+	__u32 place;
+	__u32 place_basis;
+	char place_device[32];
+	__u32 bar;
+	__u32 pad;
+	__aligned_u64 bar_offset;
+	char driver[64];
 };
 
 #define PEERBAR_QUERY_OURS     0x1 /* exported through peerbar */
-#define PEERBAR_QUERY_DECLARED 0x2 /* the exporter declares the model; otherwise derived */
+#define PEERBAR_QUERY_DECLARED 0x2 /* the exporter declares the model */
 #define PEERBAR_QUERY_MMAP     0x4 /* the exporter offers mmap() */
+/* Attaching moves the memory to system memory. */
+#define PEERBAR_QUERY_MIGRATES 0x8
+/* In: attach briefly where that reveals more, also if it may move the memory. */
+#define PEERBAR_QUERY_PROBE    0x80000000
 
 #define PEERBAR_QUERY _IOWR(PEERBAR_IOC, 1, struct peerbar_query)
 
@@ -455,6 +531,14 @@ enum peerbar_cmd {
  * @PEERBAR_A_IMPORTER: string, one for each attachment: the importing device. Only for
  *	CAP_SYS_ADMIN, never in events
  * @PEERBAR_A_CREATOR: u32, the process that created it. Only for CAP_SYS_ADMIN, never in events
+ * @PEERBAR_A_CAN_PIN: u32, enum peerbar_answer (not in events). This and the following are declared
+ *	by the exporter
+ * @PEERBAR_A_CAN_REVOKE: u32, enum peerbar_answer (not in events)
+ * @PEERBAR_A_PLACE: u32, enum peerbar_place (not in events)
+ * @PEERBAR_A_BAR: u32, index of the BAR of PEERBAR_A_DEVICE that it is in; absent if unknown (not
+ *	in events)
+ * @PEERBAR_A_BAR_OFFSET: u64, offset in the BAR of the first byte; absent if unknown (not in
+ *	events)
  *
  * Only in replies to PEERBAR_CMD_IMPORTERS_GET; fields as in PEERBAR_IMPORTERS:
  *
@@ -486,6 +570,11 @@ enum peerbar_attr {
 	PEERBAR_A_NOW_NS,
 	PEERBAR_A_ATTACHMENT,
 	PEERBAR_A_FENCE,
+	PEERBAR_A_CAN_PIN,
+	PEERBAR_A_CAN_REVOKE,
+	PEERBAR_A_PLACE,
+	PEERBAR_A_BAR,
+	PEERBAR_A_BAR_OFFSET,
 	__PEERBAR_A_MAX,
 };
 
