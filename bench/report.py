@@ -47,11 +47,14 @@ GOALS = [Goal(*g) for g in (
     ('P9c', 'list 10,000 buffers', 'list 10', 'list/peerbar/10000', 'list/peerbar/10', '<=', 1000),
     ('P10a', 'a hit in the cache of MRs', 'a registration', 'cache/hit/0', 'cache/registration/0', '<=', 0.001),
     ('P10b', 'instructions of a hit', None, 'instructions/hit/0', None, '<', 200),
+    ('P12', 'map a bridged buffer of 256 MiB, 128 segments', 'map 256 MiB of memory',
+     'map/bridged/268435456', 'map/memory/268435456', '<=', 0.2),
 )]
 
 # The series of a complete run. rxe is slow: only its series that goals need are measured.
 EXPECTED = (
     ('map', 'bar memory', '2097152 16777216 67108864 268435456'),
+    ('map', 'bridged', '268435456'),
     ('register', 'pb-bar pb-memory rxe-memory', '2097152 16777216 67108864'),
     ('touch', 'dma-buf vfio-pci', '268435456'),
     ('faults', 'dma-buf vfio-pci', '268435456'),
@@ -81,6 +84,7 @@ LINE_PLOTS = {
 TITLES = {
     'map/bar': 'BAR of vfio-pci',
     'map/bar-peerbar': 'BAR of peerbar-vfio-pci',
+    'map/bridged': 'bridged, 128 segments',
     'map/memory': 'memory',
     'map/memory-4k': 'memory in small pages',
     'register/pb-bar': 'BAR, peerbar',

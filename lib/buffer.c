@@ -21,10 +21,11 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 
 	if (!dmabuf || atomic_fetch_sub(&dmabuf->refs, 1) > 1)
 		return;
-	/* With one range, the piece's descriptor is the buffer's own. */
-	if (dmabuf->nr_pieces > 1)
+	/* With one range, the piece's descriptor is the buffer's own, except for a bridge's. */
+	if (dmabuf->pieces != &dmabuf->only_piece)
 		for (i = 0; i < dmabuf->nr_pieces; i++)
-			close(dmabuf->pieces[i].fd);
+			if (dmabuf->pieces[i].fd >= 0)
+				close(dmabuf->pieces[i].fd);
 	if (dmabuf->fd >= 0)
 		close(dmabuf->fd);
 	pb_origin_put(dmabuf->origin);

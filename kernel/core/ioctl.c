@@ -19,6 +19,7 @@
 #define PEERBAR_IMPORTERS_SIZE offsetofend(struct peerbar_importers, now_ns)
 #define PEERBAR_IMPORTER_SIZE  offsetofend(struct peerbar_importer, driver)
 #define PEERBAR_FENCE_SIZE     offsetofend(struct peerbar_fence, timeline)
+#define PEERBAR_BRIDGE_SIZE    offsetofend(struct peerbar_bridge, device)
 
 static unsigned long caps = PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS |
 	(IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0);
@@ -230,6 +231,39 @@ put:
 	return copy_to_user(user, &arg, min_t(size_t, size, sizeof(arg))) ? -EFAULT : 0;
 }
 
+/* ---- bridges, which another module makes ---- */
+
+static DEFINE_MUTEX(bridge_lock); /* a leaf */
+static const struct peerbar_bridge_ops *bridge_ops;
+
+void peerbar_bridge_set_ops(const struct peerbar_bridge_ops *ops)
+{
+	scoped_guard(mutex, &bridge_lock)
+		bridge_ops = ops;
+	peerbar_set_cap(PEERBAR_CAP_BRIDGE, ops);
+}
+EXPORT_SYMBOL_GPL(peerbar_bridge_set_ops);
+
+static const struct peerbar_bridge_ops *peerbar_bridge_get_ops(void)
+{
+	guard(mutex)(&bridge_lock);
+	return bridge_ops && try_module_get(bridge_ops->owner) ? bridge_ops : NULL;
+}
+
+static int peerbar_ioctl_bridge(void __user *user, u32 size)
+{
+	const struct peerbar_bridge_ops *ops = peerbar_bridge_get_ops();
+	int ret;
+
+	if (!ops) {
+		pr_debug("ioctl: bridges need the module peerbar-iommufd, which is not loaded\n");
+		return -EOPNOTSUPP;
+	}
+	ret = ops->bridge(user, size);
+	module_put(ops->owner);
+	return ret;
+}
+
 /* The ioctls by their numbers */
 static const struct {
 	u32 min_size;
@@ -238,6 +272,7 @@ static const struct {
 	[_IOC_NR(PEERBAR_INFO)] = { PEERBAR_INFO_SIZE, peerbar_ioctl_info },
 	[_IOC_NR(PEERBAR_QUERY)] = { PEERBAR_QUERY_SIZE, peerbar_ioctl_query },
 	[_IOC_NR(PEERBAR_IMPORTERS)] = { PEERBAR_IMPORTERS_SIZE, peerbar_ioctl_importers },
+	[_IOC_NR(PEERBAR_BRIDGE)] = { PEERBAR_BRIDGE_SIZE, peerbar_ioctl_bridge },
 };
 
 static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

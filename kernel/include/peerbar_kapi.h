@@ -94,6 +94,9 @@ struct peerbar_backing_ops {
  * @any_uncached: a guest may map it with any uncached type (VM_ALLOW_ANY_UNCACHED). The exporter
  *	guarantees that no access to the memory does harm, whatever the type.
  * @unmappable: processes cannot map it
+ * @addresses_only: importers get physical addresses, and must stop using them before their
+ *	invalidate_mappings() returns; mapping for DMA fails. So no revoke waits for importers, and
+ *	none reports the fences of a shared @resv
  * @revoked: the initial state is REVOKED, not LIVE
  * @ranges: its memory; copied
  * @nr_ranges: at least 1
@@ -114,6 +117,7 @@ struct peerbar_buffer_info {
 	bool mmio;
 	bool any_uncached;
 	bool unmappable;
+	bool addresses_only;
 	bool revoked;
 	const struct phys_vec *ranges;
 	unsigned int nr_ranges;
@@ -657,6 +661,19 @@ void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 
 /** peerbar_set_cap() - set or clear a capability that PEERBAR_INFO reports */
 void peerbar_set_cap(u32 cap, bool there);
+
+/**
+ * struct peerbar_bridge_ops - the module that runs PEERBAR_BRIDGE
+ * @owner: the module, which is held during a call
+ * @bridge: run the request, whose structure has @size bytes; no lock held. Returns 0 or an errno
+ */
+struct peerbar_bridge_ops {
+	struct module *owner;
+	int (*bridge)(void __user *user, u32 size);
+};
+
+/** peerbar_bridge_set_ops() - start or, with NULL, stop calling @ops, and report the capability */
+void peerbar_bridge_set_ops(const struct peerbar_bridge_ops *ops);
 
 /**
  * peerbar_note_revocation() - count a revocation in the page that processes map; in any context

@@ -152,13 +152,23 @@ PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, u
  * @mapping: receives the mapping
  * @err: may be NULL
  *
- * A buffer of several ranges is mapped contiguously. A buffer of model PB_DYNAMIC is refused before
- * anything attaches to it. So is one of model PB_UNKNOWN, unless PB_MAP_UNKNOWN_MODEL is given.
+ * A buffer of several ranges is mapped contiguously. If the kernel module peerbar-iommufd is loaded,
+ * a dma-buf of any exporter whose memory is in a BAR is mapped: the module attaches to it for the
+ * devices that are attached to the address space (for all that are bound to its iommufd if none
+ * is), and pins it until it is unmapped or revoked (docs/bridge.md). Pinned bytes count against
+ * RLIMIT_MEMLOCK. While it is mapped, one descriptor for each range is opened, and one is kept.
  *
- * Return: 0; -EOPNOTSUPP if the model is refused, or the kernel cannot map this kind of dma-buf
- * (those of peerbar's modules need the module peerbar-iommufd), or the dma-buf has several ranges
- * and was not exported in this process; -ENODEV if the buffer is revoked; -ERANGE if the part is
- * not inside the buffer; otherwise as pb_map_memory().
+ * Without the module, only dma-bufs of vfio-pci are mapped, those of several ranges only if they
+ * were exported in this process. A buffer of model PB_DYNAMIC is refused before anything attaches
+ * to it. So is one of model PB_UNKNOWN, unless PB_MAP_UNKNOWN_MODEL is given.
+ *
+ * Return: 0; -EOPNOTSUPP if the kernel cannot map this dma-buf: its model is refused, a module is
+ * missing, it is in system memory, or peer-to-peer DMA does not reach it; -ENODEV if the buffer is
+ * revoked, or no device is bound to the iommufd although the exporter must know for which it is;
+ * -EACCES if the descriptor is read-only and another exporter's; -ENOMEM if RLIMIT_MEMLOCK does not
+ * allow to pin it; -EMFILE or -EDQUOT if it has too many ranges; -EAGAIN if its exporter moves it
+ * all the time; another errno if its exporter fails with it; -ERANGE if the part is not inside the
+ * buffer; otherwise as pb_map_memory().
  */
 PB_API int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
 			 uint64_t length, unsigned int flags, uint64_t iova,

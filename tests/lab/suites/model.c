@@ -255,7 +255,7 @@ START_TEST(of_what_is_no_dma_buf)
 	ck_assert_uint_eq(info.abi, 1);
 	ck_assert_uint_eq(info.caps,
 			  PEERBAR_CAP_P2PDMA | PEERBAR_CAP_IOMMUFD | PEERBAR_CAP_VFIO |
-				  PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS);
+				  PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS | PEERBAR_CAP_BRIDGE);
 	close(null);
 	close(dev);
 }
@@ -386,9 +386,11 @@ START_TEST(iommufd_refuses)
 	ck_assert_uint_eq(query(memory_fd).importers + query(foreign).importers +
 				  query(pb_buffer_fd(several)).importers,
 			  0);
-	/* The library reports the reason before it calls the kernel. */
+	/* By a bridge, it would be pinned: only its place is refused. */
 	ok(pb_buffer_from_fd(dynamic, &taken, &err));
-	refused(pb_map_buffer(ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "DYNAMIC");
+	refused(pb_map_buffer(ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "in system memory");
+	ck_assert_int_eq(test_move(exporter, dynamic, PEERBAR_TEST_PLACE_THERE),
+			 PEERBAR_TEST_PLACE_A);
 	pb_buffer_close(taken);
 	pb_buffer_close(several);
 	close(dynamic);

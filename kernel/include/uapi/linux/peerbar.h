@@ -110,6 +110,7 @@ struct peerbar_info {
 #define PEERBAR_CAP_VFIO      0x4   /* peerbar-vfio-pci is loaded */
 #define PEERBAR_CAP_PAGE      0x80  /* mmap() of /dev/peerbar, @revocations in PEERBAR_QUERY */
 #define PEERBAR_CAP_IMPORTERS 0x100 /* PEERBAR_IMPORTERS, PEERBAR_CMD_IMPORTERS_GET */
+#define PEERBAR_CAP_BRIDGE    0x400 /* PEERBAR_BRIDGE: peerbar-iommufd is loaded */
 
 #define PEERBAR_INFO _IOWR(PEERBAR_IOC, 0, struct peerbar_info)
 
@@ -294,6 +295,124 @@ struct peerbar_importers {
 #define PEERBAR_IMPORTERS_MAX 4096
 
 #define PEERBAR_IMPORTERS _IOWR(PEERBAR_IOC, 2, struct peerbar_importers)
+
+/*
+ * struct peerbar_bridge_function - a PCI function that will access the memory by DMA
+ * @name: its address, 0-terminated, as "0000:06:00.0"
+ */
+struct peerbar_bridge_function {
+	char name[32];
+};
+
+/*
+ * struct peerbar_bridge_range - a range of a bridged dma-buf
+ * @fd: a dma-buf of this range, which IOMMU_IOAS_MAP_FILE maps; closed on exec
+ * @reserved: 0
+ * @length: bytes
+ */
+struct peerbar_bridge_range {
+	__s32 fd;
+	__u32 reserved;
+	__aligned_u64 length;
+};
+
+/*
+ * enum peerbar_bridge_reason - why a dma-buf cannot be bridged; errno in parentheses
+ * @PEERBAR_BRIDGE_WHY_OTHER: none of the reasons below
+ * @PEERBAR_BRIDGE_WHY_NO_FUNCTION: no PCI function is bound to the iommufd (ENODEV)
+ * @PEERBAR_BRIDGE_WHY_NOT_BOUND: @function does not exist, or is not bound to the iommufd (ENODEV)
+ * @PEERBAR_BRIDGE_WHY_NO_IOMMU: no IOMMU translates the DMA of @function (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_READ_ONLY: the descriptor of the dma-buf is read-only, which iommufd does not
+ *	respect (EACCES)
+ * @PEERBAR_BRIDGE_WHY_ATTACH: its exporter refuses to attach @function (@exporter_errno)
+ * @PEERBAR_BRIDGE_WHY_PIN: its exporter refuses to pin it (@exporter_errno)
+ * @PEERBAR_BRIDGE_WHY_MAP: its exporter refuses to map it (@exporter_errno)
+ * @PEERBAR_BRIDGE_WHY_EXPORTER_P2P: its exporter reports that P2P does not reach the memory from
+ *	@function; it was not moved (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_P2P: the topology has no path for P2P from @function to @device (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_SYSTEM_MEMORY: at @offset it is in system memory (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_NOT_BAR: at @offset it is neither in a BAR nor in system memory (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_OTHER_DEVICE: at @offset it is in a BAR of another function than @device
+ *	(EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_UNALIGNED: the range at @offset does not begin and end at pages (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_TOO_SHORT: its exporter maps less than the dma-buf's length (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_MEMLOCK: RLIMIT_MEMLOCK does not allow the user to pin so much (ENOMEM)
+ * @PEERBAR_BRIDGE_WHY_MOVING: it moved while it was being bridged, repeatedly (EAGAIN)
+ */
+enum peerbar_bridge_reason {
+	PEERBAR_BRIDGE_WHY_OTHER,
+	PEERBAR_BRIDGE_WHY_NO_FUNCTION,
+	PEERBAR_BRIDGE_WHY_NOT_BOUND,
+	PEERBAR_BRIDGE_WHY_NO_IOMMU,
+	PEERBAR_BRIDGE_WHY_READ_ONLY,
+	PEERBAR_BRIDGE_WHY_ATTACH,
+	PEERBAR_BRIDGE_WHY_PIN,
+	PEERBAR_BRIDGE_WHY_MAP,
+	PEERBAR_BRIDGE_WHY_EXPORTER_P2P,
+	PEERBAR_BRIDGE_WHY_P2P,
+	PEERBAR_BRIDGE_WHY_SYSTEM_MEMORY,
+	PEERBAR_BRIDGE_WHY_NOT_BAR,
+	PEERBAR_BRIDGE_WHY_OTHER_DEVICE,
+	PEERBAR_BRIDGE_WHY_UNALIGNED,
+	PEERBAR_BRIDGE_WHY_TOO_SHORT,
+	PEERBAR_BRIDGE_WHY_MEMLOCK,
+	PEERBAR_BRIDGE_WHY_MOVING,
+};
+
+/*
+ * PEERBAR_BRIDGE - make a dma-buf of any exporter mappable by iommufd
+ *
+ * Attaches to the dma-buf for the PCI functions that will access it, pins it if its exporter has a
+ * pin operation, and returns a dma-buf for each physically contiguous range. IOMMU_IOAS_MAP_FILE
+ * maps these, in order, at consecutive addresses. When the exporter revokes or moves the memory,
+ * they become DEAD, and DMA faults. The memory stays pinned, and counts against RLIMIT_MEMLOCK,
+ * until the last reference to all of them is dropped, that is, descriptors are closed and iommufd
+ * has unmapped.
+ *
+ * Also fills in the fields for output if it fails.
+ *
+ * @size: in: the size of the caller's structure; out: the size of the kernel's structure
+ * @fd: the dma-buf; open for writing
+ * @iommufd: an iommufd, to which the functions are bound
+ * @flags: in: PEERBAR_BRIDGE_UNPINNED; out: PEERBAR_BRIDGE_PINNED if it was pinned
+ * @functions: in: address of an array of struct peerbar_bridge_function; ignored if @nr_functions
+ *	is 0
+ * @nr_functions: in: number of its elements, at most PEERBAR_BRIDGE_FUNCTIONS; 0: all functions
+ *	that are bound to the iommufd. Out: number of functions
+ * @nr_ranges: in: number of elements of @ranges; out: number of ranges. EMSGSIZE if @ranges has
+ *	fewer elements; nothing is bridged then
+ * @ranges: in: address of an array of struct peerbar_bridge_range; filled in on success
+ * @reason: out: enum peerbar_bridge_reason
+ * @exporter_errno: out: with ATTACH, PIN and MAP, the positive errno of the exporter, also one that
+ *	is the kernel's own, such as 524. The call then fails with the errno, or with EOPNOTSUPP for
+ *	one of the kernel's own
+ * @offset: out: the offset in the dma-buf that @reason is about
+ * @function: out: the function that @reason is about, 0-terminated; otherwise the first
+ * @device: out: the function whose BAR the memory is in, as far as it was found
+ */
+struct peerbar_bridge {
+	__u32 size;
+	__s32 fd;
+	__s32 iommufd;
+	__u32 flags;
+	__aligned_u64 functions;
+	__u32 nr_functions;
+	__u32 nr_ranges;
+	__aligned_u64 ranges;
+	__u32 reason;
+	__u32 exporter_errno;
+	__aligned_u64 offset;
+	char function[32];
+	char device[32];
+};
+
+/* Don't pin. The exporter may then move the memory at any time, which revokes the ranges. */
+#define PEERBAR_BRIDGE_UNPINNED 0x1
+#define PEERBAR_BRIDGE_PINNED	0x2
+
+#define PEERBAR_BRIDGE_FUNCTIONS 64
+
+#define PEERBAR_BRIDGE _IOWR(PEERBAR_IOC, 3, struct peerbar_bridge)
 
 /*
  * struct peerbar_page - the page at offset 0 of mmap() of /dev/peerbar, read-only

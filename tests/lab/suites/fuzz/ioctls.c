@@ -47,12 +47,14 @@ static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, 
 	return place->writable ? 0 : -EFAULT;
 }
 
-/* The test "importers" has PEERBAR_IMPORTERS. */
+/* The tests "importers" and "bridges" have PEERBAR_IMPORTERS and PEERBAR_BRIDGE. */
 static uint32_t any_ioctl_nr(void)
 {
 	uint32_t nr = one_in(8) ? below(256) : below(2);
 
-	return nr == _IOC_NR(PEERBAR_IMPORTERS) ? _IOC_NR(PEERBAR_QUERY) : nr;
+	return nr == _IOC_NR(PEERBAR_IMPORTERS) || nr == _IOC_NR(PEERBAR_BRIDGE) ?
+		_IOC_NR(PEERBAR_QUERY) :
+		nr;
 }
 
 static void one_ioctl(int dev)
