@@ -10,6 +10,8 @@
 
 #include "ah.h"
 #include "cq.h"
+#include "dmabuf.h"
+#include "fault.h"
 #include "qp.h"
 
 /* Limits of each context, for devices created later; the number spaces bound them. */
@@ -140,6 +142,7 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	dev->ib.num_comp_vectors = num_possible_cpus();
 	dev->ib.local_dma_lkey = PBR_DMA_LKEY;
 	dev->ib.link_ops = &pbr_link_ops;
+	dev->ib.driver_def = pbr_uapi;
 	strscpy(dev->ib.node_desc, "peerbar", sizeof(dev->ib.node_desc));
 	addrconf_addr_eui48((u8 *)&dev->ib.node_guid, ndev->dev_addr);
 	dev->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) |
@@ -154,6 +157,8 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pbr_ah_ops);
 	ib_set_device_ops(&dev->ib, &pbr_cq_ops);
 	ib_set_device_ops(&dev->ib, &pbr_mr_ops);
+	ib_set_device_ops(&dev->ib, &pbr_dmabuf_ops);
+	ib_set_device_ops(&dev->ib, &pbr_fault_ops);
 	ib_set_device_ops(&dev->ib, &pbr_mw_ops);
 	ib_set_device_ops(&dev->ib, &pbr_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pbr_qp_ops);
