@@ -144,7 +144,7 @@ run_install() {
 	local d=/tmp/inst f
 	make -s -C /build install DESTDIR=$d || return 1
 	for f in bin/peerbar include/peerbar.h include/peerbar/{api,buffer,capabilities,device,error,guest,importers,ioas,pci,rdma-link,watch}.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 share/man/man3/pb_fd_importers.3 \
-		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
+		share/bash-completion/completions/peerbar lib/python3/dist-packages/peerbar/py.typed lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
 		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3 \
 		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h lib/peerbar/libpeerbar-run.so; do
 		[ -e "$d/usr/$f" ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
