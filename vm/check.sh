@@ -300,6 +300,8 @@ chain_scripts() {
 	fi
 	# Tests the library and perftest rather than the kernel, and takes five minutes.
 	[ "$LAB_ONLY" != perftest ] || group perftest lab_script_check perftest 2400
+	# Fetches Rust's compiler, 250 MB, which takes minutes if it is not cached.
+	[ "$LAB_ONLY" != bindings ] || group bindings check_bindings
 	# other projects' programs, and their libraries more than the kernel
 	[ "$LAB_ONLY" != foreign ] || group foreign lab_script_check foreign 2400
 }
@@ -362,8 +364,8 @@ lab_check() {
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, foreign, pyverbs on rxe0' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, foreign, bindings, pyverbs on rxe0' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results
