@@ -219,11 +219,11 @@ END_TEST
 
 LAB_SUITE_PART("guest")
 {
-	TCase *t = suite_case(s, "all", 300, guest_up, guest_down);
+	TCase *t = suite_case(s, "vmm", 300, guest_up, guest_down);
 
 	tcase_add_test(t, with_a_seccomp_filter);
 	tcase_add_test(t, probing_leaks_nothing);
-	t = suite_case(s, "ours", 300, guest_modules_up, guest_modules_down);
+	t = suite_case(s, "vmm-ours", 300, guest_modules_up, guest_modules_down);
 	tcase_add_test(t, with_a_seccomp_filter);
 	tcase_add_test(t, probing_leaks_nothing);
 }
