@@ -149,7 +149,7 @@ run_install() {
 	local d=/tmp/inst f
 	make -s -C /build install DESTDIR=$d || return 1
 	for f in bin/peerbar include/peerbar.h include/peerbar/{api,buffer,capabilities,device,error,guest,importers,ioas,pci,rdma-link,watch}.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 share/man/man3/pb_fd_importers.3 \
-		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
+		share/bash-completion/completions/peerbar lib/python3/dist-packages/peerbar/py.typed lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
 		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3 \
 		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h lib/peerbar/libpeerbar-run.so; do
 		[ -e "$d/usr/$f" ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
@@ -309,6 +309,8 @@ chain_scripts() {
 	fi
 	# Tests the library and perftest rather than the kernel, and takes five minutes.
 	[ "$LAB_ONLY" != perftest ] || group perftest lab_script_check perftest 2400
+	# Fetches Rust's compiler, 250 MB, which takes minutes if it is not cached.
+	[ "$LAB_ONLY" != bindings ] || group bindings check_bindings
 	# other projects' programs, and their libraries more than the kernel
 	[ "$LAB_ONLY" != foreign ] || group foreign lab_script_check foreign 2400
 }
@@ -371,8 +373,8 @@ lab_check() {
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, foreign, pyverbs on rxe0' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, foreign, bindings, pyverbs on rxe0' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results

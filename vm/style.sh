@@ -22,7 +22,7 @@ shell_scripts() {
 style_tags() {
 	local f bad=0
 	while IFS= read -r -d '' f; do
-		case $f in LICENSES/* | *.supp | *.png | *.json) continue ;; esac
+		case $f in LICENSES/* | *.supp | *.png | *.json | */Cargo.lock) continue ;; esac
 		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
 	done < <(tree_files)
 	return $bad
