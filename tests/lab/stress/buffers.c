@@ -14,8 +14,8 @@ void check_state(const struct what *w, uint32_t state, bool dead, uint32_t befor
 	uint32_t after = phase_of(w);
 
 	if (dead && state != PEERBAR_STATE_DEAD)
-		fail_operation("a buffer that was revoked permanently is in state %u (id %llu)", state,
-			       (unsigned long long)w->id);
+		fail_operation("a buffer that was revoked permanently is in state %u (id %llu)",
+			       state, (unsigned long long)w->id);
 	if (state == PEERBAR_STATE_DEAD && fate(w->id) == ALIVE && w->device == TEST)
 		fail_operation("a buffer that nobody revoked permanently is dead");
 	if (before != after || w->device == TEST)

@@ -428,7 +428,8 @@ START_TEST(what_is_refused)
 		"memory decoding");
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_buffer_revoke(gpu, buffer, &err));
-	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV, "permanently");
+	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV,
+		"permanently");
 	ck_assert_int_eq(count_attachments(buffer), 0);
 	pb_buffer_close(buffer);
 }
@@ -567,7 +568,8 @@ START_TEST(a_cache)
 	pbv_cache_put(cache, held);
 	pbv_cache_put(cache, mr);
 	ok(pb_buffer_revoke(gpu, buffer, &err));
-	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV, "permanently");
+	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV,
+		"permanently");
 	ok(pbv_cache_destroy(cache, &err));
 	ck_assert_int_eq(count_attachments(buffer), 0);
 	pb_buffer_close(buffer);
