@@ -47,6 +47,18 @@ class pb_buffer_info(ctypes.Structure):
     faults: Any
     counted: bool
     revocations: int
+    state_basis: int
+    can_pin: int
+    can_pin_basis: int
+    can_revoke: int
+    can_revoke_basis: int
+    place: int
+    place_basis: int
+    place_bdf: Any
+    place_bar: int
+    place_offset: int
+    migrates: bool
+    driver: Any
     _fields_ = [
         ('size', ctypes.c_uint64),
         ('id', ctypes.c_uint64),
@@ -67,6 +79,18 @@ class pb_buffer_info(ctypes.Structure):
         ('faults', ctypes.c_uint64 * 3),
         ('counted', ctypes.c_bool),
         ('revocations', ctypes.c_uint64),
+        ('state_basis', ctypes.c_uint),
+        ('can_pin', ctypes.c_uint),
+        ('can_pin_basis', ctypes.c_uint),
+        ('can_revoke', ctypes.c_uint),
+        ('can_revoke_basis', ctypes.c_uint),
+        ('place', ctypes.c_uint),
+        ('place_basis', ctypes.c_uint),
+        ('place_bdf', ctypes.c_char * 64),
+        ('place_bar', ctypes.c_uint),
+        ('place_offset', ctypes.c_uint64),
+        ('migrates', ctypes.c_bool),
+        ('driver', ctypes.c_char * 64),
     ]
 
 
@@ -279,6 +303,11 @@ class pb_listed(ctypes.Structure):
     extents: Any
     nr_importer_names: int
     importer_names: Any
+    can_pin: int
+    can_revoke: int
+    place: int
+    bar: int
+    bar_offset: int
     _fields_ = [
         ('id', ctypes.c_uint64),
         ('exporter', ctypes.c_char * 64),
@@ -296,6 +325,11 @@ class pb_listed(ctypes.Structure):
         ('extents', ctypes.POINTER(pb_extent)),
         ('nr_importer_names', ctypes.c_uint),
         ('importer_names', ctypes.POINTER(ctypes.c_char * 64)),
+        ('can_pin', ctypes.c_uint),
+        ('can_revoke', ctypes.c_uint),
+        ('place', ctypes.c_uint),
+        ('bar', ctypes.c_uint),
+        ('bar_offset', ctypes.c_uint64),
     ]
 
 
@@ -333,12 +367,15 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     'pb_model_name': (ctypes.c_char_p, [ctypes.c_uint]),
     'pb_model_basis_name': (ctypes.c_char_p, [ctypes.c_uint]),
     'pb_exporter_model': (ctypes.c_uint, [ctypes.c_char_p]),
+    'pb_answer_name': (ctypes.c_char_p, [ctypes.c_uint]),
+    'pb_place_name': (ctypes.c_char_p, [ctypes.c_uint]),
     'pb_buffer_state_name': (ctypes.c_char_p, [ctypes.c_uint]),
     'pb_memattr_name': (ctypes.c_char_p, [ctypes.c_uint]),
     'pb_buffer_export': (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint, ctypes.POINTER(pb_range), ctypes.c_uint, ctypes.c_uint, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(pb_error)]),
     'pb_buffer_from_fd': (ctypes.c_int, [ctypes.c_int, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(pb_error)]),
     'pb_buffer_fd': (ctypes.c_int, [ctypes.c_void_p]),
     'pb_buffer_query_sized': (ctypes.c_int, [ctypes.c_void_p, ctypes.POINTER(pb_buffer_info), ctypes.c_size_t, ctypes.POINTER(pb_error)]),
+    'pb_buffer_probe_sized': (ctypes.c_int, [ctypes.c_void_p, ctypes.POINTER(pb_buffer_info), ctypes.c_size_t, ctypes.POINTER(pb_error)]),
     'pb_buffer_ranges': (ctypes.c_uint, [ctypes.c_void_p, ctypes.POINTER(pb_range), ctypes.c_uint]),
     'pb_buffer_id': (ctypes.c_uint64, [ctypes.c_void_p]),
     'pb_buffer_size': (ctypes.c_uint64, [ctypes.c_void_p]),

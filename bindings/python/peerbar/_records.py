@@ -39,23 +39,47 @@ class Model(OpenEnum):
 
 
 class ModelBasis(OpenEnum):
-    """Where the model of a buffer comes from."""
+    """How the model of a buffer, or another property, is known."""
 
     BASIS_NONE = 0
-    """Nowhere: the model is PB_UNKNOWN."""
+    """It is unknown."""
     BASIS_NAME = 1
-    """The exporter's name, see pb_exporter_model()."""
+    """By the exporter's name, see pb_exporter_model()."""
     BASIS_DERIVED = 2
-    """The kernel module peerbar derived it from the operations that the exporter implements."""
+    """The kernel module peerbar derived it from the operations that the exporter implements, from the exporter's answer to an attachment, or from its data."""
     BASIS_DECLARED = 3
     """The exporter declared it to the kernel module peerbar."""
+
+
+class Answer(OpenEnum):
+    """Whether an exporter can do something."""
+
+    UNKNOWN = 0
+    """Unknown."""
+    NO = 1
+    """It cannot."""
+    YES = 2
+    """It can."""
+
+
+class Place(OpenEnum):
+    """Where the memory of a buffer is."""
+
+    UNKNOWN = 0
+    """Unknown."""
+    SYSTEM = 1
+    """In system memory."""
+    BAR = 2
+    """In a BAR of a PCI function."""
+    DEVICE = 3
+    """In a device; whether and where it is in a BAR is not known."""
 
 
 class BufferState(OpenEnum):
     """Whether the memory of a buffer is accessible."""
 
     UNKNOWN = 0
-    """Unknown: not exported through peerbar, or the kernel module peerbar does not answer."""
+    """Unknown."""
     LIVE = 1
     """It is."""
     REVOKED = 2
@@ -245,7 +269,7 @@ class BufferInfo:
     nr_ranges: int
     """The number of ranges; 0 if unknown, as for a descriptor from another process without peerbar's modules."""
     state: BufferState
-    """Whether its memory is accessible; PB_BUFFER_UNKNOWN unless @managed."""
+    """Whether its memory is accessible; for a buffer that is not @managed, as of the query."""
     asked: bool
     """The kernel module peerbar answered: @mappable and @importers are valid."""
     mappable: bool
@@ -264,6 +288,30 @@ class BufferInfo:
     """@revocations is valid."""
     revocations: int
     """How often its memory was revoked, temporarily or permanently. Each revocation ends the importers' mappings made before it, also if the buffer is live again."""
+    state_basis: ModelBasis
+    """How @state is known."""
+    can_pin: Answer
+    """Whether importers can pin the memory in its place. Only memory that moves has to be pinned."""
+    can_pin_basis: ModelBasis
+    """How that is known."""
+    can_revoke: Answer
+    """Whether the exporter can revoke the memory from importers."""
+    can_revoke_basis: ModelBasis
+    """How that is known."""
+    place: Place
+    """Where the memory is now. That of a PB_DYNAMIC buffer may have moved when the call returns."""
+    place_basis: ModelBasis
+    """How that is known."""
+    place_bdf: str
+    """The function of the BAR, or the device; "" if unknown."""
+    place_bar: int
+    """The BAR; valid if @place is PB_PLACE_BAR and @place_bdf is not ""."""
+    place_offset: int
+    """The offset in the BAR of the first byte; valid as @place_bar."""
+    migrates: bool
+    """Attaching moves the memory to system memory, as the exporter's driver is known to do."""
+    driver: str
+    """The exporter's module; "" if unknown or built in. All GPU drivers have the exporter name "drm"."""
 
     @classmethod
     def _of(cls, raw: Any) -> BufferInfo:
@@ -287,6 +335,18 @@ class BufferInfo:
             tuple(raw.faults),
             raw.counted,
             raw.revocations,
+            ModelBasis(raw.state_basis),
+            Answer(raw.can_pin),
+            ModelBasis(raw.can_pin_basis),
+            Answer(raw.can_revoke),
+            ModelBasis(raw.can_revoke_basis),
+            Place(raw.place),
+            ModelBasis(raw.place_basis),
+            text(raw.place_bdf),
+            raw.place_bar,
+            raw.place_offset,
+            raw.migrates,
+            text(raw.driver),
         )
 
 
@@ -450,10 +510,12 @@ class Importer:
 
 @dataclasses.dataclass(frozen=True)
 class IovaRange:
-    """Addresses from @first to @last, both included."""
+    """A range of addresses."""
 
     first: int
+    """Its first address."""
     last: int
+    """Its last address, included."""
 
     @classmethod
     def _of(cls, raw: Any) -> IovaRange:
@@ -594,6 +656,16 @@ class Listed:
     """The number of elements of @importer_names: @nr_importers, or fewer as with @nr_extents."""
     importer_names: tuple[str, ...]
     """The importing devices."""
+    can_pin: Answer
+    """Whether importers can pin the memory; PB_ANSWER_UNKNOWN in events. This and the following are declared by the exporter."""
+    can_revoke: Answer
+    """Whether the memory can be revoked; PB_ANSWER_UNKNOWN in events."""
+    place: Place
+    """Where the memory is; PB_PLACE_UNKNOWN in events."""
+    bar: int
+    """The BAR of @device; valid if @place is PB_PLACE_BAR."""
+    bar_offset: int
+    """The offset in the BAR of the first byte; valid as @bar."""
 
     @classmethod
     def _of(cls, raw: Any) -> Listed:
@@ -614,6 +686,11 @@ class Listed:
             tuple(Extent._of(raw.extents[i]) for i in range(raw.nr_extents)),
             raw.nr_importer_names,
             tuple(text(raw.importer_names[i].value) for i in range(raw.nr_importer_names)),
+            Answer(raw.can_pin),
+            Answer(raw.can_revoke),
+            Place(raw.place),
+            raw.bar,
+            raw.bar_offset,
         )
 
 

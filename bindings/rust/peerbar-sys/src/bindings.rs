@@ -25,20 +25,40 @@ pub const PB_REVOCABLE: pb_model = 2;
 /// May move at any time; the importer must be able to follow.
 pub const PB_DYNAMIC: pb_model = 3;
 
-/// Where the model of a buffer comes from.
+/// How the model of a buffer, or another property, is known.
 pub type pb_model_basis = c_uint;
-/// Nowhere: the model is PB_UNKNOWN.
+/// It is unknown.
 pub const PB_BASIS_NONE: pb_model_basis = 0;
-/// The exporter's name, see pb_exporter_model().
+/// By the exporter's name, see pb_exporter_model().
 pub const PB_BASIS_NAME: pb_model_basis = 1;
-/// The kernel module peerbar derived it from the operations that the exporter implements.
+/// The kernel module peerbar derived it from the operations that the exporter implements, from the exporter's answer to an attachment, or from its data.
 pub const PB_BASIS_DERIVED: pb_model_basis = 2;
 /// The exporter declared it to the kernel module peerbar.
 pub const PB_BASIS_DECLARED: pb_model_basis = 3;
 
+/// Whether an exporter can do something.
+pub type pb_answer = c_uint;
+/// Unknown.
+pub const PB_ANSWER_UNKNOWN: pb_answer = 0;
+/// It cannot.
+pub const PB_ANSWER_NO: pb_answer = 1;
+/// It can.
+pub const PB_ANSWER_YES: pb_answer = 2;
+
+/// Where the memory of a buffer is.
+pub type pb_place = c_uint;
+/// Unknown.
+pub const PB_PLACE_UNKNOWN: pb_place = 0;
+/// In system memory.
+pub const PB_PLACE_SYSTEM: pb_place = 1;
+/// In a BAR of a PCI function.
+pub const PB_PLACE_BAR: pb_place = 2;
+/// In a device; whether and where it is in a BAR is not known.
+pub const PB_PLACE_DEVICE: pb_place = 3;
+
 /// Whether the memory of a buffer is accessible.
 pub type pb_buffer_state = c_uint;
-/// Unknown: not exported through peerbar, or the kernel module peerbar does not answer.
+/// Unknown.
 pub const PB_BUFFER_UNKNOWN: pb_buffer_state = 0;
 /// It is.
 pub const PB_BUFFER_LIVE: pb_buffer_state = 1;
@@ -246,7 +266,7 @@ pub struct pb_buffer_info {
     pub bar: c_int,
     /// The number of ranges; 0 if unknown, as for a descriptor from another process without peerbar's modules.
     pub nr_ranges: c_uint,
-    /// Whether its memory is accessible; PB_BUFFER_UNKNOWN unless @managed.
+    /// Whether its memory is accessible; for a buffer that is not @managed, as of the query.
     pub state: pb_buffer_state,
     /// The kernel module peerbar answered: @mappable and @importers are valid.
     pub asked: bool,
@@ -266,6 +286,30 @@ pub struct pb_buffer_info {
     pub counted: bool,
     /// How often its memory was revoked, temporarily or permanently. Each revocation ends the importers' mappings made before it, also if the buffer is live again.
     pub revocations: u64,
+    /// How @state is known.
+    pub state_basis: pb_model_basis,
+    /// Whether importers can pin the memory in its place. Only memory that moves has to be pinned.
+    pub can_pin: pb_answer,
+    /// How that is known.
+    pub can_pin_basis: pb_model_basis,
+    /// Whether the exporter can revoke the memory from importers.
+    pub can_revoke: pb_answer,
+    /// How that is known.
+    pub can_revoke_basis: pb_model_basis,
+    /// Where the memory is now. That of a PB_DYNAMIC buffer may have moved when the call returns.
+    pub place: pb_place,
+    /// How that is known.
+    pub place_basis: pb_model_basis,
+    /// The function of the BAR, or the device; "" if unknown.
+    pub place_bdf: [c_char; 64],
+    /// The BAR; valid if @place is PB_PLACE_BAR and @place_bdf is not "".
+    pub place_bar: c_uint,
+    /// The offset in the BAR of the first byte; valid as @place_bar.
+    pub place_offset: u64,
+    /// Attaching moves the memory to system memory, as the exporter's driver is known to do.
+    pub migrates: bool,
+    /// The exporter's module; "" if unknown or built in. All GPU drivers have the exporter name "drm".
+    pub driver: [c_char; 64],
 }
 
 /// A capability of the system.
@@ -404,11 +448,13 @@ pub struct pb_importer {
     pub waited_ns: u64,
 }
 
-/// Addresses from @first to @last, both included.
+/// A range of addresses.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct pb_iova_range {
+    /// Its first address.
     pub first: u64,
+    /// Its last address, included.
     pub last: u64,
 }
 
@@ -506,6 +552,16 @@ pub struct pb_listed {
     pub nr_importer_names: c_uint,
     /// The importing devices.
     pub importer_names: *mut [c_char; 64],
+    /// Whether importers can pin the memory; PB_ANSWER_UNKNOWN in events. This and the following are declared by the exporter.
+    pub can_pin: pb_answer,
+    /// Whether the memory can be revoked; PB_ANSWER_UNKNOWN in events.
+    pub can_revoke: pb_answer,
+    /// Where the memory is; PB_PLACE_UNKNOWN in events.
+    pub place: pb_place,
+    /// The BAR of @device; valid if @place is PB_PLACE_BAR.
+    pub bar: c_uint,
+    /// The offset in the BAR of the first byte; valid as @bar.
+    pub bar_offset: u64,
 }
 
 /// An event of a buffer.
@@ -523,6 +579,8 @@ extern "C" {
     pub fn pb_model_name(model: pb_model) -> *const c_char;
     pub fn pb_model_basis_name(basis: pb_model_basis) -> *const c_char;
     pub fn pb_exporter_model(exporter: *const c_char) -> pb_model;
+    pub fn pb_answer_name(answer: pb_answer) -> *const c_char;
+    pub fn pb_place_name(place: pb_place) -> *const c_char;
     pub fn pb_buffer_state_name(state: pb_buffer_state) -> *const c_char;
     pub fn pb_memattr_name(memattr: pb_memattr) -> *const c_char;
     pub fn pb_buffer_export(
@@ -537,6 +595,12 @@ extern "C" {
     pub fn pb_buffer_from_fd(fd: c_int, buffer: *mut *mut pb_buffer, err: *mut pb_error) -> c_int;
     pub fn pb_buffer_fd(buffer: *const pb_buffer) -> c_int;
     pub fn pb_buffer_query_sized(
+        buffer: *mut pb_buffer,
+        info: *mut pb_buffer_info,
+        size: usize,
+        err: *mut pb_error,
+    ) -> c_int;
+    pub fn pb_buffer_probe_sized(
         buffer: *mut pb_buffer,
         info: *mut pb_buffer_info,
         size: usize,
@@ -869,6 +933,18 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("pb_buffer_info.faults", core::mem::offset_of!(pb_buffer_info, faults)),
     ("pb_buffer_info.counted", core::mem::offset_of!(pb_buffer_info, counted)),
     ("pb_buffer_info.revocations", core::mem::offset_of!(pb_buffer_info, revocations)),
+    ("pb_buffer_info.state_basis", core::mem::offset_of!(pb_buffer_info, state_basis)),
+    ("pb_buffer_info.can_pin", core::mem::offset_of!(pb_buffer_info, can_pin)),
+    ("pb_buffer_info.can_pin_basis", core::mem::offset_of!(pb_buffer_info, can_pin_basis)),
+    ("pb_buffer_info.can_revoke", core::mem::offset_of!(pb_buffer_info, can_revoke)),
+    ("pb_buffer_info.can_revoke_basis", core::mem::offset_of!(pb_buffer_info, can_revoke_basis)),
+    ("pb_buffer_info.place", core::mem::offset_of!(pb_buffer_info, place)),
+    ("pb_buffer_info.place_basis", core::mem::offset_of!(pb_buffer_info, place_basis)),
+    ("pb_buffer_info.place_bdf", core::mem::offset_of!(pb_buffer_info, place_bdf)),
+    ("pb_buffer_info.place_bar", core::mem::offset_of!(pb_buffer_info, place_bar)),
+    ("pb_buffer_info.place_offset", core::mem::offset_of!(pb_buffer_info, place_offset)),
+    ("pb_buffer_info.migrates", core::mem::offset_of!(pb_buffer_info, migrates)),
+    ("pb_buffer_info.driver", core::mem::offset_of!(pb_buffer_info, driver)),
     ("pb_capability", core::mem::size_of::<pb_capability>()),
     ("pb_capability.name", core::mem::offset_of!(pb_capability, name)),
     ("pb_capability.purpose", core::mem::offset_of!(pb_capability, purpose)),
@@ -964,6 +1040,11 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("pb_listed.extents", core::mem::offset_of!(pb_listed, extents)),
     ("pb_listed.nr_importer_names", core::mem::offset_of!(pb_listed, nr_importer_names)),
     ("pb_listed.importer_names", core::mem::offset_of!(pb_listed, importer_names)),
+    ("pb_listed.can_pin", core::mem::offset_of!(pb_listed, can_pin)),
+    ("pb_listed.can_revoke", core::mem::offset_of!(pb_listed, can_revoke)),
+    ("pb_listed.place", core::mem::offset_of!(pb_listed, place)),
+    ("pb_listed.bar", core::mem::offset_of!(pb_listed, bar)),
+    ("pb_listed.bar_offset", core::mem::offset_of!(pb_listed, bar_offset)),
     ("pb_event", core::mem::size_of::<pb_event>()),
     ("pb_event.type", core::mem::offset_of!(pb_event, r#type)),
     ("pb_event.buffer", core::mem::offset_of!(pb_event, buffer)),

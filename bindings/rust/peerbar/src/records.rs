@@ -38,18 +38,18 @@ impl fmt::Debug for Model {
     }
 }
 
-/// Where the model of a buffer comes from.
+/// How the model of a buffer, or another property, is known.
 ///
 /// A newer library may have values that have no name here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelBasis(pub u32);
 
 impl ModelBasis {
-    /// Nowhere: the model is PB_UNKNOWN.
+    /// It is unknown.
     pub const BASIS_NONE: ModelBasis = ModelBasis(sys::PB_BASIS_NONE);
-    /// The exporter's name, see pb_exporter_model().
+    /// By the exporter's name, see pb_exporter_model().
     pub const BASIS_NAME: ModelBasis = ModelBasis(sys::PB_BASIS_NAME);
-    /// The kernel module peerbar derived it from the operations that the exporter implements.
+    /// The kernel module peerbar derived it from the operations that the exporter implements, from the exporter's answer to an attachment, or from its data.
     pub const BASIS_DERIVED: ModelBasis = ModelBasis(sys::PB_BASIS_DERIVED);
     /// The exporter declared it to the kernel module peerbar.
     pub const BASIS_DECLARED: ModelBasis = ModelBasis(sys::PB_BASIS_DECLARED);
@@ -67,6 +67,61 @@ impl fmt::Debug for ModelBasis {
     }
 }
 
+/// Whether an exporter can do something.
+///
+/// A newer library may have values that have no name here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Answer(pub u32);
+
+impl Answer {
+    /// Unknown.
+    pub const UNKNOWN: Answer = Answer(sys::PB_ANSWER_UNKNOWN);
+    /// It cannot.
+    pub const NO: Answer = Answer(sys::PB_ANSWER_NO);
+    /// It can.
+    pub const YES: Answer = Answer(sys::PB_ANSWER_YES);
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Answer::UNKNOWN => f.write_str("UNKNOWN"),
+            Answer::NO => f.write_str("NO"),
+            Answer::YES => f.write_str("YES"),
+            Answer(other) => write!(f, "Answer({other:#x})"),
+        }
+    }
+}
+
+/// Where the memory of a buffer is.
+///
+/// A newer library may have values that have no name here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place(pub u32);
+
+impl Place {
+    /// Unknown.
+    pub const UNKNOWN: Place = Place(sys::PB_PLACE_UNKNOWN);
+    /// In system memory.
+    pub const SYSTEM: Place = Place(sys::PB_PLACE_SYSTEM);
+    /// In a BAR of a PCI function.
+    pub const BAR: Place = Place(sys::PB_PLACE_BAR);
+    /// In a device; whether and where it is in a BAR is not known.
+    pub const DEVICE: Place = Place(sys::PB_PLACE_DEVICE);
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Place::UNKNOWN => f.write_str("UNKNOWN"),
+            Place::SYSTEM => f.write_str("SYSTEM"),
+            Place::BAR => f.write_str("BAR"),
+            Place::DEVICE => f.write_str("DEVICE"),
+            Place(other) => write!(f, "Place({other:#x})"),
+        }
+    }
+}
+
 /// Whether the memory of a buffer is accessible.
 ///
 /// A newer library may have values that have no name here.
@@ -74,7 +129,7 @@ impl fmt::Debug for ModelBasis {
 pub struct BufferState(pub u32);
 
 impl BufferState {
-    /// Unknown: not exported through peerbar, or the kernel module peerbar does not answer.
+    /// Unknown.
     pub const UNKNOWN: BufferState = BufferState(sys::PB_BUFFER_UNKNOWN);
     /// It is.
     pub const LIVE: BufferState = BufferState(sys::PB_BUFFER_LIVE);
@@ -453,7 +508,7 @@ pub struct BufferInfo {
     pub bar: i32,
     /// The number of ranges; 0 if unknown, as for a descriptor from another process without peerbar's modules.
     pub nr_ranges: u32,
-    /// Whether its memory is accessible; PB_BUFFER_UNKNOWN unless @managed.
+    /// Whether its memory is accessible; for a buffer that is not @managed, as of the query.
     pub state: BufferState,
     /// The kernel module peerbar answered: @mappable and @importers are valid.
     pub asked: bool,
@@ -473,6 +528,30 @@ pub struct BufferInfo {
     pub counted: bool,
     /// How often its memory was revoked, temporarily or permanently. Each revocation ends the importers' mappings made before it, also if the buffer is live again.
     pub revocations: u64,
+    /// How @state is known.
+    pub state_basis: ModelBasis,
+    /// Whether importers can pin the memory in its place. Only memory that moves has to be pinned.
+    pub can_pin: Answer,
+    /// How that is known.
+    pub can_pin_basis: ModelBasis,
+    /// Whether the exporter can revoke the memory from importers.
+    pub can_revoke: Answer,
+    /// How that is known.
+    pub can_revoke_basis: ModelBasis,
+    /// Where the memory is now. That of a PB_DYNAMIC buffer may have moved when the call returns.
+    pub place: Place,
+    /// How that is known.
+    pub place_basis: ModelBasis,
+    /// The function of the BAR, or the device; "" if unknown.
+    pub place_bdf: String,
+    /// The BAR; valid if @place is PB_PLACE_BAR and @place_bdf is not "".
+    pub place_bar: u32,
+    /// The offset in the BAR of the first byte; valid as @place_bar.
+    pub place_offset: u64,
+    /// Attaching moves the memory to system memory, as the exporter's driver is known to do.
+    pub migrates: bool,
+    /// The exporter's module; "" if unknown or built in. All GPU drivers have the exporter name "drm".
+    pub driver: String,
 }
 
 impl BufferInfo {
@@ -497,6 +576,18 @@ impl BufferInfo {
             faults: raw.faults,
             counted: raw.counted,
             revocations: raw.revocations,
+            state_basis: ModelBasis(raw.state_basis),
+            can_pin: Answer(raw.can_pin),
+            can_pin_basis: ModelBasis(raw.can_pin_basis),
+            can_revoke: Answer(raw.can_revoke),
+            can_revoke_basis: ModelBasis(raw.can_revoke_basis),
+            place: Place(raw.place),
+            place_basis: ModelBasis(raw.place_basis),
+            place_bdf: text(&raw.place_bdf),
+            place_bar: raw.place_bar,
+            place_offset: raw.place_offset,
+            migrates: raw.migrates,
+            driver: text(&raw.driver),
         }
     }
 }
@@ -667,11 +758,13 @@ impl Importer {
     }
 }
 
-/// Addresses from @first to @last, both included.
+/// A range of addresses.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct IovaRange {
+    /// Its first address.
     pub first: u64,
+    /// Its last address, included.
     pub last: u64,
 }
 
@@ -823,6 +916,16 @@ pub struct Listed {
     pub nr_importer_names: u32,
     /// The importing devices.
     pub importer_names: Vec<String>,
+    /// Whether importers can pin the memory; PB_ANSWER_UNKNOWN in events. This and the following are declared by the exporter.
+    pub can_pin: Answer,
+    /// Whether the memory can be revoked; PB_ANSWER_UNKNOWN in events.
+    pub can_revoke: Answer,
+    /// Where the memory is; PB_PLACE_UNKNOWN in events.
+    pub place: Place,
+    /// The BAR of @device; valid if @place is PB_PLACE_BAR.
+    pub bar: u32,
+    /// The offset in the BAR of the first byte; valid as @bar.
+    pub bar_offset: u64,
 }
 
 impl Listed {
@@ -844,6 +947,11 @@ impl Listed {
             extents: elements(raw.extents, raw.nr_extents).iter().map(Extent::of).collect(),
             nr_importer_names: raw.nr_importer_names,
             importer_names: elements(raw.importer_names, raw.nr_importer_names).iter().map(|row| text(row)).collect(),
+            can_pin: Answer(raw.can_pin),
+            can_revoke: Answer(raw.can_revoke),
+            place: Place(raw.place),
+            bar: raw.bar,
+            bar_offset: raw.bar_offset,
         }
     }
 }
