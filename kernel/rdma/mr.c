@@ -324,6 +324,10 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 		ibdev_dbg(pd->device,
 			  "reg_dmabuf_mr: descriptor %d: %llu bytes from %llu on cannot be attached or mapped: error %d\n",
 			  fd, length, offset, ret);
+		if (!dev->pdev)
+			dev_notice_ratelimited(&dev->ib.dev,
+					       "cannot register a dma-buf of %s: error %d; memory of a device needs P2P DMA, and the network device has no PCI function for it\n",
+					       dmabuf->exp_name, ret);
 		goto err_unpublish;
 	}
 	mr->umem = &umem->umem;

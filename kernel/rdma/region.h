@@ -175,6 +175,13 @@ struct ib_mr *pbr_mr_done(struct pbr_mr *mr);
  * rest: the pass is over, or a signal is pending.
  */
 int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struct pbr_refs **who);
+/*
+ * Copy @len bytes between @refs, entered, from byte @at on, and kernel memory. Neither leaves
+ * @refs. With @last, the message's last unit is stored after everything else. Return -EFAULT if a
+ * byte has no mapped DMA address.
+ */
+int pbr_copy_out(struct pbr_refs *refs, u64 at, void *to, size_t len);
+int pbr_copy_in(struct pbr_refs *refs, u64 at, const void *from, size_t len, bool last);
 int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add,
 	       u64 swap_val, u64 *old);
 int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys);
