@@ -291,12 +291,13 @@ void pbr_wire_up(struct pbr_device *dev, struct net *net)
 	slot = net_generic(net, pbr_net_id);
 	port = *slot ?: pbr_port_open(net);
 	if (IS_ERR(port)) {
-		dev_notice(&dev->ib.dev,
-			   "there is no transport to other hosts: UDP port %d of the network namespace cannot be used: error %ld%s\n",
-			   ROCE_V2_UDP_DPORT, PTR_ERR(port),
-			   port == ERR_PTR(-EADDRINUSE) ?
-				   ", another program or driver (rxe) has it" :
-				   "");
+		/* The verbs device has no name yet. */
+		netdev_notice(dev->ndev,
+			      "peerbar: there is no transport to other hosts: UDP port %d of the network namespace cannot be used: error %ld%s\n",
+			      ROCE_V2_UDP_DPORT, PTR_ERR(port),
+			      port == ERR_PTR(-EADDRINUSE) ?
+				      ", another program or driver (rxe) has it" :
+				      "");
 		return;
 	}
 	*slot = port;
