@@ -11,7 +11,7 @@
 #include "wire-fixture.h"
 
 #define GUARD 4096 /* bytes before and after the region that the peer may write to */
-#define FUZZ  4000
+#define FUZZ  20000
 
 static uint32_t state = 1;
 
@@ -110,7 +110,7 @@ static void one_packet(int fd, const struct end *victim, uint32_t *psn, const st
 
 	if (!draw(50))
 		size = draw(30);
-	bth = frame_begin(&pair.b, victim, size);
+	bth = frame_begin(&pair.a, victim, size);
 	frame_to();
 	for (i = 0; i < (int)size && i < 2000; i++)
 		bth[i] = (uint8_t)draw(256);

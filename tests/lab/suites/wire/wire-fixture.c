@@ -222,6 +222,8 @@ void wire_setup(void)
 		"sysctl -qw net.ipv6.conf.relay0.disable_ipv6=1 net.ipv6.conf.relay1.disable_ipv6=1 2>/dev/null; "
 		"echo 0 >/proc/sys/net/ipv6/conf/wire0/accept_dad; "
 		"ip addr add " HERE_IP "/24 dev wire0 && ip addr add fd78::1/64 dev wire0 nodad && "
+		/* The relay's ends are of this host, and must not answer for its address. */
+		"ip link set relay0 arp off && ip link set relay1 arp off && "
 		"ip link set wire0 up && ip link set relay0 up && ip link set relay1 up && "
 		"ip -n peer link set lo up && ip -n peer addr add " THERE_IP "/24 dev wire1 && "
 		"ip -n peer addr add fd78::2/64 dev wire1 nodad && ip -n peer link set wire1 up");
