@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Address handles: the destinations of datagrams. */
 #include <linux/etherdevice.h>
+#include <linux/netdevice.h>
 #include <linux/slab.h>
 #include <rdma/ib_cache.h>
 
@@ -14,6 +15,7 @@ static int pbr_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struc
 	struct peerbar_create_ah_resp resp = {};
 	struct pbr_ah *ah = to_pbr_ah(ib);
 	struct ib_ucontext *ctx = NULL;
+	struct net_device *ndev;
 	struct pbr_av *av;
 	int ret;
 
@@ -34,6 +36,12 @@ static int pbr_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struc
 	av->sl = rdma_ah_get_sl(init->ah_attr);
 	av->hop_limit = grh->hop_limit;
 	av->traffic_class = grh->traffic_class;
+	av->flow_label = grh->flow_label;
+	scoped_guard(rcu) {
+		ndev = rdma_read_gid_attr_ndev_rcu(grh->sgid_attr);
+		if (!IS_ERR(ndev))
+			av->ifindex = ndev->ifindex;
+	}
 	/* A target may exist by the time of a send. Without one, the datagram is lost. */
 	ether_addr_copy(av->dmac, init->ah_attr->roce.dmac);
 	av->target = pbr_find_device(dev, &av->dgid, av->dmac);

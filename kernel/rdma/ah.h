@@ -16,6 +16,8 @@ struct pbr_av {
 	union ib_gid dgid;
 	u32 target;
 	u32 ahn;
+	int ifindex; /* of the network device that has @sgid */
+	u32 flow_label;
 	u8 sl;
 	u8 hop_limit;
 	u8 traffic_class;

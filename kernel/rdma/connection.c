@@ -74,6 +74,11 @@ static const u32 pbr_rnr_timer[32] = {
 	2048,  3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152,
 };
 
+unsigned long pbr_rnr_delay(u32 timer)
+{
+	return usecs_to_jiffies(10 * pbr_rnr_timer[timer & 31]);
+}
+
 static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	if (qp->ib.qp_type == IB_QPT_UC)
@@ -89,7 +94,7 @@ static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
 	/* 7 means retry indefinitely. */
 	if (qp->attr.rnr_retry != 7)
 		qp->rnr_left--;
-	return pbr_wait(qp, usecs_to_jiffies(10 * pbr_rnr_timer[peer->attr.min_rnr_timer & 31]));
+	return pbr_wait(qp, pbr_rnr_delay(peer->attr.min_rnr_timer));
 }
 
 /* ---- requests ---- */
@@ -328,8 +333,7 @@ static u32 pbr_do_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 	}
 }
 
-/* Execute what does not need the peer. Return a status, or PBR_AGAIN if the peer is needed. */
-static u32 pbr_local_work(struct pbr_qp *qp)
+u32 pbr_local_work(struct pbr_qp *qp)
 {
 	bool read = false;
 	u32 status;

@@ -11,24 +11,26 @@
 #include "user_memory.h"
 
 /*
- * Translate a DMA address of the function. Behind an IOMMU, use the IOMMU's translation. An address
- * without one is a bus address of a peer behind the same switch.
+ * Translate a DMA address of the device. Behind an IOMMU, use the IOMMU's translation. An address
+ * without one is a bus address of a peer behind the same switch, which only a PCI function has.
  */
 int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys, bool *bus)
 {
-	struct iommu_domain *domain = iommu_get_domain_for_dev(&dev->pdev->dev);
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev->dma);
 	struct pci_bus_region region = { .start = dma, .end = dma };
 	struct resource res = { .flags = IORESOURCE_MEM };
 
 	if (bus)
 		*bus = false;
 	if (!domain || domain->type == IOMMU_DOMAIN_IDENTITY) {
-		*phys = dma_to_phys(&dev->pdev->dev, dma);
+		*phys = dma_to_phys(dev->dma, dma);
 		return 0;
 	}
 	*phys = iommu_iova_to_phys(domain, dma);
 	if (*phys)
 		return 0;
+	if (!dev->pdev)
+		return -EFAULT;
 	pcibios_bus_to_resource(dev->pdev->bus, &res, &region);
 	*phys = res.start;
 	if (bus)
@@ -508,6 +510,46 @@ int pbr_refs_check(struct pbr_refs *refs, u64 len)
 		if (ret)
 			return ret;
 	}
+	return 0;
+}
+
+int pbr_copy_out(struct pbr_refs *refs, u64 at, void *to, size_t len)
+{
+	return len ? pbr_gather(refs, at, to, len) : 0;
+}
+
+int pbr_copy_in(struct pbr_refs *refs, u64 at, const void *from, size_t len, bool last)
+{
+	struct pbr_piece src = { .va = (u8 *)from }, dst;
+	bool mmio = false;
+	size_t n, unit;
+	int ret;
+
+	for (; len; len -= n) {
+		ret = pbr_piece(refs, at, &dst);
+		if (ret)
+			return ret;
+		n = min(dst.len, len);
+		mmio |= dst.mmio;
+		unit = last && n == len ? pbr_last_unit(&dst, n) : 0;
+		if (n > unit)
+			pbr_copy_piece(&dst, &src, n - unit);
+		dst.va += n - unit;
+		src.va += n - unit;
+		if (unit) {
+			/* As in pbr_copy_some(). */
+			if (mmio)
+				wmb(); /* device writes may be combined */
+			else
+				smp_wmb(); /* as above */
+			pbr_copy_piece(&dst, &src, unit);
+		}
+		src.va += unit;
+		at += n;
+	}
+	/* Device writes must arrive before the completion, and a later packet's. */
+	if (mmio)
+		wmb(); /* as above */
 	return 0;
 }
 

@@ -27,6 +27,17 @@ static const struct rdma_stat_desc pbr_counter_descs[PBR_NR_COUNTERS] = {
 	[PBR_PAGE_INVALIDATIONS].name = "page_invalidations",
 	[PBR_PAGE_PREFETCHES].name = "page_prefetches",
 	[PBR_WORKER_RUNS].name = "worker_runs",
+	[PBR_SENT_PACKETS].name = "sent_pkts",
+	[PBR_RCVD_PACKETS].name = "rcvd_pkts",
+	[PBR_SEND_ERRORS].name = "send_err",
+	[PBR_MALFORMED].name = "malformed_pkts",
+	[PBR_UNEXPECTED].name = "unexpected_pkts",
+	[PBR_ICRC_ERRORS].name = "icrc_err",
+	[PBR_QUEUE_FULL].name = "queue_full_pkts",
+	[PBR_DUPLICATES].name = "duplicate_request",
+	[PBR_OUT_OF_SEQUENCE].name = "out_of_seq_request",
+	[PBR_RCVD_SEQ_ERR].name = "rcvd_seq_err",
+	[PBR_RETRANSMITS].name = "completer_retry_err",
 };
 
 int pbr_counters_alloc(struct pbr_device *dev)

@@ -8,6 +8,7 @@
 
 #include "ah.h"
 #include "send.h"
+#include "wire.h"
 
 /* Make the header that a message from the wire would have. */
 static void pbr_make_grh(union rdma_network_hdr *hdr, const struct pbr_av *av, u32 len)
@@ -175,6 +176,8 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 		return pbr_do_multicast(qp, &av.dgid);
 	/* Look up again: the target may have been created after the address handle. */
 	target = av.target ?: pbr_find_device(qp->dev, &av.dgid, av.dmac);
+	if (!target && pbr_wire_is_up(qp->dev))
+		return pbr_wire_send_datagram(qp, &av);
 	peer = pbr_peer_get(target, sqe->ud.remote_qpn);
 	status = pbr_deliver_to(qp, peer);
 	if (!peer && status == IB_WC_SUCCESS) {

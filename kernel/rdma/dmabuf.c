@@ -100,7 +100,10 @@ static const struct dma_buf_attach_ops pbr_attach_ops = {
 /* The function for which the dma-buf is attached, for messages. */
 static const char *pbr_function_name(const struct pbr_mr *mr)
 {
-	return dev_name(&to_pbr(mr->pd->device)->pdev->dev);
+	const struct pbr_device *dev = to_pbr(mr->pd->device);
+
+	return dev->pdev ? pci_name(dev->pdev) :
+			   "a network device that has no PCI function for P2P DMA";
 }
 
 /* Exporters clear it when they attach an importer that peer-to-peer DMA does not connect. */
@@ -212,8 +215,8 @@ static int pbr_dmabuf_attach(struct pbr_mr *mr)
 	struct pbr_dmabuf *buf = mr->dmabuf;
 	struct dma_buf_attachment *attach;
 
-	attach = dma_buf_dynamic_attach(buf->dmabuf, &to_pbr(mr->pd->device)->pdev->dev,
-					&pbr_attach_ops, mr);
+	attach = dma_buf_dynamic_attach(buf->dmabuf, to_pbr(mr->pd->device)->dma, &pbr_attach_ops,
+					mr);
 	if (PTR_ERR_OR_ZERO(attach) == -ENODEV)
 		return pbr_dmabuf_fail(mr, -ENODEV, "it is revoked");
 	if (IS_ERR(attach))

@@ -11,11 +11,6 @@
 #include "trace.h"
 #include "user_memory.h"
 
-static bool pbr_fault_is_unfinished(int ret)
-{
-	return ret == -EINPROGRESS || ret == -EINTR || ret == -ERESTARTSYS;
-}
-
 static int pbr_mr_fault(struct pbr_mr *mr, u64 addr, u64 len, bool write)
 {
 	ssize_t n;

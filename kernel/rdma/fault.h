@@ -13,5 +13,9 @@ extern const struct ib_device_ops pbr_fault_ops;
  * -ERESTARTSYS after a signal. On any other error, entering will refuse.
  */
 int pbr_refs_fault(struct pbr_refs *refs);
+static inline bool pbr_fault_is_unfinished(int ret)
+{
+	return ret == -EINPROGRESS || ret == -EINTR || ret == -ERESTARTSYS;
+}
 
 #endif

@@ -2,6 +2,7 @@
 /* All devices, and lookup of a device by address. */
 #include <linux/dma-mapping.h>
 #include <linux/etherdevice.h>
+#include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/pci.h>
 #include <linux/rculist.h>
@@ -12,6 +13,10 @@
 /* All devices; changed under the lock, read under RCU */
 static LIST_HEAD(pbr_devices);
 static DEFINE_SPINLOCK(pbr_devices_lock);
+
+static bool pbr_direct = true;
+module_param_named(direct, pbr_direct, bool, 0644);
+MODULE_PARM_DESC(direct, "Copy directly between queue pairs of this host that connect later; without it they use the network, for tests");
 
 /* ---- lookup ---- */
 
@@ -53,6 +58,8 @@ u32 pbr_find_device(struct pbr_device *from, const union ib_gid *gid, const u8 *
 	u32 foreign = 0;
 	bool several = false;
 
+	if (!READ_ONCE(pbr_direct) && from->port)
+		return 0;
 	guard(rcu)();
 	if (pbr_has_gid(from, gid))
 		return from->id;
@@ -69,6 +76,26 @@ u32 pbr_find_device(struct pbr_device *from, const union ib_gid *gid, const u8 *
 	return several ? 0 : foreign;
 }
 
+struct pbr_device *pbr_find_device_of_netdev(const struct net_device *ndev)
+{
+	struct pbr_device *dev;
+
+	list_for_each_entry_rcu(dev, &pbr_devices, node)
+		if (dev->ndev == ndev)
+			return dev;
+	return NULL;
+}
+
+struct pbr_device *pbr_find_device_of_gid(const struct net *net, const union ib_gid *gid)
+{
+	struct pbr_device *dev;
+
+	list_for_each_entry_rcu(dev, &pbr_devices, node)
+		if (dev->net == net && pbr_has_gid(dev, gid))
+			return dev;
+	return NULL;
+}
+
 struct pbr_qp_handle *pbr_find_gsi(u32 id)
 {
 	struct pbr_device *dev;
@@ -82,12 +109,12 @@ struct pbr_qp_handle *pbr_find_gsi(u32 id)
 /* ---- the list ---- */
 
 /* Caller holds pbr_devices_lock. */
-static bool pbr_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_size)
+static bool pbr_function_has_device(struct device *dma, unsigned int *max_seg_size)
 {
 	struct pbr_device *dev;
 
 	list_for_each_entry(dev, &pbr_devices, node) {
-		if (dev->pdev != pdev)
+		if (dev->dma != dma)
 			continue;
 		*max_seg_size = dev->max_seg_size;
 		return true;
@@ -102,10 +129,10 @@ static bool pbr_function_has_device(struct pci_dev *pdev, unsigned int *max_seg_
  */
 void pbr_device_list(struct pbr_device *dev)
 {
-	struct device *function = &dev->pdev->dev;
+	struct device *function = dev->dma;
 
 	spin_lock(&pbr_devices_lock);
-	if (!pbr_function_has_device(dev->pdev, &dev->max_seg_size))
+	if (!pbr_function_has_device(function, &dev->max_seg_size))
 		dev->max_seg_size = dma_get_max_seg_size(function);
 	if (dma_get_max_seg_size(function) < SZ_2G)
 		dma_set_max_seg_size(function, SZ_2G);
@@ -115,13 +142,13 @@ void pbr_device_list(struct pbr_device *dev)
 
 void pbr_device_unlist(struct pbr_device *dev)
 {
-	struct device *function = &dev->pdev->dev;
+	struct device *function = dev->dma;
 	unsigned int unused;
 
 	spin_lock(&pbr_devices_lock);
 	list_del_rcu(&dev->node);
 	/* Keep the limit if the driver has changed it. */
-	if (!pbr_function_has_device(dev->pdev, &unused) && dma_get_max_seg_size(function) == SZ_2G)
+	if (!pbr_function_has_device(function, &unused) && dma_get_max_seg_size(function) == SZ_2G)
 		dma_set_max_seg_size(function, dev->max_seg_size);
 	spin_unlock(&pbr_devices_lock);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The module and its devices; "rdma link add NAME type peerbar netdev IF" creates one. */
+#include <linux/dma-mapping.h>
 #include <linux/if_arp.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -13,6 +14,7 @@
 #include "dmabuf.h"
 #include "fault.h"
 #include "qp.h"
+#include "wire.h"
 
 /* Limits of each context, for devices created later; the number spaces bound them. */
 static unsigned int pbr_max[PBR_NR_OBJECTS] = {
@@ -36,6 +38,10 @@ MODULE_PARM_DESC(max_mr, "Maximum number of memory regions of a context");
 module_param_named(max_mw, pbr_max[PBR_MW], uint, 0644);
 MODULE_PARM_DESC(max_mw, "Maximum number of memory windows of a context");
 
+static bool pbr_use_wire = true;
+module_param_named(wire, pbr_use_wire, bool, 0644);
+MODULE_PARM_DESC(wire, "Devices added later reach other hosts, and take UDP port 4791 for that");
+
 static u32 pbr_last_id;		    /* under pbr_link_lock */
 static DEFINE_MUTEX(pbr_link_lock); /* serializes link creation; outermost */
 
@@ -46,11 +52,15 @@ static void pbr_dealloc_driver(struct ib_device *ib)
 {
 	struct pbr_device *dev = to_pbr(ib);
 
-	if (dev->node.next)
+	if (dev->node.next) {
 		pbr_device_unlist(dev);
+		pbr_wire_down(dev);
+	}
 	xa_destroy(&dev->mrs);
 	xa_destroy(&dev->avs);
 	pbr_counters_free(dev);
+	if (dev->faux)
+		faux_device_destroy(dev->faux);
 }
 
 static const struct ib_device_ops pbr_device_ops = {
@@ -72,6 +82,29 @@ static struct pci_dev *pbr_function_of(struct net_device *ndev)
 		if (dev_is_pci(parent))
 			return to_pci_dev(parent);
 	return NULL;
+}
+
+/*
+ * Set the device that attaches to dma-bufs. Without a PCI function it is one that addresses memory
+ * directly, and that no exporter of a BAR accepts.
+ */
+static int pbr_set_dma(struct pbr_device *dev, const char *name, struct net_device *ndev)
+{
+	dev->pdev = pbr_function_of(ndev);
+	if (dev->pdev) {
+		dev->dma = &dev->pdev->dev;
+		/* P2P memory is matched with the parent. Programs find the function by it. */
+		dev->ib.dev.parent = dev->dma;
+		return 0;
+	}
+	dev->faux = faux_device_create(name, NULL, NULL);
+	if (!dev->faux)
+		return -ENODEV;
+	dev->dma = &dev->faux->dev;
+	dev->dma->dma_parms = &dev->dma_parms;
+	if (!dev->dma->dma_mask)
+		dev->dma->dma_mask = &dev->dma->coherent_dma_mask;
+	return dma_set_mask_and_coherent(dev->dma, DMA_BIT_MASK(64));
 }
 
 /* The MTU limits datagrams. Other messages are not split. */
@@ -104,15 +137,14 @@ static void pbr_unregister_of(struct net_device *ndev)
 
 static int pbr_newlink(const char *name, struct net_device *ndev)
 {
-	struct pci_dev *pdev = pbr_function_of(ndev);
 	struct ib_device *there;
 	struct pbr_device *dev;
 	unsigned int i;
 	int ret;
 
-	if (ndev->type != ARPHRD_ETHER || !pdev) {
+	if (ndev->type != ARPHRD_ETHER) {
 		netdev_notice(ndev,
-			      "peerbar: cannot add an RDMA device: this is not an Ethernet device with a PCI function, whose DMA identity the RDMA device needs\n");
+			      "peerbar: cannot add an RDMA device: this is not an Ethernet device, and has no addresses that RoCE can use\n");
 		return -EOPNOTSUPP;
 	}
 	guard(mutex)(&pbr_link_lock);
@@ -126,13 +158,11 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	if (!dev)
 		return -ENOMEM;
 	ib_mark_name_assigned_by_user(&dev->ib);
-	dev->pdev = pdev;
-	/* P2P memory is matched with the parent. Programs find the function and NUMA node by it. */
-	dev->ib.dev.parent = &pdev->dev;
 	for (i = 0; i < PBR_NR_OBJECTS; i++)
 		dev->max[i] = min_t(unsigned int, READ_ONCE(pbr_max[i]), PBR_MAX_OBJECTS);
 	dev->id = ++pbr_last_id;
 	dev->net = dev_net(ndev);
+	dev->ndev = ndev;
 	pbr_set_mtu(dev, ndev);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&dev->avs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
@@ -167,11 +197,16 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	ret = pbr_counters_alloc(dev);
 	if (ret)
 		goto err_dealloc;
+	ret = pbr_set_dma(dev, name, ndev);
+	if (ret)
+		goto err_dealloc;
 	ret = ib_device_set_netdev(&dev->ib, ndev, 1);
 	if (ret)
 		goto err_dealloc;
+	if (READ_ONCE(pbr_use_wire))
+		pbr_wire_up(dev, dev_net(ndev));
 	pbr_device_list(dev);
-	ret = ib_register_device(&dev->ib, name, &pdev->dev);
+	ret = ib_register_device(&dev->ib, name, dev->dma);
 	if (ret)
 		goto err_dealloc;
 	/* Until now the notifier missed a change of the MTU, or the network device's removal. */
@@ -224,12 +259,17 @@ static int __init pbr_init(void)
 	ret = pbr_windows_init();
 	if (ret)
 		goto err_workers;
-	ret = register_netdevice_notifier(&pbr_netdev_notifier);
+	ret = pbr_wire_init();
 	if (ret)
 		goto err_windows;
+	ret = register_netdevice_notifier(&pbr_netdev_notifier);
+	if (ret)
+		goto err_wire;
 	rdma_link_register(&pbr_link_ops);
 	return 0;
 
+err_wire:
+	pbr_wire_exit();
 err_windows:
 	pbr_windows_exit();
 err_workers:
@@ -242,6 +282,7 @@ static void __exit pbr_exit(void)
 	rdma_link_unregister(&pbr_link_ops);
 	unregister_netdevice_notifier(&pbr_netdev_notifier);
 	ib_unregister_driver((enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
+	pbr_wire_exit();
 	pbr_workers_exit();
 	pbr_qps_exit();
 	pbr_windows_exit();

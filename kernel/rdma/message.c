@@ -90,46 +90,87 @@ void pbr_complete_send(struct pbr_qp *qp, u32 status)
 		pbr_qp_error(qp, IB_EVENT_QP_FATAL);
 }
 
-void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 len)
+void pbr_check_drained(struct pbr_qp *qp)
 {
-	const struct peerbar_sqe *sqe = qp->sqe;
+	if (!qp->drain_event || qp->begun || READ_ONCE(qp->state) != IB_QPS_SQD)
+		return;
+	qp->drain_event = false;
+	pbr_qp_event(qp, IB_EVENT_SQ_DRAINED);
+}
+
+void pbr_end_request(struct pbr_qp *qp, u32 status, bool more)
+{
+	WRITE_ONCE(qp->begun, more);
+	qp->waiting = false;
+	qp->retrying = false;
+	qp->progress = 0;
+	/* Must be first: later work is flushed and must not overtake the completion. */
+	if (status)
+		pbr_qp_error(qp, 0);
+	pbr_complete_send(qp, status);
+	/* The next request may end before it sets its memory, e.g. if it is flushed. */
+	qp->src->refusal = PBR_NOT_REFUSED;
+	qp->dst->refusal = PBR_NOT_REFUSED;
+	qp->src->refused_key = 0;
+	qp->dst->refused_key = 0;
+	qp->src->fault_failed = false;
+	qp->dst->fault_failed = false;
+	pbr_check_drained(qp);
+}
+
+void pbr_complete_arrival(struct pbr_qp *peer, const struct pbr_arrival *from,
+			  const struct pbr_refs *refs, u32 status, u32 len)
+{
 	struct peerbar_cqe cqe = {
 		.wr_id = peer->rqe->wr_id,
 		.status = status,
 		.opcode = IB_WC_RECV,
 		.byte_len = len,
 		.qp_num = peer->ib.qp_num,
-		.src_qp = qp->ib.qp_num,
+		.src_qp = from->src_qp,
 	};
 
 	pbr_rq_done(peer);
 	if (status) {
 		pbr_note_error(peer, "receive", cqe.wr_id, status);
-		trace_rdma_wr_error(&peer->ib, true, cqe.wr_id, cqe.opcode, status,
-				    qp->dst->refusal, qp->dst->refused_key);
+		trace_rdma_wr_error(&peer->ib, true, cqe.wr_id, cqe.opcode, status, refs->refusal,
+				    refs->refused_key);
 	}
-	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM)
+	if (from->opcode == IB_WR_RDMA_WRITE_WITH_IMM)
 		cqe.opcode = IB_WC_RECV_RDMA_WITH_IMM;
-	if (sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM || sqe->opcode == IB_WR_SEND_WITH_IMM) {
+	if (from->opcode == IB_WR_RDMA_WRITE_WITH_IMM || from->opcode == IB_WR_SEND_WITH_IMM) {
 		cqe.wc_flags |= IB_WC_WITH_IMM;
-		cqe.imm_data = sqe->imm_data;
-	} else if (sqe->opcode == IB_WR_SEND_WITH_INV) {
+		cqe.imm_data = from->imm_data;
+	} else if (from->opcode == IB_WR_SEND_WITH_INV) {
 		cqe.wc_flags |= PBR_WC_WITH_INV;
-		cqe.imm_data = sqe->imm_data;
+		cqe.imm_data = from->imm_data;
 	}
 	if (pbr_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
-		cqe.network_hdr_type = qp->grh.ibgrh.version_tclass_flow ? RDMA_NETWORK_IPV6 :
-									   RDMA_NETWORK_IPV4;
+		cqe.network_hdr_type = from->ipv6 ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
 		/* The kernel replies with this service level. */
 		if (!peer->user)
-			cqe.sl = qp->sl;
+			cqe.sl = from->sl;
 		else
-			cqe.sl = cqe.network_hdr_type == RDMA_NETWORK_IPV4 ? PBR_SL_IPV4 :
-									     PBR_SL_IPV6;
+			cqe.sl = from->ipv6 ? PBR_SL_IPV6 : PBR_SL_IPV4;
 	}
-	if (!pbr_complete(peer->ib.recv_cq, &peer->ib, &cqe, sqe->flags & IB_SEND_SOLICITED))
+	if (!pbr_complete(peer->ib.recv_cq, &peer->ib, &cqe, from->solicited))
 		pbr_qp_error(peer, IB_EVENT_QP_FATAL);
+}
+
+void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 len)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+	const struct pbr_arrival from = {
+		.opcode = sqe->opcode,
+		.imm_data = sqe->imm_data,
+		.src_qp = qp->ib.qp_num,
+		.solicited = sqe->flags & IB_SEND_SOLICITED,
+		.ipv6 = qp->grh.ibgrh.version_tclass_flow,
+		.sl = qp->sl,
+	};
+
+	pbr_complete_arrival(peer, &from, qp->dst, status, len);
 }
 
 /* ---- source and destination of a message ---- */

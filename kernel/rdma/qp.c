@@ -7,6 +7,7 @@
 #include "cq.h"
 #include "send.h"
 #include "trace.h"
+#include "wire.h"
 
 static atomic_t pbr_last_epoch;
 
@@ -105,6 +106,7 @@ static void pbr_qp_free(struct pbr_qp *qp)
 {
 	if (qp->worker)
 		pbr_worker_put(qp->worker);
+	pbr_wire_free(qp);
 	if (qp->buf)
 		pbr_buf_free(qp->buf);
 	kfree(qp->dst);
@@ -254,6 +256,8 @@ static void pbr_qp_reset(struct pbr_qp *qp)
 		qp->rq.queue.next = READ_ONCE(qp->rq.queue.ring->producer);
 		WRITE_ONCE(qp->rq.queue.ring->consumer, qp->rq.queue.next);
 	}
+	if (qp->wire)
+		pbr_wire_reset(qp);
 	qp->begun = false;
 	qp->drain_event = false;
 	qp->progress = 0;
@@ -388,15 +392,19 @@ static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
 		target = pbr_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
-		if (!target) {
-			dev_notice_ratelimited(&ib->device->dev,
-					       "cannot connect a queue pair to %pI6c: no peerbar device of this host has that address, and there is no transport to other hosts\n",
-					       dgid->raw);
-			return -EHOSTUNREACH;
-		}
-		qp->target = target;
+		ret = target ? 0 : pbr_wire_connect(qp, attr, mask);
 	}
+	if (!ret && to == IB_QPS_RTR && pbr_is_datagram(qp) && pbr_wire_is_up(qp->dev))
+		ret = pbr_wire_alloc(qp);
+	if (ret)
+		return ret;
+	if (mask & IB_QP_AV)
+		qp->target = target;
 	pbr_qp_set_attr(qp, attr, mask);
+	/* Before the state, which permits packets. */
+	if (qp->on_wire &&
+	    ((from == IB_QPS_INIT && to == IB_QPS_RTR) || (from == IB_QPS_RTR && to == IB_QPS_RTS)))
+		pbr_wire_start(qp, to);
 	if (mask & IB_QP_STATE)
 		ret = pbr_qp_move(qp, from, to, attr, mask);
 	return ret;

@@ -9,6 +9,7 @@
 #include "ring.h"
 
 struct pbr_av;
+struct pbr_wire;
 
 /* receive queue: a queue pair's own, or a shared one */
 struct pbr_rq {
@@ -74,6 +75,9 @@ struct pbr_kernel_sqe {
  * @progress: bytes of @sqe copied so far
  * @peer_epoch: @epoch of the peer that @progress refers to
  * @after: of a multicast, the number of the last member served
+ * @wire: what it needs for packets, or NULL; set before it answers, and kept
+ * @on_wire: its peer is on another host; set under both locks, before it answers
+ * @datagram_psn: of the next datagram to another host; under @sq_lock
  * @epoch: unique to each life of a queue pair, which a reset ends. Stable while the queue pair is
  *	referenced
  * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. A lookup
@@ -87,6 +91,9 @@ struct pbr_qp {
 	struct mutex modify_lock; /* see above */
 	struct ib_qp_attr attr;
 	u32 target;
+	struct pbr_wire *wire;
+	bool on_wire;
+	u32 datagram_psn;
 	struct ib_qp_cap cap;
 	bool sig_all;
 	bool user;

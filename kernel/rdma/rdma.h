@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A verbs device in software, for queue pairs on this host. The task that posts a send copies it to
- * its destination, in the system call that rings the doorbell. Device memory is accessed at the DMA
- * addresses that the PCI function behind the network device has for it, through the IOMMU's own
+ * A verbs device in software. Among queue pairs on this host, the task that posts a send copies it
+ * to its destination, in the system call that rings the doorbell. Device memory is accessed at the
+ * DMA addresses that the PCI function behind the network device has for it, through the IOMMU's own
  * translations.
  *
- * A wire transport would begin where pbr_find_device() finds no device (modify to RTR, and address
- * handles) and where pbr_peer_get() looks up the other queue pair: the code before handles work
- * requests, the code after is the responder.
+ * Where pbr_find_device() finds no device (modify to RTR, and datagrams), the peer is on another
+ * host, and wire.h begins.
  */
 #ifndef _PEERBAR_RDMA_H
 #define _PEERBAR_RDMA_H
 
+#include <linux/device/faux.h>
 #include <linux/pci.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
@@ -52,6 +52,7 @@
 #define PBR_COPY_PASS	   SZ_1M
 
 struct pbr_buf;
+struct pbr_port;
 struct pbr_qp_handle;
 struct pbr_worker;
 
@@ -80,6 +81,18 @@ enum pbr_counter {
 	PBR_PAGE_INVALIDATIONS, /* by exporters and by the memory management */
 	PBR_PAGE_PREFETCHES,	/* ranges made present by ibv_advise_mr() */
 	PBR_WORKER_RUNS,	/* passes over a queue pair's deferred work */
+	/* of the wire */
+	PBR_SENT_PACKETS,
+	PBR_RCVD_PACKETS,    /* all that arrived at the port */
+	PBR_SEND_ERRORS,     /* packets without a route, or that the network device dropped */
+	PBR_MALFORMED,	     /* dropped: length, version, opcode, or options of IP */
+	PBR_UNEXPECTED,	     /* dropped: no queue pair that is ready for it from there; keys */
+	PBR_ICRC_ERRORS,     /* dropped */
+	PBR_QUEUE_FULL,	     /* dropped: too many packets wait */
+	PBR_DUPLICATES,	     /* requests that were executed before */
+	PBR_OUT_OF_SEQUENCE, /* requests before which one is missing */
+	PBR_RCVD_SEQ_ERR,    /* the same, of the requester */
+	PBR_RETRANSMITS,     /* times that a requester went back */
 	PBR_NR_COUNTERS,
 };
 
@@ -87,9 +100,17 @@ struct pbr_counters {
 	u64 value[PBR_NR_COUNTERS];
 };
 
+/**
+ * struct pbr_device - a verbs device
+ * @dma: attaches to dma-bufs: the PCI function behind the network device; without one, @faux
+ * @pdev: that function, or NULL
+ */
 struct pbr_device {
 	struct ib_device ib;
+	struct device *dma;
 	struct pci_dev *pdev;
+	struct faux_device *faux;
+	struct device_dma_parameters dma_parms; /* of @faux */
 	const struct net *net; /* only compared; constant while this device exists */
 	u32 id;
 	struct list_head node;
@@ -101,8 +122,11 @@ struct pbr_device {
 	u32 next_av;
 	struct pbr_qp_handle __rcu *gsi;
 	enum ib_mtu active_mtu;
-	u32 nr_members;		/* multicast memberships; under pbr_members_lock */
-	spinlock_t atomic_lock; /* for atomics on memory without atomics; a leaf */
+	u32 nr_members;		       /* multicast memberships; under pbr_members_lock */
+	const struct net_device *ndev; /* only compared; the core has a reference */
+	struct pbr_port *port;	       /* where packets arrive; NULL without a wire */
+	atomic_t queued;	       /* bytes of packets that wait at queue pairs */
+	spinlock_t atomic_lock;	       /* for atomics on memory without atomics; a leaf */
 	struct pbr_counters __percpu *counters;
 };
 
@@ -184,12 +208,22 @@ static inline void pbr_count(struct pbr_device *dev, enum pbr_counter counter)
 	this_cpu_inc(dev->counters->value[counter]);
 }
 
+static inline void pbr_count_sent(struct pbr_device *dev, u64 bytes)
+{
+	pbr_count(dev, PBR_SENT_MESSAGES);
+	this_cpu_add(dev->counters->value[PBR_SENT_BYTES], bytes);
+}
+
+static inline void pbr_count_rcvd(struct pbr_device *dev, u64 bytes)
+{
+	pbr_count(dev, PBR_RCVD_MESSAGES);
+	this_cpu_add(dev->counters->value[PBR_RCVD_BYTES], bytes);
+}
+
 static inline void pbr_count_message(struct pbr_device *from, struct pbr_device *to, u64 bytes)
 {
-	pbr_count(from, PBR_SENT_MESSAGES);
-	this_cpu_add(from->counters->value[PBR_SENT_BYTES], bytes);
-	pbr_count(to, PBR_RCVD_MESSAGES);
-	this_cpu_add(to->counters->value[PBR_RCVD_BYTES], bytes);
+	pbr_count_sent(from, bytes);
+	pbr_count_rcvd(to, bytes);
 }
 
 /* restrack.c */
@@ -203,6 +237,9 @@ void pbr_device_unlist(struct pbr_device *dev);
  * that the network resolved for it.
  */
 u32 pbr_find_device(struct pbr_device *from, const union ib_gid *gid, const u8 *dmac);
+/* The device on a network device, or with an address in a namespace; under RCU, may be NULL. */
+struct pbr_device *pbr_find_device_of_netdev(const struct net_device *ndev);
+struct pbr_device *pbr_find_device_of_gid(const struct net *net, const union ib_gid *gid);
 /* GSI's handle of the device with @id; call under RCU, may be NULL */
 struct pbr_qp_handle *pbr_find_gsi(u32 id);
 

@@ -217,6 +217,13 @@ static inline bool pbr_refs_write(const struct pbr_refs *refs)
 int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struct pbr_refs **who);
 /* -EAGAIN and @refs->fault if some of the first @len bytes are absent; all regions entered. */
 int pbr_refs_check(struct pbr_refs *refs, u64 len);
+/*
+ * Copy @len bytes between @refs, entered, from byte @at on, and kernel memory. Neither leaves
+ * @refs. With @last, the message's last unit is stored after everything else. Return -EFAULT if a
+ * byte has no mapped DMA address.
+ */
+int pbr_copy_out(struct pbr_refs *refs, u64 at, void *to, size_t len);
+int pbr_copy_in(struct pbr_refs *refs, u64 at, const void *from, size_t len, bool last);
 /* Also -EAGAIN and @remote->fault. */
 int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add,
 	       u64 swap_val, u64 *old);

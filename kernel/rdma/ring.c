@@ -121,23 +121,33 @@ void pbr_queue_init(struct pbr_queue *queue, struct peerbar_ring *ring, void *en
 	*queue = (struct pbr_queue){ .ring = ring, .entries = entries, .nr = nr, .stride = stride };
 }
 
-/* Whether an entry is pending. Treat an invalid producer index as an empty queue. */
-bool pbr_queue_pending(const struct pbr_queue *queue)
+u32 pbr_queue_ahead(const struct pbr_queue *queue)
 {
 	/* Pairs with the release of the poster. */
 	u32 ahead = queue->nr ? smp_load_acquire(&queue->ring->producer) - queue->next : 0;
 
-	return ahead && ahead <= queue->nr;
+	return ahead <= queue->nr ? ahead : 0;
+}
+
+/* Whether an entry is pending. Treat an invalid producer index as an empty queue. */
+bool pbr_queue_pending(const struct pbr_queue *queue)
+{
+	return pbr_queue_ahead(queue);
+}
+
+bool pbr_queue_peek_at(struct pbr_queue *queue, u32 ahead, void *entry)
+{
+	if (pbr_queue_ahead(queue) <= ahead)
+		return false;
+	memcpy(entry, queue->entries + ((queue->next + ahead) & (queue->nr - 1)) * queue->stride,
+	       queue->stride);
+	return true;
 }
 
 /* Copy the next entry once: user space may write to it at any time. False if there is none. */
 bool pbr_queue_peek(struct pbr_queue *queue, void *entry)
 {
-	if (!pbr_queue_pending(queue))
-		return false;
-	memcpy(entry, queue->entries + (queue->next & (queue->nr - 1)) * queue->stride,
-	       queue->stride);
-	return true;
+	return pbr_queue_peek_at(queue, 0, entry);
 }
 
 void pbr_queue_done(struct pbr_queue *queue)

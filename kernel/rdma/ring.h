@@ -44,6 +44,10 @@ void pbr_queue_init(struct pbr_queue *queue, struct peerbar_ring *ring, void *en
 		    u32 stride);
 bool pbr_queue_pending(const struct pbr_queue *queue);
 bool pbr_queue_peek(struct pbr_queue *queue, void *entry);
+/* Number of pending entries; 0 if the producer index is invalid. */
+u32 pbr_queue_ahead(const struct pbr_queue *queue);
+/* As pbr_queue_peek(), for the entry @ahead entries behind the next one. */
+bool pbr_queue_peek_at(struct pbr_queue *queue, u32 ahead, void *entry);
 void pbr_queue_done(struct pbr_queue *queue);
 /* The next free entry, or NULL if the ring is full. A kernel user must hold the post lock. */
 void *pbr_queue_room(struct pbr_queue *queue);

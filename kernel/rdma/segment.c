@@ -91,7 +91,7 @@ static bool pbr_has_bar_with(struct pci_dev *pdev, phys_addr_t phys, u64 len)
  */
 static bool pbr_reaches_bus_address(struct pbr_device *dev, phys_addr_t phys, u64 len)
 {
-	struct iommu_group *ours = iommu_group_get(&dev->pdev->dev), *theirs;
+	struct iommu_group *ours = iommu_group_get(dev->dma), *theirs;
 	struct pci_dev *owner = NULL;
 	bool reached = false;
 

@@ -9,11 +9,14 @@
 #include "fault.h"
 #include "send.h"
 #include "trace.h"
+#include "wire.h"
 
 static bool pbr_has_work(struct pbr_qp *qp)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
+	if (qp->on_wire)
+		return pbr_wire_has_work(qp);
 	/* Finish a request that was begun before the queue is drained. */
 	if (state == IB_QPS_SQD)
 		return READ_ONCE(qp->begun) && pbr_queue_pending(&qp->sq);
@@ -27,8 +30,6 @@ static bool pbr_has_work(struct pbr_qp *qp)
  */
 #define PBR_BUDGET	 4096
 #define PBR_BUDGET_BYTES SZ_16M
-/* Instead of a delay: more work is ready */
-#define PBR_MORE	 ULONG_MAX
 
 /*
  * Make the memory present that the request found absent. Here, no region is entered, and the peer
@@ -64,34 +65,6 @@ static u32 pbr_do_request(struct pbr_qp *qp, u64 *bytes)
 	return status;
 }
 
-void pbr_check_drained(struct pbr_qp *qp)
-{
-	if (!qp->drain_event || qp->begun || READ_ONCE(qp->state) != IB_QPS_SQD)
-		return;
-	qp->drain_event = false;
-	pbr_qp_event(qp, IB_EVENT_SQ_DRAINED);
-}
-
-static void pbr_end_request(struct pbr_qp *qp, u32 status)
-{
-	WRITE_ONCE(qp->begun, false);
-	qp->waiting = false;
-	qp->retrying = false;
-	qp->progress = 0;
-	/* Must be first: later work is flushed and must not overtake the completion. */
-	if (status)
-		pbr_qp_error(qp, 0);
-	pbr_complete_send(qp, status);
-	/* The next request may end before it sets its memory, e.g. if it is flushed. */
-	qp->src->refusal = PBR_NOT_REFUSED;
-	qp->dst->refusal = PBR_NOT_REFUSED;
-	qp->src->refused_key = 0;
-	qp->dst->refused_key = 0;
-	qp->src->fault_failed = false;
-	qp->dst->fault_failed = false;
-	pbr_check_drained(qp);
-}
-
 /*
  * Execute the send queue; the caller must hold sq_lock. Return how long to wait before continuing,
  * 0 if there is no work left, or PBR_MORE.
@@ -99,15 +72,22 @@ static void pbr_end_request(struct pbr_qp *qp, u32 status)
 static unsigned long pbr_run_locked(struct pbr_qp *qp)
 {
 	u32 status, budget = PBR_BUDGET;
+	unsigned long delay;
 	u64 bytes = 0;
 
+	/* Its own requests are flushed there, and those that it has not taken below. */
+	if (qp->on_wire) {
+		delay = pbr_wire_run(qp);
+		if (READ_ONCE(qp->state) != IB_QPS_ERR)
+			return delay;
+	}
 	while (pbr_has_work(qp)) {
 		if (!budget-- || bytes >= PBR_BUDGET_BYTES)
 			return PBR_MORE;
 		if (!qp->begun && !pbr_queue_peek(&qp->sq, qp->entry))
 			return 0;
 		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
-			pbr_end_request(qp, IB_WC_WR_FLUSH_ERR);
+			pbr_end_request(qp, IB_WC_WR_FLUSH_ERR, false);
 			continue;
 		}
 		if (qp->waiting && time_before(jiffies, qp->wait_until))
@@ -122,7 +102,7 @@ static unsigned long pbr_run_locked(struct pbr_qp *qp)
 				return PBR_MORE;
 			continue;
 		}
-		pbr_end_request(qp, status);
+		pbr_end_request(qp, status, false);
 		cond_resched();
 	}
 	return 0;
@@ -143,7 +123,8 @@ static unsigned long pbr_run(struct pbr_qp *qp)
 		mutex_unlock(&qp->sq_lock);
 		/* Pairs with the barrier above. */
 		smp_mb();
-		if (delay || !pbr_has_work(qp))
+		/* A connection over the wire may wait for one thing and have another to do. */
+		if (delay == PBR_MORE || (delay && !qp->on_wire) || !pbr_has_work(qp))
 			return delay;
 	} while (turns++ < 16);
 	return PBR_MORE;
@@ -171,7 +152,11 @@ int pbr_run_posted(struct pbr_qp *qp)
 	if (delay == PBR_MORE && READ_ONCE(qp->sq.ring->producer) == posted &&
 	    !fatal_signal_pending(current))
 		return restart_syscall();
-	pbr_defer(qp, delay);
+	/* A timer of the worker may be pending that is later than the end of this wait. */
+	if (delay && qp->on_wire && READ_ONCE(qp->waiting))
+		pbr_qp_kick(qp);
+	else
+		pbr_defer(qp, delay);
 	return 0;
 }
 
@@ -244,11 +229,17 @@ void pbr_flush(struct pbr_qp *qp)
 /* Called by the worker. */
 static void pbr_run_deferred(struct pbr_qp *qp)
 {
+	unsigned long delay;
+	bool more;
+
 	pbr_count(qp->dev, PBR_WORKER_RUNS);
-	if (READ_ONCE(qp->state) == IB_QPS_ERR)
+	more = pbr_wire_pending(qp) && pbr_wire_respond(qp);
+	if (READ_ONCE(qp->state) == IB_QPS_ERR) {
 		pbr_flush(qp);
-	else
-		pbr_defer(qp, pbr_run(qp));
+		return;
+	}
+	delay = pbr_run(qp);
+	pbr_defer(qp, more ? PBR_MORE : delay);
 }
 
 static void pbr_qp_work(struct work_struct *work)

@@ -11,10 +11,36 @@
 #define PBR_AGAIN     1000
 /* Instead of a status: lost over UC. The request succeeds; the responder completes nothing. */
 #define PBR_LOST      1001
+/* Instead of a delay: more work is ready */
+#define PBR_MORE      ULONG_MAX
 /* Log that the queue pair does not support the request in @qp->sqe. Return its status. */
 u32 pbr_bad_opcode(const struct pbr_qp *qp);
 void pbr_complete_send(struct pbr_qp *qp, u32 status);
-/* Complete and consume the receive in @peer->rqe; rq_lock held. */
+/*
+ * The request in @qp->sqe ends: complete it, and move the queue pair to the error state if @status
+ * is one. @more: other requests were begun and are not complete. sq_lock held.
+ */
+void pbr_end_request(struct pbr_qp *qp, u32 status, bool more);
+/* Send the event that the send queue is drained, if it is and one was requested; sq_lock held. */
+void pbr_check_drained(struct pbr_qp *qp);
+
+/* What a receive's completion reports about the message; @opcode is enum ib_wr_opcode */
+struct pbr_arrival {
+	u32 opcode;
+	u32 imm_data;
+	u32 src_qp;
+	bool solicited;
+	bool ipv6;
+	u8 sl;
+};
+
+/*
+ * Complete and consume the receive in @peer->rqe; rq_lock held. @refs: its memory, for the reason
+ * of an error.
+ */
+void pbr_complete_arrival(struct pbr_qp *peer, const struct pbr_arrival *from,
+			  const struct pbr_refs *refs, u32 status, u32 len);
+/* The same, for the message in @qp->sqe */
 void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 len);
 void pbr_refs_init(struct pbr_refs *refs, struct pbr_qp *qp, struct ib_pd *pd, int access);
 void pbr_refs_add(struct pbr_refs *refs, u64 addr, u32 len, u32 key);
@@ -29,6 +55,13 @@ u32 pbr_refs_enter(struct pbr_refs *refs, u32 refused);
 /* connection.c */
 /* Execute the request in @qp->sqe. Return a status, or PBR_AGAIN. */
 u32 pbr_do_connection(struct pbr_qp *qp);
+/*
+ * Execute what does not need the peer: set the memory of the request in @qp->src or @qp->dst.
+ * Return a status, or PBR_AGAIN if the peer is needed.
+ */
+u32 pbr_local_work(struct pbr_qp *qp);
+/* The delay, in jiffies, that a timer of 5 bits in an RNR NAK stands for */
+unsigned long pbr_rnr_delay(u32 timer);
 
 /* datagram.c */
 /* Execute the request in @qp->sqe. Return a status, or PBR_AGAIN. */
@@ -39,8 +72,6 @@ void pbr_qp_init_work(struct pbr_qp *qp);
 /* For the system call that posts: return 0, or the error that restarts it for the rest. */
 int pbr_run_posted(struct pbr_qp *qp);
 void pbr_flush(struct pbr_qp *qp);
-/* Send the event that the send queue is drained, if it is and one was requested; sq_lock held. */
-void pbr_check_drained(struct pbr_qp *qp);
 /* rq_lock held */
 void pbr_flush_held(struct pbr_qp *qp);
 

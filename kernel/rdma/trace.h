@@ -141,6 +141,36 @@ TRACE_EVENT(rdma_qp_state, TP_PROTO(const struct ib_qp *qp, u32 from, u32 to, bo
 		      __entry->qpn, __entry->type, pbr_show_state(__entry->from),
 		      pbr_show_state(__entry->to), __entry->requested));
 
+TRACE_DEFINE_ENUM(PBR_MALFORMED);
+TRACE_DEFINE_ENUM(PBR_UNEXPECTED);
+TRACE_DEFINE_ENUM(PBR_ICRC_ERRORS);
+TRACE_DEFINE_ENUM(PBR_QUEUE_FULL);
+
+#define pbr_show_drop(why)                                                                      \
+	__print_symbolic(why, { PBR_MALFORMED, "malformed" }, { PBR_UNEXPECTED, "unexpected" }, \
+			 { PBR_ICRC_ERRORS, "icrc" }, { PBR_QUEUE_FULL, "queue-full" })
+
+/* A received packet is dropped before a queue pair sees it; of a malformed one all else is 0. */
+TRACE_EVENT(rdma_packet_drop,
+	    TP_PROTO(const struct ib_device *ib, u32 why, u32 qpn, u32 psn, u8 opcode),
+	    TP_ARGS(ib, why, qpn, psn, opcode),
+	    TP_STRUCT__entry(__string(dev, dev_name(&ib->dev)) __field(u32, why) __field(u32, qpn)
+				     __field(u32, psn) __field(u8, opcode)),
+	    TP_fast_assign(__assign_str(dev); __entry->why = why; __entry->qpn = qpn;
+			   __entry->psn = psn; __entry->opcode = opcode;),
+	    TP_printk("dev=%s reason=%s qpn=%u psn=%#x opcode=%#x", __get_str(dev),
+		      pbr_show_drop(__entry->why), __entry->qpn, __entry->psn, __entry->opcode));
+
+/* A requester retransmits from @psn on, up to @max. @rnr: the responder had no receive. */
+TRACE_EVENT(rdma_retransmit, TP_PROTO(const struct ib_qp *qp, u32 psn, u32 max, bool rnr),
+	    TP_ARGS(qp, psn, max, rnr),
+	    TP_STRUCT__entry(__string(dev, dev_name(&qp->device->dev)) __field(u32, qpn)
+				     __field(u32, psn) __field(u32, max) __field(bool, rnr)),
+	    TP_fast_assign(__assign_str(dev); __entry->qpn = qp->qp_num; __entry->psn = psn;
+			   __entry->max = max; __entry->rnr = rnr;),
+	    TP_printk("dev=%s qpn=%u psn=%#x max=%#x rnr=%d", __get_str(dev), __entry->qpn,
+		      __entry->psn, __entry->max, __entry->rnr));
+
 #endif
 
 #undef TRACE_INCLUDE_PATH

@@ -33,6 +33,11 @@ bool rdma_is_rxe(void)
 	return !strncmp(rdma_name(), "rxe", 3);
 }
 
+bool rdma_is_wire(void)
+{
+	return getenv("LAB_WIRE");
+}
+
 const char *nic_bdf(unsigned int n)
 {
 	static char found[2][PB_BDF_LEN];
@@ -136,6 +141,8 @@ void rdma_link_up(void)
 		return;
 	run("modprobe -a e1000e ib_uverbs rdma_ucm");
 	run(rdma_is_rxe() ? "modprobe rdma_rxe" : "modprobe peerbar-rdma");
+	if (rdma_is_wire())
+		run("echo N >/sys/module/peerbar_rdma/parameters/direct");
 	rdma_nic_up(0);
 	rdma_nic_up(1);
 	if (rdma_link_add(rdma_name(), 0))

@@ -33,6 +33,8 @@
 
 const char *rdma_name(void);
 bool rdma_is_rxe(void);
+/* Whether LAB_WIRE is set: the device reaches queue pairs of this host by packets, too. */
+bool rdma_is_wire(void);
 
 /* Return the PCI address of the NIC below the device; @n is 0 or 1. */
 const char *nic_bdf(unsigned int n);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Requests in flight; sq_lock held everywhere. */
+#ifndef _PEERBAR_RDMA_WIRE_FLIGHT_H
+#define _PEERBAR_RDMA_WIRE_FLIGHT_H
+
+#include "wire.h"
+
+/* Flight number @n, from the oldest one on. */
+static inline struct pbr_flight *pbr_flight_at(struct pbr_requester *out, u32 n)
+{
+	return &out->flight[(out->first + n) % PBR_FLIGHTS];
+}
+
+static inline u32 pbr_flight_end(const struct pbr_flight *flight)
+{
+	return pbr_psn_add(flight->psn, flight->nr);
+}
+
+static inline bool pbr_is_read(const struct pbr_flight *flight)
+{
+	return flight->op & (PBR_OP_READ | PBR_OP_ATOMIC);
+}
+
+/* ---- wire-flight.c ---- */
+
+/* Complete all requests that are acknowledged, and the one that failed when it is the oldest. */
+void pbr_land_acknowledged(struct pbr_qp *qp);
+/* Complete all requests as flushed, or with the status that they have failed with. */
+void pbr_flush_flights(struct pbr_qp *qp);
+/* The request of @flight fails as soon as those before it are complete. */
+void pbr_fail_flight(struct pbr_qp *qp, struct pbr_flight *flight, u32 status);
+/* Begin to wait for the acknowledgment of the oldest packet. */
+void pbr_set_timer(struct pbr_qp *qp);
+/* Everything before @psn is acknowledged. */
+void pbr_advance(struct pbr_qp *qp, u32 psn);
+/*
+ * The responder acknowledges everything before @psn. Return false if that skips a response of a
+ * read or an atomic, which is lost then.
+ */
+bool pbr_acknowledged(struct pbr_qp *qp, u32 psn);
+/* The flight that @psn belongs to, or NULL */
+struct pbr_flight *pbr_flight_of(struct pbr_requester *out, u32 psn);
+/*
+ * Make the memory of a request present that was found absent. Return true if the caller can enter it
+ * again, false if the queue pair waits before that.
+ */
+bool pbr_resolve_fault(struct pbr_qp *qp, struct pbr_refs *refs);
+/* Retransmit from the oldest packet that is not acknowledged. @rnr: the responder was not ready. */
+void pbr_go_back(struct pbr_qp *qp, bool rnr);
+/* The same, or fail the oldest request if all retries are used up. */
+void pbr_retry(struct pbr_qp *qp);
+
+/* ---- wire-response.c ---- */
+
+/* Process one packet of the responder's. Return false if it must be processed again after a wait. */
+bool pbr_handle_response(struct pbr_qp *qp, struct sk_buff *skb);
+
+#endif

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The responder of a connection: requests that arrive as packets, in the worker of the queue pair.
+ * Requests of RC are acknowledged; those of UC are dropped if a packet of them is missing.
+ */
+#include "fault.h"
+#include "wire.h"
+
+/* Number of packets per pass, received or transmitted */
+#define PBR_PASS 64
+/*
+ * Instead of a NAK's syndrome: the request was executed; it is to be dropped; memory of an on-demand
+ * region is absent, nothing was executed, and the request begins anew after pbr_refs_fault().
+ */
+#define PBR_DONE   0x100
+#define PBR_DROP   0x101
+#define PBR_ABSENT 0x102
+
+/* ---- responses ---- */
+
+static struct sk_buff *pbr_response_alloc(struct pbr_qp *qp, u8 opcode, u32 psn, u32 syndrome,
+					  u32 header, u32 len)
+{
+	struct sk_buff *skb = pbr_packet_alloc(header, len);
+	struct pbr_aeth *aeth;
+
+	if (!skb)
+		return NULL;
+	pbr_bth_fill((struct pbr_bth *)skb->data, opcode, qp->attr.dest_qp_num, psn, -len & 3,
+		     false, false);
+	if (header) {
+		aeth = pbr_packet_header(skb);
+		aeth->value = cpu_to_be32(syndrome << 24 | qp->wire->responder.msn);
+	}
+	return skb;
+}
+
+static void pbr_respond(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	if (skb)
+		pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->in, skb);
+}
+
+static void pbr_acknowledge(struct pbr_qp *qp, u32 psn, u32 syndrome)
+{
+	qp->wire->responder.ack_due = false;
+	pbr_respond(qp,
+		    pbr_response_alloc(qp, IB_OPCODE_RC_ACKNOWLEDGE, psn, syndrome,
+				       sizeof(struct pbr_aeth), 0));
+}
+
+/* Transmit the acknowledgment of everything that was executed, if one was requested. */
+static void pbr_acknowledge_due(struct pbr_qp *qp)
+{
+	struct pbr_responder *in = &qp->wire->responder;
+
+	if (in->ack_due)
+		pbr_acknowledge(qp, pbr_psn_add(in->psn, -1), PBR_ACK_SYNDROME);
+}
+
+/* ---- memory ---- */
+
+/* Enter @len bytes of the requester's region. Return a NAK's syndrome, PBR_ABSENT, or 0. */
+static u32 pbr_enter_remote(struct pbr_qp *qp, int access, u64 addr, u64 len, u32 rkey)
+{
+	struct pbr_refs *refs = &qp->wire->refs;
+	int ret;
+
+	pbr_refs_init(refs, qp, qp->ib.pd, access);
+	refs->dma = false;
+	if (!(READ_ONCE(qp->attr.qp_access_flags) & access))
+		return pbr_fail(&qp->dev->ib, PBR_NAK_INVALID,
+				"qp %u: its qp_access_flags %#x do not permit %#x", qp->ib.qp_num,
+				qp->attr.qp_access_flags, access);
+	/* A request of length 0 does not use its key. */
+	pbr_refs_add(refs, addr, len, rkey);
+	ret = pbr_refs_get(refs);
+	return ret == -EAGAIN ? PBR_ABSENT : ret ? PBR_NAK_ACCESS : 0;
+}
+
+/* ---- sends and writes ---- */
+
+static void pbr_arrival_of(const struct pbr_qp *qp, const struct sk_buff *skb,
+			   const struct pbr_packet *packet, struct pbr_arrival *from)
+{
+	bool write = packet->op & PBR_OP_WRITE;
+	u32 word = 0;
+
+	/* It follows the address of a write that is one packet. */
+	if (packet->op & (PBR_OP_IMM | PBR_OP_INV))
+		memcpy(&word, skb->data + packet->payload - sizeof(word), sizeof(word));
+	*from = (struct pbr_arrival){
+		.opcode = packet->op & PBR_OP_INV ? IB_WR_SEND_WITH_INV :
+			write			  ? IB_WR_RDMA_WRITE_WITH_IMM :
+			packet->op & PBR_OP_IMM	  ? IB_WR_SEND_WITH_IMM :
+						    IB_WR_SEND,
+		.imm_data = packet->op & PBR_OP_INV ? be32_to_cpu((__force __be32)word) : word,
+		.src_qp = qp->attr.dest_qp_num,
+		.solicited = packet->solicited,
+		.ipv6 = packet->ipv6,
+	};
+}
+
+/* The receive cannot be used. It completes in error, except over UC if the message is too long. */
+static u32 pbr_refuse_receive(struct pbr_qp *qp, const struct pbr_arrival *from, u32 status)
+{
+	bool lossy = qp->ib.qp_type == IB_QPT_UC;
+
+	qp->wire->responder.taken = false;
+	if (lossy && status == IB_WC_LOC_LEN_ERR)
+		return PBR_DROP;
+	pbr_complete_arrival(qp, from, &qp->wire->refs, status, 0);
+	pbr_qp_error(qp, 0);
+	if (lossy)
+		return PBR_DROP;
+	return status == IB_WC_LOC_LEN_ERR ? PBR_NAK_INVALID : PBR_NAK_OPERATION;
+}
+
+/* Complete the receive of a message whose last packet has arrived. */
+static u32 pbr_complete_message(struct pbr_qp *qp, const struct pbr_arrival *from)
+{
+	struct pbr_responder *in = &qp->wire->responder;
+
+	in->taken = false;
+	if (from->opcode == IB_WR_SEND_WITH_INV &&
+	    pbr_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, from->imm_data)) {
+		pbr_complete_arrival(qp, from, &qp->wire->refs, IB_WC_REM_INV_REQ_ERR, 0);
+		return PBR_NAK_INVALID;
+	}
+	pbr_complete_arrival(qp, from, &qp->wire->refs, IB_WC_SUCCESS, in->done);
+	return PBR_DONE;
+}
+
+static u32 pbr_not_ready_syndrome(struct pbr_qp *qp)
+{
+	if (qp->ib.qp_type == IB_QPT_UC)
+		return PBR_DROP;
+	pbr_count(qp->dev, PBR_SENT_RNR);
+	return PBR_AETH_RNR | (qp->attr.min_rnr_timer & 31);
+}
+
+static u32 pbr_execute_send(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	struct pbr_responder *in = &qp->wire->responder;
+	struct pbr_refs *refs = &qp->wire->refs;
+	struct pbr_arrival from;
+	u32 status;
+	int ret;
+
+	if (packet->op & PBR_OP_FIRST) {
+		if (!pbr_rq_take(qp))
+			return pbr_not_ready_syndrome(qp);
+		in->done = 0;
+		in->taken = true;
+	}
+	pbr_arrival_of(qp, skb, packet, &from);
+	status = pbr_recv_refs(qp, refs, in->done + packet->len);
+	if (status == PBR_AGAIN)
+		return PBR_ABSENT;
+	if (status)
+		return pbr_refuse_receive(qp, &from, status);
+	ret = pbr_copy_in(refs, in->done, skb->data + packet->payload, packet->len,
+			  packet->op & PBR_OP_LAST);
+	pbr_refs_put(refs);
+	if (ret == -EAGAIN)
+		return PBR_ABSENT;
+	if (ret)
+		return pbr_refuse_receive(qp, &from, IB_WC_LOC_PROT_ERR);
+	in->done += packet->len;
+	if (!(packet->op & PBR_OP_LAST))
+		return PBR_DONE;
+	pbr_count_rcvd(qp->dev, in->done);
+	return pbr_complete_message(qp, &from);
+}
+
+static u32 pbr_execute_write(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	const struct pbr_reth *reth = (const void *)(skb->data + packet->header);
+	struct pbr_responder *in = &qp->wire->responder;
+	struct pbr_arrival from;
+	u32 syndrome;
+	int ret;
+
+	if (packet->op & PBR_OP_FIRST) {
+		in->done = 0;
+		in->addr = be64_to_cpu(reth->addr);
+		in->rkey = be32_to_cpu(reth->rkey);
+		in->len = be32_to_cpu(reth->len);
+	}
+	if (packet->len > in->len - in->done ||
+	    (packet->op & PBR_OP_LAST && in->done + packet->len != in->len))
+		return PBR_NAK_INVALID;
+	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_WRITE, in->addr, in->len, in->rkey);
+	if (syndrome)
+		return syndrome;
+	/* Must be last: a failing request must not consume a receive. */
+	if (packet->op & PBR_OP_IMM && !pbr_rq_take(qp)) {
+		pbr_refs_put(&qp->wire->refs);
+		return pbr_not_ready_syndrome(qp);
+	}
+	ret = pbr_copy_in(&qp->wire->refs, in->done, skb->data + packet->payload, packet->len,
+			  packet->op & PBR_OP_LAST);
+	pbr_refs_put(&qp->wire->refs);
+	if (ret)
+		return ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_ACCESS;
+	in->done += packet->len;
+	if (packet->op & PBR_OP_LAST)
+		pbr_count_rcvd(qp->dev, in->done);
+	if (!(packet->op & PBR_OP_IMM))
+		return PBR_DONE;
+	pbr_arrival_of(qp, skb, packet, &from);
+	return pbr_complete_message(qp, &from);
+}
+
+/* ---- reads and atomics ---- */
+
+/* Begin to answer a read, from @psn on. pbr_continue_read() transmits the responses. */
+static u32 pbr_begin_read(struct pbr_qp *qp, struct sk_buff *skb, u32 psn)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	const struct pbr_reth *reth = (const void *)(skb->data + packet->header);
+	struct pbr_responder *in = &qp->wire->responder;
+	u32 syndrome;
+
+	if (!READ_ONCE(qp->attr.max_dest_rd_atomic) || be32_to_cpu(reth->len) > PBR_MAX_MSG)
+		return PBR_NAK_INVALID;
+	in->addr = be64_to_cpu(reth->addr);
+	in->rkey = be32_to_cpu(reth->rkey);
+	in->len = be32_to_cpu(reth->len);
+	/* Check the whole range before the first response. */
+	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, in->addr, in->len, in->rkey);
+	if (syndrome)
+		return syndrome;
+	pbr_refs_put(&qp->wire->refs);
+	in->reading = true;
+	in->read_first = true;
+	in->read_psn = psn;
+	in->done = 0;
+	return PBR_DONE;
+}
+
+/* Transmit the next response of a read. Return a NAK's syndrome, PBR_ABSENT, or PBR_DONE. */
+static u32 pbr_answer_read(struct pbr_qp *qp)
+{
+	struct pbr_responder *in = &qp->wire->responder;
+	u32 len = min_t(u64, in->len - in->done, qp->wire->mtu), header, syndrome;
+	bool last = in->done + len == in->len;
+	struct sk_buff *skb;
+	int ret = 0;
+	u8 opcode;
+
+	if (in->read_first)
+		opcode = last ? IB_OPCODE_RC_RDMA_READ_RESPONSE_ONLY :
+				IB_OPCODE_RC_RDMA_READ_RESPONSE_FIRST;
+	else
+		opcode = last ? IB_OPCODE_RC_RDMA_READ_RESPONSE_LAST :
+				IB_OPCODE_RC_RDMA_READ_RESPONSE_MIDDLE;
+	header = in->read_first || last ? sizeof(struct pbr_aeth) : 0;
+	skb = pbr_response_alloc(qp, opcode, in->read_psn, PBR_ACK_SYNDROME, header, len);
+	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, in->addr, in->len, in->rkey);
+	if (syndrome) {
+		kfree_skb(skb);
+		return syndrome;
+	}
+	if (skb)
+		ret = pbr_copy_out(&qp->wire->refs, in->done, pbr_packet_header(skb) + header, len);
+	pbr_refs_put(&qp->wire->refs);
+	if (ret) {
+		kfree_skb(skb);
+		return ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_ACCESS;
+	}
+	pbr_respond(qp, skb);
+	in->done += len;
+	in->read_psn = pbr_psn_add(in->read_psn, 1);
+	in->read_first = false;
+	if (last) {
+		in->reading = false;
+		pbr_count_sent(qp->dev, in->len);
+	}
+	return PBR_DONE;
+}
+
+static void pbr_answer_atomic(struct pbr_qp *qp, u32 psn, u64 value)
+{
+	u32 header = sizeof(struct pbr_aeth) + sizeof(__be64);
+	struct sk_buff *skb;
+	__be64 old = cpu_to_be64(value);
+
+	skb = pbr_response_alloc(qp, IB_OPCODE_RC_ATOMIC_ACKNOWLEDGE, psn, PBR_ACK_SYNDROME, header,
+				 0);
+	if (skb)
+		memcpy(pbr_packet_header(skb) + sizeof(struct pbr_aeth), &old, sizeof(old));
+	pbr_respond(qp, skb);
+}
+
+static u32 pbr_execute_atomic(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	const struct pbr_atomic_eth *eth = (const void *)(skb->data + packet->header);
+	bool swap = (packet->opcode & 0x1f) == IB_OPCODE_COMPARE_SWAP;
+	struct pbr_responder *in = &qp->wire->responder;
+	u64 addr = be64_to_cpu(eth->addr), value, add_compare;
+	u32 syndrome;
+	int ret;
+
+	if (addr & 7 || !READ_ONCE(qp->attr.max_dest_rd_atomic))
+		return PBR_NAK_INVALID;
+	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_ATOMIC, addr, sizeof(u64),
+				    be32_to_cpu(eth->rkey));
+	if (syndrome)
+		return syndrome;
+	add_compare = be64_to_cpu(swap ? eth->compare : eth->swap_add);
+	ret = pbr_atomic(qp->dev, &qp->wire->refs, swap, add_compare, be64_to_cpu(eth->swap_add),
+			 &value);
+	pbr_refs_put(&qp->wire->refs);
+	if (ret)
+		return ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_OPERATION;
+	in->saved[in->next_saved++ % PBR_MAX_RD_ATOM] = (struct pbr_saved){ .psn = packet->psn,
+									    .valid = true,
+									    .value = value };
+	in->msn = pbr_psn_add(in->msn, 1);
+	in->psn = pbr_psn_add(in->psn, 1);
+	in->ack_due = false;
+	pbr_answer_atomic(qp, packet->psn, value);
+	pbr_count_sent(qp->dev, sizeof(value));
+	return PBR_DONE;
+}
+
+/* ---- order ---- */
+
+/* Execute the expected packet. Return a NAK's syndrome, PBR_DONE, PBR_DROP or PBR_ABSENT. */
+static u32 pbr_execute(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	struct pbr_responder *in = &qp->wire->responder;
+	u16 kind = packet->op & (PBR_OP_SEND | PBR_OP_WRITE);
+	const struct pbr_reth *reth;
+	u32 ret;
+
+	/* A message is continued by packets of its kind, and only then. */
+	if (packet->op & PBR_OP_FIRST ? in->op : kind != in->op)
+		return PBR_NAK_INVALID;
+	/* All packets but the last are full. */
+	if (packet->op & PBR_OP_PAYLOAD &&
+	    (packet->op & PBR_OP_LAST ? packet->len > qp->wire->mtu : packet->len != qp->wire->mtu))
+		return PBR_NAK_INVALID;
+	if (packet->op & PBR_OP_ATOMIC)
+		return pbr_execute_atomic(qp, skb);
+	if (packet->op & PBR_OP_READ) {
+		ret = pbr_begin_read(qp, skb, packet->psn);
+		if (ret != PBR_DONE)
+			return ret;
+		reth = (const void *)(skb->data + packet->header);
+		in->ack_due = false;
+		in->msn = pbr_psn_add(in->msn, 1);
+		in->psn = pbr_psn_add(in->psn, pbr_packets(be32_to_cpu(reth->len), qp->wire->mtu));
+		return PBR_DONE;
+	}
+	ret = packet->op & PBR_OP_SEND ? pbr_execute_send(qp, skb) : pbr_execute_write(qp, skb);
+	if (ret != PBR_DONE)
+		return ret;
+	in->op = packet->op & PBR_OP_LAST ? 0 : kind;
+	in->psn = pbr_psn_add(packet->psn, 1);
+	if (packet->op & PBR_OP_LAST)
+		in->msn = pbr_psn_add(in->msn, 1);
+	in->ack_due |= packet->ack_req && qp->ib.qp_type == IB_QPT_RC;
+	return PBR_DONE;
+}
+
+/*
+ * A request that was executed already: its response was lost, or is late. Acknowledge a send or
+ * write, replay a read, and answer an atomic from the saved result. Return false if a read's memory
+ * is absent.
+ */
+static bool pbr_execute_again(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	struct pbr_responder *in = &qp->wire->responder;
+	const struct pbr_reth *reth;
+	unsigned int i;
+
+	if (packet->op & PBR_OP_ATOMIC) {
+		for (i = 0; i < PBR_MAX_RD_ATOM; i++)
+			if (in->saved[i].valid && in->saved[i].psn == packet->psn) {
+				pbr_answer_atomic(qp, packet->psn, in->saved[i].value);
+				return true;
+			}
+		return true;
+	}
+	if (!(packet->op & PBR_OP_READ)) {
+		in->ack_due |= packet->ack_req;
+		return true;
+	}
+	/* A replay does not interrupt a message, and does not extend beyond what was executed. */
+	reth = (const void *)(skb->data + packet->header);
+	if (in->op ||
+	    (int)pbr_packets(be32_to_cpu(reth->len), qp->wire->mtu) >
+		    pbr_psn_diff(in->psn, packet->psn))
+		return true;
+	return pbr_begin_read(qp, skb, packet->psn) != PBR_ABSENT;
+}
+
+/* The request fails for good: respond, and move to the error state. */
+static void pbr_refuse_request(struct pbr_qp *qp, u32 psn, u32 syndrome)
+{
+	pbr_acknowledge_due(qp);
+	pbr_acknowledge(qp, psn, syndrome);
+	pbr_qp_error(qp, syndrome == PBR_NAK_ACCESS ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
+}
+
+static void pbr_respond_rc(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	struct pbr_responder *in = &qp->wire->responder;
+	int ahead = pbr_psn_diff(packet->psn, in->psn);
+	u32 ret;
+
+	if (ahead < 0) {
+		if (pbr_execute_again(qp, skb))
+			pbr_count(qp->dev, PBR_DUPLICATES);
+		return;
+	}
+	if (ahead > 0) {
+		/* One NAK, until the missing packet has arrived. */
+		if (in->nak_sent)
+			return;
+		in->nak_sent = true;
+		pbr_count(qp->dev, PBR_OUT_OF_SEQUENCE);
+		pbr_acknowledge(qp, in->psn, PBR_NAK_SEQUENCE);
+		return;
+	}
+	in->nak_sent = false;
+	ret = pbr_execute(qp, skb);
+	if (ret == PBR_DONE || ret == PBR_DROP || ret == PBR_ABSENT)
+		return;
+	if ((ret & PBR_AETH_TYPE) != PBR_AETH_RNR) {
+		pbr_refuse_request(qp, packet->psn, ret);
+		return;
+	}
+	/* Packets behind it are dropped without another NAK. */
+	pbr_acknowledge_due(qp);
+	in->nak_sent = true;
+	pbr_acknowledge(qp, packet->psn, ret);
+}
+
+/* A packet of UC is the next one of a message, or begins one; everything else is dropped. */
+static void pbr_respond_uc(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	struct pbr_responder *in = &qp->wire->responder;
+	u32 ret = PBR_DROP;
+
+	/* What is missing ends the message; a receive that it used is the next one's. */
+	if (packet->psn != in->psn || packet->op & PBR_OP_FIRST) {
+		if (in->op)
+			pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
+		in->op = 0;
+	}
+	if (packet->op & PBR_OP_FIRST || in->op)
+		ret = pbr_execute(qp, skb);
+	if (ret == PBR_ABSENT)
+		return;
+	in->psn = pbr_psn_add(packet->psn, 1);
+	if (ret == PBR_DONE)
+		return;
+	if (packet->op & PBR_OP_FIRST || in->op)
+		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
+	in->op = 0;
+}
+
+/* ---- the worker ---- */
+
+/* Continue a read. Return false if the pass is over before the read is, or memory is absent. */
+static bool pbr_continue_read(struct pbr_qp *qp, unsigned int *budget)
+{
+	struct pbr_responder *in = &qp->wire->responder;
+	u32 ret;
+
+	while (in->reading) {
+		if (!*budget)
+			return false;
+		--*budget;
+		ret = pbr_answer_read(qp);
+		if (ret == PBR_ABSENT)
+			return false;
+		qp->wire->refs.fault_failed = false;
+		if (ret == PBR_DONE)
+			continue;
+		in->reading = false;
+		pbr_refuse_request(qp, in->read_psn, ret);
+	}
+	return true;
+}
+
+static void pbr_respond_packet(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	/* The first message establishes the connection. */
+	if (!pbr_is_datagram(qp) && READ_ONCE(qp->state) == IB_QPS_RTR &&
+	    !xchg(&qp->established, true))
+		pbr_qp_event(qp, IB_EVENT_COMM_EST);
+	if (pbr_is_datagram(qp))
+		pbr_wire_deliver(qp, skb);
+	else if (qp->ib.qp_type == IB_QPT_UC)
+		pbr_respond_uc(qp, skb);
+	else
+		pbr_respond_rc(qp, skb);
+}
+
+/* One pass; rq_lock held. Return true if there are more packets, or memory is absent. */
+static bool pbr_respond_pass(struct pbr_qp *qp)
+{
+	struct pbr_refs *refs = &qp->wire->refs;
+	unsigned int budget = PBR_PASS;
+	struct sk_buff *skb;
+	bool more = false;
+
+	for (;;) {
+		if (!pbr_answers(qp)) {
+			pbr_packets_purge(qp->dev, &qp->wire->requests);
+			qp->wire->responder.reading = false;
+			return false;
+		}
+		if (!pbr_continue_read(qp, &budget) || !budget) {
+			more = true;
+			break;
+		}
+		skb = skb_dequeue(&qp->wire->requests);
+		if (!skb)
+			break;
+		budget--;
+		pbr_respond_packet(qp, skb);
+		if (refs->fault) {
+			skb_queue_head(&qp->wire->requests, skb);
+			more = true;
+			break;
+		}
+		refs->fault_failed = false;
+		pbr_packet_free(qp->dev, skb);
+		cond_resched();
+	}
+	/* An acknowledgment must not overtake the responses of a read. */
+	if (!qp->wire->responder.reading)
+		pbr_acknowledge_due(qp);
+	return more;
+}
+
+bool pbr_wire_respond(struct pbr_qp *qp)
+{
+	bool more;
+
+	mutex_lock(&qp->rq_lock);
+	more = pbr_respond_pass(qp);
+	mutex_unlock(&qp->rq_lock);
+	/* What an exporter or the memory management waits for goes on meanwhile. */
+	pbr_refs_fault(&qp->wire->refs);
+	return more;
+}

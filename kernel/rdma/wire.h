@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * RoCE v2: queue pairs whose peer is on another host. docs/wire.md describes it.
+ *
+ *	softirq		wire-socket.c validates a packet, and queues it at its queue pair
+ *	worker		wire-responder.c, wire-datagram.c: packets of requests
+ *			wire-response.c: acknowledgments and responses; wire-requester.c
+ *	poster		wire-requester.c: the first transmission of its own requests
+ *
+ * Packets are copied from and to regions that are entered for one packet at a time. So a revoke
+ * waits for one packet, and what is transmitted later was read before it.
+ */
+#ifndef _PEERBAR_RDMA_WIRE_H
+#define _PEERBAR_RDMA_WIRE_H
+
+#include <linux/skbuff.h>
+#include <rdma/ib_mad.h>
+#include <rdma/ib_pack.h>
+
+#include "send.h"
+
+/* Packets that a requester transmits before the first is acknowledged */
+#define PBR_WINDOW	     128
+/* Requests of one queue pair in flight */
+#define PBR_FLIGHTS	     64
+/* Packets between two requests for an acknowledgment */
+#define PBR_ACK_INTERVAL     32
+/* Received packets that wait at a queue pair, in each of its two queues */
+#define PBR_MAX_QUEUED	     512
+/* Memory of all packets that wait at the queue pairs of a device */
+#define PBR_MAX_QUEUED_BYTES SZ_64M
+#define PBR_ICRC_BYTES	     4
+#define PBR_PSN_MASK	     0xffffff
+
+/* ---- headers, all big-endian ---- */
+
+struct pbr_bth {
+	u8 opcode;
+	u8 flags; /* solicited event, MigReq, pad count, version */
+	__be16 pkey;
+	__be32 qpn;
+	__be32 psn; /* bit 31: AckReq */
+} __packed;
+
+#define PBR_BTH_SOLICITED BIT(7)
+#define PBR_BTH_MIGRATED  BIT(6)
+#define PBR_BTH_PAD(n)	  ((n) << 4)
+#define PBR_BTH_ACK_REQ	  BIT(31)
+
+struct pbr_deth {
+	__be32 qkey;
+	__be32 src_qp;
+} __packed;
+
+struct pbr_reth {
+	__be64 addr;
+	__be32 rkey;
+	__be32 len;
+} __packed;
+
+struct pbr_atomic_eth {
+	__be64 addr;
+	__be32 rkey;
+	__be64 swap_add;
+	__be64 compare;
+} __packed;
+
+/* syndrome in the upper 8 bits, message sequence number in the others */
+struct pbr_aeth {
+	__be32 value;
+} __packed;
+
+#define PBR_AETH_TYPE	  0x60
+#define PBR_AETH_ACK	  0x00
+#define PBR_AETH_RNR	  0x20
+#define PBR_AETH_NAK	  0x60
+/* An ACK without end-to-end credits */
+#define PBR_ACK_SYNDROME  0x1f
+#define PBR_NAK_SEQUENCE  0x60
+#define PBR_NAK_INVALID	  0x61
+#define PBR_NAK_ACCESS	  0x62
+#define PBR_NAK_OPERATION 0x63
+
+/* what a packet of an opcode is */
+#define PBR_OP_FIRST	BIT(0)
+#define PBR_OP_LAST	BIT(1)
+#define PBR_OP_SEND	BIT(2)
+#define PBR_OP_WRITE	BIT(3)
+#define PBR_OP_READ	BIT(4)
+#define PBR_OP_ATOMIC	BIT(5)
+#define PBR_OP_RESPONSE BIT(6)
+#define PBR_OP_IMM	BIT(7)
+#define PBR_OP_INV	BIT(8)
+#define PBR_OP_PAYLOAD	BIT(9)
+#define PBR_OP_ACK	BIT(10)
+
+struct pbr_op {
+	u16 flags; /* 0: unknown */
+	u8 header; /* bytes between BTH and payload */
+};
+
+/**
+ * struct pbr_packet - a received packet, in skb->cb; skb->data is its BTH
+ * @header: offset of the extended headers
+ * @payload: offset of the payload
+ */
+struct pbr_packet {
+	u32 psn;
+	u32 qpn;
+	u16 op; /* PBR_OP_* */
+	u16 header;
+	u16 payload;
+	u16 len;
+	u8 opcode; /* with the transport */
+	bool solicited;
+	bool ack_req;
+	bool ipv6;
+};
+
+static inline struct pbr_packet *pbr_packet_of(struct sk_buff *skb)
+{
+	BUILD_BUG_ON(sizeof(struct pbr_packet) > sizeof(skb->cb));
+	return (struct pbr_packet *)skb->cb;
+}
+
+static inline u32 pbr_psn_add(u32 psn, u32 n)
+{
+	return (psn + n) & PBR_PSN_MASK;
+}
+
+/* @a - @b, as a signed number of 24 bits */
+static inline int pbr_psn_diff(u32 a, u32 b)
+{
+	return (int)((a - b) << 8) >> 8;
+}
+
+/* Number of packets of @len bytes: at least one. */
+static inline u32 pbr_packets(u64 len, u32 mtu)
+{
+	return len ? DIV_ROUND_UP_ULL(len, mtu) : 1;
+}
+
+/* ---- paths ---- */
+
+/**
+ * struct pbr_path - where packets of a queue pair go, without neighbour
+ * @ifindex: of the network device that has @sgid
+ */
+struct pbr_path {
+	union ib_gid sgid;
+	union ib_gid dgid;
+	int ifindex;
+	u32 flow_label;
+	u16 sport;
+	u8 hop_limit;
+	u8 traffic_class;
+	bool ipv6;
+};
+
+/* The route of a path; its user serializes. */
+struct pbr_route {
+	struct dst_entry *dst;
+	u32 cookie;
+};
+
+/* ---- connections ---- */
+
+/**
+ * struct pbr_flight - a request that was taken from the ring, and is not complete
+ * @psn: of its first packet, or of the first response of a read
+ * @nr: number of these
+ * @status: why it fails when all requests before it are complete; IB_WC_SUCCESS: not yet known
+ * @sqe: private copy; the user may overwrite the ring's
+ */
+struct pbr_flight {
+	u32 psn;
+	u32 nr;
+	u32 status;
+	u16 op; /* PBR_OP_SEND, WRITE, READ or ATOMIC */
+	u64 total;
+	struct peerbar_sqe *sqe;
+};
+
+/**
+ * struct pbr_requester - the sending half of a connection; under sq_lock
+ * @una: oldest PSN that is not acknowledged; it belongs to the first flight
+ * @send: PSN that is transmitted next. A retransmission sets it back
+ * @max: highest PSN that was transmitted, plus 1
+ * @next: PSN of the first packet of the next request
+ * @first: index of the oldest flight
+ * @nr: number of flights
+ * @cursor: number of the flight that @send belongs to, from @first on
+ * @read_end: ends of the read and atomic requests that are not answered, in order
+ * @failed: a flight failed; no request is transmitted any more
+ * @recovering: a retransmission was begun and nothing acknowledged since
+ * @starved: the ring had no more requests at the last pass
+ * @deadline: of the acknowledgment of @una, in jiffies, if @timed
+ */
+struct pbr_requester {
+	u32 una;
+	u32 send;
+	u32 max;
+	u32 next;
+	u32 first;
+	u32 nr;
+	u32 cursor;
+	u32 read_end[PBR_MAX_RD_ATOM];
+	u32 read_first;
+	u32 read_nr;
+	u8 retries;
+	bool failed;
+	bool recovering;
+	bool starved;
+	bool timed;
+	unsigned long deadline;
+	struct pbr_flight flight[PBR_FLIGHTS];
+};
+
+/* The result of an atomic, for duplicates of its request. */
+struct pbr_saved {
+	u32 psn;
+	bool valid;
+	u64 value;
+};
+
+/**
+ * struct pbr_responder - the receiving half of a connection; under rq_lock
+ * @psn: expected next
+ * @op: PBR_OP_SEND or PBR_OP_WRITE inside a message, otherwise 0
+ * @done: bytes of the message that arrived; of a read, that were transmitted
+ * @taken: the message uses the receive in @rqe
+ * @nak_sent: requests out of sequence are dropped without another NAK
+ * @ack_due: an acknowledgment was requested and is not yet transmitted
+ * @reading: a read is being answered, from @read_psn on
+ */
+struct pbr_responder {
+	u32 psn;
+	u32 msn;
+	u16 op;
+	bool taken;
+	bool nak_sent;
+	bool ack_due;
+	bool reading;
+	bool read_first;
+	u64 done;
+	u64 len;
+	u64 addr;
+	u32 rkey;
+	u32 read_psn;
+	u32 next_saved;
+	struct pbr_saved saved[PBR_MAX_RD_ATOM];
+};
+
+/**
+ * struct pbr_wire - what a queue pair needs to receive from the wire, and to have its peer there
+ * @requests: packets for the responder, and datagrams
+ * @responses: packets for the requester
+ * @out, @in: routes of the requester (under sq_lock) and the responder (under rq_lock)
+ * @refs: memory of a message on the responder's side; under rq_lock
+ * @entries: the private copies of the send queue's entries, PBR_FLIGHTS of them
+ */
+struct pbr_wire {
+	struct sk_buff_head requests;
+	struct sk_buff_head responses;
+	struct pbr_path path;
+	u32 mtu;
+	struct pbr_route out;
+	struct pbr_route in;
+	struct pbr_requester requester;
+	struct pbr_responder responder;
+	struct pbr_refs refs;
+	void *entries;
+};
+
+/* ---- wire-format.c ---- */
+
+/* The properties of an opcode of a transport; flags are 0 if there is none. */
+struct pbr_op pbr_op_of(u8 opcode);
+/* Parse the packet from its BTH on into skb->cb. Return false if it is malformed. */
+bool pbr_packet_parse(struct sk_buff *skb);
+/* The invariant CRC of a linear packet with its IP header; @bth is the offset of the BTH. */
+__le32 pbr_icrc(const struct sk_buff *skb, unsigned int bth);
+void pbr_bth_fill(struct pbr_bth *bth, u8 opcode, u32 qpn, u32 psn, u32 pad, bool solicited,
+		  bool ack_req);
+
+/* ---- wire-socket.c ---- */
+
+int pbr_wire_init(void);
+void pbr_wire_exit(void);
+/* Receive packets for the device's network namespace. The device works locally if that fails. */
+void pbr_wire_up(struct pbr_device *dev, struct net *net);
+void pbr_wire_down(struct pbr_device *dev);
+bool pbr_wire_is_up(const struct pbr_device *dev);
+/* The network namespace of the device, under RCU; NULL if it is gone. */
+struct net *pbr_wire_net(const struct pbr_device *dev);
+/* Free a packet that was taken from a queue. */
+void pbr_packet_free(struct pbr_device *dev, struct sk_buff *skb);
+void pbr_packets_purge(struct pbr_device *dev, struct sk_buff_head *queue);
+
+/* ---- wire-transmit.c ---- */
+
+void pbr_path_init(struct pbr_path *path, const struct rdma_ah_attr *attr, u32 qpn, u32 peer);
+/*
+ * Allocate a packet with room for @header bytes after the BTH, @len bytes of payload, padding and
+ * ICRC. NULL: as if it were lost. skb->data is the BTH; all but the payload is zero.
+ */
+struct sk_buff *pbr_packet_alloc(u32 header, u32 len);
+static inline void *pbr_packet_header(struct sk_buff *skb)
+{
+	return skb->data + sizeof(struct pbr_bth);
+}
+
+/* Add the headers of the path and the ICRC, and transmit. Consumes @skb. */
+void pbr_packet_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route,
+		     struct sk_buff *skb);
+void pbr_route_drop(struct pbr_route *route);
+
+/* ---- wire-qp.c ---- */
+
+/* Prepare a queue pair for packets. Call before it answers. */
+int pbr_wire_alloc(struct pbr_qp *qp);
+void pbr_wire_free(struct pbr_qp *qp);
+/* Connect with a peer that is not on this host. */
+int pbr_wire_connect(struct pbr_qp *qp, const struct ib_qp_attr *attr, int mask);
+/* The queue pair enters RTR or RTS; its attributes are set. */
+void pbr_wire_start(struct pbr_qp *qp, enum ib_qp_state state);
+/* Forget all of a connection; sq_lock and rq_lock held. */
+void pbr_wire_reset(struct pbr_qp *qp);
+/* Whether packets wait for the responder or the datagram's receiver. */
+static inline bool pbr_wire_pending(const struct pbr_qp *qp)
+{
+	return qp->wire &&
+		(!skb_queue_empty_lockless(&qp->wire->requests) || qp->wire->responder.reading);
+}
+
+/* ---- wire-requester.c ---- */
+
+/*
+ * Transmit, and process responses; sq_lock held. Return how long to wait before continuing, 0 if
+ * there is nothing to wait for, or PBR_MORE.
+ */
+unsigned long pbr_wire_run(struct pbr_qp *qp);
+bool pbr_wire_has_work(const struct pbr_qp *qp);
+
+/* ---- wire-responder.c ---- */
+
+/* Process packets of requests, in the worker. Return true if there are more. */
+bool pbr_wire_respond(struct pbr_qp *qp);
+
+/* ---- wire-datagram.c ---- */
+
+/* Transmit the datagram in @qp->src, a GRH and the payload. Return a status. */
+u32 pbr_wire_send_datagram(struct pbr_qp *qp, const struct pbr_av *av);
+/* Deliver a received datagram; rq_lock held. */
+void pbr_wire_deliver(struct pbr_qp *qp, struct sk_buff *skb);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The fixtures of the suite wire: a peerbar device in this network namespace, and the kernel's rxe
+ * in another one, for another host. Between the two is a link that a process forwards, packet by
+ * packet:
+ *
+ *	pbw on wire0 -- relay0 | the relay | relay1 -- wire1 with rxew, in the namespace "peer"
+ *
+ * So the link can lose, repeat, reorder and hold packets by a seed, on a kernel without netem, and
+ * the relay sees and can check each packet.
+ */
+#ifndef WIRE_FIXTURE_H
+#define WIRE_FIXTURE_H
+
+#include "verbs.h"
+
+#define MEM (512 * KIB) /* of each end */
+
+/* What the relay does, and what it has seen; shared with it. */
+struct relay {
+	volatile unsigned int loss;    /* per mille of the packets of RoCE */
+	volatile unsigned int twice;   /* per mille that are forwarded twice */
+	volatile unsigned int swapped; /* per mille that are forwarded after the next one */
+	volatile bool cut;	       /* nothing is forwarded */
+	/* of RoCE, from peerbar */
+	volatile unsigned long packets;
+	volatile unsigned long payload; /* bytes of packets with a payload */
+	volatile unsigned long wrong;	/* packets whose length or ICRC is wrong */
+	volatile unsigned long dropped;
+};
+
+extern struct relay *relay;
+
+/* Create both devices and the link, and remove them. */
+void wire_setup(void);
+void wire_teardown(void);
+/* Two ends with memory: pair.a on pbw, pair.b on rxew; or the reverse. */
+void wire_pair(enum ibv_qp_type type, bool reverse);
+/* Use the IPv6 addresses of both. */
+void wire_use_ipv6(void);
+/* Connect them. @timeout as in struct ibv_qp_attr */
+void wire_connect(enum ibv_mtu mtu, uint8_t timeout);
+void wire_close(void);
+/* Check that the relay saw no packet of peerbar's that is not right. */
+void wire_is_clean(void);
+/* The value of a counter of pbw. */
+unsigned long wire_counter(const char *name);
+
+/* Send frames to pbw, behind the relay. */
+int hostile_socket(void);
+void hostile_send(int fd, const void *data, size_t size);
+/* Compute the ICRC of a packet: its IP header, and what follows; the last 4 bytes are the ICRC's. */
+uint32_t roce_icrc(const uint8_t *ip, size_t ip_size, const uint8_t *udp, size_t udp_size);
+
+#endif
