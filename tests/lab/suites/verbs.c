@@ -341,6 +341,7 @@ START_TEST(what_rxe_takes)
 	module_load("e1000e");
 	module_load("ib_uverbs");
 	module_load("rdma_rxe");
+	rdma_set_wire(false);
 	ck_assert_int_eq(rdma_link_add("rxe1", 1), 0);
 	ctx = verbs_open("rxe1");
 	ok(pbv_models(ctx, &models, &err));
@@ -355,6 +356,7 @@ START_TEST(what_rxe_takes)
 	ibv_dealloc_pd(pd);
 	ibv_close_device(ctx);
 	ck_assert_int_eq(rdma_link_del("rxe1"), 0);
+	rdma_set_wire(true);
 	pb_buffer_close(buffer);
 }
 END_TEST

@@ -160,6 +160,20 @@ void rdma_link_up(void)
 	lab_die("the port of %s does not become active", rdma_name());
 }
 
+void rdma_set_wire(bool on)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), "/sys/class/infiniband/%s", rdma_name());
+	if (access(path, F_OK))
+		return;
+	if (rdma_link_del(rdma_name()))
+		lab_die("%s cannot be removed", rdma_name());
+	run(on ? "echo Y >/sys/module/peerbar_rdma/parameters/wire" :
+		 "echo N >/sys/module/peerbar_rdma/parameters/wire");
+	rdma_link_up();
+}
+
 TCase *rdma_case(Suite *s, const char *name, double timeout, void (*up)(void), void (*down)(void))
 {
 	TCase *t = tcase_create(name);

@@ -47,6 +47,11 @@ void nic_name(unsigned int nic, char *name, size_t size);
  */
 void rdma_link_up(void);
 /*
+ * Create the device anew, if there is one, with or without the wire. Without, rxe can have its UDP
+ * port.
+ */
+void rdma_set_wire(bool on);
+/*
  * Add a test case to the suite whose tests find the RDMA link up. @up and @down, NULL for none, run
  * around each test, which may take @timeout seconds.
  */

@@ -77,6 +77,7 @@ START_TEST(ends_as_fast_as_rxe)
 
 	if (rdma_is_rxe() || system("modprobe -q rdma_rxe"))
 		return;
+	rdma_set_wire(false);
 	ck_assert_int_eq(rdma_link_add("rxe9", 1), 0);
 	for (i = 0;
 	     i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/rxe9/ports/1/gids/*");
@@ -91,6 +92,7 @@ START_TEST(ends_as_fast_as_rxe)
 			tear_down(rdma_name(), &ours, i);
 	}
 	ck_assert_int_eq(rdma_link_del("rxe9"), 0);
+	rdma_set_wire(true);
 	not_slower("to the error state", ours.error, theirs.error);
 	not_slower("destroying a queue pair", ours.destroy, theirs.destroy);
 	not_slower("freeing a window", ours.window, theirs.window);
