@@ -366,8 +366,8 @@ lab_check() {
 	[ -z "$LAB_ONLY" ] || CHECK_JOBS=1
 	# The longest first.
 	case $KFLAVOUR in
-	stock) chains=(machine scripts readme tree modules analysis qemu lab bench) ;;
-	debug) chains=(memory verbs races scripts) ;;
+	stock) chains=(machine scripts readme tree modules bench analysis lab qemu) ;;
+	debug) chains=(verbs memory races scripts) ;;
 	nop2p | gcov) chains=(machine) ;;
 	esac
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
