@@ -491,7 +491,7 @@ static void time_ends(unsigned int n, double *revokes, double *closing)
 START_TEST(closing_costs_what_revoking_costs)
 {
 	/* Each takes a hundred times as long with KASAN. */
-	unsigned int usual = lab_kernel_is("debug") ? 200 : 2000;
+	unsigned int usual = lab_kernel_is("debug") ? 60 : 2000;
 	unsigned int n = getenv("LAB_BUFFERS") ? (unsigned int)atoi(getenv("LAB_BUFFERS")) : usual;
 	double one, many, ignored, least_one = 1e9, least_many = 1e9, revokes, least_revokes = 1e9;
 	int i;

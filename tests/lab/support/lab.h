@@ -46,7 +46,11 @@ void lab_reset_by_sysfs(enum lab_role role);
 /* Return whether the kernel's flavour is @flavour: "stock", "debug" or "nop2p". */
 bool lab_kernel_is(const char *flavour);
 
-/* ---- the host's view of the GPU's BAR 2: the backing file, not the machine ---- */
+/*
+ * ---- the host's view of the GPU's BAR 2: the backing file, not the machine ----
+ *
+ * 9p reads one page a request into a program's memory: 3 MiB a second, less on the debug kernel.
+ */
 
 void lab_host_read(uint64_t offset, void *data, size_t length);
 /* Return whether the host reads exactly these bytes at @offset. */

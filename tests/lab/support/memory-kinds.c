@@ -235,6 +235,27 @@ bool place_has(struct place *place, size_t offset, const void *data, size_t leng
 	return same;
 }
 
+bool place_has_all(struct place *place, size_t offset, const void *data, size_t length)
+{
+	const uint8_t *p = data;
+	size_t at, n;
+
+	if (place->mem.p || place->exporter >= 0)
+		return place_has(place, offset, data, length);
+	for (at = 0; at < length; at += n) {
+		uint64_t in;
+
+		n = length - at;
+		in = in_bar(place, offset + at, &n);
+		if (memcmp(bar + in, p + at, n))
+			return false;
+	}
+	for (at = 0; at < length; at += 16 * PAGE)
+		if (!place_has(place, offset + at, p + at, length - at < PAGE ? length - at : PAGE))
+			return false;
+	return !length || place_has(place, offset + length - 1, p + length - 1, 1);
+}
+
 unsigned int importers(int fd)
 {
 	return query(fd).importers;

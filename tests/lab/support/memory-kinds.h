@@ -55,6 +55,11 @@ void place_write(struct place *place, size_t offset, const void *data, size_t le
 void place_read(struct place *place, size_t offset, void *data, size_t length);
 void place_fill(struct place *place, uint8_t byte);
 bool place_has(struct place *place, size_t offset, const void *data, size_t length);
+/*
+ * The same for memory that is not revoked. In a BAR, compare all bytes through the CPU's mapping,
+ * and every 16th page and the last byte with the host's view.
+ */
+bool place_has_all(struct place *place, size_t offset, const void *data, size_t length);
 
 /* Return the number of a dma-buf's importers. */
 unsigned int importers(int fd);
