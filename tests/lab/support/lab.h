@@ -49,7 +49,7 @@ bool lab_kernel_is(const char *flavour);
 /*
  * ---- the host's view of the GPU's BAR 2: the backing file, not the machine ----
  *
- * 9p reads one page a request into a program's memory: 3 MiB a second, less on the debug kernel.
+ * 9p reads about 3 MiB a second, less on the debug kernel.
  */
 
 void lab_host_read(uint64_t offset, void *data, size_t length);
