@@ -25,8 +25,8 @@
 /* Runs only if the argument names it. */
 #define SUITE_BY_NAME	   1
 /*
- * Tests the libraries and the tool rather than the kernel, and is slow on the debug kernel: runs
- * there only if the argument names it.
+ * Takes too long on the debug kernel, or tests the libraries and the tool rather than the kernel:
+ * runs there only if the argument names it.
  */
 #define SUITE_NOT_ON_DEBUG 2
 /* Runs on the kernel without PCI_P2PDMA, where no other suite runs, and on no other kernel. */

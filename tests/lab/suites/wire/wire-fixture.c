@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lab.h"
 #include "modules.h"
 #include "wire-fixture.h"
 
@@ -328,7 +329,8 @@ void wire_connect(enum ibv_mtu mtu, uint8_t timeout)
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		ends[i]->timeout = timeout;
+		/* Eight times as long on the debug kernel. */
+		ends[i]->timeout = timeout && lab_kernel_is("debug") ? timeout + 3 : timeout;
 		/* PSNs that wrap soon. */
 		ends[i]->psn = 0xffffff - 20 * (unsigned int)(i + 1);
 		ck_assert_int_eq(end_to_init(ends[i]), 0);
