@@ -65,7 +65,7 @@ struct measure {
 };
 
 extern const struct measure map_measure, touch_measure, register_measure, revoke_measure,
-	path_measure, buffers_measure, cache_measure, memory_measure, copy_measure;
+	path_measure, buffers_measure, cache_measure, memory_measure, copy_measure, follow_measure;
 
 extern struct pb_error err;
 /* End the benchmark with the library's error sentence unless the call returns 0. */

@@ -16,7 +16,7 @@ struct pb_error err;
 
 static const struct measure *const measures[] = {
 	&map_measure,	&register_measure, &path_measure,   &touch_measure, &revoke_measure,
-	&cache_measure, &buffers_measure,  &memory_measure, &copy_measure,
+	&cache_measure, &buffers_measure,  &memory_measure, &copy_measure,  &follow_measure,
 };
 #define MEASURES (sizeof(measures) / sizeof(measures[0]))
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Map into an address space of the IOMMU: a BAR, and memory. */
+/* Map into an address space of the IOMMU: a BAR, a bridged dma-buf, and memory. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,6 +52,36 @@ static void map_memory(struct bench *b, const char *side, uint64_t size, bool la
 	munmap(p, size);
 }
 
+#define SEGMENTS 128
+
+/*
+ * A buffer of another process, scattered over the BAR: no segment follows the one before. It is
+ * bridged and mapped in one call.
+ */
+static void map_bridged(struct bench *b, const char *side, uint64_t size)
+{
+	struct pb_range segments[SEGMENTS];
+	struct pb_buffer *buffer, *taken;
+	struct pb_mapping *mapping;
+	unsigned int i;
+	uint64_t t0;
+
+	for (i = 0; i < SEGMENTS; i++)
+		segments[SEGMENTS - 1 - i] = (struct pb_range){ i * (size / SEGMENTS),
+								size / SEGMENTS };
+	must(pb_buffer_export(b->gpu, GPU_BAR, segments, SEGMENTS, 0, &buffer, &err));
+	must(pb_buffer_from_fd(pb_buffer_fd(buffer), &taken, &err));
+	for (i = 0; i < BURST; i++) {
+		t0 = now_ns();
+		must(pb_map_buffer(b->ioas, taken, 0, size, RW | PB_MAP_FIXED, FIRST_IOVA, &mapping,
+				   &err));
+		sample(b, "map", side, size, "us", us_since(t0));
+		unmap(b, side, size, mapping);
+	}
+	pb_buffer_close(taken);
+	pb_buffer_close(buffer);
+}
+
 static void stock(struct bench *b)
 {
 	unsigned int i;
@@ -67,8 +97,10 @@ static void ours(struct bench *b)
 {
 	unsigned int i;
 
+	many_files();
 	for (i = 0; i < SIZES; i++)
 		map_bar(b, "bar-peerbar", sizes[i]);
+	map_bridged(b, "bridged", sizes[SIZES - 1]);
 }
 
 const struct measure map_measure = { .name = "map", .stock = stock, .ours = ours };

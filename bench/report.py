@@ -47,16 +47,24 @@ GOALS = [Goal(*g) for g in (
     ('P9c', 'list 10,000 buffers', 'list 10', 'list/peerbar/10000', 'list/peerbar/10', '<=', 1000),
     ('P10a', 'a hit in the cache of MRs', 'a registration', 'cache/hit/0', 'cache/registration/0', '<=', 0.001),
     ('P10b', 'instructions of a hit', None, 'instructions/hit/0', None, '<', 200),
+    ('P11a', 'write bandwidth at 64 KiB, on demand', 'pinned', 'bandwidth/followed/65536', 'bandwidth/pinned/65536', '>=', 0.95),
+    ('P11b', 'write bandwidth at 1 MiB, on demand', 'pinned', 'bandwidth/followed/1048576', 'bandwidth/pinned/1048576', '>=', 0.95),
+    ('P12', 'first access after a move of 64 MiB', 'registering it', 'after-move/access/67108864', 'after-move/registration/67108864', '<=', 1),
+    ('P13', 'map a bridged buffer of 256 MiB, 128 segments', 'map 256 MiB of memory',
+     'map/bridged/268435456', 'map/memory/268435456', '<=', 0.2),
 )]
 
 # The series of a complete run. rxe is slow: only its series that goals need are measured.
 EXPECTED = (
     ('map', 'bar memory', '2097152 16777216 67108864 268435456'),
+    ('map', 'bridged', '268435456'),
     ('register', 'pb-bar pb-memory rxe-memory', '2097152 16777216 67108864'),
     ('touch', 'dma-buf vfio-pci', '268435456'),
     ('faults', 'dma-buf vfio-pci', '268435456'),
     ('bandwidth', 'pb pb-bar memcpy', '64 1024 4096 16384 65536 262144 1048576'),
     ('bandwidth', 'rxe', '65536'),
+    ('bandwidth', 'pinned followed', '65536 1048576'),
+    ('after-move', 'access registration', '67108864'),
     ('latency', 'pb pb-bar rxe', '8'),
     ('latency-p99', 'pb rxe', '8'),
     ('revoke', 'peerbar vfio-pci', '0 1 10 100'),
@@ -81,6 +89,7 @@ LINE_PLOTS = {
 TITLES = {
     'map/bar': 'BAR of vfio-pci',
     'map/bar-peerbar': 'BAR of peerbar-vfio-pci',
+    'map/bridged': 'bridged, 128 segments',
     'map/memory': 'memory',
     'map/memory-4k': 'memory in small pages',
     'register/pb-bar': 'BAR, peerbar',
@@ -92,6 +101,10 @@ TITLES = {
     'bandwidth/pb-bar': 'to a BAR, peerbar',
     'bandwidth/rxe': 'to memory, rxe',
     'bandwidth/memcpy': 'memcpy',
+    'bandwidth/pinned': 'to a buffer that can move, pinned',
+    'bandwidth/followed': 'to a buffer that can move, on demand',
+    'after-move/access': 'first access after a move',
+    'after-move/registration': 'registration',
     'latency/pb': 'to memory, peerbar',
     'latency/pb-bar': 'to a BAR, peerbar',
     'latency/rxe': 'to memory, rxe',

@@ -32,6 +32,30 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 			 uint64_t length, unsigned int flags, uint64_t iova, const int *notify_fd,
 			 struct pb_mapping **mapping, struct pb_error *err);
 
+/* ---- bridges (bridge.c) ---- */
+
+/* Whether iommufd maps the dma-buf through a bridge only. */
+bool pb_needs_bridge(const struct pb_dmabuf *dmabuf);
+/* Whether the kernel module that makes bridges is loaded. */
+bool pb_can_bridge(void);
+/*
+ * Bridge a dma-buf for the devices of an address space, or, if none is attached to it, for all that
+ * are bound to its iommufd. *@bridged receives a new reference to a dma-buf that is not shared.
+ */
+int pb_bridge(struct pb_ioas *ioas, struct pb_dmabuf *dmabuf, struct pb_dmabuf **bridged,
+	      struct pb_error *err);
+/*
+ * Write the sentence for a request that failed with @ret. @what names the buffer. Pure, for unit
+ * tests.
+ */
+int pb_fail_bridge(const struct peerbar_bridge *request, int ret, const char *what,
+		   struct pb_error *err);
+/*
+ * Close the descriptors that are not needed any more once iommufd has mapped them: all but that of
+ * the piece at @offset, which serves to query the mapping.
+ */
+void pb_bridge_close_pieces(struct pb_dmabuf *bridged, uint64_t offset);
+
 /*
  * Test whether all of a part of a buffer can be mapped at @iova, by mapping and unmapping it. Fails
  * with -EEXIST if any of the addresses is mapped.

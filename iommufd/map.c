@@ -10,22 +10,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "importer.h"
+#include "map.h"
 #include "uapi.h"
-
-/* The memory to map: @dmabuf from @offset on, or the address @offset. */
-struct source {
-	struct pb_dmabuf *dmabuf;
-	uint64_t offset;
-	uint64_t length;
-	uint32_t prot;
-};
 
 /* ---- the ioctls ---- */
 
-/* Map one piece; with @fixed at *@iova, otherwise *@iova receives the address. */
-static int map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t start, uint64_t length,
-		   uint32_t prot, bool fixed, uint64_t *iova)
+int pb_map_one(struct pb_ioas *ioas, uint32_t ioas_id, int fd, uint64_t start, uint64_t length,
+	       uint32_t prot, bool fixed, uint64_t *iova)
 {
 	uint32_t flags = prot | (fixed ? IOMMU_IOAS_MAP_FIXED_IOVA : 0);
 	int ret;
@@ -68,7 +59,7 @@ int pb_ioas_alloc_id(struct pb_iommu *iommu, uint32_t *id)
 	return ret;
 }
 
-static int unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uint64_t length)
+int pb_unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uint64_t length)
 {
 	struct iommu_ioas_unmap unmap = {
 		.size = sizeof(unmap), .ioas_id = ioas_id, .iova = iova, .length = length
@@ -80,12 +71,8 @@ static int unmap_span(struct pb_ioas *ioas, uint32_t ioas_id, uint64_t iova, uin
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/*
- * Find the piece of the buffer that contains @offset, the offset in that piece, and how much of
- * @length it has. Returns its descriptor.
- */
-static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t length,
-		      uint64_t *start, uint64_t *n)
+int pb_find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t length, uint64_t *start,
+		  uint64_t *n)
 {
 	unsigned int i = 0;
 
@@ -98,28 +85,24 @@ static int find_piece(const struct pb_dmabuf *dmabuf, uint64_t offset, uint64_t 
 	return dmabuf->pieces[i].fd;
 }
 
-/*
- * Map all pieces at *@iova or, if there is only one and @fixed is false, at an address that the
- * kernel chooses. On failure *@where is the address that failed.
- */
-static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t *iova,
-		      uint64_t *where)
+int pb_map_pieces(struct pb_ioas *ioas, const struct pb_source *src, bool fixed, uint64_t *iova,
+		  uint64_t *where)
 {
 	uint64_t done = 0;
 
 	if (!src->dmabuf)
-		return map_one(ioas, ioas->id, -1, src->offset, src->length, src->prot, fixed,
-			       iova);
+		return pb_map_one(ioas, ioas->id, -1, src->offset, src->length, src->prot, fixed,
+				  iova);
 	while (done < src->length) {
 		uint64_t at = *iova + done;
 		uint64_t start, n;
 		int fd, ret;
 
-		fd = find_piece(src->dmabuf, src->offset + done, src->length - done, &start, &n);
-		ret = map_one(ioas, ioas->id, fd, start, n, src->prot, fixed || done, &at);
+		fd = pb_find_piece(src->dmabuf, src->offset + done, src->length - done, &start, &n);
+		ret = pb_map_one(ioas, ioas->id, fd, start, n, src->prot, fixed || done, &at);
 		if (ret) {
 			if (done)
-				unmap_span(ioas, ioas->id, *iova, done);
+				pb_unmap_span(ioas, ioas->id, *iova, done);
 			*where = at;
 			return ret;
 		}
@@ -130,13 +113,13 @@ static int map_pieces(struct pb_ioas *ioas, const struct source *src, bool fixed
 	return 0;
 }
 
-static bool is_in_one_piece(const struct source *src)
+static bool is_in_one_piece(const struct pb_source *src)
 {
 	uint64_t start, n;
 
 	if (!src->dmabuf)
 		return true;
-	find_piece(src->dmabuf, src->offset, src->length, &start, &n);
+	pb_find_piece(src->dmabuf, src->offset, src->length, &start, &n);
 	return n == src->length;
 }
 
@@ -146,7 +129,7 @@ static bool is_in_one_piece(const struct source *src)
  * Search for a free range, and map there. Mappings that were made in this IOAS without the library
  * are unknown, and fail with EEXIST: skip them, in growing steps.
  */
-static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_t *iova)
+static int map_searching(struct pb_ioas *ioas, const struct pb_source *src, uint64_t *iova)
 {
 	struct pb_iova_range *taken, *aperture;
 	struct pb_mapping *m;
@@ -193,7 +176,7 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 		}
 		if (ret)
 			break;
-		ret = map_pieces(ioas, src, true, iova, &where);
+		ret = pb_map_pieces(ioas, src, true, iova, &where);
 		if (ret != -EEXIST)
 			break;
 		if (where > UINT64_MAX - step) {
@@ -209,7 +192,7 @@ static int map_searching(struct pb_ioas *ioas, const struct source *src, uint64_
 	return ret == -EEXIST ? -ENOSPC : ret;
 }
 
-static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t *iova)
+static int map_anywhere(struct pb_ioas *ioas, const struct pb_source *src, uint64_t *iova)
 {
 	struct pb_mapping *m;
 	uint64_t where;
@@ -224,7 +207,7 @@ static int map_anywhere(struct pb_ioas *ioas, const struct source *src, uint64_t
 		if (!m->mapped)
 			return map_searching(ioas, src, iova);
 	*iova = 0;
-	return map_pieces(ioas, src, false, iova, &where);
+	return pb_map_pieces(ioas, src, false, iova, &where);
 }
 
 /* ---- errors ---- */
@@ -251,7 +234,8 @@ static int fail_not_supported(const struct pb_dmabuf *dmabuf, const char *what,
 	if (!ours && strcmp(info->exporter, "vfio_pci_core"))
 		return pb_fail(err, EOPNOTSUPP,
 			       "cannot map %s: iommufd of this kernel maps dma-bufs of vfio-pci, and this one is of "
-			       "the exporter '%s'",
+			       "the exporter '%s'; those of other exporters need the kernel module peerbar-iommufd: "
+			       "modprobe peerbar-iommufd",
 			       what, info->exporter);
 	return pb_fail(err, EOPNOTSUPP,
 		       "cannot map %s: iommufd of this kernel maps dma-bufs of a single range, and this one has several "
@@ -259,8 +243,8 @@ static int fail_not_supported(const struct pb_dmabuf *dmabuf, const char *what,
 		       what);
 }
 
-static int fail_map(struct pb_ioas *ioas, const struct source *src, bool fixed, uint64_t iova,
-		    int ret, struct pb_error *err)
+int pb_fail_map(struct pb_ioas *ioas, const struct pb_source *src, bool fixed, uint64_t iova,
+		int ret, struct pb_error *err)
 {
 	struct pb_iova_range *aperture, gap;
 	unsigned int n;
@@ -290,7 +274,7 @@ static int fail_map(struct pb_ioas *ioas, const struct source *src, bool fixed, 
 			break;
 		if (atomic_load(&src->dmabuf->dead))
 			return pb_fail(err, ENODEV,
-				       "cannot map %s: the buffer was revoked for good; its ranges can be exported afresh",
+				       "cannot map %s: the buffer was revoked permanently; its ranges can be exported afresh",
 				       what);
 		return pb_fail(err, ENODEV,
 			       "cannot map %s: the buffer is revoked; memory decoding of its device may be off, or the device "
@@ -352,7 +336,7 @@ static void insert_mapping(struct pb_ioas *ioas, struct pb_mapping *mapping)
 		LIST_INSERT_HEAD(&ioas->mappings, mapping, in_ioas);
 }
 
-static bool is_taken(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
+bool pb_is_taken(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 {
 	struct pb_mapping *m;
 
@@ -362,7 +346,7 @@ static bool is_taken(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
 	return false;
 }
 
-static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned int flags,
+static int map_source(struct pb_ioas *ioas, const struct pb_source *src, unsigned int flags,
 		      uint64_t iova, const int *notify_fd, struct pb_mapping **mapping,
 		      struct pb_error *err)
 {
@@ -399,19 +383,23 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 		seen = pb_origin_get_revocations(src->dmabuf->origin);
 	if (!fixed)
 		ret = map_anywhere(ioas, src, &iova);
-	else if (is_taken(ioas, iova, src->length))
+	else if (pb_is_taken(ioas, iova, src->length))
 		ret = -EEXIST;
 	else
-		ret = map_pieces(ioas, src, true, &iova, &where);
+		ret = pb_map_pieces(ioas, src, true, &iova, &where);
 	if (ret) {
 		pthread_mutex_unlock(&ioas->lock);
 		free(new);
-		return fail_map(ioas, src, fixed, iova, ret, err);
+		return pb_fail_map(ioas, src, fixed, iova, ret, err);
 	}
 	new->iova = iova;
 	insert_mapping(ioas, new);
 	if (src->dmabuf) {
 		new->dmabuf = pb_dmabuf_get(src->dmabuf);
+		if (src->bridge_of) {
+			new->bridge_of = pb_dmabuf_get(src->bridge_of);
+			pb_bridge_close_pieces(new->dmabuf, src->offset);
+		}
 		pb_origin_watch(new->dmabuf->origin, new, seen);
 	}
 	*mapping = new;
@@ -419,7 +407,7 @@ static int map_source(struct pb_ioas *ioas, const struct source *src, unsigned i
 	return 0;
 }
 
-static int check_flags(unsigned int flags, unsigned int known, uint32_t *prot, struct pb_error *err)
+int pb_check_map_flags(unsigned int flags, unsigned int known, uint32_t *prot, struct pb_error *err)
 {
 	if (flags & ~known)
 		return pb_fail(err, EINVAL, "cannot map with flags 0x%x: 0x%x is not known here",
@@ -436,10 +424,10 @@ static int check_flags(unsigned int flags, unsigned int known, uint32_t *prot, s
 int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned int flags,
 		  uint64_t iova, struct pb_mapping **mapping, struct pb_error *err)
 {
-	struct source src = { .offset = (uintptr_t)address, .length = length };
+	struct pb_source src = { .offset = (uintptr_t)address, .length = length };
 	int ret;
 
-	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED, &src.prot, err);
+	ret = pb_check_map_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED, &src.prot, err);
 	if (ret)
 		return ret;
 	if (!length || !pb_aligned(length, pb_page_size()) ||
@@ -457,17 +445,36 @@ int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, unsigned
 	return map_source(ioas, &src, flags, iova, NULL, mapping, err);
 }
 
+/* Bridge the buffer of @src, and map the bridge. */
+static int map_bridged(struct pb_ioas *ioas, struct pb_source *src, unsigned int flags,
+		       uint64_t iova, const int *notify_fd, struct pb_mapping **mapping,
+		       struct pb_error *err)
+{
+	struct pb_dmabuf *bridged;
+	int ret;
+
+	ret = pb_bridge(ioas, src->dmabuf, &bridged, err);
+	if (ret)
+		return ret;
+	src->bridge_of = src->dmabuf;
+	src->dmabuf = bridged;
+	ret = map_source(ioas, src, flags, iova, notify_fd, mapping, err);
+	pb_dmabuf_put(bridged);
+	return ret;
+}
+
 int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
 			 uint64_t length, unsigned int flags, uint64_t iova, const int *notify_fd,
 			 struct pb_mapping **mapping, struct pb_error *err)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
-	struct source src = { .dmabuf = dmabuf, .offset = offset };
+	struct pb_source src = { .dmabuf = dmabuf, .offset = offset };
 	uint64_t size = dmabuf->info.size;
 	int ret;
 
-	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED | PB_MAP_UNKNOWN_MODEL,
-			  &src.prot, err);
+	ret = pb_check_map_flags(flags,
+				 PB_MAP_READ | PB_MAP_WRITE | PB_MAP_FIXED | PB_MAP_UNKNOWN_MODEL,
+				 &src.prot, err);
 	if (ret)
 		return ret;
 	if (offset >= size || length > size - offset)
@@ -481,11 +488,17 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 			       "cannot map 0x%" PRIx64 " bytes at 0x%" PRIx64
 			       " of a buffer: both must be multiples of the page size, 0x%" PRIx64,
 			       src.length, offset, pb_page_size());
-	ret = pb_model_accept(dmabuf->info.model, flags & PB_MAP_UNKNOWN_MODEL,
+	if (pb_needs_bridge(dmabuf) && pb_can_bridge())
+		return map_bridged(ioas, &src, flags, iova, notify_fd, mapping, err);
+	ret = pb_model_accept(pb_dmabuf_model(dmabuf), flags & PB_MAP_UNKNOWN_MODEL,
 			      dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
-	return map_source(ioas, &src, flags, iova, notify_fd, mapping, err);
+	ret = map_source(ioas, &src, flags, iova, notify_fd, mapping, err);
+	/* Another exporter's descriptor of vfio-pci may have several ranges. */
+	if (ret == -EOPNOTSUPP && !dmabuf->nr_ranges && !dmabuf->info.managed && pb_can_bridge())
+		return map_bridged(ioas, &src, flags, iova, notify_fd, mapping, err);
+	return ret;
 }
 
 int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset, uint64_t length,
@@ -528,6 +541,7 @@ void pb_mapping_free(struct pb_mapping *mapping)
 	/* No other thread can queue it now. */
 	pb_mapping_forget_event(mapping);
 	pb_dmabuf_put(mapping->dmabuf);
+	pb_dmabuf_put(mapping->bridge_of);
 	free(mapping);
 }
 
@@ -544,7 +558,7 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 	iova = mapping->iova;
 	length = mapping->length;
 	if (mapping->mapped)
-		ret = unmap_span(ioas, ioas->id, mapping->iova, mapping->length);
+		ret = pb_unmap_span(ioas, ioas->id, mapping->iova, mapping->length);
 	if (ret)
 		ret = pb_fail_errno(err, -ret,
 				    "cannot unmap 0x%" PRIx64 " bytes at IOVA 0x%" PRIx64
@@ -556,154 +570,4 @@ int pb_unmap(struct pb_mapping *mapping, struct pb_error *err)
 	if (!ret)
 		pb_waitlist_wake(&ioas->room, iova, iova + (length - 1));
 	return ret;
-}
-
-/* ---- revocation and restore ---- */
-
-/*
- * Test whether the mapping's buffer can be mapped now, in an IOAS without devices. Fails with
- * -ENODEV if it is revoked. One piece is enough: all pieces of a buffer belong to one device, and
- * are revoked together.
- */
-static int probe_buffer(struct pb_ioas *ioas, struct pb_mapping *mapping)
-{
-	struct source src = { .dmabuf = mapping->dmabuf,
-			      .offset = mapping->offset,
-			      .length = mapping->length };
-	uint64_t start, n, iova;
-	int fd, ret;
-
-	if (!ioas->scratch_id) {
-		ret = pb_ioas_alloc_id(ioas->iommu, &ioas->scratch_id);
-		if (ret)
-			return ret;
-	}
-	fd = find_piece(src.dmabuf, src.offset, src.length, &start, &n);
-	ret = map_one(ioas, ioas->scratch_id, fd, start, n, IOMMU_IOAS_MAP_READABLE, false, &iova);
-	if (!ret)
-		ret = unmap_span(ioas, ioas->scratch_id, iova, n);
-	return ret;
-}
-
-/* Test whether all addresses are mapped: otherwise a copy fails. It does not change the source. */
-static int probe_addresses(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
-{
-	struct iommu_ioas_copy copy = { .size = sizeof(copy),
-					.flags = IOMMU_IOAS_MAP_READABLE,
-					.dst_ioas_id = ioas->scratch_id,
-					.src_ioas_id = ioas->id,
-					.length = length,
-					.src_iova = iova };
-	int ret;
-
-	ret = pb_ioctl(ioas->iommu->fd, IOMMU_IOAS_COPY, &copy);
-	if (!ret)
-		ret = unmap_span(ioas, ioas->scratch_id, copy.dst_iova, length);
-	return ret;
-}
-
-int pb_ioas_test_map(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
-		     uint64_t length, unsigned int flags, uint64_t iova)
-{
-	struct source src = { .dmabuf = buffer->dmabuf, .offset = offset, .length = length };
-	uint64_t where;
-	int ret;
-
-	ret = check_flags(flags, PB_MAP_READ | PB_MAP_WRITE, &src.prot, NULL);
-	if (ret)
-		return ret;
-	pthread_mutex_lock(&ioas->lock);
-	ret = is_taken(ioas, iova, length) ? -EEXIST : map_pieces(ioas, &src, true, &iova, &where);
-	if (!ret)
-		ret = unmap_span(ioas, ioas->id, iova, length);
-	pthread_mutex_unlock(&ioas->lock);
-	return ret;
-}
-
-bool pb_ioas_is_mapped(struct pb_ioas *ioas, uint64_t iova, uint64_t length)
-{
-	int ret = 0;
-
-	pthread_mutex_lock(&ioas->lock);
-	if (!ioas->scratch_id)
-		ret = pb_ioas_alloc_id(ioas->iommu, &ioas->scratch_id);
-	if (!ret)
-		ret = probe_addresses(ioas, iova, length);
-	pthread_mutex_unlock(&ioas->lock);
-	return !ret;
-}
-
-int pb_mapping_query(struct pb_mapping *mapping)
-{
-	struct pb_ioas *ioas = mapping->ioas;
-	int ret;
-
-	pthread_mutex_lock(&ioas->lock);
-	ret = probe_buffer(ioas, mapping);
-	if (!ret)
-		ret = probe_addresses(ioas, mapping->iova, mapping->length);
-	pthread_mutex_unlock(&ioas->lock);
-	return ret;
-}
-
-int pb_mapping_restore(struct pb_mapping *mapping, struct pb_error *err)
-{
-	struct source src = { .dmabuf = mapping->dmabuf,
-			      .offset = mapping->offset,
-			      .length = mapping->length,
-			      .prot = mapping->prot };
-	struct pb_ioas *ioas = mapping->ioas;
-	uint64_t iova = mapping->iova, where = 0, seen = 0;
-	int ret = 0;
-
-	pthread_mutex_lock(&ioas->lock);
-	if (pb_mapping_state(mapping) == PB_LIVE)
-		goto out;
-	seen = pb_origin_get_revocations(mapping->dmabuf->origin);
-	/* Keep the dead mapping, which reserves the addresses, until the buffer can be mapped. */
-	ret = probe_buffer(ioas, mapping);
-	if (!ret && mapping->mapped) {
-		ret = unmap_span(ioas, ioas->id, iova, mapping->length);
-		if (!ret)
-			mapping->mapped = false;
-	}
-	if (!ret)
-		ret = map_pieces(ioas, &src, true, &iova, &where);
-	if (ret)
-		goto out;
-	mapping->mapped = true;
-	atomic_store(&mapping->state, PB_LIVE);
-	pb_origin_watch(mapping->dmabuf->origin, mapping, seen);
-out:
-	pthread_mutex_unlock(&ioas->lock);
-	return ret ? fail_map(ioas, &src, true, iova, ret, err) : 0;
-}
-
-int pb_ioas_check(struct pb_ioas *ioas, unsigned int *nr_found, struct pb_error *err)
-{
-	struct pb_mapping *mapping;
-	unsigned int found = 0;
-	int ret = 0;
-
-	pthread_mutex_lock(&ioas->lock);
-	LIST_FOREACH(mapping, &ioas->mappings, in_ioas) {
-		if (!mapping->dmabuf || pb_mapping_state(mapping) == PB_REVOKED)
-			continue;
-		ret = probe_buffer(ioas, mapping);
-		if (ret == -ENODEV) {
-			pb_mapping_mark_revoked(mapping);
-			found++;
-		} else if (ret) {
-			break;
-		}
-	}
-	pthread_mutex_unlock(&ioas->lock);
-	if (nr_found)
-		*nr_found = found;
-	if (ret && ret != -ENODEV)
-		return pb_fail_errno(err, -ret,
-				     "cannot query which mappings of address space %u "
-				     "are revoked (IOMMU_IOAS_MAP_FILE)",
-				     ioas->id);
-	return 0;
 }

@@ -21,10 +21,11 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf)
 
 	if (!dmabuf || atomic_fetch_sub(&dmabuf->refs, 1) > 1)
 		return;
-	/* With one range, the piece's descriptor is the buffer's own. */
-	if (dmabuf->nr_pieces > 1)
+	/* With one range, the piece's descriptor is the buffer's own, except for a bridge's. */
+	if (dmabuf->pieces != &dmabuf->only_piece)
 		for (i = 0; i < dmabuf->nr_pieces; i++)
-			close(dmabuf->pieces[i].fd);
+			if (dmabuf->pieces[i].fd >= 0)
+				close(dmabuf->pieces[i].fd);
 	if (dmabuf->fd >= 0)
 		close(dmabuf->fd);
 	pb_origin_put(dmabuf->origin);
@@ -204,7 +205,7 @@ static int identify_export(struct pb_dmabuf *dmabuf, struct pb_device *device, s
 		size += dmabuf->ranges[i].length;
 	if (pb_origin_get_kind(device->origin, size, info))
 		return 0;
-	ret = pb_identify(device->origin, dmabuf->fd, dmabuf->fd, info, err);
+	ret = pb_identify(device->origin, dmabuf->fd, dmabuf->fd, false, info, err);
 	if (ret)
 		return ret;
 	atomic_store(&dmabuf->id, info->id);
@@ -306,7 +307,7 @@ int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err)
 		ret = pb_fail_errno(err, ENOMEM, "cannot take descriptor %d as a buffer", fd);
 		goto err_put;
 	}
-	ret = pb_identify(dmabuf->origin, dmabuf->fd, fd, &dmabuf->info, err);
+	ret = pb_identify(dmabuf->origin, dmabuf->fd, fd, false, &dmabuf->info, err);
 	if (ret)
 		goto err_put;
 	atomic_store(&dmabuf->id, dmabuf->info.id);
@@ -328,23 +329,47 @@ int pb_buffer_fd(const struct pb_buffer *buffer)
 	return buffer->dmabuf->fd;
 }
 
-int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size,
-			  struct pb_error *err)
+/* The library exported the buffer, so it knows the place. */
+static void locate_exported(const struct pb_dmabuf *dmabuf, struct pb_buffer_info *info)
+{
+	info->place = PB_PLACE_BAR;
+	info->place_basis = PB_BASIS_DECLARED;
+	memcpy(info->place_bdf, dmabuf->info.bdf, sizeof(dmabuf->info.bdf));
+	info->place_bar = (unsigned int)dmabuf->info.bar;
+	info->place_offset = dmabuf->ranges[0].offset;
+}
+
+static int query_buffer(struct pb_buffer *buffer, bool probe, struct pb_buffer_info *info,
+			size_t size, struct pb_error *err)
 {
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	struct pb_buffer_info found;
 	int ret;
 
 	/* The state may have changed since the export. */
-	ret = pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, &found, err);
+	ret = pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, probe, &found, err);
 	if (ret)
 		return ret;
 	found.bar = dmabuf->info.bar;
 	memcpy(found.bdf, dmabuf->info.bdf, sizeof(found.bdf));
 	if (dmabuf->nr_ranges)
 		found.nr_ranges = dmabuf->nr_ranges;
+	if (dmabuf->nr_ranges && found.bdf[0])
+		locate_exported(dmabuf, &found);
 	pb_fill_sized(info, size, &found, sizeof(found));
 	return 0;
+}
+
+int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size,
+			  struct pb_error *err)
+{
+	return query_buffer(buffer, false, info, size, err);
+}
+
+int pb_buffer_probe_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size,
+			  struct pb_error *err)
+{
+	return query_buffer(buffer, true, info, size, err);
 }
 
 unsigned int pb_buffer_ranges(const struct pb_buffer *buffer, struct pb_range *ranges,

@@ -2,9 +2,11 @@
 /* Versions; and the capabilities of this system, with the missing ones' requirements, by name. */
 #include <dirent.h>
 #include <fcntl.h>
+#ifdef HAVE_LIBNL
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <netlink/socket.h>
+#endif
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -24,7 +26,7 @@ static const struct {
 	[PB_CAP_PEERBAR] = { "peerbar", "ask for the model and the state of any dma-buf" },
 	[PB_CAP_NETLINK] = { "netlink", "list buffers, and receive their events" },
 	[PB_CAP_VFIO_PCI] = { "peerbar-vfio-pci",
-			      "mmap, memory attributes, revocation for good, cookies" },
+			      "mmap, memory attributes, permanent revocation, cookies" },
 	[PB_CAP_IOMMUFD_SHIM] = { "peerbar-iommufd",
 				  "map buffers of peerbar-vfio-pci with iommufd" },
 	[PB_CAP_FTRACE] = { "ftrace", "load peerbar-iommufd" },
@@ -187,6 +189,7 @@ static bool check_peerbar(struct pb_capability *c, struct peerbar_info *info)
 	return !ret;
 }
 
+#ifdef HAVE_LIBNL
 static int check_netlink(struct pb_capability *c)
 {
 	struct nl_sock *sk;
@@ -207,6 +210,13 @@ static int check_netlink(struct pb_capability *c)
 			    "'");
 	return 0;
 }
+#else
+static int check_netlink(struct pb_capability *c)
+{
+	set_missing(c, "a libpeerbar that was built with libnl");
+	return 0;
+}
+#endif
 
 static void check_modules(struct pb_capability *list, const struct peerbar_info *info)
 {

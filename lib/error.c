@@ -66,8 +66,12 @@ int pb_fail_errno(struct pb_error *err, int code, const char *fmt, ...)
 	va_end(ap);
 	if (err) {
 		char buf[80];
-		/* The GNU strerror_r(): thread-safe, and may return a constant. */
+		/* Both are thread-safe. GNU's may return a constant; others have that of POSIX. */
+#ifdef __GLIBC__
 		const char *why = strerror_r(code, buf, sizeof(buf));
+#else
+		const char *why = strerror_r(code, buf, sizeof(buf)) ? "unknown" : buf;
+#endif
 
 		append_text(err, ": %s", why);
 	}

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The importers of buffers: of a descriptor by /dev/peerbar, of all buffers by netlink. */
+#ifdef HAVE_LIBNL
 #include <netlink/attr.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
+#endif
 
 #include "internal.h"
+#ifdef HAVE_LIBNL
 #include "netlink.h"
+#endif
 
 _Static_assert(sizeof(((struct peerbar_importer *)0)->device) <= PB_NAME_LEN &&
 		       sizeof(((struct peerbar_importer *)0)->driver) <= PB_NAME_LEN &&
@@ -192,6 +196,8 @@ int pb_fd_importers_sized(int fd, struct pb_importer **importers, size_t size,
 	return 0;
 }
 
+#ifdef HAVE_LIBNL
+
 /* ---- all, by netlink ---- */
 
 static void parse_attachment(struct nlattr *nest, struct peerbar_importer *importer)
@@ -369,3 +375,5 @@ int pb_list_importers_sized(struct pb_importer **importers, size_t size, unsigne
 	*nr_importers = (unsigned int)list.n;
 	return 0;
 }
+
+#endif

@@ -267,6 +267,11 @@ uint64_t pb_origin_get_revocations(struct pb_origin *origin);
 /* Notify the mapping of revocations, also of one since @seen. */
 void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint64_t seen);
 void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping);
+/*
+ * Replace what a mapping maps, by another bridge of the same dma-buf. Takes over the reference, and
+ * returns that of the former bridge to the caller.
+ */
+struct pb_dmabuf *pb_origin_replace(struct pb_mapping *mapping, struct pb_dmabuf *bridged);
 /* The device's buffers were revoked: notify all mappings. */
 void pb_origin_revoke(struct pb_origin *origin);
 /* One buffer was permanently revoked: notify its mappings. */
@@ -291,7 +296,8 @@ void pb_parse_fdinfo(const char *text, struct pb_fdinfo *info);
 /*
  * A dma-buf, shared by a buffer and its mappings. Immutable after creation, except @id and @dead.
  * @pieces are single-range dma-bufs that cover it in order, for iommufd. With one range, or unknown
- * ranges, the only piece is the dma-buf itself.
+ * ranges, the only piece is the dma-buf itself. A bridge (iommufd/bridge.c) has only pieces, and
+ * belongs to one mapping, which closes those that it does not need.
  */
 struct pb_dmabuf {
 	atomic_uint refs;
@@ -321,10 +327,15 @@ void pb_dmabuf_put(struct pb_dmabuf *dmabuf);
 
 /*
  * Query /dev/peerbar, or /proc without it. @shown is the descriptor's number in the caller, for
- * error sentences.
+ * error sentences. @probe allows that the memory moves.
  */
-int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info,
-		struct pb_error *err);
+int pb_identify(struct pb_origin *origin, int fd, int shown, bool probe,
+		struct pb_buffer_info *info, struct pb_error *err);
+/*
+ * The model of a buffer that a device is about to attach to. That may move the memory, as the
+ * attachment will.
+ */
+enum pb_model pb_dmabuf_model(const struct pb_dmabuf *dmabuf);
 
 /* Check that an importer that cannot follow moves may map a buffer of this model. */
 int pb_model_accept(enum pb_model model, bool accept_unknown, const char *exporter,
@@ -359,8 +370,11 @@ struct pb_mapping {
 	 * iommufd has the mapping, live or dead. False only after a restore that failed half-way.
 	 */
 	bool mapped;
-	struct pb_dmabuf *dmabuf; /* NULL for ordinary memory */
-	uint64_t offset;	  /* in the buffer; for ordinary memory the address */
+	/* What iommufd maps; NULL for ordinary memory. Changed under pb_origin.lock, too. */
+	struct pb_dmabuf *dmabuf;
+	/* The buffer's dma-buf if @dmabuf is a bridge of it, otherwise NULL */
+	struct pb_dmabuf *bridge_of;
+	uint64_t offset; /* in the buffer; for ordinary memory the address */
 	LIST_ENTRY(pb_mapping) in_origin;
 	bool watched;
 	TAILQ_ENTRY(pb_mapping) in_revoked; /* under pb_mapping_events.lock */

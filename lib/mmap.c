@@ -64,7 +64,7 @@ static int fail_mmap(struct pb_buffer *buffer, const char *what, int ret, struct
 	}
 	if (ret == -ENODEV && info.state == PB_BUFFER_DEAD)
 		return pb_fail(err, ENODEV,
-			       "cannot map %s into this process: the buffer was revoked for good; its ranges can be exported "
+			       "cannot map %s into this process: the buffer was revoked permanently; its ranges can be exported "
 			       "afresh",
 			       what);
 	if (ret == -EACCES)

@@ -6,6 +6,7 @@
  * a wrong guess, an importer would keep using memory that has moved.
  */
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -14,17 +15,18 @@
 static const struct {
 	const char *exporter;
 	enum pb_model model;
+	enum pb_place place;
 } exporters[] = {
 	/* memory of a PCI BAR: does not move; reset, decoding off or close revokes it */
-	{ "peerbar_vfio_pci", PB_REVOCABLE },
-	{ "vfio_pci_core", PB_REVOCABLE },
+	{ "peerbar_vfio_pci", PB_REVOCABLE, PB_PLACE_BAR },
+	{ "vfio_pci_core", PB_REVOCABLE, PB_PLACE_BAR },
 	/* doorbell and memory pages of an RDMA NIC, until the driver revokes them */
-	{ "ib_uverbs", PB_REVOCABLE },
+	{ "ib_uverbs", PB_REVOCABLE, PB_PLACE_BAR },
 	/* pages of a memfd, pinned for the lifetime of the dma-buf */
-	{ "udmabuf", PB_PINNED },
+	{ "udmabuf", PB_PINNED, PB_PLACE_SYSTEM },
 	/* heaps never move or revoke their memory */
-	{ "system", PB_PINNED },
-	{ "default_cma_region", PB_PINNED },
+	{ "system", PB_PINNED, PB_PLACE_SYSTEM },
+	{ "default_cma_region", PB_PINNED, PB_PLACE_SYSTEM },
 	/*
 	 * There is no DYNAMIC row: all GPU drivers have the exporter name "drm", those that move
 	 * their buffers (amdgpu, xe, nouveau, radeon) and those that never do. So "drm" is UNKNOWN.
@@ -56,6 +58,32 @@ const char *pb_model_basis_name(enum pb_model_basis basis)
 		return "DECLARED";
 	default:
 		return "NONE";
+	}
+}
+
+const char *pb_answer_name(enum pb_answer answer)
+{
+	switch (answer) {
+	case PB_ANSWER_NO:
+		return "NO";
+	case PB_ANSWER_YES:
+		return "YES";
+	default:
+		return "UNKNOWN";
+	}
+}
+
+const char *pb_place_name(enum pb_place place)
+{
+	switch (place) {
+	case PB_PLACE_SYSTEM:
+		return "SYSTEM";
+	case PB_PLACE_BAR:
+		return "BAR";
+	case PB_PLACE_DEVICE:
+		return "DEVICE";
+	default:
+		return "UNKNOWN";
 	}
 }
 
@@ -177,6 +205,15 @@ _Static_assert((int)PB_BUFFER_LIVE == PEERBAR_STATE_LIVE &&
 		       (int)PB_BUFFER_REVOKED == PEERBAR_STATE_REVOKED &&
 		       (int)PB_BUFFER_DEAD == PEERBAR_STATE_DEAD,
 	       "states");
+_Static_assert((int)PB_BASIS_NAME == PEERBAR_BASIS_NAME &&
+		       (int)PB_BASIS_DERIVED == PEERBAR_BASIS_DERIVED &&
+		       (int)PB_BASIS_DECLARED == PEERBAR_BASIS_DECLARED,
+	       "bases");
+_Static_assert((int)PB_ANSWER_NO == PEERBAR_ANSWER_NO && (int)PB_ANSWER_YES == PEERBAR_ANSWER_YES &&
+		       (int)PB_PLACE_SYSTEM == PEERBAR_PLACE_SYSTEM &&
+		       (int)PB_PLACE_BAR == PEERBAR_PLACE_BAR &&
+		       (int)PB_PLACE_DEVICE == PEERBAR_PLACE_DEVICE,
+	       "answers and places");
 _Static_assert((int)PB_NC == PEERBAR_MEMATTR_NC && (int)PB_WC == PEERBAR_MEMATTR_WC &&
 		       (int)PB_WB == PEERBAR_MEMATTR_WB,
 	       "attributes");
@@ -200,15 +237,22 @@ int pb_query_module(struct peerbar_info *info)
 	return ret;
 }
 
-static int query_module(struct pb_origin *origin, int fd, struct peerbar_query *query)
+static int query_module(struct pb_origin *origin, int fd, bool probe, struct peerbar_query *query)
 {
 	int kept = atomic_load(&origin->peerbar), none = -1;
 	int peerbar = kept >= 0 ? kept : pb_open_module(), ret;
 
 	if (peerbar < 0)
 		return peerbar;
-	*query = (struct peerbar_query){ .size = sizeof(*query), .fd = fd };
+	*query = (struct peerbar_query){ .size = sizeof(*query),
+					 .fd = fd,
+					 .flags = probe ? PEERBAR_QUERY_PROBE : 0 };
 	ret = pb_ioctl(peerbar, PEERBAR_QUERY, query);
+	if (ret == -EINVAL && probe) {
+		/* An older module always probes. */
+		*query = (struct peerbar_query){ .size = sizeof(*query), .fd = fd };
+		ret = pb_ioctl(peerbar, PEERBAR_QUERY, query);
+	}
 	if (kept >= 0)
 		return ret;
 	/* Keep /dev/peerbar open for each device, but not for each received descriptor. */
@@ -229,15 +273,38 @@ static void copy_line(char *to, const char *from, size_t size)
 	to[n] = '\0';
 }
 
+/* Older modules don't report these. */
+static void take_facts(const struct peerbar_query *query, struct pb_buffer_info *info)
+{
+	if (query->size < offsetof(struct peerbar_query, driver) + sizeof(query->driver))
+		return;
+	if (info->model != PB_UNKNOWN)
+		info->basis = (enum pb_model_basis)query->model_basis;
+	info->state = (enum pb_buffer_state)query->state;
+	info->state_basis = (enum pb_model_basis)query->state_basis;
+	info->can_pin = (enum pb_answer)query->can_pin;
+	info->can_pin_basis = (enum pb_model_basis)query->can_pin_basis;
+	info->can_revoke = (enum pb_answer)query->can_revoke;
+	info->can_revoke_basis = (enum pb_model_basis)query->can_revoke_basis;
+	info->place = (enum pb_place)query->place;
+	info->place_basis = (enum pb_model_basis)query->place_basis;
+	memcpy(info->place_bdf, query->place_device, sizeof(query->place_device));
+	info->place_bar = query->bar;
+	info->place_offset = query->bar_offset;
+	info->migrates = query->flags & PEERBAR_QUERY_MIGRATES;
+	memcpy(info->driver, query->driver, sizeof(query->driver));
+}
+
 /*
  * Query the module. Returns false if /proc must be queried too: the module is not loaded, is an
  * older one that does not report everything, or the query failed.
  */
-static bool identify_by_module(struct pb_origin *origin, int fd, struct pb_buffer_info *info)
+static bool identify_by_module(struct pb_origin *origin, int fd, bool probe,
+			       struct pb_buffer_info *info)
 {
 	struct peerbar_query query;
 
-	if (query_module(origin, fd, &query))
+	if (query_module(origin, fd, probe, &query))
 		return false;
 	info->asked = true;
 	info->importers = query.importers;
@@ -258,6 +325,7 @@ static bool identify_by_module(struct pb_origin *origin, int fd, struct pb_buffe
 			offsetof(struct peerbar_query, revocations) + sizeof(query.revocations);
 		info->revocations = query.revocations;
 	}
+	take_facts(&query, info);
 	if (query.size < offsetof(struct peerbar_query, name) + sizeof(query.name))
 		return false;
 	info->size = query.length;
@@ -294,18 +362,57 @@ static int identify_by_proc(int fd, int shown, struct pb_buffer_info *info, stru
 	return 0;
 }
 
-int pb_identify(struct pb_origin *origin, int fd, int shown, struct pb_buffer_info *info,
-		struct pb_error *err)
+/* Fill in what the module does not know, or is not there to tell. */
+static void identify_by_name(struct pb_buffer_info *info)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(exporters) / sizeof(exporters[0]); i++)
+		if (!strcmp(info->exporter, exporters[i].exporter))
+			break;
+	if (i == sizeof(exporters) / sizeof(exporters[0]))
+		return;
+	if (info->model == PB_UNKNOWN) {
+		info->model = exporters[i].model;
+		info->basis = PB_BASIS_NAME;
+	}
+	if (info->can_pin == PB_ANSWER_UNKNOWN) {
+		info->can_pin = PB_ANSWER_NO;
+		info->can_pin_basis = PB_BASIS_NAME;
+	}
+	if (info->can_revoke == PB_ANSWER_UNKNOWN) {
+		info->can_revoke = info->model == PB_REVOCABLE ? PB_ANSWER_YES : PB_ANSWER_NO;
+		info->can_revoke_basis = PB_BASIS_NAME;
+	}
+	if (info->place == PB_PLACE_UNKNOWN) {
+		info->place = exporters[i].place;
+		info->place_basis = PB_BASIS_NAME;
+	}
+	if (info->state == PB_BUFFER_UNKNOWN && info->can_revoke == PB_ANSWER_NO) {
+		info->state = PB_BUFFER_LIVE;
+		info->state_basis = PB_BASIS_NAME;
+	}
+}
+
+int pb_identify(struct pb_origin *origin, int fd, int shown, bool probe,
+		struct pb_buffer_info *info, struct pb_error *err)
 {
 	int ret;
 
 	*info = (struct pb_buffer_info){ .bar = -1 };
-	ret = identify_by_module(origin, fd, info) ? 0 : identify_by_proc(fd, shown, info, err);
-	if (ret)
-		return ret;
-	if (info->model == PB_UNKNOWN)
-		info->model = pb_exporter_model(info->exporter);
-	if (info->model != PB_UNKNOWN && info->basis == PB_BASIS_NONE)
-		info->basis = PB_BASIS_NAME;
-	return 0;
+	ret = identify_by_module(origin, fd, probe, info) ? 0 :
+							    identify_by_proc(fd, shown, info, err);
+	if (!ret)
+		identify_by_name(info);
+	return ret;
+}
+
+enum pb_model pb_dmabuf_model(const struct pb_dmabuf *dmabuf)
+{
+	struct pb_buffer_info info;
+
+	if (dmabuf->info.model != PB_UNKNOWN ||
+	    pb_identify(dmabuf->origin, dmabuf->fd, dmabuf->fd, true, &info, NULL))
+		return dmabuf->info.model;
+	return info.model;
 }

@@ -100,6 +100,21 @@ static int take_attribute(struct pb_listed *listed, struct nlattr *a)
 	case PEERBAR_A_NR_MMAPS:
 		listed->nr_mmaps = pb_nla_u32(a);
 		break;
+	case PEERBAR_A_CAN_PIN:
+		listed->can_pin = (enum pb_answer)pb_nla_u32(a);
+		break;
+	case PEERBAR_A_CAN_REVOKE:
+		listed->can_revoke = (enum pb_answer)pb_nla_u32(a);
+		break;
+	case PEERBAR_A_PLACE:
+		listed->place = (enum pb_place)pb_nla_u32(a);
+		break;
+	case PEERBAR_A_BAR:
+		listed->bar = pb_nla_u32(a);
+		break;
+	case PEERBAR_A_BAR_OFFSET:
+		listed->bar_offset = pb_nla_u64(a);
+		break;
 	case PEERBAR_A_CREATOR:
 		listed->creator = pb_nla_u32(a);
 		break;

@@ -81,7 +81,8 @@ void pb_origin_watch(struct pb_origin *origin, struct pb_mapping *mapping, uint6
 		LIST_INSERT_HEAD(&origin->mappings, mapping, in_origin);
 		mapping->watched = true;
 	}
-	if (origin->revocations != seen || atomic_load(&mapping->dmabuf->dead))
+	if (origin->revocations != seen || atomic_load(&mapping->dmabuf->dead) ||
+	    (mapping->bridge_of && atomic_load(&mapping->bridge_of->dead)))
 		pb_mapping_mark_revoked(mapping);
 	pthread_mutex_unlock(&origin->lock);
 }
@@ -94,6 +95,16 @@ void pb_origin_unwatch(struct pb_origin *origin, struct pb_mapping *mapping)
 		mapping->watched = false;
 	}
 	pthread_mutex_unlock(&origin->lock);
+}
+
+struct pb_dmabuf *pb_origin_replace(struct pb_mapping *mapping, struct pb_dmabuf *bridged)
+{
+	struct pb_dmabuf *old = mapping->dmabuf;
+
+	pthread_mutex_lock(&old->origin->lock);
+	mapping->dmabuf = bridged;
+	pthread_mutex_unlock(&old->origin->lock);
+	return old;
 }
 
 void pb_origin_revoke(struct pb_origin *origin)
@@ -115,7 +126,7 @@ void pb_dmabuf_mark_dead(struct pb_dmabuf *dmabuf)
 	pthread_mutex_lock(&origin->lock);
 	atomic_store(&dmabuf->dead, true);
 	LIST_FOREACH(mapping, &origin->mappings, in_origin)
-		if (mapping->dmabuf == dmabuf)
+		if (mapping->dmabuf == dmabuf || mapping->bridge_of == dmabuf)
 			pb_mapping_mark_revoked(mapping);
 	pthread_mutex_unlock(&origin->lock);
 }

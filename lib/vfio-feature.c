@@ -56,7 +56,7 @@ static int fail_memattr(struct pb_device *device, const char *verb, int ret, str
 				      device->bdf);
 	if (ret == -ENODEV)
 		return pb_fail(err, ENODEV,
-			       "cannot %s the memory attribute of a buffer: it is not one of %s, or was revoked for good",
+			       "cannot %s the memory attribute of a buffer: it is not one of %s, or was revoked permanently",
 			       verb, device->bdf);
 	return pb_fail_errno(err, -ret,
 			     "cannot %s the memory attribute of a buffer of %s (VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR)",
@@ -161,7 +161,7 @@ int pb_buffer_revoke(struct pb_device *device, struct pb_buffer *buffer, struct 
 			       "wait for that",
 			       device->bdf);
 	case -ENOTTY:
-		return pb_fail_driver(err, device->bdf, "cannot revoke a buffer of %s for good",
+		return pb_fail_driver(err, device->bdf, "cannot revoke a buffer of %s permanently",
 				      device->bdf);
 	case -ENODEV:
 		return pb_fail(err, ENODEV,

@@ -18,26 +18,6 @@ struct pb_watch {
 	_Alignas(struct nlmsghdr) char messages[16384];
 };
 
-const char *pb_event_name(enum pb_event_type type)
-{
-	switch (type) {
-	case PB_EVENT_CREATED:
-		return "created";
-	case PB_EVENT_REVOKED:
-		return "revoked";
-	case PB_EVENT_RESTORED:
-		return "restored";
-	case PB_EVENT_MOVED:
-		return "moved";
-	case PB_EVENT_RELEASED:
-		return "released";
-	case PB_EVENT_NONE:
-		return "none";
-	default:
-		return "lost";
-	}
-}
-
 /* The maximum number of buffers in a filter; the kernel allows 4,096 instructions. */
 #define MAX_FILTERED 512
 

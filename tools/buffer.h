@@ -44,10 +44,10 @@ int run_with_buffer(char *const command[], struct pb_device *device, struct pb_b
 /* ---- describe.c ---- */
 
 /*
- * *@description receives an object. @fd is the descriptor's number in it, unless negative. Returns
- * an exit status.
+ * *@description receives an object. @fd is the descriptor's number in it, unless negative. @probe
+ * allows that the memory moves. Returns an exit status.
  */
-int describe_buffer(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info,
+int describe_buffer(struct pb_buffer *buffer, int fd, bool probe, struct pb_buffer_info *info,
 		    struct json_object **description);
 
 #endif

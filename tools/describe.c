@@ -26,12 +26,39 @@ static struct json_object *get_ranges_json(const struct pb_buffer *buffer)
 	return array;
 }
 
+/* Add what the exporter can do and where the memory is, each with how it is known. */
+static void describe_facts(const struct pb_buffer_info *info, struct json_object *object)
+{
+	bool located = info->place == PB_PLACE_BAR && info->place_bdf[0];
+
+	json_put_string(object, "can_pin", pb_answer_name(info->can_pin));
+	json_put_string(object, "can_pin_basis", pb_model_basis_name(info->can_pin_basis));
+	json_put_string(object, "can_revoke", pb_answer_name(info->can_revoke));
+	json_put_string(object, "can_revoke_basis", pb_model_basis_name(info->can_revoke_basis));
+	json_put_string(object, "place", pb_place_name(info->place));
+	json_put_string(object, "place_basis", pb_model_basis_name(info->place_basis));
+	json_put_string(object, "place_bdf", info->place_bdf);
+	if (located) {
+		json_put_number(object, "place_bar", info->place_bar);
+		json_put_number(object, "place_offset", info->place_offset);
+	} else {
+		json_put(object, "place_bar", NULL);
+		json_put(object, "place_offset", NULL);
+	}
+	if (info->asked)
+		json_put_bool(object, "migrates", info->migrates);
+	else
+		json_put(object, "migrates", NULL);
+	json_put_string(object, "driver", info->driver);
+}
+
 /* Add the fields that only the kernel module peerbar reports; null without it. */
 static void describe_module_fields(const struct pb_buffer_info *info, struct json_object *object)
 {
 	struct json_object *faults;
 
 	json_put_string(object, "state", pb_buffer_state_name(info->state));
+	json_put_string(object, "state_basis", pb_model_basis_name(info->state_basis));
 	if (info->asked) {
 		json_put_bool(object, "mmap", info->mappable);
 		json_put_number(object, "importers", info->importers);
@@ -54,13 +81,13 @@ static void describe_module_fields(const struct pb_buffer_info *info, struct jso
 	json_put(object, "faults", faults);
 }
 
-int describe_buffer(struct pb_buffer *buffer, int fd, struct pb_buffer_info *info,
+int describe_buffer(struct pb_buffer *buffer, int fd, bool probe, struct pb_buffer_info *info,
 		    struct json_object **description)
 {
 	struct json_object *object, *ranges;
 	struct pb_error err;
 
-	if (pb_buffer_query(buffer, info, &err))
+	if (probe ? pb_buffer_probe(buffer, info, &err) : pb_buffer_query(buffer, info, &err))
 		return report(&err);
 	make_printable(info->name);
 	make_printable(info->exporter);
@@ -85,6 +112,7 @@ int describe_buffer(struct pb_buffer *buffer, int fd, struct pb_buffer_info *inf
 		json_put_number(object, "nr_ranges", info->nr_ranges);
 	else
 		json_put(object, "nr_ranges", NULL);
+	describe_facts(info, object);
 	describe_module_fields(info, object);
 	*description = object;
 	return STATUS_OK;

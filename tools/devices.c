@@ -212,7 +212,7 @@ static int revoke_first(const struct pb_pci_function *f)
 	if (!status && left)
 		status = stop_function(f->bdf);
 	if (!status)
-		fprintf(stderr, "peerbar: %u buffers of %s were revoked for good%s\n", revoked,
+		fprintf(stderr, "peerbar: %u buffers of %s were revoked permanently%s\n", revoked,
 			f->bdf, left ? ", and the others by turning its memory decoding off" : "");
 	return status;
 }

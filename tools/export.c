@@ -64,7 +64,7 @@ int cmd_export(const struct args *args)
 		goto out;
 	}
 	fd = pb_buffer_fd(buffer);
-	status = describe_buffer(buffer, fd, &info, &description);
+	status = describe_buffer(buffer, fd, false, &info, &description);
 	if (status)
 		goto out;
 	if (args->hold) {

@@ -38,6 +38,16 @@ static struct json_object *get_listed_json(const struct pb_listed *b)
 	put_listed(object, b);
 	json_put_number(object, "nr_importers", b->nr_importers);
 	json_put_number(object, "nr_mmaps", b->nr_mmaps);
+	json_put_string(object, "can_pin", pb_answer_name(b->can_pin));
+	json_put_string(object, "can_revoke", pb_answer_name(b->can_revoke));
+	json_put_string(object, "place", pb_place_name(b->place));
+	if (b->place == PB_PLACE_BAR) {
+		json_put_number(object, "bar", b->bar);
+		json_put_number(object, "bar_offset", b->bar_offset);
+	} else {
+		json_put(object, "bar", NULL);
+		json_put(object, "bar_offset", NULL);
+	}
 	if (!b->creator) {
 		json_put(object, "creator", NULL);
 		json_put(object, "extents", NULL);

@@ -108,6 +108,33 @@ static int attach_devices(struct opened *s, const struct args *args, struct pb_i
 	return STATUS_OK;
 }
 
+/* Whether the module is loaded that maps buffers whatever their model. */
+static bool any_model_is_mapped(void)
+{
+	struct pb_capability *list;
+	unsigned int n;
+	bool there;
+
+	if (pb_capabilities(&list, &n, NULL))
+		return false;
+	there = n > PB_CAP_IOMMUFD_SHIM && list[PB_CAP_IOMMUFD_SHIM].there;
+	free(list);
+	return there;
+}
+
+/* Report why the buffer cannot be mapped, with the option that may help. */
+static int report_refusal(const struct args *args, const struct pb_buffer_info *info,
+			  const struct pb_error *err)
+{
+	if (err->code != EOPNOTSUPP || info->model != PB_UNKNOWN ||
+	    args->map_flags & PB_MAP_UNKNOWN_MODEL || any_model_is_mapped())
+		return report(err);
+	return fail(EOPNOTSUPP,
+		    "cannot map a buffer of the exporter '%s': its memory model is UNKNOWN, so it may "
+		    "move; --allow-unknown maps it anyway",
+		    info->exporter);
+}
+
 int cmd_map(const struct args *args)
 {
 	struct pb_device **into = NULL, *device = NULL;
@@ -138,16 +165,9 @@ int cmd_map(const struct args *args)
 	if (!status && !args->fd)
 		status = export_buffer(&s, &x, &device, &buffer);
 	if (!status)
-		status = describe_buffer(buffer, -1, &info, &description);
+		status = describe_buffer(buffer, -1, true, &info, &description);
 	if (status)
 		goto out;
-	if (info.model == PB_UNKNOWN && !(args->map_flags & PB_MAP_UNKNOWN_MODEL)) {
-		status = fail(EOPNOTSUPP,
-			      "cannot map a buffer of the exporter '%s': its memory "
-			      "model is UNKNOWN, so it may move; --allow-unknown maps it anyway",
-			      info.exporter);
-		goto out;
-	}
 	into = allocate(args->nr_into, sizeof(*into));
 	if (pb_ioas_create(s.iommu, &ioas, &err)) {
 		status = report(&err);
@@ -158,7 +178,7 @@ int cmd_map(const struct args *args)
 		goto out;
 	if (pb_map_buffer(ioas, buffer, args->offset, args->length, args->map_flags, args->iova,
 			  &mapping, &err)) {
-		status = report(&err);
+		status = report_refusal(args, &info, &err);
 		goto out;
 	}
 	if (args->command) {

@@ -29,6 +29,7 @@ enum option_value {
 	OPT_VERBOSE,
 	OPT_STATS,
 	OPT_PERSIST,
+	OPT_PROBE,
 	/* The options from here on belong to all commands. */
 	OPT_JSON,
 	OPT_HELP,
@@ -57,6 +58,7 @@ static const struct option options[] = {
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "stats", required_argument, NULL, OPT_STATS },
 	{ "persist", no_argument, NULL, OPT_PERSIST },
+	{ "probe", no_argument, NULL, OPT_PROBE },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -86,7 +88,7 @@ static const struct command {
 	  "\n"
 	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if needed.\n"
 	  "                 With peerbar-vfio-pci, processes can map buffers, and they can be\n"
-	  "                 revoked for good\n"
+	  "                 revoked permanently\n"
 	  "  --persist      bind them at each boot, too, by a rule of udev\n"
 	  "  --force        bind to a driver that does not support the device, which can crash\n"
 	  "                 the kernel; VFIO's drivers support any\n"
@@ -99,12 +101,12 @@ static const struct command {
 	  "Fails, and names the process, if a process has a function open by a VFIO driver.\n"
 	  "\n"
 	  "  --persist  no longer bind them at boot\n"
-	  "  --revoke   first revoke all buffers of the device for good, as 'revoke' does\n"
+	  "  --revoke   first revoke all buffers of the device permanently, as 'revoke' does\n"
 	  "  --wait     wait until no process has the device open; SIGINT or SIGTERM ends the wait\n" },
 	{ "revoke", cmd_revoke, 0, false,
 	  "Usage: peerbar [--json] revoke FD|PID:FD|BDF...\n"
 	  "\n"
-	  "Revoke dma-bufs for good, or all those of a device BDF. The device must be bound to\n"
+	  "Revoke dma-bufs permanently, or all those of a device BDF. The device must be bound to\n"
 	  "peerbar-vfio-pci. This needs the right to trace the process that has it open.\n" },
 	{ "reset", cmd_reset, BIT(OPT_FORCE), false,
 	  "Usage: peerbar [--json] reset BDF... [--force]\n"
@@ -123,12 +125,16 @@ static const struct command {
 	  "  --memattr LIST  the memory attribute of processes' mappings: the first of LIST that\n"
 	  "                  is supported, as in wc,nc. Needs peerbar-vfio-pci\n"
 	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
-	  "                  SIGUSR1 revokes it for good, which needs peerbar-vfio-pci\n"
+	  "                  SIGUSR1 revokes it permanently, which needs peerbar-vfio-pci\n"
 	  "  -- CMD          run CMD with the dma-buf in descriptor $PEERBAR_FD; SIGUSR1 as above\n" },
-	{ "query", cmd_query, 0, false,
-	  "Usage: peerbar [--json] query FD|PID:FD...\n"
+	{ "query", cmd_query, BIT(OPT_PROBE), false,
+	  "Usage: peerbar [--json] query FD|PID:FD... [--probe]\n"
 	  "\n"
-	  "Describe dma-bufs: FD is an inherited descriptor, PID:FD one of another process.\n" },
+	  "Describe dma-bufs: FD is an inherited descriptor, PID:FD one of another process. Does\n"
+	  "not move the memory.\n"
+	  "\n"
+	  "  --probe  attach for a moment if that reveals more; some exporters then move the\n"
+	  "           memory to system memory\n" },
 	{ "peek", cmd_peek, 0, false,
 	  "Usage: peerbar [--json] peek FD|PID:FD OFFSET LENGTH\n"
 	  "\n"
@@ -215,7 +221,7 @@ static const char general_help[] =
 	"  run --bar BDF:BAR -- CMD...   run CMD with its RDMA memory in a BAR\n"
 	"  peek FD|PID:FD OFFSET LENGTH  print bytes of a dma-buf\n"
 	"  poke FD|PID:FD OFFSET BYTES   write bytes to a dma-buf\n"
-	"  revoke FD|PID:FD|BDF...       revoke dma-bufs for good, or all of a device\n"
+	"  revoke FD|PID:FD|BDF...       revoke dma-bufs permanently, or all of a device\n"
 	"  list                          list buffers of peerbar's kernel modules\n"
 	"  watch                         print their events\n"
 	"  capabilities                  list the capabilities of this system\n"
@@ -326,6 +332,9 @@ static int take_option(struct args *args, int option)
 	case OPT_STATS:
 		args->has_stats = true;
 		return take_option_number(option, &args->stats);
+	case OPT_PROBE:
+		args->probe = true;
+		return STATUS_OK;
 	case OPT_VERBOSE:
 		args->verbose = true;
 		return STATUS_OK;

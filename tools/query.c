@@ -18,7 +18,7 @@ static struct json_object *describe_hanging_buffer(struct pb_importer *list, uns
 }
 
 /* Query the importers first, which never waits. Returns an exit status. */
-static int query_buffer(const char *text, struct json_object **description)
+static int query_buffer(const char *text, bool probe, struct json_object **description)
 {
 	struct pb_importer *list = NULL;
 	struct pb_buffer_info info;
@@ -46,7 +46,7 @@ static int query_buffer(const char *text, struct json_object **description)
 	}
 	status = take_buffer(text, &buffer);
 	if (!status) {
-		status = describe_buffer(buffer, -1, &info, description);
+		status = describe_buffer(buffer, -1, probe, &info, description);
 		pb_buffer_close(buffer);
 	}
 	if (!status)
@@ -66,7 +66,7 @@ int cmd_query(const struct args *args)
 			"'query' needs a descriptor: FD of its own, or PID:FD of another process");
 	array = json_new(true);
 	for (i = 0; i < args->nr_operands; i++) {
-		status = query_buffer(args->operands[i], &description);
+		status = query_buffer(args->operands[i], args->probe, &description);
 		if (status)
 			goto out;
 		json_append(array, description);

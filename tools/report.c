@@ -190,13 +190,20 @@ void make_printable(char *text)
 			*text = '?';
 }
 
+#define KEY_WIDTH 14
+
+static bool is_hexadecimal(const char *key)
+{
+	return !strcmp(key, "iova") || !strcmp(key, "place_offset");
+}
+
 static void print_value(const char *key, struct json_object *value)
 {
 	struct json_object *offset, *length;
 	char text[32];
 	uint64_t v;
 
-	printf("%-10s", key);
+	printf("%-*s", KEY_WIDTH, key);
 	if (json_object_object_get_ex(value, "offset", &offset) &&
 	    json_object_object_get_ex(value, "length", &length)) {
 		v = json_object_get_uint64(length);
@@ -209,7 +216,7 @@ static void print_value(const char *key, struct json_object *value)
 		if (!strcmp(key, "size") || !strcmp(key, "length"))
 			printf("0x%" PRIx64 " (%s)\n", v, human_size(v, text));
 		else
-			printf(strcmp(key, "iova") ? "%" PRIu64 "\n" : "0x%" PRIx64 "\n", v);
+			printf(is_hexadecimal(key) ? "0x%" PRIx64 "\n" : "%" PRIu64 "\n", v);
 	}
 }
 
@@ -218,12 +225,33 @@ static void print_faults(const char *what, struct json_object *faults)
 {
 	const char *separator = "";
 
-	printf("%-10s", what);
+	printf("%-*s", KEY_WIDTH, what);
 	json_object_object_foreach(faults, key, value) {
 		printf("%s%s %s", separator, json_object_get_string(value), key);
 		separator = ", ";
 	}
 	putchar('\n');
+}
+
+static bool is_basis(const char *key)
+{
+	const char *suffix = strrchr(key, '_');
+
+	return suffix && !strcmp(suffix, "_basis");
+}
+
+/* Print a value with its basis, KEY_basis, behind it. */
+static void print_with_basis(struct json_object *result, const char *key, struct json_object *value)
+{
+	struct json_object *basis;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s_basis", key);
+	if (json_object_object_get_ex(result, name, &basis))
+		printf("%-*s%s (%s)\n", KEY_WIDTH, key, json_object_get_string(value),
+		       json_object_get_string(basis));
+	else
+		print_value(key, value);
 }
 
 void print_result(struct json_object *result)
@@ -243,8 +271,9 @@ void print_result(struct json_object *result)
 						    json_object_array_get_idx(value, i));
 			else if (value && !strcmp(key, "faults"))
 				print_faults(key, value);
-			else if (value && !json_object_is_type(value, json_type_object))
-				print_value(key, value);
+			else if (value && !json_object_is_type(value, json_type_object) &&
+				 !is_basis(key))
+				print_with_basis(result, key, value);
 		}
 	}
 	json_object_put(result);

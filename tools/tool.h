@@ -45,6 +45,7 @@ struct args {
 	bool revoke;
 	bool persist;
 	bool verbose;
+	bool probe;
 	uint64_t stats;
 	bool has_stats;
 };

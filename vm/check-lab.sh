@@ -108,6 +108,61 @@ test_log_folders() {
 	[ "$own" = "$cache/own" ] || { echo "--logs $cache/own: the folder was $own"; return 1; }
 }
 
+# project_lab WORD...: run a command of './lab run', in the tree that is prepared
+project_lab() {
+	parse_options "$@"
+	run_command "${CMD[@]}" >"$LAB_RUN/project.out" 2>"$LAB_RUN/project.err"
+}
+
+# in_project COMMAND...: run it in a copy of the example of another project
+in_project() {
+	local dir=$LAB_RUN/project
+	[ -d "$dir" ] || cp -r "$LAB_TOP/examples/project" "$dir" || return 1
+	(cd "$dir" && COMMAND=run && "$@")
+}
+
+# project_failed TEXT: print what the lab said
+project_failed() { echo "$1"; sed 's/^/    /' "$LAB_RUN/project.out" "$LAB_RUN/project.err"; return 1; }
+
+# The commands of docs/ci.md, as printed: a foreign project is built with its packages, and tested.
+test_ci_page() {
+	local where place command n=0
+	while IFS=$'\t' read -r where _ place _ command <&3; do
+		[ "$place" = lab ] && [[ $where == docs/ci.md:* ]] || continue
+		[[ $command == 'peerbar/lab run '* ]] || { echo "$where is no 'peerbar/lab run'"; return 1; }
+		command=${command%%  #*}
+		echo "lab: $where: $command"
+		rm -rf "$LAB_RUN/project"
+		eval "in_project project_lab ${command#peerbar/lab run }" || project_failed "$where: status $?" || return 1
+		[ ! -e "$LAB_RUN/project/bar-test" ] || { echo 'the build wrote to a directory that is mounted read-only'; return 1; }
+		grep -q REVOCABLE "$LAB_RUN/project/out/buffer.json" || project_failed 'the artifact is not there' || return 1
+		grep -q '<testsuite name="lab" tests="4" failures="0">' "$LAB_RUN/project/out/lab.xml" || { cat "$LAB_RUN/project/out/lab.xml"; return 1; }
+		n=$((n + 1))
+	done 3< <("$LAB_VM/doc-commands" list "$LAB_TOP")
+	[ $n -gt 0 ] || { echo 'docs/ci.md has no command'; return 1; }
+}
+
+# The standard input, the environment, statuses, modes of directories, a failed build, and wrong options.
+test_project() {
+	local rc=0 words
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	in_project eval 'mkdir -p data && echo given | project_lab --mount . --mount data:results:rw --env "WORDS=two \"words" --stdin \
+		--build "echo built >/usr/share/built; cat /mnt/results/x 2>/dev/null || echo \$WORDS >from-build" --junit lab.xml -- sh -c '"'"'
+		pwd; cat; echo "$WORDS"; cat from-build /usr/share/built; ! touch here 2>/dev/null && echo ro; echo kept >/mnt/results/kept; exit 7'"'" || rc=$?
+	words=$(paste -sd, "$LAB_RUN/project.out")
+	[ $rc = 7 ] && [ "$words" = '/mnt/project,given,two "words,two "words,built,ro' ] || project_failed "status $rc: $words" || return 1
+	[ "$(cat "$LAB_RUN/project/data/kept")" = kept ] && [ ! -e "$LAB_RUN/project/from-build" ] || { echo 'the directories are not right'; return 1; }
+	grep -q 'tests="4" failures="1"' "$LAB_RUN/project/lab.xml" && grep -q 'the command ended with status 7' "$LAB_RUN/project/lab.xml" ||
+		{ cat "$LAB_RUN/project/lab.xml"; return 1; }
+	rc=0
+	in_project project_lab --mount . --build 'echo no; exit 9' --junit lab.xml -- true || rc=$?
+	[ $rc = 9 ] && grep -q 'tests="1" failures="1"' "$LAB_RUN/project/lab.xml" || project_failed "a failed build: status $rc" || return 1
+	for words in '--mount /nowhere' '--mount .:a/b' '--mount . --mount .' '--env 1=2' '--env A' "--mount $LAB_CACHE"; do
+		# shellcheck disable=SC2086 # options
+		if (in_project parse_options $words) >"$LAB_RUN/project.err" 2>&1; then echo "the lab takes $words"; return 1; fi
+	done
+}
+
 # An oops must end the machine soon, with a report. The command runs for four minutes if the kernel
 # continues.
 test_oops() {
@@ -122,7 +177,7 @@ test_oops() {
 
 check_lab() {
 	local t good=0 bad=0
-	for t in test_other_host test_other_host_with_debian test_mirror_without_suite test_log_folders test_oops; do
+	for t in test_other_host test_other_host_with_debian test_mirror_without_suite test_log_folders test_ci_page test_project test_oops; do
 		if (LAB_LOGS=$LAB_LOGS/lab; mkdir -p "$LAB_LOGS"; $t); then
 			echo "lab: ${t#test_}: ok"
 			good=$((good + 1))

@@ -80,12 +80,17 @@ run_group() (
 # run_chains CHAIN...: run at most $CHECK_JOBS at a time; once a minute show their progress
 run_chains() {
 	local chain
+	rm -f "$LAB_LOGS/idle"
 	for chain; do
 		if [ "$CHECK_JOBS" = 1 ]; then run_chain "$chain"; continue; fi
 		while [ "$(jobs -rp | wc -l)" -ge "$CHECK_JOBS" ]; do chains_alive; done
 		run_chain "$chain" &
 	done
-	while [ -n "$(jobs -rp)" ]; do chains_alive; done
+	while [ -n "$(jobs -rp)" ]; do
+		# For .ci/run, which can start the next check.
+		[ "$(jobs -rp | wc -l)" -ge "$CHECK_JOBS" ] || : >"$LAB_LOGS/idle"
+		chains_alive
+	done
 	wait
 	# A chain whose process was killed leaves no result.
 	for chain; do
@@ -135,7 +140,7 @@ run_valgrind() {
 
 # Don't optimize: /build has the warnings of -O2, and this one checks what is in the tarball.
 run_distcheck() {
-	cd /build && make -s distcheck DISTCHECK_CONFIGURE_FLAGS='--enable-werror CFLAGS=-O0' >distcheck.log 2>&1 || { tail -n 40 distcheck.log; return 1; }
+	cd /build && make -s -j"$(nproc)" distcheck DISTCHECK_CONFIGURE_FLAGS='--enable-werror CFLAGS=-O0' >distcheck.log 2>&1 || { tail -n 40 distcheck.log; return 1; }
 	rm -f peerbar-*.tar.xz
 	echo 'make distcheck: the tarball builds, passes its tests, installs, uninstalls and cleans up'
 }
@@ -144,7 +149,7 @@ run_install() {
 	local d=/tmp/inst f
 	make -s -C /build install DESTDIR=$d || return 1
 	for f in bin/peerbar include/peerbar.h include/peerbar/{api,buffer,capabilities,device,error,guest,importers,ioas,pci,rdma-link,watch}.h lib/libpeerbar.so share/man/man1/peerbar.1 share/man/man3/libpeerbar.3 share/man/man3/pb_fd_importers.3 \
-		share/bash-completion/completions/peerbar lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
+		share/bash-completion/completions/peerbar lib/python3/dist-packages/peerbar/py.typed lib/pkgconfig/libpeerbar.pc include/linux/peerbar.h \
 		include/peerbar-verbs.h lib/libpeerbar-verbs.so lib/pkgconfig/libpeerbar-verbs.pc share/man/man3/libpeerbar-verbs.3 \
 		lib/libpeerbar-rdma.so.1 include/infiniband/peerbardv.h lib/peerbar/libpeerbar-run.so; do
 		[ -e "$d/usr/$f" ] || { echo "make install DESTDIR= installs no /usr/$f"; return 1; }
@@ -190,7 +195,7 @@ lab_machine_check() {
 	LAB_LIMIT=${LAB_LIMIT:-$limit}
 	# shellcheck disable=SC2016 # the guest's shell expands it
 	guest env LAB_TEST_LOGS=/lab LAB_STEPS=$steps CK_FORK=yes CK_TIMEOUT_MULTIPLIER=$times \
-		bash -c 'rc=0; for suite; do /build/tests/lab/lab-check "$suite" || rc=$?; done; exit $rc' suites "$@" || rc=$?
+		bash -c 'modprobe peerbar-test-ready || exit 1; rc=0; for suite; do /build/tests/lab/lab-check "$suite" || rc=$?; done; exit $rc' suites "$@" || rc=$?
 	cp "$LAB_RUN"/share/test-*.xml "$LAB_LOGS/" 2>/dev/null
 	guest_reports || rc=1
 	guest_faults
@@ -246,6 +251,9 @@ lab_guest_check() {
 chain_tree() {
 	group style check_style
 	selected unit sanitizers valgrind install distcheck || return 0
+	# They write to the build directory.
+	exec 5>"$LAB_CACHE/$(tree_name)/lock.build"
+	flock 5
 	tree_mount || return 2
 	# Of this build, only the unit tests run.
 	if selected sanitizers; then
@@ -260,6 +268,7 @@ chain_tree() {
 	group install root_call run_install
 	group distcheck root_call run_distcheck
 	root_umount
+	exec 5>&-
 }
 
 chain_analysis() { group analysis check_analysis; }
@@ -300,6 +309,8 @@ chain_scripts() {
 	fi
 	# Tests the library and perftest rather than the kernel, and takes five minutes.
 	[ "$LAB_ONLY" != perftest ] || group perftest lab_script_check perftest 2400
+	# Fetches Rust's compiler, 250 MB, which takes minutes if it is not cached.
+	[ "$LAB_ONLY" != bindings ] || group bindings check_bindings
 	# other projects' programs, and their libraries more than the kernel
 	[ "$LAB_ONLY" != foreign ] || group foreign lab_script_check foreign 2400
 }
@@ -362,8 +373,8 @@ lab_check() {
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, foreign, pyverbs on rxe0' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, foreign, bindings, pyverbs on rxe0' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results

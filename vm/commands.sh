@@ -78,7 +78,7 @@ lab_sweep() {
 		id=${d#"$LAB_CACHE"/tmp.}
 		kill -0 "${id%%.*}" 2>/dev/null || rm -rf --one-file-system "$d"
 	done
-	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' -o -name 'foreign-*' -o -name 'package-*' \
+	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' -o -name 'foreign-*' -o -name 'package-*' -o -name 'packages-*' \
 		-o -name 'bench-*' -o -name 'readme-*' -o -name 'kvm-*' -o -name 'lock.*' \) -exec rm -rf --one-file-system {} +
 }
 
@@ -168,6 +168,7 @@ guest() {
 		printf 'LAB_INTERACTIVE=%q LAB_KMEMLEAK=%q\n' "${LAB_INTERACTIVE:-0}" "${LAB_KMEMLEAK:-1}"
 		[ "${LAB_INTERACTIVE:-0}" = 0 ] || stty size | awk '$1 { print "LAB_ROWS=" $1 " LAB_COLUMNS=" $2 }'
 		printf 'export LAB=/lab LAB_TOPOLOGY=%q LAB_KERNEL=%q LAB_SEED=%q TERM=%q\n' "$LAB_TOPOLOGY" "$KFLAVOUR" "$LAB_SEED" "${TERM:-dumb}"
+		project_settings
 	} >"$LAB_RUN/share/settings"
 	say "booting Linux $(cat "$LAB_CACHE/$KNAME/release") in QEMU ($LAB_TOPOLOGY)"
 	guest_run
@@ -183,27 +184,38 @@ layer_ready() {
 }
 
 lab_run() {
-	local rc=0
 	prepare || return
+	run_command "$@"
+}
+
+# run_command COMMAND...: after prepare()
+run_command() {
+	local rc=0 built='' reports=0 faults=''
 	layer_ready "${1:-}" || return 2
+	[ -z "$LAB_PROJECT_BUILD" ] || built=0
+	project_ready || { rc=$?; write_junit "${built:+$rc}" '' '' '' -- "$@"; return $rc; }
 	guest "$@" || rc=$?
-	guest_reports || [ $rc != 0 ] || rc=1
+	project_artifacts || { warn "the artifacts could not be copied to $LAB_ARTIFACTS"; [ $rc != 0 ] || rc=1; }
+	local status=$rc
+	guest_reports || { reports=1; [ $rc != 0 ] || rc=1; }
 	guest_faults
 	if [ -n "$LAB_WANT_FAULTS" ]; then
 		if [ "$FAULTS" != "$LAB_WANT_FAULTS" ]; then
-			warn "the IOMMU reported $FAULTS faults, not $LAB_WANT_FAULTS:"
+			faults="the IOMMU reported $FAULTS faults, not $LAB_WANT_FAULTS"
+			warn "$faults:"
 			sed 's/^/    /' "$LAB_RUN/share/iommu-faults" | head -n 20 >&2
 			[ $rc != 0 ] || rc=1
 		fi
 	elif [ "$FAULTS" != "$EXPECTED" ]; then
 		warn "the IOMMU reported $FAULTS faults; $EXPECTED were expected (--faults N says how many)"
 	fi
+	write_junit "$built" "$status" $reports "$faults" -- "$@" || [ $rc != 0 ] || rc=1
 	return $rc
 }
 
 lab_shell() {
 	[ -t 0 ] && [ -t 1 ] || die "'shell' needs a terminal; to run one command: ./lab run -- CMD"
-	prepare || return
+	prepare && project_ready || return
 	LAB_LIMIT=${LAB_LIMIT:-86400} LAB_INTERACTIVE=1 LAB_KMEMLEAK=0
 	guest bash -l
 }

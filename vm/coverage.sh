@@ -36,7 +36,7 @@ run_coverage() {
 	/peerbar/vm/coverage /src /logs "${builds[@]}"
 }
 
-# The suites, and the scripts that run the modules most. Failures do not end it: what was executed
+# The suites, and if these are all, the scripts that run the modules most. Failures do not end it: what was executed
 # was executed.
 covered_commands() {
 	cat <<-'END'
@@ -51,15 +51,18 @@ covered_commands() {
 }
 
 lab_coverage() {
-	local rc=0 modules='' dir
+	local rc=0 modules='' dir suites=("$LAB_ONLY")
 	dir=$LAB_CACHE/$(tree_name)
 	[ "$KFLAVOUR" != gcov ] || modules=1
 	LAB_LIMIT=${LAB_LIMIT:-5400}
+	# Other labs share the tree.
+	flock 7
 	coverage_mount && step 'building the tree with --coverage' root_call build_covered || return 2
 	root_call run_covered_units || rc=1
 	root_umount
 	LAB_BUILD=$dir/coverage LAB_STAGE=$dir/cover-stage
-	guest bash -c "$(covered_commands)" covered "$LAB_ONLY" || rc=1
+	[ -z "$LAB_QUICK" ] || read -ra suites <<<"$QUICK_SUITES"
+	guest bash -c "$(covered_commands)" covered "${suites[@]}" || rc=1
 	guest_reports || rc=1
 	coverage_mount && root_bind "$LAB_RUN/share" /share && root_bind "$LAB_LOGS" /logs || return 2
 	[ -z "$modules" ] || root_bind "$(modules_dir)/objects" /modules/objects || return 2

@@ -228,15 +228,19 @@ kernel_compile() {
 	rm -rf "$KTMP/fs.work" "$KTMP/fs/tmp" "$KTMP/fs/peerbar" "$KTMP/fs/root"
 }
 
-# Used by the checks: checkpatch.pl, and the kernel's VFIO selftests with their includes.
-UPSTREAM='scripts/checkpatch.pl scripts/spelling.txt scripts/const_structs.checkpatch scripts/subarch.include include/linux/pci_ids.h
+# Used by the checks: checkpatch.pl, kernel-doc, and the kernel's VFIO selftests with their includes.
+UPSTREAM='tools/docs/kernel-doc tools/lib/python scripts/checkpatch.pl scripts/spelling.txt scripts/const_structs.checkpatch scripts/subarch.include include/linux/pci_ids.h
 	tools/testing/selftests/vfio tools/testing/selftests/lib.mk tools/testing/selftests/*.h tools/testing/selftests/*.mk tools/include
 	tools/arch/x86/include tools/scripts drivers/dma/idxd/registers.h drivers/dma/ioat/*.h drivers/net/ethernet/intel/igb/*.h'
 
+# unpack_upstream: unpack the source of iommufd and vfio to missing, and the above to upstream
 unpack_upstream() {
-	local paths
+	local paths src=$KTMP/fs/usr/src
 	read -ra paths -d '' <<<"$UPSTREAM"
-	unpack_source "$KTMP/fs/usr/src/upstream" "${paths[@]}"
+	# Decompressing the archive takes half a minute: unpack everything at once.
+	unpack_source "$src/upstream" "${paths[@]}" 'drivers/iommu/*.h' drivers/iommu/iommufd drivers/vfio lib/interval_tree.c &&
+		mkdir -p "$src/missing/drivers" && mv "$src"/upstream/drivers/{iommu,vfio} "$src/missing/drivers" &&
+		mv "$src/upstream/lib" "$src/missing/lib"
 }
 
 # build_selftests: build the kernel's VFIO selftests for the guest; runs inside the root
@@ -254,9 +258,7 @@ make_stock_kernel() {
 	kernel_start "linux-source-${KV%.*}" "$KIMAGE" "linux-modules-$KABI" "linux-headers-$KABI" \
 		"linux-headers-${KABI%-amd64}-common" "linux-kbuild-${KABI%-amd64}" &&
 		step 'kernel: unpacking the image and its modules' unpack_kernel &&
-		step 'kernel: unpacking the source of iommufd and vfio' unpack_source "$KTMP/fs/usr/src/missing" \
-			'drivers/iommu/*.h' drivers/iommu/iommufd drivers/vfio lib/interval_tree.c &&
-		step "kernel: unpacking the source's checks" unpack_upstream &&
+		step "kernel: unpacking the source of iommufd and vfio, and the source's checks" unpack_upstream &&
 		kernel_compile 'building iommufd and vfio' build_missing_modules "$KABI" /usr/src/missing &&
 		kernel_compile "building the kernel's own VFIO selftests" build_selftests || return 1
 	rm -rf "$KTMP/fs/usr/src/missing"

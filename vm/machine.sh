@@ -6,6 +6,8 @@
 # The run directory, shared with the guest as /lab, has:
 #
 #	command, settings	the command to run, and its environment
+#	mounts			the shared directories of other projects: tag, directory, options
+#	stdin, artifacts	what the command reads, and the folder of what it leaves
 #	status			its exit status, which the guest writes last
 #	stdout, stderr		its output
 #	kernel.log		the guest's serial console
@@ -111,7 +113,7 @@ guest_run() {
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
-	for part in groups selftests rdma rdma-pairs rdma-tools nvme-rdma perftest foreign pyverbs qemu bench readme reader doc-commands; do
+	for part in groups selftests rdma rdma-pairs rdma-tools nvme-rdma perftest foreign bindings pyverbs qemu bench readme reader doc-commands; do
 		cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"
 	done
 	: >"$LAB_RUN/share/iommu-faults"
@@ -133,6 +135,7 @@ guest_run() {
 	mkdir -p "$LAB_MNT/lab/stage"
 	mount -t overlay -o "lowerdir=${LAB_LAYER:+$LAB_LAYER:}$LAB_MODULES:$LAB_STAGE" overlay "$LAB_MNT/lab/stage" || return 125
 	root_bind "$LAB_BUILD" /lab/build
+	guest_directories || return 125
 	# Multi-threaded TCG translates both processors at once.
 	accel='tcg,thread=multi'
 	if probe_kvm; then accel=kvm; fi
@@ -159,7 +162,7 @@ guest_run() {
 		-virtfs local,path=/lab/stage,mount_tag=stage,security_model=none,readonly=on,multidevs=remap \
 		-virtfs local,path=/lab/build,mount_tag=build,security_model=none,readonly=on,multidevs=remap \
 		-virtfs local,path=/lab/run,mount_tag=run,security_model=none,multidevs=remap \
-		-device virtio-serial-pci,max_ports=8 \
+		"${DIRECTORY_ARGS[@]}" -device virtio-serial-pci,max_ports=8 \
 		-chardev file,id=stdout,path=/lab/run/stdout -device virtserialport,chardev=stdout,name=stdout \
 		-chardev file,id=stderr,path=/lab/run/stderr -device virtserialport,chardev=stderr,name=stderr \
 		-chardev socket,id=mon,path=/lab/run/qmp.sock,server=on,wait=off -object monitor-qmp,id=qmp0,chardev=mon \

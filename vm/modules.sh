@@ -51,8 +51,15 @@ install_modules() {
 		depmod "$1" && cp -a "$dir"/modules.* "/modules/layer$dir/" && cp -a "$dir/updates/peerbar" "/modules/layer$dir/updates/"
 }
 
-# modules_build: build for the chosen kernel if a source changed
+# modules_build: build for the chosen kernel if a source changed; one lab of a tree at a time
 modules_build() {
+	(
+		flock 8
+		modules_build_locked
+	) 8>"$LAB_CACHE/$(tree_name)/lock.modules"
+}
+
+modules_build_locked() {
 	local dir key release flags=()
 	dir=$(modules_dir)
 	key=$(modules_key)
@@ -102,7 +109,7 @@ run_sparse() {
 	[ -z "$said" ] || { echo "$said"; return 1; }
 }
 
-# check_modules: build for both series of kernels, and run sparse
+# check_modules: build for both series of kernels, run sparse, and look at what tracing costs
 check_modules() {
 	local release good=0 bad=0
 	if (kernel_choose 7.2 && cached "$KNAME" make_stock_kernel && modules_build); then
@@ -120,11 +127,15 @@ check_modules() {
 		echo 'modules: sparse: FAILED'
 		bad=$((bad + 1))
 	fi
+	if root_call run_nop_sites; then good=$((good + 1)); else bad=$((bad + 1)); fi
 	root_umount
 	# For group(), which sums them up.
 	printf '# PASS: %d\n# FAIL: %d\n' $good $bad
 	return $((bad != 0))
 }
+
+# run_nop_sites: that tracing costs nothing while it is off; runs inside the root
+run_nop_sites() { find /modules/objects -name 'peerbar*.ko' ! -name 'peerbar-test-*' -exec /peerbar/vm/nop-sites {} +; }
 
 # selftests_built: whether the selftests of the chosen kernel could be built
 selftests_built() { [ -x "$LAB_CACHE/$KNAME/fs/usr/libexec/vfio-selftests/vfio_pci_device_test" ]; }

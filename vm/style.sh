@@ -23,7 +23,7 @@ style_tags() {
 	local f bad=0
 	while IFS= read -r -d '' f; do
 		# Formats without comments.
-		case $f in LICENSES/* | *.supp | *.png | *.json | debian/changelog | debian/source/format) continue ;; esac
+		case $f in LICENSES/* | *.supp | *.png | *.json | */Cargo.lock | debian/changelog | debian/source/format) continue ;; esac
 		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
 	done < <(tree_files)
 	return $bad
@@ -31,8 +31,15 @@ style_tags() {
 
 style_manual() {
 	local f bad=0
-	for f in man/*.[13]; do mandoc -T lint -W warning "$f" || bad=1; done
+	for f in man/*.[13] /build/man/man3*/*.3; do
+		[ "$(head -c 4 "$f")" = '.so ' ] || mandoc -T lint -W warning "$f" || bad=1
+	done
 	return $bad
+}
+
+# style_headers: the comments that the man pages are made from
+style_headers() {
+	/usr/src/upstream/tools/docs/kernel-doc -none -Wall -Werror lib/peerbar/*.h rdma/verbs/peerbar-verbs.h
 }
 
 # Its configuration is .shellcheckrc.
@@ -58,7 +65,7 @@ style_checkpatch() {
 run_style() {
 	local c good=0 bad=0
 	cd /src || return 1
-	for c in tags manual shell spelling format layers checkpatch; do
+	for c in tags manual headers shell spelling format layers checkpatch; do
 		if (style_$c); then
 			echo "style: $c: clean"
 			good=$((good + 1))
@@ -72,7 +79,7 @@ run_style() {
 	return $((bad != 0))
 }
 
-# check_style: mount the kernel's layer, too, for checkpatch.pl
+# check_style: mount the kernel's layer, too, for checkpatch.pl and kernel-doc
 check_style() {
 	local rc=0
 	LAB_LAYERS=$LAB_CACHE/$KNAME/fs tree_mount && root_bind "$(modules_dir)/objects" /objects || return 2

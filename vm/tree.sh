@@ -12,17 +12,32 @@
 
 tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT")"; }
 
+# tree_names: print the names of the checkout's files, separated by null bytes
+tree_names() {
+	if git -C "$LAB_TOP" rev-parse --git-dir >/dev/null 2>&1; then
+		git -c safe.directory='*' -C "$LAB_TOP" ls-files -z --cached --others --exclude-standard
+	else
+		(cd "$LAB_TOP" && find . -name .git -prune -o -type f -printf '%P\0')
+	fi | sort -z
+}
+
+# tree_current: whether tree-KEY/src is equal to the checkout, and built
+tree_current() {
+	local dir f
+	dir=$LAB_CACHE/$(tree_name)
+	[ -f "$dir/built" ] && [ ! -f "$dir/changed" ] && tree_names | cmp -s - "$dir/files" || return 1
+	while IFS= read -r -d '' f; do
+		if [ -e "$LAB_TOP/$f" ]; then cmp -s "$LAB_TOP/$f" "$dir/src/$f" || return 1; else [ ! -e "$dir/src/$f" ] || return 1; fi
+	done <"$dir/files"
+}
+
 # tree_copy: update tree-KEY/src; unchanged files keep their times, so that make rebuilds little
 tree_copy() {
 	local dir new f
 	dir=$LAB_CACHE/$(tree_name)
 	mkdir -p "$dir"/{src,build,sanitize,stage}
 	new=$dir/files.new
-	if git -C "$LAB_TOP" rev-parse --git-dir >/dev/null 2>&1; then
-		git -c safe.directory='*' -C "$LAB_TOP" ls-files -z --cached --others --exclude-standard
-	else
-		(cd "$LAB_TOP" && find . -name .git -prune -o -type f -printf '%P\0')
-	fi | sort -z >"$new"
+	tree_names >"$new"
 	while IFS= read -r -d '' f; do
 		if [ ! -e "$LAB_TOP/$f" ]; then continue; fi
 		cmp -s "$LAB_TOP/$f" "$dir/src/$f" && continue
@@ -68,17 +83,25 @@ install_tree() {
 	rm -rf /stage/* && make -s -C /build install DESTDIR=/stage && mkdir -p /stage/build
 }
 
-# tree_ready: build for the machine, and set LAB_BUILD and LAB_STAGE
+# tree_ready: build for the machine, and set LAB_BUILD and LAB_STAGE. Labs of one checkout run at the
+# same time as long as it does not change: a lab that has to update the tree waits for the others.
 tree_ready() {
 	local dir
 	dir=$LAB_CACHE/$(tree_name)
 	mkdir -p "$dir"
 	exec 7>"$dir/lock"
-	flock -n 7 || { say 'waiting for another lab that uses this tree'; flock 7; }
-	tree_copy || return 1
+	flock -s -n 7 || { say 'waiting for another lab that updates this tree'; flock -s 7; }
 	touch "$dir"
 	LAB_BUILD=$dir/build LAB_STAGE=$dir/stage
-	modules_ready || return 1
+	if tree_current; then modules_ready; return; fi
+	flock -n 7 || { say 'waiting for another lab that uses this tree'; flock 7; }
+	tree_copy && modules_ready && tree_build && flock -s 7
+}
+
+# tree_build: build and install the copy, unless it is built
+tree_build() {
+	local dir
+	dir=$LAB_CACHE/$(tree_name)
 	if [ -f "$dir/built" ] && [ ! -f "$dir/changed" ]; then return 0; fi
 	rm -f "$dir/built"
 	tree_mount || return 1

@@ -110,6 +110,11 @@ static struct sg_table *peerbar_try_map(struct peerbar_buffer *buf,
 	struct sg_table *sgt;
 	int ret;
 
+	if (buf->info.addresses_only) {
+		peerbar_dbg(buf, "cannot map for %s: only iommufd maps a bridged buffer",
+			    dev_name(attach->dev));
+		return ERR_PTR(-EOPNOTSUPP);
+	}
 	ret = peerbar_buffer_enter(buf);
 	if (ret) {
 		peerbar_dbg(buf,

@@ -138,7 +138,25 @@ int peerbar_dma_buf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
 struct peerbar_buffer *peerbar_buffer_find(u64 id);
 struct peerbar_buffer *peerbar_buffer_next(u64 after);
 
-/* model.c, chunks.c, cookie.c: only functions for other modules */
+/**
+ * enum peerbar_probing - what to attach to a dma-buf for, if that might move its memory
+ * @PEERBAR_PROBE_NOTHING: don't attach
+ * @PEERBAR_PROBE_MODEL: if the model is not known otherwise
+ * @PEERBAR_PROBE_ALL: if the model or the state is not known otherwise
+ */
+enum peerbar_probing { PEERBAR_PROBE_NOTHING, PEERBAR_PROBE_MODEL, PEERBAR_PROBE_ALL };
+
+/* model.c: what another exporter declares, and what is derived or known by its name */
+void peerbar_find_facts(struct dma_buf *dmabuf, enum peerbar_probing probing,
+			struct peerbar_facts *facts);
+
+/* ttm.c: where a dma-buf of a GPU driver is, if that is known; no lock held. 0 or -EINTR */
+int peerbar_ttm_locate(struct dma_buf *dmabuf, struct peerbar_facts *facts);
+
+/* describe.c: the facts about a buffer, its state as it is; reservation lock held */
+void peerbar_buffer_describe_locked(struct peerbar_buffer *buf, struct peerbar_facts *facts);
+
+/* chunks.c, cookie.c: only functions for other modules */
 
 /* netlink.c */
 int peerbar_netlink_init(void);

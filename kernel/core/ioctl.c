@@ -19,6 +19,7 @@
 #define PEERBAR_IMPORTERS_SIZE offsetofend(struct peerbar_importers, now_ns)
 #define PEERBAR_IMPORTER_SIZE  offsetofend(struct peerbar_importer, driver)
 #define PEERBAR_FENCE_SIZE     offsetofend(struct peerbar_fence, timeline)
+#define PEERBAR_BRIDGE_SIZE    offsetofend(struct peerbar_bridge, device)
 
 static unsigned long caps = PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS |
 	(IS_ENABLED(CONFIG_PCI_P2PDMA) ? PEERBAR_CAP_P2PDMA : 0);
@@ -47,26 +48,52 @@ static int peerbar_ioctl_info(void __user *arg, u32 size)
 	return copy_to_user(arg, &info, min_t(size_t, size, sizeof(info))) ? -EFAULT : 0;
 }
 
-static int peerbar_fill_query(struct dma_buf *dmabuf, struct peerbar_query *query)
+static void peerbar_fill_facts(const struct peerbar_facts *facts, struct peerbar_query *query)
+{
+	query->model = facts->model;
+	query->model_basis = facts->model_basis;
+	query->state = facts->state;
+	query->state_basis = facts->state_basis;
+	query->can_pin = facts->can_pin;
+	query->can_pin_basis = facts->can_pin_basis;
+	query->can_revoke = facts->can_revoke;
+	query->can_revoke_basis = facts->can_revoke_basis;
+	query->place = facts->place;
+	query->place_basis = facts->place_basis;
+	query->bar = facts->bar;
+	query->bar_offset = facts->bar_offset;
+	strscpy(query->place_device, facts->device);
+	if (facts->model_basis == PEERBAR_BASIS_DECLARED)
+		query->flags |= PEERBAR_QUERY_DECLARED;
+	if (facts->migrates)
+		query->flags |= PEERBAR_QUERY_MIGRATES;
+}
+
+static int peerbar_fill_query(struct dma_buf *dmabuf, bool probe, struct peerbar_query *query)
 {
 	struct peerbar_buffer *buf = peerbar_buffer_of(dmabuf);
 	struct dma_buf_attachment *attach;
-	bool declared;
+	struct peerbar_facts facts;
 	unsigned int i;
+	int ret;
 
-	query->model = peerbar_dma_buf_model(dmabuf, &declared);
-	query->flags = (declared ? PEERBAR_QUERY_DECLARED : 0) |
-		(dmabuf->ops->mmap && !(buf && buf->info.unmappable) ? PEERBAR_QUERY_MMAP : 0);
+	ret = peerbar_dma_buf_describe(dmabuf, probe, &facts);
+	if (ret)
+		return -ERESTARTSYS;
+	peerbar_fill_facts(&facts, query);
+	if (dmabuf->ops->mmap && !(buf && buf->info.unmappable))
+		query->flags |= PEERBAR_QUERY_MMAP;
 	query->length = dmabuf->size;
 	query->inode = file_inode(dmabuf->file)->i_ino;
 	strscpy(query->exporter, dmabuf->exp_name);
+	if (dmabuf->owner)
+		strscpy(query->driver, module_name(dmabuf->owner));
 	scoped_guard(spinlock, &dmabuf->name_lock)
 		if (dmabuf->name)
 			strscpy(query->name, dmabuf->name);
 	if (buf) {
 		query->flags |= PEERBAR_QUERY_OURS;
 		query->id = buf->id;
-		query->state = peerbar_buffer_settle(buf);
 		query->memattr = READ_ONCE(buf->memattr);
 		query->nr_ranges = buf->info.nr_ranges;
 		for (i = 0; i < ARRAY_SIZE(query->faults); i++)
@@ -87,20 +114,23 @@ static int peerbar_ioctl_query(void __user *arg, u32 size)
 	struct peerbar_query query;
 	struct dma_buf *dmabuf;
 	int fd, ret;
+	bool probe;
 
 	ret = copy_struct_from_user(&query, sizeof(query), arg, size);
 	if (ret)
 		return ret;
-	if (query.flags) {
-		pr_debug("ioctl: flags are 0x%x, and must be 0\n", query.flags);
+	if (query.flags & ~PEERBAR_QUERY_PROBE) {
+		pr_debug("ioctl: flags are 0x%x, and may be 0x%x\n", query.flags,
+			 PEERBAR_QUERY_PROBE);
 		return -EINVAL;
 	}
+	probe = query.flags & PEERBAR_QUERY_PROBE;
 	fd = query.fd;
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 	query = (struct peerbar_query){ .size = sizeof(query), .fd = fd };
-	ret = peerbar_fill_query(dmabuf, &query);
+	ret = peerbar_fill_query(dmabuf, probe, &query);
 	dma_buf_put(dmabuf);
 	if (ret)
 		return ret;
@@ -201,6 +231,39 @@ put:
 	return copy_to_user(user, &arg, min_t(size_t, size, sizeof(arg))) ? -EFAULT : 0;
 }
 
+/* ---- bridges, which another module makes ---- */
+
+static DEFINE_MUTEX(bridge_lock); /* a leaf */
+static const struct peerbar_bridge_ops *bridge_ops;
+
+void peerbar_bridge_set_ops(const struct peerbar_bridge_ops *ops)
+{
+	scoped_guard(mutex, &bridge_lock)
+		bridge_ops = ops;
+	peerbar_set_cap(PEERBAR_CAP_BRIDGE, ops);
+}
+EXPORT_SYMBOL_GPL(peerbar_bridge_set_ops);
+
+static const struct peerbar_bridge_ops *peerbar_bridge_get_ops(void)
+{
+	guard(mutex)(&bridge_lock);
+	return bridge_ops && try_module_get(bridge_ops->owner) ? bridge_ops : NULL;
+}
+
+static int peerbar_ioctl_bridge(void __user *user, u32 size)
+{
+	const struct peerbar_bridge_ops *ops = peerbar_bridge_get_ops();
+	int ret;
+
+	if (!ops) {
+		pr_debug("ioctl: bridges need the module peerbar-iommufd, which is not loaded\n");
+		return -EOPNOTSUPP;
+	}
+	ret = ops->bridge(user, size);
+	module_put(ops->owner);
+	return ret;
+}
+
 /* The ioctls by their numbers */
 static const struct {
 	u32 min_size;
@@ -209,6 +272,7 @@ static const struct {
 	[_IOC_NR(PEERBAR_INFO)] = { PEERBAR_INFO_SIZE, peerbar_ioctl_info },
 	[_IOC_NR(PEERBAR_QUERY)] = { PEERBAR_QUERY_SIZE, peerbar_ioctl_query },
 	[_IOC_NR(PEERBAR_IMPORTERS)] = { PEERBAR_IMPORTERS_SIZE, peerbar_ioctl_importers },
+	[_IOC_NR(PEERBAR_BRIDGE)] = { PEERBAR_BRIDGE_SIZE, peerbar_ioctl_bridge },
 };
 
 static long peerbar_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

@@ -51,6 +51,20 @@ static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *b
 	return true;
 }
 
+/* Put what the exporter declares; return false if it does not fit. */
+static bool peerbar_put_facts(struct sk_buff *skb, struct peerbar_buffer *buf)
+{
+	struct peerbar_facts facts = {};
+
+	peerbar_buffer_describe_locked(buf, &facts);
+	return !nla_put_u32(skb, PEERBAR_A_CAN_PIN, facts.can_pin) &&
+		!nla_put_u32(skb, PEERBAR_A_CAN_REVOKE, facts.can_revoke) &&
+		!nla_put_u32(skb, PEERBAR_A_PLACE, facts.place) &&
+		(facts.place != PEERBAR_PLACE_BAR ||
+		 (!nla_put_u32(skb, PEERBAR_A_BAR, facts.bar) &&
+		  !nla_put_u64_64bit(skb, PEERBAR_A_BAR_OFFSET, facts.bar_offset, PEERBAR_A_PAD)));
+}
+
 static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid, u32 seq,
 			      int flags, bool privileged)
 {
@@ -73,7 +87,7 @@ static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u
 	}
 	list_for_each_entry(attach, &buf->dmabuf->attachments, node)
 		importers++;
-	fits = !nla_put_u32(skb, PEERBAR_A_NR_IMPORTERS, importers);
+	fits = !nla_put_u32(skb, PEERBAR_A_NR_IMPORTERS, importers) && peerbar_put_facts(skb, buf);
 	if (fits && privileged)
 		/* What does not fit beside others may fit alone; truncate what does not. */
 		fits = peerbar_put_privileged(skb, buf) || !others;

@@ -96,7 +96,7 @@ static void peerbar_stop_buffer(struct peerbar_buffer *buf)
 	WRITE_ONCE(buf->revoked_ns, ktime_get_boottime_ns());
 	dma_buf_invalidate_mappings(buf->dmabuf);
 	peerbar_importers_invalidated(buf);
-	if (buf->dma_maps || peerbar_has_fences(buf))
+	if (!buf->info.addresses_only && (buf->dma_maps || peerbar_has_fences(buf)))
 		mod_delayed_work(peerbar_wq, &buf->slow_revoke, PEERBAR_SLOW_REVOKE);
 	peerbar_buffer_zap(buf);
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED);

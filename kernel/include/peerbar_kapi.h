@@ -94,6 +94,9 @@ struct peerbar_backing_ops {
  * @any_uncached: a guest may map it with any uncached type (VM_ALLOW_ANY_UNCACHED). The exporter
  *	guarantees that no access to the memory does harm, whatever the type.
  * @unmappable: processes cannot map it
+ * @addresses_only: importers get physical addresses, and must stop using them before their
+ *	invalidate_mappings() returns; mapping for DMA fails. So no revoke waits for importers, and
+ *	none reports the fences of a shared @resv
  * @revoked: the initial state is REVOKED, not LIVE
  * @ranges: its memory; copied
  * @nr_ranges: at least 1
@@ -114,6 +117,7 @@ struct peerbar_buffer_info {
 	bool mmio;
 	bool any_uncached;
 	bool unmappable;
+	bool addresses_only;
 	bool revoked;
 	const struct phys_vec *ranges;
 	unsigned int nr_ranges;
@@ -430,13 +434,51 @@ int peerbar_buffer_set_memattr(struct peerbar_buffer *buf, u32 memattr);
 /* ---- memory models ---- */
 
 /**
+ * struct peerbar_facts - what is known about a dma-buf; the fields of struct peerbar_query
+ * @model: the model
+ * @model_basis: how it is known
+ * @state: whether the memory is reachable
+ * @state_basis: how that is known
+ * @can_pin: whether importers can pin the memory
+ * @can_pin_basis: how that is known
+ * @can_revoke: whether the memory can be revoked
+ * @can_revoke_basis: how that is known
+ * @place: where the memory is
+ * @place_basis: how that is known
+ * @device: the device whose memory it is; "" if unknown
+ * @bar: its BAR; valid if @place is PEERBAR_PLACE_BAR and @device is not ""
+ * @bar_offset: offset in the BAR of the first byte; valid as @bar
+ * @migrates: attaching moves the memory to system memory
+ */
+struct peerbar_facts {
+	enum peerbar_model model;
+	enum peerbar_basis model_basis;
+	enum peerbar_state state;
+	enum peerbar_basis state_basis;
+	enum peerbar_answer can_pin;
+	enum peerbar_basis can_pin_basis;
+	enum peerbar_answer can_revoke;
+	enum peerbar_basis can_revoke_basis;
+	enum peerbar_place place;
+	enum peerbar_basis place_basis;
+	char device[32];
+	unsigned int bar;
+	u64 bar_offset;
+	bool migrates;
+};
+
+/**
  * struct peerbar_exporter - declares the model of another exporter's dma-bufs
  * @ops: the exporter's dma_buf_ops
  * @model: returns the model of a dma-buf of @ops; called under a lock that registration takes
+ * @describe: optional: reports what else the exporter knows about a dma-buf of @ops in @state,
+ *	@can_pin, @can_revoke, @place, @device, @bar and @bar_offset of @facts; the other fields
+ *	remain as they are. Must not move the memory. Called as @model
  */
 struct peerbar_exporter {
 	const struct dma_buf_ops *ops;
 	enum peerbar_model (*model)(struct dma_buf *dmabuf);
+	void (*describe)(struct dma_buf *dmabuf, struct peerbar_facts *facts);
 	struct list_head node;
 };
 
@@ -447,14 +489,35 @@ int peerbar_exporter_register(struct peerbar_exporter *exporter);
 void peerbar_exporter_unregister(struct peerbar_exporter *exporter);
 
 /**
- * peerbar_dma_buf_model() - the memory model of any dma-buf
+ * peerbar_dma_buf_describe() - what is known about any dma-buf
+ * @dmabuf: the caller holds a reference; no lock held
+ * @probe: attach briefly where that reveals more, although it may move the memory. Without it, the
+ *	memory does not move
+ * @facts: filled in; may be out of date at once
+ *
+ * Return: 0; -EINTR if a signal came while waiting for the reservation lock.
+ */
+int peerbar_dma_buf_describe(struct dma_buf *dmabuf, bool probe, struct peerbar_facts *facts);
+
+/**
+ * peerbar_facts_locate() - set the place of @facts to a BAR
+ * @facts: the result
+ * @dev: the device whose memory it is; not only PCI functions
+ * @paddr: physical address of the first byte
+ */
+void peerbar_facts_locate(struct peerbar_facts *facts, struct device *dev, phys_addr_t paddr);
+
+/**
+ * peerbar_dma_buf_model() - the memory model of any dma-buf, for an importer that will attach
  * @dmabuf: the caller holds a reference; no lock held
  * @declared: set to true if the exporter declares the model, to false if it is derived from the
- *	exporter's behaviour; may be NULL
+ *	exporter's behaviour, or known by its name; may be NULL
  *
- * May be called before attaching; attaches briefly itself.
+ * May attach briefly itself, which may move the memory as the importer's attachment will.
+ * peerbar_dma_buf_describe() need not.
  *
- * Return: the model; PEERBAR_MODEL_UNKNOWN if it is neither declared nor can be derived.
+ * Return: the model; PEERBAR_MODEL_UNKNOWN if it is neither declared nor can be derived. A dma-buf
+ * that is revoked now is REVOCABLE.
  */
 enum peerbar_model peerbar_dma_buf_model(struct dma_buf *dmabuf, bool *declared);
 
@@ -462,9 +525,7 @@ enum peerbar_model peerbar_dma_buf_model(struct dma_buf *dmabuf, bool *declared)
  * peerbar_dma_buf_revoked() - whether a dma-buf of any exporter is revoked, temporarily or not
  * @dmabuf: the caller holds a reference; no lock held
  *
- * The model of a dma-buf is UNKNOWN if the exporter never declares it, but also while the exporter
- * refuses attachments; this function distinguishes the two. Attaches briefly, unless peerbar
- * exported the dma-buf. The result may be stale at once.
+ * Attaches briefly, unless peerbar exported the dma-buf. The result may be stale at once.
  *
  * Return: true if attaching fails with -ENODEV.
  */
@@ -600,6 +661,19 @@ void peerbar_cookies_destroy(struct peerbar_cookies *cookies);
 
 /** peerbar_set_cap() - set or clear a capability that PEERBAR_INFO reports */
 void peerbar_set_cap(u32 cap, bool there);
+
+/**
+ * struct peerbar_bridge_ops - the module that runs PEERBAR_BRIDGE
+ * @owner: the module, which is held during a call
+ * @bridge: run the request, whose structure has @size bytes; no lock held. Returns 0 or an errno
+ */
+struct peerbar_bridge_ops {
+	struct module *owner;
+	int (*bridge)(void __user *user, u32 size);
+};
+
+/** peerbar_bridge_set_ops() - start or, with NULL, stop calling @ops, and report the capability */
+void peerbar_bridge_set_ops(const struct peerbar_bridge_ops *ops);
 
 /**
  * peerbar_note_revocation() - count a revocation in the page that processes map; in any context

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * peerbar-iommufd: let an unmodified iommufd map peerbar's buffers.
+ * The shim: let an unmodified iommufd map peerbar's buffers.
  *
  * iommufd needs physical addresses, and gets them from vfio_pci_dma_buf_iommufd_map() of
  * vfio-pci-core, which accepts only its own dma-bufs. An ftrace handler at that function's entry
@@ -15,7 +15,7 @@
 #include <linux/sched.h>
 #include <linux/vfio_pci_core.h>
 
-#include "peerbar_kapi.h"
+#include "iommufd.h"
 
 #if IS_ENABLED(CONFIG_DYNAMIC_FTRACE_WITH_REGS) || IS_ENABLED(CONFIG_DYNAMIC_FTRACE_WITH_ARGS)
 #define PEERBAR_FTRACE
@@ -51,7 +51,7 @@ static struct ftrace_ops peerbar_iommufd_ops = {
 	.flags = PEERBAR_FTRACE_REGS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
 };
 
-static int __init peerbar_iommufd_init(void)
+int __init peerbar_shim_init(void)
 {
 	unsigned char name[] = TARGET;
 	int ret;
@@ -70,15 +70,13 @@ static int __init peerbar_iommufd_init(void)
 		ftrace_free_filter(&peerbar_iommufd_ops);
 		return ret;
 	}
-	peerbar_set_cap(PEERBAR_CAP_IOMMUFD, true);
 	return 0;
 }
 
-static void __exit peerbar_iommufd_exit(void)
+void peerbar_shim_exit(void)
 {
 	int ret;
 
-	peerbar_set_cap(PEERBAR_CAP_IOMMUFD, false);
 	/*
 	 * Waits until no task is in the handler. A redirected task is in peerbar's core, and its
 	 * buffer holds a reference to that module.
@@ -103,7 +101,7 @@ static void *peerbar_iommufd_needs __used = vfio_pci_core_mmap;
 
 #else
 
-static int __init peerbar_iommufd_init(void)
+int __init peerbar_shim_init(void)
 {
 	pr_err("cannot load: the kernel lacks %s, which is needed for iommufd to map peerbar's buffers\n",
 	       IS_ENABLED(CONFIG_VFIO_PCI_DMABUF) ?
@@ -112,16 +110,8 @@ static int __init peerbar_iommufd_init(void)
 	return -EOPNOTSUPP;
 }
 
-static void __exit peerbar_iommufd_exit(void)
+void peerbar_shim_exit(void)
 {
 }
 
 #endif
-
-module_init(peerbar_iommufd_init);
-module_exit(peerbar_iommufd_exit);
-
-MODULE_DESCRIPTION("iommufd maps peerbar buffers");
-MODULE_AUTHOR("The peerbar authors");
-MODULE_LICENSE("GPL");
-MODULE_IMPORT_NS("DMA_BUF");

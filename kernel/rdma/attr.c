@@ -4,6 +4,11 @@
 #include <rdma/ib_mad.h>
 
 #include "rdma.h"
+#include "user_memory.h"
+
+#define PBR_ODP_CAPS                                                                              \
+	(IB_ODP_SUPPORT_SEND | IB_ODP_SUPPORT_RECV | IB_ODP_SUPPORT_WRITE | IB_ODP_SUPPORT_READ | \
+	 IB_ODP_SUPPORT_ATOMIC | IB_ODP_SUPPORT_SRQ_RECV)
 
 static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 			    struct ib_udata *udata)
@@ -23,7 +28,8 @@ static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW |
 			IB_DEVICE_MEM_WINDOW_TYPE_2B | IB_DEVICE_MEM_MGT_EXTENSIONS |
 			IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
-		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG,
+		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG |
+			(PBR_HAS_USER_ODP ? IBK_ON_DEMAND_PAGING : 0),
 		.max_send_sge = PBR_MAX_SGE,
 		.max_recv_sge = PBR_MAX_SGE,
 		.max_sge_rd = PBR_MAX_SGE,
@@ -48,6 +54,15 @@ static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 		.timestamp_mask = ~0ULL,
 		.hca_core_clock = 1000000,
 	};
+	if (PBR_HAS_USER_ODP)
+		attr->odp_caps = (struct ib_odp_caps){
+			.general_caps = IB_ODP_SUPPORT | IB_ODP_SUPPORT_IMPLICIT,
+			.per_transport_caps.rc_odp_caps = PBR_ODP_CAPS,
+			.per_transport_caps.uc_odp_caps = PBR_ODP_CAPS &
+				~(IB_ODP_SUPPORT_READ | IB_ODP_SUPPORT_ATOMIC),
+			.per_transport_caps.ud_odp_caps = IB_ODP_SUPPORT_SEND |
+				IB_ODP_SUPPORT_RECV | IB_ODP_SUPPORT_SRQ_RECV,
+		};
 	return 0;
 }
 

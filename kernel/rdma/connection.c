@@ -94,9 +94,14 @@ static u32 pbr_not_ready(struct pbr_qp *qp, struct pbr_qp *peer)
 
 /* ---- requests ---- */
 
-/* The responder refuses: both queue pairs go to the error state. UC drops the message instead. */
+/*
+ * The responder refuses: both queue pairs go to the error state. UC drops the message instead. Does
+ * nothing if @status is PBR_AGAIN.
+ */
 static u32 pbr_refuse(struct pbr_qp *peer, u32 status)
 {
+	if (status == PBR_AGAIN)
+		return status;
 	if (peer->ib.qp_type == IB_QPT_UC)
 		return PBR_LOST;
 	pbr_qp_error(peer,
@@ -112,6 +117,8 @@ static u32 pbr_bad_receive(struct pbr_qp *peer, struct pbr_qp *qp, u32 status)
 {
 	bool lossy = peer->ib.qp_type == IB_QPT_UC;
 
+	if (status == PBR_AGAIN)
+		return status;
 	if (lossy && status == IB_WC_LOC_LEN_ERR)
 		return PBR_LOST;
 	pbr_complete_recv(peer, qp, status, 0);
@@ -137,8 +144,9 @@ static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)
 	if (!pbr_connected(qp, peer))
 		return pbr_no_answer(qp);
 	/* Check the sender's keys first: a failing request must not consume a receive of an SRQ. */
-	if (pbr_refs_get(qp->src))
-		return IB_WC_LOC_PROT_ERR;
+	status = pbr_refs_enter(qp->src, IB_WC_LOC_PROT_ERR);
+	if (status)
+		return status;
 	if (!pbr_rq_take(peer)) {
 		pbr_refs_put(qp->src);
 		return pbr_not_ready(qp, peer);
@@ -176,15 +184,16 @@ static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int acces
 				peer->attr.qp_access_flags, access);
 	/* A request of length 0 does not use its key. */
 	pbr_refs_add(refs, addr, len, rkey);
-	return pbr_refs_get(refs) ? IB_WC_REM_ACCESS_ERR : IB_WC_SUCCESS;
+	return pbr_refs_enter(refs, IB_WC_REM_ACCESS_ERR);
 }
 
 static u32 pbr_write_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	u32 status;
 
-	if (pbr_refs_get(qp->src))
-		return IB_WC_LOC_PROT_ERR;
+	status = pbr_refs_enter(qp->src, IB_WC_LOC_PROT_ERR);
+	if (status)
+		return status;
 	status = pbr_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, qp->sqe->rdma.remote_addr,
 				 qp->src->total, qp->sqe->rdma.rkey);
 	if (status) {
@@ -225,8 +234,9 @@ static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 			  peer->ib.qp_num);
 		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
 	}
-	if (pbr_refs_get(qp->dst))
-		return IB_WC_LOC_PROT_ERR;
+	status = pbr_refs_enter(qp->dst, IB_WC_LOC_PROT_ERR);
+	if (status)
+		return status;
 	status = pbr_remote_refs(peer, qp->src, IB_ACCESS_REMOTE_READ, qp->sqe->rdma.remote_addr,
 				 qp->dst->total, qp->sqe->rdma.rkey);
 	if (status) {
@@ -250,9 +260,17 @@ static u32 pbr_atomic_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 				 sizeof(u64), sqe->atomic.rkey);
 	if (status)
 		return pbr_refuse(peer, status);
+	/* It cannot be repeated, so the old value's place must be present before. */
+	ret = pbr_refs_check(qp->dst, sizeof(u64));
+	if (ret) {
+		pbr_refs_put(qp->src);
+		return ret == -EAGAIN ? PBR_AGAIN : IB_WC_LOC_PROT_ERR;
+	}
 	ret = pbr_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP,
 			 sqe->atomic.compare_add, sqe->atomic.swap, &qp->value);
 	pbr_refs_put(qp->src);
+	if (ret == -EAGAIN)
+		return PBR_AGAIN;
 	if (ret) {
 		ibdev_dbg(&peer->dev->ib,
 			  "qp %u: an atomic at %#llx: the memory there is not aligned to 8, or not mapped\n",
@@ -283,8 +301,9 @@ static u32 pbr_do_atomic(struct pbr_qp *qp, struct pbr_qp *peer)
 		return pbr_fail(&qp->dev->ib, IB_WC_LOC_LEN_ERR,
 				"qp %u: an atomic with room for %llu bytes; the old value has 8",
 				qp->ib.qp_num, qp->dst->total);
-	if (pbr_refs_get(qp->dst))
-		return IB_WC_LOC_PROT_ERR;
+	status = pbr_refs_enter(qp->dst, IB_WC_LOC_PROT_ERR);
+	if (status)
+		return status;
 	status = pbr_atomic_locked(qp, peer);
 	pbr_refs_put(qp->dst);
 	return status;

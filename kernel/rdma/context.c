@@ -28,6 +28,8 @@ static int pbr_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 		return pbr_fail(ib->device, -EOPNOTSUPP,
 				"alloc_ucontext: reserved is %#x, and must be 0", req.reserved);
 	spin_lock_init(&ctx->revoked_lock);
+	mutex_init(&ctx->pins_lock);
+	xa_init_flags(&ctx->pins, XA_FLAGS_ACCOUNT);
 	if (req.event_fd >= 0) {
 		ctx->event = eventfd_ctx_fdget(req.event_fd);
 		if (IS_ERR(ctx->event))
@@ -65,6 +67,8 @@ static void pbr_dealloc_ucontext(struct ib_ucontext *ib)
 	pbr_buf_free(ctx->buf);
 	if (ctx->event)
 		eventfd_ctx_put(ctx->event);
+	xa_destroy(&ctx->pins);
+	mutex_destroy(&ctx->pins_lock);
 }
 
 static void pbr_disassociate_ucontext(struct ib_ucontext *ib)

@@ -8,17 +8,20 @@
 #include <linux/unaligned.h>
 
 #include "region.h"
+#include "user_memory.h"
 
 /*
  * Translate a DMA address of the function. Behind an IOMMU, use the IOMMU's translation. An address
  * without one is a bus address of a peer behind the same switch.
  */
-int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys)
+int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys, bool *bus)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&dev->pdev->dev);
 	struct pci_bus_region region = { .start = dma, .end = dma };
 	struct resource res = { .flags = IORESOURCE_MEM };
 
+	if (bus)
+		*bus = false;
 	if (!domain || domain->type == IOMMU_DOMAIN_IDENTITY) {
 		*phys = dma_to_phys(&dev->pdev->dev, dma);
 		return 0;
@@ -28,6 +31,8 @@ int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys)
 		return 0;
 	pcibios_bus_to_resource(dev->pdev->bus, &res, &region);
 	*phys = res.start;
+	if (bus)
+		*bus = true;
 	return page_is_ram(PHYS_PFN(*phys)) ? -EFAULT : 0;
 }
 
@@ -81,7 +86,7 @@ static int pbr_piece_of_dma(struct pbr_device *dev, u64 dma, struct pbr_piece *p
 	phys_addr_t phys;
 	int ret;
 
-	ret = pbr_dma_to_phys(dev, dma, &phys);
+	ret = pbr_dma_to_phys(dev, dma, &phys, NULL);
 	if (ret)
 		return ret;
 	if (!pfn_valid(PHYS_PFN(phys)))
@@ -110,12 +115,21 @@ static int pbr_piece_of_fast(struct pbr_device *dev, const struct pbr_mr *mr, u6
 	return 0;
 }
 
-static int pbr_piece_of_mr(struct pbr_device *dev, struct pbr_mr *mr, u64 offset,
+/* @addr is the process's address: the region's @first is one. */
+static int pbr_piece_of_user(struct pbr_mr *mr, u64 addr, bool write, struct pbr_piece *piece)
+{
+	piece->mmio = false;
+	return pbr_user_memory_at(mr, addr, write, &piece->va, &piece->len);
+}
+
+static int pbr_piece_of_mr(struct pbr_device *dev, struct pbr_mr *mr, u64 offset, bool write,
 			   struct pbr_piece *piece)
 {
 	switch (mr->kind) {
 	case PBR_MR_PAGES:
 		return pbr_piece_of_pages(mr, offset, piece);
+	case PBR_MR_USER:
+		return pbr_piece_of_user(mr, offset, write, piece);
 	case PBR_MR_SEGMENTS:
 		return pbr_piece_of_segments(mr, offset, piece);
 	case PBR_MR_FAST:
@@ -127,7 +141,10 @@ static int pbr_piece_of_mr(struct pbr_device *dev, struct pbr_mr *mr, u64 offset
 	}
 }
 
-/* Find byte @at of the message, and the number of contiguous bytes from there. */
+/*
+ * Find byte @at of the message, and the number of contiguous bytes from there. Return -EAGAIN and
+ * @refs->fault if it is absent.
+ */
 static int pbr_piece(struct pbr_refs *refs, u64 at, struct pbr_piece *piece)
 {
 	struct pbr_ref *ref = refs->ref;
@@ -146,7 +163,9 @@ static int pbr_piece(struct pbr_refs *refs, u64 at, struct pbr_piece *piece)
 		if (ref->mr != ref->region)
 			offset += ref->mr->first - ref->region->iova;
 		offset += ref->region->first + at;
-		ret = pbr_piece_of_mr(refs->dev, ref->region, offset, piece);
+		ret = pbr_piece_of_mr(refs->dev, ref->region, offset, pbr_refs_write(refs), piece);
+		if (ret == -EAGAIN)
+			return pbr_refs_set_fault(refs, ref->region, ref->addr + at, ref->len - at);
 	}
 	piece->len = min_t(u64, piece->len, ref->len - at);
 	return ret;
@@ -434,11 +453,16 @@ int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struc
 
 	while (*at < len) {
 		n = pbr_copy_some(dst, src, *at, len, &mmio, who);
+		if (n == -EAGAIN) {
+			ret = n;
+			goto out;
+		}
 		if (n < 0) {
 			ret = n;
-			(*who)->refusal = PBR_NOT_ADDRESSABLE;
+			(*who)->refusal = (*who)->fault_failed ? PBR_FAULT_FAILED :
+								 PBR_NOT_ADDRESSABLE;
 			ibdev_dbg(&(*who)->dev->ib,
-				  "qp %u: byte %llu of a message has no mapped DMA address\n",
+				  "qp %u: byte %llu of a message has no mapped address\n",
 				  (*who)->qpn, *at);
 			goto out;
 		}
@@ -471,6 +495,20 @@ out:
 	if (mmio)
 		wmb(); /* as above */
 	return ret;
+}
+
+int pbr_refs_check(struct pbr_refs *refs, u64 len)
+{
+	struct pbr_piece piece;
+	u64 at;
+	int ret;
+
+	for (at = 0; at < len; at += piece.len) {
+		ret = pbr_piece(refs, at, &piece);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 /*

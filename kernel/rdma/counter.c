@@ -23,6 +23,9 @@ static const struct rdma_stat_desc pbr_counter_descs[PBR_NR_COUNTERS] = {
 	[PBR_WC_FLUSHED].name = "wc_flushed",
 	[PBR_CQ_OVERFLOWS].name = "cq_overflows",
 	[PBR_REVOKED_REGIONS].name = "revoked_regions",
+	[PBR_PAGE_FAULTS].name = "page_faults",
+	[PBR_PAGE_INVALIDATIONS].name = "page_invalidations",
+	[PBR_PAGE_PREFETCHES].name = "page_prefetches",
 	[PBR_WORKER_RUNS].name = "worker_runs",
 };
 

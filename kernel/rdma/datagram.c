@@ -55,11 +55,13 @@ static u32 pbr_deliver(struct pbr_qp *qp, struct pbr_qp *peer, u64 len)
 	struct pbr_refs *who = NULL;
 	u32 status;
 	u64 at = 0;
+	int ret;
 
 	guard(mutex)(&peer->rq_lock);
 	/* Enter the source for one receiver at a time: a revoke must not wait for a whole group. */
-	if (pbr_refs_get(qp->src))
-		return IB_WC_LOC_PROT_ERR;
+	status = pbr_refs_enter(qp->src, IB_WC_LOC_PROT_ERR);
+	if (status)
+		return status;
 	if (!pbr_takes_datagram(peer, qp) || !pbr_rq_take(peer)) {
 		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
 		ibdev_dbg(&qp->dev->ib,
@@ -70,12 +72,14 @@ static u32 pbr_deliver(struct pbr_qp *qp, struct pbr_qp *peer, u64 len)
 	}
 	status = pbr_recv_refs(peer, qp->dst, len);
 	if (!status) {
-		if (pbr_copy(qp->dst, qp->src, &at, len, &who))
-			status = IB_WC_LOC_PROT_ERR;
+		ret = pbr_copy(qp->dst, qp->src, &at, len, &who);
+		if (ret)
+			status = ret == -EAGAIN ? PBR_AGAIN : IB_WC_LOC_PROT_ERR;
 		pbr_refs_put(qp->dst);
 	}
 	pbr_refs_put(qp->src);
-	if (status == IB_WC_LOC_PROT_ERR && who == qp->src)
+	/* A fault: keep the receive. */
+	if (status == PBR_AGAIN || (status == IB_WC_LOC_PROT_ERR && who == qp->src))
 		return status;
 	if (status)
 		pbr_count(qp->dev, PBR_DROPPED_MESSAGES);
@@ -96,10 +100,10 @@ static u32 pbr_deliver_to(struct pbr_qp *qp, struct pbr_qp *peer)
 	u32 status;
 
 	if (!peer) {
-		if (pbr_refs_get(qp->src))
-			return IB_WC_LOC_PROT_ERR;
-		pbr_refs_put(qp->src);
-		return IB_WC_SUCCESS;
+		status = pbr_refs_enter(qp->src, IB_WC_LOC_PROT_ERR);
+		if (!status)
+			pbr_refs_put(qp->src);
+		return status;
 	}
 	status = pbr_deliver(qp, peer, qp->src->total);
 	pbr_qp_put(peer);
@@ -112,7 +116,7 @@ static u32 pbr_deliver_to(struct pbr_qp *qp, struct pbr_qp *peer)
 /* Deliver to all members of the group except the sender. */
 static u32 pbr_do_multicast(struct pbr_qp *qp, const union ib_gid *gid)
 {
-	u32 status = IB_WC_SUCCESS, members = 0;
+	u32 status = IB_WC_SUCCESS, members = 0, before;
 	struct pbr_qp *peer;
 
 	if (!qp->progress) {
@@ -120,12 +124,20 @@ static u32 pbr_do_multicast(struct pbr_qp *qp, const union ib_gid *gid)
 		status = pbr_deliver_to(qp, NULL);
 	}
 	while (!status && (peer = pbr_mcast_next(qp, gid, qp->after))) {
+		before = qp->after;
 		qp->after = peer->ib.qp_num;
 		qp->progress += qp->src->total;
 		if (peer == qp)
 			pbr_qp_put(peer);
 		else
 			status = pbr_deliver_to(qp, peer);
+		if (status == PBR_AGAIN) {
+			/* A fault: continue with this member. */
+			qp->after = before;
+			qp->progress -= qp->src->total;
+		} else {
+			qp->dst->fault_failed = false;
+		}
 		cond_resched();
 		if (!status && ++members == PBR_MCAST_PASS)
 			return PBR_AGAIN;

@@ -10,6 +10,8 @@
 
 #include "ah.h"
 #include "cq.h"
+#include "dmabuf.h"
+#include "fault.h"
 #include "qp.h"
 
 /* Limits of each context, for devices created later; the number spaces bound them. */
@@ -140,6 +142,7 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	dev->ib.num_comp_vectors = num_possible_cpus();
 	dev->ib.local_dma_lkey = PBR_DMA_LKEY;
 	dev->ib.link_ops = &pbr_link_ops;
+	dev->ib.driver_def = pbr_uapi;
 	strscpy(dev->ib.node_desc, "peerbar", sizeof(dev->ib.node_desc));
 	addrconf_addr_eui48((u8 *)&dev->ib.node_guid, ndev->dev_addr);
 	dev->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) |
@@ -154,6 +157,8 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pbr_ah_ops);
 	ib_set_device_ops(&dev->ib, &pbr_cq_ops);
 	ib_set_device_ops(&dev->ib, &pbr_mr_ops);
+	ib_set_device_ops(&dev->ib, &pbr_dmabuf_ops);
+	ib_set_device_ops(&dev->ib, &pbr_fault_ops);
 	ib_set_device_ops(&dev->ib, &pbr_mw_ops);
 	ib_set_device_ops(&dev->ib, &pbr_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pbr_qp_ops);
@@ -216,13 +221,20 @@ static int __init pbr_init(void)
 	ret = pbr_workers_init();
 	if (ret)
 		return ret;
+	ret = pbr_windows_init();
+	if (ret)
+		goto err_workers;
 	ret = register_netdevice_notifier(&pbr_netdev_notifier);
-	if (ret) {
-		pbr_workers_exit();
-		return ret;
-	}
+	if (ret)
+		goto err_windows;
 	rdma_link_register(&pbr_link_ops);
 	return 0;
+
+err_windows:
+	pbr_windows_exit();
+err_workers:
+	pbr_workers_exit();
+	return ret;
 }
 
 static void __exit pbr_exit(void)
@@ -232,6 +244,7 @@ static void __exit pbr_exit(void)
 	ib_unregister_driver((enum rdma_driver_id)PEERBAR_RDMA_DRIVER_ID);
 	pbr_workers_exit();
 	pbr_qps_exit();
+	pbr_windows_exit();
 	/* Regions and addresses are freed by RCU callbacks. */
 	rcu_barrier();
 }

@@ -195,6 +195,13 @@ u32 pbr_local_refs(struct pbr_qp *qp, struct pbr_refs *refs, int access)
 	return IB_WC_SUCCESS;
 }
 
+u32 pbr_refs_enter(struct pbr_refs *refs, u32 refused)
+{
+	int ret = pbr_refs_get(refs);
+
+	return ret == -EAGAIN ? PBR_AGAIN : ret ? refused : IB_WC_SUCCESS;
+}
+
 u32 pbr_recv_refs(struct pbr_qp *peer, struct pbr_refs *refs, u64 need)
 {
 	const struct peerbar_rqe *rqe = peer->rqe;
@@ -211,5 +218,5 @@ u32 pbr_recv_refs(struct pbr_qp *peer, struct pbr_refs *refs, u64 need)
 		return pbr_fail(&peer->dev->ib, IB_WC_LOC_LEN_ERR,
 				"qp %u: a message of %llu bytes for a receive of %llu",
 				peer->ib.qp_num, need, refs->total);
-	return pbr_refs_get(refs) ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	return pbr_refs_enter(refs, IB_WC_LOC_PROT_ERR);
 }

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Memory regions of user space: registration, revocation, deregistration. */
-#include <linux/dma-buf.h>
-#include <linux/dma-resv.h>
-#include <linux/io.h>
+/* Memory regions of user space: registration of user memory, deregistration. */
 #include <linux/ktime.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "peerbar_kapi.h"
-#include "region.h"
+#include "dmabuf.h"
 #include "trace.h"
+#include "user_memory.h"
 
 /* ---- user memory ---- */
 
@@ -58,6 +55,44 @@ static int pbr_mr_pin(struct pbr_mr *mr, struct ib_device *device, u64 start, u6
 	return ret;
 }
 
+/* Nothing is checked or looked up yet, except what would never succeed. */
+static struct ib_mr *pbr_reg_on_demand(struct ib_pd *pd, u64 start, u64 length, u64 iova,
+				       int access)
+{
+	bool implicit = !start && length == U64_MAX;
+	struct pbr_mr *mr;
+	u64 end;
+	int ret;
+
+	if (access & ~PBR_ON_DEMAND_ACCESS)
+		return pbr_fail(pd->device, ERR_PTR(-EOPNOTSUPP),
+				"reg_mr: access is %#x; on demand, bits of %#x are supported",
+				access, PBR_ON_DEMAND_ACCESS);
+	if (!length || (!implicit && check_add_overflow(start, length, &end)) || (implicit && iova))
+		return pbr_fail(pd->device, ERR_PTR(-EINVAL),
+				"reg_mr: %llu bytes at %#llx on demand: the range is invalid",
+				length, start);
+	mr = pbr_mr_alloc(pd, PBR_MR_USER, access & IB_ZERO_BASED ? 0 : iova, length, access);
+	if (!mr)
+		return ERR_PTR(-ENOMEM);
+	mr->on_demand = true;
+	mr->first = start;
+	ret = pbr_user_memory_attach(mr);
+	if (ret)
+		goto err_free;
+	ret = pbr_mr_publish(to_pbr(pd->device), mr);
+	if (ret)
+		goto err_release;
+	trace_rdma_mr_register(mr);
+	return pbr_mr_done(mr);
+
+err_release:
+	pbr_user_memory_release(mr);
+err_free:
+	kfree(mr);
+	return ERR_PTR(ret);
+}
+
 static struct ib_mr *pbr_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u64 iova, int access,
 				     struct ib_dmah *dmah, struct ib_udata *udata)
 {
@@ -65,6 +100,8 @@ static struct ib_mr *pbr_reg_user_mr(struct ib_pd *pd, u64 start, u64 length, u6
 	struct pbr_mr *mr;
 	int ret;
 
+	if (access & IB_ACCESS_ON_DEMAND && !dmah)
+		return pbr_reg_on_demand(pd, start, length, iova, access);
 	if (dmah || access & ~PBR_ACCESS)
 		return pbr_fail(pd->device, ERR_PTR(-EOPNOTSUPP),
 				"reg_mr: access is %#x%s; bits of %#x are supported, without DMA handle",
@@ -91,274 +128,7 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-/* ---- dma-bufs ---- */
-
-static void pbr_mr_unmap(struct pbr_mr *mr)
-{
-	unsigned int i;
-
-	for (i = 0; i < mr->nr; i++)
-		if (mr->segments[i].mapped)
-			iounmap(mr->segments[i].io);
-	kvfree(mr->segments);
-	mr->segments = NULL;
-	mr->nr = 0;
-}
-
-/*
- * Add physically contiguous memory as a segment that the CPU can address. @io is its existing
- * mapping, or NULL.
- */
-static int pbr_mr_add_segment(struct pbr_mr *mr, u64 offset, phys_addr_t phys, size_t len,
-			      void __iomem *io)
-{
-	struct pbr_segment *seg = mr->segments;
-
-	/* Most regions have one segment; grow by powers of two. */
-	if (!(mr->nr & (mr->nr - 1))) {
-		seg = kvrealloc(seg, (mr->nr ? 2 * mr->nr : 1) * sizeof(*seg), pbr_gfp(true));
-		if (!seg)
-			return -ENOMEM;
-		mr->segments = seg;
-	}
-	seg += mr->nr;
-	seg->offset = offset;
-	seg->len = len;
-	seg->mmio = io || !pfn_valid(PHYS_PFN(phys)) || !page_is_ram(PHYS_PFN(phys));
-	seg->mapped = seg->mmio && !io;
-	if (seg->mmio)
-		seg->io = io ?: ioremap(phys, len);
-	else
-		seg->va = phys_to_virt(phys);
-	if (!seg->va)
-		return -ENOMEM;
-	mr->nr++;
-	return 0;
-}
-
-/* Add a segment for each run of DMA addresses that is physically contiguous as well. */
-static int pbr_mr_map_runs(struct pbr_mr *mr)
-{
-	struct pbr_device *dev = to_pbr(mr->pd->device);
-	phys_addr_t begin = 0, next = 0, phys;
-	struct scatterlist *sg;
-	u64 offset = 0, at, start = 0;
-	unsigned int i;
-	int ret;
-
-	for_each_sgtable_dma_sg(&mr->umem->sgt_append.sgt, sg, i) {
-		/* Refuse partial pages: the rest of the page may be another owner's. */
-		if (!IS_ALIGNED(sg_dma_address(sg) | sg_dma_len(sg), PAGE_SIZE))
-			return -EINVAL;
-		cond_resched();
-		for (at = 0; at < sg_dma_len(sg); at += PAGE_SIZE, offset += PAGE_SIZE) {
-			ret = pbr_dma_to_phys(dev, sg_dma_address(sg) + at, &phys);
-			if (ret)
-				return ret;
-			if (offset && phys == next &&
-			    pfn_valid(PHYS_PFN(phys)) == pfn_valid(PHYS_PFN(begin))) {
-				next += PAGE_SIZE;
-				continue;
-			}
-			ret = offset ? pbr_mr_add_segment(mr, start, begin, next - begin, NULL) : 0;
-			if (ret)
-				return ret;
-			start = offset;
-			begin = phys;
-			next = phys + PAGE_SIZE;
-		}
-	}
-	return offset ? pbr_mr_add_segment(mr, start, begin, next - begin, NULL) : -EINVAL;
-}
-
-/*
- * Add a segment for each range of the exporter, starting at @offset. Segments are valid for as long
- * as the DMA addresses are.
- */
-static int pbr_mr_map_chunks(struct pbr_mr *mr, struct dma_buf_attachment *attach,
-			     const struct peerbar_chunk *chunks, size_t nr_chunks, u64 offset)
-{
-	u64 left = PAGE_ALIGN(mr->first + mr->length), begin = offset, at = 0, len;
-	const struct phys_vec *addr, *end;
-	size_t i;
-	int ret;
-
-	for (i = 0; i < nr_chunks; i++) {
-		end = chunks[i].addrs + chunks[i].nr_addrs;
-		for (addr = chunks[i].addrs; addr < end && left; addr++) {
-			if (offset >= addr->len) {
-				offset -= addr->len;
-				continue;
-			}
-			len = min(addr->len - offset, left);
-			ret = pbr_mr_add_segment(mr, at, addr->paddr + offset, len,
-						 peerbar_dma_buf_iomem(attach, begin + at));
-			if (ret)
-				return ret;
-			at += len;
-			left -= len;
-			offset = 0;
-		}
-	}
-	return left || !at ? -EINVAL : 0;
-}
-
-/*
- * Map the dma-buf; @offset is that of the first page. For peerbar's exporters,
- * peerbar_dma_buf_get_chunks() returns the ranges. For others, query the IOMMU.
- */
-static int pbr_mr_map(struct pbr_mr *mr, struct dma_buf_attachment *attach, u64 offset)
-{
-	struct peerbar_chunk *chunks;
-	size_t nr_chunks;
-	int ret;
-
-	ret = peerbar_dma_buf_get_chunks(attach, &chunks, &nr_chunks);
-	if (!ret) {
-		ret = pbr_mr_map_chunks(mr, attach, chunks, nr_chunks, offset);
-		peerbar_chunks_free(chunks, nr_chunks);
-	} else if (ret == -EOPNOTSUPP) {
-		ret = pbr_mr_map_runs(mr);
-	}
-	if (ret)
-		pbr_mr_unmap(mr);
-	return ret;
-}
-
-/*
- * The memory is revoked, or the region is deregistered; reservation lock held. On return, nothing
- * accesses the memory. The key stays allocated until the region is deregistered.
- */
-static void pbr_mr_revoked(void *priv)
-{
-	struct pbr_mr *mr = priv;
-	u64 begin = ktime_get_ns(), wait_ns;
-
-	pbr_mr_block(mr);
-	wait_ns = ktime_get_ns() - begin;
-	pbr_mr_unmap(mr);
-	if (READ_ONCE(mr->gone))
-		return;
-	mr->revoked = true;
-	trace_rdma_mr_revoke(mr, wait_ns);
-	pbr_count(to_pbr(mr->pd->device), PBR_REVOKED_REGIONS);
-	if (mr->ctx)
-		pbr_tell_revoked(mr->ctx, mr->key);
-	/* Must be last: readers that see the new count query the region. */
-	peerbar_note_revocation();
-}
-
-/* Refuse memory that moves or may move: the device cannot follow it. */
-static int pbr_check_model(struct pbr_device *dev, struct dma_buf *dmabuf)
-{
-	switch (peerbar_dma_buf_model(dmabuf, NULL)) {
-	case PEERBAR_MODEL_PINNED:
-	case PEERBAR_MODEL_REVOCABLE:
-		return 0;
-	case PEERBAR_MODEL_DYNAMIC:
-		dev_notice_ratelimited(&dev->ib.dev,
-				       "cannot register a dma-buf of %s: its memory model is DYNAMIC, it may move at any time, and this device has no on-demand paging\n",
-				       dmabuf->exp_name);
-		return -EOPNOTSUPP;
-	default:
-		if (peerbar_dma_buf_revoked(dmabuf)) {
-			dev_notice_ratelimited(&dev->ib.dev,
-					       "cannot register a dma-buf of %s: it is revoked\n",
-					       dmabuf->exp_name);
-			return -ENODEV;
-		}
-		dev_notice_ratelimited(&dev->ib.dev,
-				       "cannot register a dma-buf of %s: its memory model is UNKNOWN\n",
-				       dmabuf->exp_name);
-		return -EOPNOTSUPP;
-	}
-}
-
-static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length, u64 iova,
-					    int fd, int access, struct ib_dmah *dmah,
-					    struct uverbs_attr_bundle *attrs)
-{
-	struct pbr_device *dev = to_pbr(pd->device);
-	struct ib_umem_dmabuf *umem;
-	struct dma_buf *dmabuf;
-	struct pbr_mr *mr;
-	int ret, tries = 3;
-
-	if (dmah || access & ~PBR_ACCESS)
-		return pbr_fail(pd->device, ERR_PTR(-EOPNOTSUPP),
-				"reg_dmabuf_mr: access is %#x%s; bits of %#x are supported, without DMA handle",
-				access, dmah ? " with a DMA handle" : "", PBR_ACCESS);
-	dmabuf = dma_buf_get(fd);
-	if (IS_ERR(dmabuf))
-		return pbr_fail(pd->device, ERR_CAST(dmabuf),
-				"reg_dmabuf_mr: descriptor %d is not a dma-buf", fd);
-	/* As with mmap(). */
-	if (ib_access_writable(access) && !(dmabuf->file->f_mode & FMODE_WRITE))
-		ret = pbr_fail(pd->device, -EACCES,
-			       "reg_dmabuf_mr: descriptor %d is read-only, and access %#x writes",
-			       fd, access);
-	else
-		ret = pbr_check_model(dev, dmabuf);
-	if (ret)
-		goto err_put;
-	mr = pbr_mr_alloc(pd, PBR_MR_SEGMENTS, access & IB_ZERO_BASED ? 0 : iova, length, access);
-	if (!mr) {
-		ret = -ENOMEM;
-		goto err_put;
-	}
-	/* Publish blocked: there is no memory to enter yet, but a revocation needs the key. */
-	atomic_set(&mr->users, INT_MIN);
-	ret = pbr_mr_publish(dev, mr);
-	if (ret)
-		goto err_free;
-	do {
-		umem = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device, offset, length, fd,
-								    access);
-		/*
-		 * -EINVAL also if the memory was revoked between attaching and the lock. Retry:
-		 * then attaching returns the right errno.
-		 */
-	} while (umem == ERR_PTR(-EINVAL) && --tries);
-	if (IS_ERR(umem)) {
-		ret = PTR_ERR(umem);
-		ibdev_dbg(pd->device,
-			  "reg_dmabuf_mr: descriptor %d: %llu bytes from %llu on cannot be attached or mapped: error %d\n",
-			  fd, length, offset, ret);
-		goto err_unpublish;
-	}
-	mr->umem = &umem->umem;
-	mr->first = offset_in_page(offset);
-	/* The descriptor may refer to another dma-buf by now, whose model was not checked. */
-	if (umem->attach->dmabuf == dmabuf)
-		ret = pbr_mr_map(mr, umem->attach, offset - mr->first);
-	else
-		ret = -EBADF;
-	if (ret) {
-		ibdev_dbg(pd->device,
-			  "reg_dmabuf_mr: descriptor %d: the CPU cannot address %llu bytes from %llu on, or it is another dma-buf now: error %d\n",
-			  fd, length, offset, ret);
-		goto err_umem;
-	}
-	ib_umem_dmabuf_set_revoke_locked(umem, pbr_mr_revoked, mr);
-	trace_rdma_mr_register(mr);
-	pbr_mr_unblock(mr);
-	dma_resv_unlock(dmabuf->resv);
-	dma_buf_put(dmabuf);
-	return pbr_mr_done(mr);
-
-err_umem:
-	dma_resv_unlock(umem->attach->dmabuf->resv);
-	ib_umem_release(&umem->umem);
-err_unpublish:
-	pbr_mr_unpublish(dev, mr);
-err_free:
-	kfree_rcu(mr, rcu);
-err_put:
-	dma_buf_put(dmabuf);
-	return ERR_PTR(ret);
-}
-
-/* ---- regions of either kind ---- */
+/* ---- regions of any kind ---- */
 
 /* Prevent further bindings. Return false if a window is bound. */
 static bool pbr_mr_keep_windows_out(struct pbr_mr *mr)
@@ -430,10 +200,13 @@ static int pbr_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 	if (!pbr_mr_keep_windows_out(mr))
 		return pbr_fail(ib->device, -EBUSY, "dereg_mr: region %#x has windows bound to it",
 				mr->key);
-	WRITE_ONCE(mr->gone, true);
-	if (mr->kind == PBR_MR_SEGMENTS) {
-		/* Blocks the region, unless it was revoked. */
-		ib_umem_release(mr->umem);
+	pbr_mr_end_faults(mr);
+	if (mr->dmabuf) {
+		/* Blocks the region, unless it was revoked or is unmapped. */
+		pbr_dmabuf_release(mr);
+		wait_ns = ktime_get_ns() - begin;
+	} else if (mr->user) {
+		pbr_user_memory_release(mr);
 		wait_ns = ktime_get_ns() - begin;
 	} else {
 		pbr_mr_block(mr);
@@ -451,6 +224,5 @@ static int pbr_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 const struct ib_device_ops pbr_mr_ops = {
 	.dereg_mr = pbr_dereg_mr,
 	.reg_user_mr = pbr_reg_user_mr,
-	.reg_user_mr_dmabuf = pbr_reg_user_mr_dmabuf,
 	.rereg_user_mr = pbr_rereg_user_mr,
 };

@@ -8,22 +8,51 @@
 
 #define PBR_ACCESS_CHANGES (IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC)
 
+/*
+ * Freed windows, which are blocked. Their memory stays that of windows for a grace period, so a
+ * lookup that still has the address can try to enter one. To free a window by kfree_rcu() takes a
+ * third longer.
+ */
+static struct kmem_cache *pbr_windows;
+
+static void pbr_window_construct(void *mr)
+{
+	atomic_set(&((struct pbr_mr *)mr)->users, INT_MIN);
+}
+
+int pbr_windows_init(void)
+{
+	pbr_windows = kmem_cache_create("peerbar_window", sizeof(struct pbr_mr), 0,
+					SLAB_TYPESAFE_BY_RCU | SLAB_ACCOUNT, pbr_window_construct);
+	return pbr_windows ? 0 : -ENOMEM;
+}
+
+void pbr_windows_exit(void)
+{
+	kmem_cache_destroy(pbr_windows);
+}
+
 static int pbr_alloc_mw(struct ib_mw *ib, struct ib_udata *udata)
 {
 	struct pbr_mr *mr;
 	int ret;
 
-	mr = pbr_mr_alloc(ib->pd, PBR_MR_WINDOW, 0, 0, 0);
+	mr = kmem_cache_alloc(pbr_windows, GFP_KERNEL);
 	if (!mr)
 		return -ENOMEM;
+	/* It stays blocked: a lookup of the window that it was may be about to enter it. */
+	memset(mr, 0, offsetof(struct pbr_mr, users));
+	memset_after(mr, 0, users);
+	pbr_mr_init(mr, ib->pd, PBR_MR_WINDOW, 0, 0, 0);
 	mr->mw_type = ib->type;
 	ret = pbr_mr_publish(to_pbr(ib->device), mr);
 	if (ret) {
-		kfree(mr);
+		kmem_cache_free(pbr_windows, mr);
 		return ret;
 	}
 	to_pbr_mw(ib)->mr = mr;
 	ib->rkey = mr->key;
+	pbr_mr_unblock(mr);
 	return 0;
 }
 
@@ -46,7 +75,7 @@ static int pbr_dealloc_mw(struct ib_mw *ib)
 	pbr_mr_block(mr);
 	trace_rdma_mr_deregister(mr, begin ? ktime_get_ns() - begin : 0);
 	pbr_mw_unbind(mr);
-	kfree_rcu(mr, rcu);
+	kmem_cache_free(pbr_windows, mr);
 	return 0;
 }
 

@@ -64,7 +64,9 @@ struct pbr_kernel_sqe {
  *	@rq_lock		of the peer: taking receives in order, and completing them; @rqe
  *	CQ and ring locks	leaves
  *
- * Memory regions are entered under @sq_lock and @rq_lock, and left before either is released.
+ * Memory regions are entered under @sq_lock and @rq_lock, and left before either is released. Under
+ * @sq_lock alone, with no region entered, a fault takes the reservation lock of a dma-buf or
+ * mmap_lock (struct pbr_dmabuf, struct pbr_user_memory).
  *
  * @handle: blocked while @state is RESET or INIT, and after a requested change to ERR or RESET,
  *	which waits for the lookups first

@@ -76,7 +76,10 @@ enum pbr_counter {
 	PBR_WC_FLUSHED,
 	PBR_CQ_OVERFLOWS, /* completions that found their queue full */
 	PBR_REVOKED_REGIONS,
-	PBR_WORKER_RUNS, /* passes over a queue pair's deferred work */
+	PBR_PAGE_FAULTS,	/* of on-demand regions */
+	PBR_PAGE_INVALIDATIONS, /* by exporters and by the memory management */
+	PBR_PAGE_PREFETCHES,	/* ranges made present by ibv_advise_mr() */
+	PBR_WORKER_RUNS,	/* passes over a queue pair's deferred work */
 	PBR_NR_COUNTERS,
 };
 
@@ -106,10 +109,14 @@ struct pbr_device {
 /**
  * struct pbr_ucontext - a context
  * @objects: number of its objects of each kind; see pbr_object_add()
+ * @pins_lock: protects @pins
+ * @pins: dma-bufs that its regions pin; see pbr_pin_charge()
  */
 struct pbr_ucontext {
 	struct ib_ucontext ib;
 	atomic_t objects[PBR_NR_OBJECTS];
+	struct mutex pins_lock; /* see above */
+	struct xarray pins;
 	struct pbr_buf *buf;
 	spinlock_t revoked_lock; /* protects the ring of revoked keys; a leaf */
 	u32 revoked_producer;

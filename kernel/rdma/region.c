@@ -8,7 +8,10 @@
 
 /* ---- entering and blocking ---- */
 
-/* Look up a region by index and enter it; the caller must compare the key. */
+/*
+ * Look up a region by index and enter it. The caller must compare the key: a window's memory may
+ * have become another window's.
+ */
 struct pbr_mr *pbr_mr_enter(struct pbr_device *dev, u32 key)
 {
 	struct pbr_mr *mr;
@@ -65,6 +68,40 @@ void pbr_mr_unblock(struct pbr_mr *mr)
 	wake_up_var(&mr->users);
 }
 
+/* ---- faults ---- */
+
+bool pbr_mr_begin_fault(struct pbr_mr *mr)
+{
+	return atomic_inc_unless_negative(&mr->faulting);
+}
+
+int pbr_refs_set_fault(struct pbr_refs *refs, struct pbr_mr *mr, u64 addr, u64 len)
+{
+	/* The last fault failed. */
+	if (refs->fault_failed || !pbr_mr_begin_fault(mr))
+		return -EFAULT;
+	refs->fault = mr;
+	refs->fault_addr = addr;
+	refs->fault_len = len;
+	return -EAGAIN;
+}
+
+void pbr_mr_end_fault(struct pbr_mr *mr)
+{
+	/* As in pbr_mr_leave(). */
+	if (atomic_dec_return(&mr->faulting) == INT_MIN)
+		wake_up_var(&mr->faulting);
+}
+
+void pbr_mr_end_faults(struct pbr_mr *mr)
+{
+	if (!mr->on_demand)
+		return;
+	atomic_add(INT_MIN, &mr->faulting);
+	wait_var_event(&mr->faulting, atomic_read(&mr->faulting) == INT_MIN);
+	smp_acquire__after_ctrl_dep();
+}
+
 struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u32 mask)
 {
 	struct pbr_mr *mr = pbr_mr_enter(dev, key);
@@ -93,6 +130,8 @@ err_refuse:
 	return NULL;
 }
 
+/* ---- access by key ---- */
+
 bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len)
 {
 	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
@@ -109,6 +148,7 @@ static const char *const pbr_refusal_names[PBR_NR_REFUSALS] = {
 	[PBR_WINDOW_UNUSABLE] = "the window is unbound, another queue pair's, or used locally",
 	[PBR_NOT_ADDRESSABLE] = "a DMA address is not mapped",
 	[PBR_KERNEL_KEY] = "the key is for kernel users only",
+	[PBR_FAULT_FAILED] = "the memory of the on-demand region cannot be mapped",
 };
 
 static enum pbr_refusal pbr_ref_why(const struct pbr_refs *refs, const struct pbr_ref *ref,
@@ -116,6 +156,8 @@ static enum pbr_refusal pbr_ref_why(const struct pbr_refs *refs, const struct pb
 {
 	if (ref->key == PBR_DMA_LKEY)
 		return PBR_KERNEL_KEY;
+	if (refs->fault_failed)
+		return PBR_FAULT_FAILED;
 	if (!mr) {
 		guard(rcu)();
 		return xa_load(&refs->dev->mrs, ref->key >> 8) ? PBR_BLOCKED : PBR_NO_REGION;
@@ -146,6 +188,28 @@ static noinline int pbr_ref_refuse(struct pbr_refs *refs, const struct pbr_ref *
 			pbr_refusal_names[refs->refusal]);
 }
 
+static bool pbr_ref_fits(const struct pbr_refs *refs, const struct pbr_ref *ref,
+			 const struct pbr_mr *mr)
+{
+	return mr->key == ref->key && mr->pd == refs->pd &&
+		(mr->access & refs->access) == refs->access &&
+		pbr_mr_covers(mr, ref->addr, ref->len);
+}
+
+/* The region cannot be entered: there is none, it is blocked, or its memory is absent. */
+static noinline int pbr_ref_absent(struct pbr_refs *refs, const struct pbr_ref *ref)
+{
+	struct pbr_mr *mr;
+
+	scoped_guard(rcu) {
+		mr = xa_load(&refs->dev->mrs, ref->key >> 8);
+		if (mr && mr->on_demand && pbr_ref_fits(refs, ref, mr) &&
+		    pbr_refs_set_fault(refs, mr, ref->addr, ref->len) == -EAGAIN)
+			return -EAGAIN;
+	}
+	return pbr_ref_refuse(refs, ref, NULL);
+}
+
 static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 {
 	struct pbr_mr *mr;
@@ -157,9 +221,8 @@ static int pbr_ref_get(struct pbr_refs *refs, struct pbr_ref *ref)
 		return refs->dma ? 0 : pbr_ref_refuse(refs, ref, NULL);
 	mr = pbr_mr_enter(refs->dev, ref->key);
 	if (!mr)
-		return pbr_ref_refuse(refs, ref, NULL);
-	if (mr->key != ref->key || mr->pd != refs->pd ||
-	    (mr->access & refs->access) != refs->access || !pbr_mr_covers(mr, ref->addr, ref->len))
+		return pbr_ref_absent(refs, ref);
+	if (!pbr_ref_fits(refs, ref, mr))
 		goto err_leave;
 	ref->region = mr;
 	if (mr->kind == PBR_MR_WINDOW) {
@@ -253,8 +316,14 @@ struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u
 	struct pbr_mr *mr;
 
 	mr = kzalloc_obj(*mr, pbr_gfp(pd->uobject));
-	if (!mr)
-		return NULL;
+	if (mr)
+		pbr_mr_init(mr, pd, kind, iova, length, access);
+	return mr;
+}
+
+void pbr_mr_init(struct pbr_mr *mr, struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
+		 int access)
+{
 	mr->kind = kind;
 	mr->pd = pd;
 	mr->iova = iova;
@@ -262,7 +331,6 @@ struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u
 	mr->access = access;
 	if (pd->uobject)
 		mr->ctx = pd->uobject->context;
-	return mr;
 }
 
 struct ib_mr *pbr_mr_done(struct pbr_mr *mr)

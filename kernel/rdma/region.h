@@ -9,6 +9,7 @@
 
 enum pbr_mr_kind {
 	PBR_MR_PAGES,	 /* user memory: pages */
+	PBR_MR_USER,	 /* user memory, on demand */
 	PBR_MR_SEGMENTS, /* a dma-buf: segments that the CPU can address */
 	PBR_MR_WINDOW,	 /* a memory window */
 	PBR_MR_FAST,	 /* of a kernel user: pages by DMA address, for fast registration */
@@ -35,14 +36,22 @@ struct pbr_segment {
  * have left. A revoke does so with the reservation lock of the dma-buf held, so a task that has
  * entered must not take that lock.
  *
+ * The memory of an on-demand region can be absent. A task that finds the region blocked leaves all
+ * regions and releases all locks except sq_lock, makes the memory present (a fault), and begins
+ * anew where it stopped. @faulting keeps the region until then.
+ *
  * @key: both lkey and rkey
  * @ctx: the context that is notified of a revocation
- * @umem: of user memory and dma-bufs
- * @first: offset of @iova in the first page, or in the first segment; of a window, its start
- *	address in @parent
+ * @umem: of pinned user memory
+ * @user: of user memory on demand
+ * @dmabuf: of a dma-buf; its segments, @nr and blocking change with its reservation lock held
+ * @first: offset of @iova in the first page, or in the first segment; of user memory on demand, the
+ *	address of @iova in the process; of a window, its start address in @parent
  * @registered: the pages of a fast registration; changed with the region blocked
  * @mapped: the pages that the next fast registration registers; its user's
- * @gone: deregistered, not revoked: don't notify @ctx
+ * @revoked: for good; @ctx was notified
+ * @on_demand: registered with IB_ACCESS_ON_DEMAND; constant, as is all that is compared on access
+ * @faulting: number of tasks that resolve a fault; negative when it is deregistered
  * @windows: number of bound windows; a region with windows cannot be deregistered. Negative when
  *	none may be bound any more
  * @mw_type: of a window
@@ -61,6 +70,8 @@ struct pbr_mr {
 	atomic_t users;
 	struct ib_ucontext *ctx;
 	struct ib_umem *umem;
+	struct pbr_user_memory *user;
+	struct pbr_dmabuf *dmabuf;
 	unsigned long first;
 	union {
 		struct page **pages;
@@ -69,15 +80,16 @@ struct pbr_mr {
 	unsigned int nr;
 	struct pbr_page_list *registered;
 	struct pbr_page_list *mapped;
-	bool gone;
 	bool revoked;
+	bool on_demand;
+	atomic_t faulting;
 	atomic_t windows;
 	enum ib_mw_type mw_type;
 	struct pbr_mr *parent;
 	u32 qpn;
 };
 
-/* The core frees this at once; lookups need @mr for another grace period. */
+/* The core frees this at once; a lookup may still enter @mr, whose memory remains a window's. */
 struct pbr_mw {
 	struct ib_mw ib;
 	struct pbr_mr *mr;
@@ -105,6 +117,7 @@ enum pbr_refusal {
 	PBR_WINDOW_UNUSABLE,
 	PBR_NOT_ADDRESSABLE,
 	PBR_KERNEL_KEY,
+	PBR_FAULT_FAILED,
 	PBR_NR_REFUSALS,
 };
 
@@ -116,6 +129,10 @@ enum pbr_refusal {
  * @dma: PBR_DMA_LKEY is allowed
  * @state: of the queue pair; a copy stops when it is ERR or RESET
  * @refusal: why an element was refused last, and @refused_key its key; for messages only
+ * @fault: on-demand region whose memory is absent; the caller must call pbr_refs_fault()
+ * @fault_addr: address in it that was accessed
+ * @fault_len: number of bytes from there that the message accesses
+ * @fault_failed: the memory cannot be made present: refuse the element
  */
 struct pbr_refs {
 	struct pbr_device *dev;
@@ -126,6 +143,10 @@ struct pbr_refs {
 	const enum ib_qp_state *state;
 	enum pbr_refusal refusal;
 	u32 refused_key;
+	struct pbr_mr *fault;
+	u64 fault_addr;
+	u64 fault_len;
+	bool fault_failed;
 	unsigned int nr;
 	u64 total;
 	struct pbr_ref ref[PBR_MAX_SGE + 1];
@@ -154,30 +175,53 @@ void pbr_mr_unblock(struct pbr_mr *mr);
  */
 struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u32 mask);
 bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len);
-/* Enter all regions or none: 0, or -EFAULT if a key does not grant the access to all of it. */
+/*
+ * Enter all regions or none: 0; -EFAULT if a key does not grant the access to all of it; -EAGAIN
+ * and @refs->fault if memory of an on-demand region is absent.
+ */
 int pbr_refs_get(struct pbr_refs *refs);
 void pbr_refs_put(struct pbr_refs *refs);
+/* Keep an on-demand region while a fault is resolved. Return false if it is deregistered. */
+bool pbr_mr_begin_fault(struct pbr_mr *mr);
+/* Note that @refs->fault is @mr; -EAGAIN, or -EFAULT if it cannot be. */
+int pbr_refs_set_fault(struct pbr_refs *refs, struct pbr_mr *mr, u64 addr, u64 len);
+void pbr_mr_end_fault(struct pbr_mr *mr);
+/* Prevent further faults of a region, and wait until none is under way. */
+void pbr_mr_end_faults(struct pbr_mr *mr);
 /*
  * Allocate a region with its fields, invisible to lookups; assign its key and make it visible; fill
  * the fields of its user's struct ib_mr.
  */
 struct pbr_mr *pbr_mr_alloc(struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
 			    int access);
+void pbr_mr_init(struct pbr_mr *mr, struct ib_pd *pd, enum pbr_mr_kind kind, u64 iova, u64 length,
+		 int access);
 int pbr_mr_publish(struct pbr_device *dev, struct pbr_mr *mr);
 void pbr_mr_unpublish(struct pbr_device *dev, struct pbr_mr *mr);
 struct ib_mr *pbr_mr_done(struct pbr_mr *mr);
 
 /* copy.c */
+/* Whether the access writes to the memory. */
+static inline bool pbr_refs_write(const struct pbr_refs *refs)
+{
+	return refs->access &
+		(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_ATOMIC);
+}
+
 /*
  * Copy bytes *@at to @len from @src to @dst, both entered, and advance *@at. May leave and re-enter
  * both; the caller must put both in any case. Returns -EFAULT and *@who if a region was revoked,
  * -ESHUTDOWN if a queue pair is in ERR or RESET, and -EAGAIN if the caller must call again for the
- * rest: the pass is over, or a signal is pending.
+ * rest: the pass is over, a signal is pending, or there is a fault to resolve.
  */
 int pbr_copy(struct pbr_refs *dst, struct pbr_refs *src, u64 *at, u64 len, struct pbr_refs **who);
+/* -EAGAIN and @refs->fault if some of the first @len bytes are absent; all regions entered. */
+int pbr_refs_check(struct pbr_refs *refs, u64 len);
+/* Also -EAGAIN and @remote->fault. */
 int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add,
 	       u64 swap_val, u64 *old);
-int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys);
+/* @bus, unless NULL, receives whether @dma is a bus address, which the IOMMU does not translate. */
+int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys, bool *bus);
 
 /* frmr.c */
 extern const struct ib_device_ops pbr_frmr_ops;
@@ -189,6 +233,8 @@ int pbr_fast_register(struct pbr_device *dev, struct ib_pd *pd, const struct pee
 void pbr_fast_invalidate(struct pbr_mr *mr);
 
 /* mw.c */
+int pbr_windows_init(void);
+void pbr_windows_exit(void);
 extern const struct ib_device_ops pbr_mw_ops;
 int pbr_mw_bind(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, const struct peerbar_sqe *sqe);
 int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
@@ -198,6 +244,9 @@ int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ |               \
 	 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | \
 	 IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
+/* Windows are bound to regions that stay present. */
+#define PBR_ON_DEMAND_ACCESS \
+	((PBR_ACCESS & ~IB_ACCESS_MW_BIND) | IB_ACCESS_ON_DEMAND | IB_ACCESS_HUGETLB)
 extern const struct ib_device_ops pbr_mr_ops;
 
 #endif

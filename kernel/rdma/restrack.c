@@ -12,6 +12,8 @@ static const char *pbr_mr_kind_name(enum pbr_mr_kind kind)
 	switch (kind) {
 	case PBR_MR_PAGES:
 		return "memory";
+	case PBR_MR_USER:
+		return "memory-on-demand";
 	case PBR_MR_SEGMENTS:
 		return "dma-buf";
 	case PBR_MR_FAST:
@@ -33,6 +35,7 @@ static int pbr_fill_res_mr_entry(struct sk_buff *msg, struct ib_mr *ib)
 		return -EMSGSIZE;
 	if (rdma_nl_put_driver_string(msg, "kind", pbr_mr_kind_name(mr->kind)) ||
 	    rdma_nl_put_driver_u32(msg, "revoked", READ_ONCE(mr->revoked)) ||
+	    rdma_nl_put_driver_u32(msg, "on_demand", mr->on_demand) ||
 	    rdma_nl_put_driver_u32(msg, "windows", max(atomic_read(&mr->windows), 0))) {
 		nla_nest_cancel(msg, table);
 		return -EMSGSIZE;

@@ -6,6 +6,7 @@
 #include <linux/sched/signal.h>
 
 #include "cq.h"
+#include "fault.h"
 #include "send.h"
 #include "trace.h"
 
@@ -29,6 +30,20 @@ static bool pbr_has_work(struct pbr_qp *qp)
 /* Instead of a delay: more work is ready */
 #define PBR_MORE	 ULONG_MAX
 
+/*
+ * Make the memory present that the request found absent. Here, no region is entered, and the peer
+ * is not referenced: what an exporter or the memory management waits for goes on meanwhile.
+ */
+static void pbr_resolve_faults(struct pbr_qp *qp)
+{
+	int src = pbr_refs_fault(qp->src), dst = pbr_refs_fault(qp->dst);
+
+	if (src != -EINPROGRESS && dst != -EINPROGRESS)
+		return;
+	qp->waiting = true;
+	qp->wait_until = jiffies + 1;
+}
+
 /* Execute the request in @qp->sqe, from the beginning or from where it stopped. */
 static u32 pbr_do_request(struct pbr_qp *qp, u64 *bytes)
 {
@@ -45,6 +60,7 @@ static u32 pbr_do_request(struct pbr_qp *qp, u64 *bytes)
 		*bytes += qp->progress - before;
 	else if (pbr_is_datagram(qp))
 		*bytes += qp->src->total;
+	pbr_resolve_faults(qp);
 	return status;
 }
 
@@ -71,6 +87,8 @@ static void pbr_end_request(struct pbr_qp *qp, u32 status)
 	qp->dst->refusal = PBR_NOT_REFUSED;
 	qp->src->refused_key = 0;
 	qp->dst->refused_key = 0;
+	qp->src->fault_failed = false;
+	qp->dst->fault_failed = false;
 	pbr_check_drained(qp);
 }
 
@@ -98,8 +116,12 @@ static unsigned long pbr_run_locked(struct pbr_qp *qp)
 		if (bytes && signal_pending(current))
 			return PBR_MORE;
 		status = pbr_do_request(qp, &bytes);
-		if (status == PBR_AGAIN)
+		if (status == PBR_AGAIN) {
+			/* It may have interrupted a fault. */
+			if (signal_pending(current))
+				return PBR_MORE;
 			continue;
+		}
 		pbr_end_request(qp, status);
 		cond_resched();
 	}

@@ -23,6 +23,8 @@ void pbr_refs_add_va(struct pbr_refs *refs, void *va, u32 len);
 u32 pbr_local_refs(struct pbr_qp *qp, struct pbr_refs *refs, int access);
 /* Set and enter the memory of the responder's receive. Return a status of the responder. */
 u32 pbr_recv_refs(struct pbr_qp *peer, struct pbr_refs *refs, u64 need);
+/* Enter all memory. Return a status: @refused if a key does not grant the access; or PBR_AGAIN. */
+u32 pbr_refs_enter(struct pbr_refs *refs, u32 refused);
 
 /* connection.c */
 /* Execute the request in @qp->sqe. Return a status, or PBR_AGAIN. */

@@ -14,6 +14,7 @@
 #include "region.h"
 
 TRACE_DEFINE_ENUM(PBR_MR_PAGES);
+TRACE_DEFINE_ENUM(PBR_MR_USER);
 TRACE_DEFINE_ENUM(PBR_MR_SEGMENTS);
 TRACE_DEFINE_ENUM(PBR_MR_WINDOW);
 TRACE_DEFINE_ENUM(PBR_MR_FAST);
@@ -22,7 +23,7 @@ TRACE_DEFINE_ENUM(PBR_MR_DMA);
 #define pbr_show_kind(kind)                                                                \
 	__print_symbolic(kind, { PBR_MR_PAGES, "memory" }, { PBR_MR_SEGMENTS, "dma-buf" }, \
 			 { PBR_MR_WINDOW, "window" }, { PBR_MR_FAST, "fast" },             \
-			 { PBR_MR_DMA, "all" })
+			 { PBR_MR_DMA, "all" }, { PBR_MR_USER, "memory-on-demand" })
 
 TRACE_DEFINE_ENUM(PBR_NOT_REFUSED);
 TRACE_DEFINE_ENUM(PBR_NO_REGION);
@@ -34,13 +35,15 @@ TRACE_DEFINE_ENUM(PBR_OUTSIDE);
 TRACE_DEFINE_ENUM(PBR_WINDOW_UNUSABLE);
 TRACE_DEFINE_ENUM(PBR_NOT_ADDRESSABLE);
 TRACE_DEFINE_ENUM(PBR_KERNEL_KEY);
+TRACE_DEFINE_ENUM(PBR_FAULT_FAILED);
 
-#define pbr_show_refusal(refusal)                                                                \
-	__print_symbolic(refusal, { PBR_NOT_REFUSED, "none" }, { PBR_NO_REGION, "no-region" },   \
-			 { PBR_BLOCKED, "revoked-or-changing" }, { PBR_STALE_KEY, "stale-key" }, \
-			 { PBR_OTHER_PD, "other-pd" }, { PBR_NO_ACCESS, "no-access" },           \
-			 { PBR_OUTSIDE, "outside" }, { PBR_WINDOW_UNUSABLE, "window-unusable" }, \
-			 { PBR_NOT_ADDRESSABLE, "not-mapped" }, { PBR_KERNEL_KEY, "kernel-key" })
+#define pbr_show_refusal(refusal)                                                                 \
+	__print_symbolic(refusal, { PBR_NOT_REFUSED, "none" }, { PBR_NO_REGION, "no-region" },    \
+			 { PBR_BLOCKED, "revoked-or-changing" }, { PBR_STALE_KEY, "stale-key" },  \
+			 { PBR_OTHER_PD, "other-pd" }, { PBR_NO_ACCESS, "no-access" },            \
+			 { PBR_OUTSIDE, "outside" }, { PBR_WINDOW_UNUSABLE, "window-unusable" },  \
+			 { PBR_NOT_ADDRESSABLE, "not-mapped" }, { PBR_KERNEL_KEY, "kernel-key" }, \
+			 { PBR_FAULT_FAILED, "fault-failed" })
 
 TRACE_DEFINE_ENUM(IB_QPS_RESET);
 TRACE_DEFINE_ENUM(IB_QPS_INIT);
@@ -83,6 +86,10 @@ DECLARE_EVENT_CLASS(rdma_mr_end, TP_PROTO(const struct pbr_mr *mr, u64 wait_ns),
 DEFINE_EVENT(rdma_mr_end, rdma_mr_revoke, TP_PROTO(const struct pbr_mr *mr, u64 wait_ns),
 	     TP_ARGS(mr, wait_ns));
 
+/* The exporter moves or revokes the memory of an on-demand region; the next access faults. */
+DEFINE_EVENT(rdma_mr_end, rdma_mr_unmap, TP_PROTO(const struct pbr_mr *mr, u64 wait_ns),
+	     TP_ARGS(mr, wait_ns));
+
 /* A work request invalidates a window, or a region for fast registration; it is blocked. */
 DEFINE_EVENT(rdma_mr_end, rdma_mr_invalidate, TP_PROTO(const struct pbr_mr *mr, u64 wait_ns),
 	     TP_ARGS(mr, wait_ns));
@@ -90,6 +97,18 @@ DEFINE_EVENT(rdma_mr_end, rdma_mr_invalidate, TP_PROTO(const struct pbr_mr *mr, 
 /* For a dma-buf, the time includes the unmapping. */
 DEFINE_EVENT(rdma_mr_end, rdma_mr_deregister, TP_PROTO(const struct pbr_mr *mr, u64 wait_ns),
 	     TP_ARGS(mr, wait_ns));
+
+/* An access, or a prefetch, makes the memory of an on-demand region present; @ret: 0 or an errno */
+TRACE_EVENT(rdma_mr_fault, TP_PROTO(const struct pbr_mr *mr, u64 addr, u64 length, int ret),
+	    TP_ARGS(mr, addr, length, ret),
+	    TP_STRUCT__entry(__string(dev, dev_name(&mr->pd->device->dev)) __field(u32, key)
+				     __field(u32, kind) __field(u64, addr) __field(u64, length)
+					     __field(int, ret)),
+	    TP_fast_assign(__assign_str(dev); __entry->key = mr->key; __entry->kind = mr->kind;
+			   __entry->addr = addr; __entry->length = length; __entry->ret = ret;),
+	    TP_printk("dev=%s key=%#x kind=%s addr=%#llx length=%llu ret=%d", __get_str(dev),
+		      __entry->key, pbr_show_kind(__entry->kind), __entry->addr, __entry->length,
+		      __entry->ret));
 
 /* @opcode: of a send, enum ib_uverbs_wr_opcode; of a receive, enum ib_wc_opcode */
 TRACE_EVENT(rdma_wr_error,

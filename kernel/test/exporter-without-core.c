@@ -29,9 +29,13 @@ static int test_pin(struct dma_buf_attachment *attach)
 {
 	struct test_buffer *t = attach->dmabuf->priv;
 
+	int ret;
+
 	dma_resv_assert_held(attach->dmabuf->resv);
-	t->pins++;
-	return 0;
+	ret = test_failure(t, PEERBAR_TEST_FAIL_PIN);
+	if (!ret)
+		t->pins++;
+	return ret;
 }
 
 static void test_unpin(struct dma_buf_attachment *attach)
@@ -42,22 +46,45 @@ static void test_unpin(struct dma_buf_attachment *attach)
 	t->pins--;
 }
 
-/* Make a scatterlist of the place in use; @piece is the importing device's limit of a segment. */
-static int test_fill(struct test_buffer *t, struct sg_table *sgt, size_t piece)
+/* The failure that the test asked for, once more. */
+int test_failure(struct test_buffer *t, enum peerbar_test_operation operation)
 {
-	const struct phys_vec *vec = t->vec[t->place];
+	struct test_failure *failure = &t->failures[operation];
+	int error = failure->error;
+
+	if (failure->times && !--failure->times)
+		failure->error = 0;
+	return -error;
+}
+
+void test_mapped(struct test_buffer *t)
+{
+	WRITE_ONCE(t->maps, t->maps + 1);
+}
+
+void test_unmapped(struct test_buffer *t)
+{
+	WRITE_ONCE(t->maps, t->maps - 1);
+	if (!t->maps)
+		wake_up_all(&t->drained);
+}
+
+/* Make a scatterlist of the place in use; @piece is the importing device's limit of a segment. */
+int test_fill_table(struct test_buffer *t, struct sg_table *sgt, size_t piece)
+{
+	const struct phys_vec *vec = t->places[t->place].vec;
 	struct scatterlist *sg;
 	unsigned int i, n = 0;
 	size_t done, step;
 	int ret;
 
-	for (i = 0; i < t->nr_ranges; i++)
+	for (i = 0; i < t->places[t->place].nr; i++)
 		n += DIV_ROUND_UP(vec[i].len, piece);
 	ret = sg_alloc_table(sgt, n, GFP_KERNEL);
 	if (ret)
 		return ret;
 	sg = sgt->sgl;
-	for (i = 0; i < t->nr_ranges; i++) {
+	for (i = 0; i < t->places[t->place].nr; i++) {
 		for (done = 0; done < vec[i].len; done += step) {
 			step = min(piece, vec[i].len - done);
 			sg_set_page(sg, phys_to_page(vec[i].paddr + done), step, 0);
@@ -76,17 +103,21 @@ static struct sg_table *test_map(struct dma_buf_attachment *attach, enum dma_dat
 	dma_resv_assert_held(attach->dmabuf->resv);
 	if (t->revoked)
 		return ERR_PTR(-ENODEV);
+	ret = test_failure(t, PEERBAR_TEST_FAIL_MAP);
+	if (ret)
+		return ERR_PTR(ret);
 	sgt = kzalloc_obj(*sgt);
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
-	ret = test_fill(t, sgt,
-			max(PAGE_SIZE, ALIGN_DOWN(dma_get_max_seg_size(attach->dev), PAGE_SIZE)));
+	ret = test_fill_table(t, sgt,
+			      max(PAGE_SIZE,
+				  ALIGN_DOWN(dma_get_max_seg_size(attach->dev), PAGE_SIZE)));
 	if (ret)
 		goto err_free;
 	ret = dma_map_sgtable(attach->dev, sgt, dir, 0);
 	if (ret)
 		goto err_table;
-	WRITE_ONCE(t->maps, t->maps + 1);
+	test_mapped(t);
 	return sgt;
 
 err_table:
@@ -105,9 +136,7 @@ static void test_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
 	dma_unmap_sgtable(attach->dev, sgt, dir, 0);
 	sg_free_table(sgt);
 	kfree(sgt);
-	WRITE_ONCE(t->maps, t->maps - 1);
-	if (!t->maps)
-		wake_up_all(&t->drained);
+	test_unmapped(t);
 }
 
 static void test_release(struct dma_buf *dmabuf)
@@ -224,6 +253,8 @@ unlock:
 int test_foreign_revoke(struct test_buffer *t, bool for_good)
 {
 	struct dma_resv *resv = t->dmabuf->resv;
+	struct dma_buf_attachment *attach;
+	bool unwilling = false;
 	long ret;
 
 	ret = dma_resv_lock_interruptible(resv, NULL);
@@ -234,7 +265,12 @@ int test_foreign_revoke(struct test_buffer *t, bool for_good)
 		WRITE_ONCE(t->revoked, true);
 		dma_buf_invalidate_mappings(t->dmabuf);
 	}
+	list_for_each_entry(attach, &t->dmabuf->attachments, node)
+		unwilling |= !dma_buf_attach_revocable(attach);
+	unwilling = unwilling && t->maps;
 	dma_resv_unlock(resv);
+	if (unwilling)
+		return -EBUSY;
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, true, MAX_SCHEDULE_TIMEOUT);
 	if (ret < 0)
 		return ret;

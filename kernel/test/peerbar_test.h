@@ -2,7 +2,8 @@
 /*
  * The devices of the test modules, for tests that root runs:
  *
- *	/dev/peerbar-test-exporter	exports dma-bufs of each model, from system memory
+ *	/dev/peerbar-test-exporter	exports dma-bufs of each model, from system memory, and
+ *					from a BAR
  *	/dev/peerbar-test-importer	attaches to any dma-buf as each kind of importer, and
  *					reads page tables
  *
@@ -71,21 +72,23 @@ struct peerbar_test_export {
 /*
  * enum peerbar_test_place - a memory location of a DYNAMIC dma-buf
  * @PEERBAR_TEST_PLACE_HERE: the place in use
- * @PEERBAR_TEST_PLACE_THERE: the place not in use
+ * @PEERBAR_TEST_PLACE_THERE: B if A is in use, otherwise A
  * @PEERBAR_TEST_PLACE_A: the first place; the only one of a dma-buf that is not DYNAMIC
  * @PEERBAR_TEST_PLACE_B: the second place
+ * @PEERBAR_TEST_PLACE_SYSTEM: system memory; only VRAM
  */
 enum peerbar_test_place {
 	PEERBAR_TEST_PLACE_HERE,
 	PEERBAR_TEST_PLACE_THERE,
 	PEERBAR_TEST_PLACE_A,
 	PEERBAR_TEST_PLACE_B,
+	PEERBAR_TEST_PLACE_SYSTEM,
 };
 
 /*
  * MOVE - move a DYNAMIC dma-buf, with its contents
  * @fd: the dma-buf
- * @place: in: the destination; out: the place in use now, A or B
+ * @place: in: the destination; out: the place in use now, A, B or SYSTEM
  *
  * Fails with EINVAL if it is not DYNAMIC; EBUSY while an importer pins it; ENODEV while it is
  * revoked; EINTR. Moving to the place in use does nothing.
@@ -152,22 +155,119 @@ struct peerbar_test_io {
 /*
  * WHERE - report the location of the memory
  * @fd: the dma-buf
- * @place: in: enum peerbar_test_place; out: the place it resolves to, A or B
+ * @place: in: enum peerbar_test_place; out: the place it resolves to, A, B or SYSTEM; ENXIO if
+ *	there is no such place, ERANGE if nothing has been in SYSTEM yet
  * @offset: bytes from its beginning; ERANGE past the end
  * @paddr: out: the physical address of that byte in that place
+ * @bar_offset: out: its offset in the BAR; PEERBAR_TEST_NO_BAR if it is in system memory
  * @moves: out: number of moves
  * @maps: out: number of DMA mappings
+ * @pins: out: number of pins
+ * @pad: 0
  */
 struct peerbar_test_where {
 	__s32 fd;
 	__u32 place;
 	__aligned_u64 offset;
 	__aligned_u64 paddr;
+	__aligned_u64 bar_offset;
 	__u32 moves;
 	__u32 maps;
+	__u32 pins;
+	__u32 pad;
 };
 
+#define PEERBAR_TEST_NO_BAR (~0ULL)
+
 #define PEERBAR_TEST_WHERE _IOWR(PEERBAR_TEST_IOC, 0x08, struct peerbar_test_where)
+
+/*
+ * enum peerbar_test_operation - an operation of the exporter that can fail
+ */
+enum peerbar_test_operation {
+	PEERBAR_TEST_FAIL_MAP,
+	PEERBAR_TEST_FAIL_PIN,
+};
+
+/*
+ * FAIL - let an operation of the exporter fail
+ * @fd: the dma-buf; EOPNOTSUPP if it is the core's
+ * @operation: enum peerbar_test_operation
+ * @error: the errno, also one of the kernel's own such as 524; 0: it succeeds again
+ * @times: how often; 0: always
+ */
+struct peerbar_test_fail {
+	__s32 fd;
+	__u32 operation;
+	__u32 error;
+	__u32 times;
+};
+
+#define PEERBAR_TEST_FAIL _IOW(PEERBAR_TEST_IOC, 0x09, struct peerbar_test_fail)
+
+/*
+ * VRAM: DYNAMIC dma-bufs in the largest memory BAR of a PCI function that is bound to the driver
+ * peerbar-test-vram (by driver_override). They have the manners of GPU drivers:
+ *
+ * - A pin keeps it in the BAR if P2P reaches the BAR from all attached importers, and moves it back
+ *   there from system memory. Otherwise a pin migrates it to system memory.
+ * - Mapping it for an importer from which P2P does not reach the BAR migrates it to system memory
+ *   too. While it is pinned in the BAR, such a pin or mapping fails with EINVAL.
+ * - Moving or migrating it copies the contents, and poisons the old place.
+ * - While it is pinned, it does not move, but it can be revoked. Revoking fails with EBUSY if an
+ *   importer that cannot be invalidated maps it; it is revoked nevertheless.
+ *
+ * @PEERBAR_TEST_VRAM_NO_PIN: the exporter has no pin operation (i915)
+ * @PEERBAR_TEST_VRAM_STAY: it does not migrate by itself: where P2P does not reach the BAR, pinning
+ *	and mapping fail with EOPNOTSUPP
+ * @PEERBAR_TEST_VRAM_STATIC_MIGRATES: it migrates to system memory when an importer attaches that
+ *	cannot be invalidated
+ * @PEERBAR_TEST_VRAM_ATTACH_MIGRATES: it migrates to system memory when an importer attaches (i915)
+ * @PEERBAR_TEST_VRAM_UNTRANSLATED: in the BAR, DMA addresses are physical addresses; the importer's
+ *	IOMMU does not map them
+ * @PEERBAR_TEST_VRAM_DECLARED: the exporter declares to the core what it is, can, and where it is;
+ *	not with NO_PIN
+ */
+#define PEERBAR_TEST_VRAM_NO_PIN	  0x1
+#define PEERBAR_TEST_VRAM_STAY		  0x2
+#define PEERBAR_TEST_VRAM_STATIC_MIGRATES 0x4
+#define PEERBAR_TEST_VRAM_ATTACH_MIGRATES 0x8
+#define PEERBAR_TEST_VRAM_UNTRANSLATED	  0x10
+#define PEERBAR_TEST_VRAM_DECLARED	  0x20
+#define PEERBAR_TEST_VRAM_FLAGS		  0x3f
+
+#define PEERBAR_TEST_VRAM_DRIVER   "peerbar-test-vram"
+#define PEERBAR_TEST_VRAM_SEGMENTS 4096
+
+/*
+ * struct peerbar_test_vram_segment - contiguous memory of VRAM
+ * @a: offset in the BAR, of place A
+ * @b: of place B
+ * @length: bytes. All are multiples of the page size
+ */
+struct peerbar_test_vram_segment {
+	__aligned_u64 a;
+	__aligned_u64 b;
+	__aligned_u64 length;
+};
+
+/*
+ * EXPORT_VRAM - export a dma-buf that begins in place A; returns its descriptor. A keeps the bytes
+ * that it has, B is poisoned
+ * @device: the PCI function, as "0000:01:00.0"; ENODEV if the driver is not bound to it
+ * @flags: PEERBAR_TEST_VRAM_*
+ * @nr_segments: 1 to PEERBAR_TEST_VRAM_SEGMENTS
+ * @segments: address of the segments. ERANGE past the end of the BAR. Segments may overlap those of
+ *	other dma-bufs
+ */
+struct peerbar_test_export_vram {
+	char device[32];
+	__u32 flags;
+	__u32 nr_segments;
+	__aligned_u64 segments;
+};
+
+#define PEERBAR_TEST_EXPORT_VRAM _IOW(PEERBAR_TEST_IOC, 0x0a, struct peerbar_test_export_vram)
 
 /* ---- importer ---- */
 

@@ -28,16 +28,16 @@ extern "C" {
 #define PB_VERSION	 0x000100
 
 /**
- * DOC: structures that may grow
+ * DOC: structures - those that may grow
  *
  * Newer versions may append fields to these structures, which the library fills in:
  * &struct pb_pci_function, &struct pb_region, &struct pb_buffer_info, &struct pb_listed,
- * &struct pb_event, &struct pb_importer, &struct pb_guest_range, &struct pb_capability. The function that fills one in
- * has a name that ends in _sized, and takes the size that the caller was compiled with. It writes
- * exactly that many bytes: fields that the caller does not know are omitted, and fields that the
- * library does not know are 0. For an array, the size is that of one element. The function of the
- * same name without _sized is inline and passes sizeof. Bindings for other languages call the
- * _sized one.
+ * &struct pb_event, &struct pb_importer, &struct pb_guest_range, &struct pb_capability. The
+ * function that fills one in has a name that ends in _sized, and takes the size that the caller was
+ * compiled with. It writes exactly that many bytes: fields that the caller does not know are
+ * omitted, and fields that the library does not know are 0. For an array, the size is that of one
+ * element. The function of the same name without _sized is inline and passes sizeof. Bindings for
+ * other languages call the _sized one.
  *
  * No other structure of the library changes.
  */

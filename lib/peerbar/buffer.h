@@ -32,11 +32,11 @@ enum pb_model { PB_UNKNOWN, PB_PINNED, PB_REVOCABLE, PB_DYNAMIC };
 PB_API const char *pb_model_name(enum pb_model model);
 
 /**
- * enum pb_model_basis - where the model of a buffer comes from
- * @PB_BASIS_NONE: nowhere: the model is PB_UNKNOWN
- * @PB_BASIS_NAME: the exporter's name, see pb_exporter_model()
+ * enum pb_model_basis - how the model of a buffer, or another property, is known
+ * @PB_BASIS_NONE: it is unknown
+ * @PB_BASIS_NAME: by the exporter's name, see pb_exporter_model()
  * @PB_BASIS_DERIVED: the kernel module peerbar derived it from the operations that the exporter
- *	implements
+ *	implements, from the exporter's answer to an attachment, or from its data
  * @PB_BASIS_DECLARED: the exporter declared it to the kernel module peerbar
  */
 enum pb_model_basis { PB_BASIS_NONE, PB_BASIS_NAME, PB_BASIS_DERIVED, PB_BASIS_DECLARED };
@@ -53,6 +53,29 @@ PB_API const char *pb_model_basis_name(enum pb_model_basis basis);
 PB_API enum pb_model pb_exporter_model(const char *exporter);
 
 /**
+ * enum pb_answer - whether an exporter can do something
+ * @PB_ANSWER_UNKNOWN: unknown
+ * @PB_ANSWER_NO: it cannot
+ * @PB_ANSWER_YES: it can
+ */
+enum pb_answer { PB_ANSWER_UNKNOWN, PB_ANSWER_NO, PB_ANSWER_YES };
+
+/** pb_answer_name() - "UNKNOWN", "NO" or "YES"; a constant */
+PB_API const char *pb_answer_name(enum pb_answer answer);
+
+/**
+ * enum pb_place - where the memory of a buffer is
+ * @PB_PLACE_UNKNOWN: unknown
+ * @PB_PLACE_SYSTEM: in system memory
+ * @PB_PLACE_BAR: in a BAR of a PCI function
+ * @PB_PLACE_DEVICE: in a device; whether and where it is in a BAR is not known
+ */
+enum pb_place { PB_PLACE_UNKNOWN, PB_PLACE_SYSTEM, PB_PLACE_BAR, PB_PLACE_DEVICE };
+
+/** pb_place_name() - "UNKNOWN", "SYSTEM", "BAR" or "DEVICE"; a constant */
+PB_API const char *pb_place_name(enum pb_place place);
+
+/**
  * struct pb_range - a range of a BAR
  * @offset: its offset in the BAR; page-aligned
  * @length: its length; a multiple of the page size, not 0
@@ -64,8 +87,7 @@ struct pb_range {
 
 /**
  * enum pb_buffer_state - whether the memory of a buffer is accessible
- * @PB_BUFFER_UNKNOWN: unknown: not exported through peerbar, or the kernel module peerbar does not
- *	answer
+ * @PB_BUFFER_UNKNOWN: unknown
  * @PB_BUFFER_LIVE: it is
  * @PB_BUFFER_REVOKED: it is not, but may be again (memory decoding off, reset, D3)
  * @PB_BUFFER_DEAD: it never will be again
@@ -103,7 +125,7 @@ PB_API const char *pb_memattr_name(enum pb_memattr memattr);
  * @bar: the BAR it was exported from; -1 if unknown
  * @nr_ranges: the number of ranges; 0 if unknown, as for a descriptor from another process without
  *	peerbar's modules
- * @state: whether its memory is accessible; PB_BUFFER_UNKNOWN unless @managed
+ * @state: whether its memory is accessible; for a buffer that is not @managed, as of the query
  * @asked: the kernel module peerbar answered: @mappable and @importers are valid
  * @mappable: the exporter implements mmap; false if unknown
  * @importers: the number of devices and importers attached; 0 if unknown
@@ -115,6 +137,20 @@ PB_API const char *pb_memattr_name(enum pb_memattr memattr);
  * @counted: @revocations is valid
  * @revocations: how often its memory was revoked, temporarily or permanently. Each revocation ends
  *	the importers' mappings made before it, also if the buffer is live again
+ * @state_basis: how @state is known
+ * @can_pin: whether importers can pin the memory in its place. Only memory that moves has to be
+ *	pinned
+ * @can_pin_basis: how that is known
+ * @can_revoke: whether the exporter can revoke the memory from importers
+ * @can_revoke_basis: how that is known
+ * @place: where the memory is now. That of a PB_DYNAMIC buffer may have moved when the call returns
+ * @place_basis: how that is known
+ * @place_bdf: the function of the BAR, or the device; "" if unknown
+ * @place_bar: the BAR; valid if @place is PB_PLACE_BAR and @place_bdf is not ""
+ * @place_offset: the offset in the BAR of the first byte; valid as @place_bar
+ * @migrates: attaching moves the memory to system memory, as the exporter's driver is known to do
+ * @driver: the exporter's module; "" if unknown or built in. All GPU drivers have the exporter name
+ *	"drm"
  */
 struct pb_buffer_info {
 	uint64_t size;
@@ -136,6 +172,18 @@ struct pb_buffer_info {
 	uint64_t faults[3];
 	bool counted;
 	uint64_t revocations;
+	enum pb_model_basis state_basis;
+	enum pb_answer can_pin;
+	enum pb_model_basis can_pin_basis;
+	enum pb_answer can_revoke;
+	enum pb_model_basis can_revoke_basis;
+	enum pb_place place;
+	enum pb_model_basis place_basis;
+	char place_bdf[PB_NAME_LEN];
+	unsigned int place_bar;
+	uint64_t place_offset;
+	bool migrates;
+	char driver[PB_NAME_LEN];
 };
 
 /**
@@ -178,10 +226,13 @@ PB_API int pb_buffer_export(struct pb_device *device, unsigned int bar,
 PB_API int pb_buffer_from_fd(int fd, struct pb_buffer **buffer, struct pb_error *err);
 
 /**
- * pb_buffer_fd() - the dma-buf's descriptor; it remains the buffer's
+ * pb_buffer_fd() - the dma-buf's descriptor
+ * @buffer: the buffer
  *
  * It can be sent to other processes. They can map it with iommufd if it has one range, and mmap it
  * if peerbar-vfio-pci exported it.
+ *
+ * Return: descriptor; it remains the buffer's.
  */
 PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
 
@@ -197,6 +248,11 @@ PB_API int pb_buffer_fd(const struct pb_buffer *buffer);
  * The first query of a buffer that was exported here keeps /dev/peerbar open, and the module
  * loaded, until the device and all its buffers are closed.
  *
+ * Never moves the memory. If an exporter is known to move it, or might, when a device attaches, the
+ * module does not attach, and the model or the state may be unknown. pb_buffer_probe() finds out.
+ *
+ * Without the module, all properties of other exporters' buffers are those of the exporter's name.
+ *
  * Return: 0.
  */
 PB_API int pb_buffer_query_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size,
@@ -207,6 +263,28 @@ static inline int pb_buffer_query(struct pb_buffer *buffer, struct pb_buffer_inf
 				  struct pb_error *err)
 {
 	return pb_buffer_query_sized(buffer, info, sizeof(*info), err);
+}
+
+/**
+ * pb_buffer_probe_sized() - get the properties of a buffer, also if that moves its memory
+ * @buffer: the buffer
+ * @info: filled in
+ * @size: sizeof(*@info)
+ * @err: may be NULL
+ *
+ * As pb_buffer_query_sized(), but the kernel module peerbar may attach to the buffer for a moment.
+ * Some exporters move the memory to system memory then. Use it if a device will attach anyway.
+ *
+ * Return: 0.
+ */
+PB_API int pb_buffer_probe_sized(struct pb_buffer *buffer, struct pb_buffer_info *info, size_t size,
+				 struct pb_error *err);
+
+/** pb_buffer_probe() - pb_buffer_probe_sized() with this header's size */
+static inline int pb_buffer_probe(struct pb_buffer *buffer, struct pb_buffer_info *info,
+				  struct pb_error *err)
+{
+	return pb_buffer_probe_sized(buffer, info, sizeof(*info), err);
 }
 
 /**

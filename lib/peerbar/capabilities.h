@@ -77,7 +77,9 @@ static inline int pb_capabilities(struct pb_capability **capabilities,
 }
 
 /**
- * pb_module_abi() - the ABI version of the kernel module peerbar; 0 if the module does not answer
+ * pb_module_abi() - the ABI version of the kernel module peerbar
+ *
+ * Return: version; 0 if the module does not answer.
  */
 PB_API unsigned int pb_module_abi(void);
 

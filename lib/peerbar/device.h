@@ -39,8 +39,10 @@ PB_API int pb_iommu_from_fd(int fd, struct pb_iommu **iommu, struct pb_error *er
 PB_API int pb_iommu_fd(const struct pb_iommu *iommu);
 
 /**
- * pb_iommu_close() - release the context; NULL is allowed. Devices and address spaces made from it
- * keep it open.
+ * pb_iommu_close() - release the context
+ * @iommu: the context; may be NULL
+ *
+ * Devices and address spaces made from it keep it open.
  */
 PB_API void pb_iommu_close(struct pb_iommu *iommu);
 
@@ -112,7 +114,8 @@ PB_API const char *pb_device_bdf(const struct pb_device *device);
 PB_API int pb_device_fd(const struct pb_device *device);
 
 /**
- * pb_device_close() - close the device; NULL is allowed
+ * pb_device_close() - close the device
+ * @device: the device; may be NULL
  *
  * Detaches it from its address space, and clears its Bus Master and Memory Space bits. Buffers
  * exported from it are revoked: when this returns, no DMA reaches them, and their mappings are
@@ -122,10 +125,7 @@ PB_API int pb_device_fd(const struct pb_device *device);
  */
 PB_API void pb_device_close(struct pb_device *device);
 
-/**
- * pb_device_regions() - the number of regions; valid indices are below it
- * @device: the device
- */
+/** pb_device_regions() - the number of regions; valid indices are below it */
 PB_API unsigned int pb_device_regions(const struct pb_device *device);
 
 /**
@@ -164,10 +164,18 @@ PB_API int pb_device_read(struct pb_device *device, unsigned int region, uint64_
 			  void *data, size_t length, struct pb_error *err);
 
 /**
- * pb_device_write() - write to a region; otherwise as pb_device_read()
+ * pb_device_write() - write to a region, through the kernel
+ * @device: the device
+ * @region: the region's index
+ * @offset: the offset in the region
+ * @data: the bytes
+ * @length: the number of bytes
+ * @err: may be NULL
  *
  * A write to the configuration space that makes the kernel revoke (decoding off, D3hot, a function
  * level reset) affects mappings as pb_device_set_decoding() does.
+ *
+ * Return: as pb_device_read().
  */
 PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64_t offset,
 			   const void *data, size_t length, struct pb_error *err);

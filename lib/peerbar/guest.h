@@ -58,7 +58,8 @@ struct pb_guest_device;
 PB_API int pb_guest_create(struct pb_guest **guest, struct pb_error *err);
 
 /**
- * pb_guest_destroy() - unmap all BARs and free the guest; NULL is allowed
+ * pb_guest_destroy() - unmap all BARs and free the guest
+ * @guest: the guest; may be NULL
  *
  * Address spaces and devices stay as they are; they may then be destroyed and closed. Every
  * &struct pb_guest_device of the guest becomes invalid. No other thread may use the guest.
@@ -225,8 +226,14 @@ PB_API int pb_guest_set_bar(struct pb_guest_device *device, unsigned int bar, ui
 PB_API int pb_guest_set_decoding(struct pb_guest_device *device, bool on, struct pb_error *err);
 
 /**
- * pb_guest_set_power() - report that the guest moved the device to D0 (@on) or out of it; otherwise
- * as pb_guest_set_decoding()
+ * pb_guest_set_power() - report that the guest moved the device to D0 or out of it
+ * @device: the device
+ * @on: whether it is in D0
+ * @err: may be NULL
+ *
+ * The order is that of pb_guest_set_decoding().
+ *
+ * Return: as pb_guest_set_decoding().
  */
 PB_API int pb_guest_set_power(struct pb_guest_device *device, bool on, struct pb_error *err);
 
@@ -298,6 +305,7 @@ PB_API int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct
 /**
  * pb_guest_fd() - a descriptor that polls readable while work is pending: call pb_guest_sync(),
  * then pb_guest_next_report()
+ * @guest: the guest
  *
  * It becomes readable when a mapping that should exist was revoked, when a refused range may be
  * possible, and when a report is pending. Actions of this process through the library, on the
@@ -308,7 +316,9 @@ PB_API int pb_guest_check(struct pb_guest *guest, unsigned int *nr_found, struct
  *
  * After pb_guest_sync(), and pb_guest_next_report() until there is none, it is not readable until
  * the next event, and each event triggers it again: edge-triggered polling (EPOLLET) works as well.
- * It remains the guest's. Do not read from it.
+ * Do not read from it.
+ *
+ * Return: descriptor; it remains the guest's.
  */
 PB_API int pb_guest_fd(const struct pb_guest *guest);
 

@@ -45,7 +45,8 @@ PB_API int pb_ioas_from_id(struct pb_iommu *iommu, uint32_t id, struct pb_ioas *
 PB_API uint32_t pb_ioas_id(const struct pb_ioas *ioas);
 
 /**
- * pb_ioas_destroy() - destroy an address space; NULL is allowed
+ * pb_ioas_destroy() - destroy an address space
+ * @ioas: the address space; may be NULL
  *
  * Its devices are detached, its mappings are unmapped, and every &struct pb_mapping of it becomes
  * invalid.
@@ -79,7 +80,9 @@ PB_API int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct
 PB_API int pb_ioas_detach(struct pb_device *device, struct pb_error *err);
 
 /**
- * struct pb_iova_range - addresses from @first to @last, both included
+ * struct pb_iova_range - a range of addresses
+ * @first: its first address
+ * @last: its last address, included
  */
 struct pb_iova_range {
 	uint64_t first;
@@ -149,13 +152,23 @@ PB_API int pb_map_memory(struct pb_ioas *ioas, void *address, uint64_t length, u
  * @mapping: receives the mapping
  * @err: may be NULL
  *
- * A buffer of several ranges is mapped contiguously. A buffer of model PB_DYNAMIC is refused before
- * anything attaches to it. So is one of model PB_UNKNOWN, unless PB_MAP_UNKNOWN_MODEL is given.
+ * A buffer of several ranges is mapped contiguously. If the kernel module peerbar-iommufd is loaded,
+ * a dma-buf of any exporter whose memory is in a BAR is mapped: the module attaches to it for the
+ * devices that are attached to the address space (for all that are bound to its iommufd if none
+ * is), and pins it until it is unmapped or revoked (docs/bridge.md). Pinned bytes count against
+ * RLIMIT_MEMLOCK. While it is mapped, one descriptor for each range is opened, and one is kept.
  *
- * Return: 0; -EOPNOTSUPP if the model is refused, or the kernel cannot map this kind of dma-buf
- * (those of peerbar's modules need the module peerbar-iommufd), or the dma-buf has several ranges
- * and was not exported in this process; -ENODEV if the buffer is revoked; -ERANGE if the part is
- * not inside the buffer; otherwise as pb_map_memory().
+ * Without the module, only dma-bufs of vfio-pci are mapped, those of several ranges only if they
+ * were exported in this process. A buffer of model PB_DYNAMIC is refused before anything attaches
+ * to it. So is one of model PB_UNKNOWN, unless PB_MAP_UNKNOWN_MODEL is given.
+ *
+ * Return: 0; -EOPNOTSUPP if the kernel cannot map this dma-buf: its model is refused, a module is
+ * missing, it is in system memory, or peer-to-peer DMA does not reach it; -ENODEV if the buffer is
+ * revoked, or no device is bound to the iommufd although the exporter must know for which it is;
+ * -EACCES if the descriptor is read-only and another exporter's; -ENOMEM if RLIMIT_MEMLOCK does not
+ * allow to pin it; -EMFILE or -EDQUOT if it has too many ranges; -EAGAIN if its exporter moves it
+ * all the time; another errno if its exporter fails with it; -ERANGE if the part is not inside the
+ * buffer; otherwise as pb_map_memory().
  */
 PB_API int pb_map_buffer(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_t offset,
 			 uint64_t length, unsigned int flags, uint64_t iova,
@@ -176,10 +189,13 @@ enum pb_state { PB_LIVE, PB_REVOKED };
 
 /**
  * pb_mapping_state() - the state of a mapping, as known to the library
+ * @mapping: the mapping
  *
  * Revocations by this process through this library are known at once. For all others, see
  * pb_ioas_check(). A live mapping may be reported as revoked: one that was made or restored during
  * a reset of the device. An unneeded pb_mapping_restore() only costs time.
+ *
+ * Return: PB_LIVE or PB_REVOKED.
  */
 PB_API enum pb_state pb_mapping_state(const struct pb_mapping *mapping);
 
@@ -210,6 +226,8 @@ PB_API int pb_unmap(struct pb_mapping *mapping, struct pb_error *err);
 
 /**
  * pb_mapping_set_data() - attach a pointer of the caller's to a mapping, to identify it in events
+ * @mapping: the mapping
+ * @data: the pointer, which pb_mapping_data() returns
  *
  * The mapping may be revoked, and another thread may take its event, before the caller sets the
  * pointer.
@@ -223,8 +241,9 @@ PB_API void *pb_mapping_data(const struct pb_mapping *mapping);
  * pb_ioas_event_fd() - a descriptor that polls readable while an event is pending
  * @ioas: the address space
  *
- * For an event loop. Do not read from it; take events with pb_ioas_next_revoked(). It remains the
- * address space's.
+ * For an event loop. Do not read from it; take events with pb_ioas_next_revoked().
+ *
+ * Return: descriptor; it remains the address space's.
  */
 PB_API int pb_ioas_event_fd(const struct pb_ioas *ioas);
 

@@ -118,7 +118,11 @@ enum pb_bind_flags { PB_BIND_FORCE = 1 << 0 };
 PB_API int pb_pci_bind(const char *bdf, const char *driver, struct pb_error *err);
 
 /**
- * pb_pci_bind_flags() - pb_pci_bind(), with flags of &enum pb_bind_flags
+ * pb_pci_bind_flags() - bind a function to a driver, as pb_pci_bind(), with flags
+ * @bdf: the function's address
+ * @driver: the driver's name; NULL for "vfio-pci"
+ * @flags: of &enum pb_bind_flags
+ * @err: may be NULL
  *
  * Return: as pb_pci_bind(); also -EINVAL if a flag is unknown.
  */

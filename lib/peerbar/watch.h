@@ -42,6 +42,12 @@ struct pb_extent {
  * @nr_importer_names: the number of elements of @importer_names: @nr_importers, or fewer as with
  *	@nr_extents
  * @importer_names: the importing devices
+ * @can_pin: whether importers can pin the memory; PB_ANSWER_UNKNOWN in events. This and the
+ *	following are declared by the exporter
+ * @can_revoke: whether the memory can be revoked; PB_ANSWER_UNKNOWN in events
+ * @place: where the memory is; PB_PLACE_UNKNOWN in events
+ * @bar: the BAR of @device; valid if @place is PB_PLACE_BAR
+ * @bar_offset: the offset in the BAR of the first byte; valid as @bar
  *
  * @creator, @extents and @importer_names are reported only with CAP_SYS_ADMIN, and never in events.
  */
@@ -62,6 +68,11 @@ struct pb_listed {
 	struct pb_extent *extents;
 	unsigned int nr_importer_names;
 	char (*importer_names)[PB_NAME_LEN];
+	enum pb_answer can_pin;
+	enum pb_answer can_revoke;
+	enum pb_place place;
+	unsigned int bar;
+	uint64_t bar_offset;
 };
 
 /**
@@ -111,8 +122,10 @@ enum pb_event_type {
 };
 
 /**
- * pb_event_name() - the name of the type in lower case without PB_EVENT_, such as "created"; a
- * constant
+ * pb_event_name() - the name of a type of events
+ * @type: the type
+ *
+ * Return: constant, in lower case without PB_EVENT_, such as "created".
  */
 PB_API const char *pb_event_name(enum pb_event_type type);
 
@@ -140,8 +153,12 @@ struct pb_event {
 PB_API int pb_watch_open(struct pb_watch **watch, struct pb_error *err);
 
 /**
- * pb_watch_fd() - a descriptor that polls readable while an event is pending; it remains the
- * watch's. Do not read from it.
+ * pb_watch_fd() - a descriptor that polls readable while an event is pending
+ * @watch: the watch
+ *
+ * Do not read from it.
+ *
+ * Return: descriptor; it remains the watch's.
  */
 PB_API int pb_watch_fd(const struct pb_watch *watch);
 

@@ -113,6 +113,7 @@ static void free_context(struct ibv_context *ibv_context)
 }
 
 static const struct verbs_context_ops context_ops = {
+	.advise_mr = pv_advise_mr,
 	.alloc_mw = pv_alloc_mw,
 	.alloc_parent_domain = pv_alloc_parent_domain,
 	.alloc_pd = pv_alloc_pd,

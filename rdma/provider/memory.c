@@ -6,6 +6,8 @@
 #include "provider.h"
 
 #include <errno.h>
+#include <infiniband/cmd_ioctl.h>
+#include <rdma/ib_user_ioctl_cmds.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -223,6 +225,30 @@ struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64
 	return registered(vmr, ret);
 }
 
+/*
+ * The kernel's core refuses IBV_ACCESS_ON_DEMAND for dma-bufs. Pass it in an attribute of the
+ * driver, which older drivers refuse.
+ */
+static int reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd,
+			 int access, struct verbs_mr *vmr)
+{
+#ifdef REG_DMABUF_MR_TAKES_DRIVER
+	DECLARE_COMMAND_BUFFER(driver, UVERBS_OBJECT_MR, UVERBS_METHOD_REG_DMABUF_MR, 1);
+	bool on_demand = access & IBV_ACCESS_ON_DEMAND;
+
+	if (on_demand)
+		fill_attr_in_uint32(driver, PEERBAR_ATTR_REG_DMABUF_MR_ACCESS,
+				    IBV_ACCESS_ON_DEMAND);
+	return PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd,
+			  access & ~IBV_ACCESS_ON_DEMAND, vmr, on_demand ? driver : NULL);
+#else
+	if (access & IBV_ACCESS_ON_DEMAND)
+		return EOPNOTSUPP;
+	return PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd, access,
+			  vmr);
+#endif
+}
+
 struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
 				int fd, int access)
 {
@@ -233,19 +259,25 @@ struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t lengt
 	vmr = pv_alloc(pd->context, "ibv_reg_dmabuf_mr", sizeof(*vmr));
 	if (!vmr)
 		return NULL;
-#ifdef REG_DMABUF_MR_TAKES_DRIVER
-	ret = PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd, access,
-			 vmr, NULL);
-#else
-	ret = PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd, access,
-			 vmr);
-#endif
+	ret = reg_dmabuf_mr(pd, offset, length, iova, fd, access, vmr);
 	if (ret)
 		pv_fail(pd->context, "ibv_reg_dmabuf_mr", ret,
 			"the kernel refused descriptor %d, offset 0x%llx, length 0x%zx, IOVA 0x%llx, access 0x%x",
 			fd, (unsigned long long)offset, length, (unsigned long long)iova,
 			(unsigned int)access);
 	return registered(vmr, ret);
+}
+
+int pv_advise_mr(struct ibv_pd *pd, enum ibv_advise_mr_advice advice, uint32_t flags,
+		 struct ibv_sge *list, uint32_t num)
+{
+	int ret = PV_COMMAND(pd->context, ibv_cmd_advise_mr, pd, advice, flags, list, num);
+
+	if (ret)
+		pv_fail(pd->context, "ibv_advise_mr", ret,
+			"the kernel refused advice %u, flags 0x%x, for %u ranges",
+			(unsigned int)advice, flags, num);
+	return ret;
 }
 
 int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length,

@@ -223,6 +223,8 @@ struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64
 			 int access);
 struct ibv_mr *pv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
 				int fd, int access);
+int pv_advise_mr(struct ibv_pd *pd, enum ibv_advise_mr_advice advice, uint32_t flags,
+		 struct ibv_sge *list, uint32_t num);
 int pv_rereg_mr(struct verbs_mr *vmr, int flags, struct ibv_pd *pd, void *address, size_t length,
 		int access);
 int pv_dereg_mr(struct verbs_mr *vmr);

@@ -174,7 +174,7 @@ static int free_entries(struct pbv_cache *cache, struct doomed *doomed, struct p
 int pbv_cache_create(struct ibv_pd *pd, unsigned int capacity, unsigned int flags,
 		     struct pbv_cache **cache, struct pb_error *err)
 {
-	const unsigned int known = PBV_CACHE_UNKNOWN_MODEL | PBV_CACHE_WHOLE |
+	const unsigned int known = PBV_CACHE_UNKNOWN_MODEL | PBV_CACHE_WHOLE | PBV_CACHE_PIN |
 		PBV_CACHE_CALLER_TELLS;
 	struct pbv_direct direct;
 	struct pbv_cache *new;
@@ -257,7 +257,8 @@ static int add_entry(struct pbv_cache *cache, struct pb_buffer *buffer, uint64_t
 	entry->users = 1;
 	now = cache->page ? __atomic_load_n(cache->page, __ATOMIC_ACQUIRE) : 0;
 	ret = pbv_reg_buffer(cache->pd, buffer, offset, length, offset, access,
-			     cache->flags & PBV_CACHE_UNKNOWN_MODEL ? PBV_UNKNOWN_MODEL : 0,
+			     (cache->flags & PBV_CACHE_UNKNOWN_MODEL ? PBV_UNKNOWN_MODEL : 0U) |
+				     (cache->flags & PBV_CACHE_PIN ? PBV_PIN : 0U),
 			     &entry->mr, err);
 	if (ret) {
 		free(entry);

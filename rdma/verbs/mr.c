@@ -7,6 +7,9 @@
 
 #include "internal.h"
 
+/* The kernel's own errno, which some exporters pass on to user space */
+#define ENOTSUPP 524
+
 #define PEERS_WRITE (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
 /* ---- models that a device can register ---- */
@@ -44,10 +47,19 @@ static bool registers_dmabufs(struct ibv_pd *pd)
 	}
 }
 
+static bool is_peerbars(struct ibv_context *context)
+{
+	struct pbv_direct direct;
+
+	if (!pbv_direct_open(&direct, context))
+		return false;
+	pbv_direct_close(&direct);
+	return true;
+}
+
 int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_error *err)
 {
 	const char *name = ibv_get_device_name(context->device);
-	struct pbv_direct direct;
 	unsigned int takes = 0;
 	struct ibv_pd *pd;
 
@@ -59,15 +71,16 @@ int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_erro
 				      "%s can register: no protection domain (ibv_alloc_pd)",
 				      name);
 	if (registers_dmabufs(pd)) {
+		bool follows = follows_moves(context), own = is_peerbars(context);
+
 		takes = PBV_TAKES(PB_PINNED);
-		if (follows_moves(context))
-			takes |= PBV_TAKES(PB_REVOCABLE) | PBV_TAKES(PB_DYNAMIC);
-		else if (pbv_direct_open(&direct, context)) {
-			takes |= PBV_TAKES(PB_REVOCABLE);
-			pbv_direct_close(&direct);
-		} else {
-			takes |= PBV_MAY_TAKE(PB_REVOCABLE);
-		}
+		takes |= follows || own ? PBV_TAKES(PB_REVOCABLE) : PBV_MAY_TAKE(PB_REVOCABLE);
+		takes |= follows ? PBV_TAKES(PB_DYNAMIC) | PBV_FOLLOWS : PBV_MAY_TAKE(PB_DYNAMIC);
+		/* Drivers with on-demand paging follow rather than pin. */
+		if (own)
+			takes |= PBV_PINS;
+		else if (!follows)
+			takes |= PBV_MAY_PIN;
 	}
 	ibv_dealloc_pd(pd);
 	*models = takes;
@@ -76,8 +89,42 @@ int pbv_models(struct ibv_context *context, unsigned int *models, struct pb_erro
 
 /* ---- registering ---- */
 
-static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, unsigned int flags,
-			const char *what, struct pb_error *err)
+/* Follow or pin. Only peerbar's device is told to follow: other drivers do it if they can. */
+static int accept_dynamic(struct ibv_pd *pd, const struct pb_buffer_info *info, int *access,
+			  unsigned int flags, const char *what, struct pb_error *err)
+{
+	const char *name = ibv_get_device_name(pd->context->device);
+
+	if (flags & PBV_PIN) {
+		if (*access & IBV_ACCESS_ON_DEMAND)
+			return pbv_fail(err, EINVAL,
+					"cannot register %s with %s: IBV_ACCESS_ON_DEMAND follows the memory, "
+					"and PBV_PIN keeps it in its place; give one of them",
+					what, name);
+		if (info->can_pin == PB_ANSWER_NO)
+			return pbv_fail(err, EOPNOTSUPP,
+					"cannot register %s with %s: its memory model is DYNAMIC, so it may move "
+					"at any time, and its exporter '%s' cannot pin it",
+					what, name, info->exporter);
+		return 0;
+	}
+	if (follows_moves(pd->context)) {
+		*access &= ~IBV_ACCESS_ON_DEMAND;
+		if (is_peerbars(pd->context))
+			*access |= IBV_ACCESS_ON_DEMAND;
+		return 0;
+	}
+	return pbv_fail(err, EOPNOTSUPP,
+			"cannot register %s of the exporter '%s' with %s: its memory model is DYNAMIC, "
+			"so it may move at any time, and %s cannot follow (it has no on-demand paging); %s",
+			what, info->exporter, name, name,
+			info->can_pin == PB_ANSWER_NO ?
+				"its exporter cannot pin it either" :
+				"PBV_PIN registers it pinned, if the device's driver can");
+}
+
+static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, int *access,
+			unsigned int flags, const char *what, struct pb_error *err)
 {
 	const char *name = ibv_get_device_name(pd->context->device);
 
@@ -86,13 +133,7 @@ static int accept_model(struct ibv_pd *pd, const struct pb_buffer_info *info, un
 	case PB_REVOCABLE:
 		return 0;
 	case PB_DYNAMIC:
-		if (follows_moves(pd->context))
-			return 0;
-		return pbv_fail(err, EOPNOTSUPP,
-				"cannot register %s of the exporter '%s' with %s: its memory model is DYNAMIC, "
-				"so it may move at any time, and %s cannot follow (it has no on-demand paging); PINNED and "
-				"REVOCABLE buffers can be registered",
-				what, info->exporter, name, name);
+		return accept_dynamic(pd, info, access, flags, what, err);
 	default:
 		if (flags & PBV_UNKNOWN_MODEL)
 			return 0;
@@ -109,7 +150,7 @@ static int fail_revoked(const struct pb_buffer_info *info, const char *what, con
 {
 	if (info->state == PB_BUFFER_DEAD)
 		return pbv_fail(err, ENODEV,
-				"cannot register %s with %s: the buffer was revoked for good; its ranges can be "
+				"cannot register %s with %s: the buffer was revoked permanently; its ranges can be "
 				"exported afresh",
 				what, name);
 	return pbv_fail(err, ENODEV,
@@ -126,6 +167,17 @@ static int fail_registration(struct ibv_pd *pd, const struct pb_buffer_info *inf
 	switch (code) {
 	case ENODEV:
 		return fail_revoked(info, what, name, err);
+	case ENOTSUPP:
+		return pbv_fail(err, EOPNOTSUPP,
+				"cannot register %s with %s: its exporter '%s' or the device's driver fails with "
+				"ENOTSUPP (524), an errno of the kernel's own: it does not support this; see the kernel log",
+				what, name, info->exporter);
+	case EAGAIN:
+	case EBUSY:
+		return pbv_fail(err, code,
+				"cannot register %s with %s: its exporter '%s' fails with %s: the memory is in "
+				"use or being moved, or is pinned where the device does not reach it; try again later",
+				what, name, info->exporter, code == EAGAIN ? "EAGAIN" : "EBUSY");
 	case EOPNOTSUPP:
 	case ENOSYS:
 	case EPROTONOSUPPORT:
@@ -139,31 +191,37 @@ static int fail_registration(struct ibv_pd *pd, const struct pb_buffer_info *inf
 				"cannot register %s with %s: its exporter '%s' "
 				"refuses the device, because that cannot do P2P DMA, or its driver "
 				"cannot invalidate a %s buffer; or the driver refuses the buffer, "
-				"for example because it is revoked; see the kernel log",
-				what, name, info->exporter, pb_model_name(info->model));
+				"for example because it is revoked (%s); see the kernel log",
+				what, name, info->exporter, pb_model_name(info->model),
+				code == EOPNOTSUPP		? "EOPNOTSUPP" :
+					code == ENOSYS		? "ENOSYS" :
+					code == EPROTONOSUPPORT ? "EPROTONOSUPPORT" :
+								  "ENOTTY");
 	case EINVAL:
 		return pbv_fail(err, EINVAL,
 				"cannot register %s with %s: the device does not know the access 0x%x, or cannot "
-				"reach the buffer of '%s' where it is: P2P DMA between two devices takes a host bridge or switch "
-				"that passes it on",
+				"reach the buffer of '%s' where it is (EINVAL): P2P DMA between two devices takes a host bridge or "
+				"switch that passes it on",
 				what, name, (unsigned int)access, info->exporter);
 	case EREMOTEIO:
 		return pbv_fail(err, EREMOTEIO,
 				"cannot register %s with %s: the device cannot reach the buffer of '%s' where it "
-				"is: P2P DMA between two devices takes a host bridge or switch that passes it on",
+				"is (EREMOTEIO): P2P DMA between two devices takes a host bridge or switch that passes it on",
 				what, name, info->exporter);
 	case ENOMEM:
 		return pbv_fail(err, ENOMEM,
 				"cannot register %s with %s: no memory, or the device has no room for one more "
-				"region",
-				what, name);
+				"region, or its exporter '%s' has no room to move it to (ENOMEM)",
+				what, name, info->exporter);
 	case EBADF:
 		return pbv_fail(err, EBADF,
 				"cannot register %s with %s: the kernel does not take its descriptor for a dma-buf's",
 				what, name);
 	default:
-		return pbv_fail_errno(err, code, "cannot register %s with %s (ibv_reg_dmabuf_mr)",
-				      what, name);
+		return pbv_fail_errno(err, code,
+				      "cannot register %s of the exporter '%s' with %s, error %d "
+				      "(ibv_reg_dmabuf_mr)",
+				      what, info->exporter, name, code);
 	}
 }
 
@@ -198,10 +256,11 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 
 	snprintf(what, sizeof(what), "0x%" PRIx64 " bytes at 0x%" PRIx64 " of a buffer", length,
 		 offset);
-	if (flags & ~(unsigned int)PBV_UNKNOWN_MODEL)
+	if (flags & ~(unsigned int)(PBV_UNKNOWN_MODEL | PBV_PIN))
 		return pbv_fail(err, EINVAL,
-				"cannot register %s with %s with flags 0x%x: only PBV_UNKNOWN_MODEL, 0x%x, is known",
-				what, name, flags, PBV_UNKNOWN_MODEL);
+				"cannot register %s with %s with flags 0x%x: only PBV_UNKNOWN_MODEL, 0x%x, and PBV_PIN, "
+				"0x%x, are known",
+				what, name, flags, PBV_UNKNOWN_MODEL, PBV_PIN);
 	if (!length)
 		return pbv_fail(err, EINVAL, "cannot register %s with %s: the length must not be 0",
 				what, name);
@@ -229,9 +288,12 @@ int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 	 * later one.
 	 */
 	ret = pb_buffer_query(buffer, &info, err);
+	/* The device will attach anyway. */
+	if (!ret && info.model == PB_UNKNOWN)
+		ret = pb_buffer_probe(buffer, &info, err);
 	if (ret)
 		return ret;
-	ret = accept_model(pd, &info, flags, what, err);
+	ret = accept_model(pd, &info, &access, flags, what, err);
 	if (ret)
 		return ret;
 	if (info.state == PB_BUFFER_DEAD || info.state == PB_BUFFER_REVOKED)

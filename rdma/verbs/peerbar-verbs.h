@@ -34,10 +34,14 @@ struct ibv_pd;
  * enum pbv_model_bits - the bits of pbv_models()
  * @PBV_TAKES_PINNED: the device can register PB_PINNED buffers
  * @PBV_TAKES_REVOCABLE: it can register PB_REVOCABLE buffers
- * @PBV_TAKES_DYNAMIC: it can register PB_DYNAMIC buffers
+ * @PBV_TAKES_DYNAMIC: it can register PB_DYNAMIC buffers without PBV_PIN
  * @PBV_MAY_TAKE_PINNED: unknown for PB_PINNED, until a buffer is registered
  * @PBV_MAY_TAKE_REVOCABLE: likewise for PB_REVOCABLE
  * @PBV_MAY_TAKE_DYNAMIC: likewise for PB_DYNAMIC
+ * @PBV_FOLLOWS: regions of PB_DYNAMIC buffers follow the memory when it moves (on-demand paging)
+ * @PBV_PINS: with PBV_PIN, the device registers PB_DYNAMIC buffers by pinning them, so that they do
+ *	not move
+ * @PBV_MAY_PIN: unknown whether it does, until a buffer is registered
  */
 enum pbv_model_bits {
 	PBV_TAKES_PINNED = 1 << 1,
@@ -45,7 +49,10 @@ enum pbv_model_bits {
 	PBV_TAKES_DYNAMIC = 1 << 3,
 	PBV_MAY_TAKE_PINNED = 1 << 9,
 	PBV_MAY_TAKE_REVOCABLE = 1 << 10,
-	PBV_MAY_TAKE_DYNAMIC = 1 << 11
+	PBV_MAY_TAKE_DYNAMIC = 1 << 11,
+	PBV_FOLLOWS = 1 << 16,
+	PBV_PINS = 1 << 17,
+	PBV_MAY_PIN = 1 << 18
 };
 
 /* The bits for an enum pb_model in a variable. */
@@ -62,8 +69,10 @@ enum pbv_model_bits {
  *
  * - Whether the device registers dma-bufs at all is tried, with an invalid descriptor. If so, it
  *   takes PB_PINNED.
- * - PB_DYNAMIC needs on-demand paging, a capability of the device. A device that follows moves can
- *   also stop, so it takes PB_REVOCABLE too.
+ * - Following PB_DYNAMIC buffers needs on-demand paging, a capability of the device. A device that
+ *   follows moves can also stop, so it takes PB_REVOCABLE too.
+ * - Pinning PB_DYNAMIC buffers is what drivers without on-demand paging do, but not all of them.
+ *   PBV_MAY_PIN is reported, and PBV_MAY_TAKE(PB_DYNAMIC). peerbar's own device pins.
  * - peerbar's own device takes PB_REVOCABLE.
  * - For other devices, PB_REVOCABLE is unknown: some drivers pin the memory they register, and
  *   exporters of PB_REVOCABLE buffers refuse those. PBV_MAY_TAKE(PB_REVOCABLE) is reported; trying
@@ -83,8 +92,12 @@ struct pbv_mr;
 /**
  * enum pbv_reg_flags - flags of a registration
  * @PBV_UNKNOWN_MODEL: accept a buffer whose model is PB_UNKNOWN
+ * @PBV_PIN: pin a PB_DYNAMIC buffer while the region exists. Not the default, because it is at the
+ *	expense of others: the exporter can neither move nor evict the memory, a GPU's memory is
+ *	small, and no user of it sees why it is full. Some exporters first move the memory to system
+ *	memory; pb_buffer_query() may report where it is. Ignored for other models
  */
-enum pbv_reg_flags { PBV_UNKNOWN_MODEL = 1 << 0 };
+enum pbv_reg_flags { PBV_UNKNOWN_MODEL = 1 << 0, PBV_PIN = 1 << 1 };
 
 /**
  * pbv_reg_buffer() - register a buffer as a memory region
@@ -98,13 +111,22 @@ enum pbv_reg_flags { PBV_UNKNOWN_MODEL = 1 << 0 };
  * @mr: receives the region
  * @err: may be NULL
  *
+ * A region of a PB_DYNAMIC buffer follows it if the device has on-demand paging, with or without
+ * IBV_ACCESS_ON_DEMAND in @access. With PBV_PIN it does not: the device's driver pins the buffer,
+ * if it can. Attaching may move the memory of some exporters, see pb_buffer_probe().
+ *
+ * The sentence in @err has the errno of the kernel, which is the exporter's if that failed. ENOTSUPP
+ * (524), which is no errno of user space, becomes -EOPNOTSUPP.
+ *
  * Return: 0; -EINVAL if @length is 0, @iova does not match @offset or wraps around, @flags are
- * unknown, @access allows peers to write without IBV_ACCESS_LOCAL_WRITE, the device does not
- * support @access, or it cannot reach the buffer; -EREMOTEIO also if it cannot reach the buffer;
- * -ERANGE if the part is not inside the buffer; -EOPNOTSUPP if the model is PB_DYNAMIC and the
- * device has no on-demand paging, or PB_UNKNOWN without PBV_UNKNOWN_MODEL, or if the device cannot
- * register dma-bufs or invalidate its mapping of one, or the exporter refuses the device; -ENODEV
- * if the buffer is revoked.
+ * unknown or contradict @access, @access allows peers to write without IBV_ACCESS_LOCAL_WRITE, the
+ * device does not support @access, or it cannot reach the buffer; -EREMOTEIO also if it cannot
+ * reach the buffer; -ERANGE if the part is not inside the buffer; -EOPNOTSUPP if the model is
+ * PB_DYNAMIC, the device has no on-demand paging and PBV_PIN is not given, or the exporter cannot
+ * pin; if the model is PB_UNKNOWN without PBV_UNKNOWN_MODEL; or if the device cannot register
+ * dma-bufs or invalidate its mapping of one, or the exporter refuses the device; -ENODEV if the
+ * buffer is revoked; -EBUSY or -EAGAIN if the exporter cannot have the memory where the device
+ * reaches it now.
  */
 PB_API int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t offset,
 			  uint64_t length, uint64_t iova, int access, unsigned int flags,
@@ -123,8 +145,10 @@ PB_API int pbv_reg_buffer(struct ibv_pd *pd, struct pb_buffer *buffer, uint64_t 
 PB_API int pbv_dereg(struct pbv_mr *mr, struct pb_error *err);
 
 /**
- * pbv_mr_verbs() - the region's ibv_mr, which has its keys. It remains the region's; do not
- * deregister it.
+ * pbv_mr_verbs() - the region's ibv_mr, which has its keys
+ * @mr: the region
+ *
+ * Return: pointer to it; it remains the region's, do not deregister it.
  */
 PB_API struct ibv_mr *pbv_mr_verbs(const struct pbv_mr *mr);
 
@@ -156,6 +180,7 @@ enum pbv_state { PBV_LIVE, PBV_REVOKED, PBV_UNKNOWN };
 
 /**
  * pbv_mr_state() - query whether DMA through a region reaches its memory
+ * @mr: the region
  *
  * Ordinary memory and PB_PINNED buffers are PBV_LIVE. For a buffer exported through peerbar's
  * modules, the module reports any revocation since the registration, also if the buffer is live
@@ -163,6 +188,8 @@ enum pbv_state { PBV_LIVE, PBV_REVOKED, PBV_UNKNOWN };
  * the revocation from the device; otherwise it is PBV_UNKNOWN, unless the provider has
  * peerbardv_mr_revoked(). With another device, or without the module, the state is PBV_UNKNOWN.
  * Each call queries the kernel; &struct pbv_cache avoids that.
+ *
+ * Return: PBV_LIVE, PBV_REVOKED or PBV_UNKNOWN.
  */
 PB_API enum pbv_state pbv_mr_state(struct pbv_mr *mr);
 
@@ -201,8 +228,12 @@ PB_API int pbv_watch_open(struct ibv_context *context, struct pbv_watch **watch,
 PB_API int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *err);
 
 /**
- * pbv_watch_fd() - a descriptor that polls readable while a report may be pending; it remains the
- * watch's. Do not read from it.
+ * pbv_watch_fd() - a descriptor that polls readable while a report may be pending
+ * @watch: the watch
+ *
+ * Do not read from it.
+ *
+ * Return: descriptor; it remains the watch's.
  */
 PB_API int pbv_watch_fd(const struct pbv_watch *watch);
 
@@ -233,6 +264,8 @@ struct pbv_cache;
  * @PBV_CACHE_UNKNOWN_MODEL: as PBV_UNKNOWN_MODEL
  * @PBV_CACHE_WHOLE: register the whole buffer for any part of it: one region for each buffer and
  *	access. Peers that receive the key of a part can then access all of the buffer
+ * @PBV_CACHE_PIN: as PBV_PIN. A buffer stays pinned while the cache has a region of it, also when the
+ *	region is not in use
  * @PBV_CACHE_CALLER_TELLS: if revocations of a buffer have no other source, the caller reports them
  *	with pbv_cache_forget(). Without this flag, each pbv_cache_get() registers such a buffer
  *	again
@@ -240,7 +273,8 @@ struct pbv_cache;
 enum pbv_cache_flags {
 	PBV_CACHE_UNKNOWN_MODEL = 1 << 0,
 	PBV_CACHE_WHOLE = 1 << 1,
-	PBV_CACHE_CALLER_TELLS = 1 << 2
+	PBV_CACHE_CALLER_TELLS = 1 << 2,
+	PBV_CACHE_PIN = 1 << 3
 };
 
 /**
@@ -377,7 +411,10 @@ PB_API int pbv_space_add(struct pbv_space *space, void *address, size_t length,
 			 struct pb_buffer *buffer, uint64_t offset, struct pb_error *err);
 
 /**
- * pbv_space_remove() - remove the mapping that begins at @address; call it before munmap()
+ * pbv_space_remove() - remove a mapping; call it before munmap()
+ * @space: the table
+ * @address: the address at which the mapping begins
+ * @err: may be NULL
  *
  * Return: 0; -ENOENT if none begins there.
  */

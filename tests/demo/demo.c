@@ -2,7 +2,7 @@
 /*
  * The demonstration: one device writes into another device's BAR through a real IOMMU, until a
  * revoke stops it. Each step prints its evidence. The last line counts the checks that held and
- * those that failed. modules.c and rdma.c demonstrate peerbar's modules.
+ * those that failed. modules.c, bridge.c and rdma.c demonstrate peerbar's modules.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,8 +195,10 @@ int main(void)
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	printf("peerbar %s: P2P DMA into a BAR, on stock vfio-pci and iommufd\n", pb_version());
 	demo_stock();
-	printf("\n        and with peerbar's modules: buffers that other processes map, and that go for good when their owner says so\n");
+	printf("\n        and with peerbar's modules: buffers that other processes map, and that their owner can revoke permanently\n");
 	demo_modules();
+	printf("\n        and dma-bufs of any other exporter, as a GPU's\n");
+	demo_bridge();
 	printf("\n        and RDMA to it, which needs no RDMA hardware\n");
 	demo_rdma();
 	printf("\n%5.1fs  %d of %d claims held%s\n", seconds(), held, held + failed,

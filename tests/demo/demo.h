@@ -18,7 +18,9 @@ void must(int ret);
 
 /* The second part: the additions of peerbar's modules. */
 void demo_modules(void);
-/* The third part: RDMA. */
+/* The third part: dma-bufs of other exporters, mapped by iommufd. */
+void demo_bridge(void);
+/* The fourth part: RDMA. */
 void demo_rdma(void);
 
 #endif

@@ -201,7 +201,7 @@ void demo_modules(void)
 	check(lab_host_sees(OFFSET, memory.p, LEN),
 	      "iommufd, unmodified, maps our buffer: the DMA arrives");
 
-	step("The owner revokes the buffer for good");
+	step("The owner revokes the buffer permanently");
 	lab_host_read(OFFSET, before, LEN);
 	must(pb_buffer_revoke(gpu, buffer, &err));
 	check(watch_says(watch, "revoked"), "'peerbar watch' saw it");
@@ -216,7 +216,7 @@ void demo_modules(void)
 	faults = lab_faults();
 	edu_store(&edu, pb_mapping_iova(mapping), LEN);
 	faults = lab_faults() - faults;
-	lab_expect_faults(faults, "demo: DMA into a buffer that was revoked for good");
+	lab_expect_faults(faults, "demo: DMA into a buffer that was revoked permanently");
 	printf("        the same DMA: %u faults\n", faults);
 	lab_host_read(OFFSET, after, LEN);
 	check(faults > 0 && !memcmp(before, after, LEN),
@@ -228,7 +228,7 @@ void demo_modules(void)
 	printf("        mapping it again: %s\n", ret ? err.text : "worked");
 	check(ret == -19, "nothing brings it back (ENODEV)");
 
-	step("A buffer that moves");
+	step("A buffer that moves, in system memory");
 	exporter = test_exporter_open();
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 16 * PAGE);
 	if (fd < 0)
@@ -239,7 +239,7 @@ void demo_modules(void)
 	       pb_model_basis_name(info.basis));
 	ret = pb_map_buffer(ioas, dynamic, 0, 0, PB_MAP_READ, 0, &none, &err);
 	printf("        mapping it for DMA: %s\n", ret ? err.text : "worked");
-	check(info.model == PB_DYNAMIC && ret == -95 && strstr(err.text, "DYNAMIC"),
+	check(info.model == PB_DYNAMIC && ret == -95 && strstr(err.text, "system memory"),
 	      "it is refused, with its reason (EOPNOTSUPP)");
 
 	pb_buffer_close(dynamic);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * The third part of the demonstration: a BAR is a memory region, which another process writes with
- * RDMA, until the buffer is revoked.
+ * RDMA, until the buffer is revoked. A buffer that moves is another, which follows, or is pinned.
  */
 #include <errno.h>
 #include <infiniband/verbs.h>
@@ -20,7 +20,13 @@
 #define OFFSET	(64 * MIB) /* of the exported range in the BAR */
 #define SIZE	(2 * MIB)
 #define LEN	3000
+#define MOVING	(16 * PAGE) /* size of the buffer that moves */
 #define ADDRESS "10.9.8.1"
+
+struct moving {
+	int exporter;
+	int fd;
+};
 
 /* One end of a connection. */
 struct end {
@@ -43,6 +49,13 @@ static void verbs(bool ok, const char *what)
 {
 	if (!ok)
 		lab_die("%s failed", what);
+}
+
+/* For a function of testmod.h. */
+static void must_test(int ret)
+{
+	if (ret < 0)
+		lab_die("the test module: %s", strerror(-ret));
 }
 
 static void find_gid(struct end *end)
@@ -124,6 +137,15 @@ static void end_connect(struct end *end, const struct address *peer)
 	      "RTS");
 }
 
+/* Connect again after an error. */
+static void end_reconnect(struct end *end, const struct address *peer)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RESET };
+
+	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE), "RESET");
+	end_connect(end, peer);
+}
+
 static void end_close(struct end *end)
 {
 	ibv_destroy_qp(end->qp);
@@ -161,15 +183,22 @@ static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t 
 	return wc.status;
 }
 
+/* What the writer shall do: write the pattern of @seed to @rkey, or connect again. */
+struct request {
+	uint32_t seed;
+	uint32_t rkey;
+	bool reconnect;
+};
+
 /* Write a pattern on each request, with a queue pair and memory of its own. */
 static void writer_main(int sock)
 {
 	struct address mine = { .rkey = 0 }, peer;
 	enum ibv_wc_status status;
+	struct request request;
 	struct ibv_mr *mr;
 	uint8_t *memory;
 	struct end end;
-	uint32_t seed;
 
 	memory = aligned_alloc(PAGE, PAGE);
 	end_open(&end);
@@ -180,9 +209,13 @@ static void writer_main(int sock)
 	whole(write(sock, &mine, sizeof(mine)), sizeof(mine));
 	whole(read(sock, &peer, sizeof(peer)), sizeof(peer));
 	end_connect(&end, &peer);
-	while (read(sock, &seed, sizeof(seed)) == sizeof(seed)) {
-		lab_pattern(memory, LEN, seed);
-		status = write_to(&end, mr, LEN, 0, peer.rkey);
+	while (read(sock, &request, sizeof(request)) == sizeof(request)) {
+		status = IBV_WC_SUCCESS;
+		lab_pattern(memory, LEN, request.seed);
+		if (request.reconnect)
+			end_reconnect(&end, &peer);
+		else
+			status = write_to(&end, mr, LEN, 0, request.rkey);
 		whole(write(sock, &status, sizeof(status)), sizeof(status));
 	}
 	ibv_dereg_mr(mr);
@@ -191,13 +224,20 @@ static void writer_main(int sock)
 	exit(0);
 }
 
-static enum ibv_wc_status writer_writes(int sock, uint32_t seed)
+static enum ibv_wc_status writer_does(int sock, const struct request *request)
 {
 	enum ibv_wc_status status;
 
-	whole(write(sock, &seed, sizeof(seed)), sizeof(seed));
+	whole(write(sock, request, sizeof(*request)), sizeof(*request));
 	whole(read(sock, &status, sizeof(status)), sizeof(status));
 	return status;
+}
+
+static enum ibv_wc_status writer_writes(int sock, uint32_t seed, const struct ibv_mr *mr)
+{
+	const struct request request = { .seed = seed, .rkey = mr->rkey };
+
+	return writer_does(sock, &request);
 }
 
 static void link_up(void)
@@ -214,6 +254,61 @@ static void link_up(void)
 		lab_die("there is no RDMA device");
 }
 
+/* Write the pattern of @seed by RDMA, and show what is in a place of the buffer. */
+static bool written_to(int sock, uint32_t seed, const struct ibv_mr *mr, const struct moving *m,
+		       enum peerbar_test_place place, const char *title)
+{
+	uint8_t pattern[LEN], seen[LEN];
+	enum ibv_wc_status status = writer_writes(sock, seed, mr);
+
+	lab_pattern(pattern, LEN, seed);
+	must_test(test_read(m->exporter, m->fd, place, 0, seen, LEN));
+	show("the writer's pattern", pattern);
+	show(title, seen);
+	return !status && !memcmp(seen, pattern, LEN);
+}
+
+/* A buffer of the test module, which has two places in memory and moves between them. */
+static void demo_moving(struct end *end, int sock)
+{
+	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
+	uint8_t old[LEN], poison[LEN];
+	struct moving m = { .exporter = test_exporter_open() };
+	struct ibv_mr *mr;
+	int ret;
+
+	step("A buffer that moves is registered on demand: the region follows it");
+	m.fd = test_export_one(m.exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, MOVING);
+	mr = ibv_reg_dmabuf_mr(end->pd, 0, MOVING, 0, m.fd, access | IBV_ACCESS_ON_DEMAND);
+	check(mr, "it is registered (IBV_ACCESS_ON_DEMAND)");
+	verbs(mr, "ibv_reg_dmabuf_mr()");
+	check(written_to(sock, 31, mr, &m, PEERBAR_TEST_PLACE_A, "its first place"),
+	      "an RDMA write arrives in its first place");
+	must_test(test_move(m.exporter, m.fd, PEERBAR_TEST_PLACE_B));
+	check(written_to(sock, 32, mr, &m, PEERBAR_TEST_PLACE_B, "its second place"),
+	      "it moved, and the next write arrives in its second place");
+	must_test(test_read(m.exporter, m.fd, PEERBAR_TEST_PLACE_A, 0, old, LEN));
+	memset(poison, PEERBAR_TEST_POISON, LEN);
+	show("its first place", old);
+	check(!memcmp(old, poison, LEN), "no byte of it is in the place that it left");
+	ibv_dereg_mr(mr);
+
+	step("The same buffer, registered as most NICs do: pinned");
+	mr = ibv_reg_dmabuf_mr(end->pd, 0, MOVING, 0, m.fd, access);
+	check(mr, "it is registered, where it is");
+	verbs(mr, "ibv_reg_dmabuf_mr()");
+	ret = test_move(m.exporter, m.fd, PEERBAR_TEST_PLACE_A);
+	printf("        moving it: %s\n", strerror(-ret));
+	check(ret == -EBUSY, "it cannot move while the region exists (EBUSY)");
+	check(written_to(sock, 33, mr, &m, PEERBAR_TEST_PLACE_B, "its second place"),
+	      "an RDMA write arrives where it is");
+	ibv_dereg_mr(mr);
+	ret = test_move(m.exporter, m.fd, PEERBAR_TEST_PLACE_A);
+	check(ret == PEERBAR_TEST_PLACE_A, "deregistered, it moves");
+	close(m.fd);
+	close(m.exporter);
+}
+
 void demo_rdma(void)
 {
 	struct pb_range range = { OFFSET, SIZE };
@@ -224,7 +319,7 @@ void demo_rdma(void)
 	struct pb_buffer *buffer;
 	struct pb_iommu *iommu;
 	struct ibv_mr *mr, *none;
-	int socks[2], exporter, fd, saved, exited;
+	int socks[2], exited;
 	struct end end;
 	pid_t writer;
 
@@ -257,17 +352,17 @@ void demo_rdma(void)
 
 	step("Another process writes to the BAR with RDMA");
 	lab_pattern(pattern, LEN, 21);
-	status = writer_writes(socks[0], 21);
+	status = writer_writes(socks[0], 21, mr);
 	printf("        RDMA write of %d bytes: %s\n", LEN, ibv_wc_status_str(status));
 	lab_host_read(OFFSET, after, LEN);
 	show("the writer's pattern", pattern);
 	show("the host's backing file", after);
 	check(!status && !memcmp(after, pattern, LEN), "the host sees its bytes in the BAR");
 
-	step("The owner revokes the buffer for good, with the region still registered");
+	step("The owner revokes the buffer permanently, with the region still registered");
 	lab_host_read(OFFSET, before, LEN);
 	must(pb_buffer_revoke(gpu, buffer, &err));
-	status = writer_writes(socks[0], 22);
+	status = writer_writes(socks[0], 22, mr);
 	printf("        the same RDMA write: %s\n", ibv_wc_status_str(status));
 	lab_host_read(OFFSET, after, LEN);
 	check(status == IBV_WC_REM_ACCESS_ERR && !memcmp(before, after, LEN),
@@ -275,21 +370,9 @@ void demo_rdma(void)
 	none = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer), IBV_ACCESS_LOCAL_WRITE);
 	check(!none, "it cannot be registered again");
 
-	step("A buffer that moves, and RDMA");
-	exporter = test_exporter_open();
-	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 16 * PAGE);
-	errno = 0;
-	none = ibv_reg_dmabuf_mr(end.pd, 0, 16 * PAGE, 0, fd, IBV_ACCESS_LOCAL_WRITE);
-	saved = errno;
-	printf("        registering it: %s; the kernel's log says why:\n",
-	       none ? "worked" : strerror(saved));
-	fflush(stdout);
-	check(!none && saved == EOPNOTSUPP &&
-		      !system("dmesg | grep -o 'pb0: .*DYNAMIC.*' | tail -n 1 | sed 's/^/        /'"),
-	      "it is refused (EOPNOTSUPP)");
-
-	close(fd);
-	close(exporter);
+	writer_does(socks[0], &(struct request){ .reconnect = true });
+	end_reconnect(&end, &peer);
+	demo_moving(&end, socks[0]);
 	ibv_dereg_mr(mr);
 	end_close(&end);
 	close(socks[0]);

@@ -71,7 +71,7 @@ void touch(struct map *m, uint64_t r, bool write)
 	after = phase_of(&m->what);
 	if (there) {
 		if (dead)
-			fail_operation("memory of a buffer that was revoked for good is there (id %llu, device %u, generation %u)",
+			fail_operation("memory of a buffer that was revoked permanently is there (id %llu, device %u, generation %u)",
 				       (unsigned long long)m->what.id, m->what.device,
 				       m->what.generation);
 		if (before == after && (before & PHASE_MASK) == PHASE_OFF)

@@ -14,10 +14,10 @@ void check_state(const struct what *w, uint32_t state, bool dead, uint32_t befor
 	uint32_t after = phase_of(w);
 
 	if (dead && state != PEERBAR_STATE_DEAD)
-		fail_operation("a buffer that was revoked for good is in state %u (id %llu)", state,
-			       (unsigned long long)w->id);
+		fail_operation("a buffer that was revoked permanently is in state %u (id %llu)",
+			       state, (unsigned long long)w->id);
 	if (state == PEERBAR_STATE_DEAD && fate(w->id) == ALIVE && w->device == TEST)
-		fail_operation("a buffer that nobody revoked for good is dead");
+		fail_operation("a buffer that nobody revoked permanently is dead");
 	if (before != after || w->device == TEST)
 		return;
 	if ((before & PHASE_MASK) == PHASE_OFF && state == PEERBAR_STATE_LIVE)
@@ -181,7 +181,7 @@ void check_dead(const struct buffer *b)
 	touch_all(b->what.device, b->what.id, place.r[6], MAPS);
 	if (done(raw_query(peerbar, b->fd, &q), "query", badf_if_closed(b), 0) &&
 	    q.state != PEERBAR_STATE_DEAD)
-		fail_operation("revoked for good, it is in state %u", q.state);
+		fail_operation("revoked permanently, it is in state %u", q.state);
 }
 
 bool op_revoke(void)

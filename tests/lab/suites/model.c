@@ -31,6 +31,30 @@ static void model_down(void)
 	modules_down();
 }
 
+/* Check the facts that follow the model, each with how it is known. */
+static void facts_are(int fd, enum peerbar_answer can_pin, enum peerbar_basis can_pin_basis,
+		      enum peerbar_answer can_revoke, enum peerbar_basis can_revoke_basis,
+		      enum peerbar_state state)
+{
+	struct peerbar_query q = query(fd);
+
+	ck_assert_uint_eq(q.can_pin, can_pin);
+	ck_assert_uint_eq(q.can_pin_basis, can_pin_basis);
+	ck_assert_uint_eq(q.can_revoke, can_revoke);
+	ck_assert_uint_eq(q.can_revoke_basis, can_revoke_basis);
+	ck_assert_uint_eq(q.state, state);
+}
+
+static void place_is(int fd, enum peerbar_place place, enum peerbar_basis basis)
+{
+	struct peerbar_query q = query(fd);
+
+	ck_assert_uint_eq(q.place, place);
+	ck_assert_uint_eq(q.place_basis, basis);
+	ck_assert_str_eq(q.place_device, "");
+	ck_assert_uint_eq(q.bar + q.bar_offset, 0);
+}
+
 static void model_is(int fd, enum peerbar_model model, bool declared)
 {
 	struct peerbar_query q = query(fd);
@@ -50,8 +74,10 @@ static void model_is(int fd, enum peerbar_model model, bool declared)
 
 START_TEST(of_our_buffers)
 {
-	struct pb_buffer *buffer = export_one(0, PAGE);
+	struct pb_buffer *buffer = export_one(3 * PAGE, PAGE);
+	struct pb_listed *list;
 	struct peerbar_query q;
+	unsigned int n;
 
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, true);
 	q = query(pb_buffer_fd(buffer));
@@ -63,6 +89,23 @@ START_TEST(of_our_buffers)
 	ck_assert_str_eq(q.exporter, "peerbar_vfio_pci");
 	ck_assert_msg(strstr(q.name, lab_bdf(LAB_GPU)) && strstr(q.name, "BAR2"),
 		      "its name is '%s'", q.name);
+	facts_are(pb_buffer_fd(buffer), PEERBAR_ANSWER_NO, PEERBAR_BASIS_DECLARED,
+		  PEERBAR_ANSWER_YES, PEERBAR_BASIS_DECLARED, PEERBAR_STATE_LIVE);
+	ck_assert_uint_eq(q.state_basis, PEERBAR_BASIS_DECLARED);
+	ck_assert_uint_eq(q.place, PEERBAR_PLACE_BAR);
+	ck_assert_uint_eq(q.place_basis, PEERBAR_BASIS_DECLARED);
+	ck_assert_str_eq(q.place_device, lab_bdf(LAB_GPU));
+	ck_assert_uint_eq(q.bar, GPU_BAR);
+	ck_assert_uint_eq(q.bar_offset, 3 * PAGE);
+	ck_assert_str_eq(q.driver, "peerbar_vfio_pci");
+	ok(pb_list_buffers(&list, &n, &err));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_int_eq(list[0].can_pin, PB_ANSWER_NO);
+	ck_assert_int_eq(list[0].can_revoke, PB_ANSWER_YES);
+	ck_assert_int_eq(list[0].place, PB_PLACE_BAR);
+	ck_assert_uint_eq(list[0].bar, GPU_BAR);
+	ck_assert_uint_eq(list[0].bar_offset, 3 * PAGE);
+	free(list);
 	/* Revoking does not change it. */
 	ok(pb_device_set_decoding(gpu, false, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, true);
@@ -76,6 +119,7 @@ END_TEST
 START_TEST(of_the_stock_driver)
 {
 	struct pb_range range = { 0, PAGE };
+	struct pb_buffer_info info;
 	struct pb_device *stock;
 	struct pb_buffer *buffer;
 
@@ -85,11 +129,24 @@ START_TEST(of_the_stock_driver)
 	ok(pb_buffer_export(stock, CMB_BAR, &range, 1, 0, &buffer, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, false);
 	ck_assert(!(query(pb_buffer_fd(buffer)).flags & (PEERBAR_QUERY_OURS | PEERBAR_QUERY_MMAP)));
-	/* A revoked buffer refuses all attachments, which does not reveal its model. */
+	facts_are(pb_buffer_fd(buffer), PEERBAR_ANSWER_NO, PEERBAR_BASIS_DERIVED,
+		  PEERBAR_ANSWER_YES, PEERBAR_BASIS_DERIVED, PEERBAR_STATE_LIVE);
+	/* The kernel does not report which BAR; the library knows what it has exported. */
+	place_is(pb_buffer_fd(buffer), PEERBAR_PLACE_BAR, PEERBAR_BASIS_NAME);
+	ok(pb_buffer_query(buffer, &info, &err));
+	ck_assert_int_eq(info.place, PB_PLACE_BAR);
+	ck_assert_int_eq(info.place_basis, PB_BASIS_DECLARED);
+	ck_assert_str_eq(info.place_bdf, lab_bdf(LAB_NVME_CMB));
+	ck_assert_uint_eq(info.place_bar, CMB_BAR);
+	ck_assert_uint_eq(info.place_offset, 0);
+	/* A revoked buffer refuses all attachments, and is known to be revoked by that. */
 	ok(pb_device_set_decoding(stock, false, &err));
-	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_UNKNOWN, false);
+	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, false);
+	facts_are(pb_buffer_fd(buffer), PEERBAR_ANSWER_NO, PEERBAR_BASIS_DERIVED,
+		  PEERBAR_ANSWER_YES, PEERBAR_BASIS_DERIVED, PEERBAR_STATE_REVOKED);
 	ok(pb_device_set_decoding(stock, true, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, false);
+	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).state, PEERBAR_STATE_LIVE);
 	pb_buffer_close(buffer);
 	pb_device_close(stock);
 }
@@ -98,11 +155,19 @@ END_TEST
 START_TEST(of_others)
 {
 	int udmabuf = export_udmabuf(4 * PAGE), heap = export_system_heap(4 * PAGE),
-	    vgem = export_vgem(4 * PAGE);
+	    vgem = export_vgem(4 * PAGE), fds[] = { udmabuf, heap, vgem }, i;
 
 	model_is(udmabuf, PEERBAR_MODEL_PINNED, false);
 	model_is(heap, PEERBAR_MODEL_PINNED, false);
 	model_is(vgem, PEERBAR_MODEL_PINNED, false);
+	for (i = 0; i < 3; i++) {
+		facts_are(fds[i], PEERBAR_ANSWER_NO, PEERBAR_BASIS_DERIVED, PEERBAR_ANSWER_NO,
+			  PEERBAR_BASIS_DERIVED, PEERBAR_STATE_LIVE);
+		place_is(fds[i], PEERBAR_PLACE_SYSTEM, PEERBAR_BASIS_NAME);
+	}
+	/* All GPU drivers have the same name; their modules differ. */
+	ck_assert_str_eq(query(vgem).exporter, "drm");
+	ck_assert_str_eq(query(vgem).driver, "vgem");
 	close(udmabuf);
 	close(heap);
 	close(vgem);
@@ -113,19 +178,48 @@ START_TEST(of_the_test_exporter)
 {
 	static const enum peerbar_model models[] = { PEERBAR_MODEL_PINNED, PEERBAR_MODEL_REVOCABLE,
 						     PEERBAR_MODEL_DYNAMIC };
-	int fd, i;
+	struct peerbar_query q = { .size = sizeof(q) };
+	int fd, i, dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
+	bool declared;
 
 	for (i = 0; i < 3; i++) {
 		fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, models[i], 2 * PAGE);
 		ck_assert_int_ge(fd, 0);
 		model_is(fd, models[i], true);
+		facts_are(fd,
+			  models[i] == PEERBAR_MODEL_DYNAMIC ? PEERBAR_ANSWER_YES :
+							       PEERBAR_ANSWER_NO,
+			  PEERBAR_BASIS_DECLARED,
+			  models[i] == PEERBAR_MODEL_PINNED ? PEERBAR_ANSWER_NO :
+							      PEERBAR_ANSWER_YES,
+			  PEERBAR_BASIS_DECLARED, PEERBAR_STATE_LIVE);
+		place_is(fd, PEERBAR_PLACE_SYSTEM, PEERBAR_BASIS_DECLARED);
 		close(fd);
 		/* The same behaviour without a declaration. */
 		fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_FOREIGN, models[i], 2 * PAGE);
 		ck_assert_int_ge(fd, 0);
-		model_is(fd, models[i], false);
+		if (models[i] == PEERBAR_MODEL_REVOCABLE) {
+			/* Attaching might move it, so that needs a flag, or an importer. */
+			ck_assert_uint_eq(query(fd).model, PEERBAR_MODEL_UNKNOWN);
+			ck_assert_uint_eq(query(fd).model_basis, PEERBAR_BASIS_NONE);
+			q = (struct peerbar_query){ .size = sizeof(q),
+						    .fd = fd,
+						    .flags = PEERBAR_QUERY_PROBE };
+			ck_assert_int_eq(ioctl(dev, PEERBAR_QUERY, &q), 0);
+			ck_assert_uint_eq(q.model, PEERBAR_MODEL_REVOCABLE);
+			ck_assert_uint_eq(q.model_basis, PEERBAR_BASIS_DERIVED);
+			ck_assert_uint_eq(q.state, PEERBAR_STATE_LIVE);
+			ck_assert_uint_eq(q.importers, 0);
+			ck_assert_int_eq(test_model(importer, fd, &declared),
+					 PEERBAR_MODEL_REVOCABLE);
+			ck_assert(!declared);
+		} else {
+			model_is(fd, models[i], false);
+		}
+		place_is(fd, PEERBAR_PLACE_UNKNOWN, PEERBAR_BASIS_NONE);
 		close(fd);
 	}
+	close(dev);
 	/* A declaration takes precedence over the behaviour. */
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_DECLARED, PEERBAR_MODEL_PINNED, PAGE);
 	ck_assert_int_ge(fd, 0);
@@ -161,7 +255,7 @@ START_TEST(of_what_is_no_dma_buf)
 	ck_assert_uint_eq(info.abi, 1);
 	ck_assert_uint_eq(info.caps,
 			  PEERBAR_CAP_P2PDMA | PEERBAR_CAP_IOMMUFD | PEERBAR_CAP_VFIO |
-				  PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS);
+				  PEERBAR_CAP_PAGE | PEERBAR_CAP_IMPORTERS | PEERBAR_CAP_BRIDGE);
 	close(null);
 	close(dev);
 }
@@ -292,9 +386,11 @@ START_TEST(iommufd_refuses)
 	ck_assert_uint_eq(query(memory_fd).importers + query(foreign).importers +
 				  query(pb_buffer_fd(several)).importers,
 			  0);
-	/* The library reports the reason before it calls the kernel. */
+	/* By a bridge, it would be pinned: only its place is refused. */
 	ok(pb_buffer_from_fd(dynamic, &taken, &err));
-	refused(pb_map_buffer(ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "DYNAMIC");
+	refused(pb_map_buffer(ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "in system memory");
+	ck_assert_int_eq(test_move(exporter, dynamic, PEERBAR_TEST_PLACE_THERE),
+			 PEERBAR_TEST_PLACE_A);
 	pb_buffer_close(taken);
 	pb_buffer_close(several);
 	close(dynamic);

@@ -418,7 +418,18 @@ START_TEST(query_an_inherited_buffer)
 	o = parsed();
 	is_number(o, "size", 64 * KIB);
 	is_string(o, "model", "REVOCABLE");
+	/* Without the modules: by the exporter's name. */
+	is_string(o, "can_pin", "NO");
+	is_string(o, "can_revoke", "YES");
+	is_string(o, "can_revoke_basis", "NAME");
+	is_string(o, "place", "BAR");
+	is_string(o, "place_basis", "NAME");
 	json_object_put(o);
+	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'peerbar query $PEERBAR_FD' 2>&1",
+			     lab_bdf(LAB_GPU)),
+			 0);
+	says("can_revoke    YES (NAME)");
+	says("place         BAR (NAME)");
 	/* The tool returns the command's exit status. */
 	ck_assert_int_eq(run("peerbar export %s 2 0:64K -- sh -c 'exit 7' 2>&1", lab_bdf(LAB_GPU)),
 			 7);
@@ -594,7 +605,7 @@ START_TEST(peek_poke_list_and_watch)
 	says(lab_bdf(LAB_GPU));
 	says("DEAD");
 	says("status 1");
-	says("revoked for good");
+	says("revoked permanently");
 	says("watch 0");
 	says("end 0");
 	ck_assert(lab_host_sees(MIB + 16, "\xc0\xff\xee\x01", 4));

@@ -320,7 +320,13 @@ START_TEST(what_the_device_takes)
 	unsigned int models;
 
 	ok(pbv_models(b.ctx, &models, &err));
-	ck_assert_uint_eq(models, PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE));
+	ck_assert_uint_eq(models &
+				  ~(unsigned int)(PBV_TAKES_DYNAMIC | PBV_MAY_TAKE_DYNAMIC |
+						  PBV_FOLLOWS),
+			  PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE) | PBV_PINS);
+	/* It follows, or takes a moving buffer only with permission to pin it. */
+	ck_assert(!(models & PBV_FOLLOWS) == !(models & PBV_TAKES_DYNAMIC));
+	ck_assert(!(models & PBV_FOLLOWS) == !!(models & PBV_MAY_TAKE_DYNAMIC));
 }
 END_TEST
 
@@ -385,13 +391,23 @@ START_TEST(what_is_refused)
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE);
 	int exporter = test_exporter_open(), fd;
 	struct pb_buffer *moving, *unknown;
+	unsigned int models;
 	struct pbv_mr *mr;
 
+	ok(pbv_models(b.ctx, &models, &err));
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_DYNAMIC, 4 * PAGE);
 	ok(pb_buffer_from_fd(fd, &moving, &err));
 	close(fd);
-	refused(pbv_reg_buffer(b.pd, moving, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP,
-		"DYNAMIC");
+	if (models & PBV_FOLLOWS) {
+		ok(pbv_reg_buffer(b.pd, moving, 0, PAGE, 0, ACCESS, 0, &mr, &err));
+		ok(pbv_dereg(mr, &err));
+	} else {
+		refused(pbv_reg_buffer(b.pd, moving, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP,
+			"PBV_PIN registers it pinned");
+	}
+	refused(pbv_reg_buffer(b.pd, moving, 0, PAGE, 0, ACCESS | IBV_ACCESS_ON_DEMAND, PBV_PIN,
+			       &mr, &err),
+		EINVAL, "give one of them");
 	ck_assert_int_eq(count_attachments(moving), 0);
 	pb_buffer_close(moving);
 	fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_REFUSING, PEERBAR_MODEL_REVOCABLE,
@@ -412,7 +428,8 @@ START_TEST(what_is_refused)
 		"memory decoding");
 	ok(pb_device_set_decoding(gpu, true, &err));
 	ok(pb_buffer_revoke(gpu, buffer, &err));
-	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV, "for good");
+	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV,
+		"permanently");
 	ck_assert_int_eq(count_attachments(buffer), 0);
 	pb_buffer_close(buffer);
 }
@@ -551,7 +568,8 @@ START_TEST(a_cache)
 	pbv_cache_put(cache, held);
 	pbv_cache_put(cache, mr);
 	ok(pb_buffer_revoke(gpu, buffer, &err));
-	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV, "for good");
+	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV,
+		"permanently");
 	ok(pbv_cache_destroy(cache, &err));
 	ck_assert_int_eq(count_attachments(buffer), 0);
 	pb_buffer_close(buffer);

@@ -90,16 +90,28 @@ void context_down(void)
 		      announced);
 }
 
+static void edu_up(void)
+{
+	edu_device = lab_open(iommu, LAB_EDU);
+	ok(pb_ioas_create(iommu, &ioas, &err));
+	ok(pb_ioas_attach(ioas, edu_device, &err));
+	edu_start(&edu, edu_device);
+	lab_memory(ioas, MEMORY_IOVA, 4 * PAGE, &memory);
+}
+
 void fixture_up(void)
 {
 	context_up();
 	gpu = lab_open(iommu, LAB_GPU);
-	edu_device = lab_open(iommu, LAB_EDU);
-	ok(pb_ioas_create(iommu, &ioas, &err));
-	ok(pb_ioas_attach(ioas, edu_device, &err));
 	ok(pb_device_set_decoding(gpu, true, &err));
-	edu_start(&edu, edu_device);
-	lab_memory(ioas, MEMORY_IOVA, 4 * PAGE, &memory);
+	edu_up();
+}
+
+void fixture_up_without_gpu(void)
+{
+	context_up();
+	gpu = NULL;
+	edu_up();
 }
 
 void fixture_down(void)

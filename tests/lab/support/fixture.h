@@ -29,6 +29,8 @@ extern struct lab_memory memory; /* four pages, mapped in ioas */
 /* Set up and tear down the fixture, or only the iommufd context for tests without hardware. */
 void fixture_up(void);
 void fixture_down(void);
+/* The same without opening the GPU, which has another driver then; ends with fixture_down(). */
+void fixture_up_without_gpu(void);
 void context_up(void);
 void context_down(void);
 

@@ -18,7 +18,8 @@ const char *kind_name(enum kind kind)
 	static const char *const names[NR_KINDS] = { "host memory",	 "the BAR",
 						     "parts of the BAR", "udmabuf",
 						     "the system heap",	 "the CMB of an NVMe",
-						     "PINNED memory",	 "REVOCABLE memory" };
+						     "PINNED memory",	 "REVOCABLE memory",
+						     "DYNAMIC memory" };
 
 	return names[kind];
 }
@@ -100,12 +101,14 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 		break;
 	case PINNED:
 	case REVOCABLE:
+	case DYNAMIC:
 		place->exporter = test_exporter_open();
 		if (size <= 256 * KIB)
 			lengths[1] = 256 * KIB - 4 * PAGE, lengths[2] = 3 * PAGE;
 		place->fd = test_export(place->exporter, PEERBAR_TEST_SOURCE_CORE,
-					kind == PINNED ? PEERBAR_MODEL_PINNED :
-							 PEERBAR_MODEL_REVOCABLE,
+					kind == PINNED		  ? PEERBAR_MODEL_PINNED :
+						kind == REVOCABLE ? PEERBAR_MODEL_REVOCABLE :
+								    PEERBAR_MODEL_DYNAMIC,
 					lengths, 3);
 		ck_assert_msg(place->fd >= 0, "the test module exports nothing: %s",
 			      strerror(-place->fd));

@@ -18,6 +18,7 @@ enum kind {
 	CMB,	 /* the controller memory buffer of an NVMe, exported by stock vfio-pci */
 	PINNED,	 /* the test module's, like REVOCABLE; several ranges */
 	REVOCABLE,
+	DYNAMIC, /* likewise; registering it pins it */
 	NR_KINDS
 };
 
@@ -30,7 +31,7 @@ struct place {
 	struct pb_range ranges[4];
 	unsigned int nr_ranges;
 	struct pb_device *device; /* of CMB */
-	int exporter;		  /* of PINNED and REVOCABLE */
+	int exporter;		  /* of PINNED, REVOCABLE and DYNAMIC */
 };
 
 const char *kind_name(enum kind kind);

@@ -63,6 +63,27 @@ int test_export_one(int exporter, enum peerbar_test_source source, unsigned int 
 	return test_export(exporter, source, model, &length, 1);
 }
 
+int test_export_vram(int exporter, const char *device, unsigned int flags,
+		     const struct peerbar_test_vram_segment *segments, unsigned int n)
+{
+	struct peerbar_test_export_vram arg = { .flags = flags,
+						.nr_segments = n,
+						.segments = (uintptr_t)segments };
+
+	snprintf(arg.device, sizeof(arg.device), "%s", device);
+	return call(exporter, PEERBAR_TEST_EXPORT_VRAM, &arg);
+}
+
+int test_fail(int exporter, int fd, enum peerbar_test_operation operation, unsigned int error,
+	      unsigned int times)
+{
+	struct peerbar_test_fail arg = {
+		.fd = fd, .operation = operation, .error = error, .times = times
+	};
+
+	return call(exporter, PEERBAR_TEST_FAIL, &arg);
+}
+
 int test_move(int exporter, int fd, enum peerbar_test_place to)
 {
 	struct peerbar_test_move arg = { .fd = fd, .place = to };

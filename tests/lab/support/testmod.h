@@ -32,7 +32,13 @@ int test_export(int exporter, enum peerbar_test_source source, unsigned int mode
 /* The same with one range. */
 int test_export_one(int exporter, enum peerbar_test_source source, unsigned int model,
 		    uint64_t length);
-/* Move it. Return the place where it is then, A or B. */
+/* Return the descriptor of a new dma-buf in a BAR of @device; PEERBAR_TEST_VRAM_* */
+int test_export_vram(int exporter, const char *device, unsigned int flags,
+		     const struct peerbar_test_vram_segment *segments, unsigned int n);
+/* Let an operation of the exporter fail, @times times, or always if 0. */
+int test_fail(int exporter, int fd, enum peerbar_test_operation operation, unsigned int error,
+	      unsigned int times);
+/* Move it. Return the place where it is then: A, B or SYSTEM. */
 int test_move(int exporter, int fd, enum peerbar_test_place to);
 /* Move it periodically; 0 stops that. */
 int test_automove(int exporter, int fd, unsigned int period_ms);

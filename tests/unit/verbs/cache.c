@@ -127,7 +127,7 @@ START_TEST(revoked_keys_are_not_handed_out)
 	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "revoked");
 	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "revoked");
 	infos[0].state = PB_BUFFER_DEAD;
-	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "for good");
+	refused(pbv_cache_get(cache, buffer, 0, PAGE, RW, &new, &err), ENODEV, "permanently");
 	ck_assert_uint_eq(registered, 1);
 	ok(pbv_cache_destroy(cache, &err));
 }
@@ -262,7 +262,7 @@ START_TEST(wrong_caches)
 	refused(pbv_cache_create(the_pd, 0, 0, &cache, &err), EINVAL, "0 regions");
 	refused(pbv_cache_create(the_pd, (1u << 20) + 1, 0, &cache, &err), EINVAL,
 		"1048577 regions");
-	refused(pbv_cache_create(the_pd, 1, 8, &cache, &err), EINVAL, "flags 0x8");
+	refused(pbv_cache_create(the_pd, 1, PBV_CACHE_PIN << 1, &cache, &err), EINVAL, "flags 0x10");
 	cache_new(1 << 20, 0);
 	ok(pbv_cache_destroy(cache, &err));
 }

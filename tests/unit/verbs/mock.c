@@ -24,6 +24,7 @@ int reg_errno;	 /* errno of registration; 0: it succeeds */
 bool no_dmabufs; /* the provider lacks the call */
 int dereg_errno;
 bool odp;
+int last_access; /* of the last registration */
 unsigned int registered, registrations;
 uint32_t next_key = 0x100;
 
@@ -77,7 +78,8 @@ static struct ibv_mr *new_verbs(struct ibv_pd *p, size_t length)
 struct ibv_mr *ibv_reg_dmabuf_mr(struct ibv_pd *p, uint64_t offset, size_t length, uint64_t iova,
 				 int fd, int access)
 {
-	(void)access;
+	if (fd >= 0)
+		last_access = access;
 	if (no_dmabufs)
 		errno = EOPNOTSUPP;
 	else if (fd < 0)
@@ -195,6 +197,7 @@ struct pb_dmabuf dmabufs[4];
 struct pb_buffer buffers[4];
 struct pb_buffer *const buffer = &buffers[0];
 unsigned int queries;
+enum pb_model probed_model; /* what a probe of PB_UNKNOWN finds */
 
 int __wrap_pb_buffer_query_sized(struct pb_buffer *b, struct pb_buffer_info *info, size_t size,
 				 struct pb_error *e);
@@ -206,6 +209,18 @@ int __wrap_pb_buffer_query_sized(struct pb_buffer *b, struct pb_buffer_info *inf
 	__atomic_add_fetch(&queries, 1, __ATOMIC_RELAXED);
 	*info = infos[b->dmabuf - dmabufs];
 	return 0;
+}
+
+int __wrap_pb_buffer_probe_sized(struct pb_buffer *b, struct pb_buffer_info *info, size_t size,
+				 struct pb_error *e);
+int __wrap_pb_buffer_probe_sized(struct pb_buffer *b, struct pb_buffer_info *info, size_t size,
+				 struct pb_error *e)
+{
+	int ret = __wrap_pb_buffer_query_sized(b, info, size, e);
+
+	if (info->model == PB_UNKNOWN)
+		info->model = probed_model;
+	return ret;
 }
 
 int events_errno = ENOENT; /* errno of opening the module's events */

@@ -25,6 +25,8 @@ extern int reg_errno;	/* errno of registration; 0: it succeeds */
 extern bool no_dmabufs; /* the provider lacks the call */
 extern int dereg_errno;
 extern bool odp;
+extern int last_access;
+extern enum pb_model probed_model;
 extern unsigned int registered, registrations;
 extern uint32_t next_key;
 

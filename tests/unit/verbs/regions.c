@@ -40,7 +40,7 @@ START_TEST(wrong_arguments)
 	struct pbv_mr *mr;
 
 	refused(reg(0, RW, 0, 0, 0), EINVAL, "length must not be 0");
-	refused(reg(2, RW, 0, PAGE, 0), EINVAL, "flags 0x2");
+	refused(reg(4, RW, 0, PAGE, 0), EINVAL, "flags 0x4");
 	refused(reg(0, RW, 0, 64 * PAGE + 1, 0), ERANGE, "size is 0x40000");
 	refused(reg(0, RW, 64 * PAGE, 1, 0), ERANGE, "size is 0x40000");
 	refused(reg(0, RW, PAGE, UINT64_MAX, 0), ERANGE, "size is 0x40000");
@@ -68,10 +68,49 @@ START_TEST(models_that_are_refused)
 	ok(reg(0, RW, 0, PAGE, 0));
 	ok(pbv_dereg(mr, &err));
 	infos[0].model = PB_UNKNOWN;
+	probed_model = PB_REVOCABLE;
+	ok(reg(0, RW, 0, PAGE, 0));
+	ok(pbv_dereg(mr, &err));
+	probed_model = PB_UNKNOWN;
 	refused(reg(0, RW, 0, PAGE, 0), EOPNOTSUPP, "PBV_UNKNOWN_MODEL registers it anyway");
 	ok(reg(PBV_UNKNOWN_MODEL, RW, 0, PAGE, 0));
 	ok(pbv_dereg(mr, &err));
-	ck_assert_uint_eq(registrations, 2);
+	ck_assert_uint_eq(registrations, 3);
+}
+END_TEST
+
+START_TEST(a_moving_buffer_is_pinned_or_followed)
+{
+	struct pbv_mr *mr;
+
+	infos[0].model = PB_DYNAMIC;
+	/* Pinning must be allowed. */
+	refused(reg(0, RW, 0, PAGE, 0), EOPNOTSUPP, "PBV_PIN registers it pinned");
+	ok(reg(PBV_PIN, RW, 0, PAGE, 0));
+	ck_assert_int_eq(last_access, RW);
+	ok(pbv_dereg(mr, &err));
+	refused(reg(PBV_PIN, RW | IBV_ACCESS_ON_DEMAND, 0, PAGE, 0), EINVAL, "give one of them");
+	infos[0].can_pin = PB_ANSWER_NO;
+	refused(reg(0, RW, 0, PAGE, 0), EOPNOTSUPP, "cannot pin it either");
+	refused(reg(PBV_PIN, RW, 0, PAGE, 0), EOPNOTSUPP, "'mock' cannot pin it");
+	/* A device that follows needs no permission. Only peerbar's is told. */
+	odp = true;
+	ok(reg(0, RW | IBV_ACCESS_ON_DEMAND, 0, PAGE, 0));
+	ck_assert_int_eq(last_access, RW);
+	ok(pbv_dereg(mr, &err));
+	own = true;
+	ok(reg(0, RW, 0, PAGE, 0));
+	ck_assert_int_eq(last_access, RW | IBV_ACCESS_ON_DEMAND);
+	ok(pbv_dereg(mr, &err));
+	infos[0].can_pin = PB_ANSWER_YES;
+	ok(reg(PBV_PIN, RW, 0, PAGE, 0));
+	ck_assert_int_eq(last_access, RW);
+	ok(pbv_dereg(mr, &err));
+	/* Other models need neither. */
+	infos[0].model = PB_REVOCABLE;
+	ok(reg(PBV_PIN, RW, 0, PAGE, 0));
+	ck_assert_int_eq(last_access, RW);
+	ok(pbv_dereg(mr, &err));
 }
 END_TEST
 
@@ -90,6 +129,10 @@ START_TEST(every_errno_has_its_sentence)
 		{ ENOMEM, ENOMEM, "no room for one more region" },
 		{ EBADF, EBADF, "dma-buf" },
 		{ EIO, EIO, "Input/output error" },
+		{ 524, EOPNOTSUPP, "ENOTSUPP (524)" },
+		{ EAGAIN, EAGAIN, "fails with EAGAIN" },
+		{ EBUSY, EBUSY, "fails with EBUSY" },
+		{ 512, 512, "error 512" },
 		{ EPERM, EPERM, "ibv_reg_dmabuf_mr" },
 	};
 	struct pbv_mr *mr;
@@ -105,7 +148,7 @@ START_TEST(every_errno_has_its_sentence)
 	no_dmabufs = false;
 	reg_errno = 0;
 	infos[0].state = PB_BUFFER_DEAD;
-	refused(reg(0, RW, 0, PAGE, 0), ENODEV, "revoked for good");
+	refused(reg(0, RW, 0, PAGE, 0), ENODEV, "revoked permanently");
 	infos[0].state = PB_BUFFER_REVOKED;
 	refused(reg(0, RW, 0, PAGE, 0), ENODEV, "memory decoding");
 	ck_assert_uint_eq(registrations, 0);
@@ -121,15 +164,20 @@ START_TEST(what_a_device_takes)
 	ck_assert_uint_eq(models, 0);
 	no_dmabufs = false;
 	ok(pbv_models(context, &models, &err));
-	ck_assert_uint_eq(models, PBV_TAKES(PB_PINNED) | PBV_MAY_TAKE(PB_REVOCABLE));
+	ck_assert_uint_eq(models,
+			  PBV_TAKES(PB_PINNED) | PBV_MAY_TAKE(PB_REVOCABLE) |
+				  PBV_MAY_TAKE(PB_DYNAMIC) | PBV_MAY_PIN);
 	own = true;
 	ok(pbv_models(context, &models, &err));
-	ck_assert_uint_eq(models, PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE));
+	ck_assert_uint_eq(models,
+			  PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE) |
+				  PBV_MAY_TAKE(PB_DYNAMIC) | PBV_PINS);
 	odp = true;
 	own = false;
 	ok(pbv_models(context, &models, &err));
 	ck_assert_uint_eq(models,
-			  PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE) | PBV_TAKES(PB_DYNAMIC));
+			  PBV_TAKES(PB_PINNED) | PBV_TAKES(PB_REVOCABLE) | PBV_TAKES(PB_DYNAMIC) |
+				  PBV_FOLLOWS);
 }
 END_TEST
 
@@ -170,6 +218,7 @@ void add_region_tests(TCase *t)
 	tcase_add_test(t, a_region);
 	tcase_add_test(t, wrong_arguments);
 	tcase_add_test(t, models_that_are_refused);
+	tcase_add_test(t, a_moving_buffer_is_pinned_or_followed);
 	tcase_add_test(t, every_errno_has_its_sentence);
 	tcase_add_test(t, what_a_device_takes);
 	tcase_add_test(t, states);

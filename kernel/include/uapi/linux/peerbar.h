@@ -26,16 +26,54 @@ enum peerbar_model {
 
 /*
  * enum peerbar_state - whether the memory of a buffer is reachable
- * @PEERBAR_STATE_UNKNOWN: the exporter is not peerbar's and does not report it
+ * @PEERBAR_STATE_UNKNOWN: the exporter is not peerbar's, and it is not known
  * @PEERBAR_STATE_LIVE: reachable
  * @PEERBAR_STATE_REVOKED: unreachable, but may become LIVE again (memory decoding off, reset, D3)
- * @PEERBAR_STATE_DEAD: unreachable for good
+ * @PEERBAR_STATE_DEAD: unreachable permanently
  */
 enum peerbar_state {
 	PEERBAR_STATE_UNKNOWN,
 	PEERBAR_STATE_LIVE,
 	PEERBAR_STATE_REVOKED,
 	PEERBAR_STATE_DEAD,
+};
+
+/*
+ * enum peerbar_basis - how a property of a dma-buf is known
+ * @PEERBAR_BASIS_NONE: it is unknown
+ * @PEERBAR_BASIS_NAME: from a table of the kernel's exporters, by their names
+ * @PEERBAR_BASIS_DERIVED: from the operations that the exporter implements, from its answer to an
+ *	attachment, or from its data
+ * @PEERBAR_BASIS_DECLARED: the exporter declares it
+ */
+enum peerbar_basis {
+	PEERBAR_BASIS_NONE,
+	PEERBAR_BASIS_NAME,
+	PEERBAR_BASIS_DERIVED,
+	PEERBAR_BASIS_DECLARED,
+};
+
+/*
+ * enum peerbar_answer - whether an exporter can do something
+ */
+enum peerbar_answer {
+	PEERBAR_ANSWER_UNKNOWN,
+	PEERBAR_ANSWER_NO,
+	PEERBAR_ANSWER_YES,
+};
+
+/*
+ * enum peerbar_place - where the memory of a dma-buf is now
+ * @PEERBAR_PLACE_UNKNOWN: unknown
+ * @PEERBAR_PLACE_SYSTEM: system memory
+ * @PEERBAR_PLACE_BAR: a BAR of a PCI function
+ * @PEERBAR_PLACE_DEVICE: memory of a device; whether and where it is in a BAR is not known
+ */
+enum peerbar_place {
+	PEERBAR_PLACE_UNKNOWN,
+	PEERBAR_PLACE_SYSTEM,
+	PEERBAR_PLACE_BAR,
+	PEERBAR_PLACE_DEVICE,
 };
 
 /*
@@ -72,14 +110,20 @@ struct peerbar_info {
 #define PEERBAR_CAP_VFIO      0x4   /* peerbar-vfio-pci is loaded */
 #define PEERBAR_CAP_PAGE      0x80  /* mmap() of /dev/peerbar, @revocations in PEERBAR_QUERY */
 #define PEERBAR_CAP_IMPORTERS 0x100 /* PEERBAR_IMPORTERS, PEERBAR_CMD_IMPORTERS_GET */
+#define PEERBAR_CAP_BRIDGE    0x400 /* PEERBAR_BRIDGE: peerbar-iommufd is loaded */
 
 #define PEERBAR_INFO _IOWR(PEERBAR_IOC, 0, struct peerbar_info)
 
 /*
  * PEERBAR_QUERY - query a dma-buf of any exporter that the caller holds
+ *
+ * Does not move the memory. In particular, does not attach to a dma-buf if the exporter might move
+ * the memory then, as i915, nouveau and radeon do; without an attachment, the model and the state
+ * of such a dma-buf can be unknown. PEERBAR_QUERY_PROBE allows attachments.
+ *
  * @size: in: the size of the caller's structure; out: the size of the kernel's structure
  * @fd: the dma-buf
- * @flags: in: 0; out: PEERBAR_QUERY_*
+ * @flags: in: 0 or PEERBAR_QUERY_PROBE; out: the other PEERBAR_QUERY_*
  * @model: enum peerbar_model
  * @state: enum peerbar_state
  * @memattr: the attribute of the next mmap(); 0 without PEERBAR_QUERY_OURS
@@ -94,6 +138,22 @@ struct peerbar_info {
  * @inode: the dma-buf's inode number, as fstat() reports it
  * @exporter: the name of its exporter, 0-terminated, as in /proc/PID/fdinfo
  * @name: the name set with DMA_BUF_SET_NAME, any bytes, 0-terminated
+ * @model_basis: how @model is known: enum peerbar_basis
+ * @state_basis: how @state is known
+ * @can_pin: whether importers can pin the memory in its place: enum peerbar_answer
+ * @can_pin_basis: how that is known
+ * @can_revoke: whether the memory can be revoked from importers
+ * @can_revoke_basis: how that is known
+ * @place: where the memory is now: enum peerbar_place. The memory of a DYNAMIC dma-buf may have
+ *	moved when the call returns
+ * @place_basis: how that is known
+ * @place_device: the function of the BAR, or the device, 0-terminated, as "0000:01:00.0"; "" if
+ *	unknown
+ * @bar: index of the BAR; valid if @place is PEERBAR_PLACE_BAR and @place_device is not ""
+ * @pad: 0
+ * @bar_offset: offset in the BAR of the first byte; valid as @bar
+ * @driver: the exporter's module, 0-terminated; "" if it is built in. All GPU drivers have the
+ *	@exporter "drm"
  */
 struct peerbar_query {
 	__u32 size;
@@ -111,11 +171,28 @@ struct peerbar_query {
 	__aligned_u64 inode;
 	char exporter[64];
 	char name[32];
+	__u32 model_basis;
+	__u32 state_basis;
+	__u32 can_pin;
+	__u32 can_pin_basis;
+	__u32 can_revoke;
+	__u32 can_revoke_basis;
+	__u32 place;
+	__u32 place_basis;
+	char place_device[32];
+	__u32 bar;
+	__u32 pad;
+	__aligned_u64 bar_offset;
+	char driver[64];
 };
 
 #define PEERBAR_QUERY_OURS     0x1 /* exported through peerbar */
-#define PEERBAR_QUERY_DECLARED 0x2 /* the exporter declares the model; otherwise derived */
+#define PEERBAR_QUERY_DECLARED 0x2 /* the exporter declares the model */
 #define PEERBAR_QUERY_MMAP     0x4 /* the exporter offers mmap() */
+/* Attaching moves the memory to system memory. */
+#define PEERBAR_QUERY_MIGRATES 0x8
+/* In: attach briefly where that reveals more, also if it may move the memory. */
+#define PEERBAR_QUERY_PROBE    0x80000000
 
 #define PEERBAR_QUERY _IOWR(PEERBAR_IOC, 1, struct peerbar_query)
 
@@ -218,6 +295,124 @@ struct peerbar_importers {
 #define PEERBAR_IMPORTERS_MAX 4096
 
 #define PEERBAR_IMPORTERS _IOWR(PEERBAR_IOC, 2, struct peerbar_importers)
+
+/*
+ * struct peerbar_bridge_function - a PCI function that will access the memory by DMA
+ * @name: its address, 0-terminated, as "0000:06:00.0"
+ */
+struct peerbar_bridge_function {
+	char name[32];
+};
+
+/*
+ * struct peerbar_bridge_range - a range of a bridged dma-buf
+ * @fd: a dma-buf of this range, which IOMMU_IOAS_MAP_FILE maps; closed on exec
+ * @reserved: 0
+ * @length: bytes
+ */
+struct peerbar_bridge_range {
+	__s32 fd;
+	__u32 reserved;
+	__aligned_u64 length;
+};
+
+/*
+ * enum peerbar_bridge_reason - why a dma-buf cannot be bridged; errno in parentheses
+ * @PEERBAR_BRIDGE_WHY_OTHER: none of the reasons below
+ * @PEERBAR_BRIDGE_WHY_NO_FUNCTION: no PCI function is bound to the iommufd (ENODEV)
+ * @PEERBAR_BRIDGE_WHY_NOT_BOUND: @function does not exist, or is not bound to the iommufd (ENODEV)
+ * @PEERBAR_BRIDGE_WHY_NO_IOMMU: no IOMMU translates the DMA of @function (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_READ_ONLY: the descriptor of the dma-buf is read-only, which iommufd does not
+ *	respect (EACCES)
+ * @PEERBAR_BRIDGE_WHY_ATTACH: its exporter refuses to attach @function (@exporter_errno)
+ * @PEERBAR_BRIDGE_WHY_PIN: its exporter refuses to pin it (@exporter_errno)
+ * @PEERBAR_BRIDGE_WHY_MAP: its exporter refuses to map it (@exporter_errno)
+ * @PEERBAR_BRIDGE_WHY_EXPORTER_P2P: its exporter reports that P2P does not reach the memory from
+ *	@function; it was not moved (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_P2P: the topology has no path for P2P from @function to @device (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_SYSTEM_MEMORY: at @offset it is in system memory (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_NOT_BAR: at @offset it is neither in a BAR nor in system memory (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_OTHER_DEVICE: at @offset it is in a BAR of another function than @device
+ *	(EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_UNALIGNED: the range at @offset does not begin and end at pages (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_TOO_SHORT: its exporter maps less than the dma-buf's length (EOPNOTSUPP)
+ * @PEERBAR_BRIDGE_WHY_MEMLOCK: RLIMIT_MEMLOCK does not allow the user to pin so much (ENOMEM)
+ * @PEERBAR_BRIDGE_WHY_MOVING: it moved while it was being bridged, repeatedly (EAGAIN)
+ */
+enum peerbar_bridge_reason {
+	PEERBAR_BRIDGE_WHY_OTHER,
+	PEERBAR_BRIDGE_WHY_NO_FUNCTION,
+	PEERBAR_BRIDGE_WHY_NOT_BOUND,
+	PEERBAR_BRIDGE_WHY_NO_IOMMU,
+	PEERBAR_BRIDGE_WHY_READ_ONLY,
+	PEERBAR_BRIDGE_WHY_ATTACH,
+	PEERBAR_BRIDGE_WHY_PIN,
+	PEERBAR_BRIDGE_WHY_MAP,
+	PEERBAR_BRIDGE_WHY_EXPORTER_P2P,
+	PEERBAR_BRIDGE_WHY_P2P,
+	PEERBAR_BRIDGE_WHY_SYSTEM_MEMORY,
+	PEERBAR_BRIDGE_WHY_NOT_BAR,
+	PEERBAR_BRIDGE_WHY_OTHER_DEVICE,
+	PEERBAR_BRIDGE_WHY_UNALIGNED,
+	PEERBAR_BRIDGE_WHY_TOO_SHORT,
+	PEERBAR_BRIDGE_WHY_MEMLOCK,
+	PEERBAR_BRIDGE_WHY_MOVING,
+};
+
+/*
+ * PEERBAR_BRIDGE - make a dma-buf of any exporter mappable by iommufd
+ *
+ * Attaches to the dma-buf for the PCI functions that will access it, pins it if its exporter has a
+ * pin operation, and returns a dma-buf for each physically contiguous range. IOMMU_IOAS_MAP_FILE
+ * maps these, in order, at consecutive addresses. When the exporter revokes or moves the memory,
+ * they become DEAD, and DMA faults. The memory stays pinned, and counts against RLIMIT_MEMLOCK,
+ * until the last reference to all of them is dropped, that is, descriptors are closed and iommufd
+ * has unmapped.
+ *
+ * Also fills in the fields for output if it fails.
+ *
+ * @size: in: the size of the caller's structure; out: the size of the kernel's structure
+ * @fd: the dma-buf; open for writing
+ * @iommufd: an iommufd, to which the functions are bound
+ * @flags: in: PEERBAR_BRIDGE_UNPINNED; out: PEERBAR_BRIDGE_PINNED if it was pinned
+ * @functions: in: address of an array of struct peerbar_bridge_function; ignored if @nr_functions
+ *	is 0
+ * @nr_functions: in: number of its elements, at most PEERBAR_BRIDGE_FUNCTIONS; 0: all functions
+ *	that are bound to the iommufd. Out: number of functions
+ * @nr_ranges: in: number of elements of @ranges; out: number of ranges. EMSGSIZE if @ranges has
+ *	fewer elements; nothing is bridged then
+ * @ranges: in: address of an array of struct peerbar_bridge_range; filled in on success
+ * @reason: out: enum peerbar_bridge_reason
+ * @exporter_errno: out: with ATTACH, PIN and MAP, the positive errno of the exporter, also one that
+ *	is the kernel's own, such as 524. The call then fails with the errno, or with EOPNOTSUPP for
+ *	one of the kernel's own
+ * @offset: out: the offset in the dma-buf that @reason is about
+ * @function: out: the function that @reason is about, 0-terminated; otherwise the first
+ * @device: out: the function whose BAR the memory is in, as far as it was found
+ */
+struct peerbar_bridge {
+	__u32 size;
+	__s32 fd;
+	__s32 iommufd;
+	__u32 flags;
+	__aligned_u64 functions;
+	__u32 nr_functions;
+	__u32 nr_ranges;
+	__aligned_u64 ranges;
+	__u32 reason;
+	__u32 exporter_errno;
+	__aligned_u64 offset;
+	char function[32];
+	char device[32];
+};
+
+/* Don't pin. The exporter may then move the memory at any time, which revokes the ranges. */
+#define PEERBAR_BRIDGE_UNPINNED 0x1
+#define PEERBAR_BRIDGE_PINNED	0x2
+
+#define PEERBAR_BRIDGE_FUNCTIONS 64
+
+#define PEERBAR_BRIDGE _IOWR(PEERBAR_IOC, 3, struct peerbar_bridge)
 
 /*
  * struct peerbar_page - the page at offset 0 of mmap() of /dev/peerbar, read-only
@@ -336,6 +531,14 @@ enum peerbar_cmd {
  * @PEERBAR_A_IMPORTER: string, one for each attachment: the importing device. Only for
  *	CAP_SYS_ADMIN, never in events
  * @PEERBAR_A_CREATOR: u32, the process that created it. Only for CAP_SYS_ADMIN, never in events
+ * @PEERBAR_A_CAN_PIN: u32, enum peerbar_answer (not in events). This and the following are declared
+ *	by the exporter
+ * @PEERBAR_A_CAN_REVOKE: u32, enum peerbar_answer (not in events)
+ * @PEERBAR_A_PLACE: u32, enum peerbar_place (not in events)
+ * @PEERBAR_A_BAR: u32, index of the BAR of PEERBAR_A_DEVICE that it is in; absent if unknown (not
+ *	in events)
+ * @PEERBAR_A_BAR_OFFSET: u64, offset in the BAR of the first byte; absent if unknown (not in
+ *	events)
  *
  * Only in replies to PEERBAR_CMD_IMPORTERS_GET; fields as in PEERBAR_IMPORTERS:
  *
@@ -367,6 +570,11 @@ enum peerbar_attr {
 	PEERBAR_A_NOW_NS,
 	PEERBAR_A_ATTACHMENT,
 	PEERBAR_A_FENCE,
+	PEERBAR_A_CAN_PIN,
+	PEERBAR_A_CAN_REVOKE,
+	PEERBAR_A_PLACE,
+	PEERBAR_A_BAR,
+	PEERBAR_A_BAR_OFFSET,
 	__PEERBAR_A_MAX,
 };
 

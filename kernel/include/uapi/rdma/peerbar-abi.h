@@ -50,6 +50,12 @@ struct peerbar_alloc_ucontext_resp {
 	__u32 reserved;
 };
 
+/*
+ * Attribute of UVERBS_METHOD_REG_DMABUF_MR, optional: access flags in addition to those that the
+ * kernel's core accepts for dma-bufs, IB_UVERBS_ACCESS_ON_DEMAND.
+ */
+#define PEERBAR_ATTR_REG_DMABUF_MR_ACCESS 0x1000
+
 struct peerbar_alloc_pd_resp {
 	__u32 pdn;
 	__u32 reserved;

@@ -47,12 +47,14 @@ static int ioctl_result(uint32_t cmd, const struct place *place, uint32_t size, 
 	return place->writable ? 0 : -EFAULT;
 }
 
-/* The test "importers" has PEERBAR_IMPORTERS. */
+/* The tests "importers" and "bridges" have PEERBAR_IMPORTERS and PEERBAR_BRIDGE. */
 static uint32_t any_ioctl_nr(void)
 {
 	uint32_t nr = one_in(8) ? below(256) : below(2);
 
-	return nr == _IOC_NR(PEERBAR_IMPORTERS) ? _IOC_NR(PEERBAR_QUERY) : nr;
+	return nr == _IOC_NR(PEERBAR_IMPORTERS) || nr == _IOC_NR(PEERBAR_BRIDGE) ?
+		_IOC_NR(PEERBAR_QUERY) :
+		nr;
 }
 
 static void one_ioctl(int dev)
@@ -61,7 +63,7 @@ static void one_ioctl(int dev)
 	uint32_t dir = one_in(16) ? below(4) : _IOC_READ | _IOC_WRITE;
 	uint32_t full = nr ? sizeof(struct peerbar_query) : sizeof(struct peerbar_info);
 	uint32_t cmd = _IOC(dir, type, nr, one_in(2) ? full : below(1 << _IOC_SIZEBITS)), size;
-	bool tail = one_in(3), flags = one_in(8);
+	bool tail = one_in(3), flags = one_in(8), probe = nr && one_in(4);
 	struct peerbar_query request;
 	unsigned int kind = any_fd();
 	int ret, want, other;
@@ -93,7 +95,8 @@ static void one_ioctl(int dev)
 	if (nr)
 		request.fd = fds[kind];
 	/* The flags are the third word of one structure, and the second of the other. */
-	((uint32_t *)&request)[nr ? 2 : 1] = flags ? any_bits() | 1 : 0;
+	((uint32_t *)&request)[nr ? 2 : 1] = (flags ? any_bits() | 1 : 0) |
+		(probe ? PEERBAR_QUERY_PROBE : 0);
 	put(&place, 0, &request, full);
 	if (size > full && size <= PAGE && place.at) {
 		uint8_t zeros[PAGE] = { 0 };
@@ -131,6 +134,22 @@ static void one_ioctl(int dev)
 		     "a query of kind %u has the flags 0x%x", kind, request.flags);
 		must((request.state == PEERBAR_STATE_DEAD) == (kind == DEAD),
 		     "a query of kind %u has the state %u", kind, request.state);
+		if (size < full)
+			return;
+		must(!(request.flags & PEERBAR_QUERY_PROBE), "a query returns an input flag");
+		must(request.can_pin == PEERBAR_ANSWER_NO,
+		     "a query of kind %u says that pinning is %u", kind, request.can_pin);
+		must(request.can_revoke ==
+			     (kind == UDMABUF ? PEERBAR_ANSWER_NO : PEERBAR_ANSWER_YES),
+		     "a query of kind %u says that revoking is %u", kind, request.can_revoke);
+		must(request.place == (kind == UDMABUF ? PEERBAR_PLACE_SYSTEM : PEERBAR_PLACE_BAR),
+		     "a query of kind %u says that the place is %u", kind, request.place);
+		must(!request.pad &&
+			     strnlen(request.driver, sizeof(request.driver)) <
+				     sizeof(request.driver) &&
+			     strnlen(request.place_device, sizeof(request.place_device)) <
+				     sizeof(request.place_device),
+		     "a query of kind %u has names without an end", kind);
 	} else {
 		struct peerbar_info info;
 

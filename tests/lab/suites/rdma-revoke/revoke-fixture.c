@@ -8,7 +8,7 @@
 struct place host;
 struct mem host_b;
 
-const char *const how_names[NR_HOW] = { "revoked for good", "memory decoding off", "reset",
+const char *const how_names[NR_HOW] = { "revoked permanently", "memory decoding off", "reset",
 					"reset by sysfs" };
 
 bool is_reset(enum how how)
