@@ -9,7 +9,7 @@
 #
 # A repository is a folder with packages and their index, which apt reads without a server.
 
-PACKAGE_TOOLS='debhelper dh-dkms lintian apt-utils fakeroot e2fsprogs'
+PACKAGE_TOOLS='debhelper dh-dkms dh-python lintian apt-utils fakeroot e2fsprogs'
 
 # apt_inside COMMAND...: run apt-get inside the mounted root, with the host's settings
 apt_inside() {
@@ -84,12 +84,12 @@ index_packages() {
 
 # package_repository DIR: add the packages to the repository
 package_repository() {
-	mkdir -p "$1" && cp "$PACKAGES"/*.deb "$1/" || return 1
+	mkdir -p "$1" && cp "$DEBIAN_PACKAGES"/*.deb "$1/" || return 1
 	LAB_LAYERS=$LAB_CACHE/$PACKAGE_LAYER/fs root_mount && root_bind "$1" /repo && root_call index_packages && root_umount
 }
 
-# packages_ready: build if the tree changed, and set PACKAGES
-packages_ready() {
+# debian_packages_ready: build if the tree changed, and set DEBIAN_PACKAGES
+debian_packages_ready() {
 	local dir changed
 	dir=$LAB_CACHE/$(tree_name)
 	# tree_ready() has locked and copied the tree.
@@ -100,22 +100,22 @@ packages_ready() {
 		wait_for_root && tree_copy || return 1
 	fi
 	package_tools_ready || return 1
-	PACKAGES=$dir/packages
+	DEBIAN_PACKAGES=$dir/packages
 	changed=$(cd "$dir/src" && key "$PACKAGE_LAYER" "$(declare -f run_package_build)" "$(sort -z "$dir/files" | xargs -0 sha256sum 2>/dev/null)")
-	[ "$(cat "$PACKAGES/built" 2>/dev/null)" != "$changed" ] || return 0
-	step 'package: building the packages' package_build run_package_build /build "$PACKAGES" && echo "$changed" >"$PACKAGES/built"
+	[ "$(cat "$DEBIAN_PACKAGES/built" 2>/dev/null)" != "$changed" ] || return 0
+	step 'package: building the packages' package_build run_package_build /build "$DEBIAN_PACKAGES" && echo "$changed" >"$DEBIAN_PACKAGES/built"
 }
 
 # lab_package: write the packages to --output, and to the repository --repo
 lab_package() {
-	packages_ready || return 2
+	debian_packages_ready || return 2
 	if [ -n "$LAB_OUTPUT" ]; then
-		mkdir -p "$LAB_OUTPUT" && cp "$PACKAGES"/*.{deb,changes,buildinfo} "$LAB_OUTPUT/" || return 1
+		mkdir -p "$LAB_OUTPUT" && cp "$DEBIAN_PACKAGES"/*.{deb,changes,buildinfo} "$LAB_OUTPUT/" || return 1
 	fi
 	if [ -n "$LAB_REPO" ]; then
 		LAB_REPO=$(mkdir -p "$LAB_REPO" && cd "$LAB_REPO" && pwd) && step "package: indexing $LAB_REPO" package_repository "$LAB_REPO" || return 1
 		say "add the line 'deb [trusted=yes] file:$LAB_REPO ./' to the apt sources, and run apt-get update"
 	fi
-	say "packages: $(cd "${LAB_REPO:-${LAB_OUTPUT:-$PACKAGES}}" && pwd):"
-	(cd "$PACKAGES" && ls ./*.deb)
+	say "packages: $(cd "${LAB_REPO:-${LAB_OUTPUT:-$DEBIAN_PACKAGES}}" && pwd):"
+	(cd "$DEBIAN_PACKAGES" && ls ./*.deb)
 }
