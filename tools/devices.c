@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "persist.h"
 
 static bool is_memory(const struct pb_pci_bar *bar)
 {
@@ -217,6 +217,19 @@ static int revoke_first(const struct pb_pci_function *f)
 	return status;
 }
 
+/* Write or remove the rule that binds the function at boot. Returns an exit status. */
+static int keep_binding(const struct args *args, const struct pb_pci_function *f,
+			const char *driver)
+{
+	if (args->persist)
+		return driver ? persist_binding(f, driver) : forget_binding(f->bdf);
+	if (!driver && is_persistent(f->bdf))
+		fprintf(stderr,
+			"peerbar: note: %s will be bound again at the next boot; 'unbind --persist' ends that\n",
+			f->bdf);
+	return STATUS_OK;
+}
+
 /* Change the driver of each function, and print the result. @driver is NULL to unbind. */
 static int change_drivers(const struct args *args, const char *driver)
 {
@@ -252,6 +265,10 @@ static int change_drivers(const struct args *args, const char *driver)
 		}
 		if (!ret)
 			ret = pb_pci_get(args->operands[i], &list[i], &err);
+		if (!ret)
+			status = keep_binding(args, &list[i], driver);
+		if (status)
+			break;
 		if (ret) {
 			report(&err);
 			/* The functions exist, so the driver's name is invalid. */

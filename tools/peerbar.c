@@ -28,6 +28,7 @@ enum option_value {
 	OPT_REVOKE,
 	OPT_VERBOSE,
 	OPT_STATS,
+	OPT_PERSIST,
 	OPT_PROBE,
 	/* The options from here on belong to all commands. */
 	OPT_JSON,
@@ -56,6 +57,7 @@ static const struct option options[] = {
 	{ "revoke", no_argument, NULL, OPT_REVOKE },
 	{ "verbose", no_argument, NULL, OPT_VERBOSE },
 	{ "stats", required_argument, NULL, OPT_STATS },
+	{ "persist", no_argument, NULL, OPT_PERSIST },
 	{ "probe", no_argument, NULL, OPT_PROBE },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -75,9 +77,11 @@ static const struct command {
 	  "\n"
 	  "List the PCI functions that have memory BARs, or the functions BDF, with driver,\n"
 	  "VFIO character device, IOMMU group and BARs.\n" },
-	{ "bind", cmd_bind, BIT(OPT_DRIVER) | BIT(OPT_FORCE) | BIT(OPT_WAIT) | BIT(OPT_REVOKE),
+	{ "bind", cmd_bind,
+	  BIT(OPT_DRIVER) | BIT(OPT_FORCE) | BIT(OPT_WAIT) | BIT(OPT_REVOKE) | BIT(OPT_PERSIST),
 	  false,
-	  "Usage: peerbar [--json] bind BDF... [--driver NAME] [--force] [--revoke] [--wait]\n"
+	  "Usage: peerbar [--json] bind BDF... [--driver NAME] [--persist] [--force] [--revoke]\n"
+	  "                             [--wait]\n"
 	  "\n"
 	  "Unbind PCI functions from their drivers and bind them to another one. Fails, and names\n"
 	  "the process, if a process has a function open by a VFIO driver.\n"
@@ -85,18 +89,20 @@ static const struct command {
 	  "  --driver NAME  the driver; vfio-pci unless given. modprobe loads it if needed.\n"
 	  "                 With peerbar-vfio-pci, processes can map buffers, and they can be\n"
 	  "                 revoked permanently\n"
+	  "  --persist      bind them at each boot, too, by a rule of udev\n"
 	  "  --force        bind to a driver that does not support the device, which can crash\n"
 	  "                 the kernel; VFIO's drivers support any\n"
 	  "  --revoke       as for 'unbind'\n"
 	  "  --wait         as for 'unbind'\n" },
-	{ "unbind", cmd_unbind, BIT(OPT_WAIT) | BIT(OPT_REVOKE), false,
-	  "Usage: peerbar [--json] unbind BDF... [--revoke] [--wait]\n"
+	{ "unbind", cmd_unbind, BIT(OPT_WAIT) | BIT(OPT_REVOKE) | BIT(OPT_PERSIST), false,
+	  "Usage: peerbar [--json] unbind BDF... [--persist] [--revoke] [--wait]\n"
 	  "\n"
 	  "Unbind PCI functions from their drivers and let the kernel bind the default ones.\n"
 	  "Fails, and names the process, if a process has a function open by a VFIO driver.\n"
 	  "\n"
-	  "  --revoke  first revoke all buffers of the device permanently, as 'revoke' does\n"
-	  "  --wait    wait until no process has the device open; SIGINT or SIGTERM ends the wait\n" },
+	  "  --persist  no longer bind them at boot\n"
+	  "  --revoke   first revoke all buffers of the device permanently, as 'revoke' does\n"
+	  "  --wait     wait until no process has the device open; SIGINT or SIGTERM ends the wait\n" },
 	{ "revoke", cmd_revoke, 0, false,
 	  "Usage: peerbar [--json] revoke FD|PID:FD|BDF...\n"
 	  "\n"
@@ -191,6 +197,12 @@ static const struct command {
 	  "Usage: peerbar [--json] capabilities\n"
 	  "\n"
 	  "List the capabilities of this system, and what the missing ones need, by name.\n" },
+	{ "doctor", cmd_doctor, 0, false,
+	  "Usage: peerbar [--json] doctor [FROM TO]\n"
+	  "\n"
+	  "List what of this machine is ready, and what to do about the rest. With two functions\n"
+	  "BDF, report whether the first reaches the memory of the second: the bridges between\n"
+	  "them, and whether iommufd maps it. Exits with 1 if something needed is missing.\n" },
 };
 
 static const char general_help[] =
@@ -213,6 +225,7 @@ static const char general_help[] =
 	"  list                          list buffers of peerbar's kernel modules\n"
 	"  watch                         print their events\n"
 	"  capabilities                  list the capabilities of this system\n"
+	"  doctor [BDF BDF]              list what of this machine is ready, and what to do\n"
 	"  help [COMMAND]                print this help, or that of a command\n"
 	"\n"
 	"  --json         print results and errors as JSON\n"
@@ -324,6 +337,9 @@ static int take_option(struct args *args, int option)
 		return STATUS_OK;
 	case OPT_VERBOSE:
 		args->verbose = true;
+		return STATUS_OK;
+	case OPT_PERSIST:
+		args->persist = true;
 		return STATUS_OK;
 	case OPT_REVOKE:
 		args->revoke = true;

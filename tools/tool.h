@@ -43,6 +43,7 @@ struct args {
 	bool force;
 	bool wait;
 	bool revoke;
+	bool persist;
 	bool verbose;
 	bool probe;
 	uint64_t stats;
@@ -65,6 +66,7 @@ int cmd_poke(const struct args *args);
 int cmd_list(const struct args *args);
 int cmd_watch(const struct args *args);
 int cmd_capabilities(const struct args *args);
+int cmd_doctor(const struct args *args);
 
 /*
  * buffer.c: get the descriptor of @text, as below; close it afterwards if it is a copy. Returns an

@@ -78,7 +78,7 @@ lab_sweep() {
 		id=${d#"$LAB_CACHE"/tmp.}
 		kill -0 "${id%%.*}" 2>/dev/null || rm -rf --one-file-system "$d"
 	done
-	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' -o -name 'foreign-*' -o -name 'packages-*' \
+	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' -o -name 'foreign-*' -o -name 'package-*' -o -name 'packages-*' \
 		-o -name 'bench-*' -o -name 'readme-*' -o -name 'kvm-*' -o -name 'lock.*' \) -exec rm -rf --one-file-system {} +
 }
 

@@ -22,9 +22,31 @@ shell_scripts() {
 style_tags() {
 	local f bad=0
 	while IFS= read -r -d '' f; do
-		case $f in LICENSES/* | *.supp | *.png | *.json | */Cargo.lock) continue ;; esac
+		# Formats without comments.
+		case $f in LICENSES/* | *.supp | *.png | *.json | */Cargo.lock | debian/changelog | debian/source/format) continue ;; esac
 		head -n 2 "$f" | grep -q 'SPDX-License-Identifier: (*GPL-2.0' || { echo "$f: no SPDX tag on its first line"; bad=1; }
 	done < <(tree_files)
+	return $bad
+}
+
+# style_versions: the places that a release changes must have the version of configure.ac
+style_versions() {
+	local version file text bad=0
+	version=$(sed -n 's/^AC_INIT(\[peerbar\], \[\(.*\)\])/\1/p' configure.ac)
+	while IFS='|' read -r file text; do
+		grep -qF -e "${text/VERSION/$version}" "$file" || { echo "$file: no '${text/VERSION/$version}', the version of configure.ac"; bad=1; }
+	done <<-'END'
+		CHANGELOG.md|## [VERSION] -
+		bindings/python/pyproject.toml|version = "VERSION"
+		bindings/rust/Cargo.toml|version = "VERSION"
+		bindings/rust/peerbar/Cargo.toml|version = "VERSION"
+		debian/changelog|peerbar (VERSION)
+		debian/peerbar-vfio/dkms.conf|="VERSION"
+		docs/demo.md|peerbar VERSION:
+		kernel/README.md|dkms install peerbar/VERSION
+		kernel/dkms.conf|="VERSION"
+		man/libpeerbar.3|.Qq VERSION .
+	END
 	return $bad
 }
 
@@ -64,7 +86,7 @@ style_checkpatch() {
 run_style() {
 	local c good=0 bad=0
 	cd /src || return 1
-	for c in tags manual headers shell spelling format layers checkpatch; do
+	for c in tags versions manual headers shell spelling format layers checkpatch; do
 		if (style_$c); then
 			echo "style: $c: clean"
 			good=$((good + 1))

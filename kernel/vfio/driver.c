@@ -375,10 +375,33 @@ static void __init peerbar_vfio_add_ids(void)
 	}
 }
 
+/*
+ * CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV determine the layout of struct vfio_device. Without
+ * modversions, this module would load with a vfio that was built with other options. If it was
+ * built with them and vfio was not, symbols are missing; detect the reverse by a symbol of that
+ * vfio.
+ */
+static bool __init peerbar_vfio_has_other_layout(void)
+{
+#if IS_ENABLED(CONFIG_IOMMUFD)
+	return false;
+#else
+	if (!__symbol_get("vfio_iommufd_physical_bind"))
+		return false;
+	__symbol_put("vfio_iommufd_physical_bind");
+	return true;
+#endif
+}
+
 static int __init peerbar_vfio_init(void)
 {
-	int ret = pci_register_driver(&peerbar_vfio_driver);
+	int ret;
 
+	if (peerbar_vfio_has_other_layout()) {
+		pr_err("built for a vfio without iommufd, but vfio has it; build this module again\n");
+		return -ENOEXEC;
+	}
+	ret = pci_register_driver(&peerbar_vfio_driver);
 	if (ret)
 		return ret;
 	peerbar_vfio_add_ids();

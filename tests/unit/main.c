@@ -25,6 +25,7 @@ int main(int argc, char **argv)
 	add_api_tests(t);
 	add_fdinfo_tests(t);
 	add_pci_tests(t);
+	add_pci_path_tests(t);
 	add_holder_tests(t);
 	add_aperture_tests(t);
 	add_guest_layout_tests(t);

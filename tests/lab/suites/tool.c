@@ -7,33 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "modules.h"
 #include "testmod.h"
-
-static char output[65536]; /* stdout and stderr of the last command, together unless it redirects
-			    * them */
-
-/* Run a shell command. Return its exit status. */
-static int run(const char *fmt, ...)
-{
-	char command[2048];
-	size_t n;
-	va_list ap;
-	FILE *f;
-	int ret;
-
-	va_start(ap, fmt);
-	ck_assert_int_lt(vsnprintf(command, sizeof(command), fmt, ap), (int)sizeof(command));
-	va_end(ap);
-	fflush(stdout);
-	f = popen(command, "re");
-	ck_assert_ptr_nonnull(f);
-	n = fread(output, 1, sizeof(output) - 1, f);
-	output[n] = '\0';
-	ret = pclose(f);
-	ck_assert_msg(WIFEXITED(ret), "%s: ended by signal %d; %s", command, WTERMSIG(ret), output);
-	return WEXITSTATUS(ret);
-}
 
 /* Copy a call with a function's address in place of each @. */
 static void put_bdf(char *to, size_t size, const char *call, const char *bdf)
@@ -43,40 +19,6 @@ static void put_bdf(char *to, size_t size, const char *call, const char *bdf)
 	for (; *call && n < size - 1; call++)
 		n += (size_t)(*call == '@' ? snprintf(to + n, size - n, "%s", bdf) :
 					     snprintf(to + n, size - n, "%c", *call));
-}
-
-static void says(const char *words)
-{
-	ck_assert_msg(strstr(output, words), "this does not say '%s': %s", words, output);
-}
-
-static struct json_object *parsed(void)
-{
-	struct json_object *object = json_tokener_parse(output);
-
-	ck_assert_msg(object != NULL, "this is no JSON: %s", output);
-	return object;
-}
-
-static struct json_object *member(struct json_object *object, const char *key)
-{
-	struct json_object *value = NULL;
-
-	ck_assert_msg(json_object_object_get_ex(object, key, &value), "there is no '%s' in: %s",
-		      key, output);
-	return value;
-}
-
-static void is_string(struct json_object *object, const char *key, const char *value)
-{
-	const char *s = json_object_get_string(member(object, key));
-
-	ck_assert_msg(s && !strcmp(s, value), "'%s' is %s, not %s", key, s ? s : "null", value);
-}
-
-static void is_number(struct json_object *object, const char *key, uint64_t value)
-{
-	ck_assert_uint_eq(json_object_get_uint64(member(object, key)), value);
 }
 
 static void bind_all(void)

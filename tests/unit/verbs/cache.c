@@ -262,7 +262,8 @@ START_TEST(wrong_caches)
 	refused(pbv_cache_create(the_pd, 0, 0, &cache, &err), EINVAL, "0 regions");
 	refused(pbv_cache_create(the_pd, (1u << 20) + 1, 0, &cache, &err), EINVAL,
 		"1048577 regions");
-	refused(pbv_cache_create(the_pd, 1, PBV_CACHE_PIN << 1, &cache, &err), EINVAL, "flags 0x10");
+	refused(pbv_cache_create(the_pd, 1, PBV_CACHE_PIN << 1, &cache, &err), EINVAL,
+		"flags 0x10");
 	cache_new(1 << 20, 0);
 	ok(pbv_cache_destroy(cache, &err));
 }
