@@ -41,8 +41,8 @@ bool pbr_acknowledged(struct pbr_qp *qp, u32 psn);
 /* The flight that @psn belongs to, or NULL */
 struct pbr_flight *pbr_flight_of(struct pbr_requester *out, u32 psn);
 /*
- * Make the memory of a request present that was found absent. Return true if the caller can enter it
- * again, false if the queue pair waits before that.
+ * Make the memory of a request present that was found absent. Return true if the caller can enter
+ * it again, false if the queue pair waits before that.
  */
 bool pbr_resolve_fault(struct pbr_qp *qp, struct pbr_refs *refs);
 /* Retransmit from the oldest packet that is not acknowledged. @rnr: the responder was not ready. */
@@ -52,7 +52,7 @@ void pbr_retry(struct pbr_qp *qp);
 
 /* ---- wire-response.c ---- */
 
-/* Process one packet of the responder's. Return false if it must be processed again after a wait. */
+/* Process a packet of the responder's. Return false if it must be processed again after a wait. */
 bool pbr_handle_response(struct pbr_qp *qp, struct sk_buff *skb);
 
 #endif

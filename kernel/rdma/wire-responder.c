@@ -7,10 +7,10 @@
 #include "wire.h"
 
 /* Number of packets per pass, received or transmitted */
-#define PBR_PASS 64
+#define PBR_PASS   64
 /*
- * Instead of a NAK's syndrome: the request was executed; it is to be dropped; memory of an on-demand
- * region is absent, nothing was executed, and the request begins anew after pbr_refs_fault().
+ * Instead of a NAK's syndrome: the request was executed; it is to be dropped; memory of an
+ * on-demand region is absent, nothing was executed, and it begins anew after pbr_refs_fault().
  */
 #define PBR_DONE   0x100
 #define PBR_DROP   0x101

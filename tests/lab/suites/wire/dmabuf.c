@@ -37,7 +37,8 @@ static void region_has(uint8_t before, const uint8_t *data, size_t length)
 	size_t i;
 
 	for (i = 0; i < SIZE; i += PAGE)
-		ck_assert_int_eq(test_read(exporter, fd, PEERBAR_TEST_PLACE_HERE, i, bytes + i, PAGE),
+		ck_assert_int_eq(test_read(exporter, fd, PEERBAR_TEST_PLACE_HERE, i, bytes + i,
+					   PAGE),
 				 0);
 	ck_assert_uint_eq(bytes[99], before);
 	ck_assert_mem_eq(bytes + 100, data, length);
@@ -119,7 +120,8 @@ START_TEST(bar)
 	wire_pair(IBV_QPT_RC, false);
 	buffer = export_one(MIB, SIZE);
 	log = log_open();
-	ck_assert_ptr_null(ibv_reg_dmabuf_mr(pair.a.pd, 0, SIZE, 0, pb_buffer_fd(buffer), ALL_ACCESS));
+	ck_assert_ptr_null(
+		ibv_reg_dmabuf_mr(pair.a.pd, 0, SIZE, 0, pb_buffer_fd(buffer), ALL_ACCESS));
 	ck_assert_int_eq(errno, EINVAL);
 	ck_assert(log_has(log, "no PCI function for P2P DMA"));
 	pb_buffer_close(buffer);
