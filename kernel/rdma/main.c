@@ -20,7 +20,7 @@
 static unsigned int pbr_max[PBR_NR_OBJECTS] = {
 	[PBR_QP] = PBR_MAX_QP, [PBR_CQ] = PBR_MAX_CQ, [PBR_SRQ] = PBR_MAX_SRQ,
 	[PBR_PD] = PBR_MAX_PD, [PBR_AH] = PBR_MAX_AH, [PBR_MR] = PBR_MAX_MR,
-	[PBR_MW] = PBR_MAX_MW,
+	[PBR_MW] = PBR_MAX_MW, [PBR_MCAST] = PBR_MAX_MCAST,
 };
 
 module_param_named(max_qp, pbr_max[PBR_QP], uint, 0644);
@@ -37,6 +37,8 @@ module_param_named(max_mr, pbr_max[PBR_MR], uint, 0644);
 MODULE_PARM_DESC(max_mr, "Maximum number of memory regions of a context");
 module_param_named(max_mw, pbr_max[PBR_MW], uint, 0644);
 MODULE_PARM_DESC(max_mw, "Maximum number of memory windows of a context");
+module_param_named(max_mcast, pbr_max[PBR_MCAST], uint, 0644);
+MODULE_PARM_DESC(max_mcast, "Maximum number of memberships in multicast groups of a context");
 
 static bool pbr_use_wire = true;
 module_param_named(wire, pbr_use_wire, bool, 0644);

@@ -18,7 +18,7 @@ struct pbr_member {
 };
 
 static struct rb_root pbr_members = RB_ROOT;
-static DEFINE_SPINLOCK(pbr_members_lock); /* protects the tree, and the devices' counts; a leaf */
+static DEFINE_SPINLOCK(pbr_members_lock); /* protects the tree; a leaf */
 
 static int pbr_member_cmp(const struct pbr_member *a, const struct pbr_member *b)
 {
@@ -37,8 +37,8 @@ static struct pbr_member pbr_member_of(const struct pbr_qp *qp, const union ib_g
 	return (struct pbr_member){ .net = qp->dev->net, .gid = *gid, .qpn = qp->ib.qp_num };
 }
 
-/* Return false if the device has PBR_MAX_MCAST members. */
-static bool pbr_member_insert(struct pbr_member *member, struct pbr_device *dev)
+/* Return false if the queue pair is in the group already. */
+static bool pbr_member_insert(struct pbr_member *member)
 {
 	struct rb_node **link = &pbr_members.rb_node, *parent = NULL;
 	struct pbr_member *other;
@@ -49,16 +49,10 @@ static bool pbr_member_insert(struct pbr_member *member, struct pbr_device *dev)
 		parent = *link;
 		other = rb_entry(parent, struct pbr_member, node);
 		cmp = pbr_member_cmp(member, other);
-		if (!cmp) {
-			/* Already a member. */
-			kfree(member);
-			return true;
-		}
+		if (!cmp)
+			return false;
 		link = cmp < 0 ? &parent->rb_left : &parent->rb_right;
 	}
-	if (dev->nr_members == PBR_MAX_MCAST)
-		return false;
-	dev->nr_members++;
 	rb_link_node(&member->node, parent, link);
 	rb_insert_color(&member->node, &pbr_members);
 	return true;
@@ -67,23 +61,29 @@ static bool pbr_member_insert(struct pbr_member *member, struct pbr_device *dev)
 static int pbr_attach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 {
 	struct pbr_qp *qp = to_pbr_qp(ib);
+	struct ib_ucontext *ctx = pbr_buf_context(qp->buf);
 	struct pbr_member *member;
+	int ret;
 
 	if (ib->qp_type != IB_QPT_UD)
 		return pbr_fail(ib->device, -EINVAL,
 				"attach_mcast: qp %u has type %d; only UD, %d, can be a member",
 				ib->qp_num, ib->qp_type, IB_QPT_UD);
+	ret = pbr_object_add(ctx, PBR_MCAST);
+	if (ret)
+		return ret;
 	member = kmalloc_obj(*member, GFP_KERNEL_ACCOUNT);
-	if (!member)
+	if (!member) {
+		pbr_object_remove(ctx, PBR_MCAST);
 		return -ENOMEM;
+	}
 	*member = pbr_member_of(qp, gid);
 	member->qp = qp;
-	if (pbr_member_insert(member, qp->dev))
-		return 0;
-	kfree(member);
-	return pbr_fail(ib->device, -ENOMEM,
-			"attach_mcast: qp %u: the device has all %d memberships; detach some first",
-			ib->qp_num, PBR_MAX_MCAST);
+	if (!pbr_member_insert(member)) {
+		kfree(member);
+		pbr_object_remove(ctx, PBR_MCAST);
+	}
+	return 0;
 }
 
 static int pbr_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
@@ -94,15 +94,14 @@ static int pbr_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 
 	spin_lock(&pbr_members_lock);
 	node = rb_find(&key, &pbr_members, pbr_member_cmp_node);
-	if (node) {
+	if (node)
 		rb_erase(node, &pbr_members);
-		qp->dev->nr_members--;
-	}
 	spin_unlock(&pbr_members_lock);
 	if (!node)
 		return pbr_fail(ib->device, -EINVAL, "detach_mcast: qp %u is not a member of %pI6c",
 				ib->qp_num, gid->raw);
 	kfree(rb_entry(node, struct pbr_member, node));
+	pbr_object_remove(pbr_buf_context(qp->buf), PBR_MCAST);
 	return 0;
 }
 

@@ -56,7 +56,17 @@ struct pbr_port;
 struct pbr_qp_handle;
 struct pbr_worker;
 
-enum pbr_object { PBR_QP, PBR_CQ, PBR_SRQ, PBR_PD, PBR_AH, PBR_MR, PBR_MW, PBR_NR_OBJECTS };
+enum pbr_object {
+	PBR_QP,
+	PBR_CQ,
+	PBR_SRQ,
+	PBR_PD,
+	PBR_AH,
+	PBR_MR,
+	PBR_MW,
+	PBR_MCAST, /* memberships in multicast groups */
+	PBR_NR_OBJECTS,
+};
 
 /*
  * A message is sent by the device whose memory it is copied from, and received by the device whose
@@ -122,7 +132,6 @@ struct pbr_device {
 	u32 next_av;
 	struct pbr_qp_handle __rcu *gsi;
 	enum ib_mtu active_mtu;
-	u32 nr_members;		       /* multicast memberships; under pbr_members_lock */
 	const struct net_device *ndev; /* only compared; the core has a reference */
 	struct pbr_port *port;	       /* where packets arrive; NULL without a wire */
 	atomic_t queued;	       /* bytes of packets that wait at queue pairs */
