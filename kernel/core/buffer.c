@@ -339,7 +339,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 		goto err_free;
 	}
 	/* Nothing may fail after dma_buf_export(): the dma-buf's release frees. */
-	ret = xa_reserve(&registry, buf->id, GFP_KERNEL);
+	ret = xa_reserve(&registry, buf->id, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto err_name;
 	exp_info.exp_name = module_name(info->owner);

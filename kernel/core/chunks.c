@@ -53,7 +53,7 @@ int peerbar_dma_buf_get_chunks(struct dma_buf_attachment *attach, struct peerbar
 		return PTR_ERR(buf);
 	chunk = kvzalloc(size_add(sizeof(*chunk),
 				  array_size(buf->info.nr_ranges, sizeof(*chunk->addrs))),
-			 GFP_KERNEL);
+			 GFP_KERNEL_ACCOUNT);
 	if (!chunk)
 		return -ENOMEM;
 	chunk->provider = buf->info.provider;

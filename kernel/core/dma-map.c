@@ -25,12 +25,12 @@ struct sg_table *peerbar_map_pages(struct peerbar_buffer *buf, struct dma_buf_at
 	struct scatterlist *sg;
 	int ret;
 
-	sgt = kzalloc_obj(*sgt);
+	sgt = kzalloc_obj(*sgt, GFP_KERNEL_ACCOUNT);
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < buf->info.nr_ranges; i++)
 		nents += DIV_ROUND_UP(buf->ranges[i].len, most);
-	ret = sg_alloc_table(sgt, nents, GFP_KERNEL);
+	ret = sg_alloc_table(sgt, nents, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto err_free;
 	sg = sgt->sgl;
@@ -90,7 +90,7 @@ struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_att
 	struct peerbar_sgt *sgts;
 	int ret;
 
-	sgts = kvzalloc(struct_size(sgts, one, nr), GFP_KERNEL);
+	sgts = kvzalloc(struct_size(sgts, one, nr), GFP_KERNEL_ACCOUNT);
 	if (!sgts)
 		return ERR_PTR(-ENOMEM);
 	sgts->nr = nr;
@@ -105,7 +105,7 @@ struct sg_table *peerbar_map_mmio(struct peerbar_buffer *buf, struct dma_buf_att
 		}
 		nents += sgts->one[i]->nents;
 	}
-	ret = sg_alloc_table(&sgts->all, nents, GFP_KERNEL);
+	ret = sg_alloc_table(&sgts->all, nents, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto err_free;
 	sg = sgts->all.sgl;

@@ -135,18 +135,10 @@ static long memory_current(void)
 	return atol(text);
 }
 
-/*
- * Most of a buffer's memory is charged to its creator's cgroup, although a kernel worker allocates
- * a part of it.
- */
-START_TEST(memory_is_charged)
+static void enter_cgroup(void)
 {
-	static int fds[CHARGED];
 	char text[32];
-	long before, after;
-	int i;
 
-	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 4096, 4096 });
 	if (mkdir(CGROUP, 0700) && errno != EEXIST)
 		ck_abort_msg("cannot make %s: %m", CGROUP);
 	if (mount("none", CGROUP, "cgroup2", 0, NULL))
@@ -155,6 +147,32 @@ START_TEST(memory_is_charged)
 	ck_assert(!mkdir(CGROUP "/test", 0700));
 	snprintf(text, sizeof(text), "%d", getpid());
 	write_text(CGROUP "/test/cgroup.procs", text);
+}
+
+static void leave_cgroup(void)
+{
+	char text[32];
+	int i;
+
+	snprintf(text, sizeof(text), "%d", getpid());
+	write_text(CGROUP "/cgroup.procs", text);
+	for (i = 0; i < 100 && rmdir(CGROUP "/test"); i++)
+		usleep(100000);
+	ck_assert_int_eq(umount2(CGROUP, MNT_DETACH), 0);
+}
+
+/*
+ * Most of a buffer's memory is charged to its creator's cgroup, although a kernel worker allocates
+ * a part of it.
+ */
+START_TEST(memory_is_charged)
+{
+	static int fds[CHARGED];
+	long before, after;
+	int i;
+
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 4096, 4096 });
+	enter_cgroup();
 	/* Make allocations that happen only once. */
 	for (i = 0; i < 50; i++) {
 		fds[i] = export_page(O_RDWR | O_CLOEXEC);
@@ -174,10 +192,47 @@ START_TEST(memory_is_charged)
 	ck_assert_int_gt((after - before) / (CHARGED - 50), 2400);
 	for (i = 0; i < CHARGED; i++)
 		close(fds[i]);
-	write_text(CGROUP "/cgroup.procs", text);
-	for (i = 0; i < 100 && rmdir(CGROUP "/test"); i++)
-		usleep(100000);
-	ck_assert_int_eq(umount2(CGROUP, MNT_DETACH), 0);
+	leave_cgroup();
+}
+END_TEST
+
+#define RANGES	 8192
+#define MAPPINGS 8
+
+/* The tables of a mapping of many ranges are charged to the process that maps. */
+START_TEST(mappings_are_charged)
+{
+	static struct {
+		struct vfio_device_feature_dma_buf what;
+		struct vfio_region_dma_range range[RANGES];
+	} request = { .what = { .region_index = GPU_BAR,
+				.open_flags = O_RDWR | O_CLOEXEC,
+				.nr_ranges = RANGES } };
+	int importer = test_importer_open(), handles[MAPPINGS], fd, i;
+	long before, after;
+
+	for (i = 0; i < RANGES; i++)
+		request.range[i] = (struct vfio_region_dma_range){ 2 * i * PAGE, PAGE };
+	fd = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
+		     sizeof(request));
+	ck_assert_msg(fd >= 0, "cannot export %d ranges: %s", RANGES, strerror(-fd));
+	for (i = 0; i < MAPPINGS; i++) {
+		handles[i] = test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0,
+						lab_bdf(LAB_NIC));
+		ck_assert_int_gt(handles[i], 0);
+	}
+	enter_cgroup();
+	before = memory_current();
+	for (i = 0; i < MAPPINGS; i++)
+		ck_assert_int_eq(test_import_map(importer, handles[i], NULL), 0);
+	after = memory_current();
+	printf("limits: %ld bytes are charged for a mapping of %d ranges\n",
+	       (after - before) / MAPPINGS, RANGES);
+	/* A scatterlist's entry has 32 bytes. */
+	ck_assert_int_gt((after - before) / MAPPINGS, 32 * RANGES);
+	close(importer);
+	close(fd);
+	leave_cgroup();
 }
 END_TEST
 
@@ -249,5 +304,6 @@ LAB_SUITE("limits", 0)
 	tcase_add_test(t, buffers_of_a_user);
 	tcase_add_test(t, ranges_of_a_user);
 	tcase_add_test(t, memory_is_charged);
+	tcase_add_test(t, mappings_are_charged);
 	tcase_add_test(t, helpers_of_the_kernel);
 }
