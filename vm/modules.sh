@@ -45,6 +45,8 @@ build_modules() {
 # replace those of the kernel's layer
 install_modules() {
 	local dir=/usr/lib/modules/$1
+	# depmod warns if there are none.
+	touch "$dir"/modules.{order,builtin,builtin.modinfo}
 	rm -rf /modules/layer/* "$dir/updates/peerbar"
 	mkdir -p "$dir/updates/peerbar" "/modules/layer$dir/updates"
 	find /modules/objects -name '*.ko' -exec cp -t "$dir/updates/peerbar" {} + && strip --strip-debug "$dir"/updates/peerbar/*.ko &&
