@@ -18,8 +18,8 @@
 
 /* Limits of each context, for devices created later; the number spaces bound them. */
 static unsigned int pbr_max[PBR_NR_OBJECTS] = {
-	[PBR_QP] = PBR_MAX_QP, [PBR_CQ] = PBR_MAX_CQ, [PBR_SRQ] = PBR_MAX_SRQ,
-	[PBR_PD] = PBR_MAX_PD, [PBR_AH] = PBR_MAX_AH, [PBR_MR] = PBR_MAX_MR,
+	[PBR_QP] = PBR_MAX_QP, [PBR_CQ] = PBR_MAX_CQ,	    [PBR_SRQ] = PBR_MAX_SRQ,
+	[PBR_PD] = PBR_MAX_PD, [PBR_AH] = PBR_MAX_AH,	    [PBR_MR] = PBR_MAX_MR,
 	[PBR_MW] = PBR_MAX_MW, [PBR_MCAST] = PBR_MAX_MCAST,
 };
 

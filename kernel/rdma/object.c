@@ -8,7 +8,7 @@ int pbr_object_add(struct ib_ucontext *ib, enum pbr_object kind)
 {
 	static const char *const names[PBR_NR_OBJECTS] = {
 		[PBR_QP] = "qp", [PBR_CQ] = "cq", [PBR_SRQ] = "srq", [PBR_PD] = "pd",
-		[PBR_AH] = "ah", [PBR_MR] = "mr", [PBR_MW] = "mw", [PBR_MCAST] = "mcast",
+		[PBR_AH] = "ah", [PBR_MR] = "mr", [PBR_MW] = "mw",   [PBR_MCAST] = "mcast",
 	};
 	struct pbr_ucontext *ctx;
 	atomic_t *objects;
