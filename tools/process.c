@@ -189,6 +189,11 @@ bool load_module(const char *name)
 
 	sigprocmask(SIG_BLOCK, NULL, &mask);
 	code = spawn_command(&pid, argv, -1, true, &mask);
+	/* The environment of udev's programs has no PATH, and the default of PATH no /sbin. */
+	if (code == ENOENT) {
+		argv[0] = "/sbin/modprobe";
+		code = spawn_command(&pid, argv, -1, true, &mask);
+	}
 	if (code) {
 		fprintf(stderr, "peerbar: cannot run modprobe to load %s: %s\n", name,
 			strerror(code));

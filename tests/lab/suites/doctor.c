@@ -139,6 +139,14 @@ START_TEST(persist)
 	ck_assert_int_eq(run("peerbar unbind %s --persist 2>&1", to), 0);
 	ck_assert_int_eq(run("grep %s " RULES, to), 1);
 	ck_assert_int_eq(run("grep %s " RULES, from), 0);
+	/* As udev runs it: without an environment, and the driver's module is not loaded. */
+	ck_assert_int_eq(run("peerbar unbind %s 2>&1", from), 0);
+	ck_assert_int_eq(run("modprobe -r peerbar-iommufd peerbar-vfio-pci 2>&1"), 0);
+	ck_assert_int_eq(run("env -i $(sed -n 's/^ACTION.*RUN+=\"\\(.*\\)\"/\\1/p' " RULES
+			     ") 2>&1"),
+			 0);
+	says("is bound to peerbar-vfio-pci");
+	ck_assert_int_eq(run("modprobe peerbar-iommufd 2>&1"), 0);
 	ck_assert_int_eq(run("peerbar unbind %s --persist 2>&1", from), 0);
 	ck_assert_int_ne(stat(RULES, &st), 0);
 	/* Not beside driverctl's. */
