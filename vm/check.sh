@@ -189,7 +189,7 @@ run_install() {
 # lab_machine_check SUITE...: run these suites in the machine; '' runs all, +WORD those with WORD in
 # their names, -WORD all others
 lab_machine_check() {
-	local rc=0 limit=2400 times=1 steps=1000
+	local rc=0 limit=3000 times=1 steps=1000
 	if [ "$KFLAVOUR" = debug ]; then limit=3300 times=4 steps=300; fi
 	# About twice the time on two busy processors.
 	LAB_LIMIT=${LAB_LIMIT:-$limit}
