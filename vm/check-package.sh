@@ -165,8 +165,8 @@ make_disk_image() {
 	local plain=$1/plain size rc=0
 	mkdir "$plain" && mount -t overlay -o "lowerdir=$1/upper:$LAB_CACHE/$DEBIAN/fs" overlay "$plain" || return 1
 	size=$(($(du -sm "$plain" | cut -f1) * 5 / 4 + 600))
-	LAB_LAYERS=$LAB_CACHE/$PACKAGE_LAYER/fs root_mount && root_bind "$plain" /plain && root_bind "$1" /work &&
-		root_exec mke2fs -q -t ext4 -d /plain /work/disk.img "${size}M" || rc=1
+	LAB_LAYERS=$LAB_CACHE/$PACKAGE_LAYER/fs root_mount && root_bind "$plain" /plain && root_bind "$1" /disk &&
+		root_exec mke2fs -q -t ext4 -d /plain /disk/disk.img "${size}M" || rc=1
 	root_umount
 	cp "$plain"/boot/{vmlinuz,initrd.img}-7.* "$1/" && umount "$plain" && rmdir "$plain" || rc=1
 	return $rc
@@ -223,7 +223,7 @@ boot_package() {
 	: >"$LAB_RUN/share/expected-faults"
 	: >"$LAB_RUN/share/kernel.log"
 	truncate -s "${LAB_GPU_MB}M" "$LAB_RUN/share/gpu.mem"
-	LAB_LAYERS='' root_mount && root_bind "$LAB_RUN" /lab && root_bind "$PACKAGE_WORK" /work && root_bind "$LAB_CACHE/$IMAGE" /image &&
+	LAB_LAYERS='' root_mount && root_bind "$LAB_RUN" /lab && root_bind "$PACKAGE_WORK" /disk && root_bind "$LAB_CACHE/$IMAGE" /image &&
 		root_bind "$LAB_BUILD" /build || return 1
 	khz=$(chroot "$LAB_MNT" /build/tests/lab/tsc-khz)
 	timeout -k 5 "$3" chroot "$LAB_MNT" qemu-system-x86_64 -name peerbar-package -nodefaults -no-user-config -display none -no-reboot \
@@ -231,7 +231,7 @@ boot_package() {
 		-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48 \
 		-object memory-backend-file,id=gpumem,size="${LAB_GPU_MB}M",share=on,mem-path=/lab/share/gpu.mem \
 		-drive if=none,id=disk0,format=raw,file=/lab/share/disk0.img -drive if=none,id=disk1,format=raw,file=/lab/share/disk1.img \
-		-drive if=none,id=root,format=raw,cache=unsafe,file=/work/disk.img -device virtio-blk-pci,drive=root,addr=18.0 \
+		-drive if=none,id=root,format=raw,cache=unsafe,file=/disk/disk.img -device virtio-blk-pci,drive=root,addr=18.0 \
 		-netdev hubport,id=net0,hubid=0 -netdev hubport,id=net1,hubid=0 \
 		-chardev file,id=serial,path=/lab/share/kernel.log -serial chardev:serial \
 		-trace vtd_dmar_fault -D /lab/share/iommu-faults \
