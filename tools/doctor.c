@@ -13,24 +13,9 @@
 #include <unistd.h>
 
 #include "doctor-reach.h"
+#include "lines.h"
 
 #define GROUP "peerbar"
-
-/* Returns false if the file cannot be read, or has no line that @matches. */
-static bool has_line(const char *path, bool (*matches)(const char *line, const char *text),
-		     const char *text)
-{
-	bool found = false;
-	char line[1024];
-	FILE *f;
-
-	f = fopen(path, "re");
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = matches(line, text);
-	if (f)
-		fclose(f);
-	return found;
-}
 
 /* "updates/dkms/iommufd.ko.xz: kernel/..." */
 static bool is_module_line(const char *line, const char *name)

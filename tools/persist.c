@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lines.h"
 #include "persist.h"
 
 #define RULES	   "/etc/udev/rules.d"
@@ -30,16 +31,7 @@ static bool is_line_of(const char *line, const char *bdf)
 
 bool is_persistent(const char *bdf)
 {
-	bool found = false;
-	char line[1024];
-	FILE *f;
-
-	f = fopen(RULES_FILE, "re");
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = is_line_of(line, bdf);
-	if (f)
-		fclose(f);
-	return found;
+	return has_line(RULES_FILE, is_line_of, bdf);
 }
 
 /*
