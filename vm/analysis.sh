@@ -31,7 +31,7 @@ run_analyzer() {
 
 run_cppcheck() {
 	cd /src && cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --std=c11 --platform=unix64 \
-		--library=posix,gnu -D__GNUC__ -D_GNU_SOURCE --include=/usr/include/x86_64-linux-gnu/sys/queue.h \
+		--library=posix,gnu -D__GNUC__ -D_GNU_SOURCE -DBINDIR=\"\" --include=/usr/include/x86_64-linux-gnu/sys/queue.h \
 		-Ilib -Iiommufd -Irdma/verbs -Irdma/provider -Itools -Ikernel/include/uapi --suppress=missingIncludeSystem \
 		--suppressions-list=/peerbar/vm/cppcheck.suppressions --template='{file}:{line}: {id}: {message}' lib iommufd rdma tools
 }
