@@ -50,6 +50,7 @@ void test_buffer_free(struct test_buffer *t)
 {
 	unsigned int place;
 
+	test_copy_end(t);
 	for (place = 0; place < TEST_PLACES; place++)
 		test_place_free(&t->places[place]);
 	mutex_destroy(&t->move_lock);

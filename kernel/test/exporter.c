@@ -227,6 +227,18 @@ static long test_ioctl_access(void *priv, unsigned int cmd, void *argp)
 			 test_foreign_revoke(t, cmd == PEERBAR_TEST_KILL);
 }
 
+static long test_ioctl_copy(void *priv, unsigned int cmd, void *argp)
+{
+	const struct peerbar_test_fd *arg = argp;
+	struct test_buffer *t __free(test_put) = test_get(arg->fd);
+
+	if (IS_ERR(t))
+		return PTR_ERR(t);
+	if (arg->reserved)
+		return -EINVAL;
+	return cmd == PEERBAR_TEST_COPY_BEGIN ? test_copy_begin(t) : test_copy_end(t);
+}
+
 static long test_ioctl_io(void *priv, unsigned int cmd, void *argp)
 {
 	const struct peerbar_test_io *arg = argp;
@@ -298,6 +310,8 @@ static const struct test_ioctl test_ioctls[] = {
 	{ PEERBAR_TEST_WHERE, test_ioctl_where },
 	{ PEERBAR_TEST_FAIL, test_ioctl_fail },
 	{ PEERBAR_TEST_EXPORT_VRAM, test_ioctl_export_vram },
+	{ PEERBAR_TEST_COPY_BEGIN, test_ioctl_copy },
+	{ PEERBAR_TEST_COPY_END, test_ioctl_copy },
 };
 
 static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

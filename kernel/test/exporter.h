@@ -67,7 +67,7 @@ struct test_vram {
  *	@move_lock		serializes moves, except VRAM's
  *	test_vram.lock		the dma-bufs of a PCI function
  *	dmabuf->resv		@place, @moves, @revoked, @dead, @maps, @pins, @failures, @places,
- *				and their bytes
+ *				and their bytes, @copying
  *
  * Don't copy from or to a process with the reservation lock held: page faults take it under
  * mmap_lock.
@@ -85,6 +85,7 @@ struct test_vram {
  * @maps: DMA mappings; foreign ones only
  * @pins: pins; foreign ones only
  * @failures: of its operations; foreign ones only
+ * @copying: fence of a copy that the test asked for; NULL if there is none
  * @drained: woken when @maps reaches 0
  * @vram: the PCI function of VRAM; NULL for others
  * @flags: PEERBAR_TEST_VRAM_*
@@ -104,6 +105,7 @@ struct test_buffer {
 	unsigned int maps;
 	unsigned int pins;
 	struct test_failure failures[PEERBAR_TEST_FAIL_PIN + 1];
+	struct dma_fence *copying;
 	wait_queue_head_t drained;
 	struct test_vram *vram;
 	u32 flags;
@@ -140,6 +142,8 @@ int test_copy(struct test_buffer *t, const struct peerbar_test_io *arg, void *by
 int test_move(struct test_buffer *t, u32 asked, u32 *now);
 int test_automove(struct test_file *f, struct test_buffer *t, unsigned int period_ms);
 void test_movers_stop(struct test_file *f);
+int test_copy_begin(struct test_buffer *t);
+int test_copy_end(struct test_buffer *t);
 
 /* exporter-without-core.c */
 extern struct peerbar_exporter test_declared_exporter;

@@ -206,6 +206,17 @@ struct peerbar_test_fail {
 #define PEERBAR_TEST_FAIL _IOW(PEERBAR_TEST_IOC, 0x09, struct peerbar_test_fail)
 
 /*
+ * COPY_BEGIN - act as if the exporter copied the memory to its place: the reservation object gets a
+ *	fence of usage KERNEL, for which importers wait before they access the memory; EBUSY if it
+ *	has one
+ * COPY_END - signal the fence; EINVAL if there is none. The end of the dma-buf does the same
+ * @fd: the dma-buf
+ * @reserved: 0
+ */
+#define PEERBAR_TEST_COPY_BEGIN _IOW(PEERBAR_TEST_IOC, 0x0b, struct peerbar_test_fd)
+#define PEERBAR_TEST_COPY_END	_IOW(PEERBAR_TEST_IOC, 0x0c, struct peerbar_test_fd)
+
+/*
  * VRAM: DYNAMIC dma-bufs in the largest memory BAR of a PCI function that is bound to the driver
  * peerbar-test-vram (by driver_override). They have the manners of GPU drivers:
  *

@@ -121,6 +121,16 @@ int test_kill(int exporter, int fd)
 	return call_fd(exporter, PEERBAR_TEST_KILL, fd);
 }
 
+int test_copy_begin(int exporter, int fd)
+{
+	return call_fd(exporter, PEERBAR_TEST_COPY_BEGIN, fd);
+}
+
+int test_copy_end(int exporter, int fd)
+{
+	return call_fd(exporter, PEERBAR_TEST_COPY_END, fd);
+}
+
 static int call_io(int exporter, unsigned long request, int fd, enum peerbar_test_place place,
 		   uint64_t offset, const void *data, size_t length)
 {

@@ -49,6 +49,9 @@ int test_automove(int exporter, int fd, unsigned int period_ms);
 int test_revoke(int exporter, int fd);
 int test_restore(int exporter, int fd);
 int test_kill(int exporter, int fd);
+/* From BEGIN to END, the exporter copies the memory to its place: importers wait for a fence. */
+int test_copy_begin(int exporter, int fd);
+int test_copy_end(int exporter, int fd);
 /* Read and write the memory without any importer's involvement. */
 int test_read(int exporter, int fd, enum peerbar_test_place place, uint64_t offset, void *data,
 	      size_t length);
