@@ -9,20 +9,30 @@
 
 struct mem demand_host;
 
-void demand_up(void)
+void demand_ends_up(void)
 {
-	modules_up();
 	end_open(&pair.a, NULL);
 	end_open(&pair.b, NULL);
 	ends_connect(&pair.a, &pair.b);
 	demand_host = mem_new(&pair.a, SIZE, ALL_ACCESS);
 }
 
-void demand_down(void)
+void demand_ends_down(void)
 {
 	mem_free(&demand_host);
 	end_close(&pair.a);
 	end_close(&pair.b);
+}
+
+void demand_up(void)
+{
+	modules_up();
+	demand_ends_up();
+}
+
+void demand_down(void)
+{
+	demand_ends_down();
 	modules_down();
 }
 

@@ -24,6 +24,9 @@ extern struct mem demand_host;
 
 void demand_up(void);
 void demand_down(void);
+/* Only the pair and the host memory, without the devices of modules_up(). */
+void demand_ends_up(void);
+void demand_ends_down(void);
 
 void moving_make(struct moving *m, enum peerbar_test_source source);
 /* Register all of it with pair.b's domain, or fail the test. */
