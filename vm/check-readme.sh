@@ -126,11 +126,12 @@ check_readme_root() {
 	return $BARE_RC
 }
 
-# check_readme: run all commands; the machine and the builds run concurrently
+# check_readme: run the demo and all commands; the machine and the builds run concurrently
 check_readme() {
 	local list=$LAB_RUN/share/doc-commands.list root rc=0
 	mkdir -p "$LAB_RUN/share"
 	"$LAB_VM/doc-commands" list "$LAB_CACHE/$(tree_name)/src" >"$list" || return 1
+	cp "$LAB_CACHE/$(tree_name)/src"/{README.md,docs/demo.md} "$LAB_RUN/share/" || return 1
 	check_readme_root "$list" >"$LAB_RUN/readme-root" 2>&1 &
 	root=$!
 	lab_script_check readme 1200 || rc=1

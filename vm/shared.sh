@@ -3,16 +3,16 @@
 #
 # Groups of a check that run a script in the guest: in a machine of their own, or several in one, by
 # vm/groups. Each group of a shared machine has its own count, output, log folder, part of the
-# kernel's log, and IOMMU faults, of which these groups expect none.
+# kernel's log, and IOMMU faults, of which they expect none.
 
 # script_verdict STATUS NAME: copy the script's TAP output, and fail for the kernel's reports and for
-# faults, too
+# unannounced faults, too
 script_verdict() {
 	local rc=$1
 	cp "$LAB_RUN/share/$2.tap" "$LAB_LOGS/" 2>/dev/null
 	guest_reports || rc=1
 	guest_faults
-	[ "$FAULTS" = 0 ] || { warn "the IOMMU reported $FAULTS faults where none was expected"; rc=1; }
+	[ "$FAULTS" = "$EXPECTED" ] || { warn "the IOMMU reported $FAULTS faults where $EXPECTED were expected"; rc=1; }
 	return "$rc"
 }
 
