@@ -114,6 +114,15 @@ static bool is_selected(const char *name, const char *only, bool exact)
 	return strstr(name, only);
 }
 
+/* Tests inherit the addresses: reading all of sysfs's functions takes a second on the debug kernel. */
+static void find_devices(void)
+{
+	int role;
+
+	for (role = 0; role < LAB_ROLES; role++)
+		lab_bdf(role);
+}
+
 int main(int argc, char **argv)
 {
 	bool nop2p = lab_kernel_is("nop2p"), debug = lab_kernel_is("debug");
@@ -128,6 +137,7 @@ int main(int argc, char **argv)
 		list_suites();
 		return 0;
 	}
+	find_devices();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (all)
 		print_suites("not unless asked for by name", SUITE_BY_NAME);
