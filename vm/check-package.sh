@@ -79,8 +79,9 @@ debian_mount() {
 		root_bind "$LAB_CACHE/$DEBIAN/archives" /var/cache/apt/archives
 }
 
-# is_built_with_iommufd KERNEL: whether peerbar-vfio-pci was
-is_built_with_iommufd() { xz -dcf "$LAB_MNT/usr/lib/modules/$1/updates/dkms"/peerbar-vfio-pci.ko* | grep -q vfio_iommufd_physical_bind; }
+# is_built_with_iommufd KERNEL: whether peerbar-vfio-pci was. Not by the name
+# vfio_iommufd_physical_bind, which the module has in any case, to look that symbol up.
+is_built_with_iommufd() { xz -dcf "$LAB_MNT/usr/lib/modules/$1/updates/dkms"/peerbar-vfio-pci.ko* | grep -q vfio_iommufd_physical_attach_ioas; }
 
 # has_modules KERNEL: whether DKMS installed everything for it
 has_modules() {
@@ -154,7 +155,7 @@ package_remove() {
 	! is_built_with_iommufd "$1" || { echo "peerbar-vfio-pci was not built for the kernel's own vfio"; return 1; }
 	apt_inside purge peerbar peerbar-dkms peerbar-ibverbs python3-peerbar libpeerbar0 || return 1
 	# shellcheck disable=SC2016 # the inner shell expands it
-	left=$(root_exec bash -c '. <(sed -n "/^left()/,/^}/p" /peerbar/vm/package); left')
+	left=$(root_exec bash -c '. <(sed -n "/^left()/,/^}/p" /peerbar/vm/package) && left') || { echo 'the files cannot be listed'; return 1; }
 	[ -z "$left" ] || { echo "these files are left: $left"; return 1; }
 }
 

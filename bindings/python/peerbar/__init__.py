@@ -16,16 +16,17 @@ from ._library import Error, version
 from ._memory import Memory
 from ._pci import add_rdma_link, bind, capabilities, delete_rdma_link, find, functions, holders, module_abi, unbind
 from ._records import (
-    BufferInfo, BufferState, Capability, CapabilityIndex, Event, EventType, Extent, GuestRange, GuestState, Holder, HolderKind, Importer,
-    ImporterKind, IovaRange, Listed, Memattr, Model, ModelBasis, PciBar, PciFunction, Range, Reason, Region, State,
+    Answer, BufferInfo, BufferState, Capability, CapabilityIndex, Event, EventType, Extent, GuestRange, GuestState, Holder, HolderKind,
+    Importer, ImporterKind, IovaRange, Listed, Memattr, Model, ModelBasis, PciBar, PciFunction, Place, Range, Reason, Region, State,
 )
 from ._watch import Watch, list_buffers
 
 __all__ = [
     'CONFIG', 'NOWHERE',
-    'Buffer', 'BufferInfo', 'BufferState', 'Capability', 'CapabilityIndex', 'Device', 'Error', 'Event', 'EventType', 'Extent', 'Guest',
-    'GuestDevice', 'GuestRange', 'GuestState', 'Holder', 'HolderKind', 'Importer', 'ImporterKind', 'Ioas', 'Iommu', 'IovaRange', 'Listed',
-    'Mapping', 'Memattr', 'Memory', 'Model', 'ModelBasis', 'PciBar', 'PciFunction', 'Range', 'Reason', 'Region', 'State', 'Trap', 'Watch',
+    'Answer', 'Buffer', 'BufferInfo', 'BufferState', 'Capability', 'CapabilityIndex', 'Device', 'Error', 'Event', 'EventType', 'Extent',
+    'Guest', 'GuestDevice', 'GuestRange', 'GuestState', 'Holder', 'HolderKind', 'Importer', 'ImporterKind', 'Ioas', 'Iommu', 'IovaRange',
+    'Listed', 'Mapping', 'Memattr', 'Memory', 'Model', 'ModelBasis', 'PciBar', 'PciFunction', 'Place', 'Range', 'Reason', 'Region', 'State',
+    'Trap', 'Watch',
     'add_rdma_link', 'bind', 'capabilities', 'delete_rdma_link', 'exporter_model', 'find', 'functions', 'holders', 'list_buffers',
     'list_importers', 'module_abi', 'unbind', 'version',
 ]

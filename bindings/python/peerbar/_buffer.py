@@ -49,9 +49,17 @@ class Buffer(Handle):
         return int(function('pb_buffer_id')(self._pointer))
 
     def query(self) -> BufferInfo:
-        """The properties: model, exporter, state, importers and so on."""
+        """The properties: model, exporter, state, importers and so on. Never moves the memory; see probe()."""
         raw = c.pb_buffer_info()
         call('pb_buffer_query_sized', self._pointer, ctypes.byref(raw), ctypes.sizeof(raw))
+        return BufferInfo._of(raw)
+
+    def probe(self) -> BufferInfo:
+        """As query(), but the module peerbar may attach to the buffer for a moment, which moves the memory of some exporters to system
+        memory. Use it if a device will attach anyway.
+        """
+        raw = c.pb_buffer_info()
+        call('pb_buffer_probe_sized', self._pointer, ctypes.byref(raw), ctypes.sizeof(raw))
         return BufferInfo._of(raw)
 
     def ranges(self) -> list[Range]:

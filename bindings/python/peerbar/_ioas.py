@@ -44,12 +44,18 @@ class Ioas(Handle):
         call('pb_ioas_detach', device._pointer)
 
     def aperture(self) -> list[IovaRange]:
-        """The addresses that can be mapped."""
+        """The addresses that can be mapped. Attaching a device may remove some."""
         count = ctypes.c_uint()
         call('pb_ioas_aperture', self._pointer, None, 0, ctypes.byref(count), None)
         array = (c.pb_iova_range * count.value)()
         call('pb_ioas_aperture', self._pointer, array, len(array), ctypes.byref(count), None)
         return [IovaRange._of(raw) for raw in array[:count.value]]
+
+    def alignment(self) -> int:
+        """The required alignment of addresses and lengths. Attaching a device may increase it."""
+        result = ctypes.c_uint64()
+        call('pb_ioas_aperture', self._pointer, None, 0, None, ctypes.byref(result))
+        return result.value
 
     def map(self, buffer: Buffer, offset: int = 0, length: int = 0, *, iova: int | None = None, read: bool = True, write: bool = True,
             unknown_model: bool = False) -> Mapping:

@@ -25,6 +25,12 @@ class Layout(unittest.TestCase):
         for name in _declarations.FUNCTIONS:
             self.assertTrue(callable(peerbar._library.function(name)), name)
 
+    def test_names_are_those_of_the_library(self):
+        for kind, name in ((peerbar.Model, 'model'), (peerbar.Answer, 'answer'), (peerbar.Place, 'place'), (peerbar.Memattr, 'memattr'),
+                           (peerbar.BufferState, 'buffer_state'), (peerbar.GuestState, 'guest_state')):
+            found = peerbar._library.function(f'pb_{name}_name')
+            self.assertEqual([found(member).decode() for member in kind], [member.name for member in kind])
+
     def test_numbers_without_a_name(self):
         self.assertEqual(int(peerbar.Memattr(0x1000001)), 0x1000001)
         self.assertEqual(peerbar.Model(1), peerbar.Model.PINNED)
@@ -69,6 +75,8 @@ class Devices(LabTest):
             info = buffer.query()
             self.assertEqual((info.size, info.bar, info.nr_ranges, info.bdf), (2 * MIB, BAR, 2, bdf(GPU)))
             self.assertEqual(info.model, peerbar.Model.REVOCABLE)
+            self.assertEqual((info.can_revoke, info.place, info.place_bdf), (peerbar.Answer.YES, peerbar.Place.BAR, bdf(GPU)))
+            self.assertEqual(buffer.probe(), info)
             self.assertEqual(buffer.ranges(), [peerbar.Range(0, MIB), peerbar.Range(4 * MIB, MIB)])
             with peerbar.Buffer(buffer.fileno()) as other, buffer.share() as shared:
                 self.assertEqual(other.id, buffer.id)
@@ -86,6 +94,10 @@ class Devices(LabTest):
         with self.iommu.create_ioas() as ioas:
             ioas.attach(self.gpu)
             self.assertTrue(ioas.aperture())
+            page = ioas.alignment()
+            self.assertEqual(page, mmap.PAGESIZE)
+            with self.failure(errno.EINVAL, 'multiple'):
+                ioas.map(buffer, iova=0x10000000 + page // 2)
             memory = mmap.mmap(-1, 8192)
             ram = ioas.map_memory(memory, iova=0x100000)
             self.assertEqual((ram.iova, len(ram)), (0x100000, 8192))

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 """mmap, revocation, the list and the events of buffers, on peerbar-vfio-pci."""
+import ctypes
 import errno
+import fcntl
 import os
 import signal
+import struct
+import subprocess
 import threading
 import time
 import unittest
@@ -134,6 +138,34 @@ class MemoryTest(LabTest):
             mapping.close()
 
 
+class ProbeTest(unittest.TestCase):
+    """Memory of the test exporter, whose model only an attachment can determine, and which that moves."""
+
+    # of kernel/test/peerbar_test.h
+    EXPORT_VRAM = 0x4030b60a
+    NO_PIN, ATTACH_MIGRATES = 1, 8
+
+    def export(self):
+        segment = ctypes.create_string_buffer(struct.pack('=QQQ', 0, 8 * MIB, MIB))
+        request = struct.pack('=32sIIQ', bdf(GPU).encode(), self.NO_PIN | self.ATTACH_MIGRATES, 1, ctypes.addressof(segment))
+        with open('/dev/peerbar-test-exporter', 'rb+', buffering=0) as exporter:
+            return fcntl.ioctl(exporter, self.EXPORT_VRAM, bytearray(request))
+
+    def test_probe(self):
+        subprocess.run(['modprobe', 'peerbar-test-exporter'], check=True)
+        peerbar.bind(bdf(GPU), 'peerbar-test-vram', force=True)
+        self.addCleanup(peerbar.bind, bdf(GPU), 'peerbar-vfio-pci')
+        fd = self.export()
+        with peerbar.Buffer(fd) as buffer:
+            os.close(fd)
+            info = buffer.query()
+            self.assertEqual((info.model, info.basis), (peerbar.Model.UNKNOWN, peerbar.ModelBasis.BASIS_NONE))
+            self.assertEqual((info.state, info.can_pin), (peerbar.BufferState.UNKNOWN, peerbar.Answer.NO))
+            info = buffer.probe()
+            self.assertEqual((info.model, info.basis), (peerbar.Model.PINNED, peerbar.ModelBasis.BASIS_DERIVED))
+            self.assertEqual(info.state, peerbar.BufferState.LIVE)
+
+
 class WatchTest(LabTest):
     def test_iterator(self):
         with peerbar.Watch() as watch:
@@ -145,6 +177,8 @@ class WatchTest(LabTest):
             number = buffer.query().list_id
             self.gpu.decoding = False
             self.gpu.decoding = True
+            # The kernel checks in a worker whether it is restored, a query at once: so RESTORED comes before close().
+            self.assertEqual(buffer.query().state, peerbar.BufferState.LIVE)
             buffer.close()
             types = []
             for event in watch:

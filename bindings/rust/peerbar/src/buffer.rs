@@ -37,10 +37,20 @@ impl Buffer {
         Ok(Buffer::new(raw))
     }
 
-    /// Its properties: model, exporter, state, importers and so on.
+    /// Its properties: model, exporter, state, importers and so on. Never moves the memory; see
+    /// [`Buffer::probe`].
     pub fn query(&self) -> Result<BufferInfo> {
         let raw: sys::pb_buffer_info = filled(|raw, err| unsafe {
             sys::pb_buffer_query_sized(self.raw(), raw, size_of::<sys::pb_buffer_info>(), err)
+        })?;
+        Ok(BufferInfo::of(&raw))
+    }
+
+    /// As [`Buffer::query`], but the module peerbar may attach to the buffer for a moment, which
+    /// moves the memory of some exporters to system memory. Use it if a device will attach anyway.
+    pub fn probe(&self) -> Result<BufferInfo> {
+        let raw: sys::pb_buffer_info = filled(|raw, err| unsafe {
+            sys::pb_buffer_probe_sized(self.raw(), raw, size_of::<sys::pb_buffer_info>(), err)
         })?;
         Ok(BufferInfo::of(&raw))
     }

@@ -150,6 +150,24 @@ impl Device {
         Ok(Memory::new(address, length, writable))
     }
 
+    /// An offset for `mmap()` of the device's descriptor, which maps a part of a BAR with a memory
+    /// attribute. It is valid until the device is closed. Needs peerbar-vfio-pci.
+    pub fn cookie(&self, bar: u32, offset: u64, length: u64, memattr: Memattr) -> Result<u64> {
+        filled(|cookie, err| unsafe {
+            let raw = self.raw();
+            sys::pb_device_mmap_cookie(raw, bar, offset, length, memattr.0, cookie, err)
+        })
+    }
+
+    /// Maps the part of a cookie. The mapping does not keep the device open: once that is closed,
+    /// an access raises SIGBUS.
+    pub fn mmap_at(&self, cookie: u64, length: usize, writable: bool) -> Result<Memory> {
+        let address = filled(|address, err| unsafe {
+            sys::pb_device_mmap_at(self.raw(), cookie, length, writable, address, err)
+        })?;
+        Ok(Memory::new(address, length, writable))
+    }
+
     /// Turns memory decoding on or off. Off revokes the buffers, on makes them usable again.
     pub fn set_decoding(&self, on: bool) -> Result<()> {
         check(|err| unsafe { sys::pb_device_set_decoding(self.raw(), on, err) })
@@ -191,6 +209,14 @@ impl Device {
             sys::pb_buffer_set_memattr(self.raw(), buffer.raw(), array, count, chosen, err)
         })?;
         Ok(Memattr(chosen))
+    }
+
+    /// The memory attribute of later mappings of a buffer.
+    pub fn memattr(&self, buffer: &Buffer) -> Result<Memattr> {
+        let memattr = filled(|memattr, err| unsafe {
+            sys::pb_buffer_memattr(self.raw(), buffer.raw(), memattr, err)
+        })?;
+        Ok(Memattr(memattr))
     }
 
     /// Revokes a buffer of this device for good, in all processes. Needs peerbar-vfio-pci.

@@ -72,7 +72,7 @@ impl Ioas {
         check(|err| unsafe { sys::pb_ioas_detach(device.raw(), err) })
     }
 
-    /// The addresses that can be mapped.
+    /// The addresses that can be mapped. Attaching a device may remove some.
     pub fn aperture(&self) -> Result<Vec<IovaRange>> {
         let mut raw: Vec<sys::pb_iova_range> = Vec::new();
         loop {
@@ -87,6 +87,14 @@ impl Ioas {
                 return Ok(raw.iter().map(IovaRange::of).collect());
             }
         }
+    }
+
+    /// The required alignment of addresses and lengths. Attaching a device may increase it.
+    pub fn alignment(&self) -> Result<u64> {
+        filled(|alignment, err| unsafe {
+            let (array, count) = (ptr::null_mut(), ptr::null_mut());
+            sys::pb_ioas_aperture(self.raw(), array, 0, count, alignment, err)
+        })
     }
 
     fn make(

@@ -41,6 +41,8 @@ fn devices() {
     let info = buffer.query().unwrap();
     assert_eq!((info.size, info.bar, info.model), (2 * MIB, 2, Model::REVOCABLE));
     assert_eq!(buffer.ranges().len(), 2);
+    let probed = buffer.probe().unwrap();
+    assert_eq!((probed.id, probed.model, probed.place), (info.id, Model::REVOCABLE, Place::BAR));
     let other = Buffer::from_fd(buffer.as_fd()).unwrap();
     assert_eq!(other.id(), buffer.id());
 
@@ -52,9 +54,24 @@ fn devices() {
     device.read(BAR, 5, &mut bytes).unwrap();
     assert_eq!(&bytes, b"from Rust");
 
+    assert_eq!(device.memattr(&buffer).unwrap(), Memattr::NC);
+    assert_eq!(device.set_memattr(&buffer, &[Memattr::WB, Memattr::WC]).unwrap(), Memattr::WC);
+    assert_eq!(device.memattr(&buffer).unwrap(), Memattr::WC);
+    let cookie = device.cookie(BAR, 0, 4096, Memattr::WC).unwrap();
+    let combining = device.mmap_at(cookie, 4096, false).unwrap();
+    combining.read(5, &mut bytes);
+    assert_eq!(&bytes, b"from Rust");
+    assert_eq!(device.mmap_at(cookie, 8192, false).unwrap_err().code(), 22);
+    drop(combining);
+
     let ioas = iommu.create_ioas().unwrap();
     ioas.attach(&device).unwrap();
     assert!(!ioas.aperture().unwrap().is_empty());
+    let page = ioas.alignment().unwrap();
+    assert_eq!(page, 4096);
+    let between = 0x1000_0000 + page / 2;
+    let error = ioas.map(&buffer, 0, 0, Access::Read, Some(between)).unwrap_err();
+    assert_eq!(error.code(), 22);
     let mapping = ioas.map(&buffer, 0, 0, Access::ReadWrite, Some(0x1000_0000)).unwrap();
     assert_eq!((mapping.iova(), mapping.length()), (0x1000_0000, 2 * MIB));
     let error = ioas.map(&buffer, 0, 0, Access::Read, Some(0x1000_0000)).unwrap_err();
