@@ -330,7 +330,7 @@ static bool pbr_handle_responses(struct pbr_qp *qp, unsigned int *budget)
 	struct sk_buff *skb;
 
 	while ((skb = skb_dequeue(&qp->wire->responses))) {
-		if (!pbr_handle_response(qp, skb)) {
+		if (pbr_packet_is_intact(qp->dev, skb) && !pbr_handle_response(qp, skb)) {
 			skb_queue_head(&qp->wire->responses, skb);
 			break;
 		}
