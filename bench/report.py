@@ -52,6 +52,29 @@ GOALS = [Goal(*g) for g in (
     ('P12', 'first access after a move of 64 MiB', 'registering it', 'after-move/access/67108864', 'after-move/registration/67108864', '<=', 1),
     ('P13', 'map a bridged buffer of 256 MiB, 128 segments', 'map 256 MiB of memory',
      'map/bridged/268435456', 'map/memory/268435456', '<=', 0.2),
+    ('W1a', 'wire: write bandwidth, 64 KiB, 1 QP', 'rxe', 'wire-write-1/pb/65536', 'wire-write-1/rxe/65536', '>=', 3),
+    ('W1b', 'wire: write bandwidth, 64 KiB, 16 QPs', 'rxe', 'wire-write-16/pb/65536', 'wire-write-16/rxe/65536', '>=', 3),
+    ('W1c', 'wire: write bandwidth, 1 MiB, 1 QP', 'rxe', 'wire-write-1/pb/1048576', 'wire-write-1/rxe/1048576', '>=', 3),
+    ('W1d', 'wire: write bandwidth, 1 MiB, 16 QPs', 'rxe', 'wire-write-16/pb/1048576', 'wire-write-16/rxe/1048576', '>=', 3),
+    ('W2a', 'wire: read bandwidth, 64 KiB, 1 QP', 'rxe', 'wire-read-1/pb/65536', 'wire-read-1/rxe/65536', '>=', 3),
+    ('W2b', 'wire: read bandwidth, 64 KiB, 16 QPs', 'rxe', 'wire-read-16/pb/65536', 'wire-read-16/rxe/65536', '>=', 3),
+    ('W2c', 'wire: read bandwidth, 1 MiB, 1 QP', 'rxe', 'wire-read-1/pb/1048576', 'wire-read-1/rxe/1048576', '>=', 3),
+    ('W2d', 'wire: read bandwidth, 1 MiB, 16 QPs', 'rxe', 'wire-read-16/pb/1048576', 'wire-read-16/rxe/1048576', '>=', 3),
+    ('W3a', 'wire: send bandwidth, 64 KiB, 1 QP', 'rxe', 'wire-send-1/pb/65536', 'wire-send-1/rxe/65536', '>=', 3),
+    ('W3b', 'wire: send bandwidth, 64 KiB, 16 QPs', 'rxe', 'wire-send-16/pb/65536', 'wire-send-16/rxe/65536', '>=', 3),
+    ('W3c', 'wire: send bandwidth, 1 MiB, 1 QP', 'rxe', 'wire-send-1/pb/1048576', 'wire-send-1/rxe/1048576', '>=', 3),
+    ('W3d', 'wire: send bandwidth, 1 MiB, 16 QPs', 'rxe', 'wire-send-16/pb/1048576', 'wire-send-16/rxe/1048576', '>=', 3),
+    ('W4a', 'wire: write latency of 8 bytes, median', 'rxe', 'wire-write-lat/pb/8', 'wire-write-lat/rxe/8', '<=', 0.6),
+    ('W4b', 'wire: write latency of 8 bytes, 99th percentile', 'rxe', 'wire-write-lat-p99/pb/8', 'wire-write-lat-p99/rxe/8', '<=', 0.6),
+    ('W4c', 'wire: read latency of 8 bytes, median', 'rxe', 'wire-read-lat/pb/8', 'wire-read-lat/rxe/8', '<=', 0.6),
+    ('W4d', 'wire: read latency of 8 bytes, 99th percentile', 'rxe', 'wire-read-lat-p99/pb/8', 'wire-read-lat-p99/rxe/8', '<=', 0.6),
+    ('W4e', 'wire: send latency of 8 bytes, median', 'rxe', 'wire-send-lat/pb/8', 'wire-send-lat/rxe/8', '<=', 0.6),
+    ('W4f', 'wire: send latency of 8 bytes, 99th percentile', 'rxe', 'wire-send-lat-p99/pb/8', 'wire-send-lat-p99/rxe/8', '<=', 0.6),
+    ('W5', 'wire: messages of 64 bytes, 16 QPs', 'rxe', 'wire-messages/pb/64', 'wire-messages/rxe/64', '>=', 3),
+    ('W6a', 'wire: write bandwidth to a BAR, 64 KiB', 'to memory', 'wire-to/bar/65536', 'wire-to/memory/65536', '>=', 0.9),
+    ('W6b', 'wire: write bandwidth to a BAR, 1 MiB', 'to memory', 'wire-to/bar/1048576', 'wire-to/memory/1048576', '>=', 0.9),
+    ('W7a', 'wire: write bandwidth, 64 KiB, 1% loss', 'rxe', 'wire-loss/pb/65536', 'wire-loss/rxe/65536', '>=', 3),
+    ('W7b', 'wire: write bandwidth, 1 MiB, 1% loss', 'rxe', 'wire-loss/pb/1048576', 'wire-loss/rxe/1048576', '>=', 3),
 )]
 
 # The series of a complete run. rxe is slow: only its series that goals need are measured.
@@ -75,6 +98,10 @@ EXPECTED = (
     ('list', 'peerbar', '10 100 1000 10000'),
     ('cache', 'hit registration', '0'),
     ('instructions', 'hit', '0'),
+    ('wire-write-1 wire-write-16 wire-read-1 wire-read-16 wire-send-1 wire-send-16 wire-loss', 'pb rxe', '65536 1048576'),
+    ('wire-write-lat wire-write-lat-p99 wire-read-lat wire-read-lat-p99 wire-send-lat wire-send-lat-p99', 'pb rxe', '8'),
+    ('wire-messages', 'pb rxe', '64'),
+    ('wire-to', 'bar memory', '65536 1048576'),
 )
 
 # Line plots over X, with their series.
@@ -362,7 +389,7 @@ def write_plots(out, series, results):
 
 
 def missing(series):
-    return [name for what, sides, xs in EXPECTED for side in sides.split() for x in xs.split()
+    return [name for whats, sides, xs in EXPECTED for what in whats.split() for side in sides.split() for x in xs.split()
             if (name := f'{what}/{side}/{x}') not in series]
 
 

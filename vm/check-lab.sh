@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# Tests of the lab: the hosts that it accepts, its log folders, and a run whose kernel oopses.
+# Tests of the lab: the hosts that it accepts, its log folders, two machines on one network, and a run
+# whose kernel oopses.
 
 # make_archive DIR ORIGIN SUITE...: create an empty archive of Debian's layout in DIR, and add it to
 # the fake host's apt sources
@@ -163,6 +164,29 @@ test_project() {
 	done
 }
 
+# Two machines on one network: host 2 finds host 1 there, each host's name is before its lines, each has a log folder, and the
+# status is that of the host that fails, which ends the other one.
+test_hosts() {
+	local rc=0 t0 words
+	t0=$(date +%s)
+	LAB_GRACE=1
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	project_lab --hosts 2 --limit 150 -- bash -c '/lab/vm-barrier up || exit 1
+		if [ $LAB_HOST = 1 ]; then hostname; sleep 300; fi
+		for _ in {1..20}; do
+			echo >/dev/udp/host1/9
+			sleep 0.1
+			! ip neigh show 10.0.0.1 | grep -q " 52:54:00:00:01:01 " || exit $((LAB_HOSTS + 5))
+		done' || rc=$?
+	echo "lab: two hosts took $(($(date +%s) - t0)) s"
+	[ $rc = 7 ] && grep -qx 'host1: host1' "$LAB_RUN/project.out" && [ -s "$LAB_LOGS/host1/kernel.log" ] && [ -s "$LAB_LOGS/host2/kernel.log" ] &&
+		grep -q '^host1: .*the machine was stopped: host2 had failed' "$LAB_RUN/project.err" || project_failed "two hosts: status $rc" || return 1
+	for words in '--hosts 5' '--hosts x'; do
+		# shellcheck disable=SC2086 # options
+		if (COMMAND=run && parse_options $words) >"$LAB_RUN/project.err" 2>&1; then echo "the lab takes $words"; return 1; fi
+	done
+}
+
 # An oops must end the machine soon, with a report. The command runs for four minutes if the kernel
 # continues.
 test_oops() {
@@ -176,8 +200,10 @@ test_oops() {
 }
 
 check_lab() {
-	local t good=0 bad=0
-	for t in test_other_host test_other_host_with_debian test_mirror_without_suite test_log_folders test_ci_page test_project test_oops; do
+	local t good=0 bad=0 tests='test_other_host test_other_host_with_debian test_mirror_without_suite test_log_folders test_ci_page test_project test_oops'
+	# Two machines boot for a minute: only with --only lab.
+	[ "$LAB_ONLY" != lab ] || tests+=' test_hosts'
+	for t in $tests; do
 		if (LAB_LOGS=$LAB_LOGS/lab; mkdir -p "$LAB_LOGS"; $t); then
 			echo "lab: ${t#test_}: ok"
 			good=$((good + 1))

@@ -16,19 +16,22 @@
 #	gpu.mem			the backing file of the GPU's BAR 2: the host's view of it
 #	disk0.img, disk1.img	the NVMe disks
 #	qmp.sock		QEMU's monitor; the guest uses another one at /dev/lab/qmp
+#	hosts			of several hosts (hosts.sh): a directory that all share
 
 LAB_GPU_MB=256
 LAB_DISK_MB=64
 
 # device NAME: the lab's PCI functions, as QEMU options. The topology adds the bus.
 device() {
+	local mac
+	mac=$(printf '52:54:00:00:%02x' $((LAB_HOSTS > 1 ? LAB_HOST : 0)))
 	case $1 in
 	gpu) echo "ivshmem-plain,memdev=gpumem" ;;
 	edu) echo "edu,dma_mask=0xffffffffffffffff" ;;
 	nvme0) echo "nvme,serial=LAB0,drive=disk0,cmb_size_mb=16,mdts=8" ;;
 	nvme1) echo "nvme,serial=LAB1,drive=disk1,mdts=8" ;;
-	nic0) echo "e1000e,netdev=net0,mac=52:54:00:00:00:01,romfile=" ;;
-	nic1) echo "e1000e,netdev=net1,mac=52:54:00:00:00:02,romfile=" ;;
+	nic0) echo "e1000e,netdev=net0,mac=$mac:01,romfile=" ;;
+	nic1) echo "e1000e,netdev=net1,mac=$mac:02,romfile=" ;;
 	esac
 }
 
@@ -124,7 +127,7 @@ guest_run() {
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
-	for part in groups selftests rdma rdma-pairs rdma-tools nvme-rdma perftest foreign bindings pyverbs qemu bench readme reader doc-commands; do
+	for part in groups network barrier selftests rdma rdma-pairs rdma-tools nvme-rdma perftest foreign bindings pyverbs qemu bench bench-wire readme reader doc-commands; do
 		cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"
 	done
 	: >"$LAB_RUN/share/iommu-faults"
@@ -147,6 +150,11 @@ guest_run() {
 	mkdir -p "$LAB_MNT/lab/stage"
 	mount -t overlay -o "lowerdir=${LAB_LAYER:+$LAB_LAYER:}$LAB_MODULES:$LAB_STAGE" overlay "$LAB_MNT/lab/stage" || return 125
 	root_bind "$LAB_BUILD" /lab/build
+	if [ "$LAB_HOSTS" -gt 1 ]; then
+		root_bind "$LAB_RUN/../network" /lab/network
+		root_bind "$LAB_RUN/../hosts" /lab/run/hosts
+		mapfile -t -O ${#args[@]} args < <(network_options)
+	fi
 	guest_directories || return 125
 	# Multi-threaded TCG translates both processors at once.
 	accel='tcg,thread=multi'
@@ -192,9 +200,11 @@ guest_run() {
 	else
 		"$@" >"$LAB_RUN/qemu.log" 2>&1 </dev/null &
 		qemu=$!
+		echo $qemu >"$LAB_RUN/qemu.pid"
 		tail -c +1 -s 0.1 -f --pid=$qemu "$LAB_RUN/share/stdout" & tails+=($!)
 		tail -c +1 -s 0.1 -f --pid=$qemu "$LAB_RUN/share/stderr" >&2 & tails+=($!)
 		wait $qemu || rc=$?
+		rm -f "$LAB_RUN/qemu.pid"
 		wait "${tails[@]}"
 	fi
 	root_umount
@@ -204,7 +214,9 @@ guest_run() {
 		return "$(cat "$LAB_RUN/share/status")"
 	fi
 	panic=$(sed -n 's/\r$//; s/.*Kernel panic - //p' "$LAB_RUN/share/kernel.log" | head -n 1)
-	if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
+	if [ -s "$LAB_RUN/stopped" ]; then
+		warn "the machine was stopped: $(cat "$LAB_RUN/stopped"). Its last lines:"
+	elif [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
 		warn "the machine was killed: it had not finished after $limit s (--limit). Its last lines:"
 	elif [ -n "$panic" ]; then
 		warn "the machine's kernel panicked after $GUEST_SECONDS s: $panic. Its last lines:"
@@ -240,4 +252,12 @@ guest_reports() {
 guest_faults() {
 	FAULTS=$(grep -c vtd_dmar_fault "$LAB_RUN/share/iommu-faults")
 	EXPECTED=$(awk '{ n += $1 } END { print n + 0 }' "$LAB_RUN/share/expected-faults")
+}
+
+# faults_announced: the same; print a line if the two differ and --faults gives no number
+faults_announced() {
+	guest_faults
+	if [ -z "$LAB_WANT_FAULTS" ] && [ "$FAULTS" != "$EXPECTED" ]; then
+		warn "the IOMMU reported $FAULTS faults; $EXPECTED were expected (--faults N says how many)"
+	fi
 }

@@ -79,7 +79,8 @@ packages_ready() {
 
 # ---- directories
 
-# mount_directory N TARGET: mount the Nth directory. What a build changes in a read-only one is kept apart from it, until the lab ends.
+# mount_directory N TARGET [built]: mount the Nth directory. What a build changes in a read-only one is kept apart from it, until the
+# lab ends. After the build several hosts mount it, for reading.
 mount_directory() {
 	local dir name mode changes=$LAB_CACHE/tmp.$LAB_ID.project/$1
 	IFS=: read -r dir name mode <<<"${MOUNTS[$1]}"
@@ -88,6 +89,7 @@ mount_directory() {
 		mount --rbind "$dir" "$2"
 	else
 		mkdir -p "$changes/upper" "$changes/work"
+		if [ -n "${3:-}" ]; then mount -t overlay -o "lowerdir=$changes/upper:$dir" overlay "$2"; return; fi
 		mount -t overlay -o "lowerdir=$dir,upperdir=$changes/upper,workdir=$changes/work" overlay "$2"
 	fi
 }
@@ -102,7 +104,7 @@ guest_directories() {
 		IFS=: read -r _ name mode <<<"${MOUNTS[i]}"
 		write='' cache=none
 		if [ "$mode" = ro ]; then write=,readonly=on cache=loose,ro; fi
-		mount_directory "$i" "$LAB_MNT/lab/mount/$i" || return 1
+		mount_directory "$i" "$LAB_MNT/lab/mount/$i" built || return 1
 		DIRECTORY_ARGS+=(-virtfs "local,path=/lab/mount/$i,mount_tag=mount$i,security_model=none,multidevs=remap$write")
 		echo "mount$i /mnt/$name cache=$cache" >>"$LAB_RUN/share/mounts"
 	done

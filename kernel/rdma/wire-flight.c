@@ -62,6 +62,33 @@ bool pbr_resolve_fault(struct pbr_qp *qp, struct pbr_refs *refs)
 	return false;
 }
 
+u32 pbr_copy_payload(struct pbr_qp *qp, struct pbr_flight *flight, int access, u64 at, void *data,
+		     u32 len, bool last)
+{
+	struct pbr_refs *refs = access ? qp->dst : qp->src;
+	void *sqe = qp->sqe;
+	u32 status;
+	int ret;
+
+	do {
+		qp->sqe = flight->sqe;
+		pbr_refs_init(refs, qp, qp->ib.pd, access);
+		status = pbr_local_refs(qp, refs, access);
+		qp->sqe = sqe;
+		if (status)
+			return status;
+		ret = pbr_refs_get(refs);
+		if (!ret && access)
+			ret = pbr_copy_in(refs, at, data, len, last);
+		else if (!ret && data)
+			ret = pbr_copy_out(refs, at, data, len);
+		pbr_refs_put(refs);
+		if (ret != -EAGAIN)
+			return ret ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
+	} while (pbr_resolve_fault(qp, refs));
+	return PBR_AGAIN;
+}
+
 void pbr_fail_flight(struct pbr_qp *qp, struct pbr_flight *flight, u32 status)
 {
 	flight->status = flight->status ?: status;

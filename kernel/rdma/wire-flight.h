@@ -45,6 +45,14 @@ struct pbr_flight *pbr_flight_of(struct pbr_requester *out, u32 psn);
  * it again, false if the queue pair waits before that.
  */
 bool pbr_resolve_fault(struct pbr_qp *qp, struct pbr_refs *refs);
+/*
+ * Copy @len bytes at offset @at of a request's message between @data and the memory of the
+ * request: to the memory if @access is IB_ACCESS_LOCAL_WRITE, from it if @access is 0. @data NULL:
+ * only check the keys. @last: the bytes are the last of the message. Return a status, or PBR_AGAIN
+ * if the queue pair waits for memory.
+ */
+u32 pbr_copy_payload(struct pbr_qp *qp, struct pbr_flight *flight, int access, u64 at, void *data,
+		     u32 len, bool last);
 /* Retransmit from the oldest packet that is not acknowledged. @rnr: the responder was not ready. */
 void pbr_go_back(struct pbr_qp *qp, bool rnr);
 /* The same, or fail the oldest request if all retries are used up. */

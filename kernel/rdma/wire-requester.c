@@ -64,33 +64,6 @@ static void pbr_fill_headers(const struct pbr_flight *flight, struct pbr_op op, 
 		memcpy(header, &word, sizeof(word));
 }
 
-/*
- * Copy @len bytes of a send or write to @to; NULL: only check the keys. Return a status, or
- * PBR_AGAIN if the queue pair waits for memory.
- */
-static u32 pbr_read_payload(struct pbr_qp *qp, struct pbr_flight *flight, u64 at, void *to, u32 len)
-{
-	void *sqe = qp->sqe;
-	u32 status;
-	int ret;
-
-	do {
-		qp->sqe = flight->sqe;
-		pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
-		status = pbr_local_refs(qp, qp->src, 0);
-		qp->sqe = sqe;
-		if (status)
-			return status;
-		ret = pbr_refs_get(qp->src);
-		if (!ret && to)
-			ret = pbr_copy_out(qp->src, at, to, len);
-		pbr_refs_put(qp->src);
-		if (ret != -EAGAIN)
-			return ret ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
-	} while (pbr_resolve_fault(qp, qp->src));
-	return PBR_AGAIN;
-}
-
 /* Transmit packet @n of a send or write. Return a status, or PBR_AGAIN to transmit it later. */
 static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n)
 {
@@ -102,8 +75,8 @@ static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n
 	struct pbr_op op = pbr_op_of(opcode);
 	struct sk_buff *skb = pbr_packet_alloc(op.header, len);
 
-	status = pbr_read_payload(qp, flight, at, skb ? pbr_packet_header(skb) + op.header : NULL,
-				  len);
+	status = pbr_copy_payload(qp, flight, 0, at,
+				  skb ? pbr_packet_header(skb) + op.header : NULL, len, false);
 	if (status || !skb) {
 		kfree_skb(skb);
 		return status;
@@ -357,7 +330,7 @@ static bool pbr_handle_responses(struct pbr_qp *qp, unsigned int *budget)
 	struct sk_buff *skb;
 
 	while ((skb = skb_dequeue(&qp->wire->responses))) {
-		if (!pbr_handle_response(qp, skb)) {
+		if (pbr_packet_is_intact(qp->dev, skb) && !pbr_handle_response(qp, skb)) {
 			skb_queue_head(&qp->wire->responses, skb);
 			break;
 		}

@@ -530,7 +530,8 @@ static bool pbr_respond_pass(struct pbr_qp *qp)
 		if (!skb)
 			break;
 		budget--;
-		pbr_respond_packet(qp, skb);
+		if (pbr_packet_is_intact(qp->dev, skb))
+			pbr_respond_packet(qp, skb);
 		if (refs->fault) {
 			skb_queue_head(&qp->wire->requests, skb);
 			more = true;

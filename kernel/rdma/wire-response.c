@@ -78,40 +78,13 @@ static void pbr_handle_ack(struct pbr_qp *qp, u32 psn, u32 syndrome)
 
 /* ---- responses of reads and atomics ---- */
 
-/*
- * Copy the payload of a response to the requester's memory. Return a status, or PBR_AGAIN if the
- * queue pair waits for memory.
- */
-static u32 pbr_write_payload(struct pbr_qp *qp, struct pbr_flight *flight, u64 at, const void *data,
-			     u32 len, bool last)
-{
-	struct pbr_refs *dst = qp->dst;
-	void *sqe = qp->sqe;
-	u32 status;
-	int ret;
-
-	do {
-		qp->sqe = flight->sqe;
-		pbr_refs_init(dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);
-		status = pbr_local_refs(qp, dst, IB_ACCESS_LOCAL_WRITE);
-		qp->sqe = sqe;
-		if (status)
-			return status;
-		ret = pbr_refs_get(dst) ?: pbr_copy_in(dst, at, data, len, last);
-		pbr_refs_put(dst);
-		if (ret != -EAGAIN)
-			return ret ? IB_WC_LOC_PROT_ERR : IB_WC_SUCCESS;
-	} while (pbr_resolve_fault(qp, dst));
-	return PBR_AGAIN;
-}
-
 /* The next response has arrived. Return false if the memory for it is not present yet. */
-static bool pbr_take_response(struct pbr_qp *qp, struct pbr_flight *flight, u64 at,
-			      const void *data, u32 len)
+static bool pbr_take_response(struct pbr_qp *qp, struct pbr_flight *flight, u64 at, void *data,
+			      u32 len)
 {
 	struct pbr_requester *out = &qp->wire->requester;
 	bool last = out->una == pbr_psn_add(pbr_flight_end(flight), -1);
-	u32 status = pbr_write_payload(qp, flight, at, data, len, last);
+	u32 status = pbr_copy_payload(qp, flight, IB_ACCESS_LOCAL_WRITE, at, data, len, last);
 
 	if (status == PBR_AGAIN)
 		return false;

@@ -145,14 +145,10 @@ static bool pbr_packet_pull(struct sk_buff *skb)
 	return true;
 }
 
-static bool pbr_icrc_is_right(const struct sk_buff *skb)
-{
-	__le32 icrc = pbr_icrc(skb, 0);
-
-	return !memcmp(skb_tail_pointer(skb) - sizeof(icrc), &icrc, sizeof(icrc));
-}
-
-/* Queue a packet at its queue pair, or drop it. Return the counter of the reason for that, or -1 */
+/*
+ * Queue a packet at its queue pair, or drop it. Return the counter of the reason for that, or -1.
+ * Leave the ICRC to the worker: it costs most, and the sender may be on this CPU.
+ */
 static int pbr_packet_receive(struct pbr_device *dev, struct sk_buff *skb)
 {
 	const struct pbr_packet *packet = pbr_packet_of(skb);
@@ -164,14 +160,11 @@ static int pbr_packet_receive(struct pbr_device *dev, struct sk_buff *skb)
 	if ((be16_to_cpu(((struct pbr_bth *)skb->data)->pkey) & 0x7fff) !=
 	    (IB_DEFAULT_PKEY_FULL & 0x7fff))
 		return PBR_UNEXPECTED;
-	/* The CRC costs most: look for the queue pair first. */
 	qp = pbr_peer_get(dev->id, packet->qpn);
 	if (!qp)
 		return PBR_UNEXPECTED;
 	if (!qp->wire || !pbr_accepts(qp, skb))
 		ret = PBR_UNEXPECTED;
-	else if (!pbr_icrc_is_right(skb))
-		ret = PBR_ICRC_ERRORS;
 	else if (!pbr_packet_queue(qp, skb))
 		ret = PBR_QUEUE_FULL;
 	pbr_qp_put(qp);
@@ -199,6 +192,25 @@ static void pbr_count_dropped(struct pbr_device *dev, struct sk_buff *skb, int w
 
 	pbr_count(dev, why);
 	trace_rdma_packet_drop(&dev->ib, why, packet->qpn, packet->psn, packet->opcode);
+}
+
+static bool pbr_icrc_is_right(const struct sk_buff *skb)
+{
+	__le32 icrc = pbr_icrc(skb, 0);
+
+	return !memcmp(skb_tail_pointer(skb) - sizeof(icrc), &icrc, sizeof(icrc));
+}
+
+bool pbr_packet_is_intact(struct pbr_device *dev, struct sk_buff *skb)
+{
+	struct pbr_packet *packet = pbr_packet_of(skb);
+
+	/* A packet that waited for memory comes again. */
+	if (!packet->intact)
+		packet->intact = pbr_icrc_is_right(skb);
+	if (!packet->intact)
+		pbr_count_dropped(dev, skb, PBR_ICRC_ERRORS);
+	return packet->intact;
 }
 
 static int pbr_encap_recv(struct sock *sk, struct sk_buff *skb)

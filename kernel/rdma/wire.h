@@ -2,7 +2,8 @@
 /*
  * RoCE v2: queue pairs whose peer is on another host. docs/wire.md describes it.
  *
- *	softirq		wire-socket.c validates a packet, and queues it at its queue pair
+ *	softirq		wire-socket.c validates a packet, except the ICRC, and queues it at its
+ *			queue pair
  *	worker		wire-responder.c, wire-datagram.c: packets of requests
  *			wire-response.c: acknowledgments and responses; wire-requester.c
  *	poster		wire-requester.c: the first transmission of its own requests
@@ -103,6 +104,7 @@ struct pbr_op {
  * struct pbr_packet - a received packet, in skb->cb; skb->data is its BTH
  * @header: offset of the extended headers
  * @payload: offset of the payload
+ * @intact: its ICRC is right
  */
 struct pbr_packet {
 	u32 psn;
@@ -115,6 +117,7 @@ struct pbr_packet {
 	bool solicited;
 	bool ack_req;
 	bool ipv6;
+	bool intact;
 };
 
 static inline struct pbr_packet *pbr_packet_of(struct sk_buff *skb)
@@ -293,6 +296,8 @@ void pbr_wire_down(struct pbr_device *dev);
 bool pbr_wire_is_up(const struct pbr_device *dev);
 /* The network namespace of the device, under RCU; NULL if it is gone. */
 struct net *pbr_wire_net(const struct pbr_device *dev);
+/* Whether the ICRC of a packet from a queue is right. Otherwise count it; the caller drops it. */
+bool pbr_packet_is_intact(struct pbr_device *dev, struct sk_buff *skb);
 /* Free a packet that was taken from a queue. */
 void pbr_packet_free(struct pbr_device *dev, struct sk_buff *skb);
 void pbr_packets_purge(struct pbr_device *dev, struct sk_buff_head *queue);

@@ -131,13 +131,21 @@ void rdma_nic_up(unsigned int nic)
 	run(command);
 }
 
-void rdma_link_up(void)
+/* Whether the device exists. */
+static bool rdma_is_there(void)
 {
-	char path[100], command[300];
-	unsigned int i;
+	char path[100];
 
 	snprintf(path, sizeof(path), "/sys/class/infiniband/%s", rdma_name());
-	if (!access(path, F_OK))
+	return !access(path, F_OK);
+}
+
+void rdma_link_up(void)
+{
+	char command[300];
+	unsigned int i;
+
+	if (rdma_is_there())
 		return;
 	run("modprobe -a e1000e ib_uverbs rdma_ucm");
 	run(rdma_is_rxe() ? "modprobe rdma_rxe" : "modprobe peerbar-rdma");
@@ -162,10 +170,7 @@ void rdma_link_up(void)
 
 void rdma_set_wire(bool on)
 {
-	char path[100];
-
-	snprintf(path, sizeof(path), "/sys/class/infiniband/%s", rdma_name());
-	if (access(path, F_OK))
+	if (!rdma_is_there())
 		return;
 	if (rdma_link_del(rdma_name()))
 		lab_die("%s cannot be removed", rdma_name());

@@ -132,12 +132,9 @@ END_TEST
 
 LAB_SUITE_PART("wire")
 {
-	TCase *t = tcase_create("dma-bufs");
+	TCase *t = wire_case(s, "dma-bufs", 120);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_unchecked_fixture(t, wire_setup, wire_teardown);
 	tcase_add_loop_test(t, revoked, 0, 2);
 	tcase_add_test(t, revoked_at_the_requester);
 	tcase_add_test(t, bar);
-	suite_add_tcase(s, t);
 }

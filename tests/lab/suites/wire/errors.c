@@ -201,10 +201,8 @@ END_TEST
 
 LAB_SUITE_PART("wire")
 {
-	TCase *t = tcase_create("errors");
+	TCase *t = wire_case(s, "errors", 120);
 
-	tcase_set_timeout(t, 120);
-	tcase_add_unchecked_fixture(t, wire_setup, wire_teardown);
 	tcase_add_loop_test(t, receive_comes_late, 0, 2);
 	tcase_add_loop_test(t, receive_never_comes, 0, 2);
 	tcase_add_loop_test(t, refused, 0, 10);
@@ -212,5 +210,4 @@ LAB_SUITE_PART("wire")
 	tcase_add_loop_test(t, cut, 0, 2);
 	tcase_add_test(t, ends_under_traffic);
 	tcase_add_test(t, beside_rxe);
-	suite_add_tcase(s, t);
 }

@@ -205,10 +205,7 @@ END_TEST
 
 LAB_SUITE_PART("wire")
 {
-	TCase *t = tcase_create("hostile");
+	TCase *t = wire_case(s, "hostile", 300);
 
-	tcase_set_timeout(t, 300);
-	tcase_add_unchecked_fixture(t, wire_setup, wire_teardown);
 	tcase_add_loop_test(t, fuzzed, 0, 2);
-	suite_add_tcase(s, t);
 }

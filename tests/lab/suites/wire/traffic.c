@@ -440,10 +440,8 @@ static void add_mtus(TCase *t, const TTest *test)
 
 LAB_SUITE("wire", SUITE_NOT_ON_DEBUG)
 {
-	TCase *t = tcase_create("traffic");
+	TCase *t = wire_case(s, "traffic", 180);
 
-	tcase_set_timeout(t, 180);
-	tcase_add_unchecked_fixture(t, wire_setup, wire_teardown);
 	tcase_add_loop_test(t, datagrams, 0, 4);
 	tcase_add_loop_test(t, on_demand, 0, 2);
 	add_mtus(t, reliable);
@@ -451,5 +449,4 @@ LAB_SUITE("wire", SUITE_NOT_ON_DEBUG)
 	add_mtus(t, unreliable);
 	tcase_add_loop_test(t, lossy, 0, lab_kernel_is("debug") ? 2 : 4);
 	tcase_add_loop_test(t, unreliable_lossy, 0, 2);
-	suite_add_tcase(s, t);
 }

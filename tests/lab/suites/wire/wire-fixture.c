@@ -211,7 +211,8 @@ static void wait_for_gid(const char *device, const char *part)
 	lab_die("%s has no GID with %s, or no link", device, part);
 }
 
-void wire_setup(void)
+/* Create both devices and the link. */
+static void wire_setup(void)
 {
 	if (relay)
 		return;
@@ -241,7 +242,7 @@ void wire_setup(void)
 	wait_for_gid("rxew", "ffff:0a4e:0002");
 }
 
-void wire_teardown(void)
+static void wire_teardown(void)
 {
 	if (!relay)
 		return;
@@ -251,6 +252,16 @@ void wire_teardown(void)
 	relay = NULL;
 	in_shell(
 		"rdma link delete rxew && rdma link delete pbw && ip link delete wire0 && ip link delete relay1 && ip netns delete peer");
+}
+
+TCase *wire_case(Suite *s, const char *name, double timeout)
+{
+	TCase *t = tcase_create(name);
+
+	tcase_set_timeout(t, timeout);
+	tcase_add_unchecked_fixture(t, wire_setup, wire_teardown);
+	suite_add_tcase(s, t);
+	return t;
 }
 
 /* ---- ends ---- */

@@ -31,9 +31,11 @@ struct relay {
 
 extern struct relay *relay;
 
-/* Create both devices and the link, and remove them. */
-void wire_setup(void);
-void wire_teardown(void);
+/*
+ * Add a test case to the suite whose tests find both devices and the link. Each may take @timeout
+ * seconds.
+ */
+TCase *wire_case(Suite *s, const char *name, double timeout);
 /* Two ends with memory: pair.a on pbw, pair.b on rxew; or the reverse. */
 void wire_pair(enum ibv_qp_type type, bool reverse);
 /* Use the IPv6 addresses of both. */
