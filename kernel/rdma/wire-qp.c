@@ -93,6 +93,7 @@ void pbr_wire_start(struct pbr_qp *qp, enum ib_qp_state state)
 	out->send = out->una;
 	out->max = out->una;
 	out->next = out->una;
+	out->window = PBR_WINDOW;
 	out->retries = qp->attr.retry_cnt;
 }
 

@@ -84,7 +84,7 @@ static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n
 	pbr_fill_headers(flight, op, pbr_packet_header(skb));
 	ack_req = qp->ib.qp_type == IB_QPT_RC &&
 		(last || n % PBR_ACK_INTERVAL == PBR_ACK_INTERVAL - 1 ||
-		 pbr_psn_diff(out->send, out->una) >= PBR_WINDOW - 1);
+		 pbr_psn_diff(out->send, out->una) >= (int)out->window - 1);
 	pbr_bth_fill((struct pbr_bth *)skb->data, opcode, qp->attr.dest_qp_num, out->send, -len & 3,
 		     last && flight->sqe->flags & IB_SEND_SOLICITED, ack_req);
 	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
@@ -139,13 +139,13 @@ static u32 pbr_read_size(const struct pbr_qp *qp, const struct pbr_flight *fligh
 {
 	const struct pbr_requester *out = &qp->wire->requester;
 	u32 left = pbr_psn_diff(pbr_flight_end(flight), out->send);
-	u32 window = PBR_WINDOW - min(PBR_WINDOW, pbr_psn_diff(out->send, out->una));
+	u32 room = out->window - min_t(u32, out->window, pbr_psn_diff(out->send, out->una));
 
 	if (out->read_nr >= min_t(u32, qp->attr.max_rd_atomic, PBR_MAX_RD_ATOM))
 		return 0;
-	if (left <= window)
+	if (left <= room)
 		return left;
-	return window >= PBR_WINDOW / 2 ? window : 0;
+	return room >= out->window / 2 ? room : 0;
 }
 
 /* Transmit what @send refers to, in the flight at @cursor. Return false if that must wait. */
@@ -157,7 +157,7 @@ static bool pbr_transmit_next(struct pbr_qp *qp)
 
 	if (flight->status)
 		return false;
-	if (pbr_psn_diff(out->send, out->una) >= PBR_WINDOW)
+	if (pbr_psn_diff(out->send, out->una) >= (int)out->window)
 		return false;
 	if (pbr_is_read(flight)) {
 		nr = pbr_read_size(qp, flight);

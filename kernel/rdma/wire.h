@@ -20,8 +20,9 @@
 
 #include "send.h"
 
-/* Packets that a requester transmits before the first is acknowledged */
+/* Packets that a requester transmits before the first is acknowledged; the least after losses */
 #define PBR_WINDOW	     128
+#define PBR_MIN_WINDOW	     8
 /* Requests of one queue pair in flight */
 #define PBR_FLIGHTS	     64
 /* Packets between two requests for an acknowledgment */
@@ -193,6 +194,8 @@ struct pbr_flight {
  * @first: index of the oldest flight
  * @nr: number of flights
  * @cursor: number of the flight that @send belongs to, from @first on
+ * @window: packets that may be transmitted and not acknowledged. A loss halves it
+ * @grown: packets that were acknowledged since @window last grew
  * @read_end: ends of the read and atomic requests that are not answered, in order
  * @failed: a flight failed; no request is transmitted any more
  * @recovering: a retransmission was begun and nothing acknowledged since
@@ -207,6 +210,8 @@ struct pbr_requester {
 	u32 first;
 	u32 nr;
 	u32 cursor;
+	u32 window;
+	u32 grown;
 	u32 read_end[PBR_MAX_RD_ATOM];
 	u32 read_first;
 	u32 read_nr;
