@@ -245,6 +245,20 @@ lab_guest_check() {
 	return $rc
 }
 
+# lab_hosts_check: programs between two machines
+lab_hosts_check() {
+	local rc=0
+	LAB_HOSTS=2 LAB_LIMIT=${LAB_LIMIT:-1200}
+	prepare_hosts || return 2
+	hosts_run /lab/vm-rdma-hosts || rc=$?
+	cp "$LAB_RUN/host1/share/rdma-hosts.tap" "$LAB_LOGS/" 2>/dev/null
+	cat "$LAB_RUN/hosts/totals"
+	[ "$REPORTS" = 0 ] || rc=1
+	guest_faults
+	[ "$FAULTS" = 0 ] || { warn "the IOMMUs reported $FAULTS faults where none was expected"; rc=1; }
+	return $rc
+}
+
 # The chains of lab_check.
 
 # Checks without a machine: once, with the stock kernel, is enough.
@@ -311,6 +325,8 @@ chain_scripts() {
 	[ "$LAB_ONLY" != perftest ] || group perftest lab_script_check perftest 2400
 	# Fetches Rust's compiler, 250 MB, which takes minutes if it is not cached.
 	[ "$LAB_ONLY" != bindings ] || group bindings check_bindings
+	# Two machines at a time, on both processors.
+	[ "$LAB_ONLY" != hosts ] || group hosts lab_hosts_check
 	# other projects' programs, and their libraries more than the kernel
 	[ "$LAB_ONLY" != foreign ] || group foreign lab_script_check foreign 2400
 }
@@ -376,8 +392,8 @@ lab_check() {
 	if [ "$LAB_ONLY" = package ]; then chains=(package); fi
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, foreign, bindings, package, pyverbs on rxe0' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: perftest, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, hosts, foreign, bindings, package, pyverbs on rxe0' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, hosts, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results
