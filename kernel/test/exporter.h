@@ -142,6 +142,8 @@ int test_copy(struct test_buffer *t, const struct peerbar_test_io *arg, void *by
 int test_move(struct test_buffer *t, u32 asked, u32 *now);
 int test_automove(struct test_file *f, struct test_buffer *t, unsigned int period_ms);
 void test_movers_stop(struct test_file *f);
+
+/* exporter-copy.c */
 int test_copy_begin(struct test_buffer *t);
 int test_copy_end(struct test_buffer *t);
 
