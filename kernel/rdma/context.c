@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Contexts and protection domains. */
 #include <linux/eventfd.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 
 #include "ring.h"
@@ -9,7 +10,7 @@
 
 #define PBR_REVOKED_ENTRIES 512
 
-static int pbr_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
+static int pbr_init_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
 {
 	struct pbr_ucontext *ctx = container_of(ib, struct pbr_ucontext, ib);
 	struct peerbar_alloc_ucontext_req req;
@@ -55,6 +56,22 @@ err_buf:
 err_event:
 	if (ctx->event)
 		eventfd_ctx_put(ctx->event);
+	return ret;
+}
+
+static int pbr_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
+{
+	int ret = pbr_init_ucontext(ib, udata);
+
+	/*
+	 * The core's handler of UVERBS_METHOD_GET_CONTEXT (up to 7.3) frees a context that failed,
+	 * and keeps its reference to the task. Put it here, where nobody else knows the context;
+	 * rdma_restrack_put(), which the handler of the write() command calls, skips it then.
+	 */
+	if (ret && ib->res.task) {
+		put_task_struct(ib->res.task);
+		ib->res.task = NULL;
+	}
 	return ret;
 }
 

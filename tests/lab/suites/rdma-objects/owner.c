@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Only the process that made an object uses it. */
+#include <fcntl.h>
+#include <rdma/ib_user_ioctl_cmds.h>
+#include <rdma/peerbar-abi.h>
+#include <rdma/rdma_user_ioctl.h>
+#include <rdma/rdma_user_ioctl_cmds.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "modules.h"
 #include "objects-fixture.h"
 #include "process-maps.h"
 
@@ -118,6 +125,92 @@ START_TEST(posting_outlives_privileges)
 }
 END_TEST
 
+/* ---- contexts that fail ---- */
+
+#define CONTEXTS 300
+
+/* Ask for a context with an argument that the driver refuses. Return the errno. */
+static int failing_context(const char *node)
+{
+	struct peerbar_alloc_ucontext_req req = { .event_fd = -1, .reserved = 1 };
+	struct {
+		struct ib_uverbs_ioctl_hdr header;
+		struct ib_uverbs_attr attrs[3];
+	} command = {
+		.header = { .length = sizeof(command),
+			    .object_id = UVERBS_OBJECT_DEVICE,
+			    .method_id = UVERBS_METHOD_GET_CONTEXT,
+			    .num_attrs = 3,
+			    .driver_id = PEERBAR_RDMA_DRIVER_ID },
+	};
+	uint64_t support;
+	uint32_t vectors;
+	int fd = open(node, O_RDWR | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return errno;
+	command.attrs[0] = (struct ib_uverbs_attr){
+		.attr_id = UVERBS_ATTR_GET_CONTEXT_NUM_COMP_VECTORS,
+		.len = sizeof(vectors),
+		.flags = UVERBS_ATTR_F_MANDATORY,
+		.data = (uintptr_t)&vectors,
+	};
+	command.attrs[1] = (struct ib_uverbs_attr){
+		.attr_id = UVERBS_ATTR_GET_CONTEXT_CORE_SUPPORT,
+		.len = sizeof(support),
+		.flags = UVERBS_ATTR_F_MANDATORY,
+		.data = (uintptr_t)&support,
+	};
+	/* 8 bytes are in the attribute itself. */
+	command.attrs[2] = (struct ib_uverbs_attr){
+		.attr_id = UVERBS_ATTR_UHW_IN,
+		.len = sizeof(req),
+		.flags = UVERBS_ATTR_F_MANDATORY,
+	};
+	memcpy(&command.attrs[2].data, &req, sizeof(req));
+	ret = ioctl(fd, RDMA_VERBS_IOCTL, &command) ? errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* The number of processes and threads that the kernel has in memory. */
+static unsigned int tasks(void)
+{
+	FILE *f = fopen("/proc/slabinfo", "re");
+	unsigned int n = 0;
+	char line[300];
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f) && sscanf(line, "task_struct %u", &n) != 1)
+		;
+	fclose(f);
+	ck_assert_uint_gt(n, 0);
+	return n;
+}
+
+/* The kernel forgets a process that got no context when it has ended. */
+START_TEST(failed_contexts_keep_no_task)
+{
+	unsigned int before = tasks(), i;
+	char node[100];
+
+	snprintf(node, sizeof(node), "/dev/infiniband/%s", pair.a.ctx->device->dev_name);
+	for (i = 0; i < CONTEXTS; i++) {
+		pid_t child = fork();
+
+		ck_assert_int_ge(child, 0);
+		if (!child)
+			_exit(failing_context(node));
+		ck_assert_int_eq(wait_for(child), EOPNOTSUPP);
+	}
+	/* The last ones are freed after a grace period. */
+	for (i = 0; i < 50 && tasks() > before + CONTEXTS / 3; i++)
+		usleep(100000);
+	ck_assert_msg(tasks() <= before + CONTEXTS / 3, "%u tasks were in memory, now %u", before,
+		      tasks());
+}
+END_TEST
+
 /* ---- test cases ---- */
 
 LAB_SUITE_PART("rdma-objects")
@@ -126,4 +219,5 @@ LAB_SUITE_PART("rdma-objects")
 
 	tcase_add_test(t, a_child_has_no_queues);
 	tcase_add_test(t, posting_outlives_privileges);
+	tcase_add_test(t, failed_contexts_keep_no_task);
 }
