@@ -173,8 +173,9 @@ test_hosts() {
 	# shellcheck disable=SC2016 # the guest's shell expands it
 	project_lab --hosts 2 --limit 150 -- bash -c '/lab/vm-barrier up || exit 1
 		if [ $LAB_HOST = 1 ]; then hostname; sleep 300; fi
-		for _ in {1..20}; do
-			echo >/dev/udp/host1/9
+		getent ahostsv4 host1 | grep -q "^10.0.0.1 " || exit 1
+		for _ in {1..100}; do
+			echo >/dev/udp/10.0.0.1/9
 			sleep 0.1
 			! ip neigh show 10.0.0.1 | grep -q " 52:54:00:00:01:01 " || exit $((LAB_HOSTS + 5))
 		done' || rc=$?
