@@ -173,12 +173,14 @@ struct pbr_route {
  * struct pbr_flight - a request that was taken from the ring, and is not complete
  * @psn: of its first packet, or of the first response of a read
  * @nr: number of these
+ * @piece: of a read: responses to one request, at most; its requests end at multiples of it
  * @status: why it fails when all requests before it are complete; IB_WC_SUCCESS: not yet known
  * @sqe: private copy; the user may overwrite the ring's
  */
 struct pbr_flight {
 	u32 psn;
 	u32 nr;
+	u32 piece;
 	u32 status;
 	u16 op; /* PBR_OP_SEND, WRITE, READ or ATOMIC */
 	u64 total;
