@@ -135,9 +135,9 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 
 /*
  * Number of responses that the next read request asks for, or 0 if it must wait. A long read is
- * several requests, so that its responses do not overrun the queue. A responder drops a request that
- * begins among those that it executed, and ends behind them. So requests end at multiples of a
- * piece, a power of two that only shrinks: each retransmission is a part of one earlier request.
+ * several requests, so that its responses do not overrun the queue. A responder drops a request
+ * that begins among those that it executed, and ends behind them. So requests end at multiples of
+ * a piece, a power of two that only shrinks: each retransmission is a part of one earlier request.
  */
 static u32 pbr_read_size(const struct pbr_qp *qp, struct pbr_flight *flight)
 {
