@@ -210,7 +210,7 @@ static void peerbar_release(struct dma_buf *dmabuf)
 	struct peerbar_buffer *buf = dmabuf->priv;
 	struct inode *inode = buf->inode;
 
-	peerbar_event(buf, PEERBAR_CMD_BUFFER_RELEASED);
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_RELEASED, READ_ONCE(buf->state));
 	scoped_guard(mutex, &registry_lock)
 		xa_erase(&registry, buf->id);
 	/*
@@ -368,7 +368,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	scoped_guard(mutex, &registry_lock)
 		xa_store(&registry, buf->id, buf, GFP_KERNEL);
 	trace_peerbar_state(buf, PEERBAR_STATE_UNKNOWN, READ_ONCE(buf->state), "created");
-	peerbar_event(buf, PEERBAR_CMD_BUFFER_CREATED);
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_CREATED, READ_ONCE(buf->state));
 	return buf;
 
 err_reserved:

@@ -66,7 +66,7 @@ void peerbar_ns_put(struct peerbar_ns *ns);
 struct peerbar_ns *peerbar_ns_of(struct net *net);
 struct peerbar_summary peerbar_summarize(struct peerbar_buffer *buf, enum peerbar_state state);
 int peerbar_put_summary(struct sk_buff *skb, const struct peerbar_summary *s);
-void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd);
+void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd, enum peerbar_state state);
 int peerbar_events_init(const struct genl_family *family);
 void peerbar_events_flush(void);
 void peerbar_events_exit(void);

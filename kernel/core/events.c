@@ -169,9 +169,10 @@ static const char *peerbar_copy_text(char **at, const char *text, size_t size)
 }
 
 /* Don't wait for memory: the caller holds locks that a revocation needs. */
-static struct peerbar_event *peerbar_event_alloc(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
+static struct peerbar_event *peerbar_event_alloc(struct peerbar_buffer *buf, enum peerbar_cmd cmd,
+						 enum peerbar_state state)
 {
-	struct peerbar_summary what = peerbar_summarize(buf, buf->state);
+	struct peerbar_summary what = peerbar_summarize(buf, state);
 	size_t exporter = strlen(what.exporter) + 1,
 	       device = what.device ? strlen(what.device) + 1 : 0;
 	size_t label = strlen(what.label) + 1;
@@ -201,11 +202,12 @@ static void peerbar_event_free(struct peerbar_event *event)
 /**
  * peerbar_event() - queue an event of a buffer for its listeners
  * @buf: reservation lock held, except when the buffer is created or released
+ * @state: what the event announces. Another task may set @buf DEAD meanwhile, without a lock
  *
  * Events of one buffer are sent in the order of the calls. So are those of several buffers if locks
  * order the calls. Never sleeps. Listeners of an event that cannot be queued get ENOBUFS.
  */
-void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
+void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd, enum peerbar_state state)
 {
 	struct peerbar_ns *all = peerbar_ns_of(&init_net);
 	struct peerbar_event *event;
@@ -213,7 +215,7 @@ void peerbar_event(struct peerbar_buffer *buf, enum peerbar_cmd cmd)
 	scoped_guard(spinlock, &events.lock)
 		if (!peerbar_has_listeners(buf->ns) && !peerbar_has_listeners(all))
 			return;
-	event = peerbar_event_alloc(buf, cmd);
+	event = peerbar_event_alloc(buf, cmd, state);
 	scoped_guard(spinlock, &events.lock) {
 		if (event && events.queued < READ_ONCE(max_queued_events)) {
 			events.queued++;

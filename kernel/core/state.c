@@ -99,7 +99,7 @@ static void peerbar_stop_buffer(struct peerbar_buffer *buf)
 	if (!buf->info.addresses_only && (buf->dma_maps || peerbar_has_fences(buf)))
 		mod_delayed_work(peerbar_wq, &buf->slow_revoke, PEERBAR_SLOW_REVOKE);
 	peerbar_buffer_zap(buf);
-	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED);
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED, READ_ONCE(buf->state));
 	/* Must be last: readers that see the new count query the buffer. */
 	peerbar_note_revocation();
 }
@@ -376,7 +376,7 @@ int peerbar_buffer_enter(struct peerbar_buffer *buf)
 	/* A buffer that dies has no time of a revocation until its importers are invalidated. */
 	WRITE_ONCE(buf->revoked_ns, 0);
 	trace_peerbar_state(buf, PEERBAR_STATE_REVOKED, PEERBAR_STATE_LIVE, "restored");
-	peerbar_event(buf, PEERBAR_CMD_BUFFER_RESTORED);
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_RESTORED, PEERBAR_STATE_LIVE);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_enter);
@@ -457,7 +457,7 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 		goto unlock;
 	for (i = 0; i < buf->info.nr_ranges; i++)
 		buf->ranges[i].paddr = ranges[i].paddr;
-	peerbar_event(buf, PEERBAR_CMD_BUFFER_MOVED);
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_MOVED, PEERBAR_STATE_LIVE);
 unlock:
 	dma_resv_unlock(resv);
 	return ret;
