@@ -67,7 +67,7 @@ struct test_vram {
  *	@move_lock		serializes moves, except VRAM's
  *	test_vram.lock		the dma-bufs of a PCI function
  *	dmabuf->resv		@place, @moves, @revoked, @dead, @maps, @pins, @failures, @places,
- *				and their bytes, @copying
+ *				and their bytes; setting @copying
  *
  * Don't copy from or to a process with the reservation lock held: page faults take it under
  * mmap_lock.

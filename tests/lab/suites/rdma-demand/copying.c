@@ -10,22 +10,30 @@
 static const enum peerbar_test_source sources[] = { PEERBAR_TEST_SOURCE_CORE,
 						    PEERBAR_TEST_SOURCE_FOREIGN };
 
+/* Post a write, request 2, to a region on demand that moved, and that the exporter still copies. */
+static void post_while_copied(struct moving *m, enum peerbar_test_source source,
+			      struct ibv_send_wr *wr, struct ibv_sge *s)
+{
+	*s = sge(&demand_host, 0, 4 * KIB);
+	moving_make(m, source);
+	moving_register(m, ALL_ACCESS | ON_DEMAND);
+	moving_works(m, 1);
+	ck_assert_int_eq(moving_move(m), 0);
+	ck_assert_int_eq(test_copy_begin(m->exporter, m->fd), 0);
+	lab_pattern(demand_host.p, SIZE, 2);
+	*wr = work(2, IBV_WR_RDMA_WRITE, s, 1, &m->mem, 0);
+	ck_assert_int_eq(post(&pair.a, wr), 0);
+	nothing_completes(&pair.a);
+}
+
 /* An access waits for the end of the copy, and delays no other work of the queue pairs. */
 START_TEST(an_access_waits)
 {
-	struct ibv_sge s = sge(&demand_host, 0, 4 * KIB), to;
+	struct ibv_sge s, to;
 	struct ibv_send_wr wr;
 	struct moving m;
 
-	moving_make(&m, sources[_i]);
-	moving_register(&m, ALL_ACCESS | ON_DEMAND);
-	moving_works(&m, 1);
-	ck_assert_int_eq(moving_move(&m), 0);
-	ck_assert_int_eq(test_copy_begin(m.exporter, m.fd), 0);
-	lab_pattern(demand_host.p, SIZE, 2);
-	wr = work(2, IBV_WR_RDMA_WRITE, &s, 1, &m.mem, 0);
-	ck_assert_int_eq(post(&pair.a, &wr), 0);
-	nothing_completes(&pair.a);
+	post_while_copied(&m, sources[_i], &wr, &s);
 	ck_assert(!moving_has(&m, PEERBAR_TEST_PLACE_HERE, 0, demand_host.p, 4 * KIB));
 	/* The peer sends, and receives, meanwhile. */
 	to = sge(&demand_host, 8 * KIB, 64);
@@ -46,20 +54,12 @@ END_TEST
 /* A revoke while an access waits: the access fails, although the copy goes on. */
 START_TEST(revoked_while_an_access_waits)
 {
-	struct ibv_sge s = sge(&demand_host, 0, 4 * KIB);
+	struct ibv_sge s;
 	struct ibv_send_wr wr;
 	struct moving m;
 	pid_t child;
 
-	moving_make(&m, PEERBAR_TEST_SOURCE_CORE);
-	moving_register(&m, ALL_ACCESS | ON_DEMAND);
-	moving_works(&m, 1);
-	ck_assert_int_eq(moving_move(&m), 0);
-	ck_assert_int_eq(test_copy_begin(m.exporter, m.fd), 0);
-	lab_pattern(demand_host.p, SIZE, 2);
-	wr = work(2, IBV_WR_RDMA_WRITE, &s, 1, &m.mem, 0);
-	ck_assert_int_eq(post(&pair.a, &wr), 0);
-	nothing_completes(&pair.a);
+	post_while_copied(&m, PEERBAR_TEST_SOURCE_CORE, &wr, &s);
 	/* It waits for the fences, that of the copy included. */
 	child = fork();
 	ck_assert_int_ge(child, 0);

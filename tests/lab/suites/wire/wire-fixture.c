@@ -256,11 +256,9 @@ static void wire_teardown(void)
 
 TCase *wire_case(Suite *s, const char *name, double timeout)
 {
-	TCase *t = tcase_create(name);
+	TCase *t = suite_case(s, name, timeout, NULL, NULL);
 
-	tcase_set_timeout(t, timeout);
 	tcase_add_unchecked_fixture(t, wire_setup, wire_teardown);
-	suite_add_tcase(s, t);
 	return t;
 }
 
