@@ -221,63 +221,65 @@ static u32 pbr_begin_read(struct pbr_qp *qp, struct sk_buff *skb, u32 psn)
 {
 	const struct pbr_packet *packet = pbr_packet_of(skb);
 	const struct pbr_reth *reth = (const void *)(skb->data + packet->header);
-	struct pbr_responder *in = &qp->wire->responder;
+	struct pbr_reading *read = &qp->wire->responder.read;
 	u32 syndrome;
 
 	if (!READ_ONCE(qp->attr.max_dest_rd_atomic) || be32_to_cpu(reth->len) > PBR_MAX_MSG)
 		return PBR_NAK_INVALID;
-	in->addr = be64_to_cpu(reth->addr);
-	in->rkey = be32_to_cpu(reth->rkey);
-	in->len = be32_to_cpu(reth->len);
+	*read = (struct pbr_reading){
+		.addr = be64_to_cpu(reth->addr),
+		.len = be32_to_cpu(reth->len),
+		.rkey = be32_to_cpu(reth->rkey),
+		.psn = psn,
+		.first = true,
+	};
 	/* Check the whole range before the first response. */
-	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, in->addr, in->len, in->rkey);
+	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, read->addr, read->len, read->rkey);
 	if (syndrome)
 		return syndrome;
 	pbr_refs_put(&qp->wire->refs);
-	in->reading = true;
-	in->read_first = true;
-	in->read_psn = psn;
-	in->done = 0;
+	qp->wire->responder.reading = true;
 	return PBR_DONE;
 }
 
 /* Transmit the next response of a read. Return a NAK's syndrome, PBR_ABSENT, or PBR_DONE. */
 static u32 pbr_answer_read(struct pbr_qp *qp)
 {
-	struct pbr_responder *in = &qp->wire->responder;
-	u32 len = min_t(u64, in->len - in->done, qp->wire->mtu), header, syndrome;
-	bool last = in->done + len == in->len;
+	struct pbr_reading *read = &qp->wire->responder.read;
+	u32 len = min_t(u64, read->len - read->done, qp->wire->mtu), header, syndrome;
+	bool last = read->done + len == read->len;
 	struct sk_buff *skb;
 	int ret = 0;
 	u8 opcode;
 
-	if (in->read_first)
+	if (read->first)
 		opcode = last ? IB_OPCODE_RC_RDMA_READ_RESPONSE_ONLY :
 				IB_OPCODE_RC_RDMA_READ_RESPONSE_FIRST;
 	else
 		opcode = last ? IB_OPCODE_RC_RDMA_READ_RESPONSE_LAST :
 				IB_OPCODE_RC_RDMA_READ_RESPONSE_MIDDLE;
-	header = in->read_first || last ? sizeof(struct pbr_aeth) : 0;
-	skb = pbr_response_alloc(qp, opcode, in->read_psn, PBR_ACK_SYNDROME, header, len);
-	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, in->addr, in->len, in->rkey);
+	header = read->first || last ? sizeof(struct pbr_aeth) : 0;
+	skb = pbr_response_alloc(qp, opcode, read->psn, PBR_ACK_SYNDROME, header, len);
+	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, read->addr, read->len, read->rkey);
 	if (syndrome) {
 		kfree_skb(skb);
 		return syndrome;
 	}
 	if (skb)
-		ret = pbr_copy_out(&qp->wire->refs, in->done, pbr_packet_header(skb) + header, len);
+		ret = pbr_copy_out(&qp->wire->refs, read->done, pbr_packet_header(skb) + header,
+				   len);
 	pbr_refs_put(&qp->wire->refs);
 	if (ret) {
 		kfree_skb(skb);
 		return ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_ACCESS;
 	}
 	pbr_respond(qp, skb);
-	in->done += len;
-	in->read_psn = pbr_psn_add(in->read_psn, 1);
-	in->read_first = false;
+	read->done += len;
+	read->psn = pbr_psn_add(read->psn, 1);
+	read->first = false;
 	if (last) {
-		in->reading = false;
-		pbr_count_sent(qp->dev, in->len);
+		qp->wire->responder.reading = false;
+		pbr_count_sent(qp->dev, read->len);
 	}
 	return PBR_DONE;
 }
@@ -393,11 +395,10 @@ static bool pbr_execute_again(struct pbr_qp *qp, struct sk_buff *skb)
 		in->ack_due |= packet->ack_req;
 		return true;
 	}
-	/* A replay does not interrupt a message, and does not extend beyond what was executed. */
+	/* A replay does not extend beyond what was executed. */
 	reth = (const void *)(skb->data + packet->header);
-	if (in->op ||
-	    (int)pbr_packets(be32_to_cpu(reth->len), qp->wire->mtu) >
-		    pbr_psn_diff(in->psn, packet->psn))
+	if ((int)pbr_packets(be32_to_cpu(reth->len), qp->wire->mtu) >
+	    pbr_psn_diff(in->psn, packet->psn))
 		return true;
 	return pbr_begin_read(qp, skb, packet->psn) != PBR_ABSENT;
 }
@@ -489,7 +490,7 @@ static bool pbr_continue_read(struct pbr_qp *qp, unsigned int *budget)
 		if (ret == PBR_DONE)
 			continue;
 		in->reading = false;
-		pbr_refuse_request(qp, in->read_psn, ret);
+		pbr_refuse_request(qp, in->read.psn, ret);
 	}
 	return true;
 }

@@ -233,15 +233,25 @@ struct pbr_saved {
 	u64 value;
 };
 
+/* A read that is being answered. */
+struct pbr_reading {
+	u64 addr;
+	u64 len;
+	u64 done; /* bytes that were transmitted */
+	u32 rkey;
+	u32 psn;    /* of the next response */
+	bool first; /* the next response is the first */
+};
+
 /**
  * struct pbr_responder - the receiving half of a connection; under rq_lock
  * @psn: expected next
  * @op: PBR_OP_SEND or PBR_OP_WRITE inside a message, otherwise 0
- * @done: bytes of the message that arrived; of a read, that were transmitted
+ * @done: bytes of the message that arrived
  * @taken: the message uses the receive in @rqe
  * @nak_sent: requests out of sequence are dropped without another NAK
  * @ack_due: an acknowledgment was requested and is not yet transmitted
- * @reading: a read is being answered, from @read_psn on
+ * @reading: @read is being answered. It may be a repeated one that interrupts a message
  */
 struct pbr_responder {
 	u32 psn;
@@ -251,12 +261,11 @@ struct pbr_responder {
 	bool nak_sent;
 	bool ack_due;
 	bool reading;
-	bool read_first;
 	u64 done;
 	u64 len;
 	u64 addr;
 	u32 rkey;
-	u32 read_psn;
+	struct pbr_reading read;
 	u32 next_saved;
 	struct pbr_saved saved[PBR_MAX_RD_ATOM];
 };

@@ -132,7 +132,7 @@ END_TEST
 
 LAB_SUITE_PART("wire")
 {
-	TCase *t = wire_case(s, "dma-bufs", 120);
+	TCase *t = wire_case(s, "dma-bufs", 120, false);
 
 	tcase_add_loop_test(t, revoked, 0, 2);
 	tcase_add_test(t, revoked_at_the_requester);

@@ -201,7 +201,7 @@ END_TEST
 
 LAB_SUITE_PART("wire")
 {
-	TCase *t = wire_case(s, "errors", 120);
+	TCase *t = wire_case(s, "errors", 120, false);
 
 	tcase_add_loop_test(t, receive_comes_late, 0, 2);
 	tcase_add_loop_test(t, receive_never_comes, 0, 2);

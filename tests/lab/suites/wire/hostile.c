@@ -205,7 +205,7 @@ END_TEST
 
 LAB_SUITE_PART("wire")
 {
-	TCase *t = wire_case(s, "hostile", 300);
+	TCase *t = wire_case(s, "hostile", 300, false);
 
 	tcase_add_loop_test(t, fuzzed, 0, 2);
 }

@@ -311,6 +311,22 @@ START_TEST(lossy)
 }
 END_TEST
 
+START_TEST(lossy_both)
+{
+	unsigned long dropped = relay->dropped;
+
+	wire_pair(IBV_QPT_RC, false);
+	wire_connect(mtus[_i], 14);
+	relay->loss = 30;
+	relay->twice = 10;
+	relay->swapped = 10;
+	test_all();
+	relay->loss = 0;
+	wire_close();
+	ck_assert_uint_gt(relay->dropped, dropped);
+}
+END_TEST
+
 /*
  * UC has no window: the packets of a long message with a small MTU would overrun a queue on the
  * way.
@@ -440,7 +456,7 @@ static void add_mtus(TCase *t, const TTest *test)
 
 LAB_SUITE("wire", SUITE_NOT_ON_DEBUG)
 {
-	TCase *t = wire_case(s, "traffic", 180);
+	TCase *t = wire_case(s, "traffic", 180, false);
 
 	tcase_add_loop_test(t, datagrams, 0, 4);
 	tcase_add_loop_test(t, on_demand, 0, 2);
@@ -449,4 +465,7 @@ LAB_SUITE("wire", SUITE_NOT_ON_DEBUG)
 	add_mtus(t, unreliable);
 	tcase_add_loop_test(t, lossy, 0, lab_kernel_is("debug") ? 2 : 4);
 	tcase_add_loop_test(t, unreliable_lossy, 0, 2);
+
+	t = wire_case(s, "both", 180, true);
+	tcase_add_loop_test(t, lossy_both, 0, 2);
 }

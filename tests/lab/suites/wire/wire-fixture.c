@@ -20,6 +20,9 @@
 #define HERE_IP	 "10.78.0.1"
 #define THERE_IP "10.78.0.2"
 #define ROCE	 4791
+#define RXE	 "rxew"
+#define PEERBAR	 "pbx"
+#define DIRECT	 "/sys/module/peerbar_rdma/parameters/direct"
 
 struct relay *relay;
 static pid_t relay_pid;
@@ -121,6 +124,16 @@ struct frame {
 	ssize_t size;
 };
 
+/* Whether a test asked for the loss of this packet. */
+static bool is_to_drop(uint8_t opcode, uint32_t *state)
+{
+	if (!relay->drop_left || opcode != relay->drop_opcode ||
+	    random_next(state) % 1000 >= relay->drop_loss)
+		return false;
+	relay->drop_left--;
+	return true;
+}
+
 /* Forward one packet. @held: a packet that waits for the next one. */
 static void forward(int from, int to, bool ours, uint32_t *state, struct frame *held)
 {
@@ -138,7 +151,7 @@ static void forward(int from, int to, bool ours, uint32_t *state, struct frame *
 	if (udp) {
 		if (ours)
 			inspect(frame.data, (size_t)frame.size, udp);
-		if (random_next(state) % 1000 < relay->loss) {
+		if (is_to_drop(udp[8], state) || random_next(state) % 1000 < relay->loss) {
 			relay->dropped++;
 			return;
 		}
@@ -170,7 +183,7 @@ static void run_relay(void)
 
 		for (i = 0; i < 2; i++) {
 			if (p[i].revents & POLLIN)
-				forward(fds[i], fds[!i], !i, &state, &held[i]);
+				forward(fds[i], fds[!i], !i || relay->both, &state, &held[i]);
 			/* A held packet is not the last of all. */
 			if (n || !held[i].size)
 				continue;
@@ -237,9 +250,9 @@ static void wire_setup(void)
 		run_relay();
 	if (access("/sys/class/infiniband/pbw", F_OK))
 		in_shell("rdma link add pbw type peerbar netdev wire0");
-	in_shell("ip netns exec peer rdma link add rxew type rxe netdev wire1");
+	in_shell("ip netns exec peer rdma link add " RXE " type rxe netdev wire1");
 	wait_for_gid("pbw", "ffff:0a4e:0001");
-	wait_for_gid("rxew", "ffff:0a4e:0002");
+	wait_for_gid(RXE, "ffff:0a4e:0002");
 }
 
 static void wire_teardown(void)
@@ -251,14 +264,34 @@ static void wire_teardown(void)
 	munmap(relay, PAGE);
 	relay = NULL;
 	in_shell(
-		"rdma link delete rxew && rdma link delete pbw && ip link delete wire0 && ip link delete relay1 && ip netns delete peer");
+		"rdma link delete " RXE
+		" && rdma link delete pbw && ip link delete wire0 && ip link delete relay1 && ip netns delete peer");
 }
 
-TCase *wire_case(Suite *s, const char *name, double timeout)
+/* The other end is a device of this host, but its peers use the wire. */
+static void both_setup(void)
+{
+	in_shell("echo 0 >" DIRECT " && rdma link delete " RXE
+		 " && ip netns exec peer rdma link add " PEERBAR " type peerbar netdev wire1");
+	wait_for_gid(PEERBAR, "ffff:0a4e:0002");
+	relay->both = true;
+}
+
+static void both_teardown(void)
+{
+	relay->both = false;
+	in_shell("echo 1 >" DIRECT " && rdma link delete " PEERBAR
+		 " && ip netns exec peer rdma link add " RXE " type rxe netdev wire1");
+}
+
+TCase *wire_case(Suite *s, const char *name, double timeout, bool both)
 {
 	TCase *t = suite_case(s, name, timeout, NULL, NULL);
 
 	tcase_add_unchecked_fixture(t, wire_setup, wire_teardown);
+	/* Its teardown comes first. */
+	if (both)
+		tcase_add_unchecked_fixture(t, both_setup, both_teardown);
 	return t;
 }
 
@@ -267,12 +300,13 @@ TCase *wire_case(Suite *s, const char *name, double timeout)
 void wire_pair(enum ibv_qp_type type, bool reverse)
 {
 	struct end_options here = { .type = type, .device = "pbw" };
-	struct end_options there = { .type = type, .device = "rxew" };
+	struct end_options there = { .type = type, .device = relay->both ? PEERBAR : RXE };
 
 	relay->loss = 0;
 	relay->twice = 0;
 	relay->swapped = 0;
 	relay->cut = false;
+	relay->drop_left = 0;
 	end_open(&pair.a, reverse ? &there : &here);
 	end_open(&pair.b, reverse ? &here : &there);
 	pair.at_a = mem_new(&pair.a, MEM, ALL_ACCESS);
@@ -364,6 +398,13 @@ void wire_is_clean(void)
 {
 	ck_assert_msg(!relay->wrong, "%lu of %lu packets have a wrong length or ICRC", relay->wrong,
 		      relay->packets);
+}
+
+void wire_drop(uint8_t opcode, unsigned int per_mille, unsigned int times)
+{
+	relay->drop_opcode = opcode;
+	relay->drop_loss = per_mille;
+	relay->drop_left = times;
 }
 
 unsigned long wire_counter(const char *name)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * The fixtures of the suite wire: a peerbar device in this network namespace, and the kernel's rxe
- * in another one, for another host. Between the two is a link that a process forwards, packet by
- * packet:
+ * or another peerbar device in another one, for another host. Between the two is a link that a
+ * process forwards, packet by packet:
  *
- *	pbw on wire0 -- relay0 | the relay | relay1 -- wire1 with rxew, in the namespace "peer"
+ *	pbw on wire0 -- relay0 | the relay | relay1 -- wire1 with rxew or pbx, in namespace "peer"
  *
  * So the link can lose, repeat, reorder and hold packets by a seed, on a kernel without netem, and
  * the relay sees and can check each packet.
@@ -22,6 +22,11 @@ struct relay {
 	volatile unsigned int twice;   /* per mille that are forwarded twice */
 	volatile unsigned int swapped; /* per mille that are forwarded after the next one */
 	volatile bool cut;	       /* nothing is forwarded */
+	volatile bool both;	       /* both ends are peerbar */
+	/* more loss, of packets with one opcode, @drop_left times */
+	volatile uint8_t drop_opcode;
+	volatile unsigned int drop_loss;
+	volatile unsigned int drop_left;
 	/* of RoCE, from peerbar */
 	volatile unsigned long packets;
 	volatile unsigned long payload; /* bytes of packets with a payload */
@@ -33,10 +38,10 @@ extern struct relay *relay;
 
 /*
  * Add a test case to the suite whose tests find both devices and the link. Each may take @timeout
- * seconds.
+ * seconds. @both: the peer is a peerbar device, too
  */
-TCase *wire_case(Suite *s, const char *name, double timeout);
-/* Two ends with memory: pair.a on pbw, pair.b on rxew; or the reverse. */
+TCase *wire_case(Suite *s, const char *name, double timeout, bool both);
+/* Two ends with memory: pair.a on pbw, pair.b on its peer; or the reverse. */
 void wire_pair(enum ibv_qp_type type, bool reverse);
 /* Use the IPv6 addresses of both. */
 void wire_use_ipv6(void);
@@ -45,6 +50,8 @@ void wire_connect(enum ibv_mtu mtu, uint8_t timeout);
 void wire_close(void);
 /* Check that the relay saw no packet of peerbar's that is not right. */
 void wire_is_clean(void);
+/* Drop @per_mille of the packets with @opcode, at most @times. */
+void wire_drop(uint8_t opcode, unsigned int per_mille, unsigned int times);
 /* The value of a counter of pbw. */
 unsigned long wire_counter(const char *name);
 
