@@ -141,10 +141,11 @@ void pbr_advance(struct pbr_qp *qp, u32 psn)
 	qp->rnr_left = qp->attr.rnr_retry;
 	if (pbr_psn_diff(out->send, psn) < 0)
 		out->send = psn;
-	while (out->read_nr &&
-	       pbr_psn_diff(psn, out->read_end[out->read_first % PBR_MAX_RD_ATOM]) >= 0) {
+	while (out->read_nr && pbr_psn_diff(psn, *pbr_read_end(out, 0)) >= 0) {
 		out->read_first++;
 		out->read_nr--;
+		if (out->read_sent)
+			out->read_sent--;
 	}
 	pbr_set_timer(qp);
 }
@@ -169,7 +170,7 @@ void pbr_go_back(struct pbr_qp *qp, bool rnr)
 		out->grown = 0;
 	}
 	out->send = out->una;
-	out->read_nr = 0;
+	out->read_sent = 0;
 	pbr_set_cursor(out);
 	pbr_set_timer(qp);
 }

@@ -21,6 +21,12 @@ static inline bool pbr_is_read(const struct pbr_flight *flight)
 	return flight->op & (PBR_OP_READ | PBR_OP_ATOMIC);
 }
 
+/* Where read request number @n ends, of those that are not answered. */
+static inline u32 *pbr_read_end(struct pbr_requester *out, u32 n)
+{
+	return &out->read_end[(out->read_first + n) % PBR_MAX_RD_ATOM];
+}
+
 /* ---- wire-flight.c ---- */
 
 /* Complete all requests that are acknowledged, and the one that failed when it is the oldest. */

@@ -4,8 +4,6 @@
  * private copy of the entry until it is acknowledged. Their bytes stay in the region: each
  * transmission, and each retransmission, reads them by the keys that are valid then.
  */
-#include <linux/log2.h>
-
 #include "wire-flight.h"
 
 /* Number of packets that are transmitted, and responses that are processed, in one pass */
@@ -135,21 +133,25 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 
 /*
  * Number of responses that the next read request asks for, or 0 if it must wait. A long read is
- * several requests, so that its responses do not overrun the queue. A responder drops a request
- * that begins among those that it executed, and ends behind them. So requests end at multiples of
- * a piece, a power of two that only shrinks: each retransmission is a part of one earlier request.
+ * several requests, so that its responses do not overrun the queue. A retransmitted request asks
+ * for all that is missing of the earlier one: of two halves, rxe would not answer the first again
+ * after the second, and no responder answers one that ends behind what it executed.
  */
-static u32 pbr_read_size(const struct pbr_qp *qp, struct pbr_flight *flight)
+static u32 pbr_read_size(const struct pbr_qp *qp, const struct pbr_flight *flight)
 {
-	const struct pbr_requester *out = &qp->wire->requester;
+	struct pbr_requester *out = &qp->wire->requester;
 	u32 left = pbr_psn_diff(pbr_flight_end(flight), out->send);
 	u32 room = out->window - min_t(u32, out->window, pbr_psn_diff(out->send, out->una));
-	u32 n = pbr_psn_diff(out->send, flight->psn), nr;
+	u32 nr = min(left, out->window / 2);
 
-	if (out->read_nr >= min_t(u32, qp->attr.max_rd_atomic, PBR_MAX_RD_ATOM))
+	if (out->read_sent >= min_t(u32, qp->attr.max_rd_atomic, PBR_MAX_RD_ATOM))
 		return 0;
-	flight->piece = min_t(u32, flight->piece, rounddown_pow_of_two(out->window));
-	nr = min(left, flight->piece - n % flight->piece);
+	if (out->read_sent < out->read_nr) {
+		nr = pbr_psn_diff(*pbr_read_end(out, out->read_sent), out->send);
+		/* The window may have been larger. */
+		if (out->send == out->una)
+			return nr;
+	}
 	return nr <= room ? nr : 0;
 }
 
@@ -172,8 +174,8 @@ static bool pbr_transmit_next(struct pbr_qp *qp)
 			pbr_transmit_read(qp, flight, n, nr);
 		else
 			pbr_transmit_atomic(qp, flight);
-		out->read_end[(out->read_first + out->read_nr++) % PBR_MAX_RD_ATOM] =
-			pbr_psn_add(out->send, nr);
+		*pbr_read_end(out, out->read_sent++) = pbr_psn_add(out->send, nr);
+		out->read_nr = max(out->read_nr, out->read_sent);
 	} else {
 		status = pbr_transmit_data(qp, flight, n);
 	}
@@ -279,7 +281,6 @@ static bool pbr_take_request(struct pbr_qp *qp)
 		status = pbr_check_request(qp, flight) ?: PBR_AGAIN;
 	flight->psn = out->next;
 	flight->nr = flight->op & PBR_OP_ATOMIC ? 1 : pbr_packets(flight->total, qp->wire->mtu);
-	flight->piece = PBR_WINDOW / 2;
 	flight->status = IB_WC_SUCCESS;
 	qp->sqe = sqe;
 	out->nr++;

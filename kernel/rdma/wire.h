@@ -173,14 +173,12 @@ struct pbr_route {
  * struct pbr_flight - a request that was taken from the ring, and is not complete
  * @psn: of its first packet, or of the first response of a read
  * @nr: number of these
- * @piece: of a read: responses to one request, at most; its requests end at multiples of it
  * @status: why it fails when all requests before it are complete; IB_WC_SUCCESS: not yet known
  * @sqe: private copy; the user may overwrite the ring's
  */
 struct pbr_flight {
 	u32 psn;
 	u32 nr;
-	u32 piece;
 	u32 status;
 	u16 op; /* PBR_OP_SEND, WRITE, READ or ATOMIC */
 	u64 total;
@@ -199,6 +197,8 @@ struct pbr_flight {
  * @window: packets that may be transmitted and not acknowledged. A loss halves it
  * @grown: packets that were acknowledged since @window last grew
  * @read_end: ends of the read and atomic requests that are not answered, in order
+ * @read_nr: number of these
+ * @read_sent: those of them that were transmitted since the last retransmission began
  * @failed: a flight failed; no request is transmitted any more
  * @recovering: a retransmission was begun and nothing acknowledged since
  * @starved: the ring had no more requests at the last pass
@@ -217,6 +217,7 @@ struct pbr_requester {
 	u32 read_end[PBR_MAX_RD_ATOM];
 	u32 read_first;
 	u32 read_nr;
+	u32 read_sent;
 	u8 retries;
 	bool failed;
 	bool recovering;
