@@ -7,7 +7,7 @@
 
 #include "rdma.h"
 
-/* Names of counters that rxe has too are rxe's. */
+/* Names of counters that rxe has too are rxe's, those of congestion are mlx5's. */
 static const struct rdma_stat_desc pbr_counter_descs[PBR_NR_COUNTERS] = {
 	[PBR_SENT_MESSAGES].name = "sent_messages",
 	[PBR_SENT_BYTES].name = "sent_bytes",
@@ -38,6 +38,9 @@ static const struct rdma_stat_desc pbr_counter_descs[PBR_NR_COUNTERS] = {
 	[PBR_OUT_OF_SEQUENCE].name = "out_of_seq_request",
 	[PBR_RCVD_SEQ_ERR].name = "rcvd_seq_err",
 	[PBR_RETRANSMITS].name = "completer_retry_err",
+	[PBR_ECN_MARKED].name = "np_ecn_marked_roce_packets",
+	[PBR_SENT_CNP].name = "np_cnp_sent",
+	[PBR_RCVD_CNP].name = "rp_cnp_handled",
 };
 
 int pbr_counters_alloc(struct pbr_device *dev)

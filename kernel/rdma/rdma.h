@@ -103,6 +103,9 @@ enum pbr_counter {
 	PBR_OUT_OF_SEQUENCE, /* requests before which one is missing */
 	PBR_RCVD_SEQ_ERR,    /* the same, of the requester */
 	PBR_RETRANSMITS,     /* times that a requester went back */
+	PBR_ECN_MARKED,	     /* packets that a router marked */
+	PBR_SENT_CNP,	     /* notifications of congestion */
+	PBR_RCVD_CNP,
 	PBR_NR_COUNTERS,
 };
 

@@ -113,20 +113,6 @@ void pbr_set_timer(struct pbr_qp *qp)
 	out->deadline = jiffies + pbr_ack_timeout(qp);
 }
 
-/*
- * The window grows by an eighth with each window that is acknowledged. Many queue pairs together
- * can overrun the queue of a NIC or a switch. Without smaller windows their retransmissions would,
- * too, until the retries are used up.
- */
-static void pbr_grow_window(struct pbr_requester *out, u32 acknowledged)
-{
-	out->grown += acknowledged;
-	if (out->window == PBR_WINDOW || out->grown < out->window)
-		return;
-	out->grown = 0;
-	out->window = min_t(u32, out->window + out->window / 8, PBR_WINDOW);
-}
-
 void pbr_advance(struct pbr_qp *qp, u32 psn)
 {
 	struct pbr_requester *out = &qp->wire->requester;
@@ -134,7 +120,7 @@ void pbr_advance(struct pbr_qp *qp, u32 psn)
 
 	if (acknowledged <= 0)
 		return;
-	pbr_grow_window(out, acknowledged);
+	pbr_window_grow(out, acknowledged);
 	out->una = psn;
 	out->recovering = false;
 	out->retries = qp->attr.retry_cnt;
@@ -165,11 +151,10 @@ void pbr_go_back(struct pbr_qp *qp, bool rnr)
 	pbr_count(qp->dev, PBR_RETRANSMITS);
 	trace_rdma_retransmit(&qp->ib, out->una, out->max, rnr);
 	out->recovering = true;
-	if (!rnr) {
-		out->window = max_t(u32, out->window / 2, PBR_MIN_WINDOW);
-		out->grown = 0;
-	}
+	if (!rnr)
+		pbr_window_shrink(out);
 	out->send = out->una;
+	out->unasked = 0;
 	out->read_sent = 0;
 	pbr_set_cursor(out);
 	pbr_set_timer(qp);

@@ -4,6 +4,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/udp.h>
+#include <net/inet_ecn.h>
 
 #include "wire.h"
 
@@ -53,6 +54,8 @@ struct pbr_op pbr_op_of(u8 opcode)
 	struct pbr_op none = {}, op;
 	u8 transport = opcode & 0xe0;
 
+	if (opcode == PBR_OPCODE_CNP)
+		return (struct pbr_op){ PBR_OP_CNP | PBR_OP_RESPONSE, PBR_CNP_BYTES };
 	opcode &= 0x1f;
 	if (opcode >= ARRAY_SIZE(pbr_ops))
 		return none;
@@ -70,6 +73,13 @@ struct pbr_op pbr_op_of(u8 opcode)
 	default:
 		return none;
 	}
+}
+
+/* Whether a router marked the packet. It does so only if the sender's traffic class permits. */
+static bool pbr_is_marked(const struct sk_buff *skb)
+{
+	return INET_ECN_is_ce(skb->protocol == htons(ETH_P_IP) ? ip_hdr(skb)->tos :
+								 ipv6_get_dsfield(ipv6_hdr(skb)));
 }
 
 bool pbr_packet_parse(struct sk_buff *skb)
@@ -98,6 +108,7 @@ bool pbr_packet_parse(struct sk_buff *skb)
 		.solicited = bth->flags & PBR_BTH_SOLICITED,
 		.ack_req = be32_to_cpu(bth->psn) & PBR_BTH_ACK_REQ,
 		.ipv6 = skb->protocol == htons(ETH_P_IPV6),
+		.marked = pbr_is_marked(skb),
 	};
 	return packet->len <= ib_mtu_enum_to_int(IB_MTU_4096) &&
 		(op.flags & PBR_OP_PAYLOAD || (!packet->len && !pad));

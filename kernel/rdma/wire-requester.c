@@ -83,8 +83,9 @@ static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n
 	}
 	pbr_fill_headers(flight, op, pbr_packet_header(skb));
 	ack_req = qp->ib.qp_type == IB_QPT_RC &&
-		(last || n % PBR_ACK_INTERVAL == PBR_ACK_INTERVAL - 1 ||
-		 pbr_psn_diff(out->send, out->una) >= (int)out->window - 1);
+		(last || ++out->unasked >= min_t(u32, PBR_ACK_INTERVAL, out->window / 2));
+	if (ack_req)
+		out->unasked = 0;
 	pbr_bth_fill((struct pbr_bth *)skb->data, opcode, qp->attr.dest_qp_num, out->send, -len & 3,
 		     last && flight->sqe->flags & IB_SEND_SOLICITED, ack_req);
 	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);

@@ -501,6 +501,8 @@ static void pbr_respond_packet(struct pbr_qp *qp, struct sk_buff *skb)
 	if (!pbr_is_datagram(qp) && READ_ONCE(qp->state) == IB_QPS_RTR &&
 	    !xchg(&qp->established, true))
 		pbr_qp_event(qp, IB_EVENT_COMM_EST);
+	if (pbr_packet_of(skb)->marked && qp->ib.qp_type == IB_QPT_RC)
+		pbr_notify_congestion(qp, &qp->wire->in, &qp->wire->responder.notified);
 	if (pbr_is_datagram(qp))
 		pbr_wire_deliver(qp, skb);
 	else if (qp->ib.qp_type == IB_QPT_UC)

@@ -134,6 +134,16 @@ bool pbr_handle_response(struct pbr_qp *qp, struct sk_buff *skb)
 	const struct pbr_aeth *aeth = (const void *)(skb->data + packet->header);
 	u32 value;
 
+	if (packet->op & PBR_OP_CNP) {
+		pbr_count(qp->dev, PBR_RCVD_CNP);
+		pbr_slow_down(out);
+		return true;
+	}
+	/* The requests of a read pace its responses, too. */
+	if (packet->marked) {
+		pbr_notify_congestion(qp, &qp->wire->out, &out->notified);
+		pbr_slow_down(out);
+	}
 	/* Ignore late responses, and those of packets that were never transmitted. */
 	if (pbr_psn_diff(packet->psn, out->una) < 0 || pbr_psn_diff(packet->psn, out->max) >= 0)
 		return true;

@@ -25,7 +25,7 @@
 #define PBR_MIN_WINDOW	     8
 /* Requests of one queue pair in flight */
 #define PBR_FLIGHTS	     64
-/* Packets between two requests for an acknowledgment */
+/* Packets between two requests for an acknowledgment, at most */
 #define PBR_ACK_INTERVAL     32
 /* Received packets that wait at a queue pair, in each of its two queues */
 #define PBR_MAX_QUEUED	     512
@@ -48,6 +48,8 @@ struct pbr_bth {
 #define PBR_BTH_MIGRATED  BIT(6)
 #define PBR_BTH_PAD(n)	  ((n) << 4)
 #define PBR_BTH_ACK_REQ	  BIT(31)
+/* in @qpn: the peer's packets meet congestion */
+#define PBR_BTH_BECN	  BIT(30)
 
 struct pbr_deth {
 	__be32 qkey;
@@ -95,6 +97,11 @@ struct pbr_aeth {
 #define PBR_OP_INV	BIT(8)
 #define PBR_OP_PAYLOAD	BIT(9)
 #define PBR_OP_ACK	BIT(10)
+#define PBR_OP_CNP	BIT(11)
+
+/* A notification of congestion, of any transport; its header is reserved. */
+#define PBR_OPCODE_CNP 0x81
+#define PBR_CNP_BYTES  16
 
 struct pbr_op {
 	u16 flags; /* 0: unknown */
@@ -105,6 +112,7 @@ struct pbr_op {
  * struct pbr_packet - a received packet, in skb->cb; skb->data is its BTH
  * @header: offset of the extended headers
  * @payload: offset of the payload
+ * @marked: a router on its way is congested
  * @intact: its ICRC is right
  */
 struct pbr_packet {
@@ -118,6 +126,7 @@ struct pbr_packet {
 	bool solicited;
 	bool ack_req;
 	bool ipv6;
+	bool marked;
 	bool intact;
 };
 
@@ -194,7 +203,12 @@ struct pbr_flight {
  * @first: index of the oldest flight
  * @nr: number of flights
  * @cursor: number of the flight that @send belongs to, from @first on
- * @window: packets that may be transmitted and not acknowledged. A loss halves it
+ * @window: packets that may be transmitted and not acknowledged. A loss halves it, and a
+ *	notification of congestion
+ * @unasked: packets since the last one that requests an acknowledgment; less than half a window,
+ *	so that a halved window does not wait for none
+ * @slowed: it was halved by a notification, and has not grown since
+ * @notified: when the peer was last notified, in ns
  * @grown: packets that were acknowledged since @window last grew
  * @read_end: ends of the read and atomic requests that are not answered, in order
  * @read_nr: number of these
@@ -214,6 +228,7 @@ struct pbr_requester {
 	u32 cursor;
 	u32 window;
 	u32 grown;
+	u32 unasked;
 	u32 read_end[PBR_MAX_RD_ATOM];
 	u32 read_first;
 	u32 read_nr;
@@ -223,6 +238,8 @@ struct pbr_requester {
 	bool recovering;
 	bool starved;
 	bool timed;
+	bool slowed;
+	u64 notified;
 	unsigned long deadline;
 	struct pbr_flight flight[PBR_FLIGHTS];
 };
@@ -252,6 +269,7 @@ struct pbr_reading {
  * @taken: the message uses the receive in @rqe
  * @nak_sent: requests out of sequence are dropped without another NAK
  * @ack_due: an acknowledgment was requested and is not yet transmitted
+ * @notified: when the peer was last notified of congestion, in ns
  * @reading: @read is being answered. It may be a repeated one that interrupts a message
  */
 struct pbr_responder {
@@ -266,6 +284,7 @@ struct pbr_responder {
 	u64 len;
 	u64 addr;
 	u32 rkey;
+	u64 notified;
 	struct pbr_reading read;
 	u32 next_saved;
 	struct pbr_saved saved[PBR_MAX_RD_ATOM];
@@ -302,6 +321,24 @@ bool pbr_packet_parse(struct sk_buff *skb);
 __le32 pbr_icrc(const struct sk_buff *skb, unsigned int bth);
 void pbr_bth_fill(struct pbr_bth *bth, u8 opcode, u32 qpn, u32 psn, u32 pad, bool solicited,
 		  bool ack_req);
+
+/* ---- wire-congestion.c; sq_lock held, except for the responder's notifications ---- */
+
+/* Halve the window after a loss. */
+void pbr_window_shrink(struct pbr_requester *out);
+/*
+ * The window grows by an eighth with each window that is acknowledged. Many queue pairs together
+ * can overrun the queue of a NIC or a switch. Without smaller windows their retransmissions would,
+ * too, until the retries are used up.
+ */
+void pbr_window_grow(struct pbr_requester *out, u32 acknowledged);
+/* Halve the window, once for all that is in flight, because packets meet congestion. */
+void pbr_slow_down(struct pbr_requester *out);
+/*
+ * A packet of the peer's was marked by a router. Notify the peer if it was not at @last, which is
+ * updated. The lock of @route is held.
+ */
+void pbr_notify_congestion(struct pbr_qp *qp, struct pbr_route *route, u64 *last);
 
 /* ---- wire-socket.c ---- */
 

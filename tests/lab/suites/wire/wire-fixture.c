@@ -17,12 +17,13 @@
 #include "modules.h"
 #include "wire-fixture.h"
 
-#define HERE_IP	 "10.78.0.1"
-#define THERE_IP "10.78.0.2"
-#define ROCE	 4791
-#define RXE	 "rxew"
-#define PEERBAR	 "pbx"
-#define DIRECT	 "/sys/module/peerbar_rdma/parameters/direct"
+#define HERE_IP	   "10.78.0.1"
+#define THERE_IP   "10.78.0.2"
+#define ROCE	   4791
+#define RXE	   "rxew"
+#define LAST_WRITE 0x0b /* of the opcodes of sends and writes */
+#define PEERBAR	   "pbx"
+#define DIRECT	   "/sys/module/peerbar_rdma/parameters/direct"
 
 struct relay *relay;
 static pid_t relay_pid;
@@ -134,6 +135,28 @@ static bool is_to_drop(uint8_t opcode, uint32_t *state)
 	return true;
 }
 
+/* What a congested router does with a packet whose sender permits it. */
+static void mark(uint8_t *ip)
+{
+	uint8_t ecn = ip[0] >> 4 == 6 ? 0x30 : 0x03;
+	uint32_t sum = 0;
+	int i;
+
+	if (!(ip[1] & ecn))
+		return;
+	ip[1] |= ecn;
+	if (ip[0] >> 4 == 6)
+		return;
+	ip[10] = 0;
+	ip[11] = 0;
+	for (i = 0; i < 20; i += 2)
+		sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~(sum + (sum >> 16));
+	ip[10] = (uint8_t)(sum >> 8);
+	ip[11] = (uint8_t)sum;
+}
+
 /* Forward one packet. @held: a packet that waits for the next one. */
 static void forward(int from, int to, bool ours, uint32_t *state, struct frame *held)
 {
@@ -145,10 +168,16 @@ static void forward(int from, int to, bool ours, uint32_t *state, struct frame *
 
 	frame.size = recvfrom(from, frame.data, sizeof(frame.data), MSG_DONTWAIT,
 			      (struct sockaddr *)&addr, &addr_size);
-	if (frame.size <= 0 || addr.sll_pkttype == PACKET_OUTGOING || relay->cut)
+	if (frame.size <= 0 || addr.sll_pkttype == PACKET_OUTGOING)
 		return;
 	udp = roce_udp(frame.data, (size_t)frame.size);
+	if (udp && udp[8] <= LAST_WRITE)
+		relay->sent++;
+	if (relay->cut)
+		return;
 	if (udp) {
+		if (random_next(state) % 1000 < relay->marked)
+			mark(frame.data + 14);
 		if (ours)
 			inspect(frame.data, (size_t)frame.size, udp);
 		if (is_to_drop(udp[8], state) || random_next(state) % 1000 < relay->loss) {
@@ -295,7 +324,19 @@ TCase *wire_case(Suite *s, const char *name, double timeout, bool both)
 	return t;
 }
 
+void wire_wait_for_gid(void)
+{
+	wait_for_gid("pbw", "ffff:0a4e:0001");
+}
+
 /* ---- ends ---- */
+
+static bool ecn;
+
+void wire_use_ecn(void)
+{
+	ecn = true;
+}
 
 void wire_pair(enum ibv_qp_type type, bool reverse)
 {
@@ -307,6 +348,8 @@ void wire_pair(enum ibv_qp_type type, bool reverse)
 	relay->swapped = 0;
 	relay->cut = false;
 	relay->drop_left = 0;
+	relay->marked = 0;
+	ecn = false;
 	end_open(&pair.a, reverse ? &there : &here);
 	end_open(&pair.b, reverse ? &here : &there);
 	pair.at_a = mem_new(&pair.a, MEM, ALL_ACCESS);
@@ -343,7 +386,10 @@ static void to_rtr(struct end *end, const struct end *peer, enum ibv_mtu mtu)
 	attr.ah_attr = (struct ibv_ah_attr){
 		.is_global = 1,
 		.port_num = 1,
-		.grh = { .dgid = peer->gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index },
+		.grh = { .dgid = peer->gid,
+			 .hop_limit = 64,
+			 .sgid_index = (uint8_t)end->gid_index,
+			 .traffic_class = ecn ? 2 : 0 },
 	};
 	if (end->qp->qp_type == IBV_QPT_RC)
 		mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
@@ -407,18 +453,29 @@ void wire_drop(uint8_t opcode, unsigned int per_mille, unsigned int times)
 	relay->drop_left = times;
 }
 
-unsigned long wire_counter(const char *name)
+static unsigned long counter_of(const char *device, const char *name)
 {
 	unsigned long value;
 	char path[200];
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/sys/class/infiniband/pbw/ports/1/hw_counters/%s", name);
+	snprintf(path, sizeof(path), "/sys/class/infiniband/%s/ports/1/hw_counters/%s", device,
+		 name);
 	f = fopen(path, "re");
 	ck_assert_msg(f, "%s: %s", path, strerror(errno));
 	ck_assert_int_eq(fscanf(f, "%lu", &value), 1);
 	fclose(f);
 	return value;
+}
+
+unsigned long wire_counter(const char *name)
+{
+	return counter_of("pbw", name);
+}
+
+unsigned long wire_peer_counter(const char *name)
+{
+	return counter_of(PEERBAR, name);
 }
 
 /* ---- hostile packets ---- */

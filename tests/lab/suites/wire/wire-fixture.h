@@ -23,10 +23,12 @@ struct relay {
 	volatile unsigned int swapped; /* per mille that are forwarded after the next one */
 	volatile bool cut;	       /* nothing is forwarded */
 	volatile bool both;	       /* both ends are peerbar */
+	volatile unsigned int marked;  /* per mille that are marked as by a congested router */
 	/* more loss, of packets with one opcode, @drop_left times */
 	volatile uint8_t drop_opcode;
 	volatile unsigned int drop_loss;
 	volatile unsigned int drop_left;
+	volatile unsigned long sent; /* packets of sends and writes, also if the link is cut */
 	/* of RoCE, from peerbar */
 	volatile unsigned long packets;
 	volatile unsigned long payload; /* bytes of packets with a payload */
@@ -45,6 +47,8 @@ TCase *wire_case(Suite *s, const char *name, double timeout, bool both);
 void wire_pair(enum ibv_qp_type type, bool reverse);
 /* Use the IPv6 addresses of both. */
 void wire_use_ipv6(void);
+/* Permit routers to mark the packets of the connection. */
+void wire_use_ecn(void);
 /* Connect them. @timeout as in struct ibv_qp_attr */
 void wire_connect(enum ibv_mtu mtu, uint8_t timeout);
 void wire_close(void);
@@ -52,8 +56,11 @@ void wire_close(void);
 void wire_is_clean(void);
 /* Drop @per_mille of the packets with @opcode, at most @times. */
 void wire_drop(uint8_t opcode, unsigned int per_mille, unsigned int times);
-/* The value of a counter of pbw. */
+/* The value of a counter of pbw; of its peer, if that is peerbar. */
 unsigned long wire_counter(const char *name);
+unsigned long wire_peer_counter(const char *name);
+/* Wait for the GID of pbw's IPv4 address. */
+void wire_wait_for_gid(void);
 
 /* Send frames to pbw, behind the relay. */
 int hostile_socket(void);
