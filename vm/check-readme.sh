@@ -17,7 +17,7 @@ make_bare() {
 	apt_options >"$tmp/apt.conf"
 	printf 'APT::Sandbox::User "root";\nAcquire::Languages "none";\nAPT::Install-Recommends "false";\nAPT::Get::Assume-Yes "true";\n' >>"$tmp/apt.conf"
 	mkdir "$tmp/fs"
-	step "readme: fetching a bare $LAB_SUITE" mmdebstrap --mode=root --variant=minbase --format=directory --architectures=amd64 \
+	step "readme: fetching a bare $LAB_SUITE" without_descriptors mmdebstrap --mode=root --variant=minbase --format=directory --architectures=amd64 \
 		--aptopt="$tmp/apt.conf" --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='force-unsafe-io' --include=kmod,iproute2,procps \
 		"$LAB_SUITE" "$tmp/fs" "$tmp/sources.list" || return 1
