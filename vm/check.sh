@@ -327,6 +327,8 @@ chain_scripts() {
 	[ "$LAB_ONLY" != bindings ] || group bindings check_bindings
 	# Two machines at a time, on both processors.
 	[ "$LAB_ONLY" != hosts ] || group hosts lab_hosts_check
+	# Fetches tshark, 120 MB with what it needs.
+	[ "$LAB_ONLY" != capture ] || group capture lab_script_check capture 1200
 	# other projects' programs, and their libraries more than the kernel
 	[ "$LAB_ONLY" != foreign ] || group foreign lab_script_check foreign 2400
 }
@@ -392,8 +394,8 @@ lab_check() {
 	if [ "$LAB_ONLY" = package ]; then chains=(package); fi
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, hosts, foreign, bindings, package, pyverbs on rxe0' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: perftest, hosts, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, hosts, capture, foreign, bindings, package, pyverbs on rxe0' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: perftest, hosts, capture, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results

@@ -179,6 +179,7 @@ guest() {
 # of their own
 layer_ready() {
 	case $1 in
+	/lab/vm-capture) packages_ready tshark && LAB_LAYER=$PACKAGES_LAYER ;;
 	/lab/vm-foreign) foreign_ready ;;
 	/lab/vm-perftest) perftest_ready ;;
 	esac

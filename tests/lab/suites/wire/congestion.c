@@ -93,7 +93,7 @@ START_TEST(marked_responses)
 }
 END_TEST
 
-/* Without ECT in the traffic class, no router marks. */
+/* No router marks if the traffic class does not permit it. */
 START_TEST(not_permitted)
 {
 	unsigned long marked = wire_peer_counter("np_ecn_marked_roce_packets");
