@@ -490,13 +490,17 @@ static void time_ends(unsigned int n, double *revokes, double *closing)
 
 START_TEST(closing_costs_what_revoking_costs)
 {
-	/* Each takes a hundred times as long with KASAN. */
-	unsigned int usual = lab_kernel_is("debug") ? 60 : 2000;
+	bool debug = lab_kernel_is("debug");
+	/* Exports take a hundred times as long with KASAN. */
+	unsigned int usual = debug ? 60 : 2000;
 	unsigned int n = getenv("LAB_BUFFERS") ? (unsigned int)atoi(getenv("LAB_BUFFERS")) : usual;
 	double one, many, ignored, least_one = 1e9, least_many = 1e9, revokes, least_revokes = 1e9;
 	int i;
 
 	allow_many();
+	/* So few take less time than that of a reset varies. */
+	if (debug)
+		printf("teardown: times are not compared on this kernel\n");
 	for (i = 0; i < ATTEMPTS; i++) {
 		/* Closing the device resets it, which takes the same time without buffers. */
 		time_ends(1, &ignored, &one);
@@ -506,7 +510,7 @@ START_TEST(closing_costs_what_revoking_costs)
 		least_revokes = revokes < least_revokes ? revokes : least_revokes;
 		printf("teardown: %u buffers: revoked one by one in %.3f s, by closing the device in %.3f s (with one buffer: %.3f s)\n",
 		       n, revokes, many, one);
-		if (least_many - least_one < 1.5 * least_revokes)
+		if (debug || least_many - least_one < 1.5 * least_revokes)
 			break;
 	}
 	ck_assert_msg(i < ATTEMPTS,
