@@ -59,14 +59,9 @@ static uint8_t *frame_begin(const struct end *from, const struct end *to, size_t
 static void frame_send(int fd, size_t size, bool right)
 {
 	uint8_t *ip = frame + 14, *udp = ip + 20;
-	uint32_t sum = 0, icrc;
-	int i;
+	uint32_t icrc;
 
-	for (i = 0; i < 20; i += 2)
-		sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
-	sum = ~((sum & 0xffff) + (sum >> 16));
-	ip[10] = (uint8_t)(sum >> 8);
-	ip[11] = (uint8_t)sum;
+	ipv4_set_checksum(ip);
 	icrc = roce_icrc(ip, 20, udp, size + 8) ^ !right;
 	if (size >= 4)
 		memcpy(udp + 8 + size - 4, &icrc, 4);

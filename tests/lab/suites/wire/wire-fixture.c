@@ -135,18 +135,11 @@ static bool is_to_drop(uint8_t opcode, uint32_t *state)
 	return true;
 }
 
-/* What a congested router does with a packet whose sender permits it. */
-static void mark(uint8_t *ip)
+void ipv4_set_checksum(uint8_t *ip)
 {
-	uint8_t ecn = ip[0] >> 4 == 6 ? 0x30 : 0x03;
 	uint32_t sum = 0;
 	int i;
 
-	if (!(ip[1] & ecn))
-		return;
-	ip[1] |= ecn;
-	if (ip[0] >> 4 == 6)
-		return;
 	ip[10] = 0;
 	ip[11] = 0;
 	for (i = 0; i < 20; i += 2)
@@ -155,6 +148,19 @@ static void mark(uint8_t *ip)
 	sum = ~(sum + (sum >> 16));
 	ip[10] = (uint8_t)(sum >> 8);
 	ip[11] = (uint8_t)sum;
+}
+
+/* What a congested router does with a packet whose sender permits it. */
+static void mark(uint8_t *ip)
+{
+	bool v6 = ip[0] >> 4 == 6;
+	uint8_t ecn = v6 ? 0x30 : 0x03;
+
+	if (!(ip[1] & ecn))
+		return;
+	ip[1] |= ecn;
+	if (!v6)
+		ipv4_set_checksum(ip);
 }
 
 /* Forward one packet. @held: a packet that waits for the next one. */
@@ -253,6 +259,11 @@ static void wait_for_gid(const char *device, const char *part)
 	lab_die("%s has no GID with %s, or no link", device, part);
 }
 
+void wire_wait_for_gid(void)
+{
+	wait_for_gid("pbw", "ffff:0a4e:0001");
+}
+
 /* Create both devices and the link. */
 static void wire_setup(void)
 {
@@ -280,7 +291,7 @@ static void wire_setup(void)
 	if (access("/sys/class/infiniband/pbw", F_OK))
 		in_shell("rdma link add pbw type peerbar netdev wire0");
 	in_shell("ip netns exec peer rdma link add " RXE " type rxe netdev wire1");
-	wait_for_gid("pbw", "ffff:0a4e:0001");
+	wire_wait_for_gid();
 	wait_for_gid(RXE, "ffff:0a4e:0002");
 }
 
@@ -322,11 +333,6 @@ TCase *wire_case(Suite *s, const char *name, double timeout, bool both)
 	if (both)
 		tcase_add_unchecked_fixture(t, both_setup, both_teardown);
 	return t;
-}
-
-void wire_wait_for_gid(void)
-{
-	wait_for_gid("pbw", "ffff:0a4e:0001");
 }
 
 /* ---- ends ---- */

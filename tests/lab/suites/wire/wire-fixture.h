@@ -65,6 +65,8 @@ void wire_wait_for_gid(void);
 /* Send frames to pbw, behind the relay. */
 int hostile_socket(void);
 void hostile_send(int fd, const void *data, size_t size);
+/* Compute the checksum of an IPv4 header without options, and store it. */
+void ipv4_set_checksum(uint8_t *ip);
 /* Compute the ICRC of a packet: its IP header, and what follows; the last 4 bytes are the ICRC's. */
 uint32_t roce_icrc(const uint8_t *ip, size_t ip_size, const uint8_t *udp, size_t udp_size);
 
