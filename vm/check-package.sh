@@ -227,7 +227,8 @@ boot_package() {
 	LAB_LAYERS='' root_mount && root_bind "$LAB_RUN" /lab && root_bind "$PACKAGE_WORK" /disk && root_bind "$LAB_CACHE/$IMAGE" /image &&
 		root_bind "$LAB_BUILD" /build || return 1
 	khz=$(chroot "$LAB_MNT" /build/tests/lab/tsc-khz)
-	timeout -k 5 "$3" chroot "$LAB_MNT" qemu-system-x86_64 -name peerbar-package -nodefaults -no-user-config -display none -no-reboot \
+	timeout -k 5 "$3" chroot "$LAB_MNT" env LD_PRELOAD=/build/tests/lab/.libs/keep-heap.so \
+		qemu-system-x86_64 -name peerbar-package -nodefaults -no-user-config -display none -no-reboot \
 		-machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu EPYC,phys-bits=39 -smp 2 -m 2048 \
 		-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48 \
 		-object memory-backend-file,id=gpumem,size="${LAB_GPU_MB}M",share=on,mem-path=/lab/share/gpu.mem \

@@ -170,8 +170,10 @@ guest_run() {
 		# shellcheck disable=SC2054 # QEMU's commas
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
 	fi
+	# tests/lab/programs/keep-heap.c describes what is preloaded.
 	# Bound the machine's run time.
-	set -- timeout "${foreground[@]}" -k 5 "$limit" chroot "$LAB_MNT" qemu-system-x86_64 -name peerbar-lab -nodefaults -no-user-config -display none \
+	set -- timeout "${foreground[@]}" -k 5 "$limit" chroot "$LAB_MNT" env LD_PRELOAD=/lab/build/tests/lab/.libs/keep-heap.so \
+		qemu-system-x86_64 -name peerbar-lab -nodefaults -no-user-config -display none \
 		-no-reboot -machine q35,kernel-irqchip=split -accel "$accel" -cpu EPYC,phys-bits=39 -smp "${LAB_CPUS:-2}" -m "${LAB_MEMORY:-2048}" \
 		-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48 \
 		-object memory-backend-file,id=gpumem,size=${LAB_GPU_MB}M,share=on,mem-path=/lab/run/gpu.mem \
