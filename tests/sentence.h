@@ -10,16 +10,23 @@
 
 #include "peerbar.h"
 
-/* Check that the call succeeds. If it fails, abort the test with the library's message. */
+/*
+ * Check that a call of the library succeeds. If it fails, abort the test with the library's message.
+ * The call gives &err, which the macro declares.
+ */
 #define ok(call)                                                 \
 	do {                                                     \
-		memset(&err, 0, sizeof(err));                    \
+		struct pb_error err = { 0 };                     \
 		if ((call) < 0)                                  \
 			ck_abort_msg("%s: %s", #call, err.text); \
 	} while (0)
 
-/* Check that the call fails with -want and a message that contains @words. */
-#define refused(call, want, words) refused_(call, #call, want, words, &err)
+/* Check that it fails with -want and a message that contains @words. */
+#define refused(call, want, words)                        \
+	do {                                              \
+		struct pb_error err = { 0 };              \
+		refused_(call, #call, want, words, &err); \
+	} while (0)
 
 static inline void refused_(int ret, const char *call, int want, const char *words,
 			    struct pb_error *err)
@@ -33,7 +40,6 @@ static inline void refused_(int ret, const char *call, int want, const char *wor
 		      words);
 	ck_assert_msg(!strchr(err->text, '\n') && strlen(err->text) > 15, "%s: '%s' is no sentence",
 		      call, err->text);
-	memset(err, 0, sizeof(*err));
 }
 
 #endif

@@ -7,8 +7,6 @@
 #include "internal.h"
 #include "unit.h"
 
-static struct pb_error err;
-
 START_TEST(versions)
 {
 	char text[32];
@@ -124,6 +122,8 @@ END_TEST
 
 START_TEST(null_objects_can_be_freed)
 {
+	struct pb_error err;
+
 	pb_buffer_close(NULL);
 	pb_device_close(NULL);
 	pb_ioas_destroy(NULL);

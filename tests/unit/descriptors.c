@@ -8,10 +8,9 @@
 #include "internal.h"
 #include "unit.h"
 
-static struct pb_error err;
-
 START_TEST(importers_of_no_buffer)
 {
+	struct pb_error err;
 	struct pb_importer *list;
 	unsigned int n;
 	int ret = pb_fd_importers(-1, &list, &n, &err);

@@ -9,13 +9,13 @@
 #include "run-with-debug-log.h"
 #include "unit.h"
 
-static struct pb_error err;
-
 /* ---- the debug log ---- */
 
 /* What the test below executes: a failure, one without a struct pb_error, and an ioctl. */
 int fail_for_debug_log(void)
 {
+	struct pb_error err;
+
 	pb_fail(&err, EINVAL, "the number %d is wrong", 7);
 	pb_fail_errno(NULL, ENOENT, "cannot open it");
 	pb_ioctl(-1, FIONREAD, NULL);
@@ -64,6 +64,7 @@ END_TEST
 
 START_TEST(errors_are_sentences)
 {
+	struct pb_error err;
 	char longer[600];
 
 	ck_assert_int_eq(pb_fail(&err, EINVAL, "the number %d is wrong", 7), -EINVAL);

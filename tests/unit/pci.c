@@ -4,8 +4,6 @@
 #include "internal.h"
 #include "unit.h"
 
-static struct pb_error err;
-
 START_TEST(bdf_good)
 {
 	char bdf[PB_BDF_LEN];

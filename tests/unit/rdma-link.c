@@ -4,8 +4,6 @@
 #include "internal.h"
 #include "unit.h"
 
-static struct pb_error err;
-
 START_TEST(link_names)
 {
 	char longest[65];

@@ -7,8 +7,6 @@
 #include "importer.h"
 #include "unit.h"
 
-static struct pb_error err;
-
 /*
  * An empty file instead of a VFIO device: it supports no ioctl, like another driver that lacks
  * peerbar's.

@@ -52,7 +52,7 @@ static int bridge_raw(int dev, int fd, uint32_t flags, struct peerbar_bridge_ran
 {
 	struct peerbar_bridge r = { .size = sizeof(r),
 				    .fd = fd,
-				    .iommufd = pb_iommu_fd(iommu),
+				    .iommufd = pb_iommu_fd(fixture.iommu),
 				    .flags = flags,
 				    .nr_ranges = SEGMENTS,
 				    .ranges = (uintptr_t)ranges };
@@ -78,8 +78,8 @@ static void *map_loop(void *arg)
 		for (i = 0; i < SEGMENTS; i++) {
 			iova = base + i * 4 * MIB;
 			ret = rand_r(&seed) % 4 ?
-				raw_map_file(pb_iommu_fd(iommu), pb_ioas_id(ioas), ranges[i].fd, 0,
-					     ranges[i].length, 7, &iova) :
+				raw_map_file(pb_iommu_fd(fixture.iommu), pb_ioas_id(fixture.ioas),
+					     ranges[i].fd, 0, ranges[i].length, 7, &iova) :
 				-EBUSY;
 			may_fail(ret, "map");
 			mapped |= !ret << i;
@@ -90,8 +90,9 @@ static void *map_loop(void *arg)
 		}
 		for (i = 0; i < SEGMENTS; i++) {
 			if (mapped & 1 << i)
-				may_fail(raw_unmap(pb_iommu_fd(iommu), pb_ioas_id(ioas),
-						   base + i * 4 * MIB, ranges[i].length),
+				may_fail(raw_unmap(pb_iommu_fd(fixture.iommu),
+						   pb_ioas_id(fixture.ioas), base + i * 4 * MIB,
+						   ranges[i].length),
 					 "unmap");
 			if (ranges[i].fd >= 0)
 				close(ranges[i].fd);

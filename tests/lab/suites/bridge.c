@@ -112,10 +112,10 @@ START_TEST(a_scattered_buffer_is_written)
 	ck_assert_uint_eq(pb_mapping_length(m), at);
 	/* Across a boundary. */
 	at = segments[0].length;
-	lab_pattern(memory.p, 2000, 7);
-	edu_copy(&edu, memory.iova, iova + at - 1000, 2000);
-	ck_assert(lab_host_sees(segments[0].a + at - 1000, memory.p, 1000));
-	ck_assert(lab_host_sees(segments[1].a, (uint8_t *)memory.p + 1000, 1000));
+	lab_pattern(fixture.memory.p, 2000, 7);
+	edu_copy(&fixture.edu, fixture.memory.iova, iova + at - 1000, 2000);
+	ck_assert(lab_host_sees(segments[0].a + at - 1000, fixture.memory.p, 1000));
+	ck_assert(lab_host_sees(segments[1].a, (uint8_t *)fixture.memory.p + 1000, 1000));
 	/* While it is mapped, it is pinned; afterwards it moves, and DMA faults. */
 	ck_assert_uint_eq(where(fd).pins, 1);
 	ck_assert_int_eq(test_move(vram_exporter, fd, PEERBAR_TEST_PLACE_B), -EBUSY);
@@ -134,15 +134,15 @@ END_TEST
 START_TEST(an_nvme_writes_it)
 {
 	int fd = vram_export_scattered(0, SEGMENTS, segments);
-	struct pb_device *device = lab_open(iommu, LAB_NVME);
+	struct pb_device *device = lab_open(fixture.iommu, LAB_NVME);
 	uint8_t *want = malloc(MIB);
 	struct pb_mapping *m;
 	struct nvme nvme;
 	uint64_t at = 0, n;
 	unsigned int i;
 
-	ok(pb_ioas_attach(ioas, device, &err));
-	ok(nvme_start(&nvme, device, ioas, &err));
+	ok(pb_ioas_attach(fixture.ioas, device, &err));
+	ok(nvme_start(&nvme, device, fixture.ioas, &err));
 	m = map_dmabuf(fd);
 	ck_assert_int_eq(nvme_read(&nvme, 0, pb_mapping_iova(m), MIB), 0);
 	lab_disk_bytes(1, 0, want, MIB);
@@ -167,9 +167,10 @@ START_TEST(parts)
 	struct pb_mapping *part, *all, *ro;
 	uint64_t from = segments[0].length - PAGE;
 
-	ok(pb_map_buffer(ioas, buffer, from, 2 * PAGE, RW | PB_MAP_FIXED, 0x40000000, &part, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, from, 2 * PAGE, RW | PB_MAP_FIXED, 0x40000000, &part,
+			 &err));
 	all = map_rw(buffer);
-	ok(pb_map_buffer(ioas, buffer, 0, PAGE, PB_MAP_READ, 0, &ro, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, PAGE, PB_MAP_READ, 0, &ro, &err));
 	ck_assert_uint_eq(where(fd).pins, 3);
 	dma_lands(0x40000000, segments[0].a + from);
 	dma_lands(0x40000000 + PAGE, segments[1].a);
@@ -177,8 +178,8 @@ START_TEST(parts)
 	dma_faults(pb_mapping_iova(ro), segments[0].a);
 	ok(pb_unmap(part, &err));
 	dma_lands(pb_mapping_iova(all) + from, segments[0].a + from);
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, pb_mapping_iova(all), &part,
-			      &err),
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, pb_mapping_iova(all),
+			      &part, &err),
 		EEXIST, "something is mapped there");
 	ok(pb_unmap(all, &err));
 	ok(pb_unmap(ro, &err));
@@ -217,7 +218,7 @@ END_TEST
 
 static bool is_revoked(struct pb_mapping *m)
 {
-	ok(pb_ioas_check(ioas, NULL, &err));
+	ok(pb_ioas_check(fixture.ioas, NULL, &err));
 	return pb_mapping_state(m) == PB_REVOKED;
 }
 
@@ -279,7 +280,9 @@ START_TEST(it_moves_without_a_pin)
 	uint64_t iova, at = 0x40000000;
 	unsigned int i;
 
-	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(iommu), PEERBAR_BRIDGE_UNPINNED, ROOM, &r), 0);
+	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(fixture.iommu), PEERBAR_BRIDGE_UNPINNED, ROOM,
+				    &r),
+			 0);
 	ck_assert_uint_eq(r.nr_ranges, SEGMENTS);
 	ck_assert_uint_eq(r.flags & PEERBAR_BRIDGE_PINNED, 0);
 	ck_assert_uint_eq(r.reason, 0);
@@ -289,8 +292,8 @@ START_TEST(it_moves_without_a_pin)
 	for (i = 0; i < SEGMENTS; at += ranges[i++].length) {
 		iova = at;
 		ck_assert_uint_eq(ranges[i].length, segments[i].length);
-		ck_assert_int_eq(raw_map_file(pb_iommu_fd(iommu), pb_ioas_id(ioas), ranges[i].fd, 0,
-					      ranges[i].length, 7, &iova),
+		ck_assert_int_eq(raw_map_file(pb_iommu_fd(fixture.iommu), pb_ioas_id(fixture.ioas),
+					      ranges[i].fd, 0, ranges[i].length, 7, &iova),
 				 0);
 		state_is(ranges[i].fd, PEERBAR_STATE_LIVE);
 	}
@@ -300,20 +303,21 @@ START_TEST(it_moves_without_a_pin)
 	for (i = 0; i < SEGMENTS; i++)
 		state_is(ranges[i].fd, PEERBAR_STATE_DEAD);
 	iova = at;
-	ck_assert_int_eq(raw_map_file(pb_iommu_fd(iommu), pb_ioas_id(ioas), ranges[0].fd, 0,
-				      ranges[0].length, 7, &iova),
+	ck_assert_int_eq(raw_map_file(pb_iommu_fd(fixture.iommu), pb_ioas_id(fixture.ioas),
+				      ranges[0].fd, 0, ranges[0].length, 7, &iova),
 			 -ENODEV);
 	/* A bridge of the new place. */
 	close_ranges(r.nr_ranges);
-	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(iommu), 0, ROOM, &r), 0);
+	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(fixture.iommu), 0, ROOM, &r), 0);
 	ck_assert_uint_eq(r.flags & PEERBAR_BRIDGE_PINNED, PEERBAR_BRIDGE_PINNED);
 	ck_assert_uint_eq(where(fd).pins, 1);
-	ck_assert_int_eq(raw_map_file(pb_iommu_fd(iommu), pb_ioas_id(ioas), ranges[0].fd, 0,
-				      ranges[0].length, 7, &iova),
+	ck_assert_int_eq(raw_map_file(pb_iommu_fd(fixture.iommu), pb_ioas_id(fixture.ioas),
+				      ranges[0].fd, 0, ranges[0].length, 7, &iova),
 			 0);
 	dma_lands(iova, segments[0].b);
 	close_ranges(r.nr_ranges);
-	ck_assert_int_eq(raw_unmap(pb_iommu_fd(iommu), pb_ioas_id(ioas), iova, segments[0].length),
+	ck_assert_int_eq(raw_unmap(pb_iommu_fd(fixture.iommu), pb_ioas_id(fixture.ioas), iova,
+				   segments[0].length),
 			 0);
 	released(fd);
 	close(fd);
@@ -354,7 +358,7 @@ static void is_refused(int fd, int code, const char *words)
 	unsigned int fds = count_fds();
 	struct pb_mapping *m;
 
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), code, words);
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &m, &err), code, words);
 	ck_assert_uint_eq(count_fds(), fds);
 	pb_buffer_close(buffer);
 }
@@ -427,15 +431,15 @@ START_TEST(both_descriptors_are_needed)
 	ck_assert_int_eq(bridge_raw(fd, null, 0, ROOM, &r), -EBADFD);
 	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(other), 0, ROOM, &r), -ENODEV);
 	ck_assert_uint_eq(r.reason, PEERBAR_BRIDGE_WHY_NO_FUNCTION);
-	ck_assert_int_eq(bridge_raw(-1, pb_iommu_fd(iommu), 0, ROOM, &r), -EBADF);
-	ck_assert_int_eq(bridge_raw(null, pb_iommu_fd(iommu), 0, ROOM, &r), -EINVAL);
-	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(iommu), 0x80, ROOM, &r), -EINVAL);
+	ck_assert_int_eq(bridge_raw(-1, pb_iommu_fd(fixture.iommu), 0, ROOM, &r), -EBADF);
+	ck_assert_int_eq(bridge_raw(null, pb_iommu_fd(fixture.iommu), 0, ROOM, &r), -EINVAL);
+	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(fixture.iommu), 0x80, ROOM, &r), -EINVAL);
 	/* Another user's function. */
 	dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
 	snprintf(function.name, sizeof(function.name), "%s", lab_bdf(LAB_NVME));
 	r = (struct peerbar_bridge){ .size = sizeof(r),
 				     .fd = fd,
-				     .iommufd = pb_iommu_fd(iommu),
+				     .iommufd = pb_iommu_fd(fixture.iommu),
 				     .functions = (uintptr_t)&function,
 				     .nr_functions = 1,
 				     .nr_ranges = ROOM,
@@ -445,7 +449,7 @@ START_TEST(both_descriptors_are_needed)
 	ck_assert_str_eq(r.function, lab_bdf(LAB_NVME));
 	close(dev);
 	/* Too little room: nothing is bridged. */
-	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(iommu), 0, 0, &r), -EMSGSIZE);
+	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(fixture.iommu), 0, 0, &r), -EMSGSIZE);
 	ck_assert_uint_eq(r.nr_ranges, 1);
 	released(fd);
 	pb_iommu_close(other);
@@ -465,16 +469,16 @@ START_TEST(limits)
 	if (!child) {
 		if (setrlimit(RLIMIT_MEMLOCK, &limit) || setresuid(65534, 65534, 65534))
 			_exit(1);
-		if (bridge_raw(fd, pb_iommu_fd(iommu), 0, ROOM, &r) != -ENOMEM ||
+		if (bridge_raw(fd, pb_iommu_fd(fixture.iommu), 0, ROOM, &r) != -ENOMEM ||
 		    r.reason != PEERBAR_BRIDGE_WHY_MEMLOCK)
 			_exit(2);
 		/* Not pinned, it is not charged. */
-		if (bridge_raw(fd, pb_iommu_fd(iommu), PEERBAR_BRIDGE_UNPINNED, ROOM, &r))
+		if (bridge_raw(fd, pb_iommu_fd(fixture.iommu), PEERBAR_BRIDGE_UNPINNED, ROOM, &r))
 			_exit(3);
 		if (setrlimit(RLIMIT_NOFILE, &files))
 			_exit(4);
-		if (bridge_raw(several, pb_iommu_fd(iommu), PEERBAR_BRIDGE_UNPINNED, ROOM, &r) !=
-		    -EMFILE)
+		if (bridge_raw(several, pb_iommu_fd(fixture.iommu), PEERBAR_BRIDGE_UNPINNED, ROOM,
+			       &r) != -EMFILE)
 			_exit(5);
 		_exit(0);
 	}
@@ -495,7 +499,7 @@ START_TEST(only_for_iommufd)
 	struct peerbar_bridge r, again;
 	struct peerbar_query q;
 
-	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(iommu), 0, ROOM, &r), 0);
+	ck_assert_int_eq(bridge_raw(fd, pb_iommu_fd(fixture.iommu), 0, ROOM, &r), 0);
 	q = query(ranges[0].fd);
 	ck_assert_uint_eq(q.model, PEERBAR_MODEL_REVOCABLE);
 	ck_assert_str_eq(q.exporter, "peerbar_iommufd");
@@ -509,7 +513,7 @@ START_TEST(only_for_iommufd)
 	ck_assert_int_eq(test_import_map(importer, handle, NULL), -EOPNOTSUPP);
 	ck_assert_int_eq(test_import_detach(importer, handle), 0);
 	/* A bridge of a bridge. */
-	ck_assert_int_eq(bridge_raw(ranges[0].fd, pb_iommu_fd(iommu), 0, ROOM, &again),
+	ck_assert_int_eq(bridge_raw(ranges[0].fd, pb_iommu_fd(fixture.iommu), 0, ROOM, &again),
 			 -EOPNOTSUPP);
 	ck_assert_uint_eq(again.reason, PEERBAR_BRIDGE_WHY_MAP);
 	close_ranges(1);
@@ -540,12 +544,13 @@ START_TEST(teardown)
 	ok(pb_unmap(m, &err));
 	released(kept);
 	/* Some ranges are closed, others are mapped, others are kept. */
-	ck_assert_int_eq(bridge_raw(kept, pb_iommu_fd(iommu), 0, ROOM, &r), 0);
+	ck_assert_int_eq(bridge_raw(kept, pb_iommu_fd(fixture.iommu), 0, ROOM, &r), 0);
 	for (i = 0; i < SEGMENTS; i++) {
 		iova = 0x40000000 + i * 4 * MIB;
 		if (i % 3 == 1)
-			ck_assert_int_eq(raw_map_file(pb_iommu_fd(iommu), pb_ioas_id(ioas),
-						      ranges[i].fd, 0, ranges[i].length, 7, &iova),
+			ck_assert_int_eq(raw_map_file(pb_iommu_fd(fixture.iommu),
+						      pb_ioas_id(fixture.ioas), ranges[i].fd, 0,
+						      ranges[i].length, 7, &iova),
 					 0);
 		if (i % 3 != 2)
 			close(ranges[i].fd);
@@ -558,14 +563,14 @@ START_TEST(teardown)
 	for (i = 2; i < SEGMENTS; i += 3)
 		close(ranges[i].fd);
 	for (i = 1; i < SEGMENTS; i += 3)
-		ck_assert_int_eq(raw_unmap(pb_iommu_fd(iommu), pb_ioas_id(ioas),
+		ck_assert_int_eq(raw_unmap(pb_iommu_fd(fixture.iommu), pb_ioas_id(fixture.ioas),
 					   0x40000000 + i * 4 * MIB, ranges[i].length),
 				 0);
 	/* A process is killed while it has them. */
 	ck_assert_int_eq(pipe2(tell, O_CLOEXEC), 0);
 	child = fork();
 	if (!child) {
-		c = bridge_raw(kept, pb_iommu_fd(iommu), 0, ROOM, &r) ? 'n' : 'y';
+		c = bridge_raw(kept, pb_iommu_fd(fixture.iommu), 0, ROOM, &r) ? 'n' : 'y';
 		if (write(tell[1], &c, 1) != 1)
 			_exit(1);
 		pause();
@@ -579,7 +584,7 @@ START_TEST(teardown)
 	close(tell[0]);
 	close(tell[1]);
 	/* The module stays while there are ranges. */
-	ck_assert_int_eq(bridge_raw(kept, pb_iommu_fd(iommu), 0, ROOM, &r), 0);
+	ck_assert_int_eq(bridge_raw(kept, pb_iommu_fd(fixture.iommu), 0, ROOM, &r), 0);
 	ck_assert_int_lt(module_unload("peerbar-iommufd"), 0);
 	close_ranges(r.nr_ranges);
 	released(kept);
@@ -605,15 +610,15 @@ START_TEST(several_ranges_of_vfio)
 	dma_lands(iova + 2 * PAGE, 64 * MIB + 2 * PAGE);
 	dma_lands(iova + 3 * PAGE, 2 * PAGE);
 	dma_lands(iova + 4 * PAGE, MIB);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	dma_faults(iova + 3 * PAGE, 2 * PAGE);
 	ck_assert(is_revoked(m));
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_mapping_restore(m, &err));
 	dma_lands(iova + 3 * PAGE, 2 * PAGE);
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	dma_faults(iova + 4 * PAGE, MIB);
 	ok(pb_unmap(m, &err));
 	pb_buffer_close(taken);
@@ -625,12 +630,12 @@ END_TEST
 START_TEST(read_only)
 {
 	const struct raw_range two[] = { { 0, PAGE }, { MIB, PAGE } };
-	int fd = raw_export(pb_device_fd(gpu), GPU_BAR, two, 2, O_RDONLY | O_CLOEXEC);
+	int fd = raw_export(pb_device_fd(fixture.gpu), GPU_BAR, two, 2, O_RDONLY | O_CLOEXEC);
 
 	ck_assert_int_ge(fd, 0);
 	is_refused(fd, EACCES, "read-only");
 	close(fd);
-	fd = raw_export(pb_device_fd(gpu), GPU_BAR, two, 2, O_RDWR | O_CLOEXEC);
+	fd = raw_export(pb_device_fd(fixture.gpu), GPU_BAR, two, 2, O_RDWR | O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
 	ok(pb_unmap(map_dmabuf(fd), &err));
 	close(fd);

@@ -172,7 +172,7 @@ START_TEST(held_by_another_process)
 		ck_assert(!pipe(ready));
 		pid = fork();
 		if (!pid) {
-			lab_open(iommu, LAB_EDU);
+			lab_open(fixture.iommu, LAB_EDU);
 			if (write(ready[1], &byte, 1) != 1)
 				_exit(1);
 			for (;;)
@@ -183,7 +183,7 @@ START_TEST(held_by_another_process)
 		close(ready[1]);
 	}
 	snprintf(who, sizeof(who), "in use by process %d (lab-check)", pid);
-	refused(pb_device_open(iommu, bdf, &second, &err), EBUSY, who);
+	refused(pb_device_open(fixture.iommu, bdf, &second, &err), EBUSY, who);
 	kill(pid, SIGKILL);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	ok(pb_pci_unbind(bdf, &err));
@@ -200,7 +200,7 @@ START_TEST(held_by_a_mapping)
 	struct pb_device *device;
 	void *p;
 
-	device = lab_open(iommu, LAB_GPU);
+	device = lab_open(fixture.iommu, LAB_GPU);
 	ok(pb_device_set_decoding(device, true, &err));
 	ok(pb_buffer_export(device, GPU_BAR, &range, 1, 0, &buffer, &err));
 	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_BUFFER, NULL), 1);
@@ -223,7 +223,7 @@ END_TEST
 START_TEST(held_out_of_sight)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind),
-						 .iommufd = pb_iommu_fd(iommu) };
+						 .iommufd = pb_iommu_fd(fixture.iommu) };
 	int fd = open_cdev(LAB_EDU), sockets[2];
 
 	ck_assert(!ioctl(fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
@@ -261,7 +261,7 @@ START_TEST(held_by_the_group)
 	ck_assert_int_ge(group, 0);
 	ck_assert_uint_eq(holds(bdf, getpid(), PB_HOLDER_GROUP, &found), 1);
 	ck_assert_int_eq(found, group);
-	refused(pb_device_open(iommu, bdf, &second, &err), EBUSY, "in use by this process");
+	refused(pb_device_open(fixture.iommu, bdf, &second, &err), EBUSY, "in use by this process");
 	ck_assert(!ioctl(group, VFIO_GROUP_GET_STATUS, &status));
 	/*
 	 * In a group with bridges, or with functions bound to other drivers, a device cannot be
@@ -305,18 +305,19 @@ START_TEST(open_refused)
 {
 	struct pb_device *device = NULL, *second = NULL;
 
-	refused(pb_device_open(iommu, "01:00", &device, &err), EINVAL, "no PCI address");
-	refused(pb_device_open(iommu, "0000:fe:1f.7", &device, &err), ENODEV, "no PCI function");
+	refused(pb_device_open(fixture.iommu, "01:00", &device, &err), EINVAL, "no PCI address");
+	refused(pb_device_open(fixture.iommu, "0000:fe:1f.7", &device, &err), ENODEV,
+		"no PCI function");
 	ok(pb_pci_unbind(lab_bdf(LAB_EDU), &err));
-	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &device, &err), ENXIO,
+	refused(pb_device_open(fixture.iommu, lab_bdf(LAB_EDU), &device, &err), ENXIO,
 		"bind it to vfio-pci");
-	device = lab_open(iommu, LAB_EDU);
-	refused(pb_device_open(iommu, lab_bdf(LAB_EDU), &second, &err), EBUSY,
+	device = lab_open(fixture.iommu, LAB_EDU);
+	refused(pb_device_open(fixture.iommu, lab_bdf(LAB_EDU), &second, &err), EBUSY,
 		"in use by this process");
 	ck_assert_ptr_null(second);
 	pb_device_close(device);
 	/* It can be opened again. */
-	device = lab_open(iommu, LAB_EDU);
+	device = lab_open(fixture.iommu, LAB_EDU);
 	pb_device_close(device);
 }
 END_TEST
@@ -326,8 +327,8 @@ START_TEST(a_context_that_was_given)
 	struct pb_iommu *copy;
 	struct pb_device *device;
 
-	ok(pb_iommu_from_fd(pb_iommu_fd(iommu), &copy, &err));
-	ck_assert_int_ne(pb_iommu_fd(copy), pb_iommu_fd(iommu));
+	ok(pb_iommu_from_fd(pb_iommu_fd(fixture.iommu), &copy, &err));
+	ck_assert_int_ne(pb_iommu_fd(copy), pb_iommu_fd(fixture.iommu));
 	device = lab_open(copy, LAB_EDU);
 	/* The device keeps the context. */
 	pb_iommu_close(copy);
@@ -341,18 +342,18 @@ START_TEST(regions)
 	struct pb_region r;
 	unsigned int i;
 
-	ck_assert_uint_ge(pb_device_regions(gpu), 8);
-	ok(pb_device_region(gpu, GPU_BAR, &r, &err));
+	ck_assert_uint_ge(pb_device_regions(fixture.gpu), 8);
+	ok(pb_device_region(fixture.gpu, GPU_BAR, &r, &err));
 	ck_assert_uint_eq(r.size, 256 * MIB);
 	ck_assert(r.readable && r.writable && r.mappable);
-	ok(pb_device_region(gpu, PB_REGION_CONFIG, &r, &err));
+	ok(pb_device_region(fixture.gpu, PB_REGION_CONFIG, &r, &err));
 	ck_assert_uint_ge(r.size, 256);
 	ck_assert(r.readable && !r.mappable);
 	/* A region that the device does not have, and one that no device has. */
-	ok(pb_device_region(gpu, 5, &r, &err));
+	ok(pb_device_region(fixture.gpu, 5, &r, &err));
 	ck_assert_uint_eq(r.size, 0);
-	i = pb_device_regions(gpu);
-	refused(pb_device_region(gpu, i, &r, &err), EINVAL, "its regions are 0 to");
+	i = pb_device_regions(fixture.gpu);
+	refused(pb_device_region(fixture.gpu, i, &r, &err), EINVAL, "its regions are 0 to");
 }
 END_TEST
 
@@ -362,21 +363,24 @@ START_TEST(reading_and_writing)
 	void *p;
 
 	lab_pattern(out, sizeof(out), 7);
-	ok(pb_device_write(gpu, GPU_BAR, 0x12345 & ~7, out, sizeof(out), &err));
-	ok(pb_device_read(gpu, GPU_BAR, 0x12345 & ~7, in, sizeof(in), &err));
+	ok(pb_device_write(fixture.gpu, GPU_BAR, 0x12345 & ~7, out, sizeof(out), &err));
+	ok(pb_device_read(fixture.gpu, GPU_BAR, 0x12345 & ~7, in, sizeof(in), &err));
 	ck_assert_mem_eq(in, out, sizeof(in));
 	ck_assert(lab_host_sees(0x12345 & ~7, out, sizeof(out)));
-	refused(pb_device_read(gpu, 99, 0, in, 4, &err), EINVAL, "no region 99");
-	refused(pb_device_read(gpu, GPU_BAR, 256 * MIB, in, 1, &err), ERANGE,
+	refused(pb_device_read(fixture.gpu, 99, 0, in, 4, &err), EINVAL, "no region 99");
+	refused(pb_device_read(fixture.gpu, GPU_BAR, 256 * MIB, in, 1, &err), ERANGE,
 		"whose size is 0x10000000");
-	refused(pb_device_write(gpu, GPU_BAR, 256 * MIB - 2, out, 4, &err), ERANGE,
+	refused(pb_device_write(fixture.gpu, GPU_BAR, 256 * MIB - 2, out, 4, &err), ERANGE,
 		"not all inside");
-	refused(pb_device_write(gpu, GPU_BAR, UINT64_MAX, out, 4, &err), ERANGE, "not all inside");
-	refused(pb_device_mmap(gpu, GPU_BAR, 1, PAGE, false, &p, &err), EINVAL, "page size");
-	refused(pb_device_mmap(gpu, GPU_BAR, 0, 0, false, &p, &err), EINVAL, "length not 0");
-	refused(pb_device_mmap(gpu, GPU_BAR, 256 * MIB, PAGE, false, &p, &err), ERANGE,
+	refused(pb_device_write(fixture.gpu, GPU_BAR, UINT64_MAX, out, 4, &err), ERANGE,
 		"not all inside");
-	refused(pb_device_mmap(gpu, PB_REGION_CONFIG, 0, 16, false, &p, &err), EOPNOTSUPP,
+	refused(pb_device_mmap(fixture.gpu, GPU_BAR, 1, PAGE, false, &p, &err), EINVAL,
+		"page size");
+	refused(pb_device_mmap(fixture.gpu, GPU_BAR, 0, 0, false, &p, &err), EINVAL,
+		"length not 0");
+	refused(pb_device_mmap(fixture.gpu, GPU_BAR, 256 * MIB, PAGE, false, &p, &err), ERANGE,
+		"not all inside");
+	refused(pb_device_mmap(fixture.gpu, PB_REGION_CONFIG, 0, 16, false, &p, &err), EOPNOTSUPP,
 		"cannot be mapped");
 }
 END_TEST
@@ -385,15 +389,15 @@ START_TEST(decoding)
 {
 	uint8_t byte;
 
-	ck_assert(decodes(gpu));
-	ok(pb_device_set_decoding(gpu, false, &err));
-	ck_assert(!decodes(gpu));
-	refused(pb_device_read(gpu, GPU_BAR, 0, &byte, 1, &err), EIO, "cannot read");
+	ck_assert(decodes(fixture.gpu));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
+	ck_assert(!decodes(fixture.gpu));
+	refused(pb_device_read(fixture.gpu, GPU_BAR, 0, &byte, 1, &err), EIO, "cannot read");
 	/* Turning it off twice is harmless. */
-	ok(pb_device_set_decoding(gpu, false, &err));
-	ok(pb_device_set_decoding(gpu, true, &err));
-	ck_assert(decodes(gpu));
-	ok(pb_device_read(gpu, GPU_BAR, 0, &byte, 1, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
+	ck_assert(decodes(fixture.gpu));
+	ok(pb_device_read(fixture.gpu, GPU_BAR, 0, &byte, 1, &err));
 }
 END_TEST
 
@@ -403,7 +407,7 @@ START_TEST(decoding_off_is_sigbus)
 	volatile uint8_t *bar = bar_mmap(0, PAGE);
 
 	bar[0] = 1;
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	bar[0] = 2;
 }
 END_TEST
@@ -414,14 +418,14 @@ START_TEST(reset)
 
 	lab_pattern(out, sizeof(out), 8);
 	if (lab_has_no_reset()) {
-		refused(pb_device_reset(gpu, &err), EOPNOTSUPP, "cannot be reset");
+		refused(pb_device_reset(fixture.gpu, &err), EOPNOTSUPP, "cannot be reset");
 		return;
 	}
-	ok(pb_device_reset(gpu, &err));
+	ok(pb_device_reset(fixture.gpu, &err));
 	/* As the kernel leaves it: usable when decoding is on. */
-	ok(pb_device_set_decoding(gpu, true, &err));
-	ok(pb_device_write(gpu, GPU_BAR, 0, out, sizeof(out), &err));
-	ok(pb_device_read(gpu, GPU_BAR, 0, in, sizeof(in), &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
+	ok(pb_device_write(fixture.gpu, GPU_BAR, 0, out, sizeof(out), &err));
+	ok(pb_device_read(fixture.gpu, GPU_BAR, 0, in, sizeof(in), &err));
 	ck_assert_mem_eq(in, out, sizeof(in));
 }
 END_TEST

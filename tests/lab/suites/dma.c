@@ -13,16 +13,16 @@ START_TEST(a_pattern_arrives)
 {
 	struct pb_buffer *buffer = export_one(16 * MIB, 2 * MIB);
 	struct pb_mapping *m = map_rw(buffer);
-	uint8_t *bar = bar_mmap(16 * MIB, 2 * MIB), *back = (uint8_t *)memory.p + 2 * PAGE;
+	uint8_t *bar = bar_mmap(16 * MIB, 2 * MIB), *back = (uint8_t *)fixture.memory.p + 2 * PAGE;
 	uint64_t iova = pb_mapping_iova(m);
 
 	/* Neither at the beginning nor aligned. */
-	lab_pattern(memory.p, EDU_MAX, 1);
-	edu_copy(&edu, memory.iova, iova + MIB + 123, EDU_MAX);
-	ck_assert_mem_eq(bar + MIB + 123, memory.p, EDU_MAX);
-	edu_copy(&edu, iova + MIB + 123, memory.iova + 2 * PAGE, EDU_MAX);
-	ck_assert_mem_eq(back, memory.p, EDU_MAX);
-	ck_assert(lab_host_sees(17 * MIB + 123, memory.p, EDU_MAX));
+	lab_pattern(fixture.memory.p, EDU_MAX, 1);
+	edu_copy(&fixture.edu, fixture.memory.iova, iova + MIB + 123, EDU_MAX);
+	ck_assert_mem_eq(bar + MIB + 123, fixture.memory.p, EDU_MAX);
+	edu_copy(&fixture.edu, iova + MIB + 123, fixture.memory.iova + 2 * PAGE, EDU_MAX);
+	ck_assert_mem_eq(back, fixture.memory.p, EDU_MAX);
+	ck_assert(lab_host_sees(17 * MIB + 123, fixture.memory.p, EDU_MAX));
 	/* The bytes beside it are unchanged: the GPU's memory is zeroed at start. */
 	ck_assert_uint_eq(bar[MIB + 122], 0);
 	ck_assert_uint_eq(bar[MIB + 123 + EDU_MAX], 0);
@@ -46,28 +46,29 @@ START_TEST(ranges_are_contiguous)
 	int round;
 
 	found = map_rw(buffer);
-	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0x40000000, &fixed, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0x40000000, &fixed, &err));
 	for (round = 0; round < 2; round++) {
 		iova = pb_mapping_iova(round ? fixed : found);
 		ck_assert_uint_eq(pb_mapping_length(round ? fixed : found), 6 * PAGE);
 		/* 2,000 bytes, half of them on either side of a boundary. */
-		lab_pattern(memory.p, 2000, 10 + (uint32_t)round);
-		edu_copy(&edu, memory.iova, iova + 3 * PAGE - 1000, 2000);
-		ck_assert(lab_host_sees(64 * MIB + 3 * PAGE - 1000, memory.p, 1000));
-		ck_assert(lab_host_sees(2 * PAGE, (uint8_t *)memory.p + 1000, 1000));
-		lab_pattern(memory.p, 2000, 20 + (uint32_t)round);
-		edu_copy(&edu, memory.iova, iova + 4 * PAGE - 1000, 2000);
-		ck_assert(lab_host_sees(2 * PAGE + PAGE - 1000, memory.p, 1000));
-		ck_assert(lab_host_sees(32 * MIB, (uint8_t *)memory.p + 1000, 1000));
+		lab_pattern(fixture.memory.p, 2000, 10 + (uint32_t)round);
+		edu_copy(&fixture.edu, fixture.memory.iova, iova + 3 * PAGE - 1000, 2000);
+		ck_assert(lab_host_sees(64 * MIB + 3 * PAGE - 1000, fixture.memory.p, 1000));
+		ck_assert(lab_host_sees(2 * PAGE, (uint8_t *)fixture.memory.p + 1000, 1000));
+		lab_pattern(fixture.memory.p, 2000, 20 + (uint32_t)round);
+		edu_copy(&fixture.edu, fixture.memory.iova, iova + 4 * PAGE - 1000, 2000);
+		ck_assert(lab_host_sees(2 * PAGE + PAGE - 1000, fixture.memory.p, 1000));
+		ck_assert(lab_host_sees(32 * MIB, (uint8_t *)fixture.memory.p + 1000, 1000));
 		/* DMA in the other direction. */
-		edu_copy(&edu, iova + 4 * PAGE - 1000, memory.iova + 2 * PAGE, 2000);
-		ck_assert_mem_eq((uint8_t *)memory.p + 2 * PAGE, memory.p, 2000);
+		edu_copy(&fixture.edu, iova + 4 * PAGE - 1000, fixture.memory.iova + 2 * PAGE,
+			 2000);
+		ck_assert_mem_eq((uint8_t *)fixture.memory.p + 2 * PAGE, fixture.memory.p, 2000);
 	}
 	/* There is no mapping behind the last range (iova is the fixed one's). */
 	dma_faults(iova + 6 * PAGE, 32 * MIB + 2 * PAGE);
 	/* A part, from the middle of the first range to the middle of the last. */
-	ok(pb_map_buffer(ioas, buffer, 2 * PAGE, 3 * PAGE, RW | PB_MAP_FIXED, 0x20000000, &part,
-			 &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 2 * PAGE, 3 * PAGE, RW | PB_MAP_FIXED, 0x20000000,
+			 &part, &err));
 	dma_lands(pb_mapping_iova(part), 64 * MIB + 2 * PAGE);
 	dma_lands(pb_mapping_iova(part) + PAGE, 2 * PAGE);
 	dma_lands(pb_mapping_iova(part) + 2 * PAGE, 32 * MIB);
@@ -107,8 +108,9 @@ START_TEST(ranges_among_strangers)
 	dma_lands(iova + PAGE, MIB);
 	ok(pb_unmap(m, &err));
 	/* The failed attempts left nothing mapped. */
-	ok(pb_map_buffer(ioas, buffer, 0, PAGE, RW | PB_MAP_FIXED, strange - PAGE, &m, &err));
-	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, strange + PAGE, &m, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, PAGE, RW | PB_MAP_FIXED, strange - PAGE, &m,
+			 &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, strange + PAGE, &m, &err));
 	munmap(page, PAGE);
 	pb_buffer_close(buffer);
 }
@@ -126,17 +128,17 @@ START_TEST(permissions)
 	 * blocked without a fault.
 	 */
 	lab_pattern(bar, LEN, 30);
-	ok(pb_map_buffer(ioas, buffer, 0, 0, PB_MAP_READ, 0, &ro, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, 0, PB_MAP_READ, 0, &ro, &err));
 	dma_faults(pb_mapping_iova(ro), 0);
-	edu_copy(&edu, pb_mapping_iova(ro), memory.iova + PAGE, LEN);
-	ck_assert_mem_eq((uint8_t *)memory.p + PAGE, bar, LEN);
+	edu_copy(&fixture.edu, pb_mapping_iova(ro), fixture.memory.iova + PAGE, LEN);
+	ck_assert_mem_eq((uint8_t *)fixture.memory.p + PAGE, bar, LEN);
 	/* Now blocked without a fault. */
 	lab_host_read(0, before, LEN);
-	lab_pattern(memory.p, LEN, 31);
-	edu_copy(&edu, memory.iova, pb_mapping_iova(ro), LEN);
+	lab_pattern(fixture.memory.p, LEN, 31);
+	edu_copy(&fixture.edu, fixture.memory.iova, pb_mapping_iova(ro), LEN);
 	ck_assert_msg(lab_host_sees(0, before, LEN),
 		      "a DMA write went through a read-only mapping");
-	ok(pb_map_buffer(ioas, buffer, 0, 0, PB_MAP_WRITE, 0, &wo, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, 0, PB_MAP_WRITE, 0, &wo, &err));
 	dma_read_faults(pb_mapping_iova(wo), 0);
 	dma_lands(pb_mapping_iova(wo), 0);
 	munmap(bar, PAGE);
@@ -170,25 +172,26 @@ START_TEST(two_address_spaces)
 	struct pb_mapping *in_first, *in_second;
 	struct pb_ioas *second;
 
-	ok(pb_ioas_create(iommu, &second, &err));
-	ck_assert_uint_ne(pb_ioas_id(second), pb_ioas_id(ioas));
+	ok(pb_ioas_create(fixture.iommu, &second, &err));
+	ck_assert_uint_ne(pb_ioas_id(second), pb_ioas_id(fixture.ioas));
 	ok(pb_map_buffer(second, buffer, 0, PAGE, RW | PB_MAP_FIXED, 0x10000000, &in_second, &err));
 	dma_faults(0x10000000, 0);
 	/* The same address, another page. */
-	ok(pb_map_buffer(ioas, buffer, PAGE, PAGE, RW | PB_MAP_FIXED, 0x10000000, &in_first, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, PAGE, PAGE, RW | PB_MAP_FIXED, 0x10000000, &in_first,
+			 &err));
 	dma_lands(0x10000000, PAGE);
 
 	/* Attach it to the second one, where the memory must be mapped, too. */
-	lab_memory_free(&memory);
-	ok(pb_ioas_attach(second, edu_device, &err));
-	lab_memory(second, MEMORY_IOVA, 4 * PAGE, &memory);
+	lab_memory_free(&fixture.memory);
+	ok(pb_ioas_attach(second, fixture.edu_device, &err));
+	lab_memory(second, MEMORY_IOVA, 4 * PAGE, &fixture.memory);
 	dma_lands(0x10000000, 0);
-	lab_memory_free(&memory);
+	lab_memory_free(&fixture.memory);
 	/* Detached, all accesses fault. */
-	ok(pb_ioas_detach(edu_device, &err));
+	ok(pb_ioas_detach(fixture.edu_device, &err));
 	dma_read_from_nowhere(0x10000000);
-	ok(pb_ioas_attach(ioas, edu_device, &err));
-	lab_memory(ioas, MEMORY_IOVA, 4 * PAGE, &memory);
+	ok(pb_ioas_attach(fixture.ioas, fixture.edu_device, &err));
+	lab_memory(fixture.ioas, MEMORY_IOVA, 4 * PAGE, &fixture.memory);
 	dma_lands(0x10000000, PAGE);
 	pb_ioas_destroy(second);
 	pb_buffer_close(buffer);
@@ -200,14 +203,14 @@ START_TEST(two_devices)
 {
 	struct pb_buffer *buffer = export_one(8 * MIB, 2 * MIB);
 	struct pb_mapping *m = map_rw(buffer);
-	struct pb_device *device = lab_open(iommu, LAB_NVME);
+	struct pb_device *device = lab_open(fixture.iommu, LAB_NVME);
 	uint8_t *want = malloc(MIB);
 	struct nvme nvme;
 	unsigned int before;
 	uint64_t iova;
 
-	ok(pb_ioas_attach(ioas, device, &err));
-	ok(nvme_start(&nvme, device, ioas, &err));
+	ok(pb_ioas_attach(fixture.ioas, device, &err));
+	ok(nvme_start(&nvme, device, fixture.ioas, &err));
 	iova = pb_mapping_iova(m);
 	/* From the disk into the BAR. */
 	ck_assert_int_eq(nvme_read(&nvme, MIB / 2, iova + MIB, MIB), 0);
@@ -236,7 +239,7 @@ END_TEST
 /* An NVMe's controller memory buffer is device memory like any other. */
 START_TEST(a_cmb_as_exporter)
 {
-	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);
+	struct pb_device *device = lab_open(fixture.iommu, LAB_NVME_CMB);
 	struct pb_range range = { 4 * MIB, MIB };
 	struct pb_buffer_info info;
 	struct pb_buffer *buffer;
@@ -251,9 +254,9 @@ START_TEST(a_cmb_as_exporter)
 	m = map_rw(buffer);
 	ok(pb_device_mmap(device, CMB_BAR, range.offset, range.length, false, &p, &err));
 	cmb = p;
-	lab_pattern(memory.p, LEN, 50);
-	edu_copy(&edu, memory.iova, pb_mapping_iova(m) + PAGE, LEN);
-	ck_assert_mem_eq(cmb + PAGE, memory.p, LEN);
+	lab_pattern(fixture.memory.p, LEN, 50);
+	edu_copy(&fixture.edu, fixture.memory.iova, pb_mapping_iova(m) + PAGE, LEN);
+	ck_assert_mem_eq(cmb + PAGE, fixture.memory.p, LEN);
 	munmap(p, range.length);
 	pb_buffer_close(buffer);
 	pb_device_close(device);

@@ -32,13 +32,13 @@ static void events_down(void)
 	modules_down();
 }
 
-/* Events follow the change with a delay. */
-static bool wait_event(struct pb_watch *from, struct pb_event *event)
+/* Events follow the change with a delay. @err has the reason if the watch fails. */
+static bool wait_event(struct pb_watch *from, struct pb_event *event, struct pb_error *err)
 {
 	struct pollfd p = { .fd = pb_watch_fd(from), .events = POLLIN };
 
 	for (;;) {
-		if (pb_watch_next(from, event, &err))
+		if (pb_watch_next(from, event, err))
 			return false;
 		if (event->type != PB_EVENT_NONE)
 			return true;
@@ -50,10 +50,10 @@ static bool wait_event(struct pb_watch *from, struct pb_event *event)
 /* Wait for the next event, and check its type and buffer. */
 static struct pb_event next(enum pb_event_type type, uint64_t id)
 {
+	struct pb_error err = { 0 };
 	struct pb_event event;
 
-	err.text[0] = 0;
-	if (!wait_event(watch, &event))
+	if (!wait_event(watch, &event, &err))
 		ck_abort_msg("no event came, and '%s' of buffer %llu should have: %s",
 			     pb_event_name(type), (unsigned long long)id, err.text);
 	ck_assert_msg(event.type == type && (!id || event.buffer.id == id),
@@ -108,20 +108,20 @@ START_TEST(everything_that_happens)
 	p = map_fd(pb_buffer_fd(buffer), 0, PAGE);
 	ck_assert(can_read(p, NULL));
 	silence();
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	event = next(PB_EVENT_REVOKED, id);
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_REVOKED);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	silence();
 	/* The restore is reported without an access. */
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	event = next(PB_EVENT_RESTORED, id);
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_LIVE);
 	silence();
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), 0);
 	event = next(PB_EVENT_REVOKED, id);
 	ck_assert_int_eq(event.buffer.state, PB_BUFFER_DEAD);
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), -EBADFD);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), -EBADFD);
 	silence();
 	/* The mapping keeps it. */
 	pb_buffer_close(buffer);
@@ -132,7 +132,7 @@ START_TEST(everything_that_happens)
 	second = export_one(0, PAGE);
 	id = id_of(second);
 	next(PB_EVENT_CREATED, id);
-	pb_device_close(gpu);
+	pb_device_close(fixture.gpu);
 	/* It turns decoding off first. */
 	next(PB_EVENT_REVOKED, id);
 	event = next(PB_EVENT_REVOKED, id);
@@ -140,7 +140,7 @@ START_TEST(everything_that_happens)
 	pb_buffer_close(second);
 	next(PB_EVENT_RELEASED, id);
 	silence();
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 }
 END_TEST
 
@@ -193,7 +193,8 @@ START_TEST(the_list)
 	handle = test_import_attach(importer, pb_buffer_fd(one), PEERBAR_TEST_KIND_REVOCABLE, 0,
 				    lab_bdf(LAB_NIC));
 	ck_assert_int_gt(handle, 0);
-	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(one), PEERBAR_MEMATTR_WC), 0);
+	ck_assert_int_eq(feature_set_memattr(fixture.gpu, pb_buffer_fd(one), PEERBAR_MEMATTR_WC),
+			 0);
 	b = listed(id_of(one), &list);
 	ck_assert_uint_eq(b->nr_mmaps, 1);
 	ck_assert_uint_eq(b->nr_importers, 1);
@@ -203,12 +204,12 @@ START_TEST(the_list)
 	free(list);
 	munmap(p, PAGE);
 	close(importer);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	b = listed(id_of(one), &list);
 	ck_assert_int_eq(b->state, PB_BUFFER_REVOKED);
 	ck_assert_uint_eq(b->nr_mmaps, 0);
 	free(list);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	b = listed(id_of(one), &list);
 	ck_assert_int_eq(b->state, PB_BUFFER_LIVE);
 	free(list);
@@ -284,7 +285,7 @@ START_TEST(another_namespace)
 
 		if (unshare(CLONE_NEWNET))
 			_exit(1);
-		if (pb_watch_open(&own, &err) || count_listed())
+		if (pb_watch_open(&own, NULL) || count_listed())
 			_exit(2);
 		fd = test_export_one(exporter, PEERBAR_TEST_SOURCE_CORE, PEERBAR_MODEL_REVOCABLE,
 				     PAGE);
@@ -294,10 +295,10 @@ START_TEST(another_namespace)
 		    read(go[0], &c, 1) != 1)
 			_exit(3);
 		/* Its own creation, and no event of the initial namespace. */
-		if (!wait_event(own, &event) || event.buffer.id != theirs)
+		if (!wait_event(own, &event, NULL) || event.buffer.id != theirs)
 			_exit(4);
 		usleep(200000);
-		if (pb_watch_next(own, &event, &err) || event.type != PB_EVENT_NONE)
+		if (pb_watch_next(own, &event, NULL) || event.type != PB_EVENT_NONE)
 			_exit(5);
 		_exit(0);
 	}
@@ -388,10 +389,10 @@ static double time_revocations(struct pb_buffer **buffers)
 	for (round = 0; round < 5; round++) {
 		double began = now(), took;
 
-		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
 		took = now() - began;
 		best = took < best ? took : best;
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		for (i = 0; i < BUFFERS; i++)
 			state_is(pb_buffer_fd(buffers[i]), PEERBAR_STATE_LIVE);
 	}
@@ -433,17 +434,17 @@ START_TEST(many_listeners)
 	ck_assert_int_eq(wait_for(child), 128 + SIGKILL);
 	ok(pb_watch_open(&watch, &err));
 	/* Skip events of earlier changes, up to the first permanent revoke. */
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffers[0])), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffers[0])), 0);
 	for (;;) {
 		struct pb_event event;
 
-		ck_assert(wait_event(watch, &event));
+		ck_assert(wait_event(watch, &event, NULL));
 		if (event.type == PB_EVENT_REVOKED && event.buffer.state == PB_BUFFER_DEAD &&
 		    event.buffer.id == id_of(buffers[0]))
 			break;
 	}
 	for (i = 1; i < BUFFERS; i++)
-		ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffers[i])), 0);
+		ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffers[i])), 0);
 	for (i = 1; i < BUFFERS; i++)
 		ck_assert_int_eq(next(PB_EVENT_REVOKED, id_of(buffers[i])).buffer.state,
 				 PB_BUFFER_DEAD);
@@ -461,11 +462,11 @@ START_TEST(lost_events)
 
 	next(PB_EVENT_CREATED, id);
 	write_text(limit, "0");
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	next(PB_EVENT_LOST, 0);
 	silence();
 	write_text(limit, "65536");
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	next(PB_EVENT_RESTORED, id);
 	pb_buffer_close(buffer);
 	next(PB_EVENT_RELEASED, id);
@@ -516,7 +517,7 @@ START_TEST(namespace_goes)
 	listed(id, &list);
 	free(list);
 	close(fd);
-	ck_assert(wait_event(watch, &event));
+	ck_assert(wait_event(watch, &event, NULL));
 	ck_assert(event.type == PB_EVENT_RELEASED && event.buffer.id == id);
 	close(sockets[0]);
 	close(sockets[1]);
@@ -541,10 +542,10 @@ START_TEST(unloading)
 	 */
 	ck_assert_int_eq(module_unload("peerbar_vfio_pci"), -EAGAIN);
 	ck_assert_int_eq(module_unload("peerbar"), -EAGAIN);
-	edu_stop(&edu);
-	pb_device_close(gpu);
-	pb_device_close(edu_device);
-	gpu = edu_device = NULL;
+	edu_stop(&fixture.edu);
+	pb_device_close(fixture.gpu);
+	pb_device_close(fixture.edu_device);
+	fixture.gpu = fixture.edu_device = NULL;
 	ok(pb_pci_bind(lab_bdf(LAB_GPU), "vfio-pci", &err));
 	ok(pb_pci_bind(lab_bdf(LAB_EDU), "vfio-pci", &err));
 	ck_assert_int_eq(module_unload("peerbar_vfio_pci"), -EAGAIN);
@@ -593,9 +594,9 @@ START_TEST(unloading)
 		module_load("peerbar-test-exporter");
 		module_load("peerbar-test-importer");
 	}
-	gpu = lab_open(iommu, LAB_GPU);
-	edu_device = lab_open(iommu, LAB_EDU);
-	edu_start(&edu, edu_device);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+	fixture.edu_device = lab_open(fixture.iommu, LAB_EDU);
+	edu_start(&fixture.edu, fixture.edu_device);
 }
 END_TEST
 

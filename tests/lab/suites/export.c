@@ -17,7 +17,7 @@ static void refuse(unsigned int bar, const struct pb_range *ranges, unsigned int
 	unsigned int fds = count_fds();
 	struct pb_buffer *buffer = NULL;
 
-	refused(pb_buffer_export(gpu, bar, ranges, n, flags, &buffer, &err), code, words);
+	refused(pb_buffer_export(fixture.gpu, bar, ranges, n, flags, &buffer, &err), code, words);
 	ck_assert_ptr_null(buffer);
 	ck_assert_uint_eq(count_fds(), fds);
 }
@@ -56,7 +56,7 @@ END_TEST
 /* Peers cannot use a BAR of I/O ports. */
 START_TEST(io_ports)
 {
-	struct pb_device *nic = lab_open(iommu, LAB_NIC);
+	struct pb_device *nic = lab_open(fixture.iommu, LAB_NIC);
 	struct pb_buffer *buffer = NULL;
 	struct pb_region r;
 
@@ -199,10 +199,11 @@ START_TEST(export_while_decoding_is_off)
 	struct pb_mapping *mapping;
 	struct pb_buffer *buffer;
 
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	buffer = export_one(0, PAGE);
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &mapping, &err), ENODEV, "revoked");
-	ok(pb_device_set_decoding(gpu, true, &err));
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &mapping, &err), ENODEV,
+		"revoked");
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	mapping = map_rw(buffer);
 	dma_lands(pb_mapping_iova(mapping), 0);
 	ok(pb_unmap(mapping, &err));

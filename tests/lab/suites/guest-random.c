@@ -221,7 +221,7 @@ static void come_or_go(struct model_device *d)
 			pb_device_close(d->assigned->device);
 			d->assigned->device = NULL;
 			if (d->assigned == &vga)
-				gpu = NULL;
+				fixture.gpu = NULL;
 		} else {
 			ok(pb_device_set_decoding(d->assigned->device, false, &err));
 		}
@@ -230,7 +230,7 @@ static void come_or_go(struct model_device *d)
 	}
 	assign(d->assigned);
 	if (d->assigned == &vga)
-		gpu = vga.device;
+		fixture.gpu = vga.device;
 	d->there = true;
 	d->decoding = false;
 	d->awake = true;

@@ -275,12 +275,12 @@ START_TEST(iommufd)
 	ck_assert_uint_eq(l.importers[0].bytes, SIZE);
 	ck_assert(since <= l.importers[0].mapped_ns && l.importers[0].mapped_ns <= until);
 	/* A revocation takes the addresses away, and the attachment stays. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	l = listed(fd);
 	ck_assert_uint_eq(l.list.state, PEERBAR_STATE_REVOKED);
 	ck_assert_uint_eq(l.list.nr_importers, 1);
 	is_idle(&l.importers[0], "iommu");
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_mapping_restore(mapping, &err));
 	for (i = 0, l = listed(fd);
 	     i < ROOM && !(l.importers[i].flags & PEERBAR_IMPORTER_ADDRESSES);)
@@ -380,9 +380,9 @@ static void *revoke_buffer(void *arg)
 {
 	(void)arg;
 	if (way == REVOKE)
-		ck_assert_int_eq(feature_revoke(gpu, revoked_fd), 0);
+		ck_assert_int_eq(feature_revoke(fixture.gpu, revoked_fd), 0);
 	else
-		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	return NULL;
 }
 
@@ -467,7 +467,7 @@ START_TEST(a_revoke_that_hangs)
 	is_idle(&l.importers[2], nvme);
 	ck_assert_uint_ge(l.list.revoked_ns, begin);
 	if (_i & 2) {
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		state_is(fd, PEERBAR_STATE_LIVE);
 		l = listed(fd);
 		ck_assert_uint_eq(l.list.state, PEERBAR_STATE_LIVE);
@@ -815,7 +815,7 @@ START_TEST(by_netlink)
 	revoke_ends(thread, late);
 	netlink_agrees(fd);
 	if (_i & 2)
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_unmap(mapping, &err));
 	pb_buffer_close(buffer);
 	pb_buffer_close(other);

@@ -155,7 +155,7 @@ static int export_raw(unsigned int nr)
 		{ .region_index = GPU_BAR, .open_flags = O_RDWR | O_CLOEXEC, .nr_ranges = nr },
 		{ { 0, PAGE }, { 2 * MIB, 2 * PAGE }, { 4 * MIB, PAGE } },
 	};
-	int ret = ioctl(pb_device_fd(gpu), VFIO_DEVICE_FEATURE, &request);
+	int ret = ioctl(pb_device_fd(fixture.gpu), VFIO_DEVICE_FEATURE, &request);
 
 	return ret < 0 ? -errno : ret;
 }
@@ -228,7 +228,7 @@ static int call_cookie(void)
 {
 	uint64_t at;
 
-	return feature_cookie(gpu, GPU_BAR, MIB, PAGE, PEERBAR_MEMATTR_WC, &at);
+	return feature_cookie(fixture.gpu, GPU_BAR, MIB, PAGE, PEERBAR_MEMATTR_WC, &at);
 }
 
 START_TEST(a_cookie)
@@ -290,7 +290,8 @@ START_TEST(mappings)
 {
 	at_every_place("mmap", call_mmap, undo_mmap);
 	at_every_place("a page fault", call_fault, NULL);
-	ck_assert_int_eq(feature_set_memattr(gpu, pb_buffer_fd(other), PEERBAR_MEMATTR_WC), 0);
+	ck_assert_int_eq(feature_set_memattr(fixture.gpu, pb_buffer_fd(other), PEERBAR_MEMATTR_WC),
+			 0);
 	at_every_place("a page fault of a write-combining mapping", call_fault, NULL);
 }
 END_TEST
@@ -306,6 +307,7 @@ static int call_query(void)
 
 static int call_list(void)
 {
+	struct pb_error err;
 	struct pb_listed *list;
 	unsigned int n;
 	int ret = pb_list_buffers(&list, &n, &err);
@@ -391,12 +393,12 @@ static int call_map_file(void)
 	struct iommu_ioas_map_file map = { .size = sizeof(map),
 					   .flags = IOMMU_IOAS_MAP_READABLE |
 						   IOMMU_IOAS_MAP_FIXED_IOVA,
-					   .ioas_id = pb_ioas_id(ioas),
+					   .ioas_id = pb_ioas_id(fixture.ioas),
 					   .fd = pb_buffer_fd(one),
 					   .length = PAGE,
 					   .iova = 64 * MIB };
 
-	return ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP_FILE, &map) ? -errno : 0;
+	return ioctl(pb_iommu_fd(fixture.iommu), IOMMU_IOAS_MAP_FILE, &map) ? -errno : 0;
 }
 
 static void undo_map_file(int ret)
@@ -460,7 +462,7 @@ START_TEST(revokes)
 		ck_assert_int_gt(handle, 0);
 		ck_assert_int_eq(test_import_map(importer, handle, NULL), 0);
 		begin_injection(n);
-		ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+		ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), 0);
 		end_injection();
 		ck_assert(!can_read(p, NULL));
 		state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
@@ -511,8 +513,8 @@ START_TEST(a_guest)
 	unsigned int n;
 
 	ok(pb_guest_create(&guest, &err));
-	ok(pb_guest_add_ioas(guest, ioas, 0, &err));
-	ok(pb_guest_add_device(guest, gpu, NULL, 0, NULL, &device, &err));
+	ok(pb_guest_add_ioas(guest, fixture.ioas, 0, &err));
+	ok(pb_guest_add_device(guest, fixture.gpu, NULL, 0, NULL, &device, &err));
 	ok(pb_guest_set_bar(device, GPU_BAR, places[0], &err));
 	ok(pb_guest_set_decoding(device, true, &err));
 	for (n = 1;; n++) {

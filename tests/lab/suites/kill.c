@@ -100,7 +100,8 @@ static void nobody_reaches(struct shared *s, enum peerbar_state state)
 	ck_assert(!can_read(s->here, NULL));
 	ck_assert(!can_write(s->here + PAGE, 1));
 	ck_assert(!child_can(s));
-	refused(pb_map_buffer(ioas, s->buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
+	refused(pb_map_buffer(fixture.ioas, s->buffer, 0, 0, RW, 0, &again, &err), ENODEV,
+		"revoked");
 	state_is(s->fd, state);
 }
 
@@ -136,11 +137,11 @@ START_TEST(decoding_off)
 	struct shared s;
 	uint8_t mark = 0x5a;
 
-	share_range(&s, gpu, GPU_BAR, MIB);
+	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	dma_lands(s.iova, s.offset);
 	all_reach(&s);
 	ck_assert(can_write(s.here + 100, mark));
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	dma_faults(s.iova, s.offset);
 	nobody_reaches(&s, PEERBAR_STATE_REVOKED);
 	new_mmap(&s, false);
@@ -148,7 +149,7 @@ START_TEST(decoding_off)
 	 * Existing CPU mappings work again, with the old contents. The IOMMU mapping must be
 	 * restored.
 	 */
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	all_reach(&s);
 	ck_assert_uint_eq(s.here[100], mark);
 	dma_faults(s.iova, s.offset);
@@ -162,15 +163,15 @@ START_TEST(function_reset)
 {
 	struct shared s;
 
-	share_range(&s, gpu, GPU_BAR, MIB);
+	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	if (lab_has_no_reset()) {
-		refused(pb_device_reset(gpu, &err), EOPNOTSUPP, "cannot be reset");
+		refused(pb_device_reset(fixture.gpu, &err), EOPNOTSUPP, "cannot be reset");
 		all_reach(&s);
 		unshare_range(&s);
 		return;
 	}
 	all_reach(&s);
-	ok(pb_device_reset(gpu, &err));
+	ok(pb_device_reset(fixture.gpu, &err));
 	/* The kernel has restored decoding, but importers were invalidated. */
 	ck_assert_int_eq(pb_mapping_state(s.mapping), PB_REVOKED);
 	dma_faults(s.iova, s.offset);
@@ -189,7 +190,7 @@ START_TEST(reset_by_sysfs)
 
 	if (lab_has_no_reset())
 		return;
-	share_range(&s, gpu, GPU_BAR, MIB);
+	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	for (round = 0; round < 2; round++) {
 		all_reach(&s);
 		dma_lands(pb_mapping_iova(s.mapping), s.offset);
@@ -210,9 +211,9 @@ START_TEST(hot_reset)
 	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
 	struct shared s;
 
-	share_range(&s, gpu, GPU_BAR, MIB);
+	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	all_reach(&s);
-	if (ioctl(pb_device_fd(gpu), VFIO_DEVICE_PCI_HOT_RESET, &reset)) {
+	if (ioctl(pb_device_fd(fixture.gpu), VFIO_DEVICE_PCI_HOT_RESET, &reset)) {
 		/* There is no bus to reset on the root bus: nothing may have changed. */
 		ck_assert_msg(lab_has_no_reset() || strcmp(getenv("LAB_TOPOLOGY"), "ports"),
 			      "the hot reset failed: %s", strerror(errno));
@@ -220,7 +221,7 @@ START_TEST(hot_reset)
 		dma_lands(s.iova, s.offset);
 	} else {
 		dma_faults(s.iova, s.offset);
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		all_reach(&s);
 		/* The library did not do the reset, and does not know that this mapping is dead. */
 		ok(pb_unmap(s.mapping, &err));
@@ -234,7 +235,7 @@ END_TEST
 /* The memory of an NVMe, which supports D3hot. */
 START_TEST(d3hot)
 {
-	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);
+	struct pb_device *device = lab_open(fixture.iommu, LAB_NVME_CMB);
 	struct shared s;
 	uint8_t at, d3 = 3, d0 = 0;
 
@@ -255,7 +256,7 @@ END_TEST
 
 START_TEST(function_level_reset_by_the_guest)
 {
-	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);
+	struct pb_device *device = lab_open(fixture.iommu, LAB_NVME_CMB);
 	struct shared s;
 	uint8_t at, control[2];
 
@@ -283,23 +284,23 @@ START_TEST(exported_while_decoding_is_off)
 	struct pb_buffer *buffer;
 	uint8_t *p;
 
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	buffer = export_one(MIB, 2 * PAGE);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_REVOKED);
 	p = map_fd(pb_buffer_fd(buffer), 0, 2 * PAGE);
 	ck_assert_ptr_nonnull(p);
 	ck_assert(!can_read(p, NULL));
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), ENODEV, "revoked");
-	ok(pb_device_set_decoding(gpu, true, &err));
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &m, &err), ENODEV, "revoked");
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_LIVE);
 	ck_assert(can_read(p, NULL));
 	m = map_rw(buffer);
 	dma_lands(pb_mapping_iova(m), MIB);
 	/* From now on it is like any other. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ck_assert(!can_read(p, NULL));
 	dma_faults(pb_mapping_iova(m), MIB);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ck_assert(can_read(p, NULL));
 	munmap(p, 2 * PAGE);
 	pb_buffer_close(buffer);
@@ -314,23 +315,23 @@ START_TEST(on_request)
 	struct pb_mapping *m;
 	struct shared s;
 
-	share_range(&s, gpu, GPU_BAR, MIB);
+	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	dma_lands(s.iova, s.offset);
 	all_reach(&s);
-	ck_assert_int_eq(feature_revoke(gpu, s.fd), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, s.fd), 0);
 	dma_faults(s.iova, s.offset);
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	new_mmap(&s, true);
 	/* The second revoke returns EBADFD, which the library treats as success. */
-	ck_assert_int_eq(feature_revoke(gpu, s.fd), -EBADFD);
-	ok(pb_buffer_revoke(gpu, s.buffer, &err));
+	ck_assert_int_eq(feature_revoke(fixture.gpu, s.fd), -EBADFD);
+	ok(pb_buffer_revoke(fixture.gpu, s.buffer, &err));
 	/* Decoding off and on has no further effect. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	dma_faults(s.iova, s.offset);
-	ck_assert_int_eq(feature_set_memattr(gpu, s.fd, PEERBAR_MEMATTR_WC), -ENODEV);
+	ck_assert_int_eq(feature_set_memattr(fixture.gpu, s.fd, PEERBAR_MEMATTR_WC), -ENODEV);
 	/* The range can be exported again. */
 	fresh = export_one(MIB, 2 * PAGE);
 	m = map_rw(fresh);
@@ -346,11 +347,11 @@ START_TEST(of_what_cannot_be_revoked)
 	struct pb_buffer *buffer = export_one(0, PAGE);
 	int udmabuf = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-	ck_assert_int_eq(feature_revoke(gpu, 999), -EBADF);
-	ck_assert_int_eq(feature_revoke(gpu, -1), -EBADF);
-	ck_assert_int_eq(feature_revoke(gpu, udmabuf), -EINVAL);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, 999), -EBADF);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, -1), -EBADF);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, udmabuf), -EINVAL);
 	/* Another device's owner cannot revoke it. */
-	ck_assert_int_eq(feature_revoke(edu_device, pb_buffer_fd(buffer)), -ENODEV);
+	ck_assert_int_eq(feature_revoke(fixture.edu_device, pb_buffer_fd(buffer)), -ENODEV);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_LIVE);
 	close(udmabuf);
 	pb_buffer_close(buffer);
@@ -365,7 +366,7 @@ START_TEST(one_of_two)
 	uint8_t *pa = map_fd(pb_buffer_fd(a), 0, PAGE), *pb = map_fd(pb_buffer_fd(b), 0, PAGE);
 
 	ck_assert(can_read(pa, NULL) && can_read(pb, NULL));
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(a)), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(a)), 0);
 	ck_assert(!can_read(pa, NULL));
 	ck_assert(can_read(pb, NULL));
 	dma_faults(pb_mapping_iova(ma), MIB);
@@ -381,14 +382,14 @@ START_TEST(by_closing_the_device)
 {
 	struct shared s;
 
-	share_range(&s, gpu, GPU_BAR, MIB);
+	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	all_reach(&s);
-	pb_device_close(gpu);
+	pb_device_close(fixture.gpu);
 	dma_faults(s.iova, s.offset);
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	new_mmap(&s, true);
-	gpu = lab_open(iommu, LAB_GPU);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	unshare_range(&s);
 }
@@ -414,7 +415,7 @@ START_TEST(by_unbinding_the_driver)
 	struct shared s;
 	int i;
 
-	share_range(&s, gpu, GPU_BAR, MIB);
+	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	all_reach(&s);
 	ck_assert_int_eq(pthread_create(&thread, NULL, unbind, NULL), 0);
 	for (i = 0; i < 300 && query(s.fd).state != PEERBAR_STATE_DEAD; i++)
@@ -426,13 +427,13 @@ START_TEST(by_unbinding_the_driver)
 		struct pb_range range = { 0, PAGE };
 		struct pb_buffer *late = NULL;
 
-		refused(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &late, &err), ENODEV,
+		refused(pb_buffer_export(fixture.gpu, GPU_BAR, &range, 1, 0, &late, &err), ENODEV,
 			"unbound");
 	}
-	pb_device_close(gpu);
+	pb_device_close(fixture.gpu);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	unshare_range(&s);
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 }
 END_TEST
 
@@ -444,8 +445,8 @@ START_TEST(by_the_death_of_the_owner)
 	struct pb_mapping *m;
 	uint8_t *p;
 
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
 	child = fork();
 	if (!child) {
@@ -470,7 +471,7 @@ START_TEST(by_the_death_of_the_owner)
 	close(fd);
 	close(sockets[0]);
 	close(sockets[1]);
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 }
 END_TEST
 

@@ -89,10 +89,10 @@ START_TEST(a_temporary_revoke_waits)
 	ck_assert(can_read(p, NULL));
 	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).importers, 1);
 	before = milliseconds();
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	revoked_after(buffer, handle, before, delay);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_REVOKED);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ck_assert(can_read(p, NULL));
 	/* The exporter permits mapping again, but this importer does not map again. */
 	ck_assert_int_eq(test_import_map(importer, handle, NULL), -ESTALE);
@@ -113,7 +113,7 @@ START_TEST(a_permanent_revoke_waits)
 	char line[200];
 
 	before = milliseconds();
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), 0);
 	revoked_after(buffer, handle, before, delay);
 	/* After a second the log names the buffer, the importer and what the revoke waits for. */
 	snprintf(line, sizeof(line),
@@ -138,18 +138,18 @@ START_TEST(closing_the_device_waits)
 	int handle = import_mapped(pb_buffer_fd(buffer), PEERBAR_TEST_KIND_LATE, 1500);
 	unsigned int before = milliseconds();
 
-	pb_device_close(gpu);
+	pb_device_close(fixture.gpu);
 	revoked_after(buffer, handle, before, 1500);
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_DEAD);
 	pb_buffer_close(buffer);
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 }
 END_TEST
 
 static void *decoding_off(void *arg)
 {
 	(void)arg;
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	return NULL;
 }
 
@@ -190,7 +190,7 @@ START_TEST(nobody_gets_it_meanwhile)
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
 	ck_assert_int_eq(test_import_release(importer, handle), 0);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ck_assert(can_read(p, NULL));
 	ck_assert_int_eq(test_import_map(importer, other, NULL), 0);
 	munmap(p, 2 * PAGE);
@@ -208,7 +208,7 @@ static void nothing(int sig)
 
 static void *revoke_it(void *fd)
 {
-	revoke_result = feature_revoke(gpu, *(int *)fd);
+	revoke_result = feature_revoke(fixture.gpu, *(int *)fd);
 	return NULL;
 }
 

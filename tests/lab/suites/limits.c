@@ -48,7 +48,7 @@ static int export_page(uint32_t open_flags)
 		{ 0, PAGE },
 	};
 
-	return feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
+	return feature(fixture.gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
 		       sizeof(request));
 }
 
@@ -115,7 +115,8 @@ START_TEST(ranges_of_a_user)
 	read_text(MAX_RANGES, old, sizeof(old));
 	/* The library exports each range by itself, too. */
 	write_text(MAX_RANGES, "60");
-	refused(pb_buffer_export(gpu, GPU_BAR, ranges, 40, 0, &buffer, &err), EDQUOT, "max_ranges");
+	refused(pb_buffer_export(fixture.gpu, GPU_BAR, ranges, 40, 0, &buffer, &err), EDQUOT,
+		"max_ranges");
 	ck_assert_ptr_null(buffer);
 	write_text(MAX_RANGES, old);
 	pb_buffer_close(export_ranges(ranges, 40));
@@ -215,7 +216,7 @@ START_TEST(mappings_are_charged)
 
 	for (i = 0; i < RANGES; i++)
 		request.range[i] = (struct vfio_region_dma_range){ 2 * i * PAGE, PAGE };
-	fd = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
+	fd = feature(fixture.gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF, &request,
 		     sizeof(request));
 	ck_assert_msg(fd >= 0, "cannot export %d ranges: %s", RANGES, strerror(-fd));
 	for (i = 0; i < mappings; i++) {

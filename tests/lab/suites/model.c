@@ -107,10 +107,10 @@ START_TEST(of_our_buffers)
 	ck_assert_uint_eq(list[0].bar_offset, 3 * PAGE);
 	free(list);
 	/* Revoking does not change it. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, true);
-	ok(pb_device_set_decoding(gpu, true, &err));
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), 0);
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, true);
 	pb_buffer_close(buffer);
 }
@@ -124,7 +124,7 @@ START_TEST(of_the_stock_driver)
 	struct pb_buffer *buffer;
 
 	ok(pb_pci_bind(lab_bdf(LAB_NVME_CMB), "vfio-pci", &err));
-	ok(pb_device_open(iommu, lab_bdf(LAB_NVME_CMB), &stock, &err));
+	ok(pb_device_open(fixture.iommu, lab_bdf(LAB_NVME_CMB), &stock, &err));
 	ok(pb_device_set_decoding(stock, true, &err));
 	ok(pb_buffer_export(stock, CMB_BAR, &range, 1, 0, &buffer, &err));
 	model_is(pb_buffer_fd(buffer), PEERBAR_MODEL_REVOCABLE, false);
@@ -351,11 +351,11 @@ static int map_file(int fd, uint64_t length)
 {
 	struct iommu_ioas_map_file map = { .size = sizeof(map),
 					   .flags = IOMMU_IOAS_MAP_READABLE,
-					   .ioas_id = pb_ioas_id(ioas),
+					   .ioas_id = pb_ioas_id(fixture.ioas),
 					   .fd = fd,
 					   .length = length };
 
-	return ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP_FILE, &map) ? -errno : 0;
+	return ioctl(pb_iommu_fd(fixture.iommu), IOMMU_IOAS_MAP_FILE, &map) ? -errno : 0;
 }
 
 START_TEST(iommufd_refuses)
@@ -388,7 +388,8 @@ START_TEST(iommufd_refuses)
 			  0);
 	/* By a bridge, it would be pinned: only its place is refused. */
 	ok(pb_buffer_from_fd(dynamic, &taken, &err));
-	refused(pb_map_buffer(ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "in system memory");
+	refused(pb_map_buffer(fixture.ioas, taken, 0, 0, RW, 0, &m, &err), EOPNOTSUPP,
+		"in system memory");
 	ck_assert_int_eq(test_move(exporter, dynamic, PEERBAR_TEST_PLACE_THERE),
 			 PEERBAR_TEST_PLACE_A);
 	pb_buffer_close(taken);
@@ -562,9 +563,9 @@ START_TEST(chunks)
 	/*
 	 * Fails while the buffer is revoked, and always for an importer that cannot be invalidated.
 	 */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ck_assert_int_eq(test_import_chunks(importer, handle, &c), -ENODEV);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ck_assert_int_eq(test_import_chunks(importer, handle, &c), 0);
 	ck_assert_int_eq(test_import_detach(importer, handle), 0);
 	pb_buffer_close(buffer);

@@ -81,7 +81,8 @@ START_TEST(nobody_attaches)
 	ck_assert_int_eq(test_import_attach(importer, pb_buffer_fd(buffer),
 					    PEERBAR_TEST_KIND_DYNAMIC, 0, NULL),
 			 -EOPNOTSUPP);
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP, "peerbar-iommufd");
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &m, &err), EOPNOTSUPP,
+		"peerbar-iommufd");
 	ck_assert_uint_eq(query(pb_buffer_fd(buffer)).importers, 0);
 	close(importer);
 	pb_buffer_close(buffer);
@@ -96,24 +97,24 @@ START_TEST(revoked_and_restored)
 	struct peerbar_test_pte pte;
 	int round;
 
-	ck_assert_int_eq(feature_set_memattr(gpu, fd, PEERBAR_MEMATTR_WC), 0);
+	ck_assert_int_eq(feature_set_memattr(fixture.gpu, fd, PEERBAR_MEMATTR_WC), 0);
 	wc = map_fd(fd, 0, PAGE);
 	for (round = 0; round < 3; round++) {
 		lands(p, MIB, (uint32_t)round);
 		ck_assert(can_read(wc, NULL));
 		ck_assert(page_table(wc, &pte) && pte.cache == PEERBAR_TEST_CACHE_WC);
-		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
 		ck_assert(!page_table(p, &pte) && !page_table(wc, &pte));
 		ck_assert(!can_read(p, NULL) && !can_read(wc, NULL));
 		state_is(fd, PEERBAR_STATE_REVOKED);
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		state_is(fd, PEERBAR_STATE_LIVE);
 	}
 	if (!lab_has_no_reset()) {
 		lands(p, MIB, 10);
-		ok(pb_device_reset(gpu, &err));
+		ok(pb_device_reset(fixture.gpu, &err));
 		ck_assert(!page_table(p, &pte));
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		lands(p, MIB, 11);
 	}
 	munmap(wc, PAGE);
@@ -129,7 +130,7 @@ START_TEST(revoked_for_good)
 	uint8_t *p = map_fd(fd, 0, 2 * PAGE), *q;
 
 	lands(p, MIB, 1);
-	ck_assert_int_eq(feature_revoke(gpu, fd), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, fd), 0);
 	ck_assert(!can_read(p, NULL));
 	ck_assert_ptr_null(map_fd(fd, 0, PAGE));
 	ck_assert_int_eq(errno, ENODEV);
@@ -139,14 +140,14 @@ START_TEST(revoked_for_good)
 	lands(q, MIB, 2);
 	ck_assert(!can_read(p, NULL));
 	/* Closing the device revokes all its buffers. */
-	pb_device_close(gpu);
+	pb_device_close(fixture.gpu);
 	ck_assert(!can_read(q, NULL));
 	state_is(pb_buffer_fd(second), PEERBAR_STATE_DEAD);
 	munmap(p, 2 * PAGE);
 	munmap(q, PAGE);
 	pb_buffer_close(buffer);
 	pb_buffer_close(second);
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 }
 END_TEST
 
@@ -155,13 +156,15 @@ START_TEST(a_cookie)
 	uint64_t at;
 	uint8_t *p;
 
-	ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, MIB, 2 * PAGE, PEERBAR_MEMATTR_NC, &at), 0);
-	p = map_fd(pb_device_fd(gpu), at, 2 * PAGE);
+	ck_assert_int_eq(feature_cookie(fixture.gpu, GPU_BAR, MIB, 2 * PAGE, PEERBAR_MEMATTR_NC,
+					&at),
+			 0);
+	p = map_fd(pb_device_fd(fixture.gpu), at, 2 * PAGE);
 	ck_assert_ptr_nonnull(p);
 	lands(p + PAGE, MIB + PAGE, 1);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ck_assert(!can_read(p, NULL));
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	lands(p, MIB, 2);
 	munmap(p, 2 * PAGE);
 }
@@ -192,14 +195,14 @@ START_TEST(what_cannot_be_exported)
 		request.dma_buf.nr_ranges = 1;
 		request.range.offset = bad[i].offset;
 		request.range.length = bad[i].length;
-		ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
-					 &request, sizeof(request)),
+		ck_assert_int_eq(feature(fixture.gpu, VFIO_DEVICE_FEATURE_GET,
+					 VFIO_DEVICE_FEATURE_DMA_BUF, &request, sizeof(request)),
 				 -bad[i].code);
 	}
 	request.range.offset = 0;
 	request.range.length = PAGE;
 	request.dma_buf.region_index = 7;
-	ck_assert_int_eq(feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
+	ck_assert_int_eq(feature(fixture.gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
 				 &request, sizeof(request)),
 			 -ENODEV);
 }

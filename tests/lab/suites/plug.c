@@ -28,16 +28,16 @@ START_TEST(plugged_used_and_pulled)
 
 	gpu_plug(bdf, SIZE);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
-	ok(pb_device_open(iommu, bdf, &plugged, &err));
+	ok(pb_device_open(fixture.iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
 	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
 	m = map_rw(buffer);
 	iova = pb_mapping_iova(m);
 	ok(pb_device_mmap(plugged, GPU_BAR, MIB, 4 * PAGE, false, &p, &err));
 	bar = p;
-	lab_pattern(memory.p, LEN, 60);
-	edu_copy(&edu, memory.iova, iova, LEN);
-	ck_assert_mem_eq(bar, memory.p, LEN);
+	lab_pattern(fixture.memory.p, LEN, 60);
+	edu_copy(&fixture.edu, fixture.memory.iova, iova, LEN);
+	ck_assert_mem_eq(bar, fixture.memory.p, LEN);
 	munmap(p, 4 * PAGE);
 
 	/* The driver requests its user to release the device, and waits for it. */
@@ -47,11 +47,11 @@ START_TEST(plugged_used_and_pulled)
 	pb_device_close(plugged);
 	gpu_wait(bdf, SIZE, false);
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
 	dma_faults(iova, 0);
 	ok(pb_unmap(m, &err));
 	pb_buffer_close(buffer);
-	refused(pb_device_open(iommu, bdf, &plugged, &err), ENODEV, "no PCI function");
+	refused(pb_device_open(fixture.iommu, bdf, &plugged, &err), ENODEV, "no PCI function");
 	gpu_forget_memory(SIZE);
 }
 END_TEST
@@ -72,14 +72,14 @@ START_TEST(pulled_from_under_a_buffer)
 
 	gpu_plug(bdf, SIZE);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
-	ok(pb_device_open(iommu, bdf, &plugged, &err));
+	ok(pb_device_open(fixture.iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
 	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
 	m = map_rw(buffer);
 	p = map_fd(pb_buffer_fd(buffer), 0, 4 * PAGE);
-	lab_pattern(memory.p, LEN, 61);
-	edu_copy(&edu, memory.iova, pb_mapping_iova(m), LEN);
-	ck_assert_mem_eq(p, memory.p, LEN);
+	lab_pattern(fixture.memory.p, LEN, 61);
+	edu_copy(&fixture.edu, fixture.memory.iova, pb_mapping_iova(m), LEN);
+	ck_assert_mem_eq(p, fixture.memory.p, LEN);
 	gpu_pull();
 	for (i = 0; i < 300 && query(pb_buffer_fd(buffer)).state != PEERBAR_STATE_DEAD; i++)
 		usleep(100000);
@@ -112,7 +112,7 @@ START_TEST(a_gigabyte)
 
 	gpu_plug(bdf, GIB);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
-	ok(pb_device_open(iommu, bdf, &plugged, &err));
+	ok(pb_device_open(fixture.iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
 	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
 	p = map_fd_aligned(pb_buffer_fd(buffer), 0, GIB, GIB, 0);
@@ -207,7 +207,8 @@ START_TEST(virtual_functions)
 		      link);
 	ok(pb_pci_bind(vf, "peerbar-vfio-pci", &err));
 	/* Like vfio-pci: opening requires the token of the physical function. */
-	refused(pb_device_open(iommu, vf, &device, &err), EACCES, "VFIO_DEVICE_BIND_IOMMUFD");
+	refused(pb_device_open(fixture.iommu, vf, &device, &err), EACCES,
+		"VFIO_DEVICE_BIND_IOMMUFD");
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_numvfs", pf);
 	ck_assert_int_eq(write_value(path, "0"), 0);
 	ck_assert_msg(wait_functions(0x10ca, 0, vf), "the virtual functions did not go");

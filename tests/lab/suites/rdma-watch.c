@@ -263,7 +263,7 @@ START_TEST(a_revoked_region)
 
 	changes_begin(changes, 3);
 	not_traced("rdma_mr_revoke", "key=%#x", key);
-	ok(pb_buffer_revoke(gpu, place.buffer, &err));
+	ok(pb_buffer_revoke(fixture.gpu, place.buffer, &err));
 	line = traced("rdma_mr_revoke", "dev=%s key=%#x kind=dma-buf iova=%#" PRIx64 " length=%llu",
 		      rdma_name(), key, place.mem.addr, MEM);
 	ck_assert_uint_lt(trace_number(line, "wait_ns"), 10000000000);

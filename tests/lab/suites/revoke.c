@@ -12,7 +12,7 @@
 
 static bool event_waits(void)
 {
-	struct pollfd p = { .fd = pb_ioas_event_fd(ioas), .events = POLLIN };
+	struct pollfd p = { .fd = pb_ioas_event_fd(fixture.ioas), .events = POLLIN };
 
 	return poll(&p, 1, 0) == 1;
 }
@@ -21,7 +21,7 @@ static void check_finds(unsigned int n)
 {
 	unsigned int found;
 
-	ok(pb_ioas_check(ioas, &found, &err));
+	ok(pb_ioas_check(fixture.ioas, &found, &err));
 	ck_assert_uint_eq(found, n);
 }
 
@@ -36,20 +36,21 @@ START_TEST(decoding_off_and_on)
 		dma_lands(iova, 0);
 		ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
 		ck_assert(!event_waits());
-		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
 		ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 		dma_faults(iova, 0);
 		/* While decoding is off, neither restoring nor a new mapping works. */
 		refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
-		refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
+		refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV,
+			"revoked");
 		/* Turning it off twice is harmless, and reported once. */
-		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
 		ck_assert(event_waits());
-		ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+		ck_assert_ptr_eq(pb_ioas_next_revoked(fixture.ioas), m);
 		ck_assert(!event_waits());
-		ck_assert_ptr_null(pb_ioas_next_revoked(ioas));
+		ck_assert_ptr_null(pb_ioas_next_revoked(fixture.ioas));
 
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		/*
 		 * The revocation is final for the kernel's mapping, although the buffer is live
 		 * again.
@@ -80,10 +81,10 @@ START_TEST(several_ranges_are_revoked_and_restored)
 	uint64_t iova = pb_mapping_iova(m);
 	int i;
 
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	for (i = 0; i < 3; i++)
 		dma_faults(iova + (uint64_t)i * PAGE, ranges[i].offset);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_mapping_restore(m, &err));
 	for (i = 0; i < 3; i++)
 		dma_lands(iova + (uint64_t)i * PAGE, ranges[i].offset);
@@ -100,17 +101,17 @@ START_TEST(reset_revokes)
 	dma_lands(iova, 0);
 	if (lab_has_no_reset()) {
 		/* A failed reset revokes nothing. */
-		refused(pb_device_reset(gpu, &err), EOPNOTSUPP, "cannot be reset");
+		refused(pb_device_reset(fixture.gpu, &err), EOPNOTSUPP, "cannot be reset");
 		ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
 		dma_lands(iova, 0);
 		pb_buffer_close(buffer);
 		return;
 	}
-	ok(pb_device_reset(gpu, &err));
+	ok(pb_device_reset(fixture.gpu, &err));
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
-	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(fixture.ioas), m);
 	dma_faults(iova, 0);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_mapping_restore(m, &err));
 	dma_lands(iova, 0);
 	pb_buffer_close(buffer);
@@ -126,13 +127,13 @@ START_TEST(close_revokes_for_good)
 	struct pb_buffer_info info;
 
 	dma_lands(iova, 0);
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
-	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(fixture.ioas), m);
 	dma_faults(iova, 0);
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
-	refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &again, &err), ENODEV, "revoked");
 	/* The buffer can still be queried. */
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_str_eq(info.bdf, lab_bdf(LAB_GPU));
@@ -141,8 +142,8 @@ START_TEST(close_revokes_for_good)
 	 * After the device is opened again, the old buffer stays dead. The range can be exported
 	 * again.
 	 */
-	gpu = lab_open(iommu, LAB_GPU);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
 	dma_faults(iova, 0);
 	fresh = export_one(0, PAGE);
@@ -163,11 +164,11 @@ START_TEST(every_mapping_is_told)
 
 	for (i = 0; i < 3; i++)
 		pb_mapping_set_data(m[i], &m[i]);
-	ok(pb_map_memory(ioas, (char *)memory.p + PAGE, PAGE, RW, 0, &plain, &err));
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_map_memory(fixture.ioas, (char *)fixture.memory.p + PAGE, PAGE, RW, 0, &plain, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	/* An unmapped mapping is not reported any more. */
 	ok(pb_unmap(m[1], &err));
-	while ((told = pb_ioas_next_revoked(ioas))) {
+	while ((told = pb_ioas_next_revoked(fixture.ioas))) {
 		struct pb_mapping **slot = pb_mapping_data(told);
 
 		ck_assert_ptr_nonnull(slot);
@@ -179,10 +180,10 @@ START_TEST(every_mapping_is_told)
 	/* Memory of the process is not affected. */
 	ck_assert_int_eq(pb_mapping_state(plain), PB_LIVE);
 	/* Another device's decoding does not affect these mappings. */
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_mapping_restore(m[0], &err));
-	ok(pb_device_set_decoding(edu_device, false, &err));
-	ok(pb_device_set_decoding(edu_device, true, &err));
+	ok(pb_device_set_decoding(fixture.edu_device, false, &err));
+	ok(pb_device_set_decoding(fixture.edu_device, true, &err));
 	ck_assert_int_eq(pb_mapping_state(m[0]), PB_LIVE);
 	ck_assert(!event_waits());
 	pb_buffer_close(a);
@@ -202,18 +203,18 @@ START_TEST(a_buffer_from_elsewhere)
 	iova = pb_mapping_iova(m);
 	dma_lands(iova, 0);
 	check_finds(0);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	dma_faults(iova, 0);
 	ck_assert_int_eq(pb_mapping_state(m), PB_LIVE); /* not known yet */
 	ck_assert(!event_waits());
 	check_finds(1);
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 	ck_assert(event_waits());
-	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(fixture.ioas), m);
 	/* Found only once. */
 	check_finds(0);
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_mapping_restore(m, &err));
 	dma_lands(iova, 0);
 	check_finds(0);
@@ -232,8 +233,8 @@ START_TEST(the_exporting_process_is_killed)
 	uint64_t iova;
 	pid_t child;
 
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
 	child = fork();
 	ck_assert_int_ge(child, 0);
@@ -245,9 +246,9 @@ START_TEST(the_exporting_process_is_killed)
 
 		if (pb_iommu_open(&own, &e))
 			_exit(1);
-		gpu = lab_open(own, LAB_GPU);
-		if (pb_device_set_decoding(gpu, true, &e) ||
-		    pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &e))
+		fixture.gpu = lab_open(own, LAB_GPU);
+		if (pb_device_set_decoding(fixture.gpu, true, &e) ||
+		    pb_buffer_export(fixture.gpu, GPU_BAR, &range, 1, 0, &buffer, &e))
 			_exit(1);
 		send_fd(sockets[1], pb_buffer_fd(buffer));
 		for (;;)
@@ -280,8 +281,8 @@ START_TEST(unbind_with_a_buffer_held)
 	struct pb_mapping *m = map_rw(buffer);
 	uint64_t iova = pb_mapping_iova(m);
 
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ok(pb_pci_unbind(lab_bdf(LAB_GPU), &err));
 	dma_faults(iova, 0);
 	refused(pb_mapping_restore(m, &err), ENODEV, "revoked");
@@ -298,12 +299,12 @@ START_TEST(unmapping_what_is_revoked)
 	struct pb_mapping *m = map_rw(buffer);
 	uint64_t iova = pb_mapping_iova(m);
 
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ok(pb_unmap(m, &err));
 	ck_assert(!event_waits());
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	/* The addresses are free again. */
-	ok(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, iova, &m, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, iova, &m, &err));
 	dma_lands(iova, 0);
 	pb_buffer_close(buffer);
 }
@@ -318,17 +319,17 @@ START_TEST(decoding_off_by_a_config_write)
 	struct pb_mapping *m = map_rw(buffer);
 	uint8_t command[2], off[2];
 
-	ok(pb_device_read(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
+	ok(pb_device_read(fixture.gpu, PB_REGION_CONFIG, 4, command, 2, &err));
 	/* Writing the current value has no effect. */
-	ok(pb_device_write(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
+	ok(pb_device_write(fixture.gpu, PB_REGION_CONFIG, 4, command, 2, &err));
 	ck_assert_int_eq(pb_mapping_state(m), PB_LIVE);
 	off[0] = command[0] & ~2;
 	off[1] = command[1];
-	ok(pb_device_write(gpu, PB_REGION_CONFIG, 4, off, 2, &err));
+	ok(pb_device_write(fixture.gpu, PB_REGION_CONFIG, 4, off, 2, &err));
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
-	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(fixture.ioas), m);
 	dma_faults(pb_mapping_iova(m), 0);
-	ok(pb_device_write(gpu, PB_REGION_CONFIG, 4, command, 2, &err));
+	ok(pb_device_write(fixture.gpu, PB_REGION_CONFIG, 4, command, 2, &err));
 	ok(pb_mapping_restore(m, &err));
 	dma_lands(pb_mapping_iova(m), 0);
 	pb_buffer_close(buffer);
@@ -338,7 +339,7 @@ END_TEST
 /* The same for a function level reset, which an NVMe's guest starts in configuration space. */
 START_TEST(function_level_reset_by_a_config_write)
 {
-	struct pb_device *device = lab_open(iommu, LAB_NVME_CMB);
+	struct pb_device *device = lab_open(fixture.iommu, LAB_NVME_CMB);
 	struct pb_range range = { 0, PAGE };
 	struct pb_buffer *buffer;
 	struct pb_mapping *m;
@@ -359,15 +360,15 @@ START_TEST(function_level_reset_by_a_config_write)
 	devctl[1] |= 0x80;
 	ok(pb_device_write(device, PB_REGION_CONFIG, at + 8u, devctl, 2, &err));
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
-	ck_assert_ptr_eq(pb_ioas_next_revoked(ioas), m);
+	ck_assert_ptr_eq(pb_ioas_next_revoked(fixture.ioas), m);
 	ok(pb_device_set_decoding(device, true, &err));
-	while (pb_ioas_next_revoked(ioas))
+	while (pb_ioas_next_revoked(fixture.ioas))
 		;
 	ok(pb_mapping_restore(m, &err));
-	lab_pattern(memory.p, LEN, 70);
-	edu_copy(&edu, memory.iova, pb_mapping_iova(m), LEN);
-	edu_copy(&edu, pb_mapping_iova(m), memory.iova + PAGE, LEN);
-	ck_assert_mem_eq((uint8_t *)memory.p + PAGE, memory.p, LEN);
+	lab_pattern(fixture.memory.p, LEN, 70);
+	edu_copy(&fixture.edu, fixture.memory.iova, pb_mapping_iova(m), LEN);
+	edu_copy(&fixture.edu, pb_mapping_iova(m), fixture.memory.iova + PAGE, LEN);
+	ck_assert_mem_eq((uint8_t *)fixture.memory.p + PAGE, fixture.memory.p, LEN);
 	pb_buffer_close(buffer);
 	pb_device_close(device);
 }
@@ -385,13 +386,13 @@ START_TEST(close_while_the_bar_is_mapped)
 	struct pb_device *again = NULL;
 
 	dma_lands(pb_mapping_iova(m), 0);
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ck_assert_int_eq(pb_mapping_state(m), PB_REVOKED);
 	dma_faults(pb_mapping_iova(m), 0);
-	refused(pb_device_open(iommu, lab_bdf(LAB_GPU), &again, &err), EBUSY, "in use");
+	refused(pb_device_open(fixture.iommu, lab_bdf(LAB_GPU), &again, &err), EBUSY, "in use");
 	munmap(bar, PAGE);
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 	dma_faults(pb_mapping_iova(m), 0);
 	pb_buffer_close(buffer);
 }
@@ -400,16 +401,16 @@ END_TEST
 /* The DMA engine's device is closed while attached: the address space can be destroyed. */
 START_TEST(close_of_the_dma_engine_while_mapped)
 {
-	uint8_t *registers = (uint8_t *)edu.mmio;
+	uint8_t *registers = (uint8_t *)fixture.edu.mmio;
 
-	edu.mmio = NULL;
-	pb_device_close(edu_device);
-	edu_device = NULL;
-	lab_memory_free(&memory);
-	pb_ioas_destroy(ioas);
-	ioas = NULL;
+	fixture.edu.mmio = NULL;
+	pb_device_close(fixture.edu_device);
+	fixture.edu_device = NULL;
+	lab_memory_free(&fixture.memory);
+	pb_ioas_destroy(fixture.ioas);
+	fixture.ioas = NULL;
 	munmap(registers, MIB);
-	edu_device = lab_open(iommu, LAB_EDU);
+	fixture.edu_device = lab_open(fixture.iommu, LAB_EDU);
 }
 END_TEST
 

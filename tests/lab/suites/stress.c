@@ -113,7 +113,7 @@ START_TEST(a_thousand_rounds)
 		}
 		buffer = export_ranges(ranges, 2);
 		m = map_rw(buffer);
-		ok(pb_map_buffer(ioas, buffer, PAGE, PAGE, PB_MAP_READ, 0, &n, &err));
+		ok(pb_map_buffer(fixture.ioas, buffer, PAGE, PAGE, PB_MAP_READ, 0, &n, &err));
 		ok(pb_unmap(m, &err));
 		pb_buffer_close(buffer);
 		ok(pb_unmap(n, &err));
@@ -134,19 +134,21 @@ START_TEST(a_thousand_refusals)
 	unsigned int fds = 0, nb = 0, na;
 	int i;
 
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	for (i = -20; i < ROUNDS; i++) {
 		if (!i) {
 			fds = count_fds();
 			nb = slab_counts(before);
 		}
-		refused(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &m, &err), ENODEV, "revoked");
-		refused(pb_map_buffer(ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err),
-			ENODEV, "revoked");
-		refused(pb_map_memory(ioas, memory.p, PAGE, RW | PB_MAP_FIXED, memory.iova, &m,
+		refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &m, &err), ENODEV,
+			"revoked");
+		refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m,
 				      &err),
+			ENODEV, "revoked");
+		refused(pb_map_memory(fixture.ioas, fixture.memory.p, PAGE, RW | PB_MAP_FIXED,
+				      fixture.memory.iova, &m, &err),
 			EEXIST, "mapped there");
-		refused(pb_buffer_export(gpu, GPU_BAR, &bad, 1, 0, &none, &err), EINVAL,
+		refused(pb_buffer_export(fixture.gpu, GPU_BAR, &bad, 1, 0, &none, &err), EINVAL,
 			"page size");
 	}
 	na = slab_counts(after);
@@ -182,8 +184,8 @@ static void *mapper(void *arg)
 		struct pb_error e;
 		int ret, i;
 
-		ret = pb_map_buffer(ioas, shared, (uint64_t)(rand_r(&seed) % 4) * PAGE, 0, RW, 0,
-				    &m, &e);
+		ret = pb_map_buffer(fixture.ioas, shared, (uint64_t)(rand_r(&seed) % 4) * PAGE, 0,
+				    RW, 0, &m, &e);
 		if (ret == -ENODEV) {
 			atomic_fetch_add(&refusals, 1);
 			continue;
@@ -235,7 +237,7 @@ START_TEST(threads_and_toggles)
 				 0);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	do {
-		ok(pb_device_set_decoding(gpu, toggles++ & 1, &err));
+		ok(pb_device_set_decoding(fixture.gpu, toggles++ & 1, &err));
 		usleep(toggles & 1 ? 2000 : 20000);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while (now.tv_sec - begin.tv_sec < (happened_often(toggles) ? SECONDS : MOST_SECONDS));
@@ -247,8 +249,8 @@ START_TEST(threads_and_toggles)
 	ck_assert(happened_often(toggles));
 
 	/* Everything must still work. */
-	ok(pb_device_set_decoding(gpu, true, &err));
-	ck_assert_ptr_null(pb_ioas_next_revoked(ioas));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
+	ck_assert_ptr_null(pb_ioas_next_revoked(fixture.ioas));
 	m = map_rw(shared);
 	dma_lands(pb_mapping_iova(m), 0);
 	dma_lands(pb_mapping_iova(m) + 2 * PAGE, MIB);

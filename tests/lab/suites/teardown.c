@@ -192,12 +192,12 @@ START_TEST(unbinding_ends_when_the_last_reference_goes)
 	if (busy)
 		ck_assert_int_eq(ends(busy, 20, "the busy process"), 0);
 	sleep_ms(300);
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ck_assert_int_eq(ends(unbinder, 30, "unbinding a device that nothing is left of"), 0);
 	close(go[0]);
 	close(go[1]);
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 }
 END_TEST
 
@@ -222,7 +222,7 @@ static pid_t owner_process(int fds[2], const int go[2])
 		send_fd(sockets[1], pb_buffer_fd(export_one(MIB, 2 * PAGE)));
 		send_fd(sockets[1], pb_buffer_fd(export_one(2 * MIB, 2 * PAGE)));
 		if (read(go[0], &c, 1) == 1)
-			pb_device_set_decoding(gpu, false, NULL);
+			pb_device_set_decoding(fixture.gpu, false, NULL);
 		for (;;)
 			pause();
 	}
@@ -242,8 +242,8 @@ START_TEST(one_late_importer_saves_no_other_buffer)
 	pid_t owner, unbinder = 0;
 	uint8_t *p;
 
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ck_assert_int_eq(pipe2(go, O_CLOEXEC), 0);
 	owner = owner_process(fds, go);
 	handle = import_for_ever(fds[0],
@@ -300,7 +300,7 @@ START_TEST(one_late_importer_saves_no_other_buffer)
 		close(fds[i]);
 		close(go[i]);
 	}
-	gpu = lab_open(iommu, LAB_GPU);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
 }
 END_TEST
 
@@ -314,7 +314,7 @@ static void nothing(int sig)
 static void *decoding_off(void *arg)
 {
 	(void)arg;
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	return NULL;
 }
 
@@ -334,7 +334,7 @@ static pid_t asking_process(int fd, bool revoke)
 		return child;
 	sigaction(SIGUSR1, &action, NULL);
 	if (revoke)
-		_exit(-feature_revoke(gpu, fd));
+		_exit(-feature_revoke(fixture.gpu, fd));
 	dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
 	_exit(dev < 0 ? 255 : ioctl(dev, PEERBAR_QUERY, &q) ? errno : 0);
 }
@@ -368,7 +368,7 @@ START_TEST(signals_end_waits_for_a_lock_that_is_kept)
 	ck_assert_int_eq(test_import_release(importer, handle), 0);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	/* An interrupted REVOKE is not undone. */
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	state_is(fd, PEERBAR_STATE_DEAD);
 	pb_buffer_close(buffer);
 }
@@ -392,7 +392,7 @@ static int *export_many(unsigned int n)
 
 	ck_assert_ptr_nonnull(fds);
 	for (i = 0; i < n; i++) {
-		fds[i] = feature(gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
+		fds[i] = feature(fixture.gpu, VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_DMA_BUF,
 				 &request, sizeof(request));
 		ck_assert_msg(fds[i] >= 0, "export %u of %u: %s", i, n, strerror(-fds[i]));
 	}
@@ -429,11 +429,11 @@ static void time_exports(unsigned int n, double *exports, double *back)
 	fds = export_many(n);
 	*exports = seconds() - start;
 	start = seconds();
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	*back = seconds() - start;
 	state_is(fds[0], PEERBAR_STATE_LIVE);
 	state_is(fds[n - 1], PEERBAR_STATE_LIVE);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	close_many(fds, n);
 }
 
@@ -444,7 +444,7 @@ START_TEST(exports_without_the_memory_are_linear)
 	int i;
 
 	allow_many();
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	for (i = 0; i < ATTEMPTS; i++) {
 		time_exports(fewer, &few[0], &few[1]);
 		time_exports(more, &many[0], &many[1]);
@@ -454,7 +454,7 @@ START_TEST(exports_without_the_memory_are_linear)
 	ck_assert_msg(i < ATTEMPTS,
 		      "%u exports take %.3f s, and decoding on then %.3f s; %u exports take %.3f s, and decoding on %.3f s",
 		      fewer, few[0], few[1], more, many[0], many[1]);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 }
 END_TEST
 
@@ -466,7 +466,7 @@ static void time_ends(unsigned int n, double *revokes, double *closing)
 	unsigned int i;
 
 	for (i = 0; i < n; i++)
-		ck_assert_int_eq(feature_revoke(gpu, fds[i]), 0);
+		ck_assert_int_eq(feature_revoke(fixture.gpu, fds[i]), 0);
 	*revokes = seconds() - start;
 	close_many(fds, n);
 	fds = export_many(n);
@@ -477,15 +477,16 @@ static void time_ends(unsigned int n, double *revokes, double *closing)
 	device = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ck_assert_int_ge(device, 0);
 	start = seconds();
-	ck_assert_int_eq(dup3(device, pb_device_fd(gpu), O_CLOEXEC), pb_device_fd(gpu));
+	ck_assert_int_eq(dup3(device, pb_device_fd(fixture.gpu), O_CLOEXEC),
+			 pb_device_fd(fixture.gpu));
 	*closing = seconds() - start;
 	close(device);
 	state_is(fds[0], PEERBAR_STATE_DEAD);
 	state_is(fds[n - 1], PEERBAR_STATE_DEAD);
 	close_many(fds, n);
-	pb_device_close(gpu);
-	gpu = lab_open(iommu, LAB_GPU);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	pb_device_close(fixture.gpu);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 }
 
 START_TEST(closing_costs_what_revoking_costs)

@@ -729,7 +729,7 @@ END_TEST
 
 static void *revoke_buffer(void *fd)
 {
-	ck_assert_int_eq(feature_revoke(gpu, *(int *)fd), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, *(int *)fd), 0);
 	return NULL;
 }
 
@@ -768,8 +768,8 @@ START_TEST(a_revoke_that_hangs)
 	pthread_t thread;
 
 	module_load("peerbar-test-importer");
-	ok(pb_device_open(iommu, lab_bdf(LAB_GPU), &gpu, &err));
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_open(fixture.iommu, lab_bdf(LAB_GPU), &fixture.gpu, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	buffer = export_one(MIB, 64 * KIB);
 	fd = pb_buffer_fd(buffer);
 	importer = test_importer_open();
@@ -807,7 +807,7 @@ START_TEST(a_revoke_that_hangs)
 		      "an importer is waited for after the revoke: %s", output);
 	close(importer);
 	pb_buffer_close(buffer);
-	pb_device_close(gpu);
+	pb_device_close(fixture.gpu);
 	ck_assert_int_eq(module_unload("peerbar_test_importer"), 0);
 }
 END_TEST

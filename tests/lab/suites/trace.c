@@ -56,14 +56,14 @@ START_TEST(states)
 
 	traced("peerbar_state", "id=%" PRIu64 " name=%s/BAR2 old=NONE new=LIVE reason=created", id,
 	       lab_bdf(LAB_GPU));
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	traced("peerbar_state", "id=%" PRIu64 " old=LIVE new=REVOKED reason=revoked", id);
 	/* vfio-pci-core waits by itself. */
 	not_traced("peerbar_drain_begin", "id=%" PRIu64, id);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	state_is(pb_buffer_fd(buffer), PEERBAR_STATE_LIVE);
 	traced("peerbar_state", "id=%" PRIu64 " old=REVOKED new=LIVE reason=restored", id);
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), 0);
 	traced("peerbar_state", "id=%" PRIu64 " old=LIVE new=DEAD reason=killed", id);
 	pb_buffer_close(buffer);
 	/* A buffer that is closed while it is LIVE, and one that was revoked for a time only. */
@@ -74,10 +74,10 @@ START_TEST(states)
 	pb_buffer_close(buffer);
 	traced("peerbar_state", "id=%" PRIu64 " old=LIVE new=DEAD reason=released", id);
 	id = id_of(other);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	pb_buffer_close(other);
 	traced("peerbar_state", "id=%" PRIu64 " old=REVOKED new=DEAD reason=released", id);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 }
 END_TEST
 
@@ -114,9 +114,9 @@ START_TEST(importers)
 	not_traced("peerbar_detach", "id=%" PRIu64 " importer=%s", id, nvme);
 	not_traced("peerbar_unmap", "id=%" PRIu64 " importer=%s", id, nvme);
 	/* A revocation ends with the last unmap. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	traced("peerbar_unmap", "id=%" PRIu64 " importer=%s maps=0 state=REVOKED", id, nvme);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	pb_buffer_close(buffer);
 }
 END_TEST
@@ -132,7 +132,7 @@ START_TEST(refusals)
 					    PEERBAR_TEST_ATTACH_ANY, nic),
 			 -EOPNOTSUPP);
 	traced("peerbar_attach", "id=%" PRIu64 " importer=%s ret=%d", id, nic, -EOPNOTSUPP);
-	ck_assert_int_eq(feature_revoke(gpu, fd), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, fd), 0);
 	ck_assert_int_eq(test_import_attach(importer, fd, PEERBAR_TEST_KIND_REVOCABLE, 0, nic),
 			 -ENODEV);
 	traced("peerbar_attach", "id=%" PRIu64 " importer=%s ret=%d", id, nic, -ENODEV);
@@ -172,7 +172,7 @@ START_TEST(faults)
 	       "id=%" PRIu64 " name=%s/BAR2 address=0x%lx offset=0x1000 order=0 result=NOPAGE", id,
 	       lab_bdf(LAB_GPU), (unsigned long)(uintptr_t)(p + PAGE));
 	not_traced("peerbar_fault", "id=%" PRIu64 " offset=0x0", id);
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), 0);
 	ck_assert(!can_read(p, NULL));
 	traced("peerbar_fault", "id=%" PRIu64 " address=0x%lx offset=0x0 order=0 result=SIGBUS", id,
 	       (unsigned long)(uintptr_t)p);
@@ -192,7 +192,7 @@ static void nothing(int sig)
 
 static void *revoke_buffer(void *fd)
 {
-	revoke_result = feature_revoke(gpu, *(int *)fd);
+	revoke_result = feature_revoke(fixture.gpu, *(int *)fd);
 	return NULL;
 }
 
@@ -261,7 +261,7 @@ START_TEST(no_wait)
 	uint64_t id = id_of(buffer);
 
 	ck_assert_int_eq(test_import_map(importer, handle, NULL), 0);
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(buffer)), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(buffer)), 0);
 	traced("peerbar_unmap", "id=%" PRIu64 " maps=0 state=DEAD", id);
 	not_traced("peerbar_drain_end", "id=%" PRIu64 " waited=unmap", id);
 	not_traced("peerbar_drain_end", "id=%" PRIu64 " waited=fence", id);

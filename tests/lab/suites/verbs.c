@@ -57,7 +57,7 @@ START_TEST(the_page_counts)
 	ck_assert_uint_eq(info.revocations, 0);
 	ck_assert_uint_eq(revocations(page), before);
 	/* Revoke one buffer. */
-	ck_assert_int_eq(feature_revoke(gpu, pb_buffer_fd(other)), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, pb_buffer_fd(other)), 0);
 	ck_assert_uint_eq(revocations(page), before + 1);
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_uint_eq(info.revocations, 0);
@@ -66,14 +66,14 @@ START_TEST(the_page_counts)
 	/*
 	 * Revoke all others. Restoring them is no revocation, and does not decrement the counters.
 	 */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ck_assert_uint_eq(revocations(page), before + 2);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_buffer_query(buffer, &info, &err));
 	ck_assert_int_eq(info.state, PB_BUFFER_LIVE);
 	ck_assert_uint_eq(info.revocations, 1);
 	ck_assert_uint_eq(revocations(page), before + 2);
-	ok(pb_device_reset(gpu, &err));
+	ok(pb_device_reset(fixture.gpu, &err));
 	ck_assert_uint_gt(revocations(page), before + 2);
 	ck_assert_uint_eq(((const uint64_t *)page)[1] + ((const uint64_t *)page)[PAGE / 8 - 1], 0);
 	munmap(p, PAGE);
@@ -118,10 +118,10 @@ END_TEST
 
 /* Return 1 if the address is a buffer's, 0 if not, or a negative errno. @where may be NULL. */
 static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where,
-		   uint64_t *offset)
+		   uint64_t *offset, struct pb_error *err)
 {
 	struct pb_buffer *found = NULL;
-	int ret = pbv_lookup(space, p, length, &found, offset, &err);
+	int ret = pbv_lookup(space, p, length, &found, offset, err);
 
 	if (ret)
 		return ret;
@@ -136,9 +136,10 @@ static int look_up(struct pbv_space *space, const void *p, size_t length, struct
 static void leads_to(struct pbv_space *space, const void *p, size_t length, struct pb_buffer *want,
 		     uint64_t want_offset)
 {
+	struct pb_error err;
 	struct pb_buffer *buffer = NULL;
 	uint64_t offset;
-	int ret = look_up(space, p, length, &buffer, &offset);
+	int ret = look_up(space, p, length, &buffer, &offset, &err);
 
 	ck_assert_msg(ret == 1, "%p leads to no buffer: %d, %s", p, ret,
 		      ret < 0 ? err.text : "ordinary memory");
@@ -163,14 +164,15 @@ START_TEST(addresses_of_a_buffer)
 	leads_to(NULL, (char *)p + 5, 8 * PAGE - 5, buffer, 3 * PAGE + 5);
 	leads_to(NULL, (char *)p + 8 * PAGE - 1, 1, buffer, 11 * PAGE - 1);
 	leads_to(NULL, (char *)q + 10, PAGE, two, PAGE + 10);
-	refused(look_up(NULL, (char *)p + 5, 8 * PAGE, NULL, NULL), ERANGE, "end elsewhere");
+	refused(look_up(NULL, (char *)p + 5, 8 * PAGE, NULL, NULL, &err), ERANGE, "end elsewhere");
 	/* In several mappings, because the protections differ; and with a hole. */
 	ck_assert_int_eq(mprotect((char *)p + 2 * PAGE, PAGE, PROT_READ), 0);
 	leads_to(NULL, (char *)p + PAGE, 5 * PAGE, buffer, 4 * PAGE);
 	ck_assert_int_eq(munmap((char *)p + 4 * PAGE, PAGE), 0);
-	refused(look_up(NULL, (char *)p + PAGE, 5 * PAGE, NULL, NULL), ERANGE, "end elsewhere");
+	refused(look_up(NULL, (char *)p + PAGE, 5 * PAGE, NULL, NULL, &err), ERANGE,
+		"end elsewhere");
 	leads_to(NULL, (char *)p + 5 * PAGE, PAGE, buffer, 8 * PAGE);
-	ck_assert_int_eq(look_up(NULL, (char *)p + 4 * PAGE, 1, NULL, NULL), 0);
+	ck_assert_int_eq(look_up(NULL, (char *)p + 4 * PAGE, 1, NULL, NULL, NULL), 0);
 	munmap(p, 8 * PAGE);
 	munmap(q, 2 * PAGE);
 	pb_buffer_close(buffer);
@@ -204,25 +206,25 @@ START_TEST(addresses_of_nothing_we_know)
 	uint64_t cookie;
 	void *p;
 
-	ck_assert_int_eq(look_up(NULL, &here, 1, NULL, NULL), 0);
-	ck_assert_int_eq(look_up(NULL, memory.p, PAGE, NULL, NULL), 0);
-	ck_assert_int_eq(look_up(NULL, NULL, 1, NULL, NULL), 0);
+	ck_assert_int_eq(look_up(NULL, &here, 1, NULL, NULL, NULL), 0);
+	ck_assert_int_eq(look_up(NULL, fixture.memory.p, PAGE, NULL, NULL, NULL), 0);
+	ck_assert_int_eq(look_up(NULL, NULL, 1, NULL, NULL, NULL), 0);
 	/* The same memory, but not mapped through a dma-buf. */
-	ck_assert_int_eq(look_up(NULL, bar, PAGE, NULL, NULL), 0);
+	ck_assert_int_eq(look_up(NULL, bar, PAGE, NULL, NULL, NULL), 0);
 	munmap(bar, PAGE);
 	/* A dma-buf that this process has no descriptor of. */
 	ok(pb_buffer_mmap(buffer, 0, PAGE, true, &p, &err));
 	pb_buffer_close(buffer);
-	refused(look_up(NULL, p, 1, NULL, NULL), ENOENT, "no descriptor");
+	refused(look_up(NULL, p, 1, NULL, NULL, &err), ENOENT, "no descriptor");
 	/* The kernel does not open one for the mapping either. */
 	snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx",
 		 (unsigned long long)(uintptr_t)p, (unsigned long long)(uintptr_t)p + PAGE);
 	ck_assert_int_eq(open(path, O_RDWR | O_CLOEXEC), -1);
 	ck_assert_int_eq(errno, ENXIO);
 	munmap(p, PAGE);
-	ok(pb_device_mmap_cookie(gpu, GPU_BAR, BUFFER_AT, PAGE, PB_NC, &cookie, &err));
-	ok(pb_device_mmap_at(gpu, cookie, PAGE, true, &p, &err));
-	refused(look_up(NULL, p, 1, NULL, NULL), ENOENT, "no descriptor");
+	ok(pb_device_mmap_cookie(fixture.gpu, GPU_BAR, BUFFER_AT, PAGE, PB_NC, &cookie, &err));
+	ok(pb_device_mmap_at(fixture.gpu, cookie, PAGE, true, &p, &err));
+	refused(look_up(NULL, p, 1, NULL, NULL, &err), ENOENT, "no descriptor");
 	munmap(p, PAGE);
 }
 END_TEST
@@ -241,11 +243,11 @@ START_TEST(a_register_of_mappings)
 	leads_to(space, (char *)q + 9, 1, buffer, 8 * PAGE + 9);
 	ck_assert(can_write((char *)p + 4 * PAGE - 1, 1));
 	ok(pbv_space_munmap(space, p, &err));
-	ck_assert_int_eq(look_up(space, p, 1, NULL, NULL), 0);
+	ck_assert_int_eq(look_up(space, p, 1, NULL, NULL, NULL), 0);
 	/* A space does not need the caller's descriptor. */
 	ok(pbv_space_add(space, q, PAGE, buffer, 8 * PAGE, &err));
 	pb_buffer_close(buffer);
-	ck_assert_int_eq(look_up(space, q, 1, NULL, NULL), 1);
+	ck_assert_int_eq(look_up(space, q, 1, NULL, NULL, NULL), 1);
 	munmap(q, PAGE);
 	pbv_space_destroy(space);
 }
@@ -351,7 +353,7 @@ START_TEST(what_rxe_takes)
 	refused(pbv_reg_buffer(pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), EOPNOTSUPP,
 		"cannot register dma-bufs");
 	/* It registers ordinary memory. */
-	ok(pbv_reg_address(NULL, pd, memory.p, PAGE, ACCESS, 0, &mr, &err));
+	ok(pbv_reg_address(NULL, pd, fixture.memory.p, PAGE, ACCESS, 0, &mr, &err));
 	ok(pbv_dereg(mr, &err));
 	ibv_dealloc_pd(pd);
 	ibv_close_device(ctx);
@@ -425,11 +427,11 @@ START_TEST(what_is_refused)
 	pb_buffer_close(unknown);
 	close(exporter);
 	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, 1 << 30, 0, &mr, &err), EINVAL, "access");
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV,
 		"memory decoding");
-	ok(pb_device_set_decoding(gpu, true, &err));
-	ok(pb_buffer_revoke(gpu, buffer, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
+	ok(pb_buffer_revoke(fixture.gpu, buffer, &err));
 	refused(pbv_reg_buffer(b.pd, buffer, 0, PAGE, 0, ACCESS, 0, &mr, &err), ENODEV,
 		"permanently");
 	ck_assert_int_eq(count_attachments(buffer), 0);
@@ -482,7 +484,7 @@ START_TEST(being_told)
 	ok(pbv_watch_add(watch, mr, &err));
 	ok(pbv_watch_add(watch, mr2, &err));
 	nobody_is_next(watch);
-	ok(pb_buffer_revoke(gpu, buffer, &err));
+	ok(pb_buffer_revoke(fixture.gpu, buffer, &err));
 	ck_assert(readable(watch));
 	is_next(watch, mr);
 	nobody_is_next(watch);
@@ -491,8 +493,8 @@ START_TEST(being_told)
 	ck_assert(!lab_host_sees(BUFFER_AT, pattern, 100));
 	ok(pbv_dereg(mr, &err));
 	/* The memory is revoked and restored, but the region stays revoked. */
-	ok(pb_device_set_decoding(gpu, false, &err));
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	is_next(watch, mr2);
 	ok(pbv_dereg(mr2, &err));
 	mr2 = reg(other, 0, PAGE);
@@ -545,7 +547,7 @@ START_TEST(a_cache)
 	ck_assert_uint_eq(stats.hits, 2);
 	ck_assert_uint_eq(stats.checks, 0);
 	/* A revocation of another buffer costs one check. */
-	ok(pb_buffer_revoke(gpu, other, &err));
+	ok(pb_buffer_revoke(fixture.gpu, other, &err));
 	ck_assert_uint_eq(cached(cache, buffer, 0, 4 * PAGE), key);
 	ck_assert_uint_eq(cached(cache, buffer, 0, 4 * PAGE), key);
 	pbv_cache_stats(cache, &stats);
@@ -556,10 +558,10 @@ START_TEST(a_cache)
 	 * The old key is not reused meanwhile.
 	 */
 	ok(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &held, &err));
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV,
 		"memory decoding");
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err));
 	ck_assert_ptr_ne(mr, held);
 	ck_assert_uint_ne(pbv_mr_verbs(mr)->rkey, key);
@@ -569,7 +571,7 @@ START_TEST(a_cache)
 	ck_assert(lab_host_sees(BUFFER_AT + PAGE + 7, pattern, 100));
 	pbv_cache_put(cache, held);
 	pbv_cache_put(cache, mr);
-	ok(pb_buffer_revoke(gpu, buffer, &err));
+	ok(pb_buffer_revoke(fixture.gpu, buffer, &err));
 	refused(pbv_cache_get(cache, buffer, 0, 4 * PAGE, ACCESS, &mr, &err), ENODEV,
 		"permanently");
 	ok(pbv_cache_destroy(cache, &err));
@@ -622,7 +624,7 @@ START_TEST(a_cache_of_what_stays)
 	close(fd);
 	ok(pbv_cache_create(b.pd, 16, 0, &cache, &err));
 	key = cached(cache, buffer, 0, PAGE);
-	ok(pb_device_reset(gpu, &err));
+	ok(pb_device_reset(fixture.gpu, &err));
 	ck_assert_uint_eq(cached(cache, buffer, 0, PAGE), key);
 	pbv_cache_stats(cache, &stats);
 	ck_assert_uint_eq(stats.checks, 0);
@@ -650,10 +652,10 @@ START_TEST(an_address)
 	ok(pbv_dereg(mr, &err));
 	munmap(p, 4 * PAGE);
 	/* Ordinary memory, and device memory that is not mapped through a dma-buf. */
-	ok(pbv_reg_address(NULL, b.pd, memory.p, PAGE, ACCESS, 0, &mr, &err));
-	ck_assert_int_eq(rdma_write(mr, (uintptr_t)memory.p + 3, 1000, 10, pattern),
+	ok(pbv_reg_address(NULL, b.pd, fixture.memory.p, PAGE, ACCESS, 0, &mr, &err));
+	ck_assert_int_eq(rdma_write(mr, (uintptr_t)fixture.memory.p + 3, 1000, 10, pattern),
 			 IBV_WC_SUCCESS);
-	ck_assert(!memcmp((uint8_t *)memory.p + 3, pattern, 1000));
+	ck_assert(!memcmp((uint8_t *)fixture.memory.p + 3, pattern, 1000));
 	ok(pbv_dereg(mr, &err));
 	bar = bar_mmap(BUFFER_AT, PAGE);
 	refused(pbv_reg_address(NULL, b.pd, bar, PAGE, ACCESS, 0, &mr, &err), EFAULT,
@@ -682,11 +684,11 @@ START_TEST(stock_buffers)
 	key = cached(cache, buffer, 0, PAGE);
 	ck_assert_uint_eq(cached(cache, buffer, 0, PAGE), key);
 	nobody_is_next(watch);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ck_assert(readable(watch));
 	is_next(watch, mr);
 	is_next(watch, mr2);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ck_assert_uint_ne(cached(cache, buffer, 0, PAGE), key);
 	ok(pbv_dereg(mr, &err));
 	ok(pbv_dereg(mr2, &err));

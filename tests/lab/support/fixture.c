@@ -12,13 +12,7 @@
 
 #include "fixture.h"
 
-struct pb_error err;
-struct pb_iommu *iommu;
-struct pb_device *gpu;
-struct pb_device *edu_device;
-struct pb_ioas *ioas;
-struct edu edu;
-struct lab_memory memory;
+struct fixture fixture;
 
 static unsigned int fds_before;
 static unsigned int faults_before;
@@ -76,12 +70,12 @@ void context_up(void)
 {
 	fds_before = count_fds();
 	faults_before = lab_faults();
-	ok(pb_iommu_open(&iommu, &err));
+	ok(pb_iommu_open(&fixture.iommu, &err));
 }
 
 void context_down(void)
 {
-	pb_iommu_close(iommu);
+	pb_iommu_close(fixture.iommu);
 	ck_assert_msg(count_fds() == fds_before,
 		      "%u descriptors were open before the test, %u are now", fds_before,
 		      count_fds());
@@ -92,37 +86,37 @@ void context_down(void)
 
 static void edu_up(void)
 {
-	edu_device = lab_open(iommu, LAB_EDU);
-	ok(pb_ioas_create(iommu, &ioas, &err));
-	ok(pb_ioas_attach(ioas, edu_device, &err));
-	edu_start(&edu, edu_device);
-	lab_memory(ioas, MEMORY_IOVA, 4 * PAGE, &memory);
+	fixture.edu_device = lab_open(fixture.iommu, LAB_EDU);
+	ok(pb_ioas_create(fixture.iommu, &fixture.ioas, &err));
+	ok(pb_ioas_attach(fixture.ioas, fixture.edu_device, &err));
+	edu_start(&fixture.edu, fixture.edu_device);
+	lab_memory(fixture.ioas, MEMORY_IOVA, 4 * PAGE, &fixture.memory);
 }
 
 void fixture_up(void)
 {
 	context_up();
-	gpu = lab_open(iommu, LAB_GPU);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	edu_up();
 }
 
 void fixture_up_without_gpu(void)
 {
 	context_up();
-	gpu = NULL;
+	fixture.gpu = NULL;
 	edu_up();
 }
 
 void fixture_down(void)
 {
 	/* A test may have closed an object and set it to NULL. */
-	edu_stop(&edu);
-	if (ioas)
-		lab_memory_free(&memory);
-	pb_ioas_destroy(ioas);
-	pb_device_close(edu_device);
-	pb_device_close(gpu);
+	edu_stop(&fixture.edu);
+	if (fixture.ioas)
+		lab_memory_free(&fixture.memory);
+	pb_ioas_destroy(fixture.ioas);
+	pb_device_close(fixture.edu_device);
+	pb_device_close(fixture.gpu);
 	context_down();
 }
 
@@ -130,7 +124,7 @@ uint8_t *bar_mmap(uint64_t offset, size_t length)
 {
 	void *p;
 
-	ok(pb_device_mmap(gpu, GPU_BAR, offset, length, true, &p, &err));
+	ok(pb_device_mmap(fixture.gpu, GPU_BAR, offset, length, true, &p, &err));
 	return p;
 }
 
@@ -146,7 +140,7 @@ struct pb_buffer *export_ranges(const struct pb_range *ranges, unsigned int n)
 {
 	struct pb_buffer *buffer;
 
-	ok(pb_buffer_export(gpu, GPU_BAR, ranges, n, 0, &buffer, &err));
+	ok(pb_buffer_export(fixture.gpu, GPU_BAR, ranges, n, 0, &buffer, &err));
 	return buffer;
 }
 
@@ -161,7 +155,7 @@ struct pb_mapping *map_rw(struct pb_buffer *buffer)
 {
 	struct pb_mapping *mapping;
 
-	ok(pb_map_buffer(ioas, buffer, 0, 0, RW, 0, &mapping, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &mapping, &err));
 	return mapping;
 }
 
@@ -169,9 +163,9 @@ void dma_lands(uint64_t iova, uint64_t offset)
 {
 	unsigned int faults = lab_faults();
 
-	lab_pattern(memory.p, LEN, ++pattern_seed);
-	edu_copy(&edu, memory.iova, iova, LEN);
-	ck_assert_msg(lab_host_sees(offset, memory.p, LEN),
+	lab_pattern(fixture.memory.p, LEN, ++pattern_seed);
+	edu_copy(&fixture.edu, fixture.memory.iova, iova, LEN);
+	ck_assert_msg(lab_host_sees(offset, fixture.memory.p, LEN),
 		      "DMA to IOVA 0x%llx did not arrive in the BAR at 0x%llx",
 		      (unsigned long long)iova, (unsigned long long)offset);
 	ck_assert_uint_eq(lab_faults(), faults);
@@ -216,28 +210,28 @@ void dma_faults(uint64_t iova, uint64_t offset)
 	unsigned int faults;
 
 	lab_host_read(offset, before, LEN);
-	lab_pattern(memory.p, LEN, ++pattern_seed);
-	edu_load(&edu, memory.iova, LEN);
+	lab_pattern(fixture.memory.p, LEN, ++pattern_seed);
+	edu_load(&fixture.edu, fixture.memory.iova, LEN);
 	faults = lab_faults();
-	edu_store(&edu, iova, LEN);
-	faulted(faults, pb_device_bdf(edu_device), iova, LEN, true, "DMA write");
+	edu_store(&fixture.edu, iova, LEN);
+	faulted(faults, pb_device_bdf(fixture.edu_device), iova, LEN, true, "DMA write");
 	ck_assert_msg(lab_host_sees(offset, before, LEN),
 		      "bytes of the BAR changed although the DMA faulted");
 }
 
 void dma_read_faults(uint64_t iova, uint64_t offset)
 {
-	uint64_t secret[LEN / 8], *got = (uint64_t *)((uint8_t *)memory.p + PAGE);
+	uint64_t secret[LEN / 8], *got = (uint64_t *)((uint8_t *)fixture.memory.p + PAGE);
 	unsigned int faults, i, words = 0;
 
 	lab_host_read(offset, secret, LEN);
 	/* Fill edu's buffer with other bytes, which the faulting read may replace. */
-	lab_pattern(memory.p, LEN, ++pattern_seed);
-	edu_load(&edu, memory.iova, LEN);
+	lab_pattern(fixture.memory.p, LEN, ++pattern_seed);
+	edu_load(&fixture.edu, fixture.memory.iova, LEN);
 	faults = lab_faults();
-	edu_load(&edu, iova, LEN);
-	faulted(faults, pb_device_bdf(edu_device), iova, LEN, false, "DMA read");
-	edu_store(&edu, memory.iova + PAGE, LEN);
+	edu_load(&fixture.edu, iova, LEN);
+	faulted(faults, pb_device_bdf(fixture.edu_device), iova, LEN, false, "DMA read");
+	edu_store(&fixture.edu, fixture.memory.iova + PAGE, LEN);
 	for (i = 0; i < LEN / 8; i++) {
 		ck_assert_msg(!secret[i] || got[i] != secret[i],
 			      "DMA read bytes of the BAR at 0x%llx although it faulted",
@@ -251,30 +245,32 @@ void dma_read_from_nowhere(uint64_t iova)
 {
 	unsigned int faults = lab_faults();
 
-	edu_load(&edu, iova, LEN);
-	faulted(faults, pb_device_bdf(edu_device), iova, LEN, false, "DMA of a detached device");
+	edu_load(&fixture.edu, iova, LEN);
+	faulted(faults, pb_device_bdf(fixture.edu_device), iova, LEN, false,
+		"DMA of a detached device");
 }
 
 void stranger_maps(void *p, uint64_t length, uint64_t iova)
 {
 	struct iommu_ioas_map map = { .size = sizeof(map),
-				      .ioas_id = pb_ioas_id(ioas),
+				      .ioas_id = pb_ioas_id(fixture.ioas),
 				      .user_va = (uintptr_t)p,
 				      .length = length,
 				      .iova = iova,
 				      .flags = IOMMU_IOAS_MAP_FIXED_IOVA |
 					      IOMMU_IOAS_MAP_READABLE };
 
-	ck_assert_int_eq(ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_MAP, &map), 0);
+	ck_assert_int_eq(ioctl(pb_iommu_fd(fixture.iommu), IOMMU_IOAS_MAP, &map), 0);
 }
 
 void stranger_unmaps(uint64_t iova, uint64_t length)
 {
-	struct iommu_ioas_unmap unmap = {
-		.size = sizeof(unmap), .ioas_id = pb_ioas_id(ioas), .iova = iova, .length = length
-	};
+	struct iommu_ioas_unmap unmap = { .size = sizeof(unmap),
+					  .ioas_id = pb_ioas_id(fixture.ioas),
+					  .iova = iova,
+					  .length = length };
 
-	ck_assert_int_eq(ioctl(pb_iommu_fd(iommu), IOMMU_IOAS_UNMAP, &unmap), 0);
+	ck_assert_int_eq(ioctl(pb_iommu_fd(fixture.iommu), IOMMU_IOAS_UNMAP, &unmap), 0);
 }
 
 int socketpair_cloexec(int sockets[2])
@@ -333,8 +329,8 @@ void open_own_gpu(void)
 
 	if (pb_iommu_open(&own, NULL))
 		_exit(1);
-	gpu = lab_open(own, LAB_GPU);
-	if (pb_device_set_decoding(gpu, true, NULL))
+	fixture.gpu = lab_open(own, LAB_GPU);
+	if (pb_device_set_decoding(fixture.gpu, true, NULL))
 		_exit(2);
 }
 

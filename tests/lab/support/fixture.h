@@ -15,16 +15,20 @@
 #include "suite.h"
 
 #define RW	    (PB_MAP_READ | PB_MAP_WRITE)
-#define MEMORY_IOVA (1 * MIB) /* of `memory`, so that tests know the addresses around it */
+#define MEMORY_IOVA (1 * MIB) /* of fixture.memory, so that tests know the addresses around it */
 #define LEN	    1024      /* bytes of a DMA, where the size does not matter */
 
-extern struct pb_error err;
-extern struct pb_iommu *iommu;
-extern struct pb_device *gpu;
-extern struct pb_device *edu_device;
-extern struct pb_ioas *ioas; /* edu is attached to it */
-extern struct edu edu;
-extern struct lab_memory memory; /* four pages, mapped in ioas */
+struct fixture {
+	struct pb_iommu *iommu;
+	struct pb_device *gpu;
+	struct pb_device *edu_device;
+	struct pb_ioas *ioas; /* edu is attached to it */
+	struct edu edu;
+	struct lab_memory memory; /* four pages, mapped in ioas */
+};
+
+/* Of the running test, which has a process of its own. */
+extern struct fixture fixture;
 
 /* Set up and tear down the fixture, or only the iommufd context for tests without hardware. */
 void fixture_up(void);
@@ -55,7 +59,7 @@ void dma_lands(uint64_t iova, uint64_t offset);
 void dma_faults(uint64_t iova, uint64_t offset);
 /*
  * The same for a DMA read: checks that edu got none of the bytes at @offset of the BAR, which must
- * not all be zero. memory must have two pages.
+ * not all be zero. fixture.memory must have two pages.
  */
 void dma_read_faults(uint64_t iova, uint64_t offset);
 /* A DMA read by a device that is attached to no address space. */
@@ -70,7 +74,7 @@ void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t lengt
 /* Declare all faults since @before as expected. Return their number. */
 unsigned int faults_since(unsigned int before, const char *why);
 
-/* Map and unmap memory in ioas behind the library's back. */
+/* Map and unmap memory in fixture.ioas behind the library's back. */
 void stranger_maps(void *p, uint64_t length, uint64_t iova);
 void stranger_unmaps(uint64_t iova, uint64_t length);
 

@@ -38,7 +38,7 @@ void assign(struct assigned *a)
 	struct pb_region region;
 
 	if (!a->device)
-		a->device = lab_open(iommu, a->role);
+		a->device = lab_open(fixture.iommu, a->role);
 	ok(pb_device_region(a->device, a->bar, &region, &err));
 	a->size = region.size;
 	ok(pb_guest_add_device(guest, a->device, NULL, 0, a, &a->guest_device, &err));
@@ -53,12 +53,12 @@ void unassign(struct assigned *a)
 void guest_up(void)
 {
 	fixture_up();
-	engine_device = lab_open(iommu, LAB_NVME);
-	ok(pb_ioas_attach(ioas, engine_device, &err));
-	ok(nvme_start(&engine, engine_device, ioas, &err));
+	engine_device = lab_open(fixture.iommu, LAB_NVME);
+	ok(pb_ioas_attach(fixture.ioas, engine_device, &err));
+	ok(nvme_start(&engine, engine_device, fixture.ioas, &err));
 	ok(pb_guest_create(&guest, &err));
-	ok(pb_guest_add_ioas(guest, ioas, 0, &err));
-	vga.device = gpu;
+	ok(pb_guest_add_ioas(guest, fixture.ioas, 0, &err));
+	vga.device = fixture.gpu;
 	assign(&vga);
 	assign(&cmb);
 	write_stamps(&vga);

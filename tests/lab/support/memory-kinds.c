@@ -90,7 +90,7 @@ void place_make(struct place *place, enum kind kind, size_t size, unsigned int s
 		break;
 	case CMB:
 		ok(pb_pci_bind(lab_bdf(LAB_NVME_CMB), "vfio-pci", &err));
-		ok(pb_device_open(iommu, lab_bdf(LAB_NVME_CMB), &place->device, &err));
+		ok(pb_device_open(fixture.iommu, lab_bdf(LAB_NVME_CMB), &place->device, &err));
 		ok(pb_device_set_decoding(place->device, true, &err));
 		place->ranges[0] = (struct pb_range){ 4 * MIB * slot, size };
 		place->nr_ranges = 1;

@@ -40,6 +40,7 @@ bool rdma_is_wire(void)
 
 const char *nic_bdf(unsigned int n)
 {
+	struct pb_error err;
 	static char found[2][PB_BDF_LEN];
 	struct pb_pci_function *list;
 	unsigned int seen = 0, i, count;
@@ -66,6 +67,7 @@ static void run(const char *command)
 /* A test of another suite may have unbound the NIC: bind it first. */
 void nic_name(unsigned int nic, char *name, size_t size)
 {
+	struct pb_error err;
 	char command[200];
 	unsigned int i;
 	FILE *f;

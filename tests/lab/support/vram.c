@@ -14,6 +14,8 @@ int vram_exporter = -1;
 
 void vram_up(void)
 {
+	struct pb_error err;
+
 	module_load("peerbar-test-exporter");
 	module_load("peerbar-test-importer");
 	if (pb_pci_bind_flags(lab_bdf(LAB_GPU), PEERBAR_TEST_VRAM_DRIVER, PB_BIND_FORCE, &err))
@@ -23,6 +25,8 @@ void vram_up(void)
 
 void vram_down(void)
 {
+	struct pb_error err;
+
 	close(vram_exporter);
 	if (pb_pci_bind(lab_bdf(LAB_GPU), lab_driver(), &err))
 		lab_die("the GPU cannot be bound to %s: %s", lab_driver(), err.text);

@@ -5,8 +5,6 @@
 #include "../../sentence.h"
 #include "mock.h"
 
-static struct pb_error err;
-
 START_TEST(lines_of_maps)
 {
 	static const char *const bad[] = { "", "\n", "7f00-7f", "no line at all",
@@ -44,10 +42,10 @@ END_TEST
 
 /* Return 1 if the address is a buffer's, 0 if not, or a negative errno. @where may be NULL. */
 static int look_up(struct pbv_space *space, const void *p, size_t length, struct pb_buffer **where,
-		   uint64_t *offset)
+		   uint64_t *offset, struct pb_error *err)
 {
 	struct pb_buffer *found = NULL;
-	int ret = pbv_lookup(space, p, length, &found, offset, &err);
+	int ret = pbv_lookup(space, p, length, &found, offset, err);
 
 	if (ret)
 		return ret;
@@ -83,29 +81,30 @@ START_TEST(a_register_of_mappings)
 		"size is");
 	refused(pbv_space_add(space, (void *)-PAGE, 2 * PAGE, buffer, 0, &err), ERANGE, "size is");
 
-	ck_assert_int_eq(look_up(space, p + 17 * PAGE + 3, 5, &found, &offset), 1);
+	ck_assert_int_eq(look_up(space, p + 17 * PAGE + 3, 5, &found, &offset, NULL), 1);
 	ck_assert_uint_eq(pb_buffer_id(found), 100);
 	ck_assert_uint_eq(offset, 9 * PAGE + 3);
 	pb_buffer_close(found);
-	ck_assert_int_eq(look_up(space, p + 16 * PAGE, 8 * PAGE, NULL, NULL), 1);
-	refused(look_up(space, p + 16 * PAGE, 8 * PAGE + 1, &found, &offset), ERANGE,
+	ck_assert_int_eq(look_up(space, p + 16 * PAGE, 8 * PAGE, NULL, NULL, NULL), 1);
+	refused(look_up(space, p + 16 * PAGE, 8 * PAGE + 1, &found, &offset, &err), ERANGE,
 		"end elsewhere");
-	refused(look_up(space, p + 27 * PAGE, 2 * PAGE, &found, &offset), ERANGE, "end elsewhere");
-	ck_assert_int_eq(look_up(space, p, 2 * PAGE, &found, &offset), 1);
+	refused(look_up(space, p + 27 * PAGE, 2 * PAGE, &found, &offset, &err), ERANGE,
+		"end elsewhere");
+	ck_assert_int_eq(look_up(space, p, 2 * PAGE, &found, &offset, NULL), 1);
 	ck_assert_uint_eq(pb_buffer_id(found), 101);
 	ck_assert_uint_eq(offset, 0);
 	pb_buffer_close(found);
 	/* Nothing is registered there. */
-	ck_assert_int_eq(look_up(space, p + 2 * PAGE, PAGE, &found, &offset), 0);
-	ck_assert_int_eq(look_up(space, p + 28 * PAGE, PAGE, &found, &offset), 0);
-	refused(look_up(space, p, 0, &found, &offset), EINVAL, "length");
-	refused(look_up(space, (void *)-PAGE, 2 * PAGE, &found, &offset), ERANGE, "2^64");
+	ck_assert_int_eq(look_up(space, p + 2 * PAGE, PAGE, &found, &offset, NULL), 0);
+	ck_assert_int_eq(look_up(space, p + 28 * PAGE, PAGE, &found, &offset, NULL), 0);
+	refused(look_up(space, p, 0, &found, &offset, &err), EINVAL, "length");
+	refused(look_up(space, (void *)-PAGE, 2 * PAGE, &found, &offset, &err), ERANGE, "2^64");
 
 	ok(pbv_space_remove(space, p + 16 * PAGE, &err));
 	refused(pbv_space_remove(space, p + 16 * PAGE, &err), ENOENT, "no mapping");
 	refused(pbv_space_remove(space, p + PAGE, &err), ENOENT, "no mapping");
-	ck_assert_int_eq(look_up(space, p + 16 * PAGE, PAGE, &found, &offset), 0);
-	ck_assert_int_eq(look_up(space, p + 21 * PAGE, PAGE, NULL, &offset), 1);
+	ck_assert_int_eq(look_up(space, p + 16 * PAGE, PAGE, &found, &offset, NULL), 0);
+	ck_assert_int_eq(look_up(space, p + 21 * PAGE, PAGE, NULL, &offset, NULL), 1);
 	ck_assert_uint_eq(offset, 13 * PAGE);
 	pbv_space_destroy(space);
 	pbv_space_destroy(NULL);
@@ -126,7 +125,7 @@ START_TEST(many_mappings)
 	for (i = 0; i < 1000; i++) {
 		ck_assert_int_eq(look_up(space,
 					 (void *)(0x7e0000000000 + (i * 7 % 1000) * 2 * PAGE + 9),
-					 1, NULL, &offset),
+					 1, NULL, &offset, NULL),
 				 1);
 		ck_assert_uint_eq(offset, (i * 7 % 64) * PAGE + 9);
 	}

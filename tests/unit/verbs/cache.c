@@ -7,8 +7,6 @@
 #include "../../sentence.h"
 #include "mock.h"
 
-static struct pb_error err;
-
 static struct pbv_cache *cache;
 
 static void cache_new(unsigned int capacity, unsigned int flags)

@@ -3,8 +3,6 @@
 #include "../../sentence.h"
 #include "mock.h"
 
-static struct pb_error err;
-
 START_TEST(a_region)
 {
 	struct pbv_mr *mr;

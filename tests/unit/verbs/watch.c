@@ -7,8 +7,6 @@
 #include "../../sentence.h"
 #include "mock.h"
 
-static struct pb_error err;
-
 START_TEST(nobody_would_tell)
 {
 	struct pbv_watch *watch;

@@ -35,7 +35,7 @@ static bool is_filled(const uint8_t *bytes, size_t n)
 static int any_iommufd(bool *valid)
 {
 	*valid = !one_in(8);
-	return *valid ? pb_iommu_fd(iommu) : fds[any_fd()];
+	return *valid ? pb_iommu_fd(fixture.iommu) : fds[any_fd()];
 }
 
 /* Names of functions; all valid unless *@valid is set to false. */

@@ -260,7 +260,7 @@ static bool one_feature(void)
 	    number == VFIO_DEVICE_FEATURE_DMA_BUF ? sizeof(payload) : size);
 	remember();
 
-	ret = ioctl(pb_device_fd(gpu), VFIO_DEVICE_FEATURE, place.user);
+	ret = ioctl(pb_device_fd(fixture.gpu), VFIO_DEVICE_FEATURE, place.user);
 	if (ret < 0) {
 		ret = -errno;
 		sane(-ret, "a feature");
@@ -295,7 +295,7 @@ static bool one_feature(void)
 		must(query(fds[kind]).state == PEERBAR_STATE_DEAD, "a revoked buffer is not dead");
 		if (kind != DEAD) {
 			close(fds[kind]);
-			fds[kind] = export_raw(gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE,
+			fds[kind] = export_raw(fixture.gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE,
 					       (kind == OURS ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 		}
 	}
@@ -352,7 +352,7 @@ static void huge_request(uint32_t number, uint32_t nr_ranges, bool missing)
 		madvise(p, size, MADV_NOHUGEPAGE);
 		memcpy(p + PAGE - HEADER, &header, HEADER);
 		memcpy(p + PAGE, words, sizeof(words));
-		ret = ioctl(pb_device_fd(gpu), VFIO_DEVICE_FEATURE, p + PAGE - HEADER);
+		ret = ioctl(pb_device_fd(fixture.gpu), VFIO_DEVICE_FEATURE, p + PAGE - HEADER);
 		_exit(ret >= 0 ? 2 : errno > 0 && errno < 134 ? 0 : 3);
 	}
 	status = wait_for(child);

@@ -123,13 +123,13 @@ static void still_works(void)
 	     "a query has the flags 0x%x and the length %llu", q.flags,
 	     (unsigned long long)q.length);
 	state_is(fd, PEERBAR_STATE_LIVE);
-	must(feature_memattr(gpu, fd) == PEERBAR_MEMATTR_NC, "a new buffer's attribute is %d",
-	     feature_memattr(gpu, fd));
+	must(feature_memattr(fixture.gpu, fd) == PEERBAR_MEMATTR_NC,
+	     "a new buffer's attribute is %d", feature_memattr(fixture.gpu, fd));
 	p = map_fd(fd, 0, 2 * PAGE);
 	must(p && can_read(p, NULL) && can_read(p + PAGE, NULL),
 	     "a buffer cannot be mapped and read");
 	munmap(p, 2 * PAGE);
-	must(!feature_revoke(gpu, fd), "a buffer cannot be revoked");
+	must(!feature_revoke(fixture.gpu, fd), "a buffer cannot be revoked");
 	state_is(fd, PEERBAR_STATE_DEAD);
 	pb_buffer_close(buffer);
 }
@@ -162,11 +162,11 @@ void finish(unsigned int cookies)
 	must(n == fds_then, "%u descriptors were open before the calls, %u are now", fds_then, n);
 	listed_are(listed_then + cookies);
 	if (cookies) {
-		pb_device_close(gpu);
-		gpu = NULL;
+		pb_device_close(fixture.gpu);
+		fixture.gpu = NULL;
 		listed_are(listed_then);
-		gpu = lab_open(iommu, LAB_GPU);
-		ok(pb_device_set_decoding(gpu, true, &err));
+		fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	}
 	still_works();
 	listed_are(listed_then);
@@ -179,17 +179,19 @@ int fds[FDS];
 
 void fds_up(void)
 {
-	fds[OURS] = export_raw(gpu, GPU_BAR, 4 * MIB, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);
-	fds[READ_ONLY] = export_raw(gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE, O_RDONLY | O_CLOEXEC);
-	fds[DEAD] = export_raw(gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);
-	must(!feature_revoke(gpu, fds[DEAD]), "a buffer cannot be revoked");
-	fds[EDUS] = export_raw(edu_device, 0, 0, PAGE, O_RDWR | O_CLOEXEC);
+	fds[OURS] = export_raw(fixture.gpu, GPU_BAR, 4 * MIB, BUFFER_PAGES * PAGE,
+			       O_RDWR | O_CLOEXEC);
+	fds[READ_ONLY] = export_raw(fixture.gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE,
+				    O_RDONLY | O_CLOEXEC);
+	fds[DEAD] = export_raw(fixture.gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);
+	must(!feature_revoke(fixture.gpu, fds[DEAD]), "a buffer cannot be revoked");
+	fds[EDUS] = export_raw(fixture.edu_device, 0, 0, PAGE, O_RDWR | O_CLOEXEC);
 	fds[UDMABUF] = export_udmabuf(4 * PAGE);
 	fds[NO_DMA_BUF] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	fds[NO_DMA_BUF + 1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	fds[NO_DMA_BUF + 2] = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
-	fds[NO_DMA_BUF + 3] = pb_device_fd(gpu);
-	fds[NO_DMA_BUF_LAST] = pb_iommu_fd(iommu);
+	fds[NO_DMA_BUF + 3] = pb_device_fd(fixture.gpu);
+	fds[NO_DMA_BUF_LAST] = pb_iommu_fd(fixture.iommu);
 	fds[PATH] = open("/dev/null", O_PATH | O_CLOEXEC);
 	fds[BAD] = -1;
 	fds[BAD + 1] = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -209,7 +211,7 @@ void fds_down(void)
 	int i;
 
 	for (i = 0; i <= PATH; i++)
-		if (fds[i] != pb_device_fd(gpu) && fds[i] != pb_iommu_fd(iommu))
+		if (fds[i] != pb_device_fd(fixture.gpu) && fds[i] != pb_iommu_fd(fixture.iommu))
 			close(fds[i]);
 }
 

@@ -137,33 +137,35 @@ START_TEST(mappings)
 	for (i = 0; i < 9; i++) {
 		struct vfio_region_info info = { .argsz = sizeof(info), .index = i };
 
-		if (!ioctl(pb_device_fd(gpu), VFIO_DEVICE_GET_REGION_INFO, &info))
+		if (!ioctl(pb_device_fd(fixture.gpu), VFIO_DEVICE_GET_REGION_INFO, &info))
 			regions[i] = info.offset;
 	}
 	for (i = 0; i < COOKIES; i++)
-		ck_assert_int_eq(feature_cookie(gpu, GPU_BAR, i * 4 * MIB, COOKIE_PAGES * PAGE,
-						i & 1, &cookie_at[i]),
+		ck_assert_int_eq(feature_cookie(fixture.gpu, GPU_BAR, i * 4 * MIB,
+						COOKIE_PAGES * PAGE, i & 1, &cookie_at[i]),
 				 0);
 	reserve = mmap(NULL, RESERVE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		       0);
 	ck_assert_ptr_ne(reserve, MAP_FAILED);
-	from[0] = pb_device_fd(gpu);
-	from[1] = export_raw(gpu, GPU_BAR, 4 * MIB, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);
-	from[2] = export_raw(gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE, O_RDONLY | O_CLOEXEC);
-	from[3] = export_raw(gpu, GPU_BAR, 8 * MIB, BUFFER_PAGES * PAGE, O_RDWR | O_CLOEXEC);
+	from[0] = pb_device_fd(fixture.gpu);
+	from[1] = export_raw(fixture.gpu, GPU_BAR, 4 * MIB, BUFFER_PAGES * PAGE,
+			     O_RDWR | O_CLOEXEC);
+	from[2] = export_raw(fixture.gpu, GPU_BAR, 0, BUFFER_PAGES * PAGE, O_RDONLY | O_CLOEXEC);
+	from[3] = export_raw(fixture.gpu, GPU_BAR, 8 * MIB, BUFFER_PAGES * PAGE,
+			     O_RDWR | O_CLOEXEC);
 	for (call = 1; call <= MAPPINGS; call++) {
 		/* Revoke the memory for some of the time, and one buffer permanently. */
 		if (one_in(decoding ? 50 : 10)) {
 			decoding = !decoding;
-			ok(pb_device_set_decoding(gpu, decoding, &err));
+			ok(pb_device_set_decoding(fixture.gpu, decoding, &err));
 		}
 		if (one_in(50))
-			ck_assert_int_eq(feature_set_memattr(gpu, from[1], below(2)), 0);
+			ck_assert_int_eq(feature_set_memattr(fixture.gpu, from[1], below(2)), 0);
 		if (call == MAPPINGS / 2)
-			ck_assert_int_eq(feature_revoke(gpu, from[3]), 0);
+			ck_assert_int_eq(feature_revoke(fixture.gpu, from[3]), 0);
 		one_mapping(from, 4);
 	}
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	munmap(reserve, RESERVE);
 	close(from[1]), close(from[2]), close(from[3]);
 	finish(COOKIES);

@@ -269,7 +269,7 @@ START_TEST(messages)
 	importer = test_importer_open();
 	sock = netlink_open();
 	family = resolve(sock);
-	buffer = export_raw(gpu, GPU_BAR, 0, PAGE, O_RDWR | O_CLOEXEC);
+	buffer = export_raw(fixture.gpu, GPU_BAR, 0, PAGE, O_RDWR | O_CLOEXEC);
 	id = query(buffer).id;
 	ck_assert_int_gt(test_import_attach(importer, buffer, PEERBAR_TEST_KIND_REVOCABLE, 0,
 					    lab_bdf(LAB_NIC)),
@@ -301,7 +301,7 @@ START_TEST(messages)
 			any_option(sock);
 		/* Change the list, possibly during a dump. */
 		if (one_in(16) && more < 0) {
-			more = export_raw(gpu, GPU_BAR, MIB, PAGE, O_RDWR | O_CLOEXEC);
+			more = export_raw(fixture.gpu, GPU_BAR, MIB, PAGE, O_RDWR | O_CLOEXEC);
 		} else if (one_in(16) && more >= 0) {
 			close(more);
 			more = -1;

@@ -24,18 +24,19 @@ START_TEST(behind_a_virtual_iommu)
 	uint8_t bytes[8];
 
 	place(&vga, SPACE);
-	ok(pb_ioas_create(iommu, &domain, &err));
+	ok(pb_ioas_create(fixture.iommu, &domain, &err));
 	refused(pb_guest_add_window(guest, domain, &window, &err), EINVAL, "PB_GUEST_WINDOWS");
-	refused(pb_guest_add_window(guest, ioas, &window, &err), EINVAL, "PB_GUEST_WINDOWS");
+	refused(pb_guest_add_window(guest, fixture.ioas, &window, &err), EINVAL,
+		"PB_GUEST_WINDOWS");
 	ok(pb_guest_add_ioas(guest, domain, PB_GUEST_WINDOWS, &err));
 	/* The guest attaches the engine to a domain of its own. */
-	edu_stop(&edu);
-	ok(pb_ioas_attach(domain, edu_device, &err));
-	edu_start(&edu, edu_device);
+	edu_stop(&fixture.edu);
+	ok(pb_ioas_attach(domain, fixture.edu_device, &err));
+	edu_start(&fixture.edu, fixture.edu_device);
 	ok(pb_guest_add_window(guest, domain, &window, &err));
 	refused(pb_guest_add_window(guest, domain, &window, &err), EEXIST, "overlaps");
-	lab_memory_free(&memory);
-	lab_memory(domain, MEMORY_IOVA, 4 * PAGE, &memory);
+	lab_memory_free(&fixture.memory);
+	lab_memory(domain, MEMORY_IOVA, 4 * PAGE, &fixture.memory);
 	dma_lands(0x200000000 + PAGE + 64, 3 * PAGE + 64);
 	dma_faults(0x200000000 + 4 * PAGE, 6 * PAGE + 64);
 	dma_faults(SPACE + 2 * PAGE, 2 * PAGE + 64);
@@ -51,10 +52,10 @@ START_TEST(behind_a_virtual_iommu)
 	dma_faults(0x200000000 + 2 * PAGE, 64);
 	window.flags = PB_MAP_READ;
 	ok(pb_guest_add_window(guest, domain, &window, &err));
-	edu_load(&edu, 0x200000000 + 2 * PAGE, 8);
-	edu_store(&edu, memory.iova, 8);
+	edu_load(&fixture.edu, 0x200000000 + 2 * PAGE, 8);
+	edu_store(&fixture.edu, fixture.memory.iova, 8);
 	lab_host_read(0, bytes, 8);
-	ck_assert_mem_eq(memory.p, bytes, 8);
+	ck_assert_mem_eq(fixture.memory.p, bytes, 8);
 	/* The engine in the identity-mapped space is not affected. */
 	reaches(SPACE + 4 * PAGE, &vga, 0);
 	faults_at(0x200000000 + 2 * PAGE);
@@ -67,10 +68,10 @@ START_TEST(behind_a_virtual_iommu)
 	ok(pb_guest_remove_ioas(guest, domain, &err));
 	refused(pb_guest_remove_ioas(guest, domain, &err), ENOENT, "none of this guest's");
 	dma_read_faults(0x200000000 + 2 * PAGE, 0);
-	lab_memory_free(&memory);
-	edu_stop(&edu);
-	ok(pb_ioas_attach(ioas, edu_device, &err));
-	edu_start(&edu, edu_device);
+	lab_memory_free(&fixture.memory);
+	edu_stop(&fixture.edu);
+	ok(pb_ioas_attach(fixture.ioas, fixture.edu_device, &err));
+	edu_start(&fixture.edu, fixture.edu_device);
 	pb_ioas_destroy(domain);
 	nothing_to_report();
 }
@@ -103,7 +104,7 @@ START_TEST(plugged_and_pulled)
 	place(&vga, SPACE);
 	gpu_plug(bdf, 16 * MIB);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
-	ok(pb_device_open(iommu, bdf, &hot.device, &err));
+	ok(pb_device_open(fixture.iommu, bdf, &hot.device, &err));
 	assign(&hot);
 	write_stamps(&hot);
 	place(&hot, SPACE + GIB);
@@ -240,13 +241,13 @@ START_TEST(costs)
 	guest_decoding(&vga, false);
 	gpu_plug(bdf, GIB);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
-	ok(pb_device_open(iommu, bdf, &hot.device, &err));
+	ok(pb_device_open(fixture.iommu, bdf, &hot.device, &err));
 	assign(&hot);
 	place(&hot, SPACE);
 	cost(&hot, "a BAR of 1 GiB");
-	ok(pb_ioas_create(iommu, &domain, &err));
-	edu_stop(&edu);
-	ok(pb_ioas_attach(domain, edu_device, &err));
+	ok(pb_ioas_create(fixture.iommu, &domain, &err));
+	edu_stop(&fixture.edu);
+	ok(pb_ioas_attach(domain, fixture.edu_device, &err));
 	ok(pb_guest_add_ioas(guest, domain, PB_GUEST_WINDOWS, &err));
 	for (i = 0; i < 128; i++) {
 		struct pb_guest_window window = { SPACE + (uint64_t)i * GIB,
@@ -254,11 +255,11 @@ START_TEST(costs)
 
 		ok(pb_guest_add_window(guest, domain, &window, &err));
 	}
-	ok(pb_guest_remove_ioas(guest, ioas, &err));
+	ok(pb_guest_remove_ioas(guest, fixture.ioas, &err));
 	cost(&hot, "64 ranges of 1 GiB");
 	synced(guest, 0, 0);
 	ok(pb_guest_remove_ioas(guest, domain, &err));
-	ok(pb_ioas_attach(ioas, edu_device, &err));
+	ok(pb_ioas_attach(fixture.ioas, fixture.edu_device, &err));
 	pb_ioas_destroy(domain);
 	unassign(&hot);
 	pb_device_close(hot.device);

@@ -124,7 +124,7 @@ static int run_guest(bool reset)
 
 	if (pb_guest_set_bar(vga.guest_device, GPU_BAR, interrupts, e))
 		return 1;
-	if (pb_device_set_decoding(gpu, true, e) ||
+	if (pb_device_set_decoding(fixture.gpu, true, e) ||
 	    pb_guest_set_decoding(vga.guest_device, true, e))
 		return 2;
 	if (pb_guest_nr_refused(guest) != 1 || !pb_guest_next_report(guest, &report))
@@ -135,12 +135,14 @@ static int run_guest(bool reset)
 	    pb_guest_set_power(vga.guest_device, true, e))
 		return 5;
 	if (pb_guest_set_decoding(vga.guest_device, false, e) ||
-	    pb_device_set_decoding(gpu, false, e) || pb_device_set_decoding(gpu, true, e) ||
+	    pb_device_set_decoding(fixture.gpu, false, e) ||
+	    pb_device_set_decoding(fixture.gpu, true, e) ||
 	    pb_guest_set_decoding(vga.guest_device, true, e))
 		return 6;
 	if (reset &&
-	    (pb_guest_reset_begin(vga.guest_device, e) || pb_device_reset(gpu, e) ||
-	     pb_guest_reset_done(vga.guest_device, e) || pb_device_set_decoding(gpu, true, e) ||
+	    (pb_guest_reset_begin(vga.guest_device, e) || pb_device_reset(fixture.gpu, e) ||
+	     pb_guest_reset_done(vga.guest_device, e) ||
+	     pb_device_set_decoding(fixture.gpu, true, e) ||
 	     pb_guest_set_decoding(vga.guest_device, true, e)))
 		return 7;
 	if (pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE, e))

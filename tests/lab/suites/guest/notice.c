@@ -15,20 +15,20 @@ START_TEST(revoked_by_the_library)
 {
 	place(&vga, SPACE);
 	place(&cmb, SPACE + GIB);
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ck_assert(something_to_do(0));
 	synced(guest, 0, 1);
 	reported(&vga, PB_GUEST_REFUSED, ENODEV, "revoked");
 	nothing_to_report();
 	faults_at(SPACE);
 	reaches(SPACE + GIB, &cmb, 0);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	synced(guest, 0, 0);
 	reported(&vga, PB_GUEST_MAPPED, 0, "");
 	reaches(SPACE, &vga, 0);
 	/* Off and on between two syncs. */
-	ok(pb_device_set_decoding(gpu, false, &err));
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	faults_at(SPACE);
 	ck_assert(something_to_do(0));
 	synced(guest, 0, 0);
@@ -36,7 +36,7 @@ START_TEST(revoked_by_the_library)
 	reaches(SPACE, &vga, 0);
 	nothing_to_report();
 	/* The wrong order: off, and notified afterwards. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ok(pb_guest_set_decoding(vga.guest_device, false, &err));
 	synced(guest, 0, 0);
 	nothing_to_report();
@@ -56,40 +56,43 @@ START_TEST(with_descriptors_of_the_vmm)
 	unsigned int fds = count_fds();
 	struct pb_guest *g;
 
-	refused(pb_ioas_from_id(iommu, 12345, &none, &err), ENOENT, "no address space 12345");
-	refused(pb_device_from_fd(iommu, 12345, pb_device_bdf(gpu), &other, &err), EBADF,
-		"not open");
-	refused(pb_device_from_fd(iommu, pb_iommu_fd(iommu), pb_device_bdf(gpu), &other, &err),
+	refused(pb_ioas_from_id(fixture.iommu, 12345, &none, &err), ENOENT,
+		"no address space 12345");
+	refused(pb_device_from_fd(fixture.iommu, 12345, pb_device_bdf(fixture.gpu), &other, &err),
+		EBADF, "not open");
+	refused(pb_device_from_fd(fixture.iommu, pb_iommu_fd(fixture.iommu),
+				  pb_device_bdf(fixture.gpu), &other, &err),
 		EINVAL, "no PCI device");
 	ck_assert_uint_eq(count_fds(), fds);
-	ok(pb_ioas_from_id(iommu, pb_ioas_id(ioas), &space, &err));
-	ok(pb_device_from_fd(iommu, pb_device_fd(gpu), pb_device_bdf(gpu), &own, &err));
+	ok(pb_ioas_from_id(fixture.iommu, pb_ioas_id(fixture.ioas), &space, &err));
+	ok(pb_device_from_fd(fixture.iommu, pb_device_fd(fixture.gpu), pb_device_bdf(fixture.gpu),
+			     &own, &err));
 	ok(pb_guest_create(&g, &err));
 	ok(pb_guest_add_ioas(g, space, 0, &err));
 	ok(pb_guest_add_device(g, own, NULL, 0, NULL, &assigned, &err));
 	ok(pb_guest_set_bar(assigned, GPU_BAR, SPACE, &err));
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
 	check_finds(g, 0);
 	/* It writes to the descriptor, and notifies: before off, and after on. */
 	ok(pb_guest_set_decoding(assigned, false, &err));
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	faults_at(SPACE);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
 	/* Without notice: pb_guest_check() finds out while decoding is off. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	faults_at(SPACE);
 	check_finds(g, 1);
 	check_finds(g, 0);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	synced(g, 0, 0);
 	reaches(SPACE, &vga, 0);
 	/* After decoding is on again it does not, with stock vfio-pci: PB_GUEST_REMAKE remaps. */
-	ok(pb_device_set_decoding(gpu, false, &err));
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	if (!lab_driver_is_ours())
 		faults_at(SPACE);
 	synced(g, PB_GUEST_REMAKE, 0);
@@ -104,7 +107,7 @@ START_TEST(with_descriptors_of_the_vmm)
 	faults_at(SPACE);
 	pb_device_close(own);
 	pb_ioas_destroy(space);
-	ck_assert(decodes(gpu));
+	ck_assert(decodes(fixture.gpu));
 	ok(pb_guest_set_bar(vga.guest_device, GPU_BAR, SPACE, &err));
 	ok(pb_guest_set_decoding(vga.guest_device, true, &err));
 	reaches(SPACE, &vga, 0);
@@ -120,10 +123,11 @@ START_TEST(revoked_behind_its_back)
 
 	unassign(&vga);
 	/* Change decoding through another object than the guest's. */
-	ok(pb_device_from_fd(iommu, pb_device_fd(gpu), pb_device_bdf(gpu), &own, &err));
+	ok(pb_device_from_fd(fixture.iommu, pb_device_fd(fixture.gpu), pb_device_bdf(fixture.gpu),
+			     &own, &err));
 	ok(pb_guest_add_device(guest, own, NULL, 0, NULL, &assigned, &err));
 	ok(pb_guest_set_bar(assigned, GPU_BAR, SPACE, &err));
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ok(pb_guest_set_decoding(assigned, true, &err));
 	reaches(SPACE, &vga, 0);
 	while (something_to_do(0))
@@ -131,8 +135,8 @@ START_TEST(revoked_behind_its_back)
 	for (round = 0; round < 3; round++) {
 		struct pb_guest_range report;
 
-		ok(pb_device_set_decoding(gpu, false, &err));
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		faults_at(SPACE);
 		if (round < 2) {
 			ck_assert(something_to_do(1000));
@@ -255,7 +259,7 @@ START_TEST(quiet_and_alive)
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);
 	ck_assert_int_eq(last.state, PB_GUEST_OFF);
 	/* A change without notice. */
-	ok(pb_device_set_decoding(gpu, false, &err));
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	ck_assert(woken(loop, 1000));
 	ok(pb_guest_sync(guest, 0, &err));
 	ck_assert(pb_guest_next_report(guest, &last));
@@ -281,7 +285,7 @@ START_TEST(quiet_and_alive)
 	assign(&cmb);
 	ck_assert(!woken(loop, 0));
 	/* The memory is back, which wakes the loop. */
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ck_assert(woken(loop, 1000));
 	ok(pb_guest_sync(guest, 0, &err));
 	ck_assert(pb_guest_next_report(guest, &last));
@@ -291,16 +295,16 @@ START_TEST(quiet_and_alive)
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);
 	/* So do a reset by the library, and its consequences. */
 	if (!lab_has_no_reset()) {
-		ok(pb_device_reset(gpu, &err));
+		ok(pb_device_reset(fixture.gpu, &err));
 		ck_assert(woken(loop, 1000));
 		ok(pb_guest_sync(guest, 0, &err));
 		ck_assert_uint_le(run_loop(guest, loop, &last), 3);
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		ck_assert_uint_le(run_loop(guest, loop, &last), 3);
 		reaches(SPACE + GIB, &vga, 0);
 	}
 	/* So does unmapping the obstacle. */
-	lab_memory(ioas, SPACE + PAGE, PAGE, &ram);
+	lab_memory(fixture.ioas, SPACE + PAGE, PAGE, &ram);
 	guest_bar(&vga, SPACE);
 	ck_assert_uint_le(run_loop(guest, loop, &last), 2);
 	ck_assert_int_eq(last.why.code, EEXIST);
@@ -339,7 +343,7 @@ START_TEST(revoked_for_good)
 	}
 	ck_assert_int_ge(found, 0);
 	ok(pb_buffer_from_fd(found, &buffer, &err));
-	ok(pb_buffer_revoke(gpu, buffer, &err));
+	ok(pb_buffer_revoke(fixture.gpu, buffer, &err));
 	pb_buffer_close(buffer);
 	faults_at(SPACE);
 	ck_assert(woken(loop, 1000));

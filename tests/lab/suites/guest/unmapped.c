@@ -21,12 +21,13 @@ START_TEST(trapped_pages)
 	unsigned int i, n, trapped = 0;
 
 	unassign(&vga);
-	refused(pb_guest_add_device(guest, gpu, &(struct pb_guest_trap){ GPU_BAR, vga.size, 1 }, 1,
-				    NULL, &vga.guest_device, &err),
+	refused(pb_guest_add_device(guest, fixture.gpu,
+				    &(struct pb_guest_trap){ GPU_BAR, vga.size, 1 }, 1, NULL,
+				    &vga.guest_device, &err),
 		EINVAL, "not inside");
-	ok(pb_guest_add_device(guest, gpu, traps, 2, &vga, &vga.guest_device, &err));
-	refused(pb_guest_add_device(guest, gpu, NULL, 0, NULL, &cmb.guest_device, &err), EEXIST,
-		"already");
+	ok(pb_guest_add_device(guest, fixture.gpu, traps, 2, &vga, &vga.guest_device, &err));
+	refused(pb_guest_add_device(guest, fixture.gpu, NULL, 0, NULL, &cmb.guest_device, &err),
+		EEXIST, "already");
 	place(&vga, SPACE);
 	reaches(SPACE + 2 * PAGE, &vga, 2);
 	faults_at(SPACE + 3 * PAGE);
@@ -67,7 +68,7 @@ START_TEST(in_the_way_of_the_vmm)
 {
 	struct lab_memory ram;
 
-	lab_memory(ioas, SPACE + MIB, PAGE, &ram);
+	lab_memory(fixture.ioas, SPACE + MIB, PAGE, &ram);
 	place(&vga, SPACE);
 	reported(&vga, PB_GUEST_REFUSED, EEXIST, "something is mapped there");
 	nothing_to_report();
@@ -79,8 +80,8 @@ START_TEST(in_the_way_of_the_vmm)
 	reaches(SPACE + vga.size - PAGE, &vga, vga.size / PAGE - 1);
 	/* The VMM's mapping is unchanged. */
 	lab_pattern(ram.p, LEN, 3);
-	edu_copy(&edu, SPACE + MIB, memory.iova, LEN);
-	ck_assert_mem_eq(memory.p, ram.p, LEN);
+	edu_copy(&fixture.edu, SPACE + MIB, fixture.memory.iova, LEN);
+	ck_assert_mem_eq(fixture.memory.p, ram.p, LEN);
 	/* Each call retries, but does not report again. */
 	synced(guest, 0, 1);
 	guest_decoding(&cmb, true);
@@ -94,7 +95,7 @@ START_TEST(in_the_way_of_the_vmm)
 	reaches(SPACE + MIB, &vga, MIB / PAGE);
 	/* The same for a mapping unknown to the library. */
 	guest_bar(&vga, SPACE + GIB);
-	stranger_maps(memory.p, 3 * PAGE, SPACE + 77 * PAGE);
+	stranger_maps(fixture.memory.p, 3 * PAGE, SPACE + 77 * PAGE);
 	guest_bar(&vga, SPACE);
 	reported(&vga, PB_GUEST_REFUSED, EEXIST, "something is mapped there");
 	nothing_to_report();
@@ -103,13 +104,13 @@ START_TEST(in_the_way_of_the_vmm)
 	reaches(SPACE + 76 * PAGE, &vga, 76);
 	reaches(SPACE + 80 * PAGE, &vga, 80);
 	reaches(SPACE + vga.size - PAGE, &vga, vga.size / PAGE - 1);
-	edu_copy(&edu, SPACE + 78 * PAGE, MEMORY_IOVA, LEN);
-	ck_assert_mem_eq(memory.p, (char *)memory.p + PAGE, LEN);
+	edu_copy(&fixture.edu, SPACE + 78 * PAGE, MEMORY_IOVA, LEN);
+	ck_assert_mem_eq(fixture.memory.p, (char *)fixture.memory.p + PAGE, LEN);
 	faults_at(SPACE + GIB);
 	/* Unmap a part of it, then all of it. No report came in between. */
 	synced(guest, 0, 1);
 	stranger_unmaps(SPACE + 77 * PAGE, 3 * PAGE);
-	stranger_maps(memory.p, PAGE, SPACE + 78 * PAGE);
+	stranger_maps(fixture.memory.p, PAGE, SPACE + 78 * PAGE);
 	synced(guest, 0, 1);
 	ck_assert_uint_eq(listed(&vga, PB_GUEST_REFUSED), PAGE);
 	reaches(SPACE + 77 * PAGE, &vga, 77);
@@ -154,7 +155,7 @@ START_TEST(over_reserved_addresses)
 	guest_decoding(&vga, false);
 	faults_at(below_4g);
 	/* Half of it beyond the end. */
-	ok(pb_ioas_aperture(ioas, ranges, 8, &n, NULL, &err));
+	ok(pb_ioas_aperture(fixture.ioas, ranges, 8, &n, NULL, &err));
 	ck_assert(n && n <= 8);
 	end = ranges[n - 1].last + 1;
 	ck_assert_uint_ne(end, 0);
@@ -184,8 +185,8 @@ START_TEST(beyond_what_can_be_mapped)
 		"multiple of 0x1000");
 	refused(pb_guest_set_bar(vga.guest_device, 5, SPACE, &err), EINVAL, "no BAR 5");
 	refused(pb_guest_set_bar(vga.guest_device, 6, SPACE, &err), EINVAL, "no BAR 6");
-	refused(pb_guest_add_ioas(guest, ioas, 0, &err), EEXIST, "already");
-	refused(pb_guest_add_ioas(guest, ioas, 2, &err), EINVAL, "0x2");
+	refused(pb_guest_add_ioas(guest, fixture.ioas, 0, &err), EEXIST, "already");
+	refused(pb_guest_add_ioas(guest, fixture.ioas, 2, &err), EINVAL, "0x2");
 	refused(pb_guest_sync(guest, 4, &err), EINVAL, "0x4");
 	reaches(SPACE, &vga, 0);
 }
@@ -197,7 +198,7 @@ START_TEST(cannot_be_exported_now)
 	struct rlimit limit, none;
 
 	guest_bar(&vga, SPACE);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	none = limit;
 	none.rlim_cur = 3;

@@ -147,8 +147,8 @@ START_TEST(exporter_killed)
 
 	/* Close the fixture's GPU, for the child. */
 	places_down();
-	pb_device_close(gpu);
-	gpu = NULL;
+	pb_device_close(fixture.gpu);
+	fixture.gpu = NULL;
 	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
 	child = fork();
 	if (!child) {
@@ -187,8 +187,8 @@ START_TEST(exporter_killed)
 	place_close(&place);
 	close(sockets[0]);
 	close(sockets[1]);
-	gpu = lab_open(iommu, LAB_GPU);
-	ok(pb_device_set_decoding(gpu, true, &err));
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	places_up();
 }
 END_TEST
@@ -209,7 +209,7 @@ START_TEST(exporter_unplugged)
 
 	gpu_plug(bdf, PLUGGED);
 	ok(pb_pci_bind(bdf, lab_driver(), &err));
-	ok(pb_device_open(iommu, bdf, &plugged, &err));
+	ok(pb_device_open(fixture.iommu, bdf, &plugged, &err));
 	ok(pb_device_set_decoding(plugged, true, &err));
 	ok(pb_buffer_export(plugged, GPU_BAR, &range, 1, 0, &buffer, &err));
 	region.mr = ibv_reg_dmabuf_mr(pair.b.pd, 0, SIZE, 0, pb_buffer_fd(buffer), ALL_ACCESS);

@@ -25,11 +25,11 @@ bool can(enum how how)
 void take_away(struct place *place, enum how how)
 {
 	if (how == KILL)
-		ok(pb_buffer_revoke(gpu, place->buffer, &err));
+		ok(pb_buffer_revoke(fixture.gpu, place->buffer, &err));
 	else if (how == DECODING)
-		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	else if (how == RESET)
-		ok(pb_device_reset(gpu, &err));
+		ok(pb_device_reset(fixture.gpu, &err));
 	else
 		lab_reset_by_sysfs(LAB_GPU);
 }
@@ -37,7 +37,7 @@ void take_away(struct place *place, enum how how)
 void give_back(enum how how)
 {
 	if (how != KILL)
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 }
 
 static void ends_up(void)

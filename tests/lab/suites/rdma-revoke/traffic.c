@@ -171,7 +171,7 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			 * The memory is accessible again, but not through regions that were
 			 * revoked.
 			 */
-			ck_assert(decodes(gpu));
+			ck_assert(decodes(fixture.gpu));
 		}
 		/* From now on no write may reach the memory. */
 		for (i = 0; i < nr_buffers && i < 2; i++) {
@@ -245,7 +245,7 @@ START_TEST(during_local_use)
 		child = fork();
 		if (!child) {
 			usleep(30000 + round * 11000);
-			_exit(feature_revoke(gpu, place.fd) ? 1 : 0);
+			_exit(feature_revoke(fixture.gpu, place.fd) ? 1 : 0);
 		}
 		for (n = 0, i = round % 2;; n++) {
 			struct ibv_sge s = sge(&place.mem, 0, SIZE);
@@ -296,9 +296,9 @@ START_TEST(while_registering)
 	for (i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, registers, args), 0);
 	for (i = 0; i < 50; i++) {
-		ok(pb_device_set_decoding(gpu, false, &err));
+		ok(pb_device_set_decoding(fixture.gpu, false, &err));
 		usleep(1000);
-		ok(pb_device_set_decoding(gpu, true, &err));
+		ok(pb_device_set_decoding(fixture.gpu, true, &err));
 		usleep(3000);
 	}
 	take_away(&place, KILL);
