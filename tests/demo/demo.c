@@ -2,7 +2,8 @@
 /*
  * The demonstration: one device writes into another device's BAR through a real IOMMU, until a
  * revoke stops it. Each step prints its evidence. The last line counts the checks that held and
- * those that failed. modules.c, bridge.c and rdma.c demonstrate peerbar's modules.
+ * those that failed. modules.c, bridge.c, rdma.c and hosts.c
+ * demonstrate peerbar's modules.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,6 +202,8 @@ int main(void)
 	demo_bridge();
 	printf("\n        and RDMA to it, which needs no RDMA hardware\n");
 	demo_rdma();
+	printf("\n        and from another host, over the wire (RoCE v2)\n");
+	demo_hosts();
 	printf("\n%5.1fs  %d of %d claims held%s\n", seconds(), held, held + failed,
 	       failed ? "; what FAILED is marked above" : "");
 	return failed ? 1 : 0;

@@ -22,5 +22,7 @@ void demo_modules(void);
 void demo_bridge(void);
 /* The fourth part: RDMA. */
 void demo_rdma(void);
+/* The last part: RDMA from another host. Needs pb0, which demo_rdma() leaves. */
+void demo_hosts(void);
 
 #endif

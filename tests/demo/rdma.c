@@ -4,7 +4,6 @@
  * RDMA, until the buffer is revoked. A buffer that moves is another, which follows, or is pinned.
  */
 #include <errno.h>
-#include <infiniband/verbs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <linux/peerbar.h>
 
 #include "demo.h"
+#include "rdma-end.h"
 #include "testmod.h"
 
 #define OFFSET	(64 * MIB) /* of the exported range in the BAR */
@@ -28,159 +28,11 @@ struct moving {
 	int fd;
 };
 
-/* One end of a connection. */
-struct end {
-	struct ibv_context *ctx;
-	struct ibv_pd *pd;
-	struct ibv_cq *cq;
-	struct ibv_qp *qp;
-	union ibv_gid gid;
-	int gid_index;
-};
-
-/* The peer's parameters of the connection. */
-struct address {
-	union ibv_gid gid;
-	uint32_t qpn;
-	uint32_t rkey;
-};
-
-static void verbs(bool ok, const char *what)
-{
-	if (!ok)
-		lab_die("%s failed", what);
-}
-
 /* For a function of testmod.h. */
 static void must_test(int ret)
 {
 	if (ret < 0)
 		lab_die("the test module: %s", strerror(-ret));
-}
-
-static void find_gid(struct end *end)
-{
-	struct ibv_gid_entry entry;
-	int i;
-
-	for (i = 0; i < 16; i++) {
-		if (ibv_query_gid_ex(end->ctx, 1, (uint32_t)i, &entry, 0) ||
-		    entry.gid_type != IBV_GID_TYPE_ROCE_V2 || entry.gid.raw[10] != 0xff)
-			continue;
-		end->gid = entry.gid;
-		end->gid_index = i;
-		return;
-	}
-	lab_die("pb0 has no IPv4 address");
-}
-
-static void end_open(struct end *end)
-{
-	struct ibv_qp_init_attr init = { .qp_type = IBV_QPT_RC,
-					 .cap = { 16, 16, 1, 1, 0 },
-					 .sq_sig_all = 1 };
-	struct ibv_device **list;
-	int i;
-
-	list = ibv_get_device_list(NULL);
-	verbs(list, "ibv_get_device_list()");
-	for (i = 0; list[i] && strcmp(ibv_get_device_name(list[i]), "pb0"); i++)
-		;
-	verbs(list[i], "finding pb0");
-	end->ctx = ibv_open_device(list[i]);
-	verbs(end->ctx, "ibv_open_device(pb0)");
-	ibv_free_device_list(list);
-	end->pd = ibv_alloc_pd(end->ctx);
-	end->cq = ibv_create_cq(end->ctx, 64, NULL, NULL, 0);
-	verbs(end->pd && end->cq, "ibv_create_cq()");
-	init.send_cq = end->cq;
-	init.recv_cq = end->cq;
-	end->qp = ibv_create_qp(end->pd, &init);
-	verbs(end->qp, "ibv_create_qp()");
-	find_gid(end);
-}
-
-static void end_connect(struct end *end, const struct address *peer)
-{
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT,
-				    .port_num = 1,
-				    .qp_access_flags = IBV_ACCESS_REMOTE_WRITE };
-
-	verbs(!ibv_modify_qp(end->qp, &attr,
-			     IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS),
-	      "INIT");
-	attr = (struct ibv_qp_attr){
-		.qp_state = IBV_QPS_RTR,
-		.path_mtu = IBV_MTU_1024,
-		.dest_qp_num = peer->qpn,
-		.max_dest_rd_atomic = 1,
-		.min_rnr_timer = 12,
-		.ah_attr = { .is_global = 1,
-			     .port_num = 1,
-			     .grh = { .dgid = peer->gid,
-				      .sgid_index = (uint8_t)end->gid_index,
-				      .hop_limit = 1 } },
-	};
-	verbs(!ibv_modify_qp(end->qp, &attr,
-			     IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-				     IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
-				     IBV_QP_MIN_RNR_TIMER),
-	      "RTR");
-	attr = (struct ibv_qp_attr){ .qp_state = IBV_QPS_RTS,
-				     .timeout = 14,
-				     .retry_cnt = 7,
-				     .rnr_retry = 7,
-				     .max_rd_atomic = 1 };
-	verbs(!ibv_modify_qp(end->qp, &attr,
-			     IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-				     IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC),
-	      "RTS");
-}
-
-/* Connect again after an error. */
-static void end_reconnect(struct end *end, const struct address *peer)
-{
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RESET };
-
-	verbs(!ibv_modify_qp(end->qp, &attr, IBV_QP_STATE), "RESET");
-	end_connect(end, peer);
-}
-
-static void end_close(struct end *end)
-{
-	ibv_destroy_qp(end->qp);
-	ibv_destroy_cq(end->cq);
-	ibv_dealloc_pd(end->pd);
-	ibv_close_device(end->ctx);
-}
-
-static void whole(ssize_t n, size_t size)
-{
-	if (n != (ssize_t)size)
-		lab_die("the other process is gone");
-}
-
-/* Write @len bytes from @mr to the peer. Return the status. */
-static enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len,
-				   uint64_t remote, uint32_t rkey)
-{
-	struct ibv_sge sge = { (uintptr_t)mr->addr, len, mr->lkey };
-	struct ibv_send_wr *bad,
-		wr = {
-			.opcode = IBV_WR_RDMA_WRITE,
-			.sg_list = &sge,
-			.num_sge = 1,
-			.wr.rdma = { remote, rkey },
-		};
-	struct ibv_wc wc;
-	int n;
-
-	verbs(!ibv_post_send(end->qp, &wr, &bad), "ibv_post_send()");
-	do {
-		n = ibv_poll_cq(end->cq, 1, &wc);
-	} while (!n);
-	verbs(n == 1, "ibv_poll_cq()");
-	return wc.status;
 }
 
 /* What the writer shall do: write the pattern of @seed to @rkey, or connect again. */
@@ -201,7 +53,7 @@ static void writer_main(int sock)
 	struct end end;
 
 	memory = aligned_alloc(PAGE, PAGE);
-	end_open(&end);
+	end_open(&end, "pb0");
 	mr = ibv_reg_mr(end.pd, memory, PAGE, IBV_ACCESS_LOCAL_WRITE);
 	verbs(mr, "ibv_reg_mr()");
 	mine.gid = end.gid;
@@ -337,7 +189,7 @@ void demo_rdma(void)
 	gpu = lab_open(iommu, LAB_GPU);
 	must(pb_device_set_decoding(gpu, true, &err));
 	must(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &err));
-	end_open(&end);
+	end_open(&end, "pb0");
 	mr = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer),
 			       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
 	check(mr, "2 MiB of the BAR are registered as a memory region (ibv_reg_dmabuf_mr)");
