@@ -112,8 +112,8 @@ void whole(ssize_t n, size_t size)
 		lab_die("the other process is gone");
 }
 
-enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len,
-				   uint64_t remote, uint32_t rkey)
+enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len, uint64_t remote,
+			    uint32_t rkey)
 {
 	struct ibv_sge sge = { (uintptr_t)mr->addr, len, mr->lkey };
 	struct ibv_send_wr *bad,
