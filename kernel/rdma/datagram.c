@@ -114,17 +114,30 @@ static u32 pbr_deliver_to(struct pbr_qp *qp, struct pbr_qp *peer)
 /* Number of members served in one pass */
 #define PBR_MCAST_PASS 256
 
-/* Deliver to all members of the group except the sender. */
-static u32 pbr_do_multicast(struct pbr_qp *qp, const union ib_gid *gid)
+/* Whether a packet can have both addresses. */
+static bool pbr_same_family(const union ib_gid *a, const union ib_gid *b)
+{
+	return ipv6_addr_v4mapped((const struct in6_addr *)a) ==
+		ipv6_addr_v4mapped((const struct in6_addr *)b);
+}
+
+/* Deliver to all members of the group except the sender: one packet for those on other hosts. */
+static u32 pbr_do_multicast(struct pbr_qp *qp, const struct pbr_av *av)
 {
 	u32 status = IB_WC_SUCCESS, members = 0, before;
 	struct pbr_qp *peer;
 
 	if (!qp->progress) {
 		qp->after = 0;
-		status = pbr_deliver_to(qp, NULL);
+		if (pbr_wire_is_up(qp->dev) && pbr_same_family(&av->sgid, &av->dgid))
+			status = pbr_wire_send_datagram(qp, av);
+		else
+			status = pbr_deliver_to(qp, NULL);
+		/* Transmit it once, also if the memory of a member is absent. */
+		if (!status)
+			qp->progress = 1;
 	}
-	while (!status && (peer = pbr_mcast_next(qp, gid, qp->after))) {
+	while (!status && (peer = pbr_mcast_next(qp->dev->net, NULL, &av->dgid, qp->after))) {
 		before = qp->after;
 		qp->after = peer->ib.qp_num;
 		qp->progress += qp->src->total;
@@ -173,7 +186,7 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 	qp->sl = av.sl;
 	pbr_make_grh(&qp->grh, &av, qp->src->total - PBR_GRH_BYTES);
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
-		return pbr_do_multicast(qp, &av.dgid);
+		return pbr_do_multicast(qp, &av);
 	/* Look up again: the target may have been created after the address handle. */
 	target = av.target ?: pbr_find_device(qp->dev, &av.dgid, av.dmac);
 	if (!target && pbr_wire_is_up(qp->dev))

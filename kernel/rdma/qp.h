@@ -72,7 +72,7 @@ struct pbr_kernel_sqe {
  * @handle: blocked while @state is RESET or INIT, and after a requested change to ERR or RESET,
  *	which waits for the lookups first
  * @begun: @sqe was taken from the queue and is not complete: it waits, or needs several passes
- * @progress: bytes of @sqe copied so far
+ * @progress: bytes of @sqe copied so far; of a multicast, plus 1 for the packet to other hosts
  * @peer_epoch: @epoch of the peer that @progress refers to
  * @after: of a multicast, the number of the last member served
  * @wire: what it needs for packets, or NULL; set before it answers, and kept
@@ -191,10 +191,11 @@ static inline bool pbr_answers(const struct pbr_qp *qp)
 /* mcast.c */
 extern const struct ib_device_ops pbr_mcast_ops;
 /*
- * The next queue pair after number @after that is attached to the group in the network namespace of
- * @from, with a reference; NULL if there is none.
+ * The next queue pair after number @after that is attached to the group in the network namespace,
+ * with a reference; NULL if there is none. With @dev only its own.
  */
-struct pbr_qp *pbr_mcast_next(const struct pbr_qp *from, const union ib_gid *gid, u32 after);
+struct pbr_qp *pbr_mcast_next(const struct net *net, const struct pbr_device *dev,
+			      const union ib_gid *gid, u32 after);
 
 /* qp.c */
 extern const struct ib_device_ops pbr_qp_ops;

@@ -2,6 +2,7 @@
 /* Datagrams to and from other hosts, of UD and GSI queue pairs. */
 #include <linux/ip.h>
 #include <net/ipv6.h>
+#include <rdma/ib_addr.h>
 
 #include "ah.h"
 #include "wire.h"
@@ -13,6 +14,8 @@ u32 pbr_wire_send_datagram(struct pbr_qp *qp, const struct pbr_av *av)
 	const struct peerbar_sqe *sqe = qp->sqe;
 	bool imm = sqe->opcode == IB_WR_SEND_WITH_IMM;
 	u32 len = qp->src->total - PBR_GRH_BYTES, qkey = sqe->ud.remote_qkey;
+	bool group = rdma_is_multicast_addr((struct in6_addr *)&av->dgid);
+	u32 qpn = group ? PBR_MCAST_QPN : sqe->ud.remote_qpn & PBR_PSN_MASK;
 	u32 header = sizeof(struct pbr_deth) + (imm ? sizeof(sqe->imm_data) : 0);
 	struct pbr_route route = {};
 	struct pbr_deth *deth;
@@ -43,16 +46,15 @@ u32 pbr_wire_send_datagram(struct pbr_qp *qp, const struct pbr_av *av)
 	if (imm)
 		memcpy(deth + 1, &sqe->imm_data, sizeof(sqe->imm_data));
 	pbr_bth_fill((struct pbr_bth *)skb->data,
-		     imm ? IB_OPCODE_UD_SEND_ONLY_WITH_IMMEDIATE : IB_OPCODE_UD_SEND_ONLY,
-		     sqe->ud.remote_qpn & PBR_PSN_MASK, qp->datagram_psn, -len & 3,
-		     sqe->flags & IB_SEND_SOLICITED, false);
+		     imm ? IB_OPCODE_UD_SEND_ONLY_WITH_IMMEDIATE : IB_OPCODE_UD_SEND_ONLY, qpn,
+		     qp->datagram_psn, -len & 3, sqe->flags & IB_SEND_SOLICITED, false);
 	qp->datagram_psn = pbr_psn_add(qp->datagram_psn, 1);
 	path = (struct pbr_path){
 		.sgid = av->sgid,
 		.dgid = av->dgid,
 		.ifindex = av->ifindex,
 		.flow_label = av->flow_label,
-		.sport = rdma_get_udp_sport(av->flow_label, qp->ib.qp_num, sqe->ud.remote_qpn),
+		.sport = rdma_get_udp_sport(av->flow_label, qp->ib.qp_num, qpn),
 		.hop_limit = av->hop_limit ?: IPDEFTTL,
 		.traffic_class = av->traffic_class,
 		.ipv6 = !ipv6_addr_v4mapped((const struct in6_addr *)&av->sgid),

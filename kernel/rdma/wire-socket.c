@@ -90,6 +90,12 @@ static void pbr_gids_of(const struct sk_buff *skb, union ib_gid *sgid, union ib_
 	}
 }
 
+static bool pbr_is_to_group(const struct sk_buff *skb)
+{
+	return skb->protocol == htons(ETH_P_IP) ? ipv4_is_multicast(ip_hdr(skb)->daddr) :
+						  ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr);
+}
+
 /* Whether the packet comes from the peer that the queue pair is connected with. */
 static bool pbr_from_peer(const struct pbr_qp *qp, const struct sk_buff *skb)
 {
@@ -111,7 +117,7 @@ static bool pbr_accepts(const struct pbr_qp *qp, struct sk_buff *skb)
 
 	switch (packet->opcode & 0xe0) {
 	case IB_OPCODE_UD:
-		if (!pbr_is_datagram(qp))
+		if (!pbr_is_datagram(qp) || pbr_is_to_group(skb) != (packet->qpn == PBR_MCAST_QPN))
 			return false;
 		deth = (const struct pbr_deth *)(skb->data + packet->header);
 		qkey = qp->ib.qp_type == IB_QPT_GSI ? IB_QP1_QKEY : READ_ONCE(qp->attr.qkey);
@@ -145,6 +151,50 @@ static bool pbr_packet_pull(struct sk_buff *skb)
 	return true;
 }
 
+static void pbr_count_dropped(struct pbr_device *dev, struct sk_buff *skb, int why)
+{
+	static const struct pbr_packet unknown;
+	const struct pbr_packet *packet = why == PBR_MALFORMED ? &unknown : pbr_packet_of(skb);
+
+	pbr_count(dev, why);
+	trace_rdma_packet_drop(&dev->ib, why, packet->qpn, packet->psn, packet->opcode);
+}
+
+/*
+ * Queue copies of a packet at the members of its group, as pbr_packet_receive(). The stack returns
+ * what a device of this namespace transmits, too, which the members here have already.
+ */
+static int pbr_group_receive(struct pbr_device *dev, struct sk_buff *skb)
+{
+	union ib_gid sgid, dgid;
+	int ret = PBR_UNEXPECTED;
+	struct sk_buff *copy;
+	struct pbr_qp *qp;
+	u32 after = 0;
+
+	pbr_gids_of(skb, &sgid, &dgid);
+	if (pbr_find_device_of_gid(dev->net, &sgid)) {
+		consume_skb(skb);
+		return -1;
+	}
+	while ((qp = pbr_mcast_next(dev->net, dev, &dgid, after))) {
+		after = qp->ib.qp_num;
+		if (qp->wire && pbr_accepts(qp, skb)) {
+			copy = skb_clone(skb, GFP_ATOMIC);
+			if (copy && pbr_packet_queue(qp, copy)) {
+				ret = -1;
+			} else {
+				pbr_count_dropped(dev, skb, PBR_QUEUE_FULL);
+				kfree_skb(copy);
+			}
+		}
+		pbr_qp_put(qp);
+	}
+	if (ret < 0)
+		consume_skb(skb);
+	return ret;
+}
+
 /*
  * Queue a packet at its queue pair, or drop it. Return the counter of the reason for that, or -1.
  * Leave the ICRC to the worker: it costs most, and the sender may be on this CPU.
@@ -160,6 +210,8 @@ static int pbr_packet_receive(struct pbr_device *dev, struct sk_buff *skb)
 	if ((be16_to_cpu(((struct pbr_bth *)skb->data)->pkey) & 0x7fff) !=
 	    (IB_DEFAULT_PKEY_FULL & 0x7fff))
 		return PBR_UNEXPECTED;
+	if (packet->qpn == PBR_MCAST_QPN)
+		return pbr_group_receive(dev, skb);
 	qp = pbr_peer_get(dev->id, packet->qpn);
 	if (!qp)
 		return PBR_UNEXPECTED;
@@ -183,15 +235,6 @@ static struct pbr_device *pbr_device_of(const struct sk_buff *skb)
 		return pbr_find_device_of_netdev(ndev);
 	pbr_gids_of(skb, &sgid, &dgid);
 	return pbr_find_device_of_gid(dev_net(ndev), &dgid);
-}
-
-static void pbr_count_dropped(struct pbr_device *dev, struct sk_buff *skb, int why)
-{
-	static const struct pbr_packet unknown;
-	const struct pbr_packet *packet = why == PBR_MALFORMED ? &unknown : pbr_packet_of(skb);
-
-	pbr_count(dev, why);
-	trace_rdma_packet_drop(&dev->ib, why, packet->qpn, packet->psn, packet->opcode);
 }
 
 static bool pbr_icrc_is_right(const struct sk_buff *skb)

@@ -32,6 +32,8 @@
 /* Memory of all packets that wait at the queue pairs of a device */
 #define PBR_MAX_QUEUED_BYTES SZ_64M
 #define PBR_ICRC_BYTES	     4
+/* The destination queue pair of packets to a multicast group */
+#define PBR_MCAST_QPN	     0xffffff
 #define PBR_PSN_MASK	     0xffffff
 
 /* ---- headers, all big-endian ---- */
