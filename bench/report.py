@@ -75,6 +75,11 @@ GOALS = [Goal(*g) for g in (
     ('W6b', 'wire: write bandwidth to a BAR, 1 MiB', 'to memory', 'wire-to/bar/1048576', 'wire-to/memory/1048576', '>=', 0.9),
     ('W7a', 'wire: write bandwidth, 64 KiB, 1% loss', 'rxe', 'wire-loss/pb/65536', 'wire-loss/rxe/65536', '>=', 3),
     ('W7b', 'wire: write bandwidth, 1 MiB, 1% loss', 'rxe', 'wire-loss/pb/1048576', 'wire-loss/rxe/1048576', '>=', 3),
+    ('W8a', 'wire: write bandwidth, 64 KiB, 1 QP', 'UDP', 'wire-write-1/pb/65536', 'wire-udp/pb/4096', '>=', 0.8),
+    ('W8b', 'wire: write bandwidth, 64 KiB, 16 QPs', 'UDP', 'wire-write-16/pb/65536', 'wire-udp/pb/4096', '>=', 0.8),
+    ('W8c', 'wire: write bandwidth, 1 MiB, 1 QP', 'UDP', 'wire-write-1/pb/1048576', 'wire-udp/pb/4096', '>=', 0.8),
+    ('W8d', 'wire: write bandwidth, 1 MiB, 16 QPs', 'UDP', 'wire-write-16/pb/1048576', 'wire-udp/pb/4096', '>=', 0.8),
+    ('W9', 'wire: processor time of a byte, writes of 1 MiB', 'rxe', 'wire-cost/pb/1048576', 'wire-cost/rxe/1048576', '<=', 0.5),
 )]
 
 # The series of a complete run. rxe is slow: only its series that goals need are measured.
@@ -102,6 +107,8 @@ EXPECTED = (
     ('wire-write-lat wire-write-lat-p99 wire-read-lat wire-read-lat-p99 wire-send-lat wire-send-lat-p99', 'pb rxe', '8'),
     ('wire-messages', 'pb rxe', '64'),
     ('wire-to', 'bar memory', '65536 1048576'),
+    ('wire-udp', 'pb', '4096'),
+    ('wire-cost', 'pb rxe', '1048576'),
 )
 
 # Line plots over X, with their series.

@@ -2,19 +2,19 @@
 # shellcheck shell=bash
 #
 # ./lab bench: vm/bench measures in the machine, bench/report.py computes, and gnuplot draws.
-# Additional packages are fetched once, and laid over the root: gnuplot runs in the root, perf in
-# the machine.
+# Additional packages are fetched once, and laid over the root: gnuplot runs in the root, perf and
+# iperf3 in the machine.
 #
 #	bench-KEY/fs		the layer
 
-# unpack_bench TMP: fetch the packages that the root lacks for gnuplot, a font for it, and perf
+# unpack_bench TMP: fetch the packages that the root lacks for gnuplot, a font for it, iperf3 and perf
 unpack_bench() {
 	local tmp=$1 dir=$1/source deb version
 	mkdir -p "$dir"/{state/lists/partial,cache/archives/partial} "$tmp/fs"
 	cp "$LAB_CACHE/$LAB_ROOT/fs/var/lib/dpkg/status" "$dir/state/status"
 	apt_sources >"$dir/sources.list" || return 1
 	source_apt "$dir" update && source_apt "$dir" -o APT::Architecture=amd64 -o APT::Architectures=amd64 --assume-yes --no-install-recommends \
-		--download-only install gnuplot-nox fonts-dejavu-core linux-perf/trixie-backports || return 1
+		--download-only install gnuplot-nox fonts-dejavu-core iperf3 linux-perf/trixie-backports || return 1
 	version=$(dpkg-deb -f "$dir"/cache/archives/linux-perf_*.deb Version)
 	dpkg --compare-versions "$version" ge "$KSRC" || { echo "linux-perf $version is older than the kernel, $KSRC"; return 1; }
 	# The files of their packages are enough, so configure nothing.
@@ -22,13 +22,13 @@ unpack_bench() {
 	rm -rf "$dir" "$tmp"/fs/usr/share/{doc,man,locale,info,lintian}
 }
 
-# try_bench: check that both programs run; inside the root, with the layer
+# try_bench: check that the programs run; inside the root, with the layer
 try_bench() {
-	perf --version && printf 'set terminal pngcairo font "DejaVu Sans"\nset output "/dev/null"\nplot x\n' | gnuplot-nox
+	perf --version && iperf3 --version && printf 'set terminal pngcairo font "DejaVu Sans"\nset output "/dev/null"\nplot x\n' | gnuplot-nox
 }
 
 make_bench() {
-	step 'bench: fetching gnuplot and perf' unpack_bench "$1" && LAB_LAYERS=$1/fs root_mount && step 'bench: trying them' root_call try_bench || return 1
+	step 'bench: fetching gnuplot, iperf3 and perf' unpack_bench "$1" && LAB_LAYERS=$1/fs root_mount && step 'bench: trying them' root_call try_bench || return 1
 	root_umount
 }
 
