@@ -264,11 +264,133 @@ START_TEST(windows)
 }
 END_TEST
 
+/* ---- regions that change ---- */
+
+/* Write to the region at this address of its process, and check that the bytes arrive, or not. */
+static void write_to(struct ibv_mr *mr, uint8_t *at, bool permitted)
+{
+	struct mem target = { .p = at, .addr = (uintptr_t)at, .size = PAGE, .mr = mr };
+	struct ibv_sge from = sge(&pair.at_a, 0, 100);
+	static uint32_t seed = 70;
+	struct ibv_send_wr wr;
+	uint8_t before[100];
+
+	memcpy(before, at, sizeof(before));
+	lab_pattern(pair.at_a.p, 100, ++seed);
+	wr = work(1, IBV_WR_RDMA_WRITE, &from, 1, &target, 0);
+	if (permitted) {
+		done(&pair.a, &wr);
+		ck_assert_mem_eq(at, pair.at_a.p, 100);
+		return;
+	}
+	fails(&pair.a, &wr, IBV_WC_REM_ACCESS_ERR);
+	ck_assert_mem_eq(at, before, sizeof(before));
+	replace_qps(&pair.a, &pair.b);
+}
+
+START_TEST(reregistered)
+{
+	uint8_t *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			  0);
+	struct ibv_pd *other = ibv_alloc_pd(pair.b.ctx);
+	struct ibv_mr *mr;
+
+	if (rdma_is_rxe())
+		return;
+	ck_assert_ptr_ne(p, MAP_FAILED);
+	ck_assert_ptr_nonnull(other);
+	mr = ibv_reg_mr(pair.b.pd, p, PAGE, ALL_ACCESS);
+	ck_assert_ptr_nonnull(mr);
+	write_to(mr, p, true);
+	/* Other memory, and more of it. */
+	ck_assert_int_eq(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION, NULL, p + 2 * PAGE,
+				      2 * PAGE, 0),
+			 0);
+	write_to(mr, p + 2 * PAGE, true);
+	write_to(mr, p + 3 * PAGE, true);
+	write_to(mr, p, false);
+	/* Memory that cannot be pinned: the region stays as it is. */
+	ck_assert_int_ne(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION, NULL, (void *)PAGE, PAGE,
+				      0),
+			 0);
+	write_to(mr, p + 3 * PAGE, true);
+	/* Less access, and back. */
+	ck_assert_int_eq(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
+				      IBV_ACCESS_REMOTE_READ),
+			 0);
+	write_to(mr, p + 2 * PAGE, false);
+	ck_assert_int_eq(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0, ALL_ACCESS),
+			 0);
+	write_to(mr, p + 2 * PAGE, true);
+	/* Another protection domain than the queue pair's, and back. */
+	ck_assert_int_eq(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_PD, other, NULL, 0, 0), 0);
+	write_to(mr, p + 2 * PAGE, false);
+	ck_assert_int_eq(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_PD, pair.b.pd, NULL, 0, 0), 0);
+	write_to(mr, p + 2 * PAGE, true);
+	ck_assert_int_eq(ibv_dereg_mr(mr), 0);
+	/* Pinned for reading: writing needs other pages, which a new translation pins. */
+	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ), 0);
+	mr = ibv_reg_mr(pair.b.pd, p, PAGE, IBV_ACCESS_REMOTE_READ);
+	ck_assert_ptr_nonnull(mr);
+	ck_assert_int_ne(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0, ALL_ACCESS),
+			 0);
+	ck_assert_int_eq(errno, EACCES);
+	ck_assert_int_eq(ibv_rereg_mr(mr,
+				      IBV_REREG_MR_CHANGE_TRANSLATION | IBV_REREG_MR_CHANGE_ACCESS,
+				      NULL, p + PAGE, PAGE, ALL_ACCESS),
+			 0);
+	write_to(mr, p + PAGE, true);
+	ck_assert_int_eq(ibv_dereg_mr(mr), 0);
+	ck_assert_int_eq(ibv_dealloc_pd(other), 0);
+	munmap(p, 4 * PAGE);
+}
+END_TEST
+
+/* A region with a window bound to it does not change. */
+START_TEST(reregistered_below_a_window)
+{
+	struct ibv_send_wr bind = { .wr_id = 1,
+				    .opcode = IBV_WR_BIND_MW,
+				    .send_flags = IBV_SEND_SIGNALED };
+	struct ibv_mw *mw;
+	struct ibv_mr *mr;
+
+	if (rdma_is_rxe())
+		return;
+	mr = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, ALL_ACCESS | IBV_ACCESS_MW_BIND);
+	mw = ibv_alloc_mw(pair.b.pd, IBV_MW_TYPE_2);
+	ck_assert_ptr_nonnull(mr);
+	ck_assert_ptr_nonnull(mw);
+	bind.bind_mw = (typeof(bind.bind_mw)){
+		.mw = mw,
+		.rkey = ibv_inc_rkey(mw->rkey),
+		.bind_info = { .mr = mr,
+			       .addr = pair.at_b.addr,
+			       .length = PAGE,
+			       .mw_access_flags = IBV_ACCESS_REMOTE_WRITE }
+	};
+	ck_assert_int_eq(post(&pair.b, &bind), 0);
+	completes(&pair.b, 1, IBV_WC_SUCCESS);
+	ck_assert_int_ne(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
+				      IBV_ACCESS_LOCAL_WRITE),
+			 0);
+	ck_assert_int_eq(errno, EBUSY);
+	ck_assert_int_eq(ibv_dealloc_mw(mw), 0);
+	ck_assert_int_eq(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
+				      IBV_ACCESS_LOCAL_WRITE),
+			 0);
+	ck_assert_int_eq(ibv_dereg_mr(mr), 0);
+}
+END_TEST
+
 /* ---- test cases ---- */
 
 LAB_SUITE_PART("rdma")
 {
 	TCase *t = rdma_case(s, "errors", 120, rc_up, pair_down);
+
+	tcase_add_test(t, reregistered);
+	tcase_add_test(t, reregistered_below_a_window);
 
 	tcase_add_test(t, rights_of_regions);
 	tcase_add_test(t, rights_of_queue_pairs);
