@@ -662,6 +662,49 @@ START_TEST(watch_has_times)
 }
 END_TEST
 
+START_TEST(list_and_statistics)
+{
+	struct json_object *list, *o;
+
+	ck_assert_int_eq(run(HOLD("%s 2 1M:64K") "peerbar --json list; kill $e; wait $e",
+			     lab_bdf(LAB_GPU)),
+			 0);
+	list = parsed();
+	ck_assert_uint_eq(json_object_array_length(list), 1);
+	o = json_object_array_get_idx(list, 0);
+	is_string(o, "device", lab_bdf(LAB_GPU));
+	is_string(o, "model", "REVOCABLE");
+	is_string(o, "state", "LIVE");
+	is_string(o, "place", "BAR");
+	is_number(o, "bar", 2);
+	is_number(o, "bar_offset", MIB);
+	is_number(o, "size", 64 * KIB);
+	is_number(o, "nr_importers", 0);
+	is_number(o, "nr_ranges", 1);
+	json_object_put(list);
+	/* Of three seconds in which a buffer came and went. */
+	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar --json watch --stats 3 --count 1 --timeout 60 2>/tmp/watching >/tmp/watched & "
+			     "w=$!; n=0; until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "peerbar export %s 2 0:64K >/dev/null; wait $w; r=$?; head -n 1 /tmp/watched; exit $r",
+			     lab_bdf(LAB_GPU)),
+			 0);
+	o = parsed();
+	is_number(o, "created", 1);
+	is_number(o, "released", 1);
+	is_number(o, "moved", 0);
+	is_number(o, "lost", 0);
+	ck_assert(is_time(json_object_get_string(member(o, "time"))));
+	json_object_put(o);
+	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar watch --stats 3 --count 1 --timeout 60 2>/tmp/watching & "
+			     "w=$!; n=0; until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " HOLD(
+				     "%s 2 0:64K") "wait $w; r=$?; kill $e; wait $e; exit $r",
+			     lab_bdf(LAB_GPU)),
+			 0);
+	says("events per second");
+	says("RELEASED");
+}
+END_TEST
+
 /* A third process revokes the memory: one buffer, and all of a device. */
 START_TEST(revoke_by_a_third_process)
 {
@@ -836,6 +879,7 @@ LAB_SUITE("tool", SUITE_NOT_ON_DEBUG)
 	tcase_add_test(t, capabilities);
 	tcase_add_test(t, peek_poke_list_and_watch);
 	tcase_add_test(t, watch_has_times);
+	tcase_add_test(t, list_and_statistics);
 	tcase_add_test(t, revoke_by_a_third_process);
 	tcase_add_test(t, revoke_under_a_command);
 	tcase_add_test(t, unbind_and_revoke);
