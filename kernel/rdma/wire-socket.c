@@ -34,11 +34,6 @@ struct net *pbr_wire_net(const struct pbr_device *dev)
 	return dev->port ? rcu_dereference(dev->port->net) : NULL;
 }
 
-bool pbr_wire_is_up(const struct pbr_device *dev)
-{
-	return dev->port;
-}
-
 /* ---- queueing ---- */
 
 void pbr_packet_free(struct pbr_device *dev, struct sk_buff *skb)
@@ -112,12 +107,13 @@ static bool pbr_from_peer(const struct pbr_qp *qp, const struct sk_buff *skb)
 static bool pbr_accepts(const struct pbr_qp *qp, struct sk_buff *skb)
 {
 	const struct pbr_packet *packet = pbr_packet_of(skb);
+	bool group = packet->qpn == PBR_MCAST_QPN;
 	const struct pbr_deth *deth;
 	u32 qkey;
 
 	switch (packet->opcode & 0xe0) {
 	case IB_OPCODE_UD:
-		if (!pbr_is_datagram(qp) || pbr_is_to_group(skb) != (packet->qpn == PBR_MCAST_QPN))
+		if (!pbr_is_datagram(qp) || pbr_is_to_group(skb) != group)
 			return false;
 		deth = (const struct pbr_deth *)(skb->data + packet->header);
 		qkey = qp->ib.qp_type == IB_QPT_GSI ? IB_QP1_QKEY : READ_ONCE(qp->attr.qkey);

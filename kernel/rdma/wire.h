@@ -349,7 +349,11 @@ void pbr_wire_exit(void);
 /* Receive packets for the device's network namespace. The device works locally if that fails. */
 void pbr_wire_up(struct pbr_device *dev, struct net *net);
 void pbr_wire_down(struct pbr_device *dev);
-bool pbr_wire_is_up(const struct pbr_device *dev);
+static inline bool pbr_wire_is_up(const struct pbr_device *dev)
+{
+	return dev->port;
+}
+
 /* The network namespace of the device, under RCU; NULL if it is gone. */
 struct net *pbr_wire_net(const struct pbr_device *dev);
 /* Whether the ICRC of a packet from a queue is right. Otherwise count it; the caller drops it. */
