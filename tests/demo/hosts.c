@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "demo.h"
@@ -28,14 +26,14 @@ static void host_up(bool lossy)
 	static const char script[] =
 		"set -e; modprobe rdma_rxe; "
 		"set -- $(for nic in /sys/class/net/*; do [ \"$(cat $nic/device/device 2>/dev/null)\" != 0x10d3 ] || basename $nic; done); "
-		"here=$(basename $(dirname /sys/class/infiniband/pb0/device/net/*/address)); there=$1; [ $1 != $here ] || there=$2; "
+		"here=$(ls /sys/class/infiniband/pb0/device/net); there=$1; [ $1 != $here ] || there=$2; "
 		"here_mac=$(cat /sys/class/net/$here/address); there_mac=$(cat /sys/class/net/$there/address); "
 		"ip netns add " NETNS "; ip link set $there netns " NETNS "; "
 		"ip -n " NETNS " link set lo up; ip -n " NETNS
 		" address add 10.9.8.2/24 dev $there; ip -n " NETNS " link set $there up; "
 		"for n in $(seq 100); do ip -n " NETNS
 		" link show $there | grep -q LOWER_UP && break; sleep 0.1; done; "
-		"ip -n " NETNS " neigh replace 10.9.8.1 lladdr $here_mac dev $there; "
+		"ip -n " NETNS " neigh replace " OWNER_IP " lladdr $here_mac dev $there; "
 		"ip neigh replace 10.9.8.2 lladdr $there_mac dev $here; "
 		"ip netns exec " NETNS " rdma link add rxe0 type rxe netdev $there; "
 		"if [ $LOSSY = 1 ]; then tc qdisc add dev $here root netem loss 5%; tc -n " NETNS
@@ -50,7 +48,7 @@ static void host_up(bool lossy)
 static void host_down(void)
 {
 	if (system("rdma link delete rxe0; ip netns delete " NETNS
-		   "; for nic in /sys/class/net/*; do tc qdisc delete dev $(basename $nic) root 2>/dev/null; done; "
+		   "; tc qdisc delete dev $(ls /sys/class/infiniband/pb0/device/net) root 2>/dev/null; "
 		   "ip neigh flush to 10.9.8.2 nud permanent; exit 0"))
 		printf("        the second host is not removed\n");
 }
@@ -74,85 +72,54 @@ static unsigned int lost(void)
 /* On host B: write SIZE bytes of a pattern, and on request one pattern after the other until that fails. */
 static void host_main(int sock)
 {
-	struct address mine = { .rkey = 0 }, peer;
 	int netns = open("/run/netns/" NETNS, O_RDONLY | O_CLOEXEC);
 	enum ibv_wc_status status;
+	struct address peer;
 	uint32_t seed = 42;
 	struct ibv_mr *mr;
-	uint8_t *memory;
 	struct end end;
 	char byte;
 
 	if (netns < 0 || setns(netns, CLONE_NEWNET))
 		lab_die("no network namespace: %s", strerror(errno));
 	close(netns);
-	memory = aligned_alloc(PAGE, SIZE);
-	verbs(memory, "allocating memory");
 	end_open(&end, "rxe0");
-	mr = ibv_reg_mr(end.pd, memory, SIZE, IBV_ACCESS_LOCAL_WRITE);
-	verbs(mr, "ibv_reg_mr()");
-	mine.gid = end.gid;
-	mine.qpn = end.qp->qp_num;
-	whole(write(sock, &mine, sizeof(mine)), sizeof(mine));
-	whole(read(sock, &peer, sizeof(peer)), sizeof(peer));
-	end_connect(&end, &peer);
-	lab_pattern(memory, SIZE, 41);
+	mr = source_open(&end, SIZE);
+	connect_writer(&end, sock, &peer);
+	lab_pattern(mr->addr, SIZE, 41);
 	status = write_to(&end, mr, SIZE, 0, peer.rkey);
 	whole(write(sock, &status, sizeof(status)), sizeof(status));
 	whole(read(sock, &byte, 1), 1);
 	do {
-		lab_pattern(memory, AGAIN, seed++);
+		lab_pattern(mr->addr, AGAIN, seed++);
 		status = write_to(&end, mr, AGAIN, 0, peer.rkey);
 	} while (!status);
 	whole(write(sock, &status, sizeof(status)), sizeof(status));
-	ibv_dereg_mr(mr);
+	source_close(mr);
 	end_close(&end);
-	free(memory);
-	exit(0);
 }
 
 void demo_hosts(void)
 {
 	static uint8_t pattern[SIZE], seen[SIZE], after[AGAIN];
-	struct pb_range range = { OFFSET, SIZE };
-	struct address mine, peer;
 	enum ibv_wc_status status;
-	struct pb_device *gpu;
-	struct pb_buffer *buffer;
-	struct pb_iommu *iommu;
-	int socks[2], exited;
+	struct target target;
 	unsigned int packets;
-	struct ibv_mr *mr;
-	struct end end;
+	struct address peer;
 	bool lossy;
 	pid_t host;
+	int sock;
 
 	/* The debug kernel has no netem. */
 	lossy = !system("modprobe sch_netem 2>/dev/null");
 	step(lossy ? "Another host, with the kernel's own Soft-RoCE, over a link that loses 5% of all packets" :
 		     "Another host, with the kernel's own Soft-RoCE, over a link that loses nothing, for want of netem");
 	host_up(lossy);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks))
-		lab_die("cannot make sockets");
-	host = fork();
-	if (!host) {
-		close(socks[0]);
-		host_main(socks[1]);
-	}
-	close(socks[1]);
-	must(pb_iommu_open(&iommu, &err));
-	gpu = lab_open(iommu, LAB_GPU);
-	must(pb_device_set_decoding(gpu, true, &err));
-	must(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &err));
-	end_open(&end, "pb0");
-	mr = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer),
-			       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
-	verbs(mr, "ibv_reg_dmabuf_mr()");
-	mine = (struct address){ .gid = end.gid, .qpn = end.qp->qp_num, .rkey = mr->rkey };
-	whole(read(socks[0], &peer, sizeof(peer)), sizeof(peer));
-	end_connect(&end, &peer);
-	whole(write(socks[0], &mine, sizeof(mine)), sizeof(mine));
-	whole(read(socks[0], &status, sizeof(status)), sizeof(status));
+	host = writer_start(host_main, &sock);
+	target_open(&target, OFFSET, SIZE);
+	verbs(target.mr, "ibv_reg_dmabuf_mr()");
+	connect_owner(&target.end, sock, target.mr->rkey, &peer);
+	whole(read(sock, &status, sizeof(status)), sizeof(status));
 	packets = lost();
 	printf("        RDMA write of 128 KiB: %s; lost on the way: %u packets\n",
 	       ibv_wc_status_str(status), packets);
@@ -165,25 +132,19 @@ void demo_hosts(void)
 		check(packets, "packets were lost, and sent again");
 
 	step("The owner revokes the buffer while the other host writes on");
-	whole(write(socks[0], "", 1), 1);
+	whole(write(sock, "", 1), 1);
 	do {
 		lab_host_read(OFFSET, seen, AGAIN);
 	} while (!memcmp(seen, pattern, AGAIN));
-	must(pb_buffer_revoke(gpu, buffer, &err));
+	must(pb_buffer_revoke(target.gpu, target.buffer, &err));
 	lab_host_read(OFFSET, seen, AGAIN);
-	whole(read(socks[0], &status, sizeof(status)), sizeof(status));
+	whole(read(sock, &status, sizeof(status)), sizeof(status));
 	lab_host_read(OFFSET, after, AGAIN);
 	printf("        its RDMA write: %s\n", ibv_wc_status_str(status));
 	check(status && !memcmp(seen, after, AGAIN),
 	      "it fails, and no byte of the BAR changed after the revoke");
 
-	ibv_dereg_mr(mr);
-	end_close(&end);
-	close(socks[0]);
-	waitpid(host, &exited, 0);
-	check(WIFEXITED(exited) && !WEXITSTATUS(exited), "the other host's writer ended by itself");
-	pb_buffer_close(buffer);
-	pb_device_close(gpu);
-	pb_iommu_close(iommu);
+	check(writer_end(host, sock), "the other host's writer ended by itself");
+	target_close(&target);
 	host_down();
 }

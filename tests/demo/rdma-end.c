@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Ends of reliable connections, see rdma-end.h. */
+/* Reliable connections, see rdma-end.h. */
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "demo.h"
 #include "rdma-end.h"
@@ -53,7 +57,7 @@ void end_open(struct end *end, const char *device)
 	find_gid(end);
 }
 
-void end_connect(struct end *end, const struct address *peer)
+static void end_connect(struct end *end, const struct address *peer)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT,
 				    .port_num = 1,
@@ -88,6 +92,29 @@ void end_connect(struct end *end, const struct address *peer)
 			     IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
 				     IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC),
 	      "RTS");
+}
+
+static struct address end_address(const struct end *end, uint32_t rkey)
+{
+	return (struct address){ .gid = end->gid, .qpn = end->qp->qp_num, .rkey = rkey };
+}
+
+void connect_owner(struct end *end, int sock, uint32_t rkey, struct address *peer)
+{
+	struct address mine = end_address(end, rkey);
+
+	whole(read(sock, peer, sizeof(*peer)), sizeof(*peer));
+	end_connect(end, peer);
+	whole(write(sock, &mine, sizeof(mine)), sizeof(mine));
+}
+
+void connect_writer(struct end *end, int sock, struct address *peer)
+{
+	struct address mine = end_address(end, 0);
+
+	whole(write(sock, &mine, sizeof(mine)), sizeof(mine));
+	whole(read(sock, peer, sizeof(*peer)), sizeof(*peer));
+	end_connect(end, peer);
 }
 
 void end_reconnect(struct end *end, const struct address *peer)
@@ -132,4 +159,71 @@ enum ibv_wc_status write_to(struct end *end, struct ibv_mr *mr, uint32_t len, ui
 	} while (!n);
 	verbs(n == 1, "ibv_poll_cq()");
 	return wc.status;
+}
+
+struct ibv_mr *source_open(struct end *end, size_t size)
+{
+	void *memory = aligned_alloc(PAGE, size);
+	struct ibv_mr *mr;
+
+	verbs(memory, "aligned_alloc()");
+	mr = ibv_reg_mr(end->pd, memory, size, IBV_ACCESS_LOCAL_WRITE);
+	verbs(mr, "ibv_reg_mr()");
+	return mr;
+}
+
+void source_close(struct ibv_mr *mr)
+{
+	void *memory = mr->addr;
+
+	ibv_dereg_mr(mr);
+	free(memory);
+}
+
+void target_open(struct target *target, uint64_t offset, uint64_t size)
+{
+	struct pb_range range = { offset, size };
+
+	must(pb_iommu_open(&target->iommu, &err));
+	target->gpu = lab_open(target->iommu, LAB_GPU);
+	must(pb_device_set_decoding(target->gpu, true, &err));
+	must(pb_buffer_export(target->gpu, GPU_BAR, &range, 1, 0, &target->buffer, &err));
+	end_open(&target->end, "pb0");
+	target->mr = ibv_reg_dmabuf_mr(target->end.pd, 0, size, 0, pb_buffer_fd(target->buffer),
+				       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+}
+
+void target_close(struct target *target)
+{
+	ibv_dereg_mr(target->mr);
+	end_close(&target->end);
+	pb_buffer_close(target->buffer);
+	pb_device_close(target->gpu);
+	pb_iommu_close(target->iommu);
+}
+
+pid_t writer_start(void (*writer)(int sock), int *sock)
+{
+	int socks[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks))
+		lab_die("cannot make sockets");
+	pid = fork();
+	if (!pid) {
+		close(socks[0]);
+		writer(socks[1]);
+		exit(0);
+	}
+	close(socks[1]);
+	*sock = socks[0];
+	return pid;
+}
+
+bool writer_end(pid_t pid, int sock)
+{
+	int exited;
+
+	close(sock);
+	return waitpid(pid, &exited, 0) == pid && WIFEXITED(exited) && !WEXITSTATUS(exited);
 }

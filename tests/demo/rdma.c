@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/peerbar.h>
@@ -17,11 +15,10 @@
 #include "rdma-end.h"
 #include "testmod.h"
 
-#define OFFSET	(64 * MIB) /* of the exported range in the BAR */
-#define SIZE	(2 * MIB)
-#define LEN	3000
-#define MOVING	(16 * PAGE) /* size of the buffer that moves */
-#define ADDRESS "10.9.8.1"
+#define OFFSET (64 * MIB) /* of the exported range in the BAR */
+#define SIZE   (2 * MIB)
+#define LEN    3000
+#define MOVING (16 * PAGE) /* size of the buffer that moves */
 
 struct moving {
 	int exporter;
@@ -45,35 +42,26 @@ struct request {
 /* Write a pattern on each request, with a queue pair and memory of its own. */
 static void writer_main(int sock)
 {
-	struct address mine = { .rkey = 0 }, peer;
 	enum ibv_wc_status status;
 	struct request request;
+	struct address peer;
 	struct ibv_mr *mr;
-	uint8_t *memory;
 	struct end end;
 
-	memory = aligned_alloc(PAGE, PAGE);
 	end_open(&end, "pb0");
-	mr = ibv_reg_mr(end.pd, memory, PAGE, IBV_ACCESS_LOCAL_WRITE);
-	verbs(mr, "ibv_reg_mr()");
-	mine.gid = end.gid;
-	mine.qpn = end.qp->qp_num;
-	whole(write(sock, &mine, sizeof(mine)), sizeof(mine));
-	whole(read(sock, &peer, sizeof(peer)), sizeof(peer));
-	end_connect(&end, &peer);
+	mr = source_open(&end, PAGE);
+	connect_writer(&end, sock, &peer);
 	while (read(sock, &request, sizeof(request)) == sizeof(request)) {
 		status = IBV_WC_SUCCESS;
-		lab_pattern(memory, LEN, request.seed);
+		lab_pattern(mr->addr, LEN, request.seed);
 		if (request.reconnect)
 			end_reconnect(&end, &peer);
 		else
 			status = write_to(&end, mr, LEN, 0, request.rkey);
 		whole(write(sock, &status, sizeof(status)), sizeof(status));
 	}
-	ibv_dereg_mr(mr);
+	source_close(mr);
 	end_close(&end);
-	free(memory);
-	exit(0);
 }
 
 static enum ibv_wc_status writer_does(int sock, const struct request *request)
@@ -98,7 +86,7 @@ static void link_up(void)
 
 	snprintf(command, sizeof(command),
 		 "set -e; modprobe -a e1000e ib_uverbs peerbar-rdma peerbar-test-exporter; nic=$(ls /sys/bus/pci/devices/%s/net); "
-		 "ip address add " ADDRESS "/24 dev $nic; ip link set $nic up; "
+		 "ip address add " OWNER_IP "/24 dev $nic; ip link set $nic up; "
 		 "for n in $(seq 100); do [ \"$(cat /sys/class/net/$nic/carrier)\" = 1 ] && break; sleep 0.1; done; "
 		 "rdma link add pb0 type peerbar netdev $nic; rdma link | sed 's/^/        /'",
 		 lab_bdf(LAB_NIC));
@@ -163,48 +151,25 @@ static void demo_moving(struct end *end, int sock)
 
 void demo_rdma(void)
 {
-	struct pb_range range = { OFFSET, SIZE };
 	uint8_t pattern[LEN], before[LEN], after[LEN];
-	struct address mine = { .rkey = 0 }, peer;
 	enum ibv_wc_status status;
-	struct pb_device *gpu;
-	struct pb_buffer *buffer;
-	struct pb_iommu *iommu;
-	struct ibv_mr *mr, *none;
-	int socks[2], exited;
-	struct end end;
+	struct target target;
+	struct address peer;
+	struct ibv_mr *none;
 	pid_t writer;
+	int sock;
 
 	step("An RDMA device in software, with the DMA identity of a NIC");
 	link_up();
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks))
-		lab_die("cannot make sockets");
-	writer = fork();
-	if (!writer) {
-		close(socks[0]);
-		writer_main(socks[1]);
-	}
-	close(socks[1]);
-	must(pb_iommu_open(&iommu, &err));
-	gpu = lab_open(iommu, LAB_GPU);
-	must(pb_device_set_decoding(gpu, true, &err));
-	must(pb_buffer_export(gpu, GPU_BAR, &range, 1, 0, &buffer, &err));
-	end_open(&end, "pb0");
-	mr = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer),
-			       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
-	check(mr, "2 MiB of the BAR are registered as a memory region (ibv_reg_dmabuf_mr)");
-	if (!mr)
-		lab_die("ibv_reg_dmabuf_mr() failed");
-	mine.gid = end.gid;
-	mine.qpn = end.qp->qp_num;
-	mine.rkey = mr->rkey;
-	whole(read(socks[0], &peer, sizeof(peer)), sizeof(peer));
-	end_connect(&end, &peer);
-	whole(write(socks[0], &mine, sizeof(mine)), sizeof(mine));
+	writer = writer_start(writer_main, &sock);
+	target_open(&target, OFFSET, SIZE);
+	check(target.mr, "2 MiB of the BAR are registered as a memory region (ibv_reg_dmabuf_mr)");
+	verbs(target.mr, "ibv_reg_dmabuf_mr()");
+	connect_owner(&target.end, sock, target.mr->rkey, &peer);
 
 	step("Another process writes to the BAR with RDMA");
 	lab_pattern(pattern, LEN, 21);
-	status = writer_writes(socks[0], 21, mr);
+	status = writer_writes(sock, 21, target.mr);
 	printf("        RDMA write of %d bytes: %s\n", LEN, ibv_wc_status_str(status));
 	lab_host_read(OFFSET, after, LEN);
 	show("the writer's pattern", pattern);
@@ -213,24 +178,19 @@ void demo_rdma(void)
 
 	step("The owner revokes the buffer permanently, with the region still registered");
 	lab_host_read(OFFSET, before, LEN);
-	must(pb_buffer_revoke(gpu, buffer, &err));
-	status = writer_writes(socks[0], 22, mr);
+	must(pb_buffer_revoke(target.gpu, target.buffer, &err));
+	status = writer_writes(sock, 22, target.mr);
 	printf("        the same RDMA write: %s\n", ibv_wc_status_str(status));
 	lab_host_read(OFFSET, after, LEN);
 	check(status == IBV_WC_REM_ACCESS_ERR && !memcmp(before, after, LEN),
 	      "it completes with an error, and no byte of the BAR changed");
-	none = ibv_reg_dmabuf_mr(end.pd, 0, SIZE, 0, pb_buffer_fd(buffer), IBV_ACCESS_LOCAL_WRITE);
+	none = ibv_reg_dmabuf_mr(target.end.pd, 0, SIZE, 0, pb_buffer_fd(target.buffer),
+				 IBV_ACCESS_LOCAL_WRITE);
 	check(!none, "it cannot be registered again");
 
-	writer_does(socks[0], &(struct request){ .reconnect = true });
-	end_reconnect(&end, &peer);
-	demo_moving(&end, socks[0]);
-	ibv_dereg_mr(mr);
-	end_close(&end);
-	close(socks[0]);
-	waitpid(writer, &exited, 0);
-	check(WIFEXITED(exited) && !WEXITSTATUS(exited), "the writer ended by itself");
-	pb_buffer_close(buffer);
-	pb_device_close(gpu);
-	pb_iommu_close(iommu);
+	writer_does(sock, &(struct request){ .reconnect = true });
+	end_reconnect(&target.end, &peer);
+	demo_moving(&target.end, sock);
+	check(writer_end(writer, sock), "the writer ended by itself");
+	target_close(&target);
 }
