@@ -471,19 +471,6 @@ static const union ibv_gid group = {
 	.raw = { 0xff, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 239, 77, 0, 1 },
 };
 
-static struct ibv_ah *group_handle(struct end *end)
-{
-	struct ibv_ah_attr attr = {
-		.is_global = 1,
-		.port_num = 1,
-		.grh = { .dgid = group, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index },
-	};
-	struct ibv_ah *ah = ibv_create_ah(end->pd, &attr);
-
-	ck_assert_msg(ah, "no address handle: %s", strerror(errno));
-	return ah;
-}
-
 #define MEMBERS 600
 
 static void *sends_to_group(void *arg)
@@ -524,7 +511,7 @@ START_TEST(revoke_waits_for_one_member)
 	}
 	mem = mem_new(&pair.a, PAGE, ALL_ACCESS);
 	lab_pattern(mem.p, PAGE, 1);
-	ah = group_handle(&pair.a);
+	ah = end_handle(&pair.a, &group);
 	from = sge(&mem, 0, 1024);
 	wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 	wr.wr.ud.ah = ah;
@@ -708,7 +695,7 @@ START_TEST(other_namespace)
 	end_open(&pair.a, &ud);
 	end_connect(&pair.a, NULL);
 	mem = mem_new(&pair.a, PAGE, ALL_ACCESS);
-	ah = group_handle(&pair.a);
+	ah = end_handle(&pair.a, &group);
 	from = sge(&mem, 0, 64);
 	wr = work(1, IBV_WR_SEND, &from, 1, NULL, 0);
 	wr.wr.ud.ah = ah;

@@ -336,7 +336,6 @@ END_TEST
 START_TEST(other_ways)
 {
 	struct end_options ud = { .type = IBV_QPT_UD };
-	struct ibv_ah_attr attr = { .is_global = 1, .port_num = 1 };
 	struct place source, target;
 	struct ibv_sge from, to;
 	struct ibv_send_wr wr;
@@ -354,11 +353,7 @@ START_TEST(other_ways)
 	place_register(&target, &pair.b, ALL_ACCESS);
 	lab_pattern(bytes, sizeof(bytes), 1);
 	place_write(&source, 5, bytes, sizeof(bytes));
-	attr.grh = (struct ibv_global_route){ .dgid = pair.b.gid,
-					      .hop_limit = 64,
-					      .sgid_index = (uint8_t)pair.a.gid_index };
-	ah = ibv_create_ah(pair.a.pd, &attr);
-	ck_assert_ptr_nonnull(ah);
+	ah = end_handle(&pair.a, &pair.b.gid);
 	from = sge(&source.mem, 5, 1000);
 	/* The header and the message cross a boundary between ranges. */
 	to = sge(&target.mem, PAGE - 20, 2000);

@@ -327,6 +327,19 @@ void end_close(struct end *end)
 	memset(end, 0, sizeof(*end));
 }
 
+struct ibv_ah *end_handle(struct end *end, const union ibv_gid *gid)
+{
+	struct ibv_ah_attr attr = {
+		.is_global = 1,
+		.port_num = 1,
+		.grh = { .dgid = *gid, .hop_limit = 64, .sgid_index = (uint8_t)end->gid_index },
+	};
+	struct ibv_ah *ah = ibv_create_ah(end->pd, &attr);
+
+	ck_assert_msg(ah, "no address handle: %s", strerror(errno));
+	return ah;
+}
+
 struct address end_address(const struct end *end)
 {
 	return (struct address){ end->qp->qp_num, end->psn, end->gid };

@@ -118,6 +118,8 @@ void end_open(struct end *end, const struct end_options *options);
 void end_open_beside(struct end *end, const struct end *of, const struct end_options *options);
 void end_close(struct end *end);
 struct address end_address(const struct end *end);
+/* Create an address handle for datagrams to a GID, also of a multicast group. */
+struct ibv_ah *end_handle(struct end *end, const union ibv_gid *gid);
 /* The steps of a connection: 0, or the errno. */
 int end_to_init(struct end *end);
 int end_to_rtr(struct end *end, const struct address *peer);

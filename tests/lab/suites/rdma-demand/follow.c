@@ -91,7 +91,6 @@ END_TEST
 START_TEST(datagrams_fault)
 {
 	struct end_options ud = { .type = IBV_QPT_UD };
-	struct ibv_ah_attr attr = { .is_global = 1, .port_num = 1 };
 	struct moving source, target;
 	struct ibv_send_wr wr;
 	struct ibv_sge from, to;
@@ -107,11 +106,7 @@ START_TEST(datagrams_fault)
 	moving_make(&target, PEERBAR_TEST_SOURCE_FOREIGN);
 	moving_register(&source, ALL_ACCESS | ON_DEMAND);
 	moving_register(&target, ALL_ACCESS | ON_DEMAND);
-	attr.grh = (struct ibv_global_route){ .dgid = pair.b.gid,
-					      .hop_limit = 64,
-					      .sgid_index = (uint8_t)pair.b.gid_index };
-	ah = ibv_create_ah(pair.b.pd, &attr);
-	ck_assert_ptr_nonnull(ah);
+	ah = end_handle(&pair.b, &pair.b.gid);
 	for (i = 0; i < 4; i++) {
 		lab_pattern(demand_host.p, SIZE, i);
 		ck_assert_int_eq(test_write(source.exporter, source.fd, PEERBAR_TEST_PLACE_HERE, 5,

@@ -4,19 +4,6 @@
 
 #include "rdma-fixture.h"
 
-static struct ibv_ah *handle_for(struct end *from, const struct end *to)
-{
-	struct ibv_ah_attr attr = {
-		.is_global = 1,
-		.port_num = 1,
-		.grh = { .dgid = to->gid, .hop_limit = 64, .sgid_index = (uint8_t)from->gid_index },
-	};
-	struct ibv_ah *ah = ibv_create_ah(from->pd, &attr);
-
-	ck_assert_msg(ah, "no address handle: %s", strerror(errno));
-	return ah;
-}
-
 static struct ibv_send_wr datagram(uint64_t id, struct ibv_sge *from, struct ibv_ah *ah,
 				   const struct end *to)
 {
@@ -31,7 +18,7 @@ static struct ibv_send_wr datagram(uint64_t id, struct ibv_sge *from, struct ibv
 START_TEST(datagrams)
 {
 	static const size_t lengths[] = { 0, 1, 64, 1000, 1024 };
-	struct ibv_ah *ah = handle_for(&pair.a, &pair.b), *back;
+	struct ibv_ah *ah = end_handle(&pair.a, &pair.b.gid), *back;
 	struct ibv_sge from, to;
 	struct ibv_send_wr wr;
 	struct ibv_grh *grh;
@@ -79,7 +66,7 @@ END_TEST
 /* A lost datagram is no error of the sender, and affects no queue pair. */
 START_TEST(datagrams_lost)
 {
-	struct ibv_ah *ah = handle_for(&pair.a, &pair.b);
+	struct ibv_ah *ah = end_handle(&pair.a, &pair.b.gid);
 	struct ibv_sge from = sge(&pair.at_a, 0, 100), to = sge(&pair.at_b, 0, 4096);
 	struct ibv_send_wr wr = datagram(1, &from, ah, &pair.b);
 	struct ibv_wc wc;
@@ -111,7 +98,7 @@ END_TEST
  */
 START_TEST(datagram_too_long)
 {
-	struct ibv_ah *ah = handle_for(&pair.a, &pair.b);
+	struct ibv_ah *ah = end_handle(&pair.a, &pair.b.gid);
 	struct ibv_sge from = sge(&pair.at_a, 0, 65536), to = sge(&pair.at_b, 0, 100000);
 	struct ibv_send_wr wr = datagram(1, &from, ah, &pair.b);
 

@@ -19,19 +19,6 @@ static const union ibv_gid groups[2] = {
 	{ .raw = { 0xff, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x77 } },
 };
 
-static struct ibv_ah *group_handle(struct end *end, const union ibv_gid *group)
-{
-	struct ibv_ah_attr attr = {
-		.is_global = 1,
-		.port_num = 1,
-		.grh = { .dgid = *group, .hop_limit = 1, .sgid_index = (uint8_t)end->gid_index },
-	};
-	struct ibv_ah *ah = ibv_create_ah(end->pd, &attr);
-
-	ck_assert_msg(ah, "no address handle: %s", strerror(errno));
-	return ah;
-}
-
 /* Send @id as immediate data, and a pattern of that seed. */
 static void send_to_group(struct ibv_ah *ah, uint32_t id, uint32_t qkey)
 {
@@ -96,7 +83,7 @@ START_TEST(members_on_both_hosts)
 	ck_assert_int_eq(ibv_attach_mcast(local.qp, group, 0), 0);
 	ck_assert_int_eq(ibv_attach_mcast(pair.b.qp, group, 0), 0);
 	ck_assert_int_eq(ibv_attach_mcast(second.qp, group, 0), 0);
-	ah = group_handle(&pair.a, group);
+	ah = end_handle(&pair.a, group);
 
 	expect_datagram(&local, &pair.at_a, 0);
 	expect_datagram(&local, &pair.at_a, 1);
@@ -180,7 +167,7 @@ START_TEST(with_rxe)
 	ck_assert_int_eq(ibv_attach_mcast(pair.b.qp, group, 0), 0);
 	if (!_i)
 		joined = join_for_rxe();
-	ah = group_handle(&pair.a, group);
+	ah = end_handle(&pair.a, group);
 	expect_datagram(&pair.b, &pair.at_b, 0);
 	send_to_group(ah, 11, QKEY);
 	receives(&pair.b, &pair.at_b, 0, 11, group);
