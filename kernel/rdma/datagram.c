@@ -130,7 +130,7 @@ static u32 pbr_do_multicast(struct pbr_qp *qp, const struct pbr_av *av)
 	if (!qp->progress) {
 		qp->after = 0;
 		if (pbr_wire_is_up(qp->dev) && pbr_same_family(&av->sgid, &av->dgid))
-			status = pbr_wire_send_datagram(qp, av);
+			status = pbr_wire_send_datagram(qp, av, PBR_MCAST_QPN);
 		else
 			status = pbr_deliver_to(qp, NULL);
 		/* Transmit it once, also if the memory of a member is absent. */
@@ -190,7 +190,7 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 	/* Look up again: the target may have been created after the address handle. */
 	target = av.target ?: pbr_find_device(qp->dev, &av.dgid, av.dmac);
 	if (!target && pbr_wire_is_up(qp->dev))
-		return pbr_wire_send_datagram(qp, &av);
+		return pbr_wire_send_datagram(qp, &av, sqe->ud.remote_qpn & PBR_PSN_MASK);
 	peer = pbr_peer_get(target, sqe->ud.remote_qpn);
 	status = pbr_deliver_to(qp, peer);
 	if (!peer && status == IB_WC_SUCCESS) {

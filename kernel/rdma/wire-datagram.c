@@ -2,20 +2,17 @@
 /* Datagrams to and from other hosts, of UD and GSI queue pairs. */
 #include <linux/ip.h>
 #include <net/ipv6.h>
-#include <rdma/ib_addr.h>
 
 #include "ah.h"
 #include "wire.h"
 
 /* ---- sending ---- */
 
-u32 pbr_wire_send_datagram(struct pbr_qp *qp, const struct pbr_av *av)
+u32 pbr_wire_send_datagram(struct pbr_qp *qp, const struct pbr_av *av, u32 qpn)
 {
 	const struct peerbar_sqe *sqe = qp->sqe;
 	bool imm = sqe->opcode == IB_WR_SEND_WITH_IMM;
 	u32 len = qp->src->total - PBR_GRH_BYTES, qkey = sqe->ud.remote_qkey;
-	bool group = rdma_is_multicast_addr((struct in6_addr *)&av->dgid);
-	u32 qpn = group ? PBR_MCAST_QPN : sqe->ud.remote_qpn & PBR_PSN_MASK;
 	u32 header = sizeof(struct pbr_deth) + (imm ? sizeof(sqe->imm_data) : 0);
 	struct pbr_route route = {};
 	struct pbr_deth *deth;

@@ -414,8 +414,8 @@ bool pbr_wire_respond(struct pbr_qp *qp);
 
 /* ---- wire-datagram.c ---- */
 
-/* Transmit the datagram in @qp->src, a GRH and the payload. Return a status. */
-u32 pbr_wire_send_datagram(struct pbr_qp *qp, const struct pbr_av *av);
+/* Transmit the datagram in @qp->src, a GRH and the payload, to queue pair @qpn. Return a status. */
+u32 pbr_wire_send_datagram(struct pbr_qp *qp, const struct pbr_av *av, u32 qpn);
 /* Deliver a received datagram; rq_lock held. */
 void pbr_wire_deliver(struct pbr_qp *qp, struct sk_buff *skb);
 
