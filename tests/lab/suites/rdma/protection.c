@@ -213,12 +213,31 @@ static struct mem window(struct ibv_mw *mw, size_t offset, size_t length)
 	return (struct mem){ .addr = pair.at_b.addr + offset, .size = length, .mr = &fake };
 }
 
+/* Bind the window to a page of a region of pair.at_b, for remote writes. */
+static void bind_window(struct ibv_mw *mw, struct ibv_mr *mr, size_t offset)
+{
+	struct ibv_send_wr bind = {
+		.wr_id = 1,
+		.opcode = IBV_WR_BIND_MW,
+		.send_flags = IBV_SEND_SIGNALED,
+		.bind_mw = { .mw = mw,
+			     .rkey = ibv_inc_rkey(mw->rkey),
+			     .bind_info = { .mr = mr,
+					    .addr = pair.at_b.addr + offset,
+					    .length = PAGE,
+					    .mw_access_flags = IBV_ACCESS_REMOTE_WRITE } },
+	};
+
+	ck_assert_int_eq(post(&pair.b, &bind), 0);
+	ck_assert_int_eq(completes(&pair.b, 1, IBV_WC_SUCCESS).opcode, IBV_WC_BIND_MW);
+	mw->rkey = bind.bind_mw.rkey;
+}
+
 START_TEST(windows)
 {
 	struct ibv_sge from = sge(&pair.at_a, 0, 100);
-	struct ibv_send_wr wr,
-		bind = { .wr_id = 1, .opcode = IBV_WR_BIND_MW, .send_flags = IBV_SEND_SIGNALED };
 	struct ibv_device_attr dev;
+	struct ibv_send_wr wr;
 	struct ibv_mw *mw;
 	struct ibv_mr *mr;
 	struct mem w;
@@ -230,17 +249,7 @@ START_TEST(windows)
 	mw = ibv_alloc_mw(pair.b.pd, IBV_MW_TYPE_2);
 	ck_assert_ptr_nonnull(mr);
 	ck_assert_msg(mw, "no window: %s", strerror(errno));
-	bind.bind_mw = (typeof(bind.bind_mw)){
-		.mw = mw,
-		.rkey = ibv_inc_rkey(mw->rkey),
-		.bind_info = { .mr = mr,
-			       .addr = pair.at_b.addr + PAGE,
-			       .length = PAGE,
-			       .mw_access_flags = IBV_ACCESS_REMOTE_WRITE }
-	};
-	ck_assert_int_eq(post(&pair.b, &bind), 0);
-	ck_assert_int_eq(completes(&pair.b, 1, IBV_WC_SUCCESS).opcode, IBV_WC_BIND_MW);
-	mw->rkey = bind.bind_mw.rkey;
+	bind_window(mw, mr, PAGE);
 	/* Check the window's limits. */
 	prepare(1);
 	w = window(mw, PAGE, PAGE);
@@ -290,13 +299,14 @@ static void write_to(struct ibv_mr *mr, uint8_t *at, bool permitted)
 
 START_TEST(reregistered)
 {
-	uint8_t *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			  0);
-	struct ibv_pd *other = ibv_alloc_pd(pair.b.ctx);
+	struct ibv_pd *other;
 	struct ibv_mr *mr;
+	uint8_t *p;
 
 	if (rdma_is_rxe())
 		return;
+	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	other = ibv_alloc_pd(pair.b.ctx);
 	ck_assert_ptr_ne(p, MAP_FAILED);
 	ck_assert_ptr_nonnull(other);
 	mr = ibv_reg_mr(pair.b.pd, p, PAGE, ALL_ACCESS);
@@ -349,9 +359,6 @@ END_TEST
 /* A region with a window bound to it does not change. */
 START_TEST(reregistered_below_a_window)
 {
-	struct ibv_send_wr bind = { .wr_id = 1,
-				    .opcode = IBV_WR_BIND_MW,
-				    .send_flags = IBV_SEND_SIGNALED };
 	struct ibv_mw *mw;
 	struct ibv_mr *mr;
 
@@ -361,16 +368,7 @@ START_TEST(reregistered_below_a_window)
 	mw = ibv_alloc_mw(pair.b.pd, IBV_MW_TYPE_2);
 	ck_assert_ptr_nonnull(mr);
 	ck_assert_ptr_nonnull(mw);
-	bind.bind_mw = (typeof(bind.bind_mw)){
-		.mw = mw,
-		.rkey = ibv_inc_rkey(mw->rkey),
-		.bind_info = { .mr = mr,
-			       .addr = pair.at_b.addr,
-			       .length = PAGE,
-			       .mw_access_flags = IBV_ACCESS_REMOTE_WRITE }
-	};
-	ck_assert_int_eq(post(&pair.b, &bind), 0);
-	completes(&pair.b, 1, IBV_WC_SUCCESS);
+	bind_window(mw, mr, 0);
 	ck_assert_int_ne(ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_ACCESS, NULL, NULL, 0,
 				      IBV_ACCESS_LOCAL_WRITE),
 			 0);
