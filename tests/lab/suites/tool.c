@@ -77,15 +77,15 @@ END_TEST
  * Shell commands that start a process that holds an exported buffer: $e is its PID, and $fd the
  * PID:FD that it prints.
  */
-#define HOLD(what)                                                                                  \
-	"rm -f /tmp/held; peerbar export " what " --hold >/tmp/held 2>&1 & e=$!; n=0; "             \
-	"until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " \
+#define HOLD(what)                                                                 \
+	"rm -f /tmp/held; peerbar export " what " --hold >/tmp/held 2>&1 & e=$!; " \
+	"await '^[0-9]*:[0-9]*$' /tmp/held; "                                      \
 	"fd=$(grep '^[0-9]*:[0-9]*$' /tmp/held); "
 
 /* Start an unbind in the background, $w, and go on when it waits for the device. */
-#define WAITING(what)                                             \
-	"peerbar unbind " what " >/tmp/waited 2>&1 & w=$!; n=0; " \
-	"until grep -qs waiting /tmp/waited || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+#define WAITING(what)                                        \
+	"peerbar unbind " what " >/tmp/waited 2>&1 & w=$!; " \
+	"await waiting /tmp/waited; "
 
 /* Binding a driver to a device it does not support can crash the kernel. */
 START_TEST(bind_to_a_driver_of_other_devices)
@@ -352,8 +352,8 @@ START_TEST(reset)
 	is_string(o, "bdf", lab_bdf(LAB_GPU));
 	json_object_put(o);
 	/* Reset while a process has a mapping: it learns that the mapping is revoked. */
-	ck_assert_int_eq(run("rm -f /tmp/map; peerbar map %s 2 0:1M --into %s --hold >/tmp/map 2>&1 & m=$!; n=0; "
-			     "until grep -qs iova /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+	ck_assert_int_eq(run("rm -f /tmp/map; peerbar map %s 2 0:1M --into %s --hold >/tmp/map 2>&1 & m=$!; "
+			     "await iova /tmp/map; "
 			     "peerbar reset %s 2>&1 | grep force; peerbar reset --force %s; r=$?; kill $m; wait $m; echo end $?; exit $r",
 			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU), lab_bdf(LAB_GPU),
 			     lab_bdf(LAB_GPU)),
@@ -472,8 +472,8 @@ START_TEST(another_process)
 
 	bind_all();
 	/* The shell starts the holder, and ends it. */
-	ck_assert_int_eq(run("rm -f /tmp/held; peerbar export %s 2 2M:1M --hold >/tmp/held 2>&1 & p=$!; n=0; "
-			     "until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+	ck_assert_int_eq(run("rm -f /tmp/held; peerbar export %s 2 2M:1M --hold >/tmp/held 2>&1 & p=$!; "
+			     "await '^[0-9]*:[0-9]*$' /tmp/held; "
 			     "where=$(grep '^[0-9]*:[0-9]*$' /tmp/held); peerbar --json query $where; "
 			     "peerbar --json map --fd $where --into %s --iova 0x50000000 --prot r; r=$?; "
 			     "kill $p; wait $p; echo status $?; exit $r",
@@ -521,11 +521,11 @@ END_TEST
 START_TEST(map_is_told_of_a_revocation)
 {
 	bind_all();
-	ck_assert_int_eq(run("rm -f /tmp/held /tmp/map; peerbar export %s 2 0:1M --hold >/tmp/held 2>&1 & e=$!; n=0; "
-			     "until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
-			     "peerbar map --fd $(grep '^[0-9]*:[0-9]*$' /tmp/held) --into %s --hold >/tmp/map 2>&1 & m=$!; n=0; "
-			     "until grep -qs iova /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill -9 $e; n=0; "
-			     "until grep -qs revoked /tmp/map || [ $((n += 1)) = 300 ]; do sleep 0.1; done; kill $m; wait $m; "
+	ck_assert_int_eq(run("rm -f /tmp/held /tmp/map; peerbar export %s 2 0:1M --hold >/tmp/held 2>&1 & e=$!; "
+			     "await '^[0-9]*:[0-9]*$' /tmp/held; "
+			     "peerbar map --fd $(grep '^[0-9]*:[0-9]*$' /tmp/held) --into %s --hold >/tmp/map 2>&1 & m=$!; "
+			     "await iova /tmp/map; kill -9 $e; "
+			     "await revoked /tmp/map; kill $m; wait $m; "
 			     "echo status $?; cat /tmp/map",
 			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)),
 			 0);
@@ -590,12 +590,12 @@ START_TEST(peek_poke_list_and_watch)
 	struct json_object *o;
 
 	ck_assert_int_eq(run("rm -f /tmp/held /tmp/watched /tmp/watching; peerbar --json watch --count 2 --timeout 60 >/tmp/watched 2>/tmp/watching & "
-			     "w=$!; n=0; until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
-			     "peerbar export %s 2 1M:64K --memattr wc,nc --hold >/tmp/held 2>&1 & e=$!; n=0; "
-			     "until grep -qs '^[0-9]*:[0-9]*$' /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "w=$!; await watching /tmp/watching; "
+			     "peerbar export %s 2 1M:64K --memattr wc,nc --hold >/tmp/held 2>&1 & e=$!; "
+			     "await '^[0-9]*:[0-9]*$' /tmp/held; "
 			     "fd=$(grep '^[0-9]*:[0-9]*$' /tmp/held); peerbar poke $fd 16 c0ffee01 && peerbar peek $fd 16 4; "
-			     "peerbar query $fd; peerbar list; kill -USR1 $e; n=0; "
-			     "until grep -qs revoked /tmp/held || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "peerbar query $fd; peerbar list; kill -USR1 $e; "
+			     "await revoked /tmp/held; "
 			     "peerbar query $fd; peerbar peek $fd 16 4 2>&1; echo status $?; wait $w; echo watch $?; kill $e; wait $e; echo end $?",
 			     lab_bdf(LAB_GPU)),
 			 0);
@@ -637,15 +637,15 @@ START_TEST(watch_has_times)
 {
 	struct json_object *o;
 
-	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar watch --count 2 --timeout 60 2>/tmp/watching & w=$!; n=0; "
-			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar watch --count 2 --timeout 60 2>/tmp/watching & w=$!; "
+			     "await watching /tmp/watching; "
 			     "peerbar export %s 2 0:64K >/dev/null; wait $w",
 			     lab_bdf(LAB_GPU)),
 			 0);
 	ck_assert_msg(is_time(output), "no time begins: %s", output);
 	ck_assert_msg(!strncmp(output + 27, "  created", 9), "%s", output);
-	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar --json watch --count 1 --timeout 60 2>/tmp/watching & w=$!; n=0; "
-			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar --json watch --count 1 --timeout 60 2>/tmp/watching & w=$!; "
+			     "await watching /tmp/watching; "
 			     "peerbar export %s 2 0:64K >/dev/null; wait $w",
 			     lab_bdf(LAB_GPU)),
 			 0);
@@ -653,8 +653,8 @@ START_TEST(watch_has_times)
 	ck_assert(is_time(json_object_get_string(member(o, "time"))));
 	json_object_put(o);
 	/* It ends with its reader, without waiting for another event. */
-	ck_assert_int_eq(run("rm -f /tmp/watching; timeout 60 sh -c 'peerbar watch 2>/tmp/watching | head -n 1' & w=$!; n=0; "
-			     "until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " HOLD(
+	ck_assert_int_eq(run("rm -f /tmp/watching; timeout 60 sh -c 'peerbar watch 2>/tmp/watching | head -n 1' & w=$!; "
+			     "await watching /tmp/watching; " HOLD(
 				     "%s 2 0:64K") "wait $w; r=$?; kill $e; wait $e; exit $r",
 			     lab_bdf(LAB_GPU)),
 			 0);
@@ -684,7 +684,7 @@ START_TEST(list_and_statistics)
 	json_object_put(list);
 	/* Of three seconds in which a buffer came and went. */
 	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar --json watch --stats 3 --count 1 --timeout 60 2>/tmp/watching >/tmp/watched & "
-			     "w=$!; n=0; until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; "
+			     "w=$!; await watching /tmp/watching; "
 			     "peerbar export %s 2 0:64K >/dev/null; wait $w; r=$?; head -n 1 /tmp/watched; exit $r",
 			     lab_bdf(LAB_GPU)),
 			 0);
@@ -696,7 +696,7 @@ START_TEST(list_and_statistics)
 	ck_assert(is_time(json_object_get_string(member(o, "time"))));
 	json_object_put(o);
 	ck_assert_int_eq(run("rm -f /tmp/watching; peerbar watch --stats 3 --count 1 --timeout 60 2>/tmp/watching & "
-			     "w=$!; n=0; until grep -qs watching /tmp/watching || [ $((n += 1)) = 300 ]; do sleep 0.1; done; " HOLD(
+			     "w=$!; await watching /tmp/watching; " HOLD(
 				     "%s 2 0:64K") "wait $w; r=$?; kill $e; wait $e; exit $r",
 			     lab_bdf(LAB_GPU)),
 			 0);

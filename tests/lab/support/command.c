@@ -9,9 +9,13 @@
 
 char output[65536];
 
+/* await PATTERN FILE: wait, 30 s at most, until a line of the file has the pattern */
+static const char await[] =
+	"await() { n=0; until grep -qs \"$1\" \"$2\" || [ $((n += 1)) = 300 ]; do sleep 0.1; done; }; ";
+
 int run(const char *fmt, ...)
 {
-	char command[2048];
+	char command[2048], script[sizeof(command) + sizeof(await)];
 	size_t n;
 	va_list ap;
 	FILE *f;
@@ -20,8 +24,9 @@ int run(const char *fmt, ...)
 	va_start(ap, fmt);
 	ck_assert_int_lt(vsnprintf(command, sizeof(command), fmt, ap), (int)sizeof(command));
 	va_end(ap);
+	snprintf(script, sizeof(script), "%s%s", await, command);
 	fflush(stdout);
-	f = popen(command, "re");
+	f = popen(script, "re");
 	ck_assert_ptr_nonnull(f);
 	n = fread(output, 1, sizeof(output) - 1, f);
 	output[n] = '\0';

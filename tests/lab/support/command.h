@@ -11,7 +11,10 @@
 /* stdout and stderr of the last command, together unless it redirects them */
 extern char output[65536];
 
-/* Run a shell command. Return its exit status. */
+/*
+ * Run a shell command. Return its exit status. The command may wait for what others write:
+ * await PATTERN FILE
+ */
 int run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Fail unless the output has these words. */
 void says(const char *words);
