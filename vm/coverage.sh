@@ -47,9 +47,7 @@ covered_commands() {
 		/lab/vm-nvme-rdma || rc=1
 		/lab/vm-rdma-tools || rc=1
 		# Suites expect a machine that has just booted.
-		for d in /sys/class/infiniband/*; do [ ! -e "$d" ] || rdma link delete "${d##*/}"; done
-		for d in /sys/bus/pci/drivers/{peerbar-,}vfio-pci/0000:*; do [ ! -e "$d" ] || peerbar unbind "${d##*/}"; done
-		modprobe -r nvmet-rdma nvme-rdma rdma_rxe peerbar-iommufd peerbar-vfio-pci peerbar-rdma peerbar || rc=1
+		/lab/vm-unload || rc=1
 	fi
 	for suite; do /build/tests/lab/lab-check "$suite" || rc=1; done
 	[ ! -d /tmp/gcov ] || { mkdir -p /lab/gcov && cp -r /tmp/gcov/. /lab/gcov/; }
