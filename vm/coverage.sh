@@ -36,8 +36,8 @@ run_coverage() {
 	/peerbar/vm/coverage /src /logs "${builds[@]}"
 }
 
-# The suites, and if these are all, before them the scripts that run the modules most: nvme-rdma needs disks that no
-# suite has bound. Failures do not end it: what was executed was executed.
+# The suites, and if these are all, before them the scripts that run the modules, the provider and 'peerbar run' most:
+# nvme-rdma needs disks that no suite has bound. Failures do not end it: what was executed was executed.
 covered_commands() {
 	cat <<-'END'
 	umask 0
@@ -46,6 +46,10 @@ covered_commands() {
 	if [ -z "$1" ]; then
 		/lab/vm-nvme-rdma || rc=1
 		/lab/vm-rdma-tools || rc=1
+		/lab/vm-unload || rc=1
+		/lab/vm-pyverbs pb0 || rc=1
+		/lab/vm-unload || rc=1
+		/lab/vm-perftest run || rc=1
 		# Suites expect a machine that has just booted.
 		/lab/vm-unload || rc=1
 	fi
