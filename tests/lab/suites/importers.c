@@ -561,6 +561,28 @@ START_TEST(without_rights)
 }
 END_TEST
 
+/* What the library says when there is nothing to list. */
+START_TEST(by_the_library)
+{
+	struct pb_buffer *buffer = export_one(MIB, SIZE);
+	int udmabuf = export_udmabuf(SIZE), null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct pb_importer *list = NULL;
+	unsigned int n;
+
+	attach(pb_buffer_fd(buffer), PEERBAR_TEST_KIND_REVOCABLE, lab_bdf(LAB_NIC));
+	ok(pb_fd_importers(pb_buffer_fd(buffer), &list, &n, &err));
+	ck_assert_uint_eq(n, 1);
+	free(list);
+	refused(pb_fd_importers(999, &list, &n, &err), EBADF, "descriptor 999 is not open");
+	refused(pb_fd_importers(null, &list, &n, &err), EINVAL, "is no dma-buf");
+	refused(pb_fd_importers(udmabuf, &list, &n, &err), EOPNOTSUPP,
+		"not exported through peerbar's modules");
+	close(null);
+	close(udmabuf);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
 /* ---- netlink ---- */
 
 typedef void attribute_fn(void *to, uint16_t type, const void *value, size_t size);
@@ -863,6 +885,7 @@ LAB_SUITE("importers", 0)
 	tcase_add_test(t, a_pinned_one);
 	tcase_add_test(t, of_another_exporter);
 	tcase_add_test(t, without_rights);
+	tcase_add_test(t, by_the_library);
 	tcase_add_loop_test(t, by_netlink, 0, 4);
 	tcase_add_test(t, netlink_rights);
 }

@@ -559,6 +559,28 @@ static void set_parameter(const char *path, const char *value)
 	close(fd);
 }
 
+/* By the library, whose sentences name what was asked for. */
+START_TEST(attributes_by_the_library)
+{
+	static const enum pb_memattr combining = PB_WC, impossible[] = { PB_WB, 0x77 };
+	struct pb_buffer *buffer = export_one(0, PAGE);
+	enum pb_memattr memattr;
+
+	ok(pb_buffer_memattr(fixture.gpu, buffer, &memattr, &err));
+	ck_assert_int_eq(memattr, PB_NC);
+	ok(pb_buffer_set_memattr(fixture.gpu, buffer, &combining, 1, NULL, &err));
+	ok(pb_buffer_memattr(fixture.gpu, buffer, &memattr, &err));
+	ck_assert_int_eq(memattr, PB_WC);
+	refused(pb_buffer_set_memattr(fixture.gpu, buffer, impossible, 2, NULL, &err), EOPNOTSUPP,
+		"to WB (0x2) or another of those that were given: that is not supported");
+	refused(pb_buffer_memattr(fixture.edu_device, buffer, &memattr, &err), ENODEV,
+		"it is not one of");
+	refused(pb_buffer_set_memattr(fixture.edu_device, buffer, &combining, 1, NULL, &err),
+		ENODEV, "it is not one of");
+	pb_buffer_close(buffer);
+}
+END_TEST
+
 /* The administrator can prevent that a page is mapped with two memory types. */
 START_TEST(write_combining_can_be_refused)
 {
@@ -748,6 +770,7 @@ LAB_SUITE("mmap", 0)
 	tcase_add_test(t, attributes);
 	tcase_add_test(t, features_can_be_probed);
 	tcase_add_test(t, cookies);
+	tcase_add_test(t, attributes_by_the_library);
 	tcase_add_test(t, write_combining_can_be_refused);
 	tcase_add_test(t, uncached_types);
 	tcase_add_test(t, a_bar_that_cannot_be_mapped);

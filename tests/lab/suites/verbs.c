@@ -716,6 +716,7 @@ static const char *second_nic(void)
 START_TEST(links)
 {
 	struct ibv_context *ctx;
+	int child;
 
 	ok(pb_rdma_link_add("made-here", second_nic(), &err));
 	ck_assert_int_eq(access("/sys/class/infiniband/made-here", F_OK), 0);
@@ -727,6 +728,15 @@ START_TEST(links)
 	refused(pb_rdma_link_add("another", "nowhere", &err), ENODEV,
 		"no network device 'nowhere'");
 	refused(pb_rdma_link_delete("another", &err), ENODEV, "none of that name");
+	child = fork();
+	if (!child) {
+		if (setuid(65534))
+			_exit(1);
+		refused(pb_rdma_link_add("another", "lo", &err), EPERM, "needs CAP_NET_ADMIN");
+		refused(pb_rdma_link_delete("made-here", &err), EPERM, "needs CAP_NET_ADMIN");
+		_exit(0);
+	}
+	ck_assert_int_eq(wait_for(child), 0);
 	/* Deletion succeeds although the device is open. */
 	ok(pb_rdma_link_delete("made-here", &err));
 	ck_assert_int_ne(access("/sys/class/infiniband/made-here", F_OK), 0);
