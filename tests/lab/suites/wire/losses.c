@@ -5,6 +5,7 @@
 
 #define READ_RESPONSE_FIRST  0x0d
 #define READ_RESPONSE_MIDDLE 0x0e
+#define READ_RESPONSE_ONLY   0x10
 
 static struct ibv_send_wr read_of(uint64_t id, struct ibv_sge *s)
 {
@@ -60,6 +61,24 @@ START_TEST(before_a_long_write)
 }
 END_TEST
 
+/* rxe answers a read of no bytes again only if it is requested with no key. */
+START_TEST(of_nothing)
+{
+	unsigned long dropped = relay->dropped;
+	struct ibv_send_wr wr;
+	struct ibv_sge s;
+
+	wire_pair(IBV_QPT_RC, false);
+	wire_connect(IBV_MTU_1024, 14);
+	s = sge(&pair.at_a, 0, 0);
+	wr = read_of(1, &s);
+	wire_drop(READ_RESPONSE_ONLY, 1000, 2);
+	done(&pair.a, &wr);
+	ck_assert_uint_eq(relay->dropped, dropped + 2);
+	wire_close();
+}
+END_TEST
+
 LAB_SUITE_PART("wire")
 {
 	static const char *const names[] = { "losses", "losses of both" };
@@ -70,5 +89,6 @@ LAB_SUITE_PART("wire")
 		t = wire_case(s, names[i], 120, i);
 		tcase_add_test(t, many_responses);
 		tcase_add_test(t, before_a_long_write);
+		tcase_add_test(t, of_nothing);
 	}
 }
