@@ -18,11 +18,14 @@
  * @tgid: the process; a queue pair that a child creates on an inherited context is the child's
  * @users: number of its queue pairs, and of contexts that have had one
  * @join: makes the thread join the cgroups of @owner, and then clears @owner
+ * @wake: has @waiter, which wakes the thread; see pbr_worker_wake()
  */
 struct pbr_worker {
 	struct hlist_node node;
 	struct pid *tgid;
 	struct kthread_worker *thread;
+	wait_queue_head_t wake;
+	wait_queue_entry_t waiter;
 	unsigned int users;
 	struct kthread_work join;
 	struct task_struct *owner;
@@ -90,6 +93,9 @@ static struct pbr_worker *pbr_worker_create(struct pid *tgid)
 	}
 	worker->tgid = get_pid(tgid);
 	kthread_init_work(&worker->join, pbr_worker_join);
+	init_waitqueue_head(&worker->wake);
+	init_waitqueue_entry(&worker->waiter, worker->thread->task);
+	add_wait_queue(&worker->wake, &worker->waiter);
 	hash_add(pbr_workers, &worker->node, (unsigned long)tgid);
 	return worker;
 }
@@ -148,12 +154,25 @@ void pbr_qp_defer(struct pbr_qp *qp, unsigned long delay)
 		queue_delayed_work(pbr_qp_wq(qp), &qp->work, delay);
 }
 
+/*
+ * Wake the thread, preferably on this CPU unless another is idle. A task that polls does not leave
+ * its CPU before the next tick; here, the current task may be about to sleep, and otherwise it is
+ * preempted when it returns to user space.
+ */
+static void pbr_worker_wake(struct pbr_worker *worker)
+{
+	__wake_up_sync(&worker->wake, TASK_INTERRUPTIBLE);
+}
+
 void pbr_qp_kick(struct pbr_qp *qp)
 {
-	if (qp->worker)
+	if (qp->worker) {
+		/* The thread may find nothing yet; queueing the work wakes it again. */
+		pbr_worker_wake(qp->worker);
 		kthread_mod_delayed_work(qp->worker->thread, &qp->deferred, 0);
-	else
+	} else {
 		mod_delayed_work(pbr_qp_wq(qp), &qp->work, 0);
+	}
 }
 
 /* Stop permanently; the caller guarantees that no other task refers to the queue pair. */
