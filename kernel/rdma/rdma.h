@@ -220,6 +220,11 @@ static inline void pbr_count(struct pbr_device *dev, enum pbr_counter counter)
 	this_cpu_inc(dev->counters->value[counter]);
 }
 
+static inline void pbr_count_many(struct pbr_device *dev, enum pbr_counter counter, u64 n)
+{
+	this_cpu_add(dev->counters->value[counter], n);
+}
+
 static inline void pbr_count_sent(struct pbr_device *dev, u64 bytes)
 {
 	pbr_count(dev, PBR_SENT_MESSAGES);

@@ -117,11 +117,10 @@ bool pbr_packet_parse(struct sk_buff *skb)
 /* The CRC of 8 bytes of ones, which stand for the InfiniBand header that RoCE lacks */
 #define PBR_ICRC_SEED 0xdebb20e3
 
-__le32 pbr_icrc(const struct sk_buff *skb, unsigned int bth)
+__le32 pbr_icrc(const struct sk_buff *skb, const void *bth, u32 len, u32 n)
 {
-	const u8 *packet = skb->data + bth;
+	struct udphdr udp = *udp_hdr(skb);
 	struct pbr_bth header;
-	struct udphdr udp;
 	u32 crc;
 
 	/* Fields that routers change count as ones. */
@@ -131,6 +130,10 @@ __le32 pbr_icrc(const struct sk_buff *skb, unsigned int bth)
 		ip.tos = 0xff;
 		ip.ttl = 0xff;
 		ip.check = (__force __sum16)0xffff;
+		if (skb_is_gso(skb)) {
+			ip.tot_len = htons(sizeof(ip) + sizeof(udp) + len);
+			ip.id = htons(ntohs(ip.id) + n);
+		}
 		crc = crc32_le(PBR_ICRC_SEED, &ip, sizeof(ip));
 	} else {
 		struct ipv6hdr ip = *ipv6_hdr(skb);
@@ -138,16 +141,18 @@ __le32 pbr_icrc(const struct sk_buff *skb, unsigned int bth)
 		ip.priority = 0xf;
 		memset(ip.flow_lbl, 0xff, sizeof(ip.flow_lbl));
 		ip.hop_limit = 0xff;
+		if (skb_is_gso(skb))
+			ip.payload_len = htons(sizeof(udp) + len);
 		crc = crc32_le(PBR_ICRC_SEED, &ip, sizeof(ip));
 	}
-	udp = *udp_hdr(skb);
 	udp.check = (__force __sum16)0xffff;
+	if (skb_is_gso(skb))
+		udp.len = htons(sizeof(udp) + len);
 	crc = crc32_le(crc, &udp, sizeof(udp));
-	memcpy(&header, packet, sizeof(header));
+	memcpy(&header, bth, sizeof(header));
 	header.qpn |= cpu_to_be32(0xff000000);
 	crc = crc32_le(crc, &header, sizeof(header));
-	crc = crc32_le(crc, packet + sizeof(header),
-		       skb->len - bth - sizeof(header) - PBR_ICRC_BYTES);
+	crc = crc32_le(crc, bth + sizeof(header), len - sizeof(header) - PBR_ICRC_BYTES);
 	return cpu_to_le32(~crc);
 }
 

@@ -64,6 +64,17 @@ static void pbr_fill_headers(const struct pbr_flight *flight, struct pbr_op op, 
 		memcpy(header, &word, sizeof(word));
 }
 
+/* About the bytes that can be transmitted behind @at of this request. */
+static u64 pbr_bytes_behind(const struct pbr_qp *qp, const struct pbr_flight *flight, u64 at)
+{
+	u32 ahead = pbr_queue_ahead(&qp->sq), begun = qp->wire->requester.nr;
+	u64 packets = DIV_ROUND_UP_ULL(flight->total - at, qp->wire->mtu);
+
+	packets += ahead > begun ? ahead - begun : 0;
+	return flight->total - at + packets * PBR_PACKET_OVERHEAD +
+		(ahead > begun ? (ahead - begun) * flight->total : 0);
+}
+
 /* Transmit packet @n of a send or write. Return a status, or PBR_AGAIN to transmit it later. */
 static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n)
 {
@@ -73,25 +84,34 @@ static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n
 	u64 at = (u64)n * qp->wire->mtu;
 	u32 len = min_t(u64, flight->total - at, qp->wire->mtu), status;
 	struct pbr_op op = pbr_op_of(opcode);
-	struct sk_buff *skb = pbr_packet_alloc(op.header, len);
+	struct pbr_bth *bth;
 
-	status = pbr_copy_payload(qp, flight, 0, at,
-				  skb ? pbr_packet_header(skb) + op.header : NULL, len, false);
-	if (status || !skb) {
-		kfree_skb(skb);
+	bth = pbr_train_add(qp->dev, &qp->wire->path, &qp->wire->out, op.header, len,
+			    pbr_bytes_behind(qp, flight, at + len));
+	status = pbr_copy_payload(qp, flight, 0, at, bth ? (void *)(bth + 1) + op.header : NULL,
+				  len, false);
+	if (status || !bth) {
+		if (bth)
+			pbr_train_undo(&qp->wire->out);
 		return status;
 	}
-	pbr_fill_headers(flight, op, pbr_packet_header(skb));
+	pbr_fill_headers(flight, op, bth + 1);
 	ack_req = qp->ib.qp_type == IB_QPT_RC &&
 		(last || ++out->unasked >= min_t(u32, PBR_ACK_INTERVAL, out->window / 2));
 	if (ack_req)
 		out->unasked = 0;
-	pbr_bth_fill((struct pbr_bth *)skb->data, opcode, qp->attr.dest_qp_num, out->send, -len & 3,
+	pbr_bth_fill(bth, opcode, qp->attr.dest_qp_num, out->send, -len & 3,
 		     last && flight->sqe->flags & IB_SEND_SOLICITED, ack_req);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 	if (last)
 		pbr_count_sent(qp->dev, flight->total);
 	return IB_WC_SUCCESS;
+}
+
+/* Transmit a packet, behind the train. */
+static void pbr_transmit(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	pbr_train_send(qp->dev, &qp->wire->path, &qp->wire->out);
+	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 }
 
 static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 n, u32 nr)
@@ -110,7 +130,7 @@ static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 
 	reth->len = cpu_to_be32(min_t(u64, flight->total - at, (u64)nr * qp->wire->mtu));
 	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_RDMA_READ_REQUEST,
 		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+	pbr_transmit(qp, skb);
 }
 
 static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
@@ -130,7 +150,7 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 	pbr_bth_fill((struct pbr_bth *)skb->data,
 		     swap ? IB_OPCODE_RC_COMPARE_SWAP : IB_OPCODE_RC_FETCH_ADD,
 		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+	pbr_transmit(qp, skb);
 }
 
 /*
@@ -358,7 +378,7 @@ static unsigned long pbr_until(unsigned long when)
 	return max(left, 1L);
 }
 
-unsigned long pbr_wire_run(struct pbr_qp *qp)
+static unsigned long pbr_wire_pass(struct pbr_qp *qp)
 {
 	struct pbr_requester *out = &qp->wire->requester;
 	unsigned int budget = PBR_PASS;
@@ -392,4 +412,12 @@ unsigned long pbr_wire_run(struct pbr_qp *qp)
 	}
 	pbr_flush_flights(qp);
 	return 0;
+}
+
+unsigned long pbr_wire_run(struct pbr_qp *qp)
+{
+	unsigned long delay = pbr_wire_pass(qp);
+
+	pbr_train_send(qp->dev, &qp->wire->path, &qp->wire->out);
+	return delay;
 }

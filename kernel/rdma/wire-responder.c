@@ -18,25 +18,30 @@
 
 /* ---- responses ---- */
 
+static void pbr_response_fill(struct pbr_qp *qp, struct pbr_bth *bth, u8 opcode, u32 psn,
+			      u32 syndrome, u32 header, u32 len)
+{
+	struct pbr_aeth *aeth = (struct pbr_aeth *)(bth + 1);
+
+	pbr_bth_fill(bth, opcode, qp->attr.dest_qp_num, psn, -len & 3, false, false);
+	if (header)
+		aeth->value = cpu_to_be32(syndrome << 24 | qp->wire->responder.msn);
+}
+
 static struct sk_buff *pbr_response_alloc(struct pbr_qp *qp, u8 opcode, u32 psn, u32 syndrome,
 					  u32 header, u32 len)
 {
 	struct sk_buff *skb = pbr_packet_alloc(header, len);
-	struct pbr_aeth *aeth;
 
-	if (!skb)
-		return NULL;
-	pbr_bth_fill((struct pbr_bth *)skb->data, opcode, qp->attr.dest_qp_num, psn, -len & 3,
-		     false, false);
-	if (header) {
-		aeth = pbr_packet_header(skb);
-		aeth->value = cpu_to_be32(syndrome << 24 | qp->wire->responder.msn);
-	}
+	if (skb)
+		pbr_response_fill(qp, (struct pbr_bth *)skb->data, opcode, psn, syndrome, header,
+				  len);
 	return skb;
 }
 
 static void pbr_respond(struct pbr_qp *qp, struct sk_buff *skb)
 {
+	pbr_train_send(qp->dev, &qp->wire->path, &qp->wire->in);
 	if (skb)
 		pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->in, skb);
 }
@@ -242,13 +247,19 @@ static u32 pbr_begin_read(struct pbr_qp *qp, struct sk_buff *skb, u32 psn)
 	return PBR_DONE;
 }
 
-/* Transmit the next response of a read. Return a NAK's syndrome, PBR_ABSENT, or PBR_DONE. */
+/* Bytes of the packets that carry @len more bytes. */
+static u64 pbr_response_bytes(const struct pbr_qp *qp, u64 len)
+{
+	return len + DIV_ROUND_UP_ULL(len, qp->wire->mtu) * PBR_PACKET_OVERHEAD;
+}
+
+/* Add the next response of a read. Return a NAK's syndrome, PBR_ABSENT, or PBR_DONE. */
 static u32 pbr_answer_read(struct pbr_qp *qp)
 {
 	struct pbr_reading *read = &qp->wire->responder.read;
 	u32 len = min_t(u64, read->len - read->done, qp->wire->mtu), header, syndrome;
 	bool last = read->done + len == read->len;
-	struct sk_buff *skb;
+	struct pbr_bth *bth;
 	int ret = 0;
 	u8 opcode;
 
@@ -259,21 +270,21 @@ static u32 pbr_answer_read(struct pbr_qp *qp)
 		opcode = last ? IB_OPCODE_RC_RDMA_READ_RESPONSE_LAST :
 				IB_OPCODE_RC_RDMA_READ_RESPONSE_MIDDLE;
 	header = read->first || last ? sizeof(struct pbr_aeth) : 0;
-	skb = pbr_response_alloc(qp, opcode, read->psn, PBR_ACK_SYNDROME, header, len);
+	bth = pbr_train_add(qp->dev, &qp->wire->path, &qp->wire->in, header, len,
+			    pbr_response_bytes(qp, read->len - read->done - len));
 	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, read->addr, read->len, read->rkey);
+	if (!syndrome && bth)
+		ret = pbr_copy_out(&qp->wire->refs, read->done, (void *)(bth + 1) + header, len);
+	pbr_refs_put(&qp->wire->refs);
+	if (ret)
+		syndrome = ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_ACCESS;
 	if (syndrome) {
-		kfree_skb(skb);
+		if (bth)
+			pbr_train_undo(&qp->wire->in);
 		return syndrome;
 	}
-	if (skb)
-		ret = pbr_copy_out(&qp->wire->refs, read->done, pbr_packet_header(skb) + header,
-				   len);
-	pbr_refs_put(&qp->wire->refs);
-	if (ret) {
-		kfree_skb(skb);
-		return ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_ACCESS;
-	}
-	pbr_respond(qp, skb);
+	if (bth)
+		pbr_response_fill(qp, bth, opcode, read->psn, PBR_ACK_SYNDROME, header, len);
 	read->done += len;
 	read->psn = pbr_psn_add(read->psn, 1);
 	read->first = false;
@@ -556,6 +567,7 @@ bool pbr_wire_respond(struct pbr_qp *qp)
 
 	mutex_lock(&qp->rq_lock);
 	more = pbr_respond_pass(qp);
+	pbr_train_send(qp->dev, &qp->wire->path, &qp->wire->in);
 	mutex_unlock(&qp->rq_lock);
 	/* What an exporter or the memory management waits for goes on meanwhile. */
 	pbr_refs_fault(&qp->wire->refs);

@@ -235,7 +235,7 @@ static struct pbr_device *pbr_device_of(const struct sk_buff *skb)
 
 static bool pbr_icrc_is_right(const struct sk_buff *skb)
 {
-	__le32 icrc = pbr_icrc(skb, 0);
+	__le32 icrc = pbr_icrc(skb, skb->data, skb->len, 0);
 
 	return !memcmp(skb_tail_pointer(skb) - sizeof(icrc), &icrc, sizeof(icrc));
 }
@@ -292,6 +292,8 @@ static struct socket *pbr_socket_open(struct net *net, int family)
 	if (ret)
 		return ERR_PTR(ret);
 	setup_udp_tunnel_sock(net, sock->sk, &tunnel);
+	/* No inner packet uses the checksum, so that the stack need not compute a train's. */
+	inet_dec_convert_csum(sock->sk);
 	return sock;
 }
 

@@ -3,9 +3,11 @@
 #include <linux/ip.h>
 #include <linux/netdevice.h>
 #include <net/ip.h>
+#include <net/ip6_checksum.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/route.h>
+#include <net/udp.h>
 #include <rdma/ib_addr.h>
 #include <rdma/ib_cache.h>
 
@@ -99,22 +101,55 @@ static struct dst_entry *pbr_route_get(struct net *net, const struct pbr_path *p
 
 /* ---- packets ---- */
 
-struct sk_buff *pbr_packet_alloc(u32 header, u32 len)
+static struct sk_buff *pbr_skb_alloc(u32 size)
 {
-	u32 size = sizeof(struct pbr_bth) + header + round_up(len, 4) + PBR_ICRC_BYTES;
 	u32 room = LL_MAX_HEADER + sizeof(struct ipv6hdr) + sizeof(struct udphdr);
-	struct sk_buff *skb;
-
 	/* A kernel user may write out memory through its queue pair. */
-	skb = alloc_skb(room + size, GFP_NOIO | __GFP_NOWARN);
-	if (!skb)
-		return NULL;
-	skb_reserve(skb, room);
-	skb_put(skb, size);
-	memset(skb->data, 0, sizeof(struct pbr_bth) + header);
+	struct sk_buff *skb = alloc_skb(room + size, GFP_NOIO | __GFP_NOWARN);
+
+	if (skb)
+		skb_reserve(skb, room);
+	return skb;
+}
+
+static u32 pbr_packet_size(u32 header, u32 len)
+{
+	return sizeof(struct pbr_bth) + header + round_up(len, 4) + PBR_ICRC_BYTES;
+}
+
+static struct pbr_bth *pbr_packet_put(struct sk_buff *skb, u32 header, u32 len)
+{
+	struct pbr_bth *bth = skb_put(skb, pbr_packet_size(header, len));
+
+	memset(bth, 0, sizeof(*bth) + header);
 	/* The padding, and the room of the ICRC. */
 	memset(skb_tail_pointer(skb) - 8, 0, 8);
+	return bth;
+}
+
+struct sk_buff *pbr_packet_alloc(u32 header, u32 len)
+{
+	struct sk_buff *skb = pbr_skb_alloc(pbr_packet_size(header, len));
+
+	if (skb)
+		pbr_packet_put(skb, header, len);
 	return skb;
+}
+
+/* The checksum of the stack's segments, as they must have one. It starts from the addresses. */
+static void pbr_defer_checksum(struct sk_buff *skb, const struct pbr_path *path)
+{
+	const struct in6_addr *saddr = (const struct in6_addr *)&path->sgid;
+	const struct in6_addr *daddr = (const struct in6_addr *)&path->dgid;
+
+	skb->ip_summed = CHECKSUM_PARTIAL;
+	skb->csum_start = skb_transport_header(skb) - skb->head;
+	skb->csum_offset = offsetof(struct udphdr, check);
+	if (path->ipv6)
+		udp_hdr(skb)->check = ~udp_v6_check(skb->len, saddr, daddr, 0);
+	else
+		udp_hdr(skb)->check = ~udp_v4_check(skb->len, pbr_ipv4_of(&path->sgid),
+						    pbr_ipv4_of(&path->dgid), 0);
 }
 
 static void pbr_push_udp(struct sk_buff *skb, const struct pbr_path *path)
@@ -128,6 +163,8 @@ static void pbr_push_udp(struct sk_buff *skb, const struct pbr_path *path)
 	udp->len = htons(skb->len);
 	/* The ICRC protects more than a checksum would. */
 	udp->check = 0;
+	if (skb_is_gso(skb))
+		pbr_defer_checksum(skb, path);
 }
 
 static void pbr_push_ip(struct sk_buff *skb, const struct pbr_path *path)
@@ -164,19 +201,35 @@ static void pbr_push_ip6(struct sk_buff *skb, const struct pbr_path *path)
 	memcpy(&ip->daddr, &path->dgid, sizeof(ip->daddr));
 }
 
+/* The CRC of the packet, or of each of a train. */
+static void pbr_fill_icrcs(struct sk_buff *skb)
+{
+	u8 *bth = skb_transport_header(skb) + sizeof(struct udphdr);
+	u32 left = skb_tail_pointer(skb) - bth, n, len;
+	__le32 icrc;
+
+	for (n = 0; left; n++) {
+		len = skb_is_gso(skb) ? min_t(u32, left, skb_shinfo(skb)->gso_size) : left;
+		icrc = pbr_icrc(skb, bth, len, n);
+		memcpy(bth + len - sizeof(icrc), &icrc, sizeof(icrc));
+		bth += len;
+		left -= len;
+	}
+}
+
 void pbr_packet_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route,
 		     struct sk_buff *skb)
 {
+	u32 nr = skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1;
 	struct dst_entry *dst;
 	struct net *net;
-	__le32 icrc;
 	int ret;
 
 	guard(rcu)();
 	net = pbr_wire_net(dev);
 	dst = net ? pbr_route_get(net, path, route) : NULL;
 	if (!dst) {
-		pbr_count(dev, PBR_SEND_ERRORS);
+		pbr_count_many(dev, PBR_SEND_ERRORS, nr);
 		ibdev_dbg(&dev->ib, "dropped a packet to %pI6c: there is no route\n",
 			  path->dgid.raw);
 		kfree_skb(skb);
@@ -190,13 +243,67 @@ void pbr_packet_send(struct pbr_device *dev, const struct pbr_path *path, struct
 		pbr_push_ip6(skb, path);
 	else
 		pbr_push_ip(skb, path);
-	icrc = pbr_icrc(skb, skb_transport_offset(skb) + sizeof(struct udphdr));
-	memcpy(skb_tail_pointer(skb) - sizeof(icrc), &icrc, sizeof(icrc));
-	pbr_count(dev, PBR_SENT_PACKETS);
+	pbr_fill_icrcs(skb);
+	pbr_count_many(dev, PBR_SENT_PACKETS, nr);
 	if (path->ipv6)
 		ret = ip6_local_out(net, NULL, skb);
 	else
 		ret = ip_local_out(net, NULL, skb);
 	if (net_xmit_eval(ret))
-		pbr_count(dev, PBR_SEND_ERRORS);
+		pbr_count_many(dev, PBR_SEND_ERRORS, nr);
+}
+
+/* ---- trains ---- */
+
+void pbr_train_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route)
+{
+	struct sk_buff *skb = route->train;
+
+	if (!skb)
+		return;
+	route->train = NULL;
+	if (route->last) {
+		skb_shinfo(skb)->gso_type = SKB_GSO_UDP_L4;
+		skb_shinfo(skb)->gso_size = route->size;
+		skb_shinfo(skb)->gso_segs = DIV_ROUND_UP(skb->len, route->size);
+	}
+	pbr_packet_send(dev, path, route, skb);
+}
+
+/* Whether a packet of @size bytes can follow those of the train. */
+static bool pbr_train_takes(const struct pbr_route *route, u32 size)
+{
+	const struct sk_buff *skb = route->train;
+
+	return skb->len == route->last + route->size && size <= route->size &&
+		size <= skb_tailroom(skb) && skb->len < PBR_TRAIN_PACKETS * route->size;
+}
+
+struct pbr_bth *pbr_train_add(struct pbr_device *dev, const struct pbr_path *path,
+			      struct pbr_route *route, u32 header, u32 len, u64 more)
+{
+	u32 size = pbr_packet_size(header, len);
+
+	if (route->train && !pbr_train_takes(route, size))
+		pbr_train_send(dev, path, route);
+	if (!route->train) {
+		route->train = more ? pbr_skb_alloc(min(size + more, PBR_TRAIN_BYTES)) : NULL;
+		route->train = route->train ?: pbr_skb_alloc(size);
+		if (!route->train)
+			return NULL;
+		route->size = size;
+	}
+	route->last = route->train->len;
+	return pbr_packet_put(route->train, header, len);
+}
+
+void pbr_train_undo(struct pbr_route *route)
+{
+	skb_trim(route->train, route->last);
+	if (!route->last) {
+		kfree_skb(route->train);
+		route->train = NULL;
+		return;
+	}
+	route->last -= route->size;
 }

@@ -31,7 +31,12 @@
 #define PBR_MAX_QUEUED	     512
 /* Memory of all packets that wait at the queue pairs of a device */
 #define PBR_MAX_QUEUED_BYTES SZ_64M
+/* A train: bytes, so that a small page allocation holds it, and packets */
+#define PBR_TRAIN_BYTES	     (29 * SZ_1K)
+#define PBR_TRAIN_PACKETS    64
 #define PBR_ICRC_BYTES	     4
+/* BTH and ICRC */
+#define PBR_PACKET_OVERHEAD  (sizeof(struct pbr_bth) + PBR_ICRC_BYTES)
 /* The destination queue pair of packets to a multicast group */
 #define PBR_MCAST_QPN	     0xffffff
 #define PBR_PSN_MASK	     0xffffff
@@ -172,10 +177,20 @@ struct pbr_path {
 	bool ipv6;
 };
 
-/* The route of a path; its user serializes. */
+/**
+ * struct pbr_route - the route of a path, and packets that wait to be transmitted there together;
+ * its user serializes
+ * @train: the packets, from their BTHs on, or NULL. They pass the network stack as one, which
+ *	segments it (UDP GSO) as late as it can
+ * @size: of each packet of @train but the last, which may be shorter
+ * @last: offset of the last one
+ */
 struct pbr_route {
 	struct dst_entry *dst;
 	u32 cookie;
+	u32 size;
+	u32 last;
+	struct sk_buff *train;
 };
 
 /* ---- connections ---- */
@@ -319,8 +334,11 @@ struct pbr_wire {
 struct pbr_op pbr_op_of(u8 opcode);
 /* Parse the packet from its BTH on into skb->cb. Return false if it is malformed. */
 bool pbr_packet_parse(struct sk_buff *skb);
-/* The invariant CRC of a linear packet with its IP header; @bth is the offset of the BTH. */
-__le32 pbr_icrc(const struct sk_buff *skb, unsigned int bth);
+/*
+ * The invariant CRC of a linear packet with its IP header: @len bytes at @bth, with the ICRC's own.
+ * Of a train, it is packet number @n, and has the header that the stack will give it.
+ */
+__le32 pbr_icrc(const struct sk_buff *skb, const void *bth, u32 len, u32 n);
 void pbr_bth_fill(struct pbr_bth *bth, u8 opcode, u32 qpn, u32 psn, u32 pad, bool solicited,
 		  bool ack_req);
 
@@ -378,6 +396,17 @@ static inline void *pbr_packet_header(struct sk_buff *skb)
 /* Add the headers of the path and the ICRC, and transmit. Consumes @skb. */
 void pbr_packet_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route,
 		     struct sk_buff *skb);
+/*
+ * Append a packet, as of pbr_packet_alloc(), to the route's train. What is in the train is
+ * transmitted first if the packet does not fit there. @more: bytes of packets that follow. Return
+ * the BTH, or NULL. The caller fills it, or calls pbr_train_undo(), and pbr_train_send() at last.
+ */
+struct pbr_bth *pbr_train_add(struct pbr_device *dev, const struct pbr_path *path,
+			      struct pbr_route *route, u32 header, u32 len, u64 more);
+/* Remove the packet that was appended last. */
+void pbr_train_undo(struct pbr_route *route);
+/* Transmit the route's train, if there is one. */
+void pbr_train_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route);
 void pbr_route_drop(struct pbr_route *route);
 
 /* ---- wire-qp.c ---- */

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The fixtures of the suite wire, see wire-fixture.h. */
 #include <arpa/inet.h>
+#include <linux/ethtool.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -264,6 +267,22 @@ void wire_wait_for_gid(void)
 	wait_for_gid("pbw", "ffff:0a4e:0001");
 }
 
+/*
+ * Make the stack segment trains and compute checksums, as for a NIC that cannot: the relay forwards
+ * single packets, as they are.
+ */
+static void without_offloads(const char *name)
+{
+	struct ethtool_value off = { .cmd = ETHTOOL_STXCSUM };
+	struct ifreq request = { .ifr_data = (void *)&off };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, SIOCETHTOOL, &request))
+		lab_die("checksums of %s cannot be set: %s", name, strerror(errno));
+	close(fd);
+}
+
 /* Create both devices and the link. */
 static void wire_setup(void)
 {
@@ -272,8 +291,11 @@ static void wire_setup(void)
 	in_shell("modprobe -a veth ib_uverbs rdma_ucm rdma_rxe peerbar-rdma");
 	in_shell(
 		"ip netns add peer && ip link add wire0 mtu 4200 type veth peer name relay0 mtu 4200 && "
-		"ip link add relay1 mtu 4200 type veth peer name wire1 mtu 4200 netns peer");
+		"ip link add relay1 mtu 4200 type veth peer name wire1 mtu 4200");
+	without_offloads("wire0");
+	without_offloads("wire1");
 	in_shell(
+		"ip link set wire1 netns peer && "
 		"sysctl -qw net.ipv6.conf.relay0.disable_ipv6=1 net.ipv6.conf.relay1.disable_ipv6=1 2>/dev/null; "
 		"echo 0 >/proc/sys/net/ipv6/conf/wire0/accept_dad; "
 		"ip addr add " HERE_IP "/24 dev wire0 && ip addr add fd78::1/64 dev wire0 nodad && "
