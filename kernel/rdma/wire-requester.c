@@ -125,7 +125,7 @@ static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 
 		return;
 	reth = pbr_packet_header(skb);
 	reth->addr = cpu_to_be64(sqe->rdma.remote_addr + at);
-	/* Of no bytes, a key is not checked, and rxe takes a repeated request with one for another. */
+	/* The key of no bytes is not checked; with one, rxe takes a repetition for another. */
 	reth->rkey = cpu_to_be32(flight->total ? sqe->rdma.rkey : 0);
 	reth->len = cpu_to_be32(min_t(u64, flight->total - at, (u64)nr * qp->wire->mtu));
 	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_RDMA_READ_REQUEST,
