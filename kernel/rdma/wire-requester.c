@@ -68,11 +68,10 @@ static void pbr_fill_headers(const struct pbr_flight *flight, struct pbr_op op, 
 static u64 pbr_bytes_behind(const struct pbr_qp *qp, const struct pbr_flight *flight, u64 at)
 {
 	u32 ahead = pbr_queue_ahead(&qp->sq), begun = qp->wire->requester.nr;
-	u64 packets = DIV_ROUND_UP_ULL(flight->total - at, qp->wire->mtu);
+	u64 waiting = ahead > begun ? ahead - begun : 0;
 
-	packets += ahead > begun ? ahead - begun : 0;
-	return flight->total - at + packets * PBR_PACKET_OVERHEAD +
-		(ahead > begun ? (ahead - begun) * flight->total : 0);
+	return pbr_packet_bytes(flight->total - at, qp->wire->mtu) +
+		waiting * (flight->total + PBR_PACKET_OVERHEAD);
 }
 
 /* Transmit packet @n of a send or write. Return a status, or PBR_AGAIN to transmit it later. */
@@ -107,13 +106,6 @@ static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n
 	return IB_WC_SUCCESS;
 }
 
-/* Transmit a packet, behind the train. */
-static void pbr_transmit(struct pbr_qp *qp, struct sk_buff *skb)
-{
-	pbr_train_send(qp->dev, &qp->wire->path, &qp->wire->out);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
-}
-
 static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 n, u32 nr)
 {
 	const struct peerbar_sqe *sqe = flight->sqe;
@@ -130,7 +122,7 @@ static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 
 	reth->len = cpu_to_be32(min_t(u64, flight->total - at, (u64)nr * qp->wire->mtu));
 	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_RDMA_READ_REQUEST,
 		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
-	pbr_transmit(qp, skb);
+	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 }
 
 static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
@@ -150,7 +142,7 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 	pbr_bth_fill((struct pbr_bth *)skb->data,
 		     swap ? IB_OPCODE_RC_COMPARE_SWAP : IB_OPCODE_RC_FETCH_ADD,
 		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
-	pbr_transmit(qp, skb);
+	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 }
 
 /*

@@ -41,7 +41,6 @@ static struct sk_buff *pbr_response_alloc(struct pbr_qp *qp, u8 opcode, u32 psn,
 
 static void pbr_respond(struct pbr_qp *qp, struct sk_buff *skb)
 {
-	pbr_train_send(qp->dev, &qp->wire->path, &qp->wire->in);
 	if (skb)
 		pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->in, skb);
 }
@@ -247,12 +246,6 @@ static u32 pbr_begin_read(struct pbr_qp *qp, struct sk_buff *skb, u32 psn)
 	return PBR_DONE;
 }
 
-/* Bytes of the packets that carry @len more bytes. */
-static u64 pbr_response_bytes(const struct pbr_qp *qp, u64 len)
-{
-	return len + DIV_ROUND_UP_ULL(len, qp->wire->mtu) * PBR_PACKET_OVERHEAD;
-}
-
 /* Add the next response of a read. Return a NAK's syndrome, PBR_ABSENT, or PBR_DONE. */
 static u32 pbr_answer_read(struct pbr_qp *qp)
 {
@@ -271,7 +264,7 @@ static u32 pbr_answer_read(struct pbr_qp *qp)
 				IB_OPCODE_RC_RDMA_READ_RESPONSE_MIDDLE;
 	header = read->first || last ? sizeof(struct pbr_aeth) : 0;
 	bth = pbr_train_add(qp->dev, &qp->wire->path, &qp->wire->in, header, len,
-			    pbr_response_bytes(qp, read->len - read->done - len));
+			    pbr_packet_bytes(read->len - read->done - len, qp->wire->mtu));
 	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, read->addr, read->len, read->rkey);
 	if (!syndrome && bth)
 		ret = pbr_copy_out(&qp->wire->refs, read->done, (void *)(bth + 1) + header, len);

@@ -217,8 +217,9 @@ static void pbr_fill_icrcs(struct sk_buff *skb)
 	}
 }
 
-void pbr_packet_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route,
-		     struct sk_buff *skb)
+/* Transmit a packet, or a train. */
+static void pbr_skb_send(struct pbr_device *dev, const struct pbr_path *path,
+			 struct pbr_route *route, struct sk_buff *skb)
 {
 	u32 nr = skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1;
 	struct dst_entry *dst;
@@ -267,7 +268,14 @@ void pbr_train_send(struct pbr_device *dev, const struct pbr_path *path, struct 
 		skb_shinfo(skb)->gso_size = route->size;
 		skb_shinfo(skb)->gso_segs = DIV_ROUND_UP(skb->len, route->size);
 	}
-	pbr_packet_send(dev, path, route, skb);
+	pbr_skb_send(dev, path, route, skb);
+}
+
+void pbr_packet_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route,
+		     struct sk_buff *skb)
+{
+	pbr_train_send(dev, path, route);
+	pbr_skb_send(dev, path, route, skb);
 }
 
 /* Whether a packet of @size bytes can follow those of the train. */
@@ -299,11 +307,11 @@ struct pbr_bth *pbr_train_add(struct pbr_device *dev, const struct pbr_path *pat
 
 void pbr_train_undo(struct pbr_route *route)
 {
-	skb_trim(route->train, route->last);
-	if (!route->last) {
+	if (route->last) {
+		skb_trim(route->train, route->last);
+		route->last -= route->size;
+	} else {
 		kfree_skb(route->train);
 		route->train = NULL;
-		return;
 	}
-	route->last -= route->size;
 }

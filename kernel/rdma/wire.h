@@ -154,6 +154,12 @@ static inline int pbr_psn_diff(u32 a, u32 b)
 	return (int)((a - b) << 8) >> 8;
 }
 
+/* Bytes of the full packets that carry @len bytes, without extended headers */
+static inline u64 pbr_packet_bytes(u64 len, u32 mtu)
+{
+	return len + DIV_ROUND_UP_ULL(len, mtu) * PBR_PACKET_OVERHEAD;
+}
+
 /* Number of packets of @len bytes: at least one. */
 static inline u32 pbr_packets(u64 len, u32 mtu)
 {
@@ -393,7 +399,7 @@ static inline void *pbr_packet_header(struct sk_buff *skb)
 	return skb->data + sizeof(struct pbr_bth);
 }
 
-/* Add the headers of the path and the ICRC, and transmit. Consumes @skb. */
+/* Add the headers of the path and the ICRC, and transmit, behind the train. Consumes @skb. */
 void pbr_packet_send(struct pbr_device *dev, const struct pbr_path *path, struct pbr_route *route,
 		     struct sk_buff *skb);
 /*
