@@ -99,9 +99,12 @@ static void peerbar_stop_buffer(struct peerbar_buffer *buf)
 	if (!buf->info.addresses_only && (buf->dma_maps || peerbar_has_fences(buf)))
 		mod_delayed_work(peerbar_wq, &buf->slow_revoke, PEERBAR_SLOW_REVOKE);
 	peerbar_buffer_zap(buf);
-	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED, READ_ONCE(buf->state));
-	/* Must be last: readers that see the new count query the buffer. */
+	/*
+	 * Count when all is invalid: readers that see the new count query the buffer. Count before
+	 * the event: its receivers must not find the regions of the buffer in a cache.
+	 */
 	peerbar_note_revocation();
+	peerbar_event(buf, PEERBAR_CMD_BUFFER_REVOKED, READ_ONCE(buf->state));
 }
 
 /* Stop a DEAD buffer, once: the first task that takes the reservation lock after the death does. */

@@ -71,10 +71,13 @@ static void pbr_invalidate_mappings(struct dma_buf_attachment *attach)
 	mr->revoked = true;
 	trace_rdma_mr_revoke(mr, ktime_get_ns() - begin);
 	pbr_count(dev, PBR_REVOKED_REGIONS);
+	/*
+	 * Count when the region has ended: readers that see the new count query it. Count before the
+	 * process is told: it must not find the region in a cache then.
+	 */
+	peerbar_note_revocation();
 	if (mr->ctx)
 		pbr_tell_revoked(mr->ctx, mr->key);
-	/* Must be last: readers that see the new count query the region. */
-	peerbar_note_revocation();
 }
 
 static const struct dma_buf_attach_ops pbr_attach_ops = {
