@@ -268,6 +268,8 @@ START_TEST(wrong_caches)
 END_TEST
 
 static atomic_bool enough;
+/* Revocations of each buffer that are complete: the page counts them, and a process may know. */
+static atomic_ullong complete[4];
 
 /* Check that the regions of a buffer were valid when they were requested. */
 static void *user(void *arg)
@@ -279,7 +281,7 @@ static void *user(void *arg)
 		unsigned int i = (unsigned int)rand_r(&seed) % 4;
 		struct pbv_mr *mr;
 
-		before = __atomic_load_n(&infos[i].revocations, __ATOMIC_ACQUIRE);
+		before = atomic_load(&complete[i]);
 		if (pbv_cache_get(cache, &buffers[i], (uint64_t)(rand_r(&seed) % 4) * PAGE, PAGE,
 				  RW, &mr, NULL))
 			return "pbv_cache_get() failed";
@@ -295,12 +297,16 @@ static void *user(void *arg)
 static void *revoker(void *arg)
 {
 	unsigned int i = 0;
+	uint64_t count;
 
 	(void)arg;
 	while (!atomic_load(&enough)) {
-		__atomic_add_fetch(&infos[i++ % 4].revocations, 1, __ATOMIC_RELEASE);
+		count = __atomic_add_fetch(&infos[i].revocations, 1, __ATOMIC_RELEASE);
+		usleep(20);
 		__atomic_add_fetch(&the_page, 1, __ATOMIC_RELEASE);
-		usleep(50);
+		atomic_store(&complete[i], count);
+		i = (i + 1) % 4;
+		usleep(30);
 	}
 	return NULL;
 }
