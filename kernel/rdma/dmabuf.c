@@ -72,8 +72,8 @@ static void pbr_invalidate_mappings(struct dma_buf_attachment *attach)
 	trace_rdma_mr_revoke(mr, ktime_get_ns() - begin);
 	pbr_count(dev, PBR_REVOKED_REGIONS);
 	/*
-	 * Count when the region has ended: readers that see the new count query it. Count before the
-	 * process is told: it must not find the region in a cache then.
+	 * Count when the region has ended: readers that see the new count query it. Count before
+	 * the process is told: it must not find the region in a cache then.
 	 */
 	peerbar_note_revocation();
 	if (mr->ctx)
