@@ -8,34 +8,9 @@
 
 #include "rdma-fixture.h"
 
-#define ALL_OPS                                                                       \
+#define OPS                                                                           \
 	(IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_SEND | \
 	 IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW)
-
-/* Open a queue pair beside @of whose requests the calls build; its completions go to @cq. */
-static void open_extended(struct end *end, const struct end *of, struct ibv_cq *cq)
-{
-	struct ibv_qp_init_attr_ex attr = {
-		.qp_type = IBV_QPT_RC,
-		.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
-		.cap = { .max_send_wr = 4,
-			 .max_recv_wr = 4,
-			 .max_send_sge = 2,
-			 .max_recv_sge = 2,
-			 .max_inline_data = 32 },
-		.send_ops_flags = ALL_OPS,
-		.pd = of->pd,
-		.send_cq = cq,
-		.recv_cq = cq,
-	};
-
-	*end = *of;
-	end->borrowed = true;
-	end->srq = NULL;
-	end->cq = cq;
-	end->qp = ibv_create_qp_ex(of->ctx, &attr);
-	ck_assert_msg(end->qp, "no queue pair for the calls: %s", strerror(errno));
-}
 
 /* Begin a list with a signaled request. */
 static struct ibv_qp_ex *begin(struct end *end, uint64_t id)
@@ -89,7 +64,7 @@ START_TEST(completion_fields)
 	cq = ibv_create_cq_ex(pair.b.ctx, &cq_attr);
 	ck_assert_msg(cq, "no completion queue: %s", strerror(errno));
 	end_open_beside(&x, &pair.a, NULL);
-	open_extended(&y, &pair.b, ibv_cq_ex_to_cq(cq));
+	end_open_for_calls(&y, &pair.b, ibv_cq_ex_to_cq(cq), OPS);
 	ends_connect(&x, &y);
 	before = raw_clock(pair.b.ctx);
 	ck_assert_int_eq(post_receive(&y, 11, &to, 1), 0);
@@ -172,8 +147,8 @@ START_TEST(invalidated_by_calls)
 	struct end x, y;
 	struct mem w;
 
-	open_extended(&x, &pair.a, pair.a.cq);
-	open_extended(&y, &pair.b, pair.b.cq);
+	end_open_for_calls(&x, &pair.a, pair.a.cq, OPS);
+	end_open_for_calls(&y, &pair.b, pair.b.cq, OPS);
 	ends_connect(&x, &y);
 	mr = ibv_reg_mr(pair.b.pd, pair.at_b.p, MEM, ALL_ACCESS | IBV_ACCESS_MW_BIND);
 	mw = ibv_alloc_mw(pair.b.pd, IBV_MW_TYPE_2);
@@ -230,8 +205,8 @@ START_TEST(refused_calls)
 
 	for (i = 0; i < MANY_SGES; i++)
 		list[i] = sge(&pair.at_a, i * 8, 8);
-	open_extended(&x, &pair.a, pair.a.cq);
-	open_extended(&y, &pair.b, pair.b.cq);
+	end_open_for_calls(&x, &pair.a, pair.a.cq, OPS);
+	end_open_for_calls(&y, &pair.b, pair.b.cq, OPS);
 	/* before RTS */
 	ex = begin(&x, 1);
 	ibv_wr_rdma_write(ex, pair.at_b.mr->rkey, pair.at_b.addr);

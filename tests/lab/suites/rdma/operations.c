@@ -555,29 +555,15 @@ END_TEST
 /* The ibv_wr_*() calls, which build a request step by step. */
 START_TEST(work_request_calls)
 {
-	struct ibv_qp_init_attr_ex attr = { .qp_type = IBV_QPT_RC,
-					    .comp_mask = IBV_QP_INIT_ATTR_PD |
-						    IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
-					    .cap = { .max_send_wr = 16,
-						     .max_recv_wr = 16,
-						     .max_send_sge = 4,
-						     .max_recv_sge = 4,
-						     .max_inline_data = 64 },
-					    .send_ops_flags = IBV_QP_EX_WITH_RDMA_WRITE |
-						    IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_SEND |
-						    IBV_QP_EX_WITH_SEND_WITH_IMM |
-						    IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD };
+	const uint64_t ops = IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_READ |
+		IBV_QP_EX_WITH_SEND | IBV_QP_EX_WITH_SEND_WITH_IMM |
+		IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD;
 	struct ibv_sge list[2], to = sge(&pair.at_b, 0, 100);
 	struct end x, y;
 	struct ibv_qp_ex *ex;
 
 	end_open_beside(&y, &pair.b, NULL);
-	x = pair.a;
-	x.borrowed = true;
-	attr.send_cq = attr.recv_cq = pair.a.cq;
-	attr.pd = pair.a.pd;
-	x.qp = ibv_create_qp_ex(pair.a.ctx, &attr);
-	ck_assert_msg(x.qp, "no queue pair for the calls: %s", strerror(errno));
+	end_open_for_calls(&x, &pair.a, pair.a.cq, ops);
 	ends_connect(&x, &y);
 	ex = ibv_qp_to_qp_ex(x.qp);
 	ck_assert_ptr_nonnull(ex);

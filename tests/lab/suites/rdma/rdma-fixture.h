@@ -14,6 +14,12 @@ void ud_up(void);
 void unconnected_up(void);
 void pair_down(void);
 
+/*
+ * Open a queue pair beside @of for the ibv_wr_*() calls of @ops; @cq has the completions of both
+ * queues.
+ */
+void end_open_for_calls(struct end *end, const struct end *of, struct ibv_cq *cq, uint64_t ops);
+
 /* Fill pair.a's memory with a pattern, and pair.b's with 0xee. */
 void prepare(uint32_t seed);
 /*
