@@ -320,6 +320,8 @@ START_TEST(several_threads)
 	has_page = true;
 	cache_new(6, 0);
 	atomic_store(&enough, false);
+	for (i = 0; i < 4; i++)
+		atomic_store(&complete[i], 0);
 	ck_assert_int_eq(pthread_create(&other, NULL, revoker, NULL), 0);
 	for (i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, user, &seeds[i]), 0);
