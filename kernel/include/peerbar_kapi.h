@@ -679,7 +679,8 @@ void peerbar_bridge_set_ops(const struct peerbar_bridge_ops *ops);
  * peerbar_note_revocation() - count a revocation in the page that processes map; in any context
  *
  * The core calls it for buffers of its own. An importer calls it for a dma-buf of another exporter
- * that was invalidated, after it has released its mapping.
+ * that was invalidated, after it has released its mapping, and before it tells a process: one that
+ * knows must find the new count.
  */
 void peerbar_note_revocation(void);
 
