@@ -6,6 +6,9 @@
 
 #include "worker.h"
 
+/* delay of a late importer that its process releases, unless it is killed before */
+#define UNRELEASED_MS 1000
+
 bool op_iommu_map(void)
 {
 	uint64_t pages, start, length, iova = 0;
@@ -125,24 +128,29 @@ bool op_import(void)
 	return true;
 }
 
+/*
+ * Don't use PEERBAR_TEST_NEVER: a task waits for this importer with the device's memory_lock held,
+ * and the exit of this process, which may be killed, may need the lock first, to release a dma-buf
+ * or to end a page fault.
+ */
 bool op_import_late(void)
 {
 	uint32_t kind = place.r[1] & 1 ? PEERBAR_TEST_KIND_LATE : PEERBAR_TEST_KIND_FENCED;
-	bool never = place.r[2] % 4 == 0;
+	bool until_release = place.r[2] % 4 == 0;
+	uint32_t delay_ms = until_release ? UNRELEASED_MS : 1 + (uint32_t)(place.r[3] % 20);
 	struct buffer b;
 	struct held h;
 
 	if (importer < 0 || !any_buffer(place.r[0], &b) || b.what.model == PEERBAR_MODEL_DYNAMIC)
 		return false;
-	if (!attach_and_map(&b, kind, never ? PEERBAR_TEST_NEVER : 1 + (uint32_t)(place.r[3] % 20),
-			    &h))
+	if (!attach_and_map(&b, kind, delay_ms, &h))
 		return true;
-	if (never) {
+	if (until_release) {
 		pause_us(place.r[3] % 5000);
 		done(raw_test_handle(importer, (uint32_t)h.iova, PEERBAR_TEST_RELEASE), "release",
 		     0);
 	}
-	if (never || !keep_held(imports, IMPORTS, h.iova, 0))
+	if (until_release || !keep_held(imports, IMPORTS, h.iova, 0))
 		detach(&h);
 	return true;
 }
