@@ -35,11 +35,11 @@ bare_mount() {
 		chown 1000:1000 "$LAB_MNT/home/reader/peerbar"
 }
 
-# bare_commands LINE...: run the commands there, in the tree; MAKEFLAGS saves time
+# bare_commands LINE...: run the commands there, in the tree; MAKEFLAGS and KCFLAGS save time
 bare_commands() {
 	printf '%s\n' "$@" >"$LAB_MNT/etc/doc-commands"
 	# shellcheck disable=SC2016
-	root_exec env MAKEFLAGS="-j$(nproc)" bash -c 'cd /home/reader/peerbar && exec /peerbar/vm/doc-commands run root /etc/doc-commands'
+	root_exec env MAKEFLAGS="-j$(nproc)" KCFLAGS=-g0 bash -c 'cd /home/reader/peerbar && exec /peerbar/vm/doc-commands run root /etc/doc-commands'
 }
 
 # make_bare_layer TMP: run BARE_LINE, an apt-get command, and keep its changes

@@ -333,12 +333,14 @@ static void nursery(int sock)
 START_TEST(everything_at_once)
 {
 	const char *wanted = getenv("LAB_OPERATIONS");
-	unsigned int most = wanted ? (unsigned int)atoi(wanted) : 3000, i;
+	unsigned int most = lab_kernel_is("debug") ? 1000 : 3000, i;
 	uint64_t until = now_ms() + (wanted ? 3600000 : 60000);
 	static struct user users[4];
 	pthread_t disturber;
 	int sockets[2], child;
 
+	if (wanted)
+		most = (unsigned int)atoi(wanted);
 	stop = false;
 	memset(&churn, 0, sizeof(churn));
 	churn.operations = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
@@ -399,6 +401,7 @@ static void *registers(void *arg)
 /* The exporter invalidates importers that are still attaching. */
 START_TEST(revoked_while_attaching)
 {
+	const unsigned int revokes = lab_kernel_is("debug") ? 500 : 1500;
 	pthread_t threads[6];
 	struct moving m;
 	unsigned int i;
@@ -408,7 +411,7 @@ START_TEST(revoked_while_attaching)
 	moving_make(&m, _i ? PEERBAR_TEST_SOURCE_FOREIGN : PEERBAR_TEST_SOURCE_CORE);
 	for (i = 0; i < 6; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, registers, &m), 0);
-	for (i = 0; i < 1500; i++) {
+	for (i = 0; i < revokes; i++) {
 		ck_assert_int_eq(test_revoke(m.exporter, m.fd), 0);
 		ck_assert_int_eq(test_restore(m.exporter, m.fd), 0);
 		if (i % 4 == 0)
