@@ -27,7 +27,8 @@ static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 		.max_qp_wr = PBR_MAX_WR,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW |
 			IB_DEVICE_MEM_WINDOW_TYPE_2B | IB_DEVICE_MEM_MGT_EXTENSIONS |
-			IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT,
+			IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT |
+			IB_DEVICE_SRQ_RESIZE,
 		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG |
 			(PBR_HAS_USER_ODP ? IBK_ON_DEMAND_PAGING : 0),
 		.max_send_sge = PBR_MAX_SGE,

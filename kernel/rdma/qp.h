@@ -13,7 +13,7 @@ struct pbr_wire;
 
 /* receive queue: a queue pair's own, or a shared one */
 struct pbr_rq {
-	spinlock_t lock;      /* serializes taking receives; a leaf */
+	spinlock_t lock;      /* taking receives, and replacing the ring of a shared one; a leaf */
 	spinlock_t post_lock; /* serializes posting in the kernel; irqs off, a leaf */
 	struct pbr_queue queue;
 	u32 *flags;
@@ -21,9 +21,15 @@ struct pbr_rq {
 	bool user;
 };
 
+/**
+ * struct pbr_srq - a shared receive queue
+ * @resize_mutex: serializes resizes, and changes of @buf; taken before the lock of @rq
+ * @limit: fewer receives than this send the event once; 0: never
+ */
 struct pbr_srq {
 	struct ib_srq ib;
 	struct pbr_rq rq;
+	struct mutex resize_mutex; /* see above */
 	struct pbr_buf *buf;
 	u32 limit;
 };
@@ -146,6 +152,8 @@ static inline struct pbr_srq *to_pbr_srq(struct ib_srq *ib)
 
 /* rq.c */
 u32 pbr_rq_stride(u32 max_sge);
+/* Number of receives that are posted and not taken; racy. */
+u32 pbr_srq_length(struct pbr_srq *srq);
 void pbr_rq_init(struct pbr_rq *rq, u32 max_sge, u32 *flags, bool user);
 bool pbr_rq_take(struct pbr_qp *qp);
 void pbr_rq_done(struct pbr_qp *qp);

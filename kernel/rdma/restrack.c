@@ -93,13 +93,13 @@ static int pbr_fill_res_qp_entry(struct sk_buff *msg, struct ib_qp *ib)
 
 static int pbr_fill_res_srq_entry(struct sk_buff *msg, struct ib_srq *ib)
 {
-	const struct pbr_srq *srq = to_pbr_srq(ib);
+	struct pbr_srq *srq = to_pbr_srq(ib);
 	struct nlattr *table;
 
 	table = nla_nest_start(msg, RDMA_NLDEV_ATTR_DRIVER);
 	if (!table)
 		return -EMSGSIZE;
-	if (rdma_nl_put_driver_u32(msg, "receives", pbr_queue_length(&srq->rq.queue)) ||
+	if (rdma_nl_put_driver_u32(msg, "receives", pbr_srq_length(srq)) ||
 	    rdma_nl_put_driver_u32(msg, "limit", READ_ONCE(srq->limit))) {
 		nla_nest_cancel(msg, table);
 		return -EMSGSIZE;

@@ -44,6 +44,12 @@ bool pbr_rq_take(struct pbr_qp *qp)
 	return true;
 }
 
+u32 pbr_srq_length(struct pbr_srq *srq)
+{
+	guard(spinlock)(&srq->rq.lock);
+	return READ_ONCE(srq->rq.queue.ring->producer) - srq->rq.queue.next;
+}
+
 /* Send the event once, when fewer receives than the limit are left. Setting the limit rearms it. */
 void pbr_srq_check_limit(struct pbr_srq *srq)
 {
@@ -54,9 +60,7 @@ void pbr_srq_check_limit(struct pbr_srq *srq)
 	};
 	u32 limit = READ_ONCE(srq->limit);
 
-	if (!limit ||
-	    READ_ONCE(srq->rq.queue.ring->producer) - READ_ONCE(srq->rq.queue.next) >= limit ||
-	    cmpxchg(&srq->limit, limit, 0) != limit)
+	if (!limit || pbr_srq_length(srq) >= limit || cmpxchg(&srq->limit, limit, 0) != limit)
 		return;
 	if (srq->ib.event_handler)
 		srq->ib.event_handler(&event, srq->ib.srq_context);

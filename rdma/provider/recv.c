@@ -38,10 +38,13 @@ static int post(struct ibv_context *context, const char *verb, struct pv_rq *rq,
 	uint32_t producer;
 	int ret = 0;
 
+	*kick = false;
 	pthread_spin_lock(&rq->lock);
 	producer = rq->producer;
 	for (; wr; wr = wr->next) {
-		if ((unsigned int)wr->num_sge > rq->max_sge)
+		if (!rq->ring)
+			ret = EIO;
+		else if ((unsigned int)wr->num_sge > rq->max_sge)
 			ret = EINVAL;
 		else if (pv_full(rq->ring, producer, rq->entries))
 			ret = ENOMEM;
@@ -58,16 +61,20 @@ static int post(struct ibv_context *context, const char *verb, struct pv_rq *rq,
 			memcpy(rqe->sge, wr->sg_list, wr->num_sge * sizeof(*rqe->sge));
 		producer++;
 	}
-	rq->producer = producer;
-	pv_store(&rq->ring->producer, producer);
+	if (rq->ring) {
+		rq->producer = producer;
+		pv_store(&rq->ring->producer, producer);
+		/*
+		 * Pairs with the kernel's barrier: either the kernel sees the new index, or this
+		 * sees its request.
+		 */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		*kick = __atomic_load_n(rq->flags, __ATOMIC_RELAXED) & PEERBAR_RING_KICK;
+	}
 	pthread_spin_unlock(&rq->lock);
-	/*
-	 * Pairs with the kernel's barrier: either the kernel sees the new index, or this sees its
-	 * request.
-	 */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	*kick = __atomic_load_n(rq->flags, __ATOMIC_RELAXED) & PEERBAR_RING_KICK;
-	if (ret == ENOMEM)
+	if (ret == EIO)
+		pv_fail(context, verb, ret, "its ring was not mapped after a resize");
+	else if (ret == ENOMEM)
 		pv_fail(context, verb, ret, "wr_id 0x%llx: all %u entries are in use",
 			(unsigned long long)wr->wr_id, rq->entries);
 	else if (ret)
@@ -179,20 +186,60 @@ struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_ini
 	return created(context, srq, "ibv_create_srq_ex", ret, &resp.driver, &attr->attr);
 }
 
-int pv_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask)
+struct modify_srq_req {
+	struct ibv_modify_srq base;
+	struct peerbar_modify_srq_req driver;
+};
+PV_DRIVER_FOLLOWS(modify_srq_req, ibv_modify_srq);
+
+/* Map the ring that replaces that of @srq. If this fails, posting fails with EIO from then on. */
+static int replace_ring(struct pv_srq *srq, const struct peerbar_resize_srq_resp *resp)
 {
-	struct ibv_modify_srq cmd;
+	struct peerbar_srq_ring *ring;
 	int ret;
 
-	/* The ABI has no way to return another ring. */
-	if (mask & IBV_SRQ_MAX_WR)
-		return pv_fail(srq->context, "ibv_modify_srq", EOPNOTSUPP,
-			       "IBV_SRQ_MAX_WR, to %u, is not supported", attr->max_wr);
-	ret = PV_COMMAND(srq->context, ibv_cmd_modify_srq, srq, attr, mask, &cmd, sizeof(cmd));
+	pv_unmap(&srq->memory);
+	srq->rq.ring = NULL;
+	ret = pv_map(srq->vsrq.srq.context, &srq->memory, resp->offset, resp->size);
 	if (ret)
-		pv_fail(srq->context, "ibv_modify_srq", ret,
-			"the kernel refused mask 0x%x, limit %u", (unsigned int)mask,
-			attr->srq_limit);
+		return ret;
+	ring = srq->memory.base;
+	ret = pv_rq_init(&srq->rq, &srq->memory, &ring->rq, &ring->flags, sizeof(*ring),
+			 resp->entries, srq->rq.stride, srq->rq.max_sge);
+	if (ret)
+		pv_unmap(&srq->memory);
+	return ret;
+}
+
+int pv_modify_srq(struct ibv_srq *ibv_srq, struct ibv_srq_attr *attr, int mask)
+{
+	struct peerbar_resize_srq_resp resp = { 0 };
+	struct pv_srq *srq = to_srq(ibv_srq);
+	struct modify_srq_req cmd = { .driver.resp = (uintptr_t)&resp };
+	const bool resize = mask & IBV_SRQ_MAX_WR;
+	int ret, command;
+
+	if (resize && pv_inherited(&srq->memory))
+		return pv_fail(ibv_srq->context, "ibv_modify_srq", EACCES,
+			       "another process created the queue");
+	/* The kernel moves the entries: don't post any meanwhile. */
+	if (resize)
+		pthread_spin_lock(&srq->rq.lock);
+	command = ibv_cmd_modify_srq(ibv_srq, attr, mask, &cmd.base, sizeof(cmd));
+	ret = command;
+	if (!ret && resize)
+		ret = replace_ring(srq, &resp);
+	if (resize)
+		pthread_spin_unlock(&srq->rq.lock);
+	pv_log_command(ibv_srq->context, "ibv_cmd_modify_srq", command);
+	if (command)
+		pv_fail(ibv_srq->context, "ibv_modify_srq", ret,
+			"the kernel refused mask 0x%x, max_wr %u, limit %u", (unsigned int)mask,
+			attr->max_wr, attr->srq_limit);
+	else if (ret)
+		pv_fail(ibv_srq->context, "ibv_modify_srq", ret,
+			"cannot map the queue of %u receives, 0x%x bytes", resp.entries,
+			(unsigned int)resp.size);
 	return ret;
 }
 

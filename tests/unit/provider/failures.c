@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Verbs of the provider that fail without a device: their results, and the lines of the debug log.
- * A command to the kernel is replaced; libibverbs has the others.
+ * Two commands to the kernel are replaced; libibverbs has the others.
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "../../../rdma/provider/provider.h"
 #include "../run-suite.h"
@@ -30,7 +32,22 @@ int ibv_cmd_reg_mr(struct ibv_pd *p, void *address, size_t length, uint64_t iova
 	return length == 0x1000 ? 0 : ENOMEM;
 }
 
-/* What the test below executes: verbs that fail, and one that succeeds. Returns 0 if they do. */
+/* Refuses 77 receives, and otherwise has a ring of a page. */
+int ibv_cmd_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask,
+		       struct ibv_modify_srq *cmd, size_t cmd_size)
+{
+	struct peerbar_modify_srq_req *driver = (void *)(cmd + 1);
+	struct peerbar_resize_srq_resp *resp = (void *)(uintptr_t)driver->resp;
+
+	(void)srq;
+	if (mask != IBV_SRQ_MAX_WR || cmd_size != sizeof(*cmd) + sizeof(*driver) ||
+	    attr->max_wr == 77)
+		return EINVAL;
+	*resp = (struct peerbar_resize_srq_resp){ .size = 4096, .entries = attr->max_wr };
+	return 0;
+}
+
+/* What the tests below execute: verbs that fail, and one that succeeds. Returns 0 if they do. */
 static int fail_for_debug_log(void)
 {
 	struct ibv_cq_init_attr_ex cq_attr = { .cqe = 1, .wc_flags = 1ULL << 40 };
@@ -43,6 +60,7 @@ static int fail_for_debug_log(void)
 	context.vctx.context.device = &device;
 	qp.vqp.qp.context = srq.vsrq.srq.context = &context.vctx.context;
 	qp.vqp.qp.qp_num = 17;
+	pthread_spin_init(&srq.rq.lock, PTHREAD_PROCESS_PRIVATE);
 	if (pv_create_cq_ex(&context.vctx.context, &cq_attr) || errno != EOPNOTSUPP)
 		return 1;
 	if (pv_reg_mr(&pd, (void *)0x7000, 0x2000, 0x9000, 0xf) || errno != ENOMEM)
@@ -54,7 +72,7 @@ static int fail_for_debug_log(void)
 	free(container_of(mr, struct verbs_mr, ibv_mr));
 	if (pv_post_recv(&qp.vqp.qp, &wr, &bad) != EINVAL || bad != &wr)
 		return 4;
-	if (pv_modify_srq(&srq.vsrq.srq, &srq_attr, IBV_SRQ_MAX_WR) != EOPNOTSUPP)
+	if (pv_modify_srq(&srq.vsrq.srq, &srq_attr, IBV_SRQ_MAX_WR) != EINVAL)
 		return 5;
 	return 0;
 }
@@ -77,11 +95,48 @@ START_TEST(failures_are_logged)
 		strstr(text, ": error 22: ibv_post_recv() of mock0: queue pair 17 in state 0 "));
 	ck_assert_ptr_nonnull(
 		strstr(text,
-		       ": error 95: ibv_modify_srq() of mock0: IBV_SRQ_MAX_WR, to 77, is not supported\n"));
+		       ": error 22: ibv_modify_srq() of mock0: the kernel refused mask 0x1, max_wr 77, limit 0\n"));
 	run_for_debug_log("2", NULL, text, sizeof(text));
-	ck_assert_uint_eq(count_lines(text), 6);
+	ck_assert_uint_eq(count_lines(text), 7);
 	ck_assert_ptr_nonnull(strstr(text, ": command ibv_cmd_reg_mr of mock0: error 12\n"));
 	ck_assert_ptr_nonnull(strstr(text, ": command ibv_cmd_reg_mr of mock0: 0\n"));
+}
+END_TEST
+
+/* After a resize whose ring cannot be mapped or is too small, posting fails until the next resize. */
+START_TEST(resize_without_a_ring)
+{
+	struct ibv_srq_attr attr = { .max_wr = 64 };
+	struct ibv_recv_wr wr = { .wr_id = 5 }, *bad;
+	struct pv_srq srq = { .rq = { .stride = 32, .max_sge = 1, .producer = 100 } };
+	int ring = memfd_create("ring", MFD_CLOEXEC), i;
+	uint32_t epoch = 1, consumer = 100;
+
+	ck_assert_int_ge(ring, 0);
+	ck_assert_int_eq(ftruncate(ring, 4096), 0);
+	/* As the kernel leaves it: no receive is pending. */
+	ck_assert_int_eq(pwrite(ring, &consumer, sizeof(consumer),
+				offsetof(struct peerbar_srq_ring, rq.consumer)),
+			 sizeof(consumer));
+	context.vctx.context.device = &device;
+	context.epoch = &epoch;
+	srq.vsrq.srq.context = &context.vctx.context;
+	pthread_spin_init(&srq.rq.lock, PTHREAD_PROCESS_PRIVATE);
+	for (i = 0; i < 3; i++) {
+		/* no ring there; one that is too small; one that fits */
+		context.vctx.context.cmd_fd = i ? ring : -1;
+		attr.max_wr = i == 1 ? 4096 : 64;
+		ck_assert_int_eq(pv_modify_srq(&srq.vsrq.srq, &attr, IBV_SRQ_MAX_WR),
+				 ((const int[]){ EBADF, EPROTO, 0 })[i]);
+		bad = NULL;
+		ck_assert_int_eq(pv_post_srq_recv(&srq.vsrq.srq, &wr, &bad), i < 2 ? EIO : 0);
+		ck_assert_ptr_eq(bad, i < 2 ? &wr : NULL);
+	}
+	/* The index continues. */
+	ck_assert_uint_eq(srq.rq.ring->producer, 101);
+	pv_unmap(&srq.memory);
+	pthread_spin_destroy(&srq.rq.lock);
+	close(ring);
 }
 END_TEST
 
@@ -96,6 +151,7 @@ int main(int argc, char **argv)
 	t = tcase_create("all");
 	tcase_set_timeout(t, 120); /* valgrind */
 	tcase_add_test(t, failures_are_logged);
+	tcase_add_test(t, resize_without_a_ring);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

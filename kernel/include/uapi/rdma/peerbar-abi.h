@@ -63,7 +63,7 @@ struct peerbar_alloc_pd_resp {
 
 /*
  * Offsets are for mmap() of the context's command descriptor. Sizes are in bytes and whole pages.
- * Both are valid until the object is destroyed.
+ * Both are valid until the object is destroyed or resized.
  */
 struct peerbar_create_cq_resp {
 	__aligned_u64 offset;
@@ -85,6 +85,21 @@ struct peerbar_create_srq_resp {
 	__u32 entries;
 	__u32 stride;
 	__u32 srqn;
+};
+
+/*
+ * With IB_SRQ_MAX_WR, @resp is the address of struct peerbar_resize_srq_resp, which the kernel
+ * writes: the command has no response of its own. The ring there has the pending entries and the
+ * indexes of the old one. The caller must not post meanwhile.
+ */
+struct peerbar_modify_srq_req {
+	__aligned_u64 resp;
+};
+
+struct peerbar_resize_srq_resp {
+	__aligned_u64 offset;
+	__u32 size;
+	__u32 entries;
 };
 
 /*

@@ -38,6 +38,7 @@ static void look_as_child(struct ibv_cq_ex *cq_ex, struct ibv_srq *srq)
 	const int first_line = __LINE__;
 	struct ibv_poll_cq_attr attr = { 0 };
 	struct ibv_recv_wr receive = { .wr_id = 1 }, *bad;
+	struct ibv_srq_attr size = { .max_wr = 64 };
 	struct ibv_send_wr wr, *bad_send;
 	struct ibv_sge from;
 	struct ibv_cq *cq;
@@ -48,6 +49,7 @@ static void look_as_child(struct ibv_cq_ex *cq_ex, struct ibv_srq *srq)
 	IN_CHILD(ibv_post_send(pair.a.qp, &wr, &bad_send) == EACCES && bad_send == &wr);
 	IN_CHILD(ibv_post_recv(pair.a.qp, &receive, &bad) == EACCES && bad == &receive);
 	IN_CHILD(ibv_post_srq_recv(srq, &receive, &bad) == EACCES && bad == &receive);
+	IN_CHILD(ibv_modify_srq(srq, &size, IBV_SRQ_MAX_WR) == EACCES);
 	IN_CHILD(ibv_poll_cq(pair.a.cq, 1, &wc) == -EACCES);
 	IN_CHILD(ibv_start_poll(cq_ex, &attr) == EACCES);
 	IN_CHILD(ibv_resize_cq(pair.a.cq, 512) == EACCES);

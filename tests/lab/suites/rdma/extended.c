@@ -295,7 +295,7 @@ START_TEST(extended_shared_receives)
 	ck_assert_uint_eq(is.max_sge, attr.attr.max_sge);
 	ck_assert_uint_eq(is.srq_limit, 3);
 	limit.max_wr = 16;
-	ck_assert_int_eq(ibv_modify_srq(with.shared, &limit, IBV_SRQ_MAX_WR), EOPNOTSUPP);
+	ck_assert_int_eq(ibv_modify_srq(with.shared, &limit, IBV_SRQ_MAX_WR), 0);
 
 	end_open_beside(&x, &pair.a, NULL);
 	end_open_beside(&y, &pair.b, &with);
