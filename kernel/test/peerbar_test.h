@@ -311,8 +311,8 @@ enum peerbar_test_kind {
  * @kind: enum peerbar_test_kind
  * @flags: PEERBAR_TEST_ATTACH_*
  * @delay_ms: delay of LATE and FENCED after an invalidation; PEERBAR_TEST_NEVER: until RELEASE, or
- *	the end of the descriptor. Don't use NEVER in a process that may be killed: its exit may wait
- *	for a lock of a task that waits for this importer. 0 for the others
+ *	the end of the descriptor. Don't use NEVER in a process that may be killed: its exit may
+ *	wait for a lock of a task that waits for this importer. 0 for the others
  * @device: the PCI function that imports, as "0000:01:00.0", ENODEV if there is none; "" for a
  *	device that is not a PCI device and reaches all memory
  *
