@@ -245,7 +245,8 @@ static int peerbar_reply(struct sk_buff *skb, struct genl_info *info, peerbar_pu
 	else
 		ret = genlmsg_reply(reply, info);
 put_buffer:
-	peerbar_buffer_put(buf);
+	/* Generic netlink's lock is held, and a release may wait. */
+	peerbar_buffer_put_later(buf);
 	return ret;
 }
 
@@ -291,7 +292,7 @@ static int peerbar_dump(struct sk_buff *skb, struct netlink_callback *cb, peerba
 				  NLM_F_MULTI, privileged);
 		if (!ret)
 			cb->args[0] = buf->id;
-		peerbar_buffer_put(buf);
+		peerbar_buffer_put_later(buf);
 		if (ret)
 			break;
 	}

@@ -36,6 +36,23 @@ void peerbar_buffer_put(struct peerbar_buffer *buf)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_put);
 
+static void peerbar_put_last(struct work_struct *work)
+{
+	peerbar_buffer_put(container_of(work, struct peerbar_buffer, put_last));
+}
+
+void peerbar_buffer_put_later(struct peerbar_buffer *buf)
+{
+	struct lockref *lockref = &buf->dentry->d_lockref;
+
+	if (lockref_put_or_lock(lockref))
+		return;
+	spin_unlock(&lockref->lock);
+	/* Not queued: it would have a reference, and this one would not be the last. */
+	queue_work(peerbar_wq, &buf->put_last);
+}
+EXPORT_SYMBOL_GPL(peerbar_buffer_put_later);
+
 /* The name of the present state, for messages. */
 const char *peerbar_state_name(struct peerbar_buffer *buf)
 {
@@ -492,6 +509,7 @@ void peerbar_buffer_init_state(struct peerbar_buffer *buf)
 	init_waitqueue_head(&buf->drained);
 	INIT_DELAYED_WORK(&buf->stop_later, peerbar_stop_later);
 	INIT_DELAYED_WORK(&buf->slow_revoke, peerbar_report_slow_revoke);
+	INIT_WORK(&buf->put_last, peerbar_put_last);
 }
 
 int __init peerbar_state_init(void)

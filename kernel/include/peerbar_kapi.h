@@ -168,6 +168,7 @@ struct peerbar_buffer_info {
  * @stopped: the stop of a DEAD buffer is complete: importers invalidated, mappings zapped
  * @flags: PEERBAR_STOP_QUEUED: @stop_later is queued, with a reference of its own
  * @stop_later: stops the buffer for a killer that was interrupted before it got the lock
+ * @put_last: puts the last reference for a caller of peerbar_buffer_put_later(), which it was
  * @slow_revoke: reports a revoke that importers hold up. Without a reference: the release cancels
  * it
  * @revocations: number of revocations; under the reservation lock
@@ -202,6 +203,7 @@ struct peerbar_buffer {
 	bool stopped;
 	unsigned long flags;
 	struct delayed_work stop_later;
+	struct work_struct put_last;
 	struct delayed_work slow_revoke;
 	u64 revocations;
 	u64 revoked_ns;
@@ -291,6 +293,14 @@ struct peerbar_buffer *peerbar_buffer_of(struct dma_buf *dmabuf);
  */
 bool peerbar_buffer_tryget(struct peerbar_buffer *buf);
 void peerbar_buffer_put(struct peerbar_buffer *buf);
+
+/**
+ * peerbar_buffer_put_later() - put a reference, with locks that @ops->release takes
+ * @buf: a buffer
+ *
+ * The last reference is put by a worker. Does not sleep.
+ */
+void peerbar_buffer_put_later(struct peerbar_buffer *buf);
 
 /**
  * peerbar_buffer_revoke_locked() - revoke a buffer, until a later peerbar_buffer_enter() succeeds

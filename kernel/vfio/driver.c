@@ -302,7 +302,7 @@ static int peerbar_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
  * Not killable: the reset cannot be cancelled.
  *
  * A reset by the core also comes here, with memory_lock held. The core has then revoked all
- * buffers. So none is LIVE, and no reference is put, since the release takes memory_lock.
+ * buffers, and waited.
  */
 static void peerbar_vfio_reset_prepare(struct pci_dev *pdev)
 {

@@ -83,6 +83,9 @@ static int peerbar_feature_revoke(struct peerbar_vfio_device *device, u32 flags,
 		ret = -EBADFD;
 	} else {
 		ret = peerbar_buffer_kill(buf, true);
+		/* A restarted call would fail with EBADFD if the buffer is drained by then. */
+		if (ret == -ERESTARTSYS)
+			ret = -EINTR;
 	}
 	dma_buf_put(buf->dmabuf);
 	return ret;

@@ -80,11 +80,11 @@ void peerbar_vfio_stop_all(struct peerbar_vfio_tracker *tracker)
 
 /*
  * Return the buffer after @prev with a reference, or NULL at the end; put the reference of @prev.
- * With @live, skip buffers that are not LIVE.
+ * A worker puts the last one: its release takes memory_lock, which the caller holds, or another
+ * task until the caller's reset has ended.
  */
 static struct peerbar_vfio_buffer *peerbar_vfio_next_buffer(struct peerbar_vfio_tracker *tracker,
-							    struct peerbar_vfio_buffer *prev,
-							    bool live)
+							    struct peerbar_vfio_buffer *prev)
 {
 	struct peerbar_vfio_buffer *vbuf;
 	bool found = false;
@@ -92,15 +92,13 @@ static struct peerbar_vfio_buffer *peerbar_vfio_next_buffer(struct peerbar_vfio_
 	scoped_guard(mutex, &tracker->lock) {
 		vbuf = prev ?: list_entry(&tracker->buffers, struct peerbar_vfio_buffer, node);
 		list_for_each_entry_continue(vbuf, &tracker->buffers, node) {
-			if (live && READ_ONCE(vbuf->buf->state) != PEERBAR_STATE_LIVE)
-				continue;
 			found = peerbar_buffer_tryget(vbuf->buf);
 			if (found)
 				break;
 		}
 	}
 	if (prev)
-		peerbar_buffer_put(prev->buf);
+		peerbar_buffer_put_later(prev->buf);
 	return found ? vbuf : NULL;
 }
 
@@ -116,7 +114,7 @@ void peerbar_vfio_drain_all(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf = NULL;
 
-	while ((vbuf = peerbar_vfio_next_buffer(tracker, vbuf, false)))
+	while ((vbuf = peerbar_vfio_next_buffer(tracker, vbuf)))
 		peerbar_buffer_drain(vbuf->buf, false);
 }
 
@@ -223,25 +221,23 @@ struct peerbar_vfio_tracker *peerbar_vfio_tracker_alloc(struct peerbar_vfio_devi
 }
 
 /*
- * Revoke all buffers that are LIVE, and wait until importers have unmapped. If none is LIVE,
- * neither wait nor put a reference.
+ * Revoke all buffers, and wait until importers have unmapped, also those of buffers that were not
+ * LIVE any more: a REVOKE may still wait for them, or was interrupted. Look at the state under the
+ * reservation lock, which a buffer that becomes LIVE at this moment holds.
  *
  * Not killable, as peerbar_vfio_drain_all().
  */
 void peerbar_vfio_revoke_all(struct peerbar_vfio_tracker *tracker)
 {
 	struct peerbar_vfio_buffer *vbuf = NULL;
-	bool revoked = false;
 
 	/* Invalidate the importers of all buffers before waiting for any. */
-	while ((vbuf = peerbar_vfio_next_buffer(tracker, vbuf, true))) {
+	while ((vbuf = peerbar_vfio_next_buffer(tracker, vbuf))) {
 		dma_resv_lock(vbuf->buf->dmabuf->resv, NULL);
 		peerbar_buffer_revoke_locked(vbuf->buf);
 		dma_resv_unlock(vbuf->buf->dmabuf->resv);
-		revoked = true;
 	}
-	if (revoked)
-		peerbar_vfio_drain_all(tracker);
+	peerbar_vfio_drain_all(tracker);
 }
 
 /* Check all REVOKED buffers in the worker. The caller holds the device's tracker_lock. */

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -214,7 +215,8 @@ static void *revoke_it(void *fd)
 
 START_TEST(an_interrupted_revoke)
 {
-	struct sigaction action = { .sa_handler = nothing }; /* no SA_RESTART */
+	/* A REVOKE is not restarted: it would find the buffer dead. */
+	struct sigaction action = { .sa_handler = nothing, .sa_flags = SA_RESTART };
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
 	int fd = pb_buffer_fd(buffer),
 	    handle = import_mapped(fd, _i ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE,
@@ -249,6 +251,41 @@ START_TEST(an_interrupted_revoke)
 		usleep(10000);
 	ck_assert(!test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
 	munmap(p, PAGE);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
+/*
+ * A reset from outside waits for the importer of a buffer that is dead already, and has no LIVE
+ * buffer to wait for.
+ */
+START_TEST(a_reset_waits)
+{
+	struct sigaction action = { .sa_handler = nothing };
+	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
+	int fd = pb_buffer_fd(buffer), child,
+	    handle = import_mapped(fd, _i ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE,
+				   LONG);
+	pthread_t thread;
+
+	sigaction(SIGUSR1, &action, NULL);
+	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_it, &fd), 0);
+	wait_until_stale(importer, handle);
+	ck_assert_int_eq(pthread_kill(thread, SIGUSR1), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(revoke_result, -EINTR);
+	state_is(fd, PEERBAR_STATE_DEAD);
+	child = fork();
+	if (!child) {
+		lab_reset_by_sysfs(LAB_GPU);
+		_exit(0);
+	}
+	/* Otherwise it takes a few milliseconds, a second on the debug kernel. */
+	usleep(lab_kernel_is("debug") ? 3000000 : 1000000);
+	ck_assert_int_eq(waitpid(child, NULL, WNOHANG), 0);
+	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
+	ck_assert_int_eq(test_import_release(importer, handle), 0);
+	ck_assert_int_eq(wait_for(child), 0);
 	pb_buffer_close(buffer);
 }
 END_TEST
@@ -296,5 +333,6 @@ LAB_SUITE("late", 0)
 	tcase_add_test(t, closing_the_device_waits);
 	tcase_add_loop_test(t, nobody_gets_it_meanwhile, 0, 2);
 	tcase_add_loop_test(t, an_interrupted_revoke, 0, 2);
+	tcase_add_loop_test(t, a_reset_waits, 0, 2);
 	tcase_add_test(t, the_importer_is_killed);
 }
