@@ -392,6 +392,10 @@ static int pbr_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
 		const union ib_gid *dgid = &rdma_ah_read_grh(&attr->ah_attr)->dgid;
 
 		target = pbr_find_device(qp->dev, dgid, attr->ah_attr.roce.dmac);
+		if (from != IB_QPS_INIT && qp->on_wire != !target)
+			return pbr_fail(ib->device, -EINVAL,
+					"modify_qp: qp %u: %pI6c is on %s host; its peer so far is not",
+					ib->qp_num, dgid->raw, target ? "this" : "another");
 		ret = target ? 0 : pbr_wire_connect(qp, attr, mask);
 	}
 	if (!ret && to == IB_QPS_RTR && pbr_is_datagram(qp) && pbr_wire_is_up(qp->dev))

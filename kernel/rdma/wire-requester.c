@@ -203,13 +203,12 @@ static bool pbr_transmit_next(struct pbr_qp *qp)
 		out->max = out->send;
 	if (!out->timed)
 		pbr_set_timer(qp);
-	if (out->send == pbr_flight_end(flight)) {
+	if (out->send == pbr_flight_end(flight))
 		out->cursor++;
-		/* Nothing acknowledges a message of UC. */
-		if (qp->ib.qp_type == IB_QPT_UC) {
-			pbr_advance(qp, out->send);
-			pbr_land_acknowledged(qp);
-		}
+	/* Nothing acknowledges packets of UC, so they pass any window. */
+	if (qp->ib.qp_type == IB_QPT_UC) {
+		pbr_advance(qp, out->send);
+		pbr_land_acknowledged(qp);
 	}
 	return true;
 }
@@ -260,7 +259,8 @@ static u32 pbr_check_request(struct pbr_qp *qp, const struct pbr_flight *flight)
 
 /*
  * Take the next request from the ring into a flight, or execute it if it needs no peer. Return
- * false if there is none, or if it must wait.
+ * false if there is none, or if it must wait. If it may come while the pass ends, as in another
+ * state than RTS, the queue is starved: pbr_wire_has_work() looks again.
  */
 static bool pbr_take_request(struct pbr_qp *qp)
 {
@@ -269,6 +269,10 @@ static bool pbr_take_request(struct pbr_qp *qp)
 	void *sqe = qp->sqe;
 	u32 status, n;
 
+	if (READ_ONCE(qp->state) != IB_QPS_RTS) {
+		out->starved = true;
+		return false;
+	}
 	if (out->failed || out->nr == PBR_FLIGHTS)
 		return false;
 	flight = pbr_flight_at(out, out->nr);
@@ -385,9 +389,7 @@ static unsigned long pbr_wire_pass(struct pbr_qp *qp)
 			break;
 		if (qp->waiting)
 			return pbr_until(qp->wait_until);
-		if (out->cursor < out->nr ?
-			    !pbr_transmit_next(qp) :
-			    READ_ONCE(qp->state) != IB_QPS_RTS || !pbr_take_request(qp)) {
+		if (out->cursor < out->nr ? !pbr_transmit_next(qp) : !pbr_take_request(qp)) {
 			/* What failed now may be the oldest. */
 			pbr_land_acknowledged(qp);
 			if (qp->waiting || !skb_queue_empty_lockless(&qp->wire->responses))

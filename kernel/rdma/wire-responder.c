@@ -159,6 +159,9 @@ static u32 pbr_execute_send(struct pbr_qp *qp, struct sk_buff *skb)
 		in->taken = true;
 	}
 	pbr_arrival_of(qp, skb, packet, &from);
+	/* Its receive may have room for more. */
+	if (in->done + packet->len > PBR_MAX_MSG)
+		return pbr_refuse_receive(qp, &from, IB_WC_LOC_LEN_ERR);
 	status = pbr_recv_refs(qp, refs, in->done + packet->len);
 	if (status == PBR_AGAIN)
 		return PBR_ABSENT;
@@ -193,7 +196,7 @@ static u32 pbr_execute_write(struct pbr_qp *qp, struct sk_buff *skb)
 		in->rkey = be32_to_cpu(reth->rkey);
 		in->len = be32_to_cpu(reth->len);
 	}
-	if (packet->len > in->len - in->done ||
+	if (in->len > PBR_MAX_MSG || packet->len > in->len - in->done ||
 	    (packet->op & PBR_OP_LAST && in->done + packet->len != in->len))
 		return PBR_NAK_INVALID;
 	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_WRITE, in->addr, in->len, in->rkey);

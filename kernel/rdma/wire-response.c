@@ -62,6 +62,8 @@ static void pbr_handle_ack(struct pbr_qp *qp, u32 psn, u32 syndrome)
 
 	/* A NAK acknowledges what is before it. */
 	complete = pbr_acknowledged(qp, syndrome & PBR_AETH_TYPE ? psn : pbr_psn_add(psn, 1));
+	/* What follows concerns the oldest request that is not. */
+	pbr_land_acknowledged(qp);
 	switch (syndrome & PBR_AETH_TYPE) {
 	case PBR_AETH_ACK:
 		if (!complete && !out->recovering)
@@ -104,12 +106,18 @@ static bool pbr_handle_data(struct pbr_qp *qp, struct sk_buff *skb)
 	struct pbr_requester *out = &qp->wire->requester;
 	struct pbr_flight *flight = pbr_flight_of(out, packet->psn);
 	u64 at, value;
+	bool complete;
 	u32 len;
 
 	if (!flight || !(flight->op & packet->op & (PBR_OP_READ | PBR_OP_ATOMIC)))
 		return true;
 	/* It acknowledges requests before it, except reads whose responses are missing. */
-	if (!pbr_acknowledged(qp, packet->psn) || packet->psn != out->una) {
+	complete = pbr_acknowledged(qp, packet->psn);
+	pbr_land_acknowledged(qp);
+	/* It may have failed already, and be the oldest now. */
+	if (flight->status)
+		return true;
+	if (!complete || packet->psn != out->una) {
 		if (pbr_psn_diff(packet->psn, out->una) > 0 && !out->recovering)
 			pbr_retry(qp);
 		return true;

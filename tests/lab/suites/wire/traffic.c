@@ -350,6 +350,29 @@ START_TEST(unreliable)
 }
 END_TEST
 
+/* A message of more packets than any window. A queue on the way may drop some; the request ends. */
+START_TEST(unreliable_long)
+{
+	struct ibv_sge from;
+	struct ibv_send_wr wr;
+	unsigned int i;
+
+	wire_pair(IBV_QPT_UC, false);
+	wire_connect(IBV_MTU_256, 0);
+	prepare(1);
+	from = sge(&pair.at_a, 0, MEM);
+	for (i = 0; i < 3; i++) {
+		wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
+		done(&pair.a, &wr);
+	}
+	/* The same, of as many packets as arrive. */
+	from = sge(&pair.at_a, 0, 1000);
+	wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
+	done(&pair.a, &wr);
+	wire_close();
+}
+END_TEST
+
 /* Over UC a message arrives as a whole, or not at all. */
 START_TEST(unreliable_lossy)
 {
@@ -467,6 +490,7 @@ LAB_SUITE("wire", SUITE_NOT_ON_DEBUG)
 	tcase_add_loop_test(t, reliable_ipv6, 0, 2);
 	add_mtus(t, unreliable);
 	tcase_add_loop_test(t, lossy, 0, lab_kernel_is("debug") ? 2 : 4);
+	tcase_add_test(t, unreliable_long);
 	tcase_add_loop_test(t, unreliable_lossy, 0, 2);
 
 	t = wire_case(s, "both", 180, true);
