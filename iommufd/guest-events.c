@@ -61,7 +61,7 @@ unsigned int pb_guest_find_revoked(struct guest_window *window)
 	unsigned int found = 0;
 
 	LIST_FOREACH(range, &window->ranges, in_window) {
-		if (!range->mapping || !range->counted || range->lost)
+		if (!range->mapping || !range->counted || range->lost || !range->bar->buffer)
 			continue;
 		if (pb_buffer_query(range->bar->buffer, &info, NULL) || !info.counted ||
 		    info.revocations == range->revocations)

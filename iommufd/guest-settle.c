@@ -246,6 +246,31 @@ static bool is_dead(struct pb_buffer *buffer)
 		 info.state == PB_BUFFER_DEAD);
 }
 
+/*
+ * The buffer of @bar is dead and will be forgotten, and with it the counts of its other ranges: they
+ * are lost, and the next settle maps them again.
+ */
+static void lose_ranges(struct guest_bar *bar)
+{
+	struct pb_guest *guest = bar->device->guest;
+	struct guest_window *window;
+	struct guest_range *range;
+	struct guest_space *space;
+	const uint64_t one = 1;
+	bool any = false;
+
+	LIST_FOREACH(space, &guest->spaces, in_guest)
+		LIST_FOREACH(window, &space->windows, in_space)
+			LIST_FOREACH(range, &window->ranges, in_window)
+				if (range->bar == bar && range->mapping) {
+					range->lost = true;
+					any = true;
+				}
+	/* If it cannot be written to, it is readable already. */
+	if (any && write(guest->revoked_fd, &one, sizeof(one)) < 0)
+		(void)0;
+}
+
 static int map_range(struct guest_window *window, struct guest_range *range, struct pb_error *err)
 {
 	struct pb_guest *guest = range->bar->device->guest;
@@ -263,6 +288,7 @@ static int map_range(struct guest_window *window, struct guest_range *range, str
 						   &guest->revoked_fd, &range->mapping, err);
 		if (ret != -ENODEV || !again || !is_dead(bar->buffer))
 			break;
+		lose_ranges(bar);
 		pb_guest_forget_buffer(bar);
 	}
 	return ret;

@@ -470,6 +470,7 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 	struct pb_dmabuf *dmabuf = buffer->dmabuf;
 	struct pb_source src = { .dmabuf = dmabuf, .offset = offset };
 	uint64_t size = dmabuf->info.size;
+	struct pb_error refused;
 	int ret;
 
 	ret = pb_check_map_flags(flags,
@@ -494,10 +495,12 @@ int pb_map_buffer_notify(struct pb_ioas *ioas, struct pb_buffer *buffer, uint64_
 			      dmabuf->info.exporter, err);
 	if (ret)
 		return ret;
-	ret = map_source(ioas, &src, flags, iova, notify_fd, mapping, err);
+	ret = map_source(ioas, &src, flags, iova, notify_fd, mapping, &refused);
 	/* Another exporter's descriptor of vfio-pci may have several ranges. */
 	if (ret == -EOPNOTSUPP && !dmabuf->nr_ranges && !dmabuf->info.managed && pb_can_bridge())
 		return map_bridged(ioas, &src, flags, iova, notify_fd, mapping, err);
+	if (ret && err)
+		*err = refused;
 	return ret;
 }
 

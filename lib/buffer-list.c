@@ -102,7 +102,11 @@ int pb_list_buffers_sized(struct pb_listed **buffers, size_t size, unsigned int 
 	sk = pb_netlink_connect(&family, what, &ret, err);
 	if (!sk)
 		return ret;
-	ret = pb_netlink_dump(sk, family, PEERBAR_CMD_BUFFER_GET, add_buffer, &c);
+	do {
+		free_listed(c.list, c.n);
+		memset(&c, 0, sizeof(c));
+		ret = pb_netlink_dump(sk, family, PEERBAR_CMD_BUFFER_GET, add_buffer, &c);
+	} while (ret == -NLE_INTR);
 	nl_socket_free(sk);
 	if (!ret && c.ret)
 		ret = -NLE_NOMEM;

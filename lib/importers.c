@@ -353,7 +353,11 @@ int pb_list_importers_sized(struct pb_importer **importers, size_t size, unsigne
 	sk = pb_netlink_connect(&family, what, &ret, err);
 	if (!sk)
 		return ret;
-	ret = pb_netlink_dump(sk, family, PEERBAR_CMD_IMPORTERS_GET, add_message, &list);
+	do {
+		free(list.list);
+		memset(&list, 0, sizeof(list));
+		ret = pb_netlink_dump(sk, family, PEERBAR_CMD_IMPORTERS_GET, add_message, &list);
+	} while (ret == -NLE_INTR);
 	nl_socket_free(sk);
 	if (!ret && list.ret)
 		ret = -NLE_NOMEM;

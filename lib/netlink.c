@@ -205,11 +205,21 @@ struct nl_sock *pb_netlink_connect(int *family, const char *what, int *ret, stru
 	return NULL;
 }
 
+/* The end of a dump. An error that the kernel meets after the first message is only in here. */
+static int take_end(struct nl_msg *msg, void *arg)
+{
+	int *error = arg;
+
+	if (nlmsg_datalen(nlmsg_hdr(msg)) >= (int)sizeof(*error))
+		memcpy(error, nlmsg_data(nlmsg_hdr(msg)), sizeof(*error));
+	return NL_OK;
+}
+
 int pb_netlink_dump(struct nl_sock *sk, int family, uint8_t command, nl_recvmsg_msg_cb_t take,
 		    void *arg)
 {
 	struct nl_msg *msg;
-	int ret;
+	int ret, error = 0;
 
 	msg = nlmsg_alloc();
 	if (!msg)
@@ -224,6 +234,10 @@ int pb_netlink_dump(struct nl_sock *sk, int family, uint8_t command, nl_recvmsg_
 		return ret;
 	ret = nl_socket_modify_cb(sk, NL_CB_VALID, NL_CB_CUSTOM, take, arg);
 	if (!ret)
+		ret = nl_socket_modify_cb(sk, NL_CB_FINISH, NL_CB_CUSTOM, take_end, &error);
+	if (!ret)
 		ret = nl_recvmsgs_default(sk);
-	return ret < 0 ? ret : 0;
+	if (ret < 0)
+		return ret;
+	return error < 0 ? -nl_syserr2nlerr(error) : 0;
 }

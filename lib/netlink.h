@@ -21,7 +21,10 @@ int pb_fail_netlink(int error, const char *what, struct pb_error *err);
  * failure. @what completes "cannot ...".
  */
 struct nl_sock *pb_netlink_connect(int *family, const char *what, int *ret, struct pb_error *err);
-/* Request a dump, and call @take for each message. Returns 0 or a negative error of libnl. */
+/*
+ * Request a dump, and call @take for each message. Returns 0 or a negative error of libnl;
+ * -NLE_INTR: a signal interrupted the kernel, discard what was taken and repeat.
+ */
 int pb_netlink_dump(struct nl_sock *sk, int family, uint8_t command, nl_recvmsg_msg_cb_t take,
 		    void *arg);
 

@@ -147,7 +147,7 @@ static int watch_stats(struct pb_watch *watch, int signals, const struct args *a
 	uint64_t begin = get_now_ms(), left = args->count, from, to;
 	struct pb_importer *list;
 	struct stats stats = { 0 };
-	bool stop = false;
+	bool stop = false, late = false;
 	unsigned int i, n;
 	int status = STATUS_OK;
 
@@ -157,6 +157,7 @@ static int watch_stats(struct pb_watch *watch, int signals, const struct args *a
 		if (args->has_timeout && to >= begin + args->timeout * 1000) {
 			to = begin + args->timeout * 1000;
 			stop = true;
+			late = left;
 		}
 		status = collect_until(watch, signals, to, &stats, &stop);
 		if (status)
@@ -171,6 +172,10 @@ static int watch_stats(struct pb_watch *watch, int signals, const struct args *a
 		clear_stats(&stats);
 	}
 	clear_stats(&stats);
+	/* Unless a signal ended it. */
+	if (!status && args->has_count && late && get_now_ms() >= begin + args->timeout * 1000)
+		return fail(ETIMEDOUT, "only %" PRIu64 " of %" PRIu64 " intervals in %" PRIu64 " s",
+			    args->count - left, args->count, args->timeout);
 	return status;
 }
 

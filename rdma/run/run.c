@@ -174,6 +174,7 @@ static int find_vmas(uint64_t start, uint64_t end, struct vma **list)
 		more = realloc(*list, (size_t)(n + 1) * sizeof(*more));
 		if (!more) {
 			free(*list);
+			*list = NULL;
 			n = -1;
 			break;
 		}

@@ -68,8 +68,9 @@ struct pbv_mr {
 	uint64_t list_id;
 	uint64_t revocations; /* before the registration */
 	_Atomic(void *) data;
-	atomic_bool revoked; /* known to be revoked */
-	_Atomic(struct pbv_watch *) watch;
+	atomic_bool revoked;	      /* known to be revoked */
+	pthread_mutex_t watch_lock;   /* taken after pbv_watch.lock */
+	struct pbv_watch *watch;      /* changed under both locks */
 	TAILQ_ENTRY(pbv_mr) in_watch; /* under pbv_watch.lock, like the next three */
 	TAILQ_ENTRY(pbv_mr) in_queue;
 	bool told; /* it was queued since it was added */

@@ -233,13 +233,14 @@ static struct pbv_mr *new_mr(void)
 		return NULL;
 	atomic_init(&mr->data, NULL);
 	atomic_init(&mr->revoked, false);
-	atomic_init(&mr->watch, NULL);
+	pthread_mutex_init(&mr->watch_lock, NULL);
 	return mr;
 }
 
 static void free_mr(struct pbv_mr *mr)
 {
 	pb_buffer_close(mr->buffer);
+	pthread_mutex_destroy(&mr->watch_lock);
 	free(mr);
 }
 

@@ -69,7 +69,10 @@ static void remove_region(struct pbv_watch *watch, struct pbv_mr *mr)
 	if (mr->queued)
 		dequeue(watch, mr);
 	TAILQ_REMOVE(&watch->mrs, mr, in_watch);
-	atomic_store(&mr->watch, NULL);
+	/* Must be last: the region may be freed now. */
+	pthread_mutex_lock(&mr->watch_lock);
+	mr->watch = NULL;
+	pthread_mutex_unlock(&mr->watch_lock);
 }
 
 /*
@@ -128,11 +131,26 @@ static int collect_keys(struct pbv_watch *watch, struct pb_error *err)
 
 struct pbv_watch *pbv_watch_hold(struct pbv_mr *mr)
 {
-	struct pbv_watch *watch = atomic_load(&mr->watch);
+	struct pbv_watch *watch;
+	bool there;
 
+	pthread_mutex_lock(&mr->watch_lock);
+	watch = mr->watch;
 	if (watch)
-		pthread_mutex_lock(&watch->lock);
-	return watch;
+		atomic_fetch_add(&watch->refs, 1);
+	pthread_mutex_unlock(&mr->watch_lock);
+	if (!watch)
+		return NULL;
+	pthread_mutex_lock(&watch->lock);
+	/* Its close may have removed the region meanwhile. */
+	pthread_mutex_lock(&mr->watch_lock);
+	there = mr->watch == watch;
+	pthread_mutex_unlock(&mr->watch_lock);
+	if (there)
+		return watch;
+	pthread_mutex_unlock(&watch->lock);
+	put_watch(watch);
+	return NULL;
 }
 
 void pbv_watch_release(struct pbv_watch *watch, struct pbv_mr *mr, bool gone)
@@ -150,8 +168,10 @@ void pbv_watch_release(struct pbv_watch *watch, struct pbv_mr *mr, bool gone)
 		remove_region(watch, mr);
 	}
 	pthread_mutex_unlock(&watch->lock);
+	/* The reference of the region, and that of the hold */
 	if (gone)
 		put_watch(watch);
+	put_watch(watch);
 }
 
 static int add_fd(struct pbv_watch *watch, int fd)
@@ -218,7 +238,7 @@ err_close:
 int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *err)
 {
 	const char *name = ibv_get_device_name(watch->context->device);
-	struct pbv_watch *none = NULL;
+	bool watched;
 
 	if (mr->verbs->context != watch->context)
 		return pbv_fail(err, EXDEV,
@@ -230,10 +250,17 @@ int pbv_watch_add(struct pbv_watch *watch, struct pbv_mr *mr, struct pb_error *e
 				"report it, since its buffer was not exported through peerbar's "
 				"kernel modules, and %s is not peerbar's own device",
 				name, name);
-	if (!atomic_compare_exchange_strong(&mr->watch, &none, watch))
-		return pbv_fail(err, EBUSY, "cannot watch a region of %s twice", name);
-	atomic_fetch_add(&watch->refs, 1);
 	pthread_mutex_lock(&watch->lock);
+	pthread_mutex_lock(&mr->watch_lock);
+	watched = mr->watch;
+	if (!watched)
+		mr->watch = watch;
+	pthread_mutex_unlock(&mr->watch_lock);
+	if (watched) {
+		pthread_mutex_unlock(&watch->lock);
+		return pbv_fail(err, EBUSY, "cannot watch a region of %s twice", name);
+	}
+	atomic_fetch_add(&watch->refs, 1);
 	mr->told = false;
 	TAILQ_INSERT_TAIL(&watch->mrs, mr, in_watch);
 	/* Report revocations since the registration. */
@@ -252,23 +279,27 @@ int pbv_watch_fd(const struct pbv_watch *watch)
 
 int pbv_next_revoked(struct pbv_watch *watch, struct pbv_mr **mr, struct pb_error *err)
 {
-	struct pbv_mr *first;
+	struct pb_error keys_err, events_err;
 	int ret = 0, ret_keys = 0;
+	struct pbv_mr *first;
 
 	pthread_mutex_lock(&watch->lock);
 	if (TAILQ_EMPTY(&watch->queue)) {
 		/* An error of one source must not hide reports of the other. */
 		if (watch->own)
-			ret_keys = collect_keys(watch, err);
+			ret_keys = collect_keys(watch, &keys_err);
 		if (watch->events)
-			ret = collect_events(watch, err);
+			ret = collect_events(watch, &events_err);
 	}
 	first = TAILQ_FIRST(&watch->queue);
 	if (first)
 		dequeue(watch, first);
 	pthread_mutex_unlock(&watch->lock);
-	if (!first && (ret || ret_keys))
+	if (!first && (ret || ret_keys)) {
+		if (err)
+			*err = ret ? events_err : keys_err;
 		return ret ? ret : ret_keys;
+	}
 	*mr = first;
 	return 0;
 }

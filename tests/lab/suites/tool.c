@@ -702,6 +702,9 @@ START_TEST(list_and_statistics)
 			 0);
 	says("events per second");
 	says("RELEASED");
+	/* The timeout comes before the third interval. */
+	ck_assert_int_eq(run("peerbar watch --stats 1 --count 3 --timeout 2 2>&1"), 1);
+	says("only 2 of 3 intervals in 2 s");
 }
 END_TEST
 
