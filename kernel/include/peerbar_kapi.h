@@ -168,7 +168,7 @@ struct peerbar_buffer_info {
  * @stopped: the stop of a DEAD buffer is complete: importers invalidated, mappings zapped
  * @flags: PEERBAR_STOP_QUEUED: @stop_later is queued, with a reference of its own
  * @stop_later: stops the buffer for a killer that was interrupted before it got the lock
- * @put_last: puts the last reference for a caller of peerbar_buffer_put_later(), which it was
+ * @put_last: puts a reference that was the last at peerbar_buffer_put_later()
  * @slow_revoke: reports a revoke that importers hold up. Without a reference: the release cancels
  * it
  * @revocations: number of revocations; under the reservation lock
@@ -289,7 +289,7 @@ struct peerbar_buffer *peerbar_buffer_of(struct dma_buf *dmabuf);
  * file.
  *
  * Return: true if the caller got a reference. It must drop it with peerbar_buffer_put(), without a
- * lock that @ops->release takes.
+ * lock that @ops->release takes, or with peerbar_buffer_put_later().
  */
 bool peerbar_buffer_tryget(struct peerbar_buffer *buf);
 void peerbar_buffer_put(struct peerbar_buffer *buf);

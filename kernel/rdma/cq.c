@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Completion queues. */
 #include <linux/ktime.h>
-#include <linux/log2.h>
 
 #include "cq.h"
 
@@ -62,11 +61,8 @@ bool pbr_complete(struct ib_cq *ib, struct ib_qp *qp, const struct peerbar_cqe *
 
 static struct pbr_buf *pbr_cq_alloc(struct ib_ucontext *ctx, u32 wanted, u32 *nr, u64 *offset)
 {
-	size_t size;
-
-	*nr = roundup_pow_of_two(wanted);
-	size = sizeof(struct peerbar_cq_ring) + (size_t)*nr * sizeof(struct peerbar_cqe);
-	return pbr_buf_alloc(ctx, size, offset);
+	return pbr_ring_alloc(ctx, sizeof(struct peerbar_cq_ring), wanted,
+			      sizeof(struct peerbar_cqe), nr, offset);
 }
 
 static void pbr_cq_set(struct pbr_cq *cq, struct pbr_buf *buf, u32 nr)

@@ -67,12 +67,6 @@ static int pbr_fill_res_cq_entry(struct sk_buff *msg, struct ib_cq *ib)
 	return 0;
 }
 
-/* Number of posted requests that are not complete; racy, and wrong if the user's index is. */
-static u32 pbr_queue_length(const struct pbr_queue *queue)
-{
-	return queue->nr ? READ_ONCE(queue->ring->producer) - READ_ONCE(queue->next) : 0;
-}
-
 static int pbr_fill_res_qp_entry(struct sk_buff *msg, struct ib_qp *ib)
 {
 	const struct pbr_qp *qp = to_pbr_qp(ib);

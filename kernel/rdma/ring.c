@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Rings that the kernel shares with user space: their memory, and queues of work requests. */
+#include <linux/log2.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -68,6 +69,13 @@ struct pbr_buf *pbr_buf_alloc(struct ib_ucontext *ctx, size_t size, u64 *offset)
 	}
 	*offset = rdma_user_mmap_get_offset(&buf->entry);
 	return buf;
+}
+
+struct pbr_buf *pbr_ring_alloc(struct ib_ucontext *ctx, size_t header, u32 wanted, u32 stride,
+			       u32 *nr, u64 *offset)
+{
+	*nr = roundup_pow_of_two(wanted);
+	return pbr_buf_alloc(ctx, header + (size_t)*nr * stride, offset);
 }
 
 static void pbr_mmap_free(struct rdma_user_mmap_entry *entry)

@@ -47,7 +47,7 @@ bool pbr_rq_take(struct pbr_qp *qp)
 u32 pbr_srq_length(struct pbr_srq *srq)
 {
 	guard(spinlock)(&srq->rq.lock);
-	return READ_ONCE(srq->rq.queue.ring->producer) - srq->rq.queue.next;
+	return pbr_queue_length(&srq->rq.queue);
 }
 
 /* Send the event once, when fewer receives than the limit are left. Setting the limit rearms it. */

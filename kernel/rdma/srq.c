@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Shared receive queues. */
-#include <linux/log2.h>
-
 #include "qp.h"
 
 static atomic_t pbr_last_srqn;
@@ -9,8 +7,7 @@ static atomic_t pbr_last_srqn;
 static struct pbr_buf *pbr_srq_alloc(struct ib_ucontext *ctx, u32 wanted, u32 stride, u32 *nr,
 				     u64 *offset)
 {
-	*nr = roundup_pow_of_two(wanted);
-	return pbr_buf_alloc(ctx, sizeof(struct peerbar_srq_ring) + (size_t)*nr * stride, offset);
+	return pbr_ring_alloc(ctx, sizeof(struct peerbar_srq_ring), wanted, stride, nr, offset);
 }
 
 static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, struct ib_udata *udata)

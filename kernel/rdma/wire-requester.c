@@ -178,7 +178,8 @@ static bool pbr_transmit_next(struct pbr_qp *qp)
 
 	if (flight->status)
 		return false;
-	if (pbr_psn_diff(out->send, out->una) >= (int)out->window)
+	/* Nothing acknowledges the packets of UC before the message ends. */
+	if (qp->ib.qp_type == IB_QPT_RC && pbr_psn_diff(out->send, out->una) >= (int)out->window)
 		return false;
 	if (pbr_is_read(flight)) {
 		nr = pbr_read_size(qp, flight);
@@ -203,12 +204,13 @@ static bool pbr_transmit_next(struct pbr_qp *qp)
 		out->max = out->send;
 	if (!out->timed)
 		pbr_set_timer(qp);
-	if (out->send == pbr_flight_end(flight))
+	if (out->send == pbr_flight_end(flight)) {
 		out->cursor++;
-	/* Nothing acknowledges packets of UC, so they pass any window. */
-	if (qp->ib.qp_type == IB_QPT_UC) {
-		pbr_advance(qp, out->send);
-		pbr_land_acknowledged(qp);
+		/* Nothing acknowledges a message of UC. */
+		if (qp->ib.qp_type == IB_QPT_UC) {
+			pbr_advance(qp, out->send);
+			pbr_land_acknowledged(qp);
+		}
 	}
 	return true;
 }

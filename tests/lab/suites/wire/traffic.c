@@ -365,7 +365,7 @@ START_TEST(unreliable_long)
 		wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
 		done(&pair.a, &wr);
 	}
-	/* The same, of as many packets as arrive. */
+	/* The queue pair works on. */
 	from = sge(&pair.at_a, 0, 1000);
 	wr = work(i, IBV_WR_RDMA_WRITE, &from, 1, &pair.at_b, 0);
 	done(&pair.a, &wr);
