@@ -247,8 +247,8 @@ static bool is_dead(struct pb_buffer *buffer)
 }
 
 /*
- * The buffer of @bar is dead and will be forgotten, and with it the counts of its other ranges: they
- * are lost, and the next settle maps them again.
+ * Lose all ranges of @bar, whose dead buffer is about to be forgotten, and with it the counts of its
+ * other ranges. The next settle maps them again.
  */
 static void lose_ranges(struct guest_bar *bar)
 {
@@ -256,19 +256,14 @@ static void lose_ranges(struct guest_bar *bar)
 	struct guest_window *window;
 	struct guest_range *range;
 	struct guest_space *space;
-	const uint64_t one = 1;
-	bool any = false;
 
 	LIST_FOREACH(space, &guest->spaces, in_guest)
 		LIST_FOREACH(window, &space->windows, in_space)
 			LIST_FOREACH(range, &window->ranges, in_window)
 				if (range->bar == bar && range->mapping) {
 					range->lost = true;
-					any = true;
+					pb_signal(guest->revoked_fd);
 				}
-	/* If it cannot be written to, it is readable already. */
-	if (any && write(guest->revoked_fd, &one, sizeof(one)) < 0)
-		(void)0;
 }
 
 static int map_range(struct guest_window *window, struct guest_range *range, struct pb_error *err)

@@ -164,6 +164,9 @@ int pb_check_unused(const struct pb_pci_function *f, struct pb_error *err);
 int pb_open_module(void);
 int pb_query_module(struct peerbar_info *info);
 
+/* mapping-events.c: signal an eventfd */
+void pb_signal(int fd);
+
 /* ---- waiting for refused operations (waitlist.c) ---- */
 
 /* Signals an eventfd, once, when a refused operation may succeed. */

@@ -20,17 +20,23 @@ void pb_mapping_events_destroy(struct pb_mapping_events *events)
 	pthread_mutex_destroy(&events->lock);
 }
 
+void pb_signal(int fd)
+{
+	const uint64_t one = 1;
+
+	/* Cannot fail: the counter is drained long before 2^64. */
+	if (write(fd, &one, sizeof(one)) < 0)
+		(void)0;
+}
+
 void pb_mapping_mark_revoked(struct pb_mapping *mapping)
 {
 	struct pb_mapping_events *events = mapping->events;
-	uint64_t one = 1;
 
 	if (atomic_exchange(&mapping->state, PB_REVOKED) == PB_REVOKED)
 		return;
 	if (mapping->notify_fd) {
-		if (write(*mapping->notify_fd, &one, sizeof(one)) < 0)
-			/* Cannot fail: the counter is drained long before 2^64. */
-			(void)0;
+		pb_signal(*mapping->notify_fd);
 		return;
 	}
 	pthread_mutex_lock(&events->lock);
@@ -38,9 +44,7 @@ void pb_mapping_mark_revoked(struct pb_mapping *mapping)
 		TAILQ_INSERT_TAIL(&events->revoked, mapping, in_revoked);
 		mapping->queued = true;
 	}
-	/* Cannot fail: the counter is drained long before 2^64. */
-	if (write(events->fd, &one, sizeof(one)) < 0)
-		(void)0;
+	pb_signal(events->fd);
 	pthread_mutex_unlock(&events->lock);
 }
 

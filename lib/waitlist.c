@@ -22,19 +22,11 @@ uint64_t pb_waitlist_get_changes(const struct pb_waitlist *list)
 	return atomic_load(&list->changes);
 }
 
-static void signal_waiter(const struct pb_waiter *waiter)
-{
-	uint64_t one = 1;
-
-	if (write(*waiter->notify_fd, &one, sizeof(one)) < 0)
-		(void)0; /* Cannot fail: the counter is drained long before 2^64. */
-}
-
 void pb_wait_begin(struct pb_waitlist *list, struct pb_waiter *waiter, uint64_t seen)
 {
 	pthread_mutex_lock(&list->lock);
 	if (list->changes != seen) {
-		signal_waiter(waiter);
+		pb_signal(*waiter->notify_fd);
 	} else {
 		LIST_INSERT_HEAD(&list->waiters, waiter, in_list);
 		waiter->list = list;
@@ -70,7 +62,7 @@ void pb_waitlist_wake(struct pb_waitlist *list, uint64_t first, uint64_t last)
 			continue;
 		LIST_REMOVE(waiter, in_list);
 		waiter->waiting = false;
-		signal_waiter(waiter);
+		pb_signal(*waiter->notify_fd);
 	}
 	pthread_mutex_unlock(&list->lock);
 }
