@@ -144,7 +144,7 @@ static int collect_until(struct pb_watch *watch, int signals, uint64_t end, stru
 /* Print the rates of each interval, --count times or until --timeout. */
 static int watch_stats(struct pb_watch *watch, int signals, const struct args *args)
 {
-	uint64_t begin = get_now_ms(), left = args->count, from, to;
+	uint64_t end = get_now_ms() + args->timeout * 1000, left = args->count, from, to;
 	struct pb_importer *list;
 	struct stats stats = { 0 };
 	bool stop = false, late = false;
@@ -154,10 +154,10 @@ static int watch_stats(struct pb_watch *watch, int signals, const struct args *a
 	while (!status && !stop && (!args->has_count || left--)) {
 		from = get_now_ms();
 		to = from + args->stats * 1000;
-		if (args->has_timeout && to >= begin + args->timeout * 1000) {
-			to = begin + args->timeout * 1000;
+		if (args->has_timeout && to >= end) {
+			to = end;
 			stop = true;
-			late = left;
+			late = args->has_count && left;
 		}
 		status = collect_until(watch, signals, to, &stats, &stop);
 		if (status)
@@ -173,7 +173,7 @@ static int watch_stats(struct pb_watch *watch, int signals, const struct args *a
 	}
 	clear_stats(&stats);
 	/* Unless a signal ended it. */
-	if (!status && args->has_count && late && get_now_ms() >= begin + args->timeout * 1000)
+	if (!status && late && get_now_ms() >= end)
 		return fail(ETIMEDOUT, "only %" PRIu64 " of %" PRIu64 " intervals in %" PRIu64 " s",
 			    args->count - left, args->count, args->timeout);
 	return status;

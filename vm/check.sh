@@ -300,6 +300,9 @@ chain_quick() { group machine lab_machine_check $QUICK_SUITES; }
 chain_memory() { group machine lab_machine_check "${CHECK_SUITE:--rdma}"; }
 chain_verbs() { [ -n "$CHECK_SUITE" ] || group machine-rdma lab_machine_check +rdma; }
 
+# stock_or_named GROUP: whether a group that takes long on other kernels is to run
+stock_or_named() { [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = "$1" ]; }
+
 # Groups that run a script in the guest. On the stock kernel they share a machine. nvme-rdma must be
 # the first, because it loads modules with parameters.
 chain_scripts() {
@@ -311,18 +314,14 @@ chain_scripts() {
 		return
 	fi
 	# Takes five minutes on the debug kernel, and tests no more of the modules there than the suites.
-	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = rdma-tools ]; then
-		group rdma-tools lab_script_check rdma-tools 900
-	fi
+	if stock_or_named rdma-tools; then group rdma-tools lab_script_check rdma-tools 900; fi
 	[ "$KFLAVOUR" != stock ] || group selftests check_selftests
 	# Takes eight minutes on the debug kernel.
-	if [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = nvme-rdma ]; then
-		group nvme-rdma lab_script_check nvme-rdma 1800
-	fi
+	if stock_or_named nvme-rdma; then group nvme-rdma lab_script_check nvme-rdma 1800; fi
 	# The comparison with rxe0 takes as long again. The debug kernel is slow, and reports bugs of rxe.
 	if [ "$KFLAVOUR,$LAB_ONLY" = stock,pyverbs ]; then
 		group pyverbs lab_script_check pyverbs 1800
-	elif [ "$KFLAVOUR" = stock ] || [ "$LAB_ONLY" = pyverbs ]; then
+	elif stock_or_named pyverbs; then
 		group pyverbs lab_script_check pyverbs 2400 pb0
 	fi
 	# Tests the library and perftest rather than the kernel, and takes five minutes.

@@ -132,7 +132,6 @@ static int collect_keys(struct pbv_watch *watch, struct pb_error *err)
 struct pbv_watch *pbv_watch_hold(struct pbv_mr *mr)
 {
 	struct pbv_watch *watch;
-	bool there;
 
 	pthread_mutex_lock(&mr->watch_lock);
 	watch = mr->watch;
@@ -143,10 +142,7 @@ struct pbv_watch *pbv_watch_hold(struct pbv_mr *mr)
 		return NULL;
 	pthread_mutex_lock(&watch->lock);
 	/* Its close may have removed the region meanwhile. */
-	pthread_mutex_lock(&mr->watch_lock);
-	there = mr->watch == watch;
-	pthread_mutex_unlock(&mr->watch_lock);
-	if (there)
+	if (mr->watch == watch)
 		return watch;
 	pthread_mutex_unlock(&watch->lock);
 	put_watch(watch);

@@ -213,10 +213,25 @@ static void *revoke_it(void *fd)
 	return NULL;
 }
 
-START_TEST(an_interrupted_revoke)
+/* Begin a REVOKE that waits for the importer, and interrupt it. It leaves the buffer dead. */
+static void interrupt_revoke(int fd, int handle)
 {
 	/* A REVOKE is not restarted: it would find the buffer dead. */
 	struct sigaction action = { .sa_handler = nothing, .sa_flags = SA_RESTART };
+	pthread_t thread;
+
+	sigaction(SIGUSR1, &action, NULL);
+	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_it, &fd), 0);
+	wait_until_stale(importer, handle);
+	usleep(200000);
+	ck_assert_int_eq(pthread_kill(thread, SIGUSR1), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(revoke_result, -EINTR);
+	state_is(fd, PEERBAR_STATE_DEAD);
+}
+
+START_TEST(an_interrupted_revoke)
+{
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
 	int fd = pb_buffer_fd(buffer),
 	    handle = import_mapped(fd, _i ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE,
@@ -226,15 +241,8 @@ START_TEST(an_interrupted_revoke)
 	int i;
 
 	ck_assert(can_read(p, NULL));
-	sigaction(SIGUSR1, &action, NULL);
-	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_it, &fd), 0);
-	wait_until_stale(importer, handle);
-	usleep(200000);
-	ck_assert_int_eq(pthread_kill(thread, SIGUSR1), 0);
-	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	ck_assert_int_eq(revoke_result, -EINTR);
-	/* The buffer is dead: only the importer has not finished. */
-	state_is(fd, PEERBAR_STATE_DEAD);
+	interrupt_revoke(fd, handle);
+	/* Only the importer has not finished. */
 	ck_assert(!can_read(p, NULL));
 	ck_assert_ptr_null(map_fd(fd, 0, PAGE));
 	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
@@ -261,20 +269,12 @@ END_TEST
  */
 START_TEST(a_reset_waits)
 {
-	struct sigaction action = { .sa_handler = nothing };
 	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
 	int fd = pb_buffer_fd(buffer), child,
 	    handle = import_mapped(fd, _i ? PEERBAR_TEST_KIND_FENCED : PEERBAR_TEST_KIND_LATE,
 				   LONG);
-	pthread_t thread;
 
-	sigaction(SIGUSR1, &action, NULL);
-	ck_assert_int_eq(pthread_create(&thread, NULL, revoke_it, &fd), 0);
-	wait_until_stale(importer, handle);
-	ck_assert_int_eq(pthread_kill(thread, SIGUSR1), 0);
-	ck_assert_int_eq(pthread_join(thread, NULL), 0);
-	ck_assert_int_eq(revoke_result, -EINTR);
-	state_is(fd, PEERBAR_STATE_DEAD);
+	interrupt_revoke(fd, handle);
 	child = fork();
 	if (!child) {
 		lab_reset_by_sysfs(LAB_GPU);

@@ -47,7 +47,7 @@ int ibv_cmd_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int mask,
 	return 0;
 }
 
-/* What the tests below execute: verbs that fail, and one that succeeds. Returns 0 if they do. */
+/* What the test below executes: verbs that fail, and one that succeeds. Returns 0 if they do. */
 static int fail_for_debug_log(void)
 {
 	struct ibv_cq_init_attr_ex cq_attr = { .cqe = 1, .wc_flags = 1ULL << 40 };

@@ -7,57 +7,13 @@
 #include "process-maps.h"
 #include "rdma-fixture.h"
 
-/* Resize, and return the error and the number of entries afterwards. */
-static int resize(struct end *end, uint32_t max_wr, uint32_t *nr)
-{
-	struct ibv_srq_attr attr = { .max_wr = max_wr };
-	int ret = ibv_modify_srq(end->srq, &attr, IBV_SRQ_MAX_WR);
+/* x sends to y, which has a shared queue for 16 receives. */
+static struct end x, y;
+static struct mem mem, source;
 
-	ck_assert_int_eq(ibv_query_srq(end->srq, &attr), 0);
-	*nr = attr.max_wr;
-	return ret;
-}
-
-/* Post receives of a page each, from number @first on, until the queue is full; return how many. */
-static unsigned int fill(struct end *end, struct mem *mem, unsigned int first)
-{
-	unsigned int n = first;
-	struct ibv_sge to;
-	int ret;
-
-	do {
-		to = sge(mem, n % 64 * PAGE, PAGE);
-		ret = post_receive(end, n, &to, 1);
-		n++;
-	} while (!ret);
-	ck_assert_int_eq(ret, ENOMEM);
-	return n - 1 - first;
-}
-
-/* Send @n messages, which must use the receives from @first on. */
-static void take(struct end *from, struct mem *source, struct end *to, struct mem *mem,
-		 unsigned int first, unsigned int n)
-{
-	unsigned int i;
-
-	for (i = first; i < first + n; i++) {
-		struct ibv_sge s = sge(source, i % 64 * 16, 100 + i % 100);
-		struct ibv_send_wr wr = work(i, IBV_WR_SEND, &s, 1, NULL, 0);
-
-		done(from, &wr);
-		ck_assert_uint_eq(completes(to, i, IBV_WC_SUCCESS).byte_len, 100 + i % 100);
-		ck_assert_mem_eq(mem->p + i % 64 * PAGE, source->p + i % 64 * 16, 100 + i % 100);
-	}
-}
-
-/* Pending receives stay, in their order, also if the ring wraps; those posted later follow them. */
-START_TEST(pending_receives_stay)
+static void up(void)
 {
 	struct end_options with = { .srq = 16 };
-	struct mem mem, source;
-	unsigned int posted;
-	struct end x, y;
-	uint32_t nr;
 
 	end_open(&x, NULL);
 	end_open(&y, &with);
@@ -65,33 +21,91 @@ START_TEST(pending_receives_stay)
 	mem = mem_new(&y, 64 * PAGE, ALL_ACCESS);
 	source = mem_new(&x, PAGE, ALL_ACCESS);
 	lab_pattern(source.p, source.size, 1);
-	posted = fill(&y, &mem, 0);
-	ck_assert_uint_eq(posted, 16);
-	take(&x, &source, &y, &mem, 0, 11);
-	posted += fill(&y, &mem, posted);
-	ck_assert_uint_eq(posted, 27);
+}
 
-	ck_assert_int_eq(resize(&y, 50, &nr), 0);
-	ck_assert_uint_eq(nr, 64);
-	take(&x, &source, &y, &mem, 11, 3);
-	posted += fill(&y, &mem, posted);
-	ck_assert_uint_eq(posted, 14 + 64);
-	take(&x, &source, &y, &mem, 14, 60);
-
-	/* Four are pending. */
-	ck_assert_int_eq(resize(&y, 2, &nr), EINVAL);
-	ck_assert_uint_eq(nr, 64);
-	ck_assert_int_eq(resize(&y, 4, &nr), 0);
-	ck_assert_uint_eq(nr, 4);
-	ck_assert_uint_eq(fill(&y, &mem, posted), 0);
-	take(&x, &source, &y, &mem, 74, 2);
-	posted += fill(&y, &mem, posted);
-	ck_assert_uint_eq(posted, 80);
-	take(&x, &source, &y, &mem, 76, 4);
+static void down(void)
+{
 	mem_free(&mem);
 	mem_free(&source);
 	end_close(&x);
 	end_close(&y);
+}
+
+/* Resize, and return the error and the number of entries afterwards. */
+static int resize(uint32_t max_wr, uint32_t *nr)
+{
+	struct ibv_srq_attr attr = { .max_wr = max_wr };
+	int ret = ibv_modify_srq(y.srq, &attr, IBV_SRQ_MAX_WR);
+
+	ck_assert_int_eq(ibv_query_srq(y.srq, &attr), 0);
+	*nr = attr.max_wr;
+	return ret;
+}
+
+/* Post receive number @n, of a page. */
+static int post_page(unsigned int n)
+{
+	struct ibv_sge to = sge(&mem, n % 64 * PAGE, PAGE);
+
+	return post_receive(&y, n, &to, 1);
+}
+
+/* Post receives from number @first on, until the queue is full; return how many. */
+static unsigned int fill(unsigned int first)
+{
+	unsigned int n = first;
+	int ret;
+
+	while (!(ret = post_page(n)))
+		n++;
+	ck_assert_int_eq(ret, ENOMEM);
+	return n - first;
+}
+
+/* Send @n messages, which must use the receives from @first on. */
+static void take(unsigned int first, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = first; i < first + n; i++) {
+		struct ibv_sge s = sge(&source, i % 64 * 16, 100 + i % 100);
+		struct ibv_send_wr wr = work(i, IBV_WR_SEND, &s, 1, NULL, 0);
+
+		done(&x, &wr);
+		ck_assert_uint_eq(completes(&y, i, IBV_WC_SUCCESS).byte_len, 100 + i % 100);
+		ck_assert_mem_eq(mem.p + i % 64 * PAGE, source.p + i % 64 * 16, 100 + i % 100);
+	}
+}
+
+/* Pending receives stay, in their order, also if the ring wraps; those posted later follow them. */
+START_TEST(pending_receives_stay)
+{
+	unsigned int posted;
+	uint32_t nr;
+
+	posted = fill(0);
+	ck_assert_uint_eq(posted, 16);
+	take(0, 11);
+	posted += fill(posted);
+	ck_assert_uint_eq(posted, 27);
+
+	ck_assert_int_eq(resize(50, &nr), 0);
+	ck_assert_uint_eq(nr, 64);
+	take(11, 3);
+	posted += fill(posted);
+	ck_assert_uint_eq(posted, 14 + 64);
+	take(14, 60);
+
+	/* Four are pending. */
+	ck_assert_int_eq(resize(2, &nr), EINVAL);
+	ck_assert_uint_eq(nr, 64);
+	ck_assert_int_eq(resize(4, &nr), 0);
+	ck_assert_uint_eq(nr, 4);
+	ck_assert_uint_eq(fill(posted), 0);
+	take(74, 2);
+	posted += fill(posted);
+	ck_assert_uint_eq(posted, 80);
+	take(76, 4);
 }
 END_TEST
 
@@ -103,21 +117,16 @@ START_TEST(resizes_refused)
 	struct ibv_srq_attr attr = { .max_wr = 64, .srq_limit = 65 };
 	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0);
 	const int both = IBV_SRQ_MAX_WR | IBV_SRQ_LIMIT;
-	struct end_options with = { .srq = 16 };
 	struct ibv_device_attr device;
 	struct ibv_srq *limited;
-	struct end x, y;
 	unsigned int i;
 	uint32_t nr;
 
-	end_open(&x, NULL);
-	end_open(&y, &with);
-	ends_connect(&x, &y);
 	ck_assert_int_eq(ibv_query_device(y.ctx, &device), 0);
 	ck_assert(device.device_cap_flags & IBV_DEVICE_SRQ_RESIZE);
-	ck_assert_int_eq(resize(&y, 0, &nr), EINVAL);
-	ck_assert_int_eq(resize(&y, (uint32_t)device.max_srq_wr + 1, &nr), EINVAL);
-	ck_assert_int_eq(resize(&y, UINT32_MAX, &nr), EINVAL);
+	ck_assert_int_eq(resize(0, &nr), EINVAL);
+	ck_assert_int_eq(resize((uint32_t)device.max_srq_wr + 1, &nr), EINVAL);
+	ck_assert_int_eq(resize(UINT32_MAX, &nr), EINVAL);
 	ck_assert_uint_eq(nr, 16);
 	/* A limit above the new size; neither changes. */
 	ck_assert_int_eq(ibv_modify_srq(y.srq, &attr, both), EINVAL);
@@ -142,15 +151,13 @@ START_TEST(resizes_refused)
 		done(&x, &wr);
 		completes(&y, i, IBV_WC_SUCCESS);
 	}
-	ck_assert_int_eq(resize(&y, 8, &nr), EINVAL);
+	ck_assert_int_eq(resize(8, &nr), EINVAL);
 	ck_assert_uint_eq(nr, 32);
 	ck_assert(!event_waits(&y, IBV_EVENT_SRQ_LIMIT_REACHED, 100));
 	done(&x, &wr);
 	completes(&y, 4, IBV_WC_SUCCESS);
 	event_comes(&y, IBV_EVENT_SRQ_LIMIT_REACHED);
-	ck_assert_int_eq(resize(&y, 16, &nr), 0);
-	end_close(&x);
-	end_close(&y);
+	ck_assert_int_eq(resize(16, &nr), 0);
 }
 END_TEST
 
@@ -162,13 +169,12 @@ static unsigned int resizes;
 /* Grow and shrink the queue. Three receives are pending at most, so no size is too small. */
 static void *resizes_all_the_time(void *arg)
 {
-	struct end *end = arg;
 	unsigned int n;
 
 	for (n = 0; !__atomic_load_n(&stop, __ATOMIC_SEQ_CST); n++) {
 		struct ibv_srq_attr attr = { .max_wr = 4u << n % 6 };
 
-		if (ibv_modify_srq(end->srq, &attr, IBV_SRQ_MAX_WR))
+		if (ibv_modify_srq(y.srq, &attr, IBV_SRQ_MAX_WR))
 			return arg;
 		__atomic_fetch_add(&resizes, 1, __ATOMIC_SEQ_CST);
 	}
@@ -179,31 +185,21 @@ static void *resizes_all_the_time(void *arg)
 START_TEST(during_traffic)
 {
 	const unsigned int least = lab_kernel_is("debug") ? 100 : 400;
-	struct end_options with = { .srq = 16 };
 	uint64_t until = now_ms() + 50000;
 	unsigned int posted = 0, taken = 0;
-	struct mem mem, source;
 	pthread_t thread;
-	struct end x, y;
 	void *failed;
 
-	end_open(&x, NULL);
-	end_open(&y, &with);
-	ends_connect(&x, &y);
-	mem = mem_new(&y, 64 * PAGE, ALL_ACCESS);
-	source = mem_new(&x, PAGE, ALL_ACCESS);
-	lab_pattern(source.p, source.size, 2);
 	stop = false;
 	resizes = 0;
 	ck_assert_int_eq(pthread_create(&thread, NULL, resizes_all_the_time, &y), 0);
 	while (now_ms() < until &&
 	       (__atomic_load_n(&resizes, __ATOMIC_SEQ_CST) < least || taken < 10)) {
 		while (posted < taken + 3) {
-			struct ibv_sge to = sge(&mem, posted % 64 * PAGE, PAGE);
-
-			ck_assert_int_eq(post_receive(&y, posted++, &to, 1), 0);
+			ck_assert_int_eq(post_page(posted), 0);
+			posted++;
 		}
-		take(&x, &source, &y, &mem, taken, 1);
+		take(taken, 1);
 		taken++;
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
@@ -212,24 +208,20 @@ START_TEST(during_traffic)
 	printf("srq: %u messages during %u resizes\n", taken, resizes);
 	ck_assert_uint_ge(resizes, least);
 	ck_assert_uint_ge(taken, 10);
-	mem_free(&mem);
-	mem_free(&source);
-	end_close(&x);
-	end_close(&y);
 }
 END_TEST
 
 /* ---- an invalid index ---- */
 
 /* Post a receive, and find the ring that has it. */
-static struct peerbar_ring *ring_of(struct end *end)
+static struct peerbar_ring *ring_of_y(void)
 {
 	struct process_mapping m;
 	uintptr_t at, found = 0;
 	struct peerbar_ring *ring;
 	struct ibv_recv_wr wr = { .wr_id = 0x5152515251525152 }, *bad;
 
-	ck_assert_int_eq(ibv_post_srq_recv(end->srq, &wr, &bad), 0);
+	ck_assert_int_eq(ibv_post_srq_recv(y.srq, &wr, &bad), 0);
 	for (at = 0; find_mapping(at, &m); at = m.end) {
 		if (!strstr(m.name, "uverbs"))
 			continue;
@@ -247,23 +239,16 @@ static struct peerbar_ring *ring_of(struct end *end)
 START_TEST(index_overwritten)
 {
 	static const uint32_t strays[] = { 33, 0x7fffffff, 0x80000000, 0xffffffff };
-	struct end_options with = { .srq = 16 };
 	struct peerbar_ring *ring;
-	struct end y;
-	unsigned int i;
 	uint64_t t0;
 	uint32_t nr;
 
-	for (i = 0; i < sizeof(strays) / sizeof(*strays); i++) {
-		end_open(&y, &with);
-		ring = ring_of(&y);
-		__atomic_store_n(&ring->producer, ring->consumer + strays[i], __ATOMIC_SEQ_CST);
-		t0 = now_ms();
-		ck_assert_int_eq(resize(&y, 32, &nr), 0);
-		ck_assert_uint_lt(now_ms() - t0, 2000);
-		ck_assert_uint_eq(nr, 32);
-		end_close(&y);
-	}
+	ring = ring_of_y();
+	__atomic_store_n(&ring->producer, ring->consumer + strays[_i], __ATOMIC_SEQ_CST);
+	t0 = now_ms();
+	ck_assert_int_eq(resize(32, &nr), 0);
+	ck_assert_uint_lt(now_ms() - t0, 2000);
+	ck_assert_uint_eq(nr, 32);
 }
 END_TEST
 
@@ -273,9 +258,9 @@ LAB_SUITE_PART("rdma")
 
 	if (rdma_is_rxe())
 		return;
-	t = rdma_case(s, "srq-resize", 60, NULL, NULL);
+	t = rdma_case(s, "srq-resize", 60, up, down);
 	tcase_add_test(t, pending_receives_stay);
 	tcase_add_test(t, resizes_refused);
 	tcase_add_test(t, during_traffic);
-	tcase_add_test(t, index_overwritten);
+	tcase_add_loop_test(t, index_overwritten, 0, 4);
 }
