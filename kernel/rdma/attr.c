@@ -8,7 +8,8 @@
 
 #define PBR_ODP_CAPS                                                                              \
 	(IB_ODP_SUPPORT_SEND | IB_ODP_SUPPORT_RECV | IB_ODP_SUPPORT_WRITE | IB_ODP_SUPPORT_READ | \
-	 IB_ODP_SUPPORT_ATOMIC | IB_ODP_SUPPORT_SRQ_RECV)
+	 IB_ODP_SUPPORT_ATOMIC | IB_ODP_SUPPORT_SRQ_RECV | IB_ODP_SUPPORT_FLUSH |                 \
+	 IB_ODP_SUPPORT_ATOMIC_WRITE)
 
 static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 			    struct ib_udata *udata)
@@ -28,7 +29,7 @@ static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW |
 			IB_DEVICE_MEM_WINDOW_TYPE_2B | IB_DEVICE_MEM_MGT_EXTENSIONS |
 			IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT |
-			IB_DEVICE_SRQ_RESIZE,
+			IB_DEVICE_SRQ_RESIZE | IB_DEVICE_FLUSH_GLOBAL | IB_DEVICE_ATOMIC_WRITE,
 		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG |
 			(PBR_HAS_USER_ODP ? IBK_ON_DEMAND_PAGING : 0),
 		.max_send_sge = PBR_MAX_SGE,
@@ -60,7 +61,8 @@ static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 			.general_caps = IB_ODP_SUPPORT | IB_ODP_SUPPORT_IMPLICIT,
 			.per_transport_caps.rc_odp_caps = PBR_ODP_CAPS,
 			.per_transport_caps.uc_odp_caps = PBR_ODP_CAPS &
-				~(IB_ODP_SUPPORT_READ | IB_ODP_SUPPORT_ATOMIC),
+				~(IB_ODP_SUPPORT_READ | IB_ODP_SUPPORT_ATOMIC |
+				  IB_ODP_SUPPORT_FLUSH | IB_ODP_SUPPORT_ATOMIC_WRITE),
 			.per_transport_caps.ud_odp_caps = IB_ODP_SUPPORT_SEND |
 				IB_ODP_SUPPORT_RECV | IB_ODP_SUPPORT_SRQ_RECV,
 		};

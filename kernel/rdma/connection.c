@@ -183,7 +183,7 @@ static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int acces
 {
 	pbr_refs_init(refs, peer, peer->ib.pd, access);
 	refs->dma = false;
-	if (!(READ_ONCE(peer->attr.qp_access_flags) & access))
+	if ((READ_ONCE(peer->attr.qp_access_flags) & access) != access)
 		return pbr_fail(&peer->dev->ib, IB_WC_REM_INV_REQ_ERR,
 				"qp %u: its qp_access_flags %#x do not permit %#x", peer->ib.qp_num,
 				peer->attr.qp_access_flags, access);
@@ -314,6 +314,73 @@ static u32 pbr_do_atomic(struct pbr_qp *qp, struct pbr_qp *peer)
 	return status;
 }
 
+static u32 pbr_do_atomic_write(struct pbr_qp *qp, struct pbr_qp *peer)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+	u64 addr = sqe->atomic_write.remote_addr;
+	u32 status;
+	int ret;
+
+	if (addr & 7 || !READ_ONCE(peer->attr.max_dest_rd_atomic)) {
+		ibdev_dbg(&peer->dev->ib,
+			  "qp %u: an atomic write at %#llx, which must be aligned to 8, and its max_dest_rd_atomic is %u\n",
+			  peer->ib.qp_num, addr, peer->attr.max_dest_rd_atomic);
+		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
+	}
+	status = pbr_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, addr, sizeof(u64),
+				 sqe->atomic_write.rkey);
+	if (status)
+		return pbr_refuse(peer, status);
+	ret = pbr_atomic_write(peer->dev, qp->dst, sqe->atomic_write.value);
+	pbr_refs_put(qp->dst);
+	if (ret == -EAGAIN)
+		return PBR_AGAIN;
+	if (ret) {
+		ibdev_dbg(&peer->dev->ib,
+			  "qp %u: an atomic write at %#llx: the memory there is not aligned to 8, or not mapped\n",
+			  peer->ib.qp_num, addr);
+		return pbr_refuse(peer, IB_WC_REM_OP_ERR);
+	}
+	pbr_count_message(qp->dev, peer->dev, sizeof(u64));
+	return IB_WC_SUCCESS;
+}
+
+int pbr_flush_access(u32 type)
+{
+	if (type & ~(IB_FLUSH_GLOBAL | IB_FLUSH_PERSISTENT))
+		return 0;
+	return (type & IB_FLUSH_GLOBAL ? IB_ACCESS_FLUSH_GLOBAL : 0) |
+		(type & IB_FLUSH_PERSISTENT ? IB_ACCESS_FLUSH_PERSISTENT : 0);
+}
+
+bool pbr_flush_range(struct pbr_device *dev, u32 level, u32 rkey, u64 *addr, u64 *len)
+{
+	if (level == IB_FLUSH_MR) {
+		*addr = pbr_mr_start(dev, rkey);
+		*len = 1;
+	}
+	return level == IB_FLUSH_MR || level == IB_FLUSH_RANGE;
+}
+
+static u32 pbr_do_flush(struct pbr_qp *qp, struct pbr_qp *peer)
+{
+	const struct peerbar_sqe *sqe = qp->sqe;
+	u64 addr = sqe->flush.remote_addr, len = sqe->flush.length;
+	u32 status;
+	int ret;
+
+	pbr_flush_range(peer->dev, sqe->flush.level, sqe->flush.rkey, &addr, &len);
+	status = pbr_remote_refs(peer, qp->dst, pbr_flush_access(sqe->flush.type), addr, len,
+				 sqe->flush.rkey);
+	if (status)
+		return pbr_refuse(peer, status);
+	ret = pbr_refs_flush(qp->dst);
+	pbr_refs_put(qp->dst);
+	if (ret == -EAGAIN)
+		return PBR_AGAIN;
+	return ret ? pbr_refuse(peer, IB_WC_REM_ACCESS_ERR) : IB_WC_SUCCESS;
+}
+
 static u32 pbr_do_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	if (READ_ONCE(peer->state) == IB_QPS_RTR && !xchg(&peer->established, true))
@@ -328,14 +395,30 @@ static u32 pbr_do_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 		return pbr_write(qp, peer);
 	case IB_WR_RDMA_READ:
 		return pbr_read(qp, peer);
+	case IB_WR_ATOMIC_WRITE:
+		return pbr_do_atomic_write(qp, peer);
+	case IB_WR_FLUSH:
+		return pbr_do_flush(qp, peer);
 	default:
 		return pbr_do_atomic(qp, peer);
 	}
 }
 
+static u32 pbr_check_flush(const struct pbr_qp *qp)
+{
+	u32 type = qp->sqe->flush.type, level = qp->sqe->flush.level;
+
+	if (pbr_flush_access(type) && (level == IB_FLUSH_RANGE || level == IB_FLUSH_MR))
+		return IB_WC_SUCCESS;
+	return pbr_fail(&qp->dev->ib, IB_WC_LOC_QP_OP_ERR,
+			"qp %u: a flush of type %#x and level %u; types are bits of %#x, levels %u and %u",
+			qp->ib.qp_num, type, level, IB_FLUSH_GLOBAL | IB_FLUSH_PERSISTENT,
+			IB_FLUSH_RANGE, IB_FLUSH_MR);
+}
+
 u32 pbr_local_work(struct pbr_qp *qp)
 {
-	bool read = false;
+	bool read = false, memory = true;
 	u32 status;
 	int ret;
 
@@ -359,6 +442,15 @@ u32 pbr_local_work(struct pbr_qp *qp)
 			return pbr_bad_opcode(qp);
 		read = true;
 		break;
+	case IB_WR_ATOMIC_WRITE:
+	case IB_WR_FLUSH:
+		if (qp->ib.qp_type != IB_QPT_RC)
+			return pbr_bad_opcode(qp);
+		status = qp->sqe->opcode == IB_WR_FLUSH ? pbr_check_flush(qp) : IB_WC_SUCCESS;
+		if (status)
+			return status;
+		memory = false;
+		break;
 	case IB_WR_SEND:
 	case IB_WR_SEND_WITH_IMM:
 	case IB_WR_SEND_WITH_INV:
@@ -370,6 +462,8 @@ u32 pbr_local_work(struct pbr_qp *qp)
 	}
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_init(qp->dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);
+	if (!memory)
+		return PBR_AGAIN;
 	status = pbr_local_refs(qp, read ? qp->dst : qp->src, read ? IB_ACCESS_LOCAL_WRITE : 0);
 	return status ?: PBR_AGAIN;
 }

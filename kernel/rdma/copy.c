@@ -553,6 +553,19 @@ int pbr_copy_in(struct pbr_refs *refs, u64 at, const void *from, size_t len, boo
 	return 0;
 }
 
+/* The 8 bytes of an atomic. Return -EINVAL if the memory is not aligned. */
+static int pbr_atomic_piece(struct pbr_refs *remote, struct pbr_piece *piece)
+{
+	int ret = pbr_piece(remote, 0, piece);
+
+	if (ret)
+		return ret;
+	/* An aligned address may be at unaligned memory: the region's owner chooses its address. */
+	if (!IS_ALIGNED((unsigned long)piece->va, sizeof(u64)) || piece->len < sizeof(u64))
+		return -EINVAL;
+	return 0;
+}
+
 /*
  * Atomic operation on 8 aligned bytes. On memory without atomics, it is atomic only with respect to
  * other atomics of this device.
@@ -565,12 +578,9 @@ int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 c
 	u64 value;
 	int ret;
 
-	ret = pbr_piece(remote, 0, &piece);
+	ret = pbr_atomic_piece(remote, &piece);
 	if (ret)
 		return ret;
-	/* An aligned address may be at unaligned memory: the region's owner chooses its address. */
-	if (!IS_ALIGNED((unsigned long)piece.va, sizeof(u64)) || piece.len < sizeof(u64))
-		return -EINVAL;
 	if (!piece.mmio) {
 		word = (atomic64_t *)piece.va;
 		*old = swap ? atomic64_cmpxchg(word, compare_add, swap_val) :
@@ -584,5 +594,43 @@ int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 c
 		__raw_writeq(value, piece.io);
 	/* Read back, so that the write has arrived. */
 	(void)__raw_readq(piece.io);
+	return 0;
+}
+
+int pbr_atomic_write(struct pbr_device *dev, struct pbr_refs *remote, u64 value)
+{
+	struct pbr_piece piece;
+	int ret;
+
+	ret = pbr_atomic_piece(remote, &piece);
+	if (ret)
+		return ret;
+	if (!piece.mmio) {
+		atomic64_set_release((atomic64_t *)piece.va, value);
+		return 0;
+	}
+	guard(spinlock)(&dev->atomic_lock);
+	wmb(); /* device writes may be combined */
+	__raw_writeq(value, piece.io);
+	/* Read back, as for other atomics. */
+	(void)__raw_readq(piece.io);
+	return 0;
+}
+
+int pbr_refs_flush(struct pbr_refs *refs)
+{
+	struct pbr_piece piece;
+	int ret;
+
+	/* Order what was written before against whatever follows the flush. */
+	mb();
+	if (!refs->nr)
+		return 0;
+	ret = pbr_piece(refs, 0, &piece);
+	if (ret)
+		return ret;
+	/* System memory is coherent. A device answers a read after the writes before it. */
+	if (piece.mmio)
+		(void)__raw_readb(piece.io);
 	return 0;
 }

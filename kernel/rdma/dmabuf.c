@@ -371,14 +371,14 @@ err_release:
 	return ERR_PTR(ret);
 }
 
-/* The core refuses IB_ACCESS_ON_DEMAND for dma-bufs, so it is in an attribute of the driver. */
+/* The core refuses these flags for dma-bufs, so they are in an attribute of the driver. */
 static int pbr_extra_access(const struct uverbs_attr_bundle *attrs, int *access)
 {
 	u32 extra;
 	int ret;
 
 	ret = uverbs_get_flags32(&extra, attrs, PEERBAR_ATTR_REG_DMABUF_MR_ACCESS,
-				 IB_ACCESS_ON_DEMAND);
+				 IB_ACCESS_ON_DEMAND | IB_ACCESS_FLUSH_GLOBAL);
 	if (!ret)
 		*access |= extra;
 	return ret == -ENOENT ? 0 : ret;
@@ -395,11 +395,10 @@ static struct ib_mr *pbr_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 le
 	ret = pbr_extra_access(attrs, &access);
 	if (ret)
 		return ERR_PTR(ret);
-	if (dmah || access & ~(PBR_ACCESS | IB_ACCESS_ON_DEMAND))
+	if (dmah || access & ~PBR_DMABUF_ACCESS)
 		return pbr_fail(pd->device, ERR_PTR(-EOPNOTSUPP),
 				"reg_dmabuf_mr: access is %#x%s; bits of %#x are supported, without DMA handle",
-				access, dmah ? " with a DMA handle" : "",
-				PBR_ACCESS | IB_ACCESS_ON_DEMAND);
+				access, dmah ? " with a DMA handle" : "", PBR_DMABUF_ACCESS);
 	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return pbr_fail(pd->device, ERR_CAST(dmabuf),

@@ -137,6 +137,15 @@ bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len)
 	return addr >= mr->iova && len <= mr->length && addr - mr->iova <= mr->length - len;
 }
 
+u64 pbr_mr_start(struct pbr_device *dev, u32 key)
+{
+	struct pbr_mr *mr;
+
+	guard(rcu)();
+	mr = xa_load(&dev->mrs, key >> 8);
+	return mr && mr->key == key ? mr->iova : 0;
+}
+
 static const char *const pbr_refusal_names[PBR_NR_REFUSALS] = {
 	[PBR_NOT_REFUSED] = "none",
 	[PBR_NO_REGION] = "no region or window has this key",

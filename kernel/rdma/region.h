@@ -175,6 +175,8 @@ void pbr_mr_unblock(struct pbr_mr *mr);
  */
 struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u32 mask);
 bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len);
+/* The first byte of the region or window with @key; 0 if there is none. It may change at any time. */
+u64 pbr_mr_start(struct pbr_device *dev, u32 key);
 /*
  * Enter all regions or none: 0; -EFAULT if a key does not grant the access to all of it; -EAGAIN
  * and @refs->fault if memory of an on-demand region is absent.
@@ -227,6 +229,13 @@ int pbr_copy_in(struct pbr_refs *refs, u64 at, const void *from, size_t len, boo
 /* Also -EAGAIN and @remote->fault. */
 int pbr_atomic(struct pbr_device *dev, struct pbr_refs *remote, bool swap, u64 compare_add,
 	       u64 swap_val, u64 *old);
+/* Store 8 bytes at once, after everything that was written before. Also -EAGAIN, as above. */
+int pbr_atomic_write(struct pbr_device *dev, struct pbr_refs *remote, u64 value);
+/*
+ * What was written to the memory of @refs, entered, has arrived there when this returns. Also
+ * -EAGAIN and @refs->fault.
+ */
+int pbr_refs_flush(struct pbr_refs *refs);
 /* @bus, unless NULL, receives whether @dma is a bus address, which the IOMMU does not translate. */
 int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys, bool *bus);
 
@@ -250,7 +259,9 @@ int pbr_invalidate(struct pbr_device *dev, struct ib_pd *pd, u32 qpn, u32 key);
 #define PBR_ACCESS                                                                              \
 	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ |               \
 	 IB_ACCESS_REMOTE_ATOMIC | IB_ACCESS_MW_BIND | IB_ZERO_BASED | IB_ACCESS_FLUSH_GLOBAL | \
-	 IB_ACCESS_FLUSH_PERSISTENT | IB_ACCESS_OPTIONAL)
+	 IB_ACCESS_OPTIONAL)
+/* Of a dma-buf; the core accepts not all of these, see PEERBAR_ATTR_REG_DMABUF_MR_ACCESS. */
+#define PBR_DMABUF_ACCESS (PBR_ACCESS | IB_ACCESS_ON_DEMAND)
 /* Windows are bound to regions that stay present. */
 #define PBR_ON_DEMAND_ACCESS \
 	((PBR_ACCESS & ~IB_ACCESS_MW_BIND) | IB_ACCESS_ON_DEMAND | IB_ACCESS_HUGETLB)

@@ -16,9 +16,10 @@ static inline u32 pbr_flight_end(const struct pbr_flight *flight)
 	return pbr_psn_add(flight->psn, flight->nr);
 }
 
+/* Whether it is answered by responses, not acknowledged. */
 static inline bool pbr_is_read(const struct pbr_flight *flight)
 {
-	return flight->op & (PBR_OP_READ | PBR_OP_ATOMIC);
+	return flight->op & (PBR_OP_READ | PBR_OP_ATOMIC | PBR_OP_EMPTY);
 }
 
 /* Where read request number @n ends, of those that are not answered. */

@@ -19,6 +19,7 @@
 #define OP_INV	  PBR_OP_INV
 #define RETH	  sizeof(struct pbr_reth)
 #define AETH	  sizeof(struct pbr_aeth)
+#define FETH	  sizeof(struct pbr_feth)
 #define ATOMIC	  sizeof(struct pbr_atomic_eth)
 #define WORD	  sizeof(__be32)
 
@@ -47,6 +48,8 @@ static const struct pbr_op pbr_ops[] = {
 	[IB_OPCODE_FETCH_ADD] = { PBR_OP_ATOMIC | OP_ONLY, ATOMIC },
 	[IB_OPCODE_SEND_LAST_WITH_INVALIDATE] = { OP_SEND | OP_LAST | OP_INV, WORD },
 	[IB_OPCODE_SEND_ONLY_WITH_INVALIDATE] = { OP_SEND | OP_ONLY | OP_INV, WORD },
+	[IB_OPCODE_FLUSH] = { PBR_OP_FLUSH | OP_ONLY, FETH + RETH },
+	[IB_OPCODE_ATOMIC_WRITE] = { PBR_OP_ATOMIC_WRITE | OP_ONLY | PBR_OP_PAYLOAD, RETH },
 };
 
 struct pbr_op pbr_op_of(u8 opcode)

@@ -145,6 +145,63 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 }
 
+static void pbr_transmit_atomic_write(struct pbr_qp *qp, struct pbr_flight *flight)
+{
+	const struct peerbar_sqe *sqe = flight->sqe;
+	struct sk_buff *skb = pbr_packet_alloc(sizeof(struct pbr_reth), sizeof(u64));
+	struct pbr_reth *reth;
+
+	if (!skb)
+		return;
+	reth = pbr_packet_header(skb);
+	reth->addr = cpu_to_be64(sqe->atomic_write.remote_addr);
+	reth->rkey = cpu_to_be32(sqe->atomic_write.rkey);
+	reth->len = cpu_to_be32(sizeof(u64));
+	memcpy(reth + 1, &sqe->atomic_write.value, sizeof(u64));
+	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_ATOMIC_WRITE, qp->attr.dest_qp_num,
+		     qp->wire->requester.send, 0, false, true);
+	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+	pbr_count_sent(qp->dev, sizeof(u64));
+}
+
+static void pbr_transmit_flush(struct pbr_qp *qp, struct pbr_flight *flight)
+{
+	const struct peerbar_sqe *sqe = flight->sqe;
+	struct sk_buff *skb = pbr_packet_alloc(sizeof(struct pbr_feth) + sizeof(struct pbr_reth),
+					       0);
+	struct pbr_feth *feth;
+	struct pbr_reth *reth;
+
+	if (!skb)
+		return;
+	feth = pbr_packet_header(skb);
+	feth->value = cpu_to_be32(sqe->flush.level << 4 | sqe->flush.type);
+	reth = (struct pbr_reth *)(feth + 1);
+	reth->addr = cpu_to_be64(sqe->flush.remote_addr);
+	reth->rkey = cpu_to_be32(sqe->flush.rkey);
+	reth->len = cpu_to_be32(sqe->flush.length);
+	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_FLUSH, qp->attr.dest_qp_num,
+		     qp->wire->requester.send, 0, false, true);
+	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+}
+
+static void pbr_transmit_request(struct pbr_qp *qp, struct pbr_flight *flight, u32 n, u32 nr)
+{
+	switch (flight->op) {
+	case PBR_OP_READ:
+		pbr_transmit_read(qp, flight, n, nr);
+		break;
+	case PBR_OP_ATOMIC:
+		pbr_transmit_atomic(qp, flight);
+		break;
+	case PBR_OP_ATOMIC_WRITE:
+		pbr_transmit_atomic_write(qp, flight);
+		break;
+	default:
+		pbr_transmit_flush(qp, flight);
+	}
+}
+
 /*
  * Number of responses that the next read request asks for, or 0 if it must wait. A long read is
  * several requests, so that its responses do not overrun the queue. A retransmitted request asks
@@ -185,10 +242,7 @@ static bool pbr_transmit_next(struct pbr_qp *qp)
 		nr = pbr_read_size(qp, flight);
 		if (!nr)
 			return false;
-		if (flight->op & PBR_OP_READ)
-			pbr_transmit_read(qp, flight, n, nr);
-		else
-			pbr_transmit_atomic(qp, flight);
+		pbr_transmit_request(qp, flight, n, nr);
 		*pbr_read_end(out, out->read_sent++) = pbr_psn_add(out->send, nr);
 		out->read_nr = max(out->read_nr, out->read_sent);
 	} else {
@@ -230,6 +284,10 @@ static u16 pbr_flight_op(u32 opcode)
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
 		return PBR_OP_ATOMIC;
+	case IB_WR_ATOMIC_WRITE:
+		return PBR_OP_ATOMIC_WRITE;
+	case IB_WR_FLUSH:
+		return PBR_OP_FLUSH;
 	case IB_WR_RDMA_WRITE:
 	case IB_WR_RDMA_WRITE_WITH_IMM:
 		return PBR_OP_WRITE;

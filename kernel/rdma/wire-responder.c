@@ -45,12 +45,15 @@ static void pbr_respond(struct pbr_qp *qp, struct sk_buff *skb)
 		pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->in, skb);
 }
 
+static void pbr_respond_empty(struct pbr_qp *qp, u8 opcode, u32 psn, u32 syndrome)
+{
+	pbr_respond(qp, pbr_response_alloc(qp, opcode, psn, syndrome, sizeof(struct pbr_aeth), 0));
+}
+
 static void pbr_acknowledge(struct pbr_qp *qp, u32 psn, u32 syndrome)
 {
 	qp->wire->responder.ack_due = false;
-	pbr_respond(qp,
-		    pbr_response_alloc(qp, IB_OPCODE_RC_ACKNOWLEDGE, psn, syndrome,
-				       sizeof(struct pbr_aeth), 0));
+	pbr_respond_empty(qp, IB_OPCODE_RC_ACKNOWLEDGE, psn, syndrome);
 }
 
 /* Transmit the acknowledgment of everything that was executed, if one was requested. */
@@ -72,7 +75,7 @@ static u32 pbr_enter_remote(struct pbr_qp *qp, int access, u64 addr, u64 len, u3
 
 	pbr_refs_init(refs, qp, qp->ib.pd, access);
 	refs->dma = false;
-	if (!(READ_ONCE(qp->attr.qp_access_flags) & access))
+	if ((READ_ONCE(qp->attr.qp_access_flags) & access) != access)
 		return pbr_fail(&qp->dev->ib, PBR_NAK_INVALID,
 				"qp %u: its qp_access_flags %#x do not permit %#x", qp->ib.qp_num,
 				qp->attr.qp_access_flags, access);
@@ -221,7 +224,7 @@ static u32 pbr_execute_write(struct pbr_qp *qp, struct sk_buff *skb)
 	return pbr_complete_message(qp, &from);
 }
 
-/* ---- reads and atomics ---- */
+/* ---- reads, atomics, and flushes ---- */
 
 /* Begin to answer a read, from @psn on. pbr_continue_read() transmits the responses. */
 static u32 pbr_begin_read(struct pbr_qp *qp, struct sk_buff *skb, u32 psn)
@@ -337,6 +340,73 @@ static u32 pbr_execute_atomic(struct pbr_qp *qp, struct sk_buff *skb)
 	return PBR_DONE;
 }
 
+/* Answer a flush or an atomic write, as a read of no bytes. */
+static void pbr_answer_empty(struct pbr_qp *qp, u32 psn)
+{
+	pbr_respond_empty(qp, IB_OPCODE_RC_RDMA_READ_RESPONSE_ONLY, psn, PBR_ACK_SYNDROME);
+}
+
+static u32 pbr_write_atomically(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	const struct pbr_reth *reth = (const void *)(skb->data + packet->header);
+	u64 addr = be64_to_cpu(reth->addr), value;
+	u32 syndrome;
+	int ret;
+
+	if (addr & 7 || packet->len != sizeof(u64) || be32_to_cpu(reth->len) != sizeof(u64) ||
+	    !READ_ONCE(qp->attr.max_dest_rd_atomic))
+		return PBR_NAK_INVALID;
+	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_WRITE, addr, sizeof(u64),
+				    be32_to_cpu(reth->rkey));
+	if (syndrome)
+		return syndrome;
+	memcpy(&value, skb->data + packet->payload, sizeof(value));
+	ret = pbr_atomic_write(qp->dev, &qp->wire->refs, value);
+	pbr_refs_put(&qp->wire->refs);
+	if (ret)
+		return ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_OPERATION;
+	pbr_count_rcvd(qp->dev, sizeof(value));
+	return PBR_DONE;
+}
+
+static u32 pbr_flush_memory(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	const struct pbr_feth *feth = (const void *)(skb->data + packet->header);
+	const struct pbr_reth *reth = (const void *)(feth + 1);
+	u32 value = be32_to_cpu(feth->value), rkey = be32_to_cpu(reth->rkey), syndrome;
+	u64 addr = be64_to_cpu(reth->addr), len = be32_to_cpu(reth->len);
+	int access = pbr_flush_access(value & PBR_FETH_TYPE), ret;
+
+	if (!access || !pbr_flush_range(qp->dev, PBR_FETH_LEVEL(value), rkey, &addr, &len))
+		return PBR_NAK_INVALID;
+	syndrome = pbr_enter_remote(qp, access, addr, len, rkey);
+	if (syndrome)
+		return syndrome;
+	ret = pbr_refs_flush(&qp->wire->refs);
+	pbr_refs_put(&qp->wire->refs);
+	if (ret)
+		return ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_ACCESS;
+	return PBR_DONE;
+}
+
+static u32 pbr_execute_empty(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	struct pbr_responder *in = &qp->wire->responder;
+	u32 ret;
+
+	ret = packet->op & PBR_OP_FLUSH ? pbr_flush_memory(qp, skb) : pbr_write_atomically(qp, skb);
+	if (ret != PBR_DONE)
+		return ret;
+	in->msn = pbr_psn_add(in->msn, 1);
+	in->psn = pbr_psn_add(in->psn, 1);
+	in->ack_due = false;
+	pbr_answer_empty(qp, packet->psn);
+	return PBR_DONE;
+}
+
 /* ---- order ---- */
 
 /* Execute the expected packet. Return a NAK's syndrome, PBR_DONE, PBR_DROP or PBR_ABSENT. */
@@ -357,6 +427,8 @@ static u32 pbr_execute(struct pbr_qp *qp, struct sk_buff *skb)
 		return PBR_NAK_INVALID;
 	if (packet->op & PBR_OP_ATOMIC)
 		return pbr_execute_atomic(qp, skb);
+	if (packet->op & PBR_OP_EMPTY)
+		return pbr_execute_empty(qp, skb);
 	if (packet->op & PBR_OP_READ) {
 		ret = pbr_begin_read(qp, skb, packet->psn);
 		if (ret != PBR_DONE)
@@ -380,8 +452,8 @@ static u32 pbr_execute(struct pbr_qp *qp, struct sk_buff *skb)
 
 /*
  * A request that was executed already: its response was lost, or is late. Acknowledge a send or
- * write, replay a read, and answer an atomic from the saved result. Return false if a read's memory
- * is absent.
+ * write, replay a read, answer an atomic from the saved result, and a flush or an atomic write
+ * without doing it again. Return false if a read's memory is absent.
  */
 static bool pbr_execute_again(struct pbr_qp *qp, struct sk_buff *skb)
 {
@@ -396,6 +468,10 @@ static bool pbr_execute_again(struct pbr_qp *qp, struct sk_buff *skb)
 				pbr_answer_atomic(qp, packet->psn, in->saved[i].value);
 				return true;
 			}
+		return true;
+	}
+	if (packet->op & PBR_OP_EMPTY) {
+		pbr_answer_empty(qp, packet->psn);
 		return true;
 	}
 	if (!(packet->op & PBR_OP_READ)) {

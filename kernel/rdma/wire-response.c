@@ -109,7 +109,8 @@ static bool pbr_handle_data(struct pbr_qp *qp, struct sk_buff *skb)
 	bool complete;
 	u32 len;
 
-	if (!flight || !(flight->op & packet->op & (PBR_OP_READ | PBR_OP_ATOMIC)))
+	if (!flight || !pbr_is_read(flight) ||
+	    !(packet->op & (flight->op & PBR_OP_ATOMIC ? PBR_OP_ATOMIC : PBR_OP_READ)))
 		return true;
 	/* It acknowledges requests before it, except reads whose responses are missing. */
 	complete = pbr_acknowledged(qp, packet->psn);
@@ -127,9 +128,13 @@ static bool pbr_handle_data(struct pbr_qp *qp, struct sk_buff *skb)
 		value = be64_to_cpu((__force __be64)value);
 		return pbr_take_response(qp, flight, 0, &value, sizeof(value));
 	}
+	if (flight->op & PBR_OP_EMPTY && !packet->len) {
+		pbr_advance(qp, pbr_psn_add(out->una, 1));
+		return true;
+	}
 	at = (u64)pbr_psn_diff(packet->psn, flight->psn) * qp->wire->mtu;
 	len = min_t(u64, flight->total - at, qp->wire->mtu);
-	if (packet->len == len)
+	if (flight->op & PBR_OP_READ && packet->len == len)
 		return pbr_take_response(qp, flight, at, skb->data + packet->payload, len);
 	pbr_fail_flight(qp, flight, IB_WC_BAD_RESP_ERR);
 	return true;

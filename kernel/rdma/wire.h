@@ -76,6 +76,14 @@ struct pbr_atomic_eth {
 	__be64 compare;
 } __packed;
 
+/* type in the lower 4 bits, level in the next two */
+struct pbr_feth {
+	__be32 value;
+} __packed;
+
+#define PBR_FETH_TYPE	      0xf
+#define PBR_FETH_LEVEL(value) ((value) >> 4 & 3)
+
 /* syndrome in the upper 8 bits, message sequence number in the others */
 struct pbr_aeth {
 	__be32 value;
@@ -93,18 +101,22 @@ struct pbr_aeth {
 #define PBR_NAK_OPERATION 0x63
 
 /* what a packet of an opcode is */
-#define PBR_OP_FIRST	BIT(0)
-#define PBR_OP_LAST	BIT(1)
-#define PBR_OP_SEND	BIT(2)
-#define PBR_OP_WRITE	BIT(3)
-#define PBR_OP_READ	BIT(4)
-#define PBR_OP_ATOMIC	BIT(5)
-#define PBR_OP_RESPONSE BIT(6)
-#define PBR_OP_IMM	BIT(7)
-#define PBR_OP_INV	BIT(8)
-#define PBR_OP_PAYLOAD	BIT(9)
-#define PBR_OP_ACK	BIT(10)
-#define PBR_OP_CNP	BIT(11)
+#define PBR_OP_FIRST	    BIT(0)
+#define PBR_OP_LAST	    BIT(1)
+#define PBR_OP_SEND	    BIT(2)
+#define PBR_OP_WRITE	    BIT(3)
+#define PBR_OP_READ	    BIT(4)
+#define PBR_OP_ATOMIC	    BIT(5)
+#define PBR_OP_RESPONSE	    BIT(6)
+#define PBR_OP_IMM	    BIT(7)
+#define PBR_OP_INV	    BIT(8)
+#define PBR_OP_PAYLOAD	    BIT(9)
+#define PBR_OP_ACK	    BIT(10)
+#define PBR_OP_CNP	    BIT(11)
+#define PBR_OP_FLUSH	    BIT(12)
+#define PBR_OP_ATOMIC_WRITE BIT(13)
+/* the response is a read's, of no bytes */
+#define PBR_OP_EMPTY	    (PBR_OP_FLUSH | PBR_OP_ATOMIC_WRITE)
 
 /* A notification of congestion, of any transport; its header is reserved. */
 #define PBR_OPCODE_CNP 0x81
@@ -212,7 +224,7 @@ struct pbr_flight {
 	u32 psn;
 	u32 nr;
 	u32 status;
-	u16 op; /* PBR_OP_SEND, WRITE, READ or ATOMIC */
+	u16 op; /* PBR_OP_SEND, WRITE, READ, ATOMIC, ATOMIC_WRITE or FLUSH */
 	u64 total;
 	struct peerbar_sqe *sqe;
 };
@@ -233,7 +245,7 @@ struct pbr_flight {
  * @slowed: it was halved by a notification, and has not grown since
  * @notified: when the peer was last notified, in ns
  * @grown: packets that were acknowledged since @window last grew
- * @read_end: ends of the read and atomic requests that are not answered, in order
+ * @read_end: ends of the requests with a response, as pbr_is_read(), that are not answered, in order
  * @read_nr: number of these
  * @read_sent: those of them that were transmitted since the last retransmission began
  * @failed: a flight failed; no request is transmitted any more

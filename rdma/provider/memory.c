@@ -225,24 +225,24 @@ struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64
 	return registered(vmr, ret);
 }
 
-/*
- * The kernel's core refuses IBV_ACCESS_ON_DEMAND for dma-bufs. Pass it in an attribute of the
- * driver, which older drivers refuse.
- */
+/* What the kernel's core refuses for dma-bufs */
+#define DMABUF_EXTRA_ACCESS (IBV_ACCESS_ON_DEMAND | IBV_ACCESS_FLUSH_GLOBAL)
+
+/* Pass these flags in an attribute of the driver, which older drivers refuse. */
+
 static int reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd,
 			 int access, struct verbs_mr *vmr)
 {
 #ifdef REG_DMABUF_MR_TAKES_DRIVER
 	DECLARE_COMMAND_BUFFER(driver, UVERBS_OBJECT_MR, UVERBS_METHOD_REG_DMABUF_MR, 1);
-	bool on_demand = access & IBV_ACCESS_ON_DEMAND;
+	int extra = access & DMABUF_EXTRA_ACCESS;
 
-	if (on_demand)
-		fill_attr_in_uint32(driver, PEERBAR_ATTR_REG_DMABUF_MR_ACCESS,
-				    IBV_ACCESS_ON_DEMAND);
+	if (extra)
+		fill_attr_in_uint32(driver, PEERBAR_ATTR_REG_DMABUF_MR_ACCESS, (uint32_t)extra);
 	return PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd,
-			  access & ~IBV_ACCESS_ON_DEMAND, vmr, on_demand ? driver : NULL);
+			  access & ~extra, vmr, extra ? driver : NULL);
 #else
-	if (access & IBV_ACCESS_ON_DEMAND)
+	if (access & DMABUF_EXTRA_ACCESS)
 		return EOPNOTSUPP;
 	return PV_COMMAND(pd->context, ibv_cmd_reg_dmabuf_mr, pd, offset, length, iova, fd, access,
 			  vmr);

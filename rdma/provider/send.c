@@ -18,7 +18,9 @@ static_assert((int)IBV_WR_RDMA_WRITE == (int)IB_UVERBS_WR_RDMA_WRITE &&
 		      (int)IBV_WR_ATOMIC_CMP_AND_SWP == (int)IB_UVERBS_WR_ATOMIC_CMP_AND_SWP &&
 		      (int)IBV_WR_ATOMIC_FETCH_AND_ADD == (int)IB_UVERBS_WR_ATOMIC_FETCH_AND_ADD &&
 		      (int)IBV_WR_BIND_MW == (int)IB_UVERBS_WR_BIND_MW &&
-		      (int)IBV_WR_SEND_WITH_INV == (int)IB_UVERBS_WR_SEND_WITH_INV,
+		      (int)IBV_WR_SEND_WITH_INV == (int)IB_UVERBS_WR_SEND_WITH_INV &&
+		      (int)IBV_WR_FLUSH == (int)IB_UVERBS_WR_FLUSH &&
+		      (int)IBV_WR_ATOMIC_WRITE == (int)IB_UVERBS_WR_ATOMIC_WRITE,
 	      "enum ibv_wr_opcode is enum ib_uverbs_wr_opcode");
 
 #define OP(name)   (1u << IBV_WR_##name)
@@ -410,6 +412,36 @@ static void wr_atomic_fetch_add(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t re
 	begin_atomic(qp, IBV_WR_ATOMIC_FETCH_AND_ADD, rkey, remote_addr, add, 0);
 }
 
+static void wr_atomic_write(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr,
+			    const void *value)
+{
+	struct peerbar_sqe *sqe = begin(qp, IBV_WR_ATOMIC_WRITE);
+
+	if (!sqe)
+		return;
+	sqe->atomic_write.remote_addr = remote_addr;
+	memcpy(&sqe->atomic_write.value, value, sizeof(sqe->atomic_write.value));
+	sqe->atomic_write.rkey = rkey;
+}
+
+static void wr_flush(struct ibv_qp_ex *qp, uint32_t rkey, uint64_t remote_addr, size_t length,
+		     uint8_t type, uint8_t level)
+{
+	struct peerbar_sqe *sqe = begin(qp, IBV_WR_FLUSH);
+
+	if (!sqe)
+		return;
+	if (length > UINT32_MAX) {
+		set_error(to_sq(qp), EINVAL, "a flush has more than 4294967295 bytes");
+		return;
+	}
+	sqe->flush.remote_addr = remote_addr;
+	sqe->flush.rkey = rkey;
+	sqe->flush.length = (uint32_t)length;
+	sqe->flush.type = type;
+	sqe->flush.level = level;
+}
+
 static void wr_send(struct ibv_qp_ex *qp)
 {
 	begin_send(qp, IBV_WR_SEND, 0);
@@ -513,7 +545,7 @@ static void wr_set_inline_data(struct ibv_qp_ex *qp, void *address, size_t lengt
 	 IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW)
 #define RC_OPS                                                                   \
 	(UC_OPS | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP | \
-	 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
+	 IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD | IBV_QP_EX_WITH_ATOMIC_WRITE | IBV_QP_EX_WITH_FLUSH)
 
 bool pv_send_ops_supported(enum ibv_qp_type type, uint64_t ops)
 {
@@ -540,6 +572,10 @@ void pv_set_send_ops(struct ibv_qp_ex *qp, uint64_t ops)
 		qp->wr_atomic_cmp_swp = wr_atomic_cmp_swp;
 	if (ops & IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD)
 		qp->wr_atomic_fetch_add = wr_atomic_fetch_add;
+	if (ops & IBV_QP_EX_WITH_ATOMIC_WRITE)
+		qp->wr_atomic_write = wr_atomic_write;
+	if (ops & IBV_QP_EX_WITH_FLUSH)
+		qp->wr_flush = wr_flush;
 	if (ops & IBV_QP_EX_WITH_SEND)
 		qp->wr_send = wr_send;
 	if (ops & IBV_QP_EX_WITH_SEND_WITH_IMM)

@@ -22,9 +22,12 @@
 
 static void ends_up(void)
 {
+	const struct end_options options = { .type = IBV_QPT_RC, .calls = FLUSH_CALLS };
+
 	places_up();
-	end_open(&pair.a, NULL);
-	end_open(&pair.b, NULL);
+	end_open(&pair.a, &options);
+	end_open(&pair.b, &options);
+	pair.b.access |= IBV_ACCESS_FLUSH_GLOBAL;
 	ends_connect(&pair.a, &pair.b);
 }
 
@@ -127,6 +130,17 @@ static void atomics_work(struct place *local, struct place *remote)
 	ck_assert(place_has(remote, PAGE - 8, &swapped, 8));
 }
 
+static void flushes_work(struct place *remote)
+{
+	const uint64_t value = 0x8877665544332211;
+
+	atomic_write(&pair.a, &remote->mem, 2 * PAGE, value, IBV_WC_SUCCESS);
+	flush_range(&pair.a, &remote->mem, 2 * PAGE, 8, IBV_WC_SUCCESS);
+	ck_assert(place_has(remote, 2 * PAGE, &value, 8));
+	flush_range(&pair.a, &remote->mem, 0, SIZE, IBV_WC_SUCCESS);
+	flush_as(&pair.a, &remote->mem, 0, 0, IBV_FLUSH_GLOBAL, IBV_FLUSH_MR, IBV_WC_SUCCESS);
+}
+
 static void every_verb_between(enum kind from, enum kind to)
 {
 	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ,
@@ -137,7 +151,7 @@ static void every_verb_between(enum kind from, enum kind to)
 	place_make(&local, from, SIZE, 0);
 	place_make(&remote, to, SIZE, 1);
 	place_register(&local, &pair.a, ALL_ACCESS);
-	place_register(&remote, &pair.b, ALL_ACCESS);
+	place_register(&remote, &pair.b, ALL_ACCESS | IBV_ACCESS_FLUSH_GLOBAL);
 	for (i = 0; i < 3; i++) {
 		moves(opcodes[i], &local, 1, &remote, 7, 0, 1);
 		moves(opcodes[i], &local, 3, &remote, 8, 1, 1);
@@ -149,6 +163,7 @@ static void every_verb_between(enum kind from, enum kind to)
 		moves(opcodes[i], &local, 0, &remote, 0, SIZE, 2);
 	}
 	atomics_work(&local, &remote);
+	flushes_work(&remote);
 	place_close(&local);
 	place_close(&remote);
 }

@@ -246,6 +246,25 @@ static void choose_gid(struct end *end)
 		     ibv_get_device_name(end->ctx->device));
 }
 
+static struct ibv_qp *qp_for_calls(struct end *end, struct ibv_qp_init_attr *attr, uint64_t calls)
+{
+	struct ibv_qp_init_attr_ex ex = {
+		.send_cq = attr->send_cq,
+		.recv_cq = attr->recv_cq,
+		.srq = attr->srq,
+		.cap = attr->cap,
+		.qp_type = attr->qp_type,
+		.sq_sig_all = attr->sq_sig_all,
+		.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
+		.pd = end->pd,
+		.send_ops_flags = calls,
+	};
+	struct ibv_qp *qp = ibv_create_qp_ex(end->ctx, &ex);
+
+	attr->cap = ex.cap;
+	return qp;
+}
+
 static void make_qp(struct end *end, const struct end_options *o)
 {
 	unsigned int depth = o->depth ? o->depth : 64, sges = o->sges ? o->sges : 8;
@@ -270,7 +289,7 @@ static void make_qp(struct end *end, const struct end_options *o)
 		ck_assert_msg(end->srq, "no shared receive queue: %s", strerror(errno));
 	}
 	attr.srq = o->shared ? o->shared : end->srq;
-	end->qp = ibv_create_qp(end->pd, &attr);
+	end->qp = o->calls ? qp_for_calls(end, &attr, o->calls) : ibv_create_qp(end->pd, &attr);
 	ck_assert_msg(end->qp, "no queue pair: %s", strerror(errno));
 	ck_assert_uint_ge(attr.cap.max_send_wr, depth);
 	ck_assert_uint_ge(attr.cap.max_send_sge, sges);

@@ -83,6 +83,7 @@ struct end_options {
 	struct ibv_srq *shared; /* use this shared receive queue */
 	int access;		/* of the queue pair for its peer; 0: all. -1: none */
 	const char *device;	/* NULL: the default device */
+	uint64_t calls;		/* the ibv_wr_*() calls that it permits; 0: ibv_post_send() only */
 };
 
 struct end {
@@ -175,6 +176,21 @@ struct ibv_wc completion(struct end *end);
 struct ibv_wc completes(struct end *end, uint64_t id, enum ibv_wc_status status);
 /* Check that there is no completion, and none a moment later. */
 void nothing_completes(struct end *end);
+/* ---- verbs-calls.c: requests that only the ibv_wr_*() calls make ---- */
+
+#define FLUSH_CALLS (IBV_QP_EX_WITH_FLUSH | IBV_QP_EX_WITH_ATOMIC_WRITE)
+
+/* Begin a list of calls with a signaled request. */
+struct ibv_qp_ex *call_begin(struct end *end, uint64_t id);
+/* Write 8 bytes atomically, or flush what was written; the request completes with @status. */
+void atomic_write(struct end *end, const struct mem *remote, size_t offset, uint64_t value,
+		  enum ibv_wc_status status);
+void flush_range(struct end *end, const struct mem *remote, size_t offset, size_t length,
+		 enum ibv_wc_status status);
+/* Flush with these types and this level, whatever they are. */
+void flush_as(struct end *end, const struct mem *remote, size_t offset, size_t length, uint8_t type,
+	      uint8_t level, enum ibv_wc_status status);
+
 /* Post a request and wait until it succeeds, or fails with @status. */
 void done(struct end *end, struct ibv_send_wr *wr);
 void fails(struct end *end, struct ibv_send_wr *wr, enum ibv_wc_status status);

@@ -52,7 +52,7 @@ struct peerbar_alloc_ucontext_resp {
 
 /*
  * Attribute of UVERBS_METHOD_REG_DMABUF_MR, optional: access flags in addition to those that the
- * kernel's core accepts for dma-bufs, IB_UVERBS_ACCESS_ON_DEMAND.
+ * kernel's core accepts for dma-bufs, IB_UVERBS_ACCESS_ON_DEMAND and IB_UVERBS_ACCESS_FLUSH_GLOBAL.
  */
 #define PEERBAR_ATTR_REG_DMABUF_MR_ACCESS 0x1000
 
@@ -192,6 +192,21 @@ struct peerbar_sqe {
 			__u32 rkey;
 			__u32 reserved;
 		} atomic;
+		struct {
+			__aligned_u64 remote_addr;
+			/* the 8 bytes, in the order of memory */
+			__aligned_u64 value;
+			__u32 rkey;
+			__u32 reserved;
+		} atomic_write;
+		struct {
+			__aligned_u64 remote_addr;
+			__u32 rkey;
+			__u32 length;
+			/* enum ib_placement_type and enum ib_selectivity_level */
+			__u32 type;
+			__u32 level;
+		} flush;
 		struct {
 			__u32 ahn;
 			__u32 remote_qpn;

@@ -12,17 +12,6 @@
 	(IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_READ | IBV_QP_EX_WITH_SEND | \
 	 IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_LOCAL_INV | IBV_QP_EX_WITH_BIND_MW)
 
-/* Begin a list with a signaled request. */
-static struct ibv_qp_ex *begin(struct end *end, uint64_t id)
-{
-	struct ibv_qp_ex *ex = ibv_qp_to_qp_ex(end->qp);
-
-	ibv_wr_start(ex);
-	ex->wr_id = id;
-	ex->wr_flags = IBV_SEND_SIGNALED;
-	return ex;
-}
-
 /* ---- completions */
 
 static uint64_t raw_clock(struct ibv_context *ctx)
@@ -101,7 +90,7 @@ START_TEST(completion_fields)
 	ibv_end_poll(cq);
 
 	/* A failed request has its reason in the same fields. */
-	ex = begin(&y, 13);
+	ex = call_begin(&y, 13);
 	ibv_wr_rdma_read(ex, pair.at_a.mr->rkey + 1, pair.at_a.addr);
 	ibv_wr_set_sge(ex, pair.at_b.mr->lkey, pair.at_b.addr, 8);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);
@@ -127,7 +116,7 @@ static void bind_by_call(struct end *end, struct ibv_mw *mw, struct ibv_mr *mr)
 					 .length = PAGE,
 					 .mw_access_flags = IBV_ACCESS_REMOTE_WRITE };
 	uint32_t rkey = ibv_inc_rkey(mw->rkey);
-	struct ibv_qp_ex *ex = begin(end, 1);
+	struct ibv_qp_ex *ex = call_begin(end, 1);
 
 	ibv_wr_bind_mw(ex, mw, rkey, &info);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);
@@ -166,7 +155,7 @@ START_TEST(invalidated_by_calls)
 		struct ibv_wc wc;
 
 		ck_assert_int_eq(post_receive(&y, 3, NULL, 0), 0);
-		ex = begin(&x, 4);
+		ex = call_begin(&x, 4);
 		ibv_wr_send_inv(ex, mw->rkey);
 		ibv_wr_set_sge_list(ex, 0, NULL);
 		ck_assert_int_eq(ibv_wr_complete(ex), 0);
@@ -175,7 +164,7 @@ START_TEST(invalidated_by_calls)
 		ck_assert_uint_eq(wc.wc_flags, IBV_WC_WITH_INV);
 		ck_assert_uint_eq(wc.invalidated_rkey, mw->rkey);
 	} else {
-		ex = begin(&y, 5);
+		ex = call_begin(&y, 5);
 		ibv_wr_local_inv(ex, mw->rkey);
 		ck_assert_int_eq(ibv_wr_complete(ex), 0);
 		ck_assert_int_eq(completes(&y, 5, IBV_WC_SUCCESS).opcode, IBV_WC_LOCAL_INV);
@@ -208,14 +197,14 @@ START_TEST(refused_calls)
 	end_open_for_calls(&x, &pair.a, pair.a.cq, OPS);
 	end_open_for_calls(&y, &pair.b, pair.b.cq, OPS);
 	/* before RTS */
-	ex = begin(&x, 1);
+	ex = call_begin(&x, 1);
 	ibv_wr_rdma_write(ex, pair.at_b.mr->rkey, pair.at_b.addr);
 	ibv_wr_set_sge_list(ex, 1, list);
 	ck_assert_int_eq(ibv_wr_complete(ex), EINVAL);
 	ends_connect(&x, &y);
 	prepare(1);
 	for (i = 0; i < 5; i++) {
-		ex = begin(&x, 2);
+		ex = call_begin(&x, 2);
 		ibv_wr_rdma_write(ex, pair.at_b.mr->rkey, pair.at_b.addr);
 		ibv_wr_set_sge_list(ex, 1, list);
 		switch (i) {
@@ -249,7 +238,7 @@ START_TEST(refused_calls)
 	ck_assert_uint_eq(pair.at_b.p[100], 0xee);
 
 	/* The queue pair is as before. */
-	ex = begin(&x, 7);
+	ex = call_begin(&x, 7);
 	ibv_wr_rdma_write(ex, pair.at_b.mr->rkey, pair.at_b.addr);
 	ibv_wr_set_inline_data_list(ex, 1, data);
 	ck_assert_int_eq(ibv_wr_complete(ex), 0);

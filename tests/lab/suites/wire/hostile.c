@@ -98,7 +98,7 @@ static void one_packet(int fd, const struct end *victim, uint32_t *psn, const st
 {
 	static const uint8_t words[] = { 0, 1, 2, 4, 5, 6, 7, 8, 16, 64, 255 };
 	size_t payload = 4u * words[draw(sizeof(words))];
-	uint8_t opcode = (uint8_t)(draw(20) ? draw(0x18) : draw(256));
+	uint8_t opcode = (uint8_t)(draw(20) ? draw(0x1e) : draw(256));
 	size_t size = 12 + 28 + payload + 4;
 	uint8_t *bth;
 	int i;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Reads whose responses are lost, of rxe and of another peerbar device. */
+/* Reads and atomic writes whose responses are lost, of rxe and of another peerbar device. */
 #include "lab.h"
 #include "wire-fixture.h"
 
@@ -75,6 +75,34 @@ START_TEST(of_nothing)
 }
 END_TEST
 
+/* An atomic write that is requested again is answered again, and not executed again. */
+START_TEST(of_an_atomic_write)
+{
+	unsigned long dropped = relay->dropped;
+	const uint64_t value = 0x0102030405060708;
+	volatile uint64_t *word;
+	struct ibv_qp_ex *ex;
+	uint64_t until = now_ms() + 5000;
+
+	wire_pair(IBV_QPT_RC, false);
+	wire_connect(IBV_MTU_1024, 16);
+	word = (volatile uint64_t *)(void *)(pair.at_b.p + 64);
+	*word = 0;
+	wire_drop(READ_RESPONSE_ONLY, 1000, 1);
+	ex = call_begin(&pair.a, 1);
+	ibv_wr_atomic_write(ex, pair.at_b.mr->rkey, pair.at_b.addr + 64, &value);
+	ck_assert_int_eq(ibv_wr_complete(ex), 0);
+	while (*word != value)
+		ck_assert(now_ms() < until);
+	/* The responder's program uses the word before the requester asks again. */
+	*word = 9;
+	ck_assert_int_eq(completes(&pair.a, 1, IBV_WC_SUCCESS).opcode, IBV_WC_ATOMIC_WRITE);
+	ck_assert_uint_eq(*word, 9);
+	ck_assert_uint_eq(relay->dropped, dropped + 1);
+	wire_close();
+}
+END_TEST
+
 LAB_SUITE_PART("wire")
 {
 	static const char *const names[] = { "losses", "losses of both" };
@@ -86,5 +114,6 @@ LAB_SUITE_PART("wire")
 		tcase_add_test(t, many_responses);
 		tcase_add_test(t, before_a_long_write);
 		tcase_add_test(t, of_nothing);
+		tcase_add_test(t, of_an_atomic_write);
 	}
 }

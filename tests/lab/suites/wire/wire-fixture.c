@@ -368,8 +368,11 @@ void wire_use_ecn(void)
 
 void wire_pair(enum ibv_qp_type type, bool reverse)
 {
-	struct end_options here = { .type = type, .device = "pbw" };
-	struct end_options there = { .type = type, .device = relay->both ? PEERBAR : RXE };
+	uint64_t calls = type == IBV_QPT_RC ? FLUSH_CALLS : 0;
+	struct end_options here = { .type = type, .device = "pbw", .calls = calls };
+	struct end_options there = { .type = type,
+				     .device = relay->both ? PEERBAR : RXE,
+				     .calls = calls };
 
 	relay->loss = 0;
 	relay->twice = 0;
@@ -380,8 +383,10 @@ void wire_pair(enum ibv_qp_type type, bool reverse)
 	ecn = false;
 	end_open(&pair.a, reverse ? &there : &here);
 	end_open(&pair.b, reverse ? &here : &there);
-	pair.at_a = mem_new(&pair.a, MEM, ALL_ACCESS);
-	pair.at_b = mem_new(&pair.b, MEM, ALL_ACCESS);
+	pair.a.access |= IBV_ACCESS_FLUSH_GLOBAL;
+	pair.b.access |= IBV_ACCESS_FLUSH_GLOBAL;
+	pair.at_a = mem_new(&pair.a, MEM, ALL_ACCESS | IBV_ACCESS_FLUSH_GLOBAL);
+	pair.at_b = mem_new(&pair.b, MEM, ALL_ACCESS | IBV_ACCESS_FLUSH_GLOBAL);
 }
 
 void wire_use_ipv6(void)
