@@ -110,7 +110,7 @@ void pbr_end_request(struct pbr_qp *qp, u32 status, bool more)
 	qp->progress = 0;
 	/* Must be first: later work is flushed and must not overtake the completion. */
 	if (status)
-		pbr_qp_error(qp, 0);
+		pbr_qp_send_error(qp);
 	pbr_complete_send(qp, status);
 	/* The next request may end before it sets its memory, e.g. if it is flushed. */
 	qp->src->refusal = PBR_NOT_REFUSED;

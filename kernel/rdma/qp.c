@@ -285,11 +285,13 @@ static int pbr_qp_move(struct pbr_qp *qp, enum ib_qp_state from, enum ib_qp_stat
 		pbr_flush(qp);
 		return 0;
 	}
+	if (from == IB_QPS_SQE && to == IB_QPS_RTS)
+		pbr_flush_sends(qp);
 	/* A concurrent error is final, except for a reset. */
 	if (to != IB_QPS_RESET && cmpxchg(&qp->state, from, to) != from)
 		return pbr_fail(&qp->dev->ib, -EINVAL,
-				"modify_qp: qp %u: an error moved it from state %d to the error state",
-				qp->ib.qp_num, from);
+				"modify_qp: qp %u: an error moved it from state %d to %d",
+				qp->ib.qp_num, from, READ_ONCE(qp->state));
 	trace_rdma_qp_state(&qp->ib, from, to, true);
 	if (to == IB_QPS_RESET) {
 		xchg(&qp->state, to);

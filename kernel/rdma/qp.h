@@ -86,8 +86,8 @@ struct pbr_kernel_sqe {
  * @datagram_psn: of the next datagram to another host; under @sq_lock
  * @epoch: unique to each life of a queue pair, which a reset ends. Stable while the queue pair is
  *	referenced
- * @state: may become ERR at any time, by cmpxchg; otherwise changes under @modify_lock. A lookup
- *	fails unless pbr_answers()
+ * @state: may become ERR at any time, or SQE while requests are executed, by cmpxchg; otherwise
+ *	changes under @modify_lock. A lookup fails unless pbr_answers()
  */
 struct pbr_qp {
 	struct ib_qp ib;
@@ -182,10 +182,23 @@ void pbr_qp_block(struct pbr_qp *qp);
 void pbr_qp_unblock(struct pbr_qp *qp);
 /* Move the queue pair to the error state; its worker flushes the queues. */
 void pbr_qp_error(struct pbr_qp *qp, enum ib_event_type event);
+/*
+ * A request failed. A queue pair for datagrams moves to SQE, where it receives on; every other one
+ * to the error state.
+ */
+void pbr_qp_send_error(struct pbr_qp *qp);
 void pbr_qp_event(struct pbr_qp *qp, enum ib_event_type event);
 static inline bool pbr_is_datagram(const struct pbr_qp *qp)
 {
 	return qp->ib.qp_type == IB_QPT_UD || qp->ib.qp_type == IB_QPT_GSI;
+}
+
+/* Whether requests are flushed. */
+static inline bool pbr_flushes_sends(const struct pbr_qp *qp)
+{
+	enum ib_qp_state state = READ_ONCE(qp->state);
+
+	return state == IB_QPS_ERR || state == IB_QPS_SQE;
 }
 
 /* Whether it accepts messages; check under RCU or a lock before taking a reference. */
@@ -193,7 +206,8 @@ static inline bool pbr_answers(const struct pbr_qp *qp)
 {
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
-	return state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD;
+	return state == IB_QPS_RTR || state == IB_QPS_RTS || state == IB_QPS_SQD ||
+		state == IB_QPS_SQE;
 }
 
 /* mcast.c */

@@ -103,6 +103,21 @@ void pbr_qp_event(struct pbr_qp *qp, enum ib_event_type type)
 		qp->ib.event_handler(&event, qp->ib.qp_context);
 }
 
+void pbr_qp_send_error(struct pbr_qp *qp)
+{
+	enum ib_qp_state old = READ_ONCE(qp->state);
+
+	if (!pbr_is_datagram(qp)) {
+		pbr_qp_error(qp, 0);
+		return;
+	}
+	do {
+		if (old != IB_QPS_RTS && old != IB_QPS_SQD)
+			return;
+	} while (!try_cmpxchg(&qp->state, &old, IB_QPS_SQE));
+	trace_rdma_qp_state(&qp->ib, old, IB_QPS_SQE, false);
+}
+
 void pbr_qp_error(struct pbr_qp *qp, enum ib_event_type event)
 {
 	enum ib_qp_state old = READ_ONCE(qp->state);

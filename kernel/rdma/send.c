@@ -20,7 +20,7 @@ static bool pbr_has_work(struct pbr_qp *qp)
 	/* Finish a request that was begun before the queue is drained. */
 	if (state == IB_QPS_SQD)
 		return READ_ONCE(qp->begun) && pbr_queue_pending(&qp->sq);
-	return (state == IB_QPS_RTS || state == IB_QPS_ERR) && pbr_queue_pending(&qp->sq);
+	return (state == IB_QPS_RTS || pbr_flushes_sends(qp)) && pbr_queue_pending(&qp->sq);
 }
 
 /*
@@ -86,7 +86,7 @@ static unsigned long pbr_run_locked(struct pbr_qp *qp)
 			return PBR_MORE;
 		if (!qp->begun && !pbr_queue_peek(&qp->sq, qp->entry))
 			return 0;
-		if (READ_ONCE(qp->state) == IB_QPS_ERR) {
+		if (pbr_flushes_sends(qp)) {
 			pbr_end_request(qp, IB_WC_WR_FLUSH_ERR, false);
 			continue;
 		}
@@ -224,6 +224,19 @@ void pbr_flush(struct pbr_qp *qp)
 		delay = PBR_MORE;
 	mutex_unlock(&qp->rq_lock);
 	pbr_defer(qp, delay);
+}
+
+void pbr_flush_sends(struct pbr_qp *qp)
+{
+	u32 left = PBR_MAX_WR;
+	unsigned long delay;
+
+	do {
+		mutex_lock(&qp->sq_lock);
+		delay = pbr_run_locked(qp);
+		mutex_unlock(&qp->sq_lock);
+		left -= min_t(u32, left, PBR_BUDGET);
+	} while (delay == PBR_MORE && left);
 }
 
 /* Called by the worker. */

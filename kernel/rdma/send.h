@@ -17,8 +17,8 @@
 u32 pbr_bad_opcode(const struct pbr_qp *qp);
 void pbr_complete_send(struct pbr_qp *qp, u32 status);
 /*
- * The request in @qp->sqe ends: complete it, and move the queue pair to the error state if @status
- * is one. @more: other requests were begun and are not complete. sq_lock held.
+ * The request in @qp->sqe ends: complete it, and move the queue pair, as pbr_qp_send_error(), if
+ * @status is an error. @more: other requests were begun and are not complete. sq_lock held.
  */
 void pbr_end_request(struct pbr_qp *qp, u32 status, bool more);
 /* Send the event that the send queue is drained, if it is and one was requested; sq_lock held. */
@@ -79,6 +79,8 @@ void pbr_qp_init_work(struct pbr_qp *qp);
 /* For the system call that posts: return 0, or the error that restarts it for the rest. */
 int pbr_run_posted(struct pbr_qp *qp);
 void pbr_flush(struct pbr_qp *qp);
+/* Complete all requests of a queue pair in SQE as flushed that were posted before. */
+void pbr_flush_sends(struct pbr_qp *qp);
 /* rq_lock held */
 void pbr_flush_held(struct pbr_qp *qp);
 

@@ -109,6 +109,54 @@ START_TEST(datagram_too_long)
 }
 END_TEST
 
+/* A send that fails stops the sends of its queue pair until it is taken to RTS again. */
+START_TEST(datagram_fails)
+{
+	struct ibv_ah *ah = end_handle(&pair.a, &pair.b.gid),
+		      *back = end_handle(&pair.b, &pair.a.gid);
+	struct ibv_sge from = sge(&pair.at_a, 0, 100), to = sge(&pair.at_b, 0, 4096), wrong = from;
+	struct ibv_send_wr wr, next;
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS, .cur_qp_state = IBV_QPS_SQE };
+
+	wrong.lkey++;
+	wr = datagram(1, &wrong, ah, &pair.b);
+	next = datagram(2, &from, ah, &pair.b);
+	wr.next = &next;
+	ck_assert_int_eq(post_receive(&pair.b, 1, &to, 1), 0);
+	ck_assert_int_eq(post(&pair.a, &wr), 0);
+	completes(&pair.a, 1, IBV_WC_LOC_PROT_ERR);
+	completes(&pair.a, 2, IBV_WC_WR_FLUSH_ERR);
+	/* rxe's goes to the error state. */
+	if (rdma_is_rxe())
+		goto out;
+	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_SQE);
+	next.wr_id = 3;
+	fails(&pair.a, &next, IBV_WC_WR_FLUSH_ERR);
+	nothing_completes(&pair.b);
+
+	/* It receives. */
+	from = sge(&pair.at_b, 8192, 100);
+	to = sge(&pair.at_a, 8192, 4096);
+	ck_assert_int_eq(post_receive(&pair.a, 4, &to, 1), 0);
+	wr = datagram(5, &from, back, &pair.a);
+	done(&pair.b, &wr);
+	ck_assert_uint_eq(completes(&pair.a, 4, IBV_WC_SUCCESS).byte_len, GRH_BYTES + 100);
+
+	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE | IBV_QP_CUR_STATE), 0);
+	ck_assert_int_eq(end_state(&pair.a), IBV_QPS_RTS);
+	from = sge(&pair.at_a, 0, 100);
+	next = datagram(6, &from, ah, &pair.b);
+	done(&pair.a, &next);
+	ck_assert_uint_eq(completes(&pair.b, 1, IBV_WC_SUCCESS).byte_len, GRH_BYTES + 100);
+	/* To the error state, and from there to no other but RESET. */
+	ck_assert_int_eq(end_to(&pair.a, IBV_QPS_ERR), 0);
+	ck_assert_int_eq(ibv_modify_qp(pair.a.qp, &attr, IBV_QP_STATE), EINVAL);
+out:
+	ibv_destroy_ah(ah);
+	ibv_destroy_ah(back);
+}
+END_TEST
+
 /* ---- test cases ---- */
 
 LAB_SUITE_PART("rdma")
@@ -118,4 +166,5 @@ LAB_SUITE_PART("rdma")
 	tcase_add_test(t, datagrams);
 	tcase_add_test(t, datagrams_lost);
 	tcase_add_test(t, datagram_too_long);
+	tcase_add_test(t, datagram_fails);
 }
