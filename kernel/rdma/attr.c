@@ -29,7 +29,8 @@ static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 		.device_cap_flags = IB_DEVICE_RC_RNR_NAK_GEN | IB_DEVICE_MEM_WINDOW |
 			IB_DEVICE_MEM_WINDOW_TYPE_2B | IB_DEVICE_MEM_MGT_EXTENSIONS |
 			IB_DEVICE_SYS_IMAGE_GUID | IB_DEVICE_PORT_ACTIVE_EVENT |
-			IB_DEVICE_SRQ_RESIZE | IB_DEVICE_FLUSH_GLOBAL | IB_DEVICE_ATOMIC_WRITE,
+			IB_DEVICE_SRQ_RESIZE | IB_DEVICE_XRC | IB_DEVICE_FLUSH_GLOBAL |
+			IB_DEVICE_ATOMIC_WRITE,
 		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY | IBK_ALLOW_USER_UNREG |
 			(PBR_HAS_USER_ODP ? IBK_ON_DEMAND_PAGING : 0),
 		.max_send_sge = PBR_MAX_SGE,
@@ -65,6 +66,8 @@ static int pbr_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 				  IB_ODP_SUPPORT_FLUSH | IB_ODP_SUPPORT_ATOMIC_WRITE),
 			.per_transport_caps.ud_odp_caps = IB_ODP_SUPPORT_SEND |
 				IB_ODP_SUPPORT_RECV | IB_ODP_SUPPORT_SRQ_RECV,
+			/* There are no other receives. */
+			.per_transport_caps.xrc_odp_caps = PBR_ODP_CAPS & ~IB_ODP_SUPPORT_RECV,
 		};
 	return 0;
 }

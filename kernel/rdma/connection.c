@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Requests of RC and UC queue pairs: sends, writes, reads, atomics, and local work. The requester's
- * thread also executes the responder.
+ * Requests of RC, XRC and UC queue pairs: sends, writes, reads, atomics, and local work. The
+ * requester's thread also executes the responder.
  */
 #include <rdma/ib_verbs.h>
 
@@ -135,7 +135,7 @@ static u32 pbr_bad_receive(struct pbr_qp *peer, struct pbr_qp *qp, u32 status)
 
 static bool pbr_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 {
-	return peer->ib.qp_type == qp->ib.qp_type &&
+	return peer->ib.qp_type == (pbr_is_xrc_initiator(qp) ? IB_QPT_XRC_TGT : qp->ib.qp_type) &&
 		READ_ONCE(peer->attr.dest_qp_num) == qp->ib.qp_num &&
 		READ_ONCE(peer->target) == qp->dev->id && pbr_answers(peer);
 }
@@ -167,7 +167,7 @@ static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)
 	if (status)
 		return status;
 	if (qp->sqe->opcode == IB_WR_SEND_WITH_INV &&
-	    pbr_invalidate(peer->dev, peer->ib.pd, peer->ib.qp_num, qp->sqe->imm_data)) {
+	    pbr_invalidate(peer->dev, pbr_responder_pd(peer), peer->ib.qp_num, qp->sqe->imm_data)) {
 		pbr_complete_recv(peer, qp, IB_WC_REM_INV_REQ_ERR, 0);
 		/* A receive that completes in error moves its queue pair to ERR, also over UC. */
 		pbr_qp_error(peer, IB_EVENT_QP_REQ_ERR);
@@ -181,7 +181,7 @@ static u32 pbr_send(struct pbr_qp *qp, struct pbr_qp *peer)
 static u32 pbr_remote_refs(struct pbr_qp *peer, struct pbr_refs *refs, int access, u64 addr,
 			   u64 len, u32 rkey)
 {
-	pbr_refs_init(refs, peer, peer->ib.pd, access);
+	pbr_refs_init(refs, peer, pbr_responder_pd(peer), access);
 	refs->dma = false;
 	if ((READ_ONCE(peer->attr.qp_access_flags) & access) != access)
 		return pbr_fail(&peer->dev->ib, IB_WC_REM_INV_REQ_ERR,
@@ -404,6 +404,25 @@ static u32 pbr_do_connected(struct pbr_qp *qp, struct pbr_qp *peer)
 	}
 }
 
+/* As pbr_do_connected(); an XRC request needs its queue, in the domain of the target. */
+static u32 pbr_do_connected_or_xrc(struct pbr_qp *qp, struct pbr_qp *peer)
+{
+	u32 status;
+
+	if (!pbr_xrc_begin(peer, qp->sqe->srqn)) {
+		pbr_qp_error(peer, IB_EVENT_QP_ACCESS_ERR);
+		return IB_WC_REM_INV_REQ_ERR;
+	}
+	if (pbr_xrc_holds_other(peer)) {
+		qp->progress = 0;
+		guard(mutex)(&peer->rq_lock);
+		pbr_flush_held(peer);
+	}
+	status = pbr_do_connected(qp, peer);
+	pbr_xrc_end(peer);
+	return status;
+}
+
 static u32 pbr_check_flush(const struct pbr_qp *qp)
 {
 	u32 type = qp->sqe->flush.type, level = qp->sqe->flush.level;
@@ -438,13 +457,13 @@ u32 pbr_local_work(struct pbr_qp *qp)
 	case IB_WR_RDMA_READ:
 	case IB_WR_ATOMIC_CMP_AND_SWP:
 	case IB_WR_ATOMIC_FETCH_AND_ADD:
-		if (qp->ib.qp_type != IB_QPT_RC)
+		if (!pbr_is_reliable(qp))
 			return pbr_bad_opcode(qp);
 		read = true;
 		break;
 	case IB_WR_ATOMIC_WRITE:
 	case IB_WR_FLUSH:
-		if (qp->ib.qp_type != IB_QPT_RC)
+		if (!pbr_is_reliable(qp))
 			return pbr_bad_opcode(qp);
 		status = qp->sqe->opcode == IB_WR_FLUSH ? pbr_check_flush(qp) : IB_WC_SUCCESS;
 		if (status)
@@ -460,6 +479,10 @@ u32 pbr_local_work(struct pbr_qp *qp)
 	default:
 		return pbr_bad_opcode(qp);
 	}
+	if (pbr_is_xrc_initiator(qp) && qp->sqe->srqn > PBR_LAST_SRQN)
+		return pbr_fail(&qp->dev->ib, IB_WC_LOC_QP_OP_ERR,
+				"qp %u: a request for shared receive queue %u; numbers have 24 bits",
+				qp->ib.qp_num, qp->sqe->srqn);
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_init(qp->dst, qp, qp->ib.pd, IB_ACCESS_LOCAL_WRITE);
 	if (!memory)
@@ -483,7 +506,7 @@ u32 pbr_do_connection(struct pbr_qp *qp)
 		if (qp->peer_epoch != peer->epoch)
 			qp->progress = 0;
 		qp->peer_epoch = peer->epoch;
-		status = pbr_do_connected(qp, peer);
+		status = pbr_do_connected_or_xrc(qp, peer);
 	} else {
 		status = pbr_no_answer(qp);
 	}

@@ -195,6 +195,7 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pbr_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pbr_qp_ops);
 	ib_set_device_ops(&dev->ib, &pbr_srq_ops);
+	ib_set_device_ops(&dev->ib, &pbr_xrc_ops);
 	ib_set_device_ops(&dev->ib, &pbr_mcast_ops);
 	ret = pbr_counters_alloc(dev);
 	if (ret)
@@ -287,6 +288,7 @@ static void __exit pbr_exit(void)
 	pbr_wire_exit();
 	pbr_workers_exit();
 	pbr_qps_exit();
+	pbr_xrc_exit();
 	pbr_windows_exit();
 	/* Regions and addresses are freed by RCU callbacks. */
 	rcu_barrier();

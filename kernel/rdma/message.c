@@ -134,6 +134,8 @@ void pbr_complete_arrival(struct pbr_qp *peer, const struct pbr_arrival *from,
 		.src_qp = from->src_qp,
 	};
 
+	if (pbr_is_xrc_target(peer))
+		cqe.srqn = peer->srq->ib.ext.xrc.srq_num;
 	pbr_rq_done(peer);
 	if (status) {
 		pbr_note_error(peer, "receive", cqe.wr_id, status);
@@ -158,7 +160,7 @@ void pbr_complete_arrival(struct pbr_qp *peer, const struct pbr_arrival *from,
 		else
 			cqe.sl = from->ipv6 ? PBR_SL_IPV6 : PBR_SL_IPV4;
 	}
-	if (!pbr_complete(peer->ib.recv_cq, &peer->ib, &cqe, from->solicited))
+	if (!pbr_complete(pbr_recv_cq(peer), &peer->ib, &cqe, from->solicited))
 		pbr_qp_error(peer, IB_EVENT_QP_FATAL);
 }
 
@@ -175,6 +177,42 @@ void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 l
 	};
 
 	pbr_complete_arrival(peer, &from, qp->dst, status, len);
+}
+
+void pbr_complete_flushed(struct pbr_qp *qp, struct ib_cq *cq)
+{
+	struct peerbar_cqe cqe = {
+		.wr_id = qp->rqe->wr_id,
+		.status = IB_WC_WR_FLUSH_ERR,
+		.opcode = IB_WC_RECV,
+		.qp_num = qp->ib.qp_num,
+	};
+
+	if (pbr_is_xrc_target(qp))
+		cqe.srqn = qp->held_srqn;
+	pbr_count(qp->dev, PBR_WC_FLUSHED);
+	trace_rdma_wr_error(&qp->ib, true, cqe.wr_id, cqe.opcode, cqe.status, PBR_NOT_REFUSED, 0);
+	pbr_complete(cq, &qp->ib, &cqe, false);
+}
+
+void pbr_flush_held(struct pbr_qp *qp)
+{
+	struct pbr_srq *srq;
+
+	if (!qp->held)
+		return;
+	if (!pbr_is_xrc_target(qp)) {
+		pbr_rq_done(qp);
+		pbr_complete_flushed(qp, qp->ib.recv_cq);
+		return;
+	}
+	WRITE_ONCE(qp->held, false);
+	/* A receive ends with its queue. */
+	srq = pbr_xrc_held_srq(qp);
+	if (!srq)
+		return;
+	pbr_complete_flushed(qp, srq->ib.ext.cq);
+	pbr_srq_put(srq);
 }
 
 /* ---- source and destination of a message ---- */

@@ -27,6 +27,14 @@ static u32 pbr_sq_stride(const struct pbr_qp *qp)
 	return roundup(pbr_sqe_offset(qp) + sizeof(struct peerbar_sqe) + data, 64);
 }
 
+/* Of a receive that it takes. An XRC target takes them from all queues of its domain. */
+static u32 pbr_max_recv_sge(const struct pbr_qp *qp)
+{
+	if (qp->xrcd)
+		return PBR_MAX_SGE;
+	return qp->srq ? qp->srq->rq.max_sge : qp->cap.max_recv_sge;
+}
+
 static int pbr_check_max(struct ib_device *ib, const char *what, u32 value, u32 max)
 {
 	if (value <= max)
@@ -56,11 +64,11 @@ static int pbr_qp_alloc(struct pbr_qp *qp, struct ib_ucontext *ctx, u64 *offset,
 	u32 sq_nr = roundup_pow_of_two(max(qp->cap.max_send_wr, 1U));
 	u32 rq_nr = qp->srq || !qp->cap.max_recv_wr ? 0 : roundup_pow_of_two(qp->cap.max_recv_wr);
 	u32 sq_stride = pbr_sq_stride(qp);
-	u32 rq_stride = pbr_rq_stride(qp->srq ? qp->srq->rq.max_sge : qp->cap.max_recv_sge);
+	u32 rq_stride = pbr_rq_stride(pbr_max_recv_sge(qp));
 	size_t sq_at = sizeof(struct peerbar_qp_ring);
 	size_t rq_at = sq_at + (size_t)sq_nr * sq_stride;
 	struct peerbar_qp_ring *ring;
-	gfp_t gfp = pbr_gfp(ctx);
+	gfp_t gfp = pbr_gfp(qp->user);
 
 	qp->handle = kzalloc_obj(*qp->handle, gfp);
 	qp->entry = kzalloc(sq_stride, gfp);
@@ -116,6 +124,53 @@ static void pbr_qp_free(struct pbr_qp *qp)
 	kfree_rcu(qp->handle, rcu);
 }
 
+static int pbr_check_type(struct ib_device *ib, const struct ib_qp_init_attr *init, bool user)
+{
+	switch (init->qp_type) {
+	case IB_QPT_RC:
+	case IB_QPT_UC:
+	case IB_QPT_UD:
+		return 0;
+	case IB_QPT_GSI:
+		if (!user)
+			return 0;
+		return pbr_fail(ib, -EINVAL, "create_qp: type GSI is for the kernel only");
+	case IB_QPT_XRC_INI:
+		if (user)
+			return 0;
+		/* A kernel user's request cannot name the shared receive queue. */
+		return pbr_fail(ib, -EOPNOTSUPP,
+				"create_qp: an XRC initiator is for user space only");
+	case IB_QPT_XRC_TGT:
+		if (init->xrcd)
+			return 0;
+		return pbr_fail(ib, -EINVAL, "create_qp: an XRC target needs a domain");
+	default:
+		return pbr_fail(ib, -EOPNOTSUPP,
+				"create_qp: type %d; RC (%d), UC (%d), UD (%d) and XRC (%d, %d) are supported",
+				init->qp_type, IB_QPT_RC, IB_QPT_UC, IB_QPT_UD, IB_QPT_XRC_INI,
+				IB_QPT_XRC_TGT);
+	}
+}
+
+/* A target belongs to its domain, and not to the context that creates it. */
+static int pbr_qp_add(struct pbr_qp *qp, struct ib_ucontext *ctx)
+{
+	return qp->xrcd ? pbr_xrcd_add_target(qp->xrcd) : pbr_object_add(ctx, PBR_QP);
+}
+
+static void pbr_qp_remove(struct pbr_qp *qp, struct ib_ucontext *ctx)
+{
+	if (qp->xrcd)
+		pbr_xrcd_remove_target(qp->xrcd);
+	else
+		pbr_object_remove(ctx, PBR_QP);
+}
+
+/*
+ * The core passes no @udata for an XRC target: processes share it. Its creator is charged. It has a
+ * send queue of one entry, which stays empty.
+ */
 static int pbr_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct ib_udata *udata)
 {
 	struct pbr_device *dev = to_pbr(ib->device);
@@ -129,22 +184,26 @@ static int pbr_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct 
 		return pbr_fail(ib->device, -EOPNOTSUPP,
 				"create_qp: create_flags are %#x; none is supported",
 				init->create_flags);
-	if (init->qp_type != IB_QPT_RC && init->qp_type != IB_QPT_UC &&
-	    init->qp_type != IB_QPT_UD && init->qp_type != IB_QPT_GSI)
-		return pbr_fail(ib->device, -EOPNOTSUPP,
-				"create_qp: type %d; RC (%d), UC (%d) and UD (%d) are supported",
-				init->qp_type, IB_QPT_RC, IB_QPT_UC, IB_QPT_UD);
-	if (init->qp_type == IB_QPT_GSI && udata)
-		return pbr_fail(ib->device, -EINVAL, "create_qp: type GSI is for the kernel only");
+	ret = pbr_check_type(ib->device, init, udata);
+	if (ret)
+		return ret;
+	if (pbr_is_xrc_target(qp)) {
+		init->cap = (struct ib_qp_cap){};
+		qp->xrcd = container_of(init->xrcd, struct pbr_xrcd, ib);
+	} else if (pbr_is_xrc_initiator(qp)) {
+		init->cap.max_recv_wr = 0;
+		init->cap.max_recv_sge = 0;
+	}
 	ret = pbr_check_cap(ib->device, init);
 	if (ret)
 		return ret;
 	if (udata)
 		ctx = &rdma_udata_to_drv_context(udata, struct pbr_ucontext, ib)->ib;
 	qp->dev = dev;
-	qp->user = udata;
+	qp->user = udata || qp->xrcd;
 	qp->cap = init->cap;
-	qp->srq = init->srq ? to_pbr_srq(init->srq) : NULL;
+	/* A target's is set by each request. */
+	qp->srq = init->srq && !qp->xrcd ? to_pbr_srq(init->srq) : NULL;
 	qp->sig_all = init->sq_sig_type == IB_SIGNAL_ALL_WR;
 	qp->state = IB_QPS_RESET;
 	qp->epoch = atomic_inc_return(&pbr_last_epoch);
@@ -153,10 +212,10 @@ static int pbr_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct 
 	mutex_init(&qp->rq_lock);
 	spin_lock_init(&qp->post_lock);
 	pbr_qp_init_work(qp);
-	ret = pbr_object_add(ctx, PBR_QP);
+	ret = pbr_qp_add(qp, ctx);
 	if (ret)
 		return ret;
-	if (qp->user) {
+	if (ctx) {
 		qp->worker = pbr_worker_get(to_pbr_ucontext(ctx));
 		if (IS_ERR(qp->worker)) {
 			ret = PTR_ERR(qp->worker);
@@ -173,14 +232,14 @@ static int pbr_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *init, struct 
 	if (ret)
 		goto err_free;
 	/* Must be last: lookups find the queue pair from here on. */
-	ret = pbr_qp_publish(qp, pbr_gfp(ctx));
+	ret = pbr_qp_publish(qp, pbr_gfp(qp->user));
 	if (ret)
 		goto err_free;
 	return 0;
 
 err_free:
 	pbr_qp_free(qp);
-	pbr_object_remove(ctx, PBR_QP);
+	pbr_qp_remove(qp, ctx);
 	return ret;
 }
 
@@ -195,10 +254,17 @@ static int pbr_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 	trace_rdma_qp_state(&qp->ib, from, IB_QPS_ERR, true);
 	pbr_qp_block(qp);
 	pbr_qp_stop_work(qp);
+	if (pbr_is_xrc_target(qp)) {
+		/* The receive is of a queue that remains. */
+		guard(mutex)(&qp->rq_lock);
+		pbr_flush_held(qp);
+	}
 	/* Completions contain the queue pair's address. */
-	pbr_cq_forget(ib->recv_cq, ib);
-	pbr_cq_forget(ib->send_cq, ib);
-	pbr_object_remove(pbr_buf_context(qp->buf), PBR_QP);
+	if (ib->recv_cq)
+		pbr_cq_forget(ib->recv_cq, ib);
+	if (ib->send_cq)
+		pbr_cq_forget(ib->send_cq, ib);
+	pbr_qp_remove(qp, pbr_buf_context(qp->buf));
 	pbr_qp_free(qp);
 	return 0;
 }
@@ -446,10 +512,9 @@ static int pbr_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr,
 	struct pbr_qp *qp = to_pbr_qp(ib);
 	int ret = 0;
 
-	if (qp->srq)
+	if (pbr_is_xrc_target(qp) || pbr_is_xrc_initiator(qp) || qp->srq)
 		return pbr_fail(ib->device, -EINVAL,
-				"post_recv: qp %u takes its receives from a shared queue",
-				ib->qp_num);
+				"post_recv: qp %u has no receive queue of its own", ib->qp_num);
 	if (!qp->user)
 		ret = pbr_rq_post(&qp->rq, wr, bad);
 	if (ret)
@@ -534,6 +599,10 @@ static int pbr_post_send(struct ib_qp *ib, const struct ib_send_wr *wr,
 	unsigned long flags;
 	int ret = 0;
 
+	if (pbr_is_xrc_target(qp))
+		return pbr_fail(ib->device, -EINVAL,
+				"post_send: qp %u is an XRC target, which sends nothing",
+				ib->qp_num);
 	if (qp->user)
 		return pbr_run_posted(qp);
 	spin_lock_irqsave(&qp->post_lock, flags);

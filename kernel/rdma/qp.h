@@ -25,6 +25,8 @@ struct pbr_rq {
  * struct pbr_srq - a shared receive queue
  * @resize_mutex: serializes resizes, and changes of @buf; taken before the lock of @rq
  * @limit: fewer receives than this send the event once; 0: never
+ * @handle: of an XRC queue; otherwise NULL
+ * @life: of an XRC queue, differs from that of an earlier queue with the same number
  */
 struct pbr_srq {
 	struct ib_srq ib;
@@ -32,6 +34,30 @@ struct pbr_srq {
 	struct mutex resize_mutex; /* see above */
 	struct pbr_buf *buf;
 	u32 limit;
+	struct pbr_srq_handle *handle;
+	u32 life;
+};
+
+/**
+ * struct pbr_srq_handle - result of a lookup of an XRC queue by number, under RCU
+ * @users: number of requests that use the queue, for one pass; as of struct pbr_qp_handle. Blocked
+ *	when the queue is destroyed
+ */
+struct pbr_srq_handle {
+	struct rcu_head rcu;
+	atomic_t users;
+	struct pbr_srq *srq;
+};
+
+/**
+ * struct pbr_xrcd - an XRC domain
+ * @targets: number of its queue pairs, which no context owns
+ * @charge: as of struct pbr_pd
+ */
+struct pbr_xrcd {
+	struct ib_xrcd ib;
+	atomic_t targets;
+	void *charge;
 };
 
 /**
@@ -71,6 +97,9 @@ struct pbr_kernel_sqe {
  *	@rq_lock		of the peer: taking receives in order, and completing them; @rqe
  *	CQ and ring locks	leaves
  *
+ * An XRC queue is referenced (@srq of a target) under the requester's @sq_lock, or under @rq_lock,
+ * and without waiting. Destroying it waits for the references, and holds no lock of these.
+ *
  * Memory regions are entered under @sq_lock and @rq_lock, and left before either is released. Under
  * @sq_lock alone, with no region entered, a fault takes the reservation lock of a dma-buf or
  * mmap_lock (struct pbr_dmabuf, struct pbr_user_memory).
@@ -86,6 +115,11 @@ struct pbr_kernel_sqe {
  * @datagram_psn: of the next datagram to another host; under @sq_lock
  * @epoch: unique to each life of a queue pair, which a reset ends. Stable while the queue pair is
  *	referenced
+ * @xrcd: the domain of an XRC target; otherwise NULL
+ * @srq: of an XRC target, the queue that the request names, while that is executed: on this host
+ *	by its only peer, under the peer's @sq_lock; over the wire under @rq_lock. Otherwise NULL
+ * @held_srqn: number of the XRC queue that @rqe was taken from, which may be gone, if @held
+ * @held_life: its life
  * @state: may become ERR at any time, or SQE while requests are executed, by cmpxchg; otherwise
  *	changes under @modify_lock. A lookup fails unless pbr_answers()
  */
@@ -135,6 +169,9 @@ struct pbr_qp {
 	struct pbr_rq rq;
 	struct peerbar_rqe *rqe;
 	struct pbr_srq *srq;
+	struct pbr_xrcd *xrcd;
+	u32 held_srqn;
+	u32 held_life;
 	bool held; /* @rqe was taken from @srq, and not consumed */
 	bool last_told;
 	bool established;
@@ -162,6 +199,31 @@ void pbr_srq_check_limit(struct pbr_srq *srq);
 
 /* srq.c */
 extern const struct ib_device_ops pbr_srq_ops;
+
+/* xrc.c */
+extern const struct ib_device_ops pbr_xrc_ops;
+void pbr_xrc_exit(void);
+/* Count one more target of the domain. Return 0, or -ENOMEM if it has as many as a context may. */
+int pbr_xrcd_add_target(struct pbr_xrcd *xrcd);
+void pbr_xrcd_remove_target(struct pbr_xrcd *xrcd);
+/* Make an XRC queue visible to lookups under a new number. */
+int pbr_srq_publish(struct pbr_srq *srq, gfp_t gfp);
+/* Make lookups fail, and wait until no request uses the queue. */
+void pbr_srq_unpublish(struct pbr_srq *srq);
+void pbr_srq_put(struct pbr_srq *srq);
+/*
+ * Begin to execute a request to @qp. If that is an XRC target, set @srq, with a reference, to queue
+ * @number of its domain; return false if there is none. pbr_xrc_end() must follow otherwise.
+ */
+bool pbr_xrc_begin(struct pbr_qp *qp, u32 number);
+void pbr_xrc_end(struct pbr_qp *qp);
+/*
+ * Whether an XRC target, between these two, holds a receive of another queue: the request that took
+ * it was not completed. The caller must call pbr_flush_held().
+ */
+bool pbr_xrc_holds_other(const struct pbr_qp *qp);
+/* The queue of the receive that an XRC target holds, with a reference; NULL if it is gone. */
+struct pbr_srq *pbr_xrc_held_srq(const struct pbr_qp *qp);
 
 /* worker.c */
 /* Run the remaining work after @delay jiffies, or at once. */
@@ -199,6 +261,34 @@ static inline bool pbr_flushes_sends(const struct pbr_qp *qp)
 	enum ib_qp_state state = READ_ONCE(qp->state);
 
 	return state == IB_QPS_ERR || state == IB_QPS_SQE;
+}
+
+static inline bool pbr_is_xrc_target(const struct pbr_qp *qp)
+{
+	return qp->ib.qp_type == IB_QPT_XRC_TGT;
+}
+
+static inline bool pbr_is_xrc_initiator(const struct pbr_qp *qp)
+{
+	return qp->ib.qp_type == IB_QPT_XRC_INI;
+}
+
+/* Whether the responder acknowledges requests. */
+static inline bool pbr_is_reliable(const struct pbr_qp *qp)
+{
+	return qp->ib.qp_type == IB_QPT_RC || pbr_is_xrc_initiator(qp) || pbr_is_xrc_target(qp);
+}
+
+/* The protection domain of the responder's memory: an XRC target has none of its own. */
+static inline struct ib_pd *pbr_responder_pd(const struct pbr_qp *qp)
+{
+	return pbr_is_xrc_target(qp) ? qp->srq->ib.pd : qp->ib.pd;
+}
+
+/* Where receives complete, of a queue pair that executes a request */
+static inline struct ib_cq *pbr_recv_cq(const struct pbr_qp *qp)
+{
+	return pbr_is_xrc_target(qp) ? qp->srq->ib.ext.cq : qp->ib.recv_cq;
 }
 
 /* Whether it accepts messages; check under RCU or a lock before taking a reference. */

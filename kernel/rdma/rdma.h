@@ -39,6 +39,7 @@
 #define PBR_LAST_KEY	   PBR_MAX_OBJECTS
 #define PBR_FIRST_QPN	   16
 #define PBR_LAST_QPN	   PBR_MAX_OBJECTS
+#define PBR_LAST_SRQN	   PBR_MAX_OBJECTS
 #define PBR_MAX_RD_ATOM	   128
 /* multicast group memberships of one device */
 #define PBR_MAX_MCAST	   8192

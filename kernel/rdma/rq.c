@@ -40,6 +40,10 @@ bool pbr_rq_take(struct pbr_qp *qp)
 	if (!there)
 		return false;
 	qp->held = qp->srq;
+	if (pbr_is_xrc_target(qp)) {
+		qp->held_srqn = qp->srq->ib.ext.xrc.srq_num;
+		qp->held_life = qp->srq->life;
+	}
 	qp->rqe->num_sge = min(qp->rqe->num_sge, rq->max_sge + 1);
 	return true;
 }

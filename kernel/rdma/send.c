@@ -5,10 +5,8 @@
  */
 #include <linux/sched/signal.h>
 
-#include "cq.h"
 #include "fault.h"
 #include "send.h"
-#include "trace.h"
 #include "wire.h"
 
 static bool pbr_has_work(struct pbr_qp *qp)
@@ -160,27 +158,6 @@ int pbr_run_posted(struct pbr_qp *qp)
 	return 0;
 }
 
-static void pbr_complete_flushed(struct pbr_qp *qp)
-{
-	struct peerbar_cqe cqe = {
-		.wr_id = qp->rqe->wr_id,
-		.status = IB_WC_WR_FLUSH_ERR,
-		.opcode = IB_WC_RECV,
-		.qp_num = qp->ib.qp_num,
-	};
-
-	pbr_rq_done(qp);
-	pbr_count(qp->dev, PBR_WC_FLUSHED);
-	trace_rdma_wr_error(&qp->ib, true, cqe.wr_id, cqe.opcode, cqe.status, PBR_NOT_REFUSED, 0);
-	pbr_complete(qp->ib.recv_cq, &qp->ib, &cqe, false);
-}
-
-void pbr_flush_held(struct pbr_qp *qp)
-{
-	if (qp->held)
-		pbr_complete_flushed(qp);
-}
-
 /* Caller holds rq_lock. Return false if there is more to do. */
 static bool pbr_flush_receives(struct pbr_qp *qp)
 {
@@ -188,7 +165,7 @@ static bool pbr_flush_receives(struct pbr_qp *qp)
 
 	if (READ_ONCE(qp->state) != IB_QPS_ERR)
 		return true;
-	if (qp->srq) {
+	if (pbr_is_xrc_target(qp) || qp->srq) {
 		pbr_flush_held(qp);
 		/* The queue pair takes no more receives from the shared queue. */
 		if (!qp->last_told)
@@ -202,7 +179,8 @@ static bool pbr_flush_receives(struct pbr_qp *qp)
 	while (pbr_rq_take(qp)) {
 		if (!budget--)
 			return false;
-		pbr_complete_flushed(qp);
+		pbr_rq_done(qp);
+		pbr_complete_flushed(qp, qp->ib.recv_cq);
 	}
 	return true;
 }

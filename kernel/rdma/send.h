@@ -42,6 +42,10 @@ void pbr_complete_arrival(struct pbr_qp *peer, const struct pbr_arrival *from,
 			  const struct pbr_refs *refs, u32 status, u32 len);
 /* The same, for the message in @qp->sqe */
 void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 len);
+/* Complete the receive in @qp->rqe, which was consumed, as flushed; rq_lock held. */
+void pbr_complete_flushed(struct pbr_qp *qp, struct ib_cq *cq);
+/* The same, and consume it, for one of a shared queue that the queue pair holds */
+void pbr_flush_held(struct pbr_qp *qp);
 void pbr_refs_init(struct pbr_refs *refs, struct pbr_qp *qp, struct ib_pd *pd, int access);
 void pbr_refs_add(struct pbr_refs *refs, u64 addr, u32 len, u32 key);
 void pbr_refs_add_va(struct pbr_refs *refs, void *va, u32 len);
@@ -81,7 +85,5 @@ int pbr_run_posted(struct pbr_qp *qp);
 void pbr_flush(struct pbr_qp *qp);
 /* Complete all requests of a queue pair in SQE as flushed that were posted before. */
 void pbr_flush_sends(struct pbr_qp *qp);
-/* rq_lock held */
-void pbr_flush_held(struct pbr_qp *qp);
 
 #endif

@@ -19,10 +19,10 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 	u32 nr, stride;
 	int ret;
 
-	if (init->srq_type != IB_SRQT_BASIC)
+	if (init->srq_type != IB_SRQT_BASIC && (init->srq_type != IB_SRQT_XRC || !udata))
 		return pbr_fail(ib->device, -EOPNOTSUPP,
-				"create_srq: type %d; only basic queues, %d, are supported",
-				init->srq_type, IB_SRQT_BASIC);
+				"create_srq: type %d; basic queues (%d) are supported, and for user space XRC (%d)",
+				init->srq_type, IB_SRQT_BASIC, IB_SRQT_XRC);
 	if (!init->attr.max_wr || init->attr.max_wr > PBR_MAX_WR)
 		return pbr_fail(ib->device, -EINVAL,
 				"create_srq: max_wr is %u; 1 to %d are possible", init->attr.max_wr,
@@ -59,12 +59,23 @@ static int pbr_create_srq(struct ib_srq *ib, struct ib_srq_init_attr *init, stru
 	resp.size = srq->buf->size;
 	resp.entries = nr;
 	resp.stride = stride;
-	resp.srqn = atomic_inc_return(&pbr_last_srqn);
-	ret = ib_respond_udata(udata, resp);
-	if (ret) {
-		pbr_buf_free(srq->buf);
-		pbr_object_remove(ctx, PBR_SRQ);
+	if (init->srq_type == IB_SRQT_XRC) {
+		/* Must be last: lookups find the queue from here on. */
+		ret = pbr_srq_publish(srq, pbr_gfp(true));
+		if (ret)
+			goto err_free;
+		resp.srqn = ib->ext.xrc.srq_num;
+	} else {
+		resp.srqn = atomic_inc_return(&pbr_last_srqn);
 	}
+	ret = ib_respond_udata(udata, resp);
+	if (!ret)
+		return 0;
+	if (init->srq_type == IB_SRQT_XRC)
+		pbr_srq_unpublish(srq);
+err_free:
+	pbr_buf_free(srq->buf);
+	pbr_object_remove(ctx, PBR_SRQ);
 	return ret;
 }
 
@@ -186,8 +197,11 @@ static int pbr_query_srq(struct ib_srq *ib, struct ib_srq_attr *attr)
 
 static int pbr_destroy_srq(struct ib_srq *ib, struct ib_udata *udata)
 {
-	struct pbr_buf *buf = to_pbr_srq(ib)->buf;
+	struct pbr_srq *srq = to_pbr_srq(ib);
+	struct pbr_buf *buf = srq->buf;
 
+	if (srq->handle)
+		pbr_srq_unpublish(srq);
 	pbr_object_remove(pbr_buf_context(buf), PBR_SRQ);
 	pbr_buf_free(buf);
 	return 0;

@@ -23,7 +23,7 @@
 #define ATOMIC	  sizeof(struct pbr_atomic_eth)
 #define WORD	  sizeof(__be32)
 
-/* Opcodes of RC; those up to IB_OPCODE_RDMA_WRITE_ONLY_WITH_IMMEDIATE are of UC, too. */
+/* Opcodes of RC and XRC; those up to IB_OPCODE_RDMA_WRITE_ONLY_WITH_IMMEDIATE are of UC, too. */
 static const struct pbr_op pbr_ops[] = {
 	[IB_OPCODE_SEND_FIRST] = { OP_SEND | OP_FIRST },
 	[IB_OPCODE_SEND_MIDDLE] = { OP_SEND },
@@ -65,6 +65,12 @@ struct pbr_op pbr_op_of(u8 opcode)
 	op = pbr_ops[opcode];
 	switch (transport) {
 	case IB_OPCODE_RC:
+		return op;
+	case PBR_OPCODE_XRC:
+		if (!op.flags || op.flags & PBR_OP_RESPONSE)
+			return op;
+		op.flags |= PBR_OP_XRC;
+		op.header += sizeof(struct pbr_xrceth);
 		return op;
 	case IB_OPCODE_UC:
 		return opcode <= IB_OPCODE_RDMA_WRITE_ONLY_WITH_IMMEDIATE ? op : none;
@@ -113,6 +119,12 @@ bool pbr_packet_parse(struct sk_buff *skb)
 		.ipv6 = skb->protocol == htons(ETH_P_IPV6),
 		.marked = pbr_is_marked(skb),
 	};
+	if (op.flags & PBR_OP_XRC) {
+		const struct pbr_xrceth *xrc = (const void *)(bth + 1);
+
+		packet->srqn = be32_to_cpu(xrc->srqn) & 0xffffff;
+		packet->header += sizeof(*xrc);
+	}
 	return packet->len <= ib_mtu_enum_to_int(IB_MTU_4096) &&
 		(op.flags & PBR_OP_PAYLOAD || (!packet->len && !pad));
 }

@@ -14,7 +14,7 @@
 static u8 pbr_opcode_of(const struct pbr_qp *qp, const struct peerbar_sqe *sqe, bool first,
 			bool last)
 {
-	u8 transport = qp->ib.qp_type == IB_QPT_UC ? IB_OPCODE_UC : IB_OPCODE_RC;
+	u8 transport = pbr_transport_of(qp);
 	bool write = sqe->opcode == IB_WR_RDMA_WRITE || sqe->opcode == IB_WR_RDMA_WRITE_WITH_IMM;
 
 	if (!last) {
@@ -43,12 +43,31 @@ static u8 pbr_opcode_of(const struct pbr_qp *qp, const struct peerbar_sqe *sqe, 
 	}
 }
 
+/* The size of the XRCETH, if the requests have one */
+static u32 pbr_xrceth_size(const struct pbr_qp *qp)
+{
+	return pbr_is_xrc_initiator(qp) ? sizeof(struct pbr_xrceth) : 0;
+}
+
+/* Fill the XRCETH, and return what is behind it. */
+static void *pbr_fill_xrceth(const struct pbr_qp *qp, const struct peerbar_sqe *sqe, void *header)
+{
+	struct pbr_xrceth *eth = header;
+
+	if (!pbr_is_xrc_initiator(qp))
+		return header;
+	eth->srqn = cpu_to_be32(sqe->srqn);
+	return eth + 1;
+}
+
 /* Fill the extended headers of a send or write. */
-static void pbr_fill_headers(const struct pbr_flight *flight, struct pbr_op op, void *header)
+static void pbr_fill_headers(const struct pbr_qp *qp, const struct pbr_flight *flight,
+			     struct pbr_op op, void *header)
 {
 	const struct peerbar_sqe *sqe = flight->sqe;
 	u32 word = sqe->imm_data;
 
+	header = pbr_fill_xrceth(qp, sqe, header);
 	if (op.header >= sizeof(struct pbr_reth)) {
 		struct pbr_reth *reth = header;
 
@@ -94,8 +113,8 @@ static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n
 			pbr_train_undo(&qp->wire->out);
 		return status;
 	}
-	pbr_fill_headers(flight, op, bth + 1);
-	ack_req = qp->ib.qp_type == IB_QPT_RC &&
+	pbr_fill_headers(qp, flight, op, bth + 1);
+	ack_req = pbr_is_reliable(qp) &&
 		(last || ++out->unasked >= min_t(u32, PBR_ACK_INTERVAL, out->window / 2));
 	if (ack_req)
 		out->unasked = 0;
@@ -110,18 +129,19 @@ static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 
 {
 	const struct peerbar_sqe *sqe = flight->sqe;
 	u64 at = (u64)n * qp->wire->mtu;
-	struct sk_buff *skb = pbr_packet_alloc(sizeof(struct pbr_reth), 0);
+	struct sk_buff *skb = pbr_packet_alloc(pbr_xrceth_size(qp) + sizeof(struct pbr_reth), 0);
 	struct pbr_reth *reth;
 
 	if (!skb)
 		return;
-	reth = pbr_packet_header(skb);
+	reth = pbr_fill_xrceth(qp, sqe, pbr_packet_header(skb));
 	reth->addr = cpu_to_be64(sqe->rdma.remote_addr + at);
 	/* The key of no bytes is not checked; with one, rxe takes a repetition for another. */
 	reth->rkey = cpu_to_be32(flight->total ? sqe->rdma.rkey : 0);
 	reth->len = cpu_to_be32(min_t(u64, flight->total - at, (u64)nr * qp->wire->mtu));
-	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_RDMA_READ_REQUEST,
-		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
+	pbr_bth_fill((struct pbr_bth *)skb->data,
+		     pbr_transport_of(qp) + IB_OPCODE_RDMA_READ_REQUEST, qp->attr.dest_qp_num,
+		     qp->wire->requester.send, 0, false, true);
 	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 }
 
@@ -129,18 +149,19 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 {
 	const struct peerbar_sqe *sqe = flight->sqe;
 	bool swap = sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP;
-	struct sk_buff *skb = pbr_packet_alloc(sizeof(struct pbr_atomic_eth), 0);
+	struct sk_buff *skb = pbr_packet_alloc(pbr_xrceth_size(qp) + sizeof(struct pbr_atomic_eth),
+					       0);
 	struct pbr_atomic_eth *eth;
 
 	if (!skb)
 		return;
-	eth = pbr_packet_header(skb);
+	eth = pbr_fill_xrceth(qp, sqe, pbr_packet_header(skb));
 	eth->addr = cpu_to_be64(sqe->atomic.remote_addr);
 	eth->rkey = cpu_to_be32(sqe->atomic.rkey);
 	eth->swap_add = cpu_to_be64(swap ? sqe->atomic.swap : sqe->atomic.compare_add);
 	eth->compare = cpu_to_be64(swap ? sqe->atomic.compare_add : 0);
 	pbr_bth_fill((struct pbr_bth *)skb->data,
-		     swap ? IB_OPCODE_RC_COMPARE_SWAP : IB_OPCODE_RC_FETCH_ADD,
+		     pbr_transport_of(qp) + (swap ? IB_OPCODE_COMPARE_SWAP : IB_OPCODE_FETCH_ADD),
 		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
 	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 }
@@ -148,18 +169,19 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 static void pbr_transmit_atomic_write(struct pbr_qp *qp, struct pbr_flight *flight)
 {
 	const struct peerbar_sqe *sqe = flight->sqe;
-	struct sk_buff *skb = pbr_packet_alloc(sizeof(struct pbr_reth), sizeof(u64));
+	struct sk_buff *skb = pbr_packet_alloc(pbr_xrceth_size(qp) + sizeof(struct pbr_reth),
+					       sizeof(u64));
 	struct pbr_reth *reth;
 
 	if (!skb)
 		return;
-	reth = pbr_packet_header(skb);
+	reth = pbr_fill_xrceth(qp, sqe, pbr_packet_header(skb));
 	reth->addr = cpu_to_be64(sqe->atomic_write.remote_addr);
 	reth->rkey = cpu_to_be32(sqe->atomic_write.rkey);
 	reth->len = cpu_to_be32(sizeof(u64));
 	memcpy(reth + 1, &sqe->atomic_write.value, sizeof(u64));
-	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_ATOMIC_WRITE, qp->attr.dest_qp_num,
-		     qp->wire->requester.send, 0, false, true);
+	pbr_bth_fill((struct pbr_bth *)skb->data, pbr_transport_of(qp) + IB_OPCODE_ATOMIC_WRITE,
+		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
 	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 	pbr_count_sent(qp->dev, sizeof(u64));
 }
@@ -167,21 +189,21 @@ static void pbr_transmit_atomic_write(struct pbr_qp *qp, struct pbr_flight *flig
 static void pbr_transmit_flush(struct pbr_qp *qp, struct pbr_flight *flight)
 {
 	const struct peerbar_sqe *sqe = flight->sqe;
-	struct sk_buff *skb = pbr_packet_alloc(sizeof(struct pbr_feth) + sizeof(struct pbr_reth),
-					       0);
+	u32 header = pbr_xrceth_size(qp) + sizeof(struct pbr_feth) + sizeof(struct pbr_reth);
+	struct sk_buff *skb = pbr_packet_alloc(header, 0);
 	struct pbr_feth *feth;
 	struct pbr_reth *reth;
 
 	if (!skb)
 		return;
-	feth = pbr_packet_header(skb);
+	feth = pbr_fill_xrceth(qp, sqe, pbr_packet_header(skb));
 	feth->value = cpu_to_be32(sqe->flush.level << 4 | sqe->flush.type);
 	reth = (struct pbr_reth *)(feth + 1);
 	reth->addr = cpu_to_be64(sqe->flush.remote_addr);
 	reth->rkey = cpu_to_be32(sqe->flush.rkey);
 	reth->len = cpu_to_be32(sqe->flush.length);
-	pbr_bth_fill((struct pbr_bth *)skb->data, IB_OPCODE_RC_FLUSH, qp->attr.dest_qp_num,
-		     qp->wire->requester.send, 0, false, true);
+	pbr_bth_fill((struct pbr_bth *)skb->data, pbr_transport_of(qp) + IB_OPCODE_FLUSH,
+		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
 	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
 }
 
@@ -236,7 +258,7 @@ static bool pbr_transmit_next(struct pbr_qp *qp)
 	if (flight->status)
 		return false;
 	/* Nothing acknowledges the packets of UC before the message ends. */
-	if (qp->ib.qp_type == IB_QPT_RC && pbr_psn_diff(out->send, out->una) >= (int)out->window)
+	if (pbr_is_reliable(qp) && pbr_psn_diff(out->send, out->una) >= (int)out->window)
 		return false;
 	if (pbr_is_read(flight)) {
 		nr = pbr_read_size(qp, flight);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The responder of a connection: requests that arrive as packets, in the worker of the queue pair.
- * Requests of RC are acknowledged; those of UC are dropped if a packet of them is missing.
+ * Requests of RC and XRC are acknowledged; those of UC are dropped if a packet of them is missing.
  */
 #include "fault.h"
 #include "wire.h"
@@ -10,19 +10,23 @@
 #define PBR_PASS   64
 /*
  * Instead of a NAK's syndrome: the request was executed; it is to be dropped; memory of an
- * on-demand region is absent, nothing was executed, and it begins anew after pbr_refs_fault().
+ * on-demand region is absent, nothing was executed, and it begins anew after pbr_refs_fault(); it
+ * names a shared receive queue that the XRC domain does not have.
  */
 #define PBR_DONE   0x100
 #define PBR_DROP   0x101
 #define PBR_ABSENT 0x102
+#define PBR_NO_SRQ 0x103
 
 /* ---- responses ---- */
 
+/* @opcode: without the transport */
 static void pbr_response_fill(struct pbr_qp *qp, struct pbr_bth *bth, u8 opcode, u32 psn,
 			      u32 syndrome, u32 header, u32 len)
 {
 	struct pbr_aeth *aeth = (struct pbr_aeth *)(bth + 1);
 
+	opcode += pbr_transport_of(qp);
 	pbr_bth_fill(bth, opcode, qp->attr.dest_qp_num, psn, -len & 3, false, false);
 	if (header)
 		aeth->value = cpu_to_be32(syndrome << 24 | qp->wire->responder.msn);
@@ -45,6 +49,7 @@ static void pbr_respond(struct pbr_qp *qp, struct sk_buff *skb)
 		pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->in, skb);
 }
 
+/* @opcode: without the transport */
 static void pbr_respond_empty(struct pbr_qp *qp, u8 opcode, u32 psn, u32 syndrome)
 {
 	pbr_respond(qp, pbr_response_alloc(qp, opcode, psn, syndrome, sizeof(struct pbr_aeth), 0));
@@ -53,7 +58,7 @@ static void pbr_respond_empty(struct pbr_qp *qp, u8 opcode, u32 psn, u32 syndrom
 static void pbr_acknowledge(struct pbr_qp *qp, u32 psn, u32 syndrome)
 {
 	qp->wire->responder.ack_due = false;
-	pbr_respond_empty(qp, IB_OPCODE_RC_ACKNOWLEDGE, psn, syndrome);
+	pbr_respond_empty(qp, IB_OPCODE_ACKNOWLEDGE, psn, syndrome);
 }
 
 /* Transmit the acknowledgment of everything that was executed, if one was requested. */
@@ -73,7 +78,7 @@ static u32 pbr_enter_remote(struct pbr_qp *qp, int access, u64 addr, u64 len, u3
 	struct pbr_refs *refs = &qp->wire->refs;
 	int ret;
 
-	pbr_refs_init(refs, qp, qp->ib.pd, access);
+	pbr_refs_init(refs, qp, pbr_responder_pd(qp), access);
 	refs->dma = false;
 	if ((READ_ONCE(qp->attr.qp_access_flags) & access) != access)
 		return pbr_fail(&qp->dev->ib, PBR_NAK_INVALID,
@@ -130,7 +135,7 @@ static u32 pbr_complete_message(struct pbr_qp *qp, const struct pbr_arrival *fro
 
 	in->taken = false;
 	if (from->opcode == IB_WR_SEND_WITH_INV &&
-	    pbr_invalidate(qp->dev, qp->ib.pd, qp->ib.qp_num, from->imm_data)) {
+	    pbr_invalidate(qp->dev, pbr_responder_pd(qp), qp->ib.qp_num, from->imm_data)) {
 		pbr_complete_arrival(qp, from, &qp->wire->refs, IB_WC_REM_INV_REQ_ERR, 0);
 		return PBR_NAK_INVALID;
 	}
@@ -240,6 +245,7 @@ static u32 pbr_begin_read(struct pbr_qp *qp, struct sk_buff *skb, u32 psn)
 		.addr = be64_to_cpu(reth->addr),
 		.len = be32_to_cpu(reth->len),
 		.rkey = be32_to_cpu(reth->rkey),
+		.srqn = packet->srqn,
 		.psn = psn,
 		.first = true,
 	};
@@ -263,18 +269,25 @@ static u32 pbr_answer_read(struct pbr_qp *qp)
 	u8 opcode;
 
 	if (read->first)
-		opcode = last ? IB_OPCODE_RC_RDMA_READ_RESPONSE_ONLY :
-				IB_OPCODE_RC_RDMA_READ_RESPONSE_FIRST;
+		opcode = last ? IB_OPCODE_RDMA_READ_RESPONSE_ONLY :
+				IB_OPCODE_RDMA_READ_RESPONSE_FIRST;
 	else
-		opcode = last ? IB_OPCODE_RC_RDMA_READ_RESPONSE_LAST :
-				IB_OPCODE_RC_RDMA_READ_RESPONSE_MIDDLE;
+		opcode = last ? IB_OPCODE_RDMA_READ_RESPONSE_LAST :
+				IB_OPCODE_RDMA_READ_RESPONSE_MIDDLE;
 	header = read->first || last ? sizeof(struct pbr_aeth) : 0;
 	bth = pbr_train_add(qp->dev, &qp->wire->path, &qp->wire->in, header, len,
 			    pbr_packet_bytes(read->len - read->done - len, qp->wire->mtu));
-	syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, read->addr, read->len, read->rkey);
-	if (!syndrome && bth)
-		ret = pbr_copy_out(&qp->wire->refs, read->done, (void *)(bth + 1) + header, len);
-	pbr_refs_put(&qp->wire->refs);
+	if (pbr_xrc_begin(qp, read->srqn)) {
+		syndrome = pbr_enter_remote(qp, IB_ACCESS_REMOTE_READ, read->addr, read->len,
+					    read->rkey);
+		if (!syndrome && bth)
+			ret = pbr_copy_out(&qp->wire->refs, read->done, (void *)(bth + 1) + header,
+					   len);
+		pbr_refs_put(&qp->wire->refs);
+		pbr_xrc_end(qp);
+	} else {
+		syndrome = PBR_NO_SRQ;
+	}
 	if (ret)
 		syndrome = ret == -EAGAIN ? PBR_ABSENT : PBR_NAK_ACCESS;
 	if (syndrome) {
@@ -300,7 +313,7 @@ static void pbr_answer_atomic(struct pbr_qp *qp, u32 psn, u64 value)
 	struct sk_buff *skb;
 	__be64 old = cpu_to_be64(value);
 
-	skb = pbr_response_alloc(qp, IB_OPCODE_RC_ATOMIC_ACKNOWLEDGE, psn, PBR_ACK_SYNDROME, header,
+	skb = pbr_response_alloc(qp, IB_OPCODE_ATOMIC_ACKNOWLEDGE, psn, PBR_ACK_SYNDROME, header,
 				 0);
 	if (skb)
 		memcpy(pbr_packet_header(skb) + sizeof(struct pbr_aeth), &old, sizeof(old));
@@ -343,7 +356,7 @@ static u32 pbr_execute_atomic(struct pbr_qp *qp, struct sk_buff *skb)
 /* Answer a flush or an atomic write, as a read of no bytes. */
 static void pbr_answer_empty(struct pbr_qp *qp, u32 psn)
 {
-	pbr_respond_empty(qp, IB_OPCODE_RC_RDMA_READ_RESPONSE_ONLY, psn, PBR_ACK_SYNDROME);
+	pbr_respond_empty(qp, IB_OPCODE_RDMA_READ_RESPONSE_ONLY, psn, PBR_ACK_SYNDROME);
 }
 
 static u32 pbr_write_atomically(struct pbr_qp *qp, struct sk_buff *skb)
@@ -446,8 +459,30 @@ static u32 pbr_execute(struct pbr_qp *qp, struct sk_buff *skb)
 	in->psn = pbr_psn_add(packet->psn, 1);
 	if (packet->op & PBR_OP_LAST)
 		in->msn = pbr_psn_add(in->msn, 1);
-	in->ack_due |= packet->ack_req && qp->ib.qp_type == IB_QPT_RC;
+	in->ack_due |= packet->ack_req && pbr_is_reliable(qp);
 	return PBR_DONE;
+}
+
+/* The same, of an XRC target: with the shared receive queue that the packet names. */
+static u32 pbr_execute_xrc(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	const struct pbr_packet *packet = pbr_packet_of(skb);
+	struct pbr_responder *in = &qp->wire->responder;
+	u32 ret = PBR_NO_SRQ;
+
+	/* A message is for one queue. */
+	if (in->op && packet->srqn != in->srqn)
+		return PBR_NAK_INVALID;
+	if (!pbr_xrc_begin(qp, packet->srqn))
+		return PBR_NO_SRQ;
+	in->srqn = packet->srqn;
+	if (pbr_xrc_holds_other(qp))
+		pbr_flush_held(qp);
+	/* A message that has begun loses its receive if another queue has the number now. */
+	if (in->op != PBR_OP_SEND || qp->held)
+		ret = pbr_execute(qp, skb);
+	pbr_xrc_end(qp);
+	return ret;
 }
 
 /*
@@ -460,6 +495,7 @@ static bool pbr_execute_again(struct pbr_qp *qp, struct sk_buff *skb)
 	const struct pbr_packet *packet = pbr_packet_of(skb);
 	struct pbr_responder *in = &qp->wire->responder;
 	const struct pbr_reth *reth;
+	bool present = true;
 	unsigned int i;
 
 	if (packet->op & PBR_OP_ATOMIC) {
@@ -483,15 +519,21 @@ static bool pbr_execute_again(struct pbr_qp *qp, struct sk_buff *skb)
 	if ((int)pbr_packets(be32_to_cpu(reth->len), qp->wire->mtu) >
 	    pbr_psn_diff(in->psn, packet->psn))
 		return true;
-	return pbr_begin_read(qp, skb, packet->psn) != PBR_ABSENT;
+	if (pbr_xrc_begin(qp, packet->srqn)) {
+		present = pbr_begin_read(qp, skb, packet->psn) != PBR_ABSENT;
+		pbr_xrc_end(qp);
+	}
+	return present;
 }
 
 /* The request fails for good: respond, and move to the error state. */
 static void pbr_refuse_request(struct pbr_qp *qp, u32 psn, u32 syndrome)
 {
 	pbr_acknowledge_due(qp);
-	pbr_acknowledge(qp, psn, syndrome);
-	pbr_qp_error(qp, syndrome == PBR_NAK_ACCESS ? IB_EVENT_QP_ACCESS_ERR : IB_EVENT_QP_REQ_ERR);
+	pbr_acknowledge(qp, psn, syndrome == PBR_NO_SRQ ? PBR_NAK_INVALID : syndrome);
+	pbr_qp_error(qp,
+		     syndrome == PBR_NAK_ACCESS || syndrome == PBR_NO_SRQ ? IB_EVENT_QP_ACCESS_ERR :
+									    IB_EVENT_QP_REQ_ERR);
 }
 
 static void pbr_respond_rc(struct pbr_qp *qp, struct sk_buff *skb)
@@ -516,7 +558,7 @@ static void pbr_respond_rc(struct pbr_qp *qp, struct sk_buff *skb)
 		return;
 	}
 	in->nak_sent = false;
-	ret = pbr_execute(qp, skb);
+	ret = pbr_is_xrc_target(qp) ? pbr_execute_xrc(qp, skb) : pbr_execute(qp, skb);
 	if (ret == PBR_DONE || ret == PBR_DROP || ret == PBR_ABSENT)
 		return;
 	if ((ret & PBR_AETH_TYPE) != PBR_AETH_RNR) {
@@ -584,7 +626,7 @@ static void pbr_respond_packet(struct pbr_qp *qp, struct sk_buff *skb)
 	if (!pbr_is_datagram(qp) && READ_ONCE(qp->state) == IB_QPS_RTR &&
 	    !xchg(&qp->established, true))
 		pbr_qp_event(qp, IB_EVENT_COMM_EST);
-	if (pbr_packet_of(skb)->marked && qp->ib.qp_type == IB_QPT_RC)
+	if (pbr_packet_of(skb)->marked && pbr_is_reliable(qp))
 		pbr_notify_congestion(qp, &qp->wire->in, &qp->wire->responder.notified);
 	if (pbr_is_datagram(qp))
 		pbr_wire_deliver(qp, skb);

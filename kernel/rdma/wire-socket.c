@@ -120,8 +120,16 @@ static bool pbr_accepts(const struct pbr_qp *qp, struct sk_buff *skb)
 		return be32_to_cpu(deth->qkey) == qkey;
 	case IB_OPCODE_UC:
 		return qp->ib.qp_type == IB_QPT_UC && pbr_from_peer(qp, skb);
+	case PBR_OPCODE_XRC:
+		/* Requests are for targets, and responses for initiators. */
+		return (packet->op & PBR_OP_RESPONSE ? pbr_is_xrc_initiator(qp) :
+						       pbr_is_xrc_target(qp)) &&
+			pbr_from_peer(qp, skb);
 	default:
-		return qp->ib.qp_type == IB_QPT_RC && pbr_from_peer(qp, skb);
+		/* Notifications of congestion are for all that are reliable. */
+		return (packet->op & PBR_OP_CNP ? pbr_is_reliable(qp) :
+						  qp->ib.qp_type == IB_QPT_RC) &&
+			pbr_from_peer(qp, skb);
 	}
 }
 

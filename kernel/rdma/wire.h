@@ -84,6 +84,11 @@ struct pbr_feth {
 #define PBR_FETH_TYPE	      0xf
 #define PBR_FETH_LEVEL(value) ((value) >> 4 & 3)
 
+/* behind the BTH of XRC requests: the shared receive queue, in the lower 24 bits */
+struct pbr_xrceth {
+	__be32 srqn;
+} __packed;
+
 /* syndrome in the upper 8 bits, message sequence number in the others */
 struct pbr_aeth {
 	__be32 value;
@@ -117,6 +122,10 @@ struct pbr_aeth {
 #define PBR_OP_ATOMIC_WRITE BIT(13)
 /* the response is a read's, of no bytes */
 #define PBR_OP_EMPTY	    (PBR_OP_FLUSH | PBR_OP_ATOMIC_WRITE)
+#define PBR_OP_XRC	    BIT(15) /* with an XRCETH */
+
+/* Opcodes of XRC are this and those of RC. */
+#define PBR_OPCODE_XRC 0xa0
 
 /* A notification of congestion, of any transport; its header is reserved. */
 #define PBR_OPCODE_CNP 0x81
@@ -129,7 +138,8 @@ struct pbr_op {
 
 /**
  * struct pbr_packet - a received packet, in skb->cb; skb->data is its BTH
- * @header: offset of the extended headers
+ * @srqn: in the XRCETH, if there is one
+ * @header: offset of the extended headers, behind the XRCETH
  * @payload: offset of the payload
  * @marked: a router on its way is congested
  * @intact: its ICRC is right
@@ -137,6 +147,7 @@ struct pbr_op {
 struct pbr_packet {
 	u32 psn;
 	u32 qpn;
+	u32 srqn;
 	u16 op; /* PBR_OP_* */
 	u16 header;
 	u16 payload;
@@ -292,6 +303,7 @@ struct pbr_reading {
 	u64 len;
 	u64 done; /* bytes that were transmitted */
 	u32 rkey;
+	u32 srqn;   /* of an XRC request */
 	u32 psn;    /* of the next response */
 	bool first; /* the next response is the first */
 };
@@ -300,6 +312,7 @@ struct pbr_reading {
  * struct pbr_responder - the receiving half of a connection; under rq_lock
  * @psn: expected next
  * @op: PBR_OP_SEND or PBR_OP_WRITE inside a message, otherwise 0
+ * @srqn: the queue that the last packet of XRC named
  * @done: bytes of the message that arrived
  * @taken: the message uses the receive in @rqe
  * @nak_sent: requests out of sequence are dropped without another NAK
@@ -310,6 +323,7 @@ struct pbr_reading {
 struct pbr_responder {
 	u32 psn;
 	u32 msn;
+	u32 srqn;
 	u16 op;
 	bool taken;
 	bool nak_sent;
@@ -347,6 +361,14 @@ struct pbr_wire {
 };
 
 /* ---- wire-format.c ---- */
+
+/* What the opcodes of a connection begin with */
+static inline u8 pbr_transport_of(const struct pbr_qp *qp)
+{
+	if (pbr_is_xrc_initiator(qp) || pbr_is_xrc_target(qp))
+		return PBR_OPCODE_XRC;
+	return qp->ib.qp_type == IB_QPT_UC ? IB_OPCODE_UC : IB_OPCODE_RC;
+}
 
 /* The properties of an opcode of a transport; flags are 0 if there is none. */
 struct pbr_op pbr_op_of(u8 opcode);

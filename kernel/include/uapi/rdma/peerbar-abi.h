@@ -105,7 +105,7 @@ struct peerbar_resize_srq_resp {
 /*
  * A queue pair's memory begins with struct peerbar_qp_ring. The send queue's entries are at
  * @sq_entries_offset in it, the receive queue's at @rq_entries_offset. With an SRQ there is no
- * receive queue, and @rq_entries is 0.
+ * receive queue, and @rq_entries is 0. An XRC target has neither queue, and no response.
  */
 struct peerbar_create_qp_resp {
 	__aligned_u64 offset;
@@ -178,7 +178,8 @@ struct peerbar_sqe {
 	__u32 num_sge;
 	/* with IBV_SEND_INLINE, instead of num_sge: number of bytes in place of the sges */
 	__u32 inline_len;
-	__u32 reserved;
+	/* of an XRC initiator: number of the responder's shared receive queue */
+	__u32 srqn;
 	union {
 		struct {
 			__aligned_u64 remote_addr;
@@ -239,7 +240,8 @@ struct peerbar_cqe {
 	__u32 qp_num;
 	__u32 src_qp;
 	__u32 wc_flags;
-	__u32 reserved0;
+	/* of a receive from an XRC queue: the queue's number; otherwise 0 */
+	__u32 srqn;
 	__u8 sl;
 	__u8 network_hdr_type;
 	__u16 pkey_index;
