@@ -216,12 +216,11 @@ static inline void consumed(struct pv_cq *cq, uint32_t index)
 }
 
 /*
- * pv_cq_forget(): drop the completions of a queue pair that was reset or destroyed. The kernel only
- * writes after the last entry, so the others can be moved towards it.
+ * Drop the completions of a queue pair, or with @qpn 0, of an XRC queue. The kernel only writes
+ * after the last entry, so the others can be moved towards it.
  */
-void pv_cq_forget(struct ibv_cq *ibv_cq, uint32_t qpn)
+static void forget(struct pv_cq *cq, uint32_t qpn, uint32_t srqn)
 {
-	struct pv_cq *cq = to_cq(ibv_cq);
 	uint32_t from, to, left;
 
 	if (lock_ring(cq))
@@ -231,11 +230,27 @@ void pv_cq_forget(struct ibv_cq *ibv_cq, uint32_t qpn)
 	if (left <= cq->entries) {
 		from = to = cq->consumer + left;
 		while (left--)
-			if (entry_of(cq, --from)->qp_num != qpn && --to != from)
+			if ((qpn ? entry_of(cq, --from)->qp_num != qpn :
+				   entry_of(cq, --from)->srqn != srqn) &&
+			    --to != from)
 				*entry_of(cq, to) = *entry_of(cq, from);
 		consumed(cq, to);
 	}
 	unlock(cq);
+}
+
+/* pv_cq_forget(): drop the completions of a queue pair that was reset or destroyed. */
+void pv_cq_forget(struct ibv_cq *cq, uint32_t qpn)
+{
+	/* XRC queue pairs have no receives of their own, and targets no sends. */
+	if (cq)
+		forget(to_cq(cq), qpn, 0);
+}
+
+/* pv_cq_forget_srq(): drop the completions of an XRC queue that was destroyed. */
+void pv_cq_forget_srq(struct ibv_cq *cq, uint32_t srqn)
+{
+	forget(to_cq(cq), 0, srqn);
 }
 
 /* ---- ibv_poll_cq() */

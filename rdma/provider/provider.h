@@ -125,6 +125,7 @@ struct pv_sq {
 	const char *why;
 };
 
+/* A queue pair. An XRC target, created or opened, has no queues. */
 struct pv_qp {
 	struct verbs_qp vqp;
 	struct pv_memory memory;
@@ -242,6 +243,7 @@ int pv_req_notify_cq(struct ibv_cq *cq, int solicited_only);
 int pv_destroy_cq(struct ibv_cq *cq);
 int pv_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *wc);
 void pv_cq_forget(struct ibv_cq *cq, uint32_t qpn);
+void pv_cq_forget_srq(struct ibv_cq *cq, uint32_t srqn);
 
 /* recv.c */
 int pv_rq_init(struct pv_rq *rq, const struct pv_memory *memory, struct peerbar_ring *ring,
@@ -263,6 +265,9 @@ int pv_query_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask,
 		struct ibv_qp_init_attr *init);
 int pv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask);
 int pv_destroy_qp(struct ibv_qp *qp);
+struct ibv_xrcd *pv_open_xrcd(struct ibv_context *context, struct ibv_xrcd_init_attr *attr);
+int pv_close_xrcd(struct ibv_xrcd *xrcd);
+struct ibv_qp *pv_open_qp(struct ibv_context *context, struct ibv_qp_open_attr *attr);
 
 /* send.c */
 int pv_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad);

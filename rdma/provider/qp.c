@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Queue pairs: verbs implemented by the kernel, and the mappings of their queues. */
+/*
+ * Queue pairs and XRC domains: verbs implemented by the kernel, and the mappings of the queues.
+ */
 #include "provider.h"
 
 #include <errno.h>
@@ -57,13 +59,26 @@ static int map_queues(struct ibv_context *context, struct pv_qp *qp,
 static bool supported(const struct ibv_qp_init_attr_ex *attr)
 {
 	if (attr->comp_mask &
-	    ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_CREATE_FLAGS |
+	    ~(IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_XRCD | IBV_QP_INIT_ATTR_CREATE_FLAGS |
 	      IBV_QP_INIT_ATTR_SEND_OPS_FLAGS))
 		return false;
 	if ((attr->comp_mask & IBV_QP_INIT_ATTR_CREATE_FLAGS) && attr->create_flags)
 		return false;
 	return !(attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) ||
 		pv_send_ops_supported(attr->qp_type, attr->send_ops_flags);
+}
+
+/* Libibverbs copies what the caller need not set: the objects that an XRC queue pair does not use. */
+static void drop_unused(struct ibv_qp *qp)
+{
+	if (qp->qp_type != IBV_QPT_XRC_RECV && qp->qp_type != IBV_QPT_XRC_SEND)
+		return;
+	qp->recv_cq = NULL;
+	qp->srq = NULL;
+	if (qp->qp_type == IBV_QPT_XRC_SEND)
+		return;
+	qp->pd = NULL;
+	qp->send_cq = NULL;
 }
 
 struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_attr_ex *attr)
@@ -100,7 +115,7 @@ struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_a
 			"the kernel refused type %d, %u sends of %u SGEs, %u receives of %u SGEs, %u bytes inline",
 			(int)attr->qp_type, attr->cap.max_send_wr, attr->cap.max_send_sge,
 			attr->cap.max_recv_wr, attr->cap.max_recv_sge, attr->cap.max_inline_data);
-	} else {
+	} else if (attr->qp_type != IBV_QPT_XRC_RECV) {
 		ret = map_queues(context, qp, &resp.driver, &attr->cap);
 		if (ret) {
 			pv_fail(context, "ibv_create_qp", ret,
@@ -115,6 +130,7 @@ struct ibv_qp *pv_create_qp_ex(struct ibv_context *context, struct ibv_qp_init_a
 		errno = ret;
 		return NULL;
 	}
+	drop_unused(&qp->vqp.qp);
 	pthread_spin_init(&qp->sq.lock, PTHREAD_PROCESS_PRIVATE);
 	pthread_spin_init(&qp->rq.lock, PTHREAD_PROCESS_PRIVATE);
 	if (attr->comp_mask & IBV_QP_INIT_ATTR_SEND_OPS_FLAGS) {
@@ -228,4 +244,65 @@ int pv_destroy_qp(struct ibv_qp *ibv_qp)
 	pthread_spin_destroy(&qp->rq.lock);
 	free(qp);
 	return 0;
+}
+
+/* ---- XRC domains, and targets of other processes */
+
+struct ibv_xrcd *pv_open_xrcd(struct ibv_context *context, struct ibv_xrcd_init_attr *attr)
+{
+	struct ib_uverbs_open_xrcd_resp resp = { 0 };
+	struct ibv_open_xrcd cmd = { 0 };
+	struct verbs_xrcd *xrcd;
+	int ret;
+
+	xrcd = pv_alloc(context, "ibv_open_xrcd", sizeof(*xrcd));
+	if (!xrcd)
+		return NULL;
+	ret = PV_COMMAND(context, ibv_cmd_open_xrcd, context, xrcd, sizeof(*xrcd), attr, &cmd,
+			 sizeof(cmd), &resp, sizeof(resp));
+	if (!ret)
+		return &xrcd->xrcd;
+	pv_fail(context, "ibv_open_xrcd", ret, "comp_mask 0x%x, fd %d or oflags 0x%x were refused",
+		attr->comp_mask, attr->fd, (unsigned int)attr->oflags);
+	free(xrcd);
+	errno = ret;
+	return NULL;
+}
+
+int pv_close_xrcd(struct ibv_xrcd *ibv_xrcd)
+{
+	struct verbs_xrcd *xrcd = container_of(ibv_xrcd, struct verbs_xrcd, xrcd);
+	int ret;
+
+	ret = PV_COMMAND(ibv_xrcd->context, ibv_cmd_close_xrcd, xrcd);
+	if (ret)
+		return pv_fail(ibv_xrcd->context, "ibv_close_xrcd", ret,
+			       "the kernel refused it; queue pairs or shared receive queues may use it");
+	free(xrcd);
+	return 0;
+}
+
+struct ibv_qp *pv_open_qp(struct ibv_context *context, struct ibv_qp_open_attr *attr)
+{
+	struct ib_uverbs_create_qp_resp resp = { 0 };
+	struct ibv_open_qp cmd = { 0 };
+	struct pv_qp *qp;
+	int ret;
+
+	qp = pv_alloc(context, "ibv_open_qp", sizeof(*qp));
+	if (!qp)
+		return NULL;
+	ret = PV_COMMAND(context, ibv_cmd_open_qp, context, &qp->vqp, sizeof(qp->vqp), attr, &cmd,
+			 sizeof(cmd), &resp, sizeof(resp));
+	if (ret) {
+		pv_fail(context, "ibv_open_qp", ret,
+			"comp_mask 0x%x, queue pair %u or type %d were refused", attr->comp_mask,
+			attr->qp_num, (int)attr->qp_type);
+		free(qp);
+		errno = ret;
+		return NULL;
+	}
+	pthread_spin_init(&qp->sq.lock, PTHREAD_PROCESS_PRIVATE);
+	pthread_spin_init(&qp->rq.lock, PTHREAD_PROCESS_PRIVATE);
+	return &qp->vqp.qp;
 }

@@ -166,13 +166,17 @@ struct ibv_srq *pv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr)
 
 struct ibv_srq *pv_create_srq_ex(struct ibv_context *context, struct ibv_srq_init_attr_ex *attr)
 {
+	bool xrc = (attr->comp_mask & IBV_SRQ_INIT_ATTR_TYPE) && attr->srq_type == IBV_SRQT_XRC;
 	struct create_srq_resp resp = { 0 };
 	struct ibv_create_xsrq cmd;
 	struct pv_srq *srq;
 	int ret;
 
-	if ((attr->comp_mask & ~(IBV_SRQ_INIT_ATTR_TYPE | IBV_SRQ_INIT_ATTR_PD)) ||
-	    ((attr->comp_mask & IBV_SRQ_INIT_ATTR_TYPE) && attr->srq_type != IBV_SRQT_BASIC)) {
+	if ((attr->comp_mask &
+	     ~(IBV_SRQ_INIT_ATTR_TYPE | IBV_SRQ_INIT_ATTR_PD |
+	       (xrc ? IBV_SRQ_INIT_ATTR_XRCD | IBV_SRQ_INIT_ATTR_CQ : 0))) ||
+	    ((attr->comp_mask & IBV_SRQ_INIT_ATTR_TYPE) && !xrc &&
+	     attr->srq_type != IBV_SRQT_BASIC)) {
 		errno = pv_fail(context, "ibv_create_srq_ex", EOPNOTSUPP,
 				"comp_mask 0x%x or type %d is not supported", attr->comp_mask,
 				attr->comp_mask & IBV_SRQ_INIT_ATTR_TYPE ? (int)attr->srq_type : 0);
@@ -270,6 +274,8 @@ int pv_destroy_srq(struct ibv_srq *ibv_srq)
 	if (ret)
 		return pv_fail(ibv_srq->context, "ibv_destroy_srq", ret,
 			       "the kernel refused it; queue pairs may use it");
+	if (srq->vsrq.srq_type == IBV_SRQT_XRC)
+		pv_cq_forget_srq(srq->vsrq.cq, srq->srqn);
 	pv_unmap(&srq->memory);
 	pthread_spin_destroy(&srq->rq.lock);
 	free(srq);

@@ -37,7 +37,7 @@ static bool opcode_valid(enum ibv_qp_type type, unsigned int opcode)
 {
 	uint32_t opcodes = 0;
 
-	if (type == IBV_QPT_RC)
+	if (type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND)
 		opcodes = RC_OPCODES;
 	else if (type == IBV_QPT_UC)
 		opcodes = UC_OPCODES;
@@ -158,6 +158,8 @@ static int post_one(const struct pv_sq *sq, uint32_t producer, enum ibv_qp_type 
 	sqe->flags = wr->send_flags;
 	/* Or the rkey to invalidate: they share a union. */
 	sqe->imm_data = (uint32_t)wr->imm_data;
+	if (type == IBV_QPT_XRC_SEND)
+		sqe->srqn = wr->qp_type.xrc.remote_srqn;
 	put_operation(sqe, type, wr);
 	if (wr->send_flags & IBV_SEND_INLINE)
 		return put_inline(sq, sqe, wr);
@@ -198,6 +200,12 @@ int pv_post_send(struct ibv_qp *ibv_qp, struct ibv_send_wr *wr, struct ibv_send_
 		return pv_fail(ibv_qp->context, "ibv_post_send", EINVAL,
 			       "queue pair %u is in state %d, before RTS", ibv_qp->qp_num,
 			       (int)ibv_qp->state);
+	}
+	if (!sq->ring) {
+		*bad = wr;
+		return pv_fail(ibv_qp->context, "ibv_post_send", EINVAL,
+			       "queue pair %u is an XRC target, without a send queue",
+			       ibv_qp->qp_num);
 	}
 	if (pv_inherited(&qp->memory)) {
 		*bad = wr;
@@ -483,6 +491,14 @@ static void wr_set_ud_addr(struct ibv_qp_ex *qp, struct ibv_ah *ah, uint32_t rem
 	sqe->ud.remote_qkey = remote_qkey;
 }
 
+static void wr_set_xrc_srqn(struct ibv_qp_ex *qp, uint32_t remote_srqn)
+{
+	struct peerbar_sqe *sqe = to_sq(qp)->last;
+
+	if (sqe)
+		sqe->srqn = remote_srqn;
+}
+
 static void wr_set_sge_list(struct ibv_qp_ex *qp, size_t count, const struct ibv_sge *list)
 {
 	struct pv_sq *sq = to_sq(qp);
@@ -551,7 +567,7 @@ bool pv_send_ops_supported(enum ibv_qp_type type, uint64_t ops)
 {
 	uint64_t supported = 0;
 
-	if (type == IBV_QPT_RC)
+	if (type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND)
 		supported = RC_OPS;
 	else if (type == IBV_QPT_UC)
 		supported = UC_OPS;
@@ -587,6 +603,7 @@ void pv_set_send_ops(struct ibv_qp_ex *qp, uint64_t ops)
 	if (ops & IBV_QP_EX_WITH_BIND_MW)
 		qp->wr_bind_mw = wr_bind_mw;
 	qp->wr_set_ud_addr = wr_set_ud_addr;
+	qp->wr_set_xrc_srqn = wr_set_xrc_srqn;
 	qp->wr_set_sge = wr_set_sge;
 	qp->wr_set_sge_list = wr_set_sge_list;
 	qp->wr_set_inline_data = wr_set_inline_data;

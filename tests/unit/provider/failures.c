@@ -140,6 +140,24 @@ START_TEST(resize_without_a_ring)
 }
 END_TEST
 
+/* An XRC target that was opened has no queues: posting fails. */
+START_TEST(target_without_queues)
+{
+	struct pv_qp qp = { .vqp.qp = { .qp_type = IBV_QPT_XRC_RECV, .state = IBV_QPS_UNKNOWN } };
+	struct ibv_send_wr send = { .opcode = IBV_WR_SEND }, *bad_send = NULL;
+	struct ibv_recv_wr wr = { .wr_id = 5 }, *bad = NULL;
+
+	context.vctx.context.device = &device;
+	qp.vqp.qp.context = &context.vctx.context;
+	ck_assert_int_eq(pv_post_send(&qp.vqp.qp, &send, &bad_send), EINVAL);
+	ck_assert_ptr_eq(bad_send, &send);
+	ck_assert_int_eq(pv_post_recv(&qp.vqp.qp, &wr, &bad), EINVAL);
+	ck_assert_ptr_eq(bad, &wr);
+	ck_assert(!pv_send_ops_supported(IBV_QPT_XRC_RECV, IBV_QP_EX_WITH_SEND));
+	ck_assert(pv_send_ops_supported(IBV_QPT_XRC_SEND, IBV_QP_EX_WITH_RDMA_READ));
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
 	TCase *t;
@@ -152,6 +170,7 @@ int main(int argc, char **argv)
 	tcase_set_timeout(t, 120); /* valgrind */
 	tcase_add_test(t, failures_are_logged);
 	tcase_add_test(t, resize_without_a_ring);
+	tcase_add_test(t, target_without_queues);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -256,7 +256,7 @@ START_TEST(extended_shared_receives)
 	struct ibv_srq_init_attr_ex attr = {
 		.attr = { .max_wr = 8, .max_sge = 2 },
 		.comp_mask = IBV_SRQ_INIT_ATTR_TYPE | IBV_SRQ_INIT_ATTR_PD,
-		.srq_type = IBV_SRQT_XRC,
+		.srq_type = IBV_SRQT_TM,
 		.pd = pair.b.pd,
 	};
 	struct ibv_srq_attr limit = { .srq_limit = 3 }, is = { 0 };
@@ -267,7 +267,7 @@ START_TEST(extended_shared_receives)
 	uint32_t number, i;
 	struct end x, y;
 
-	/* There is no XRC. */
+	/* There is no tag matching. */
 	ck_assert_ptr_null(ibv_create_srq_ex(pair.b.ctx, &attr));
 	ck_assert_int_eq(errno, EOPNOTSUPP);
 	attr.srq_type = IBV_SRQT_BASIC;
