@@ -12,13 +12,20 @@ struct ibv_qp_ex *call_begin(struct end *end, uint64_t id)
 	return ex;
 }
 
+static void call_end(struct end *end, struct ibv_qp_ex *ex)
+{
+	if (end->qp->qp_type == IBV_QPT_XRC_SEND)
+		ibv_wr_set_xrc_srqn(ex, end->remote_srqn);
+	ck_assert_int_eq(ibv_wr_complete(ex), 0);
+}
+
 void atomic_write(struct end *end, const struct mem *remote, size_t offset, uint64_t value,
 		  enum ibv_wc_status status)
 {
 	struct ibv_qp_ex *ex = call_begin(end, 71);
 
 	ibv_wr_atomic_write(ex, remote->mr->rkey, remote->addr + offset, &value);
-	ck_assert_int_eq(ibv_wr_complete(ex), 0);
+	call_end(end, ex);
 	if (!status)
 		ck_assert_int_eq(completes(end, 71, status).opcode, IBV_WC_ATOMIC_WRITE);
 	else
@@ -31,7 +38,7 @@ void flush_as(struct end *end, const struct mem *remote, size_t offset, size_t l
 	struct ibv_qp_ex *ex = call_begin(end, 72);
 
 	ibv_wr_flush(ex, remote->mr->rkey, remote->addr + offset, length, type, level);
-	ck_assert_int_eq(ibv_wr_complete(ex), 0);
+	call_end(end, ex);
 	if (!status)
 		ck_assert_int_eq(completes(end, 72, status).opcode, IBV_WC_FLUSH);
 	else

@@ -265,6 +265,53 @@ static struct ibv_qp *qp_for_calls(struct end *end, struct ibv_qp_init_attr *att
 	return qp;
 }
 
+/* Create or open an XRC target, with a queue in its domain. */
+static void make_target(struct end *end, const struct end_options *o)
+{
+	struct ibv_xrcd_init_attr domain = {
+		.comp_mask = IBV_XRCD_INIT_ATTR_FD | IBV_XRCD_INIT_ATTR_OFLAGS,
+		.fd = o->domain ? o->domain : -1,
+		.oflags = O_CREAT,
+	};
+	struct ibv_srq_init_attr_ex srq = {
+		.attr = { .max_wr = o->srq ? o->srq : 64, .max_sge = o->sges ? o->sges : 8 },
+		.comp_mask = IBV_SRQ_INIT_ATTR_TYPE | IBV_SRQ_INIT_ATTR_PD |
+			IBV_SRQ_INIT_ATTR_XRCD | IBV_SRQ_INIT_ATTR_CQ,
+		.srq_type = IBV_SRQT_XRC,
+		.pd = end->pd,
+		.cq = end->cq,
+	};
+	struct ibv_qp_init_attr_ex create = {
+		.qp_type = IBV_QPT_XRC_RECV,
+		.comp_mask = IBV_QP_INIT_ATTR_XRCD,
+	};
+	struct ibv_qp_open_attr open = {
+		.comp_mask = IBV_QP_OPEN_ATTR_NUM | IBV_QP_OPEN_ATTR_XRCD | IBV_QP_OPEN_ATTR_TYPE,
+		.qp_num = o->target,
+		.qp_type = IBV_QPT_XRC_RECV,
+	};
+
+	end->xrcd = ibv_open_xrcd(end->ctx, &domain);
+	ck_assert_msg(end->xrcd, "no XRC domain: %s", strerror(errno));
+	srq.xrcd = end->xrcd;
+	end->srq = ibv_create_srq_ex(end->ctx, &srq);
+	ck_assert_msg(end->srq, "no XRC queue: %s", strerror(errno));
+	create.xrcd = end->xrcd;
+	open.xrcd = end->xrcd;
+	end->qp = o->target ? ibv_open_qp(end->ctx, &open) : ibv_create_qp_ex(end->ctx, &create);
+	ck_assert_msg(end->qp, "no XRC target: %s", strerror(errno));
+}
+
+static void set_defaults(struct end *end, const struct end_options *o)
+{
+	end->access = o->access == -1 ? 0 : o->access ? o->access : REMOTE_ACCESS;
+	end->psn = (end->qp->qp_num * 7919) & 0xffffff;
+	/* 1 s, and the highest retry counts */
+	end->timeout = 18;
+	end->retries = 7;
+	end->rnr_retries = 7;
+}
+
 static void make_qp(struct end *end, const struct end_options *o)
 {
 	unsigned int depth = o->depth ? o->depth : 64, sges = o->sges ? o->sges : 8;
@@ -280,6 +327,11 @@ static void make_qp(struct end *end, const struct end_options *o)
 			 .max_inline_data = o->inline_len ? o->inline_len : 64 },
 	};
 
+	if (attr.qp_type == IBV_QPT_XRC_RECV) {
+		make_target(end, o);
+		set_defaults(end, o);
+		return;
+	}
 	if (o->srq) {
 		struct ibv_srq_init_attr srq = {
 			.attr = { .max_wr = o->srq, .max_sge = sges },
@@ -293,12 +345,7 @@ static void make_qp(struct end *end, const struct end_options *o)
 	ck_assert_msg(end->qp, "no queue pair: %s", strerror(errno));
 	ck_assert_uint_ge(attr.cap.max_send_wr, depth);
 	ck_assert_uint_ge(attr.cap.max_send_sge, sges);
-	end->access = o->access == -1 ? 0 : o->access ? o->access : REMOTE_ACCESS;
-	end->psn = (end->qp->qp_num * 7919) & 0xffffff;
-	/* 1 s, and the highest retry counts */
-	end->timeout = 18;
-	end->retries = 7;
-	end->rnr_retries = 7;
+	set_defaults(end, o);
 }
 
 void end_open(struct end *end, const struct end_options *options)
@@ -327,6 +374,7 @@ void end_open_beside(struct end *end, const struct end *of, const struct end_opt
 	*end = *of;
 	end->borrowed = true;
 	end->srq = NULL;
+	end->xrcd = NULL;
 	make_qp(end, options ? options : &none);
 }
 
@@ -336,6 +384,8 @@ void end_close(struct end *end)
 		ck_assert_int_eq(ibv_destroy_qp(end->qp), 0);
 	if (end->srq)
 		ck_assert_int_eq(ibv_destroy_srq(end->srq), 0);
+	if (end->xrcd)
+		ck_assert_int_eq(ibv_close_xrcd(end->xrcd), 0);
 	if (!end->borrowed) {
 		ck_assert_int_eq(ibv_destroy_cq(end->cq), 0);
 		if (end->channel)
@@ -344,6 +394,14 @@ void end_close(struct end *end)
 		ck_assert_int_eq(ibv_close_device(end->ctx), 0);
 	}
 	memset(end, 0, sizeof(*end));
+}
+
+uint32_t end_srqn(const struct end *end)
+{
+	uint32_t number;
+
+	ck_assert_int_eq(ibv_get_srq_num(end->srq, &number), 0);
+	return number;
 }
 
 struct ibv_ah *end_handle(struct end *end, const union ibv_gid *gid)
@@ -414,7 +472,8 @@ int end_to_rts(struct end *end)
 
 	return ibv_modify_qp(end->qp, &attr,
 			     IBV_QP_STATE | IBV_QP_SQ_PSN |
-				     (end->qp->qp_type != IBV_QPT_RC ?
+				     (end->qp->qp_type == IBV_QPT_UC ||
+						      end->qp->qp_type == IBV_QPT_UD ?
 					      0 :
 					      IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
 						      IBV_QP_MAX_QP_RD_ATOMIC));
@@ -444,6 +503,8 @@ void ends_connect(struct end *a, struct end *b)
 {
 	struct address to_a = end_address(a), to_b = end_address(b);
 
+	if (a->qp->qp_type == IBV_QPT_XRC_SEND)
+		a->remote_srqn = end_srqn(b);
 	end_connect(a, &to_b);
 	end_connect(b, &to_a);
 }
@@ -562,8 +623,12 @@ struct ibv_send_wr work(uint64_t id, enum ibv_wr_opcode opcode, struct ibv_sge *
 
 int post(struct end *end, struct ibv_send_wr *wr)
 {
-	struct ibv_send_wr *bad = NULL;
-	int ret = ibv_post_send(end->qp, wr, &bad);
+	struct ibv_send_wr *bad = NULL, *w;
+	int ret;
+
+	for (w = wr; w && end->qp->qp_type == IBV_QPT_XRC_SEND; w = w->next)
+		w->qp_type.xrc.remote_srqn = end->remote_srqn;
+	ret = ibv_post_send(end->qp, wr, &bad);
 
 	/* rxe doesn't set bad_wr in a state that permits no posting. */
 	if (ret && !rdma_is_rxe())

@@ -81,6 +81,8 @@ struct end_options {
 	bool all_signaled;
 	unsigned int srq;	/* size of a new shared receive queue; 0: none */
 	struct ibv_srq *shared; /* use this shared receive queue */
+	int domain;		/* of an XRC target: a descriptor names it. 0: one of its own */
+	uint32_t target;	/* open this XRC target. 0: create one */
 	int access;		/* of the queue pair for its peer; 0: all. -1: none */
 	const char *device;	/* NULL: the default device */
 	uint64_t calls;		/* the ibv_wr_*() calls that it permits; 0: ibv_post_send() only */
@@ -100,6 +102,9 @@ struct end {
 	uint32_t psn;
 	/* May be changed before the end is connected. */
 	uint8_t timeout, retries, rnr_retries;
+	struct ibv_xrcd
+		*xrcd; /* of an XRC target; @srq is a queue of it, whose completions @cq has */
+	uint32_t remote_srqn; /* of an XRC initiator: post() sends to this queue */
 };
 
 /* The peer's parameters of a connection. */
@@ -118,6 +123,8 @@ void end_open(struct end *end, const struct end_options *options);
 /* Open another queue pair on the objects of @of. */
 void end_open_beside(struct end *end, const struct end *of, const struct end_options *options);
 void end_close(struct end *end);
+/* Return the number of the end's shared receive queue. */
+uint32_t end_srqn(const struct end *end);
 struct address end_address(const struct end *end);
 /* Create an address handle for datagrams to a GID, also of a multicast group. */
 struct ibv_ah *end_handle(struct end *end, const union ibv_gid *gid);
@@ -126,7 +133,10 @@ int end_to_init(struct end *end);
 int end_to_rtr(struct end *end, const struct address *peer);
 int end_to_rts(struct end *end);
 int end_to(struct end *end, enum ibv_qp_state state);
-/* All steps, for both ends; for UD, which has no peer, for each end by itself. */
+/*
+ * All steps, for both ends; for UD, which has no peer, for each end by itself. Of XRC, @a is the
+ * initiator.
+ */
 void end_connect(struct end *end, const struct address *peer);
 void ends_connect(struct end *a, struct end *b);
 /* Replace the queue pairs after an error, and discard their completions. */

@@ -16,6 +16,7 @@
 struct writer {
 	pthread_t thread;
 	struct end from, to;
+	bool xrc;
 	struct mem source;
 	struct mem *targets;
 	unsigned int nr_targets;
@@ -27,13 +28,41 @@ struct writer {
 	enum ibv_wc_status strange; /* an unexpected status */
 };
 
+static void open_writer(struct end *from, const struct writer *w)
+{
+	struct end_options options = { .type = w->xrc ? IBV_QPT_XRC_SEND : IBV_QPT_RC };
+
+	if (w->from.ctx)
+		end_open_beside(from, &w->from, &options);
+	else
+		end_open(from, &options);
+}
+
+/* The responder is in the regions' domain, and has a completion queue of its own. */
+static void open_written(struct end *to, const struct writer *w)
+{
+	struct end_options options = { .type = w->xrc ? IBV_QPT_XRC_RECV : IBV_QPT_RC };
+
+	end_open_beside(to, &w->to, &options);
+}
+
+/* All but the objects that it shares. */
+static void close_written(struct writer *w)
+{
+	struct end to = w->to;
+
+	to.borrowed = true;
+	end_close(&to);
+}
+
 static void renew(struct writer *w)
 {
 	struct end from, to;
 
-	end_open_beside(&from, &w->from, NULL);
-	end_open_beside(&to, &w->to, NULL);
-	ck_assert_int_eq(ibv_destroy_qp(w->from.qp) | ibv_destroy_qp(w->to.qp), 0);
+	open_writer(&from, w);
+	open_written(&to, w);
+	ck_assert_int_eq(ibv_destroy_qp(w->from.qp), 0);
+	close_written(w);
 	from.borrowed = to.borrowed = false;
 	w->from = from;
 	w->to = to;
@@ -89,7 +118,8 @@ static bool reaches(unsigned int *counter, unsigned int value)
 }
 
 /* Revoke @n regions of @nr_buffers buffers while two threads write to them with @opcode. */
-static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum ibv_wr_opcode opcode)
+static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum ibv_wr_opcode opcode,
+		   bool xrc)
 {
 	struct place *places = calloc(nr_buffers, sizeof(*places));
 	struct mem *targets = calloc(n, sizeof(*targets));
@@ -139,21 +169,18 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 			writers[i] = (struct writer){ .from = none,
 						      .targets = targets,
 						      .nr_targets = n,
+						      .xrc = xrc,
 						      .length = size - 100 * i,
 						      .opcode = opcode,
 						      .stop = &stop,
 						      .written = &written,
 						      .refused = &refused,
 						      .rng = round * 10 + i };
-			end_open(&writers[i].from, NULL);
+			open_writer(&writers[i].from, &writers[i]);
 			writers[i].source = mem_new(&writers[i].from, size, ALL_ACCESS);
-			/*
-			 * The responder is in the regions' domain, and has a completion queue of
-			 * its own.
-			 */
 			writers[i].to = pair.b;
 			writers[i].to.cq = ibv_create_cq(pair.b.ctx, 64, NULL, NULL, 0);
-			end_open_beside(&writers[i].to, &writers[i].to, NULL);
+			open_written(&writers[i].to, &writers[i]);
 			ends_connect(&writers[i].from, &writers[i].to);
 			ck_assert_int_eq(pthread_create(&writers[i].thread, NULL, writes,
 							&writers[i]),
@@ -197,7 +224,7 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 				      ibv_wc_status_str(writers[i].strange));
 			mem_free(&writers[i].source);
 			end_close(&writers[i].from);
-			ck_assert_int_eq(ibv_destroy_qp(writers[i].to.qp), 0);
+			close_written(&writers[i]);
 			ck_assert_int_eq(ibv_destroy_cq(writers[i].to.cq), 0);
 		}
 		give_back(how);
@@ -216,15 +243,23 @@ static void during(enum how how, unsigned int n, unsigned int nr_buffers, enum i
 
 START_TEST(during_traffic)
 {
-	during((enum how)_i, 1, 1, IBV_WR_RDMA_WRITE);
-	during((enum how)_i, 1, 1, IBV_WR_SEND);
+	during((enum how)_i, 1, 1, IBV_WR_RDMA_WRITE, false);
+	during((enum how)_i, 1, 1, IBV_WR_SEND, false);
+}
+END_TEST
+
+/* The regions are of the domain of an XRC queue, and the target of none. */
+START_TEST(during_xrc_traffic)
+{
+	during((enum how)_i, 1, 1, IBV_WR_RDMA_WRITE, true);
+	during((enum how)_i, 1, 1, IBV_WR_SEND, true);
 }
 END_TEST
 
 START_TEST(during_traffic_of_100_regions)
 {
-	during((enum how)_i, 100, 1, IBV_WR_RDMA_WRITE);
-	during((enum how)_i, 100, 20, IBV_WR_RDMA_WRITE);
+	during((enum how)_i, 100, 1, IBV_WR_RDMA_WRITE, false);
+	during((enum how)_i, 100, 20, IBV_WR_RDMA_WRITE, false);
 }
 END_TEST
 
@@ -324,4 +359,6 @@ LAB_SUITE_PART("rdma-revoke")
 	tcase_add_test(t, while_registering);
 	t = rdma_case(s, "stock", 300, stock_up, stock_down);
 	tcase_add_loop_test(t, during_traffic, DECODING, NR_HOW);
+	t = rdma_case(s, "xrc", 300, revoke_up, revoke_down);
+	tcase_add_loop_test(t, during_xrc_traffic, 0, RESET);
 }

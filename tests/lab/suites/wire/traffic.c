@@ -362,6 +362,42 @@ START_TEST(lossy_both)
 }
 END_TEST
 
+/* XRC to another peerbar device; rxe has none. */
+START_TEST(extended)
+{
+	wire_pair(IBV_QPT_XRC_SEND, _i / 3);
+	wire_connect(mtus[_i % 3], 18);
+	test_all();
+	wire_close();
+}
+END_TEST
+
+START_TEST(extended_lossy)
+{
+	unsigned long dropped = relay->dropped;
+
+	wire_pair(IBV_QPT_XRC_SEND, false);
+	wire_connect(mtus[_i], 16);
+	relay->loss = 30;
+	relay->twice = 10;
+	relay->swapped = 10;
+	test_all();
+	relay->loss = 0;
+	wire_close();
+	ck_assert_uint_gt(relay->dropped, dropped);
+}
+END_TEST
+
+START_TEST(extended_on_demand)
+{
+	wire_pair(IBV_QPT_XRC_SEND, _i);
+	make_on_demand(_i ? &pair.b : &pair.a, _i ? &pair.at_b : &pair.at_a);
+	wire_connect(IBV_MTU_1024, 18);
+	drop_during(test_all, _i ? &pair.at_b : &pair.at_a, 20);
+	wire_close();
+}
+END_TEST
+
 /*
  * UC has no window: the packets of a long message with a small MTU would overrun a queue on the
  * way. And on veth, the packets of a task that moves to another CPU can overtake earlier ones.
@@ -528,4 +564,7 @@ LAB_SUITE("wire", SUITE_NOT_ON_DEBUG)
 
 	t = wire_case(s, "both", 180, true);
 	tcase_add_loop_test(t, lossy_both, 0, 2);
+	tcase_add_loop_test(t, extended, lab_kernel_is("debug") ? 2 : 0, 4);
+	tcase_add_loop_test(t, extended_lossy, 0, 2);
+	tcase_add_loop_test(t, extended_on_demand, 0, 2);
 }

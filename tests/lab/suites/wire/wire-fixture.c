@@ -368,12 +368,14 @@ void wire_use_ecn(void)
 
 void wire_pair(enum ibv_qp_type type, bool reverse)
 {
-	uint64_t calls = type == IBV_QPT_RC ? FLUSH_CALLS : 0;
+	uint64_t calls = type == IBV_QPT_RC || type == IBV_QPT_XRC_SEND ? FLUSH_CALLS : 0;
 	struct end_options here = { .type = type, .device = "pbw", .calls = calls };
 	struct end_options there = { .type = type,
 				     .device = relay->both ? PEERBAR : RXE,
 				     .calls = calls };
 
+	if (type == IBV_QPT_XRC_SEND)
+		(reverse ? &here : &there)->type = IBV_QPT_XRC_RECV;
 	relay->loss = 0;
 	relay->twice = 0;
 	relay->swapped = 0;
@@ -424,7 +426,7 @@ static void to_rtr(struct end *end, const struct end *peer, enum ibv_mtu mtu)
 			 .sgid_index = (uint8_t)end->gid_index,
 			 .traffic_class = ecn ? 2 : 0 },
 	};
-	if (end->qp->qp_type == IBV_QPT_RC)
+	if (end->qp->qp_type != IBV_QPT_UC)
 		mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
 	ck_assert_int_eq(ibv_modify_qp(end->qp, &attr, mask), 0);
 }
@@ -439,7 +441,7 @@ static void to_rts(struct end *end)
 				    .max_rd_atomic = 4 };
 	int mask = IBV_QP_STATE | IBV_QP_SQ_PSN;
 
-	if (end->qp->qp_type == IBV_QPT_RC)
+	if (end->qp->qp_type != IBV_QPT_UC && end->qp->qp_type != IBV_QPT_UD)
 		mask |= IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
 			IBV_QP_MAX_QP_RD_ATOMIC;
 	ck_assert_int_eq(ibv_modify_qp(end->qp, &attr, mask), 0);
@@ -450,6 +452,8 @@ void wire_connect(enum ibv_mtu mtu, uint8_t timeout)
 	struct end *ends[2] = { &pair.a, &pair.b };
 	int i;
 
+	if (pair.a.qp->qp_type == IBV_QPT_XRC_SEND)
+		pair.a.remote_srqn = end_srqn(&pair.b);
 	for (i = 0; i < 2; i++) {
 		/* Eight times as long on the debug kernel. */
 		ends[i]->timeout = timeout && lab_kernel_is("debug") ? timeout + 3 : timeout;

@@ -43,7 +43,10 @@ extern struct relay *relay;
  * seconds. @both: the peer is a peerbar device, too
  */
 TCase *wire_case(Suite *s, const char *name, double timeout, bool both);
-/* Two ends with memory: pair.a on pbw, pair.b on its peer; or the reverse. */
+/*
+ * Two ends with memory: pair.a on pbw, pair.b on its peer; or the reverse. IBV_QPT_XRC_SEND:
+ * pair.b is an XRC target.
+ */
 void wire_pair(enum ibv_qp_type type, bool reverse);
 /* Use the IPv6 addresses of both. */
 void wire_use_ipv6(void);
