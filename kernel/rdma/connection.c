@@ -479,7 +479,7 @@ u32 pbr_local_work(struct pbr_qp *qp)
 	default:
 		return pbr_bad_opcode(qp);
 	}
-	if (pbr_is_xrc_initiator(qp) && qp->sqe->srqn > PBR_LAST_SRQN)
+	if (pbr_is_xrc_initiator(qp) && qp->sqe->srqn >> 24)
 		return pbr_fail(&qp->dev->ib, IB_WC_LOC_QP_OP_ERR,
 				"qp %u: a request for shared receive queue %u; numbers have 24 bits",
 				qp->ib.qp_num, qp->sqe->srqn);
