@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nvme-controller.h"
 #include "peerbar.h"
 
 #define KIB	1024ULL
@@ -115,14 +116,8 @@ void edu_store(struct edu *edu, uint64_t to, size_t length);
 #define NVME_MAX (1 * MIB) /* bytes per command */
 
 struct nvme {
-	struct pb_device *device;
-	volatile uint8_t *mmio;
-	struct lab_memory queues;
-	unsigned int sq_tail[2];
-	unsigned int cq_head[2];
-	unsigned int phase[2];
-	uint32_t db_stride;
-	uint16_t next_id;
+	struct pbt_nvme controller;
+	struct lab_memory memory;
 	uint32_t block;
 };
 
@@ -135,7 +130,8 @@ int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas
 void nvme_stop(struct nvme *nvme);
 /*
  * Copy between the disk at byte @at and @iova. Return 0, the NVMe status (positive) if the
- * controller failed the command, e.g. because it cannot reach the data, or -ETIMEDOUT. @at and
+ * controller failed the command, e.g. because it cannot reach the data, or an errno of
+ * pbt_nvme_submit(). @at and
  * @length are multiples of the block size; @iova is page-aligned.
  */
 int nvme_read(struct nvme *nvme, uint64_t at, uint64_t iova, size_t length);
@@ -143,7 +139,7 @@ int nvme_write(struct nvme *nvme, uint64_t at, uint64_t iova, size_t length);
 /*
  * Access eight bytes at @iova with one fast DMA, through the controller's timestamp. The timestamp
  * has 48 bits and increases by one each millisecond, so only bits 20 to 47 of @value are valid
- * (NVME_PEEK_MASK). *value is 0 if nothing can be read. Return 0, the NVMe status or -ETIMEDOUT.
+ * (NVME_PEEK_MASK). *value is 0 if nothing can be read. Return as nvme_read().
  */
 int nvme_peek(struct nvme *nvme, uint64_t iova, uint64_t *value);
 int nvme_poke(struct nvme *nvme, uint64_t iova, uint64_t value);
