@@ -14,6 +14,7 @@
 
 #include "doctor-reach.h"
 #include "lines.h"
+#include "parse.h"
 
 #define GROUP "peerbar"
 
@@ -286,17 +287,35 @@ static int check_machine(struct findings *all)
 	return check_devices(all);
 }
 
+static int parse_dma(const struct args *args, struct dma_option *dma)
+{
+	char why[200];
+
+	if (pbt_parse_page(args->dma, &dma->bar, &dma->offset, why, sizeof(why)))
+		return misuse("cannot take --dma: %s", why);
+	dma->force = args->force;
+	return STATUS_OK;
+}
+
 int cmd_doctor(const struct args *args)
 {
 	struct findings all = { 0 };
+	struct dma_option dma;
 	int status;
 
 	if (args->nr_operands == 1 || args->nr_operands > 2)
 		return misuse("'doctor' takes no operand, or two PCI functions: the one that "
 			      "accesses memory, and the one that has it");
-	if (args->nr_operands)
-		status = check_reach(&all, args->operands[0], args->operands[1]);
-	else
+	if (args->dma && !args->nr_operands)
+		return misuse("--dma needs two PCI functions: the one that accesses memory, and "
+			      "the one that has it");
+	if (args->force && !args->dma)
+		return misuse("'doctor' takes --force only with --dma");
+	status = args->dma ? parse_dma(args, &dma) : STATUS_OK;
+	if (!status && args->nr_operands)
+		status = check_reach(&all, args->operands[0], args->operands[1],
+				     args->dma ? &dma : NULL);
+	else if (!status)
 		status = check_machine(&all);
 	if (!status)
 		status = print_findings(&all);

@@ -146,6 +146,32 @@ int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offs
 	return 0;
 }
 
+int pbt_parse_page(const char *text, unsigned int *bar, uint64_t *offset, char *why, size_t n)
+{
+	const char *plus = strchr(text, '+');
+	uint64_t number = 0, at = 0;
+	int ret;
+
+	if (!plus) {
+		snprintf(why, n, "'%.40s' names no page of a BAR; use BAR+OFFSET, as in 2+0x1000",
+			 text);
+		return -EINVAL;
+	}
+	ret = parse_span(text, (size_t)(plus - text), &number, why, n);
+	if (!ret)
+		ret = parse_span(plus + 1, strlen(plus + 1), &at, why, n);
+	if (ret)
+		return ret;
+	if (number >= PB_BARS) {
+		snprintf(why, n, "'%.40s' is no BAR: a PCI function has BARs 0 to %d", text,
+			 PB_BARS - 1);
+		return -ERANGE;
+	}
+	*bar = (unsigned int)number;
+	*offset = at;
+	return 0;
+}
+
 int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room,
 		       unsigned int *count, char *why, size_t n)
 {

@@ -42,4 +42,7 @@ int pbt_parse_range(const char *text, struct pb_range *range, char *why, size_t 
 int pbt_parse_bar(const char *text, char *bdf, unsigned int *bar, uint64_t *offset, char *why,
 		  size_t n);
 
+/* BAR+OFFSET, as in 2+0x1000. */
+int pbt_parse_page(const char *text, unsigned int *bar, uint64_t *offset, char *why, size_t n);
+
 #endif

@@ -30,6 +30,7 @@ enum option_value {
 	OPT_STATS,
 	OPT_PERSIST,
 	OPT_PROBE,
+	OPT_DMA,
 	/* The options from here on belong to all commands. */
 	OPT_JSON,
 	OPT_HELP,
@@ -59,6 +60,7 @@ static const struct option options[] = {
 	{ "stats", required_argument, NULL, OPT_STATS },
 	{ "persist", no_argument, NULL, OPT_PERSIST },
 	{ "probe", no_argument, NULL, OPT_PROBE },
+	{ "dma", required_argument, NULL, OPT_DMA },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -197,12 +199,17 @@ static const struct command {
 	  "Usage: peerbar [--json] capabilities\n"
 	  "\n"
 	  "List the capabilities of this system, and what the missing ones need, by name.\n" },
-	{ "doctor", cmd_doctor, 0, false,
-	  "Usage: peerbar [--json] doctor [FROM TO]\n"
+	{ "doctor", cmd_doctor, BIT(OPT_DMA) | BIT(OPT_FORCE), false,
+	  "Usage: peerbar [--json] doctor\n"
+	  "       peerbar [--json] doctor FROM TO [--dma BAR+OFFSET [--force]]\n"
 	  "\n"
 	  "List what of this machine is ready, and what to do about the rest. With two functions\n"
 	  "BDF, report whether the first reaches the memory of the second: the bridges between\n"
-	  "them, and whether iommufd maps it. Exits with 1 if something needed is missing.\n" },
+	  "them, and whether iommufd maps it. Exits with 1 if something needed is missing.\n"
+	  "\n"
+	  "  --dma BAR+OFFSET  prove it: FROM, an NVMe controller, is reset, and writes and reads\n"
+	  "                    4 KiB of this BAR of TO, whose old bytes are written back\n"
+	  "  --force           also if the BAR is not prefetchable, and may have registers\n" },
 };
 
 static const char general_help[] =
@@ -334,6 +341,9 @@ static int take_option(struct args *args, int option)
 		return take_option_number(option, &args->stats);
 	case OPT_PROBE:
 		args->probe = true;
+		return STATUS_OK;
+	case OPT_DMA:
+		args->dma = optarg;
 		return STATUS_OK;
 	case OPT_VERBOSE:
 		args->verbose = true;

@@ -29,6 +29,7 @@ struct args {
 	const char *driver;
 	const char *fd;
 	const char *bar;
+	const char *dma;
 	enum pb_memattr memattrs[8]; /* in order of preference */
 	unsigned int nr_memattrs;
 	unsigned int map_flags; /* of enum pb_map_flags */

@@ -113,6 +113,30 @@ START_TEST(bars)
 }
 END_TEST
 
+START_TEST(pages)
+{
+	static const char *const bad[] = { "",	   "2",	   "+",	    "2+",  "+0", "6+0",
+					   "-1+0", "2 +0", "2+0+0", "2+x", "2:0" };
+	uint64_t offset = 1;
+	unsigned int bar = 9;
+	char why[200];
+	size_t i;
+
+	ck_assert(!pbt_parse_page("0+0", &bar, &offset, why, sizeof(why)));
+	ck_assert_uint_eq(bar, 0);
+	ck_assert_uint_eq(offset, 0);
+	ck_assert(!pbt_parse_page("5+16M", &bar, &offset, why, sizeof(why)));
+	ck_assert_uint_eq(bar, 5);
+	ck_assert_uint_eq(offset, 16 << 20);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		why[0] = '\0';
+		ck_assert_msg(pbt_parse_page(bad[i], &bar, &offset, why, sizeof(why)) < 0,
+			      "'%s' was taken for a page", bad[i]);
+		ck_assert_msg(why[0], "'%s' is refused without a reason", bad[i]);
+	}
+}
+END_TEST
+
 START_TEST(memattrs)
 {
 	static const char *const bad[] = { "",	    ",",	   "wc,", ",wc", "wx",
@@ -162,6 +186,7 @@ void add_operand_tests(TCase *t)
 	tcase_add_test(t, numbers_bad);
 	tcase_add_test(t, ranges);
 	tcase_add_test(t, bars);
+	tcase_add_test(t, pages);
 	tcase_add_test(t, memattrs);
 	tcase_add_test(t, bytes);
 }

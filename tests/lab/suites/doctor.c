@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* peerbar doctor, and bindings that survive a reboot. */
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "dma-proof.h"
 #include "modules.h"
 
 #define RULES "/etc/udev/rules.d/70-peerbar-bind.rules"
@@ -115,6 +117,162 @@ START_TEST(reach)
 }
 END_TEST
 
+/* ---- the proof by DMA ---- */
+
+#define PROOF_OFFSET (5 * MIB)
+
+/* Bytes of the page of the proof, which must survive it. */
+static uint8_t old_bytes[PBT_NVME_PAGE];
+
+static void proof_up(void)
+{
+	struct pb_device *gpu;
+
+	context_up();
+	ok(pb_pci_bind(lab_bdf(LAB_GPU), "vfio-pci", &err));
+	ok(pb_pci_bind(lab_bdf(LAB_NVME), "vfio-pci", &err));
+	ok(pb_pci_bind(lab_bdf(LAB_NVME_CMB), "vfio-pci", &err));
+	ok(pb_pci_bind(lab_bdf(LAB_EDU), "vfio-pci", &err));
+	lab_pattern(old_bytes, sizeof(old_bytes), 77);
+	ok(pb_device_open(fixture.iommu, lab_bdf(LAB_GPU), &gpu, &err));
+	ok(pb_device_write(gpu, GPU_BAR, PROOF_OFFSET, old_bytes, sizeof(old_bytes), &err));
+	pb_device_close(gpu);
+}
+
+/* No test may leave other bytes in the page. */
+static void proof_down(void)
+{
+	ck_assert_msg(lab_host_sees(PROOF_OFFSET, old_bytes, sizeof(old_bytes)),
+		      "the bytes of the BAR are not the old ones");
+	context_down();
+}
+
+/* Run doctor for the NVMe and @to, and check the exit status and the state of one finding. */
+static void proves(const char *to, const char *page, int status, const char *name,
+		   const char *state)
+{
+	struct json_object *o;
+
+	ck_assert_int_eq(run("peerbar doctor --json %s %s --dma %s 2>&1", lab_bdf(LAB_NVME), to,
+			     page),
+			 status);
+	o = parsed();
+	ck_assert_int_eq(json_object_get_boolean(member(o, "ready")), !status);
+	is_string(find(o, name), "state", state);
+	json_object_put(o);
+}
+
+START_TEST(proof)
+{
+	const char *gpu = lab_bdf(LAB_GPU);
+	int round;
+
+	/* Nothing is left open. */
+	for (round = 0; round < 2; round++) {
+		proves(gpu, "2+5M", 0, "dma-write", "ok");
+		says("wrote 4096 bytes of BAR 2");
+		says("read 4096 bytes of BAR 2");
+		ck_assert(lab_host_sees(PROOF_OFFSET, old_bytes, sizeof(old_bytes)));
+	}
+	proves(lab_bdf(LAB_NVME_CMB), "2+1M", 0, "dma-read", "ok");
+}
+END_TEST
+
+START_TEST(proof_refused)
+{
+	const char *gpu = lab_bdf(LAB_GPU), *nvme = lab_bdf(LAB_NVME), *cmb = lab_bdf(LAB_NVME_CMB);
+	struct pb_device *device;
+
+	ck_assert_int_eq(run("peerbar doctor %s %s --dma 2+5M 2>&1", lab_bdf(LAB_EDU), gpu), 1);
+	says("missing  dma    not tried: ");
+	says("is no NVMe controller");
+	ck_assert_int_eq(run("peerbar doctor %s %s --dma 2+1M 2>&1", cmb, cmb), 1);
+	says("not tried: both functions are");
+	proves(gpu, "3+0", 1, "dma", "missing");
+	says("is no memory BAR");
+	/* The registers of a controller. */
+	proves(cmb, "0+0", 1, "dma", "missing");
+	says("is not prefetchable");
+	proves(cmb, "0+0 --force", 1, "dma-write", "missing");
+	says("has no memory at 0x0: it does not keep what is written");
+	/* Beyond the BAR, and inside a page. */
+	proves(gpu, "2+1T", 1, "map", "missing");
+	proves(gpu, "2+0x10", 1, "map", "missing");
+	/* Another process has the memory, or the controller. */
+	ok(pb_device_open(fixture.iommu, gpu, &device, &err));
+	proves(gpu, "2+5M", 1, "map", "missing");
+	says("in use");
+	pb_device_close(device);
+	ok(pb_device_open(fixture.iommu, nvme, &device, &err));
+	proves(gpu, "2+5M", 1, "map", "missing");
+	pb_device_close(device);
+	ok(pb_pci_unbind(nvme, &err));
+	proves(gpu, "2+5M", 1, "dma", "missing");
+	says("not both are bound");
+	ok(pb_pci_bind(nvme, "vfio-pci", &err));
+
+	ck_assert_int_eq(run("peerbar doctor %s %s --dma 2 2>&1", nvme, gpu), 2);
+	says("use BAR+OFFSET");
+	ck_assert_int_eq(run("peerbar doctor %s %s --dma 6+0 2>&1", nvme, gpu), 2);
+	ck_assert_int_eq(run("peerbar doctor %s %s --force 2>&1", nvme, gpu), 2);
+	ck_assert_int_eq(run("peerbar doctor --dma 2+0 2>&1"), 2);
+	says("--dma needs two PCI functions");
+	/* After all that. */
+	proves(gpu, "2+5M", 0, "dma-write", "ok");
+}
+END_TEST
+
+/* What happens on the way, which the command cannot be made to meet: see tools/dma-proof.h. */
+START_TEST(proof_blocked)
+{
+	struct pb_range range = { PROOF_OFFSET, PAGE };
+	struct pbt_dma_page page = { .bar = GPU_BAR, .offset = PROOF_OFFSET };
+	struct pb_buffer *buffer;
+	struct pbt_engine engine;
+	struct pb_mapping *m;
+	struct pb_device *nvme;
+	unsigned int before;
+
+	ok(pb_device_open(fixture.iommu, lab_bdf(LAB_GPU), &page.device, &err));
+	ok(pb_device_open(fixture.iommu, lab_bdf(LAB_NVME), &nvme, &err));
+	ok(pb_device_set_decoding(page.device, true, &err));
+	ok(pb_buffer_export(page.device, GPU_BAR, &range, 1, 0, &buffer, &err));
+	ok(pb_ioas_create(fixture.iommu, &fixture.ioas, &err));
+	ok(pb_ioas_attach(fixture.ioas, nvme, &err));
+	ok(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &m, &err));
+	ok(pbt_engine_start(&engine, nvme, fixture.ioas, &err));
+	page.iova = pb_mapping_iova(m);
+	ok(pbt_prove_write(&engine, &page, &err));
+	ok(pbt_prove_read(&engine, &page, &err));
+
+	ok(pb_device_set_decoding(page.device, false, &err));
+	refused(pbt_prove_write(&engine, &page, &err), ENODEV, "memory decoding of");
+	refused(pbt_prove_read(&engine, &page, &err), ENODEV, "its buffers are revoked");
+
+	/* The revoked mapping stays revoked. */
+	ok(pb_device_set_decoding(page.device, true, &err));
+	before = lab_faults();
+	refused(pbt_prove_write(&engine, &page, &err), EIO, "BAR 2 of");
+	ck_assert(lab_host_sees(PROOF_OFFSET, old_bytes, sizeof(old_bytes)));
+	faulted(before, lab_bdf(LAB_NVME), page.iova, PAGE, true, "a proof without a mapping");
+	before = lab_faults();
+	refused(pbt_prove_read(&engine, &page, &err), EIO, "it must read from BAR 2 of");
+	ck_assert(lab_host_sees(PROOF_OFFSET, old_bytes, sizeof(old_bytes)));
+	faulted(before, lab_bdf(LAB_NVME), page.iova, PAGE, false, "a proof without a mapping");
+
+	ok(pb_mapping_restore(m, &err));
+	ok(pbt_prove_write(&engine, &page, &err));
+	ok(pbt_prove_read(&engine, &page, &err));
+	pbt_engine_stop(&engine);
+	ok(pb_unmap(m, &err));
+	pb_ioas_destroy(fixture.ioas);
+	fixture.ioas = NULL;
+	pb_buffer_close(buffer);
+	pb_device_close(nvme);
+	pb_device_close(page.device);
+}
+END_TEST
+
 /* A rule for each function, until it is unbound persistently. The group package reboots. */
 START_TEST(persist)
 {
@@ -166,4 +324,8 @@ LAB_SUITE("doctor", SUITE_NOT_ON_DEBUG)
 	tcase_add_test(t, machine);
 	tcase_add_test(t, reach);
 	tcase_add_test(t, persist);
+	t = suite_case(s, "proof", 240, proof_up, proof_down);
+	tcase_add_test(t, proof);
+	tcase_add_test(t, proof_refused);
+	tcase_add_test(t, proof_blocked);
 }
