@@ -339,6 +339,7 @@ chain_scripts() {
 chain_qemu() { group qemu lab_qemu_check 600; }
 # Builds packages twice, and boots a Debian three times: only by name.
 chain_package() { group package check_package; }
+chain_secureboot() { group secureboot check_secureboot; }
 chain_bench() { group bench lab_bench_check; }
 chain_lab() { group lab check_lab; }
 # Builds and installs in a bare root, and takes longest if nothing is cached.
@@ -394,10 +395,10 @@ lab_check() {
 	nop2p | gcov) chains=(machine) ;;
 	esac
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
-	if [ "$LAB_ONLY" = package ]; then chains=(package); fi
+	case $LAB_ONLY in package | secureboot) chains=("$LAB_ONLY") ;; esac
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, hosts, capture, foreign, bindings, package, pyverbs on rxe0' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, hosts, capture, foreign, bindings, package, secureboot, pyverbs on rxe0' ;;
 	debug,) say 'not on the debug kernel, unless asked for by name: rdma-tools, perftest, hosts, capture, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"

@@ -115,9 +115,13 @@ guest_libraries() {
 	rm -rf "$upper" "$upper.work"
 }
 
+# boot_by_qemu PARAMETERS: set BOOT_OPTIONS: QEMU loads the kernel, with these parameters
+boot_by_qemu() { BOOT_OPTIONS=(-kernel /lab/kernel/vmlinuz -initrd /lab/initrd/initrd -append "$1"); }
+
 # guest_run: boot, run $LAB_RUN/command, wait. Returns the command's status, or 125 if the machine
 # did not finish. Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE,
-# LAB_MODULES, LAB_LAYER, LAB_BUILD.
+# LAB_MODULES, LAB_LAYER, LAB_BUILD. BOOT_BY is a function that does what boot_by_qemu does, BOOT_LAYER a
+# layer for QEMU.
 guest_run() {
 	local kernel=$LAB_CACHE/$KNAME accel cpu=EPYC,phys-bits=39 khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved='' panic
 	# Mitigations would double the time that an emulated machine takes to boot.
@@ -127,7 +131,7 @@ guest_run() {
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
-	for part in groups network barrier selftests rdma rdma-hosts rdma-pairs capture rdma-tools nvme-rdma perftest foreign bindings pyverbs qemu bench bench-wire readme reader doc-commands unload; do
+	for part in groups network barrier selftests rdma rdma-hosts rdma-pairs capture rdma-tools nvme-rdma perftest foreign bindings pyverbs qemu bench bench-wire secureboot readme reader doc-commands unload; do
 		cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"
 	done
 	: >"$LAB_RUN/share/iommu-faults"
@@ -141,7 +145,7 @@ guest_run() {
 	make_disk "$LAB_RUN/share/disk0.img" 0x1111111100000000 && make_disk "$LAB_RUN/share/disk1.img" 0x2222222200000000 || return 125
 
 	guest_libraries || return 125
-	LAB_LAYERS='' root_mount || return 125
+	LAB_LAYERS=${BOOT_LAYER:-} root_mount || return 125
 	root_bind "$LAB_RUN/share" /lab/run
 	root_bind "$LAB_CACHE/$LAB_ROOT/fs" /lab/root
 	root_bind "$kernel" /lab/kernel
@@ -173,6 +177,7 @@ guest_run() {
 		# shellcheck disable=SC2054 # QEMU's commas
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
 	fi
+	"${BOOT_BY:-boot_by_qemu}" "$append ${LAB_APPEND:-}" || return 125
 	# tests/lab/programs/keep-heap.c describes what is preloaded.
 	# Bound the machine's run time.
 	set -- timeout "${foreground[@]}" -k 5 "$limit" chroot "$LAB_MNT" env LD_PRELOAD=/lab/build/tests/lab/.libs/keep-heap.so \
@@ -195,7 +200,7 @@ guest_run() {
 		-chardev socket,id=gport,path=/lab/run/guest-qmp.sock -device virtserialport,chardev=gport,name=qmp \
 		-chardev file,id=serial,path=/lab/run/kernel.log -serial chardev:serial \
 		-trace vtd_dmar_fault -D /lab/run/iommu-faults \
-		-kernel /lab/kernel/vmlinuz -initrd /lab/initrd/initrd -append "$append ${LAB_APPEND:-}" "${args[@]}"
+		"${BOOT_OPTIONS[@]}" "${args[@]}"
 	t0=$(date +%s)
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
 		saved=$(stty -g)
