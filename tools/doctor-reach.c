@@ -96,13 +96,18 @@ static bool is_bound(struct findings *all, const char *name, const struct pb_pci
 	return false;
 }
 
+static uint64_t page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 /* The first memory BAR of at least a page; -1 without one. */
 static int find_bar(const struct pb_pci_function *f)
 {
 	int i, largest = -1;
 
 	for (i = 0; i < PB_BARS; i++)
-		if (f->bars[i].memory && f->bars[i].size >= 4096 &&
+		if (f->bars[i].memory && f->bars[i].size >= page_size() &&
 		    (largest < 0 || f->bars[i].size > f->bars[largest].size))
 			largest = i;
 	return largest;
@@ -122,7 +127,7 @@ struct attempt {
 static int map_page(struct attempt *t, const char *from, const char *to, unsigned int bar,
 		    uint64_t offset, struct pb_error *err)
 {
-	struct pb_range range = { .offset = offset, .length = (uint64_t)sysconf(_SC_PAGESIZE) };
+	struct pb_range range = { .offset = offset, .length = page_size() };
 	struct opened *s = &t->s;
 	int ret;
 
