@@ -83,6 +83,30 @@ static int preload_library(const char *library)
 		     STATUS_OK;
 }
 
+/*
+ * Programs access their memory unaligned, and with instructions that arm64 has for ordinary memory
+ * only. On arm64, these raise SIGBUS on uncached device memory, but not on write-combining memory.
+ */
+static int choose_memattr(const struct args *args, struct pb_device *device,
+			  struct pb_buffer *buffer)
+{
+	const enum pb_memattr *memattrs = args->memattrs;
+	unsigned int n = args->nr_memattrs;
+	struct pb_error err;
+#ifdef __aarch64__
+	static const enum pb_memattr preferred[] = { PB_WC };
+
+	if (!n) {
+		memattrs = preferred;
+		n = 1;
+	}
+#endif
+
+	if (n && pb_buffer_set_memattr(device, buffer, memattrs, n, NULL, &err))
+		return report(&err);
+	return STATUS_OK;
+}
+
 int cmd_run(const struct args *args)
 {
 	uint64_t offset = 0, length = 0;
@@ -121,10 +145,8 @@ int cmd_run(const struct args *args)
 			status = open_context(&s, 1);
 		if (!status)
 			status = export_buffer(&s, &x, &device, &buffer);
-		if (!status && args->nr_memattrs &&
-		    pb_buffer_set_memattr(device, buffer, args->memattrs, args->nr_memattrs, NULL,
-					  &err))
-			status = report(&err);
+		if (!status)
+			status = choose_memattr(args, device, buffer);
 	}
 	if (!status)
 		status = choose_part(args, buffer, &offset, &length);
