@@ -51,13 +51,22 @@ static void __attribute__((format(printf, 2, 3))) set_missing(struct pb_capabili
 
 /* ---- the symbols of the kernel and its modules ---- */
 
+/* On arm64, the handler has the arguments without all registers. */
+#ifdef __aarch64__
+#define FTRACE_CALLER "ftrace_caller"
+#define FTRACE_OPTION "CONFIG_DYNAMIC_FTRACE_WITH_ARGS"
+#else
+#define FTRACE_CALLER "ftrace_regs_caller"
+#define FTRACE_OPTION "CONFIG_DYNAMIC_FTRACE_WITH_REGS"
+#endif
+
 enum symbol { SYM_DMABUF, SYM_VFIO, SYM_P2PDMA, SYM_FTRACE, NR_SYMBOLS };
 
 static const char *const symbols[NR_SYMBOLS] = {
 	[SYM_DMABUF] = "vfio_pci_core_feature_dma_buf",
 	[SYM_VFIO] = "vfio_pci_core_ioctl_feature",
 	[SYM_P2PDMA] = "pci_p2pdma_distance_many",
-	[SYM_FTRACE] = "ftrace_regs_caller",
+	[SYM_FTRACE] = FTRACE_CALLER,
 };
 
 /* Returns false if the symbols cannot be read. */
@@ -156,7 +165,7 @@ static void check_symbols(struct pb_capability *list, const struct peerbar_info 
 			set_missing(&list[PB_CAP_DMABUF],
 				    "the kernel module vfio-pci-core, which vfio-pci loads");
 		set_missing(&list[PB_CAP_P2PDMA], "CONFIG_PCI_P2PDMA in the kernel");
-		set_missing(&list[PB_CAP_FTRACE], "CONFIG_DYNAMIC_FTRACE_WITH_REGS in the kernel");
+		set_missing(&list[PB_CAP_FTRACE], FTRACE_OPTION " in the kernel");
 	}
 	if (found[SYM_DMABUF])
 		set_there(&list[PB_CAP_DMABUF]);
