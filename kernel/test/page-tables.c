@@ -24,6 +24,16 @@ static u32 test_cache(const struct follow_pfnmap_args *args)
 		return PEERBAR_TEST_CACHE_NC;
 	if (mode == cachemode2protval(_PAGE_CACHE_MODE_WC))
 		return PEERBAR_TEST_CACHE_WC;
+#elif defined(CONFIG_ARM64)
+	switch (pgprot_val(args->pgprot) & PTE_ATTRINDX_MASK) {
+	case PTE_ATTRINDX(MT_NORMAL):
+	case PTE_ATTRINDX(MT_NORMAL_TAGGED):
+		return PEERBAR_TEST_CACHE_WB;
+	case PTE_ATTRINDX(MT_DEVICE_nGnRnE):
+		return PEERBAR_TEST_CACHE_NC;
+	case PTE_ATTRINDX(MT_NORMAL_NC):
+		return PEERBAR_TEST_CACHE_WC;
+	}
 #else
 	/* On most architectures, these are the identity for a pgprot of that mode. */
 	if (pgprot_val(pgprot_noncached(args->pgprot)) == pgprot_val(args->pgprot))
