@@ -75,7 +75,7 @@ static void demo_stock(void)
 	unsigned int faults;
 	struct nvme nvme;
 	uint8_t *bar, *disk;
-	char line[200];
+	struct lab_fault last;
 	uint64_t iova;
 	struct edu edu;
 	void *p;
@@ -117,7 +117,7 @@ static void demo_stock(void)
 	edu_copy(&edu, memory.iova, iova, LEN);
 	must(pb_device_mmap(gpu, GPU_BAR, OFFSET, SIZE, false, &p, &err));
 	bar = p;
-	memcpy(before, bar, LEN);
+	lab_copy(before, bar, LEN);
 	show("the BAR, by mmap of the device", before);
 	check(!memcmp(before, memory.p, LEN), "the mmap of the device shows the pattern");
 	edu_copy(&edu, iova, memory.iova + 2 * PAGE, LEN);
@@ -154,9 +154,9 @@ static void demo_stock(void)
 	edu_store(&edu, iova, LEN);
 	faults = lab_faults() - faults;
 	lab_expect_faults(faults, "demo: DMA into a revoked buffer");
-	lab_last_fault(line, sizeof(line));
+	lab_last_fault(&last);
 	printf("        the same DMA with another pattern: %u faults (one an access), the last: %s\n",
-	       faults, line);
+	       faults, last.line);
 	check(faults > 0, "it faulted in the IOMMU");
 	lab_host_read(OFFSET, after, LEN);
 	show("the host's backing file", after);

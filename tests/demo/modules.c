@@ -60,7 +60,7 @@ static void second_main(int fd, int ask, int answer)
 	while (read(ask, &seed, sizeof(seed)) == sizeof(seed)) {
 		lab_pattern(pattern, LEN, seed);
 		in_access = 1;
-		memcpy(p, pattern, LEN);
+		lab_copy(p, pattern, LEN);
 		in_access = 0;
 		if (write(answer, "w", 1) != 1)
 			break;

@@ -161,8 +161,11 @@ START_TEST(model_of_a_descriptor)
 	size_t i;
 
 	for (i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
-		int fd = foreign[i].make(4 * PAGE);
+		int fd;
 
+		if (foreign[i].make == export_system_heap && !has_system_heap())
+			continue;
+		fd = foreign[i].make(4 * PAGE);
 		ok(pb_buffer_from_fd(fd, &buffer, &err));
 		ok(pb_buffer_query(buffer, &info, &err));
 		ck_assert_str_eq(info.exporter, foreign[i].exporter);

@@ -94,7 +94,7 @@ START_TEST(beyond_the_aperture)
 			      &err),
 		ERANGE, "not inside the aperture");
 	/* The interrupt range. */
-	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err),
+	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, MSI_IOVA, &m, &err),
 		ERANGE, "not inside the aperture");
 	/* Beyond 2^64. */
 	refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfffffffffffff000, &m,
@@ -266,7 +266,7 @@ START_TEST(attaching)
 
 	/* A mapping at the addresses that the device reserves for interrupts. */
 	ok(pb_ioas_create(fixture.iommu, &occupied, &err));
-	ok(pb_map_buffer(occupied, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m, &err));
+	ok(pb_map_buffer(occupied, buffer, 0, 0, RW | PB_MAP_FIXED, MSI_IOVA, &m, &err));
 	refused(pb_ioas_attach(occupied, fixture.edu_device, &err), EADDRINUSE,
 		"addresses that the device reserves");
 	/* The device stays attached to its address space. */

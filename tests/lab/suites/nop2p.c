@@ -25,7 +25,7 @@ static void lands(uint8_t *p, uint64_t offset, uint32_t seed)
 	uint8_t bytes[64];
 
 	lab_pattern(bytes, sizeof(bytes), seed);
-	memcpy(p, bytes, sizeof(bytes));
+	lab_copy(p, bytes, sizeof(bytes));
 	ck_assert(lab_host_sees(offset, bytes, sizeof(bytes)));
 }
 

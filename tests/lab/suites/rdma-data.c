@@ -116,7 +116,7 @@ static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode
 	uint8_t value = 0;
 
 	stop = false;
-	memset(to->mem.p, 0, 3 * PAGE);
+	lab_fill(to->mem.p, 0, 3 * PAGE);
 	ck_assert_int_eq(pthread_create(&thread, NULL, polls, &poller), 0);
 	/* On a busy host the poller may sleep for all of that time. */
 	while (now_ms() < until ||
@@ -130,7 +130,7 @@ static void in_order_at(struct place *to, struct place *from, enum ibv_wr_opcode
 					     opcode == IBV_WR_RDMA_READ ? order[n].from :
 									  order[n].to);
 
-		memset(from->mem.p + order[n].from, ++value, order[n].length);
+		lab_fill(from->mem.p + order[n].from, ++value, order[n].length);
 		done(end, &wr);
 	}
 	stop = true;

@@ -147,7 +147,7 @@ START_TEST(many_refusals)
 		}
 		refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW, 0, &m, &err), ENODEV,
 			"revoked");
-		refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, 0xfee00000, &m,
+		refused(pb_map_buffer(fixture.ioas, buffer, 0, 0, RW | PB_MAP_FIXED, MSI_IOVA, &m,
 				      &err),
 			ENODEV, "revoked");
 		refused(pb_map_memory(fixture.ioas, fixture.memory.p, PAGE, RW | PB_MAP_FIXED,

@@ -508,8 +508,8 @@ START_TEST(map)
 			     lab_bdf(LAB_GPU), lab_bdf(LAB_GPU)),
 			 0);
 	says("0x");
-	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s --iova 0xfee00000 2>&1",
-			     lab_bdf(LAB_GPU), lab_bdf(LAB_EDU)),
+	ck_assert_int_eq(run("peerbar map %s 2 0:4K --into %s --iova %llu 2>&1", lab_bdf(LAB_GPU),
+			     lab_bdf(LAB_EDU), MSI_IOVA),
 			 1);
 	says("not inside the aperture");
 	ck_assert_int_eq(run("peerbar map %s 2 0:4K 2>&1", lab_bdf(LAB_GPU)), 2);

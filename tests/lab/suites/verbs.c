@@ -643,7 +643,7 @@ START_TEST(an_address)
 	ok(pbv_reg_address(NULL, b.pd, p + 5, 3 * PAGE, ACCESS, 0, &mr, &err));
 	ck_assert_int_eq(rdma_write(mr, (uintptr_t)p + PAGE + 1, 1000, 9, pattern), IBV_WC_SUCCESS);
 	ck_assert(lab_host_sees(BUFFER_AT + 3 * PAGE + 1, pattern, 1000));
-	ck_assert(!memcmp(p + PAGE + 1, pattern, 1000));
+	ck_assert(lab_equal(p + PAGE + 1, pattern, 1000));
 	ok(pbv_dereg(mr, &err));
 	ck_assert_int_eq(mprotect(p, PAGE, PROT_READ), 0);
 	refused(pbv_reg_address(NULL, b.pd, p, 2 * PAGE, ACCESS, 0, &mr, &err), EACCES,

@@ -2,6 +2,7 @@
 /* The common fixture, see fixture.h. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <stdarg.h>
@@ -175,21 +176,19 @@ void faulted(unsigned int before, const char *bdf, uint64_t iova, uint64_t lengt
 	     const char *why)
 {
 	unsigned int n = lab_faults() - before;
-	unsigned int bus, dev, fn, sid, fault, wr;
-	unsigned long long addr;
-	char line[200];
+	unsigned int bus, dev, fn;
+	struct lab_fault fault;
 
 	ck_assert_msg(n > 0, "%s: the IOMMU reported no fault", why);
-	lab_last_fault(line, sizeof(line));
-	ck_assert_int_eq(sscanf(line, "vtd_dmar_fault sid 0x%x fault %u addr 0x%llx write %u", &sid,
-				&fault, &addr, &wr),
-			 4);
+	lab_last_fault(&fault);
 	ck_assert_int_eq(sscanf(bdf, "%*x:%x:%x.%x", &bus, &dev, &fn), 3);
-	ck_assert_msg(sid == (bus << 8 | dev << 3 | fn), "%s: the fault is another device's: %s",
-		      why, line);
-	ck_assert_msg(addr >= iova && addr < iova + length,
-		      "%s: the fault is at another address: %s", why, line);
-	ck_assert_msg(wr == write, "%s: %s", why, line);
+	ck_assert_msg(fault.sid == (bus << 8 | dev << 3 | fn),
+		      "%s: the fault is another device's: %s", why, fault.line);
+	ck_assert_msg(fault.address >= iova && fault.address < iova + length,
+		      "%s: the fault is at another address: 0x%" PRIx64 ", %s", why, fault.address,
+		      fault.line);
+	ck_assert_msg(fault.access == '?' || fault.access == (write ? 'w' : 'r'), "%s: %s", why,
+		      fault.line);
 	announced += n;
 	lab_expect_faults(n, why);
 }

@@ -37,12 +37,21 @@ int export_udmabuf(size_t size)
 	return fd;
 }
 
+#define SYSTEM_HEAP "/dev/dma_heap/system"
+
+bool has_system_heap(void)
+{
+	return !access(SYSTEM_HEAP, F_OK);
+}
+
 int export_system_heap(size_t size)
 {
 	struct dma_heap_allocation_data alloc = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
 	int dev;
 
-	dev = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
+	if (!has_system_heap())
+		return export_udmabuf(size);
+	dev = open(SYSTEM_HEAP, O_RDWR | O_CLOEXEC);
 	if (dev < 0 || ioctl(dev, DMA_HEAP_IOCTL_ALLOC, &alloc))
 		lab_die("no system heap");
 	close(dev);

@@ -173,14 +173,48 @@ static struct {
 	pthread_mutex_t lock;
 	off_t at;
 	unsigned int n;
-	char last[256];
+	unsigned long long address; /* of the last failed translation by an SMMU */
+	struct lab_fault last;
 } faults = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/*
+ * QEMU's lines, of VT-d and SMMUv3. The SMMU's event does not have the address: an error of the
+ * guest, which precedes the event, has it. It has no event for a device without an address space.
+ */
+static void take_line(const char *line)
+{
+	struct lab_fault f = { .access = '?' };
+	unsigned long long address;
+	const char *at;
+	unsigned int write;
+
+	at = strstr(line, "translation failed for iova=");
+	if (at) {
+		sscanf(at, "translation failed for iova=0x%llx", &faults.address);
+		return;
+	}
+	if ((at = strstr(line, "vtd_dmar_fault")) &&
+	    sscanf(at, "vtd_dmar_fault sid 0x%x fault %*u addr 0x%llx write %u", &f.sid, &address,
+		   &write) == 3)
+		f.access = write ? 'w' : 'r';
+	else if ((at = strstr(line, "smmuv3_propagate_event")) &&
+		 sscanf(at, "smmuv3_propagate_event %*s sid=0x%x", &f.sid) == 1)
+		address = faults.address;
+	else if (!(at = strstr(line, "smmuv3_translate_abort")) ||
+		 sscanf(at, "smmuv3_translate_abort %*s sid=0x%x abort on iova:0x%llx", &f.sid,
+			&address) != 2)
+		return;
+	f.address = address;
+	snprintf(f.line, sizeof(f.line), "%s", at);
+	faults.last = f;
+	faults.n++;
+}
 
 /* The caller must hold the lock. */
 static void scan_faults(void)
 {
 	int fd = keep_open(&host.faults, FAULTS);
-	char text[65536], *line, *end, *fault;
+	char text[65536], *line, *end;
 	struct stat st;
 	ssize_t n = 0;
 
@@ -190,11 +224,7 @@ static void scan_faults(void)
 		text[n] = '\0';
 		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
 			*end = '\0';
-			fault = strstr(line, "vtd_dmar_fault");
-			if (!fault)
-				continue;
-			faults.n++;
-			snprintf(faults.last, sizeof(faults.last), "%s", fault);
+			take_line(line);
 		}
 		faults.at += line - text;
 		/* The last line is not complete yet. */
@@ -216,11 +246,11 @@ unsigned int lab_faults(void)
 	return n;
 }
 
-void lab_last_fault(char *line, size_t size)
+void lab_last_fault(struct lab_fault *fault)
 {
 	pthread_mutex_lock(&faults.lock);
 	scan_faults();
-	snprintf(line, size, "%s", faults.last);
+	*fault = faults.last;
 	pthread_mutex_unlock(&faults.lock);
 }
 
@@ -294,6 +324,38 @@ void lab_memory_free(struct lab_memory *memory)
 		lab_die("%s", err.text);
 	munmap(memory->p, memory->size);
 	memset(memory, 0, sizeof(*memory));
+}
+
+void lab_copy(volatile void *to, const volatile void *from, size_t length)
+{
+	size_t i;
+
+	if (((uintptr_t)to | (uintptr_t)from | length) % 8) {
+		for (i = 0; i < length; i++)
+			((volatile uint8_t *)to)[i] = ((const volatile uint8_t *)from)[i];
+	} else {
+		for (i = 0; i < length / 8; i++)
+			((volatile uint64_t *)to)[i] = ((const volatile uint64_t *)from)[i];
+	}
+}
+
+void lab_fill(volatile void *to, uint8_t byte, size_t length)
+{
+	while (length--)
+		((volatile uint8_t *)to)[length] = byte;
+}
+
+bool lab_equal(const volatile void *device, const void *data, size_t length)
+{
+	void *seen = malloc(length);
+	bool same;
+
+	if (!seen)
+		lab_die("no memory");
+	lab_copy(seen, device, length);
+	same = !memcmp(seen, data, length);
+	free(seen);
+	return same;
 }
 
 void lab_pattern(void *data, size_t length, uint32_t seed)

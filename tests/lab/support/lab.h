@@ -20,6 +20,12 @@
 #define MIB	(1024 * KIB)
 #define PAGE	4096ULL
 #define GPU_BAR 2
+/* A mebibyte of IOVAs that the IOMMU's driver reserves for message-signalled interrupts. */
+#ifdef __aarch64__
+#define MSI_IOVA 0x8000000ULL
+#else
+#define MSI_IOVA 0xfee00000ULL
+#endif
 #define CMB_BAR 2
 
 /*
@@ -63,8 +69,14 @@ bool lab_host_sees(uint64_t offset, const void *data, size_t length);
 unsigned int lab_faults(void);
 /* Declare @n faults as expected because of @why. A fault that is not declared fails the run. */
 void lab_expect_faults(unsigned int n, const char *why);
-/* Copy the last fault's line; "" if there was none. */
-void lab_last_fault(char *line, size_t size);
+struct lab_fault {
+	unsigned int sid; /* bus << 8 | device << 3 | function */
+	uint64_t address;
+	char access;	/* 'r' or 'w'; '?' if the emulation does not report it */
+	char line[200]; /* "" if there was none */
+};
+
+void lab_last_fault(struct lab_fault *fault);
 
 /* ---- QEMU's monitor: send one QMP command (JSON, one line); the caller frees the answer ---- */
 
@@ -85,6 +97,15 @@ struct lab_memory {
  */
 void lab_memory(struct pb_ioas *ioas, uint64_t iova, size_t size, struct lab_memory *memory);
 void lab_memory_free(struct lab_memory *memory);
+
+/*
+ * Copy to or from a mapping of a BAR, with naturally aligned accesses only: on arm64, an unaligned
+ * access to device memory raises SIGBUS, and memcpy() does such accesses.
+ */
+void lab_copy(volatile void *to, const volatile void *from, size_t length);
+/* As memset() and memcmp() == 0, of a mapping of a BAR. */
+void lab_fill(volatile void *to, uint8_t byte, size_t length);
+bool lab_equal(const volatile void *device, const void *data, size_t length);
 
 /* Fill @data with bytes that depend on @seed and the offset. */
 void lab_pattern(void *data, size_t length, uint32_t seed);

@@ -181,7 +181,7 @@ void place_write(struct place *place, size_t offset, const void *data, size_t le
 		size_t n = length;
 		uint64_t at = in_bar(place, offset, &n);
 
-		memcpy(bar + at, p, n);
+		lab_copy(bar + at, p, n);
 		p += n;
 		offset += n;
 		length -= n;
@@ -247,7 +247,7 @@ bool place_has_all(struct place *place, size_t offset, const void *data, size_t 
 
 		n = length - at;
 		in = in_bar(place, offset + at, &n);
-		if (memcmp(bar + in, p + at, n))
+		if (!lab_equal(bar + in, p + at, n))
 			return false;
 	}
 	for (at = 0; at < length; at += 16 * PAGE)

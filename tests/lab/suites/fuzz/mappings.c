@@ -55,7 +55,10 @@ static int any_map_flags(void)
 	static const int more[] = {
 		MAP_NORESERVE, MAP_POPULATE,   MAP_NONBLOCK, MAP_LOCKED,
 		MAP_GROWSDOWN, MAP_STACK,      MAP_HUGETLB,  MAP_SYNC,
-		MAP_DENYWRITE, MAP_EXECUTABLE, MAP_32BIT,
+		MAP_DENYWRITE, MAP_EXECUTABLE,
+#ifdef MAP_32BIT
+		MAP_32BIT,
+#endif
 	};
 	int flags = one_in(8) ? (int)below(16) : one_in(8) ? MAP_SHARED_VALIDATE : MAP_SHARED;
 

@@ -103,6 +103,10 @@ static void stop(int signal, siginfo_t *info, void *context)
 	if (!stopped_call)
 		stopped_request = (unsigned long)at->uc_mcontext.gregs[REG_RSI];
 	at->uc_mcontext.gregs[REG_RAX] = -ENOSYS;
+#elif defined(__aarch64__)
+	if (!stopped_call)
+		stopped_request = (unsigned long)at->uc_mcontext.regs[1];
+	at->uc_mcontext.regs[0] = (unsigned long)-ENOSYS;
 #else
 	(void)at;
 #endif
