@@ -190,7 +190,7 @@ run_install() {
 # their names, -WORD all others
 lab_machine_check() {
 	local rc=0 limit=3000 times=1 steps=1000
-	if [ "$KFLAVOUR" = debug ]; then limit=3300 times=4 steps=300; fi
+	if [ "$KFLAVOUR" = debug ] || [ -n "$LAB_CROSS" ]; then limit=3300 times=4 steps=300; fi
 	# About twice the time on two busy processors.
 	LAB_LIMIT=${LAB_LIMIT:-$limit}
 	# shellcheck disable=SC2016 # the guest's shell expands it
@@ -385,7 +385,13 @@ lab_check() {
 	if [ -n "$LAB_COVERAGE" ]; then lab_coverage; return; fi
 	CHECK=$LAB_RUN/check CHECK_SUITE='' CHECK_JOBS=$LAB_JOBS CHECK_SHOWN=$(date +%s)
 	mkdir -p "$CHECK"
-	if suites | grep -qxF -e "$LAB_ONLY"; then CHECK_SUITE=$LAB_ONLY LAB_ONLY=machine; fi
+	if [ -n "$LAB_CROSS" ]; then
+		# Only the suites, whose names the machine knows.
+		[ "$LAB_ONLY" = machine ] || CHECK_SUITE=$LAB_ONLY
+		LAB_ONLY=machine
+	elif suites | grep -qxF -e "$LAB_ONLY"; then
+		CHECK_SUITE=$LAB_ONLY LAB_ONLY=machine
+	fi
 	# Run the groups one after the other, and show their output at once.
 	[ -z "$LAB_ONLY" ] || CHECK_JOBS=1
 	# The longest first.

@@ -78,7 +78,7 @@ lab_sweep() {
 		id=${d#"$LAB_CACHE"/tmp.}
 		kill -0 "${id%%.*}" 2>/dev/null || rm -rf --one-file-system "$d"
 	done
-	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' -o -name 'foreign-*' -o -name 'package-*' -o -name 'packages-*' \
+	find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -mtime +30 \( -name 'root-*' -o -name 'kernel-*' -o -name 'initrd-*' -o -name 'tree-*' -o -name 'log-*' -o -name 'perftest-*' -o -name 'foreign-*' -o -name 'package-*' -o -name 'packages-*' -o -name 'cross-*' \
 		-o -name 'bench-*' -o -name 'readme-*' -o -name 'kvm-*' -o -name 'lock.*' \) -exec rm -rf --one-file-system {} +
 }
 
@@ -150,6 +150,7 @@ lab_doctor() {
 # prepare: build root, kernel and tree; root and kernel in parallel
 prepare() {
 	kernel_choose "$LAB_KERNEL" || return 2
+	arch_ready || return 2
 	in_parallel wait_for_root kernel_ready || return 2
 	tree_ready || return 2
 }
@@ -178,6 +179,12 @@ guest() {
 # layer_ready COMMAND: set LAB_LAYER if the command is a guest script whose programs are in a layer
 # of their own
 layer_ready() {
+	case $LAB_CROSS,$1 in
+	?*,/lab/vm-capture | ?*,/lab/vm-foreign | ?*,/lab/vm-perftest)
+		warn "$1 needs programs that the lab has for amd64 only"
+		return 2
+		;;
+	esac
 	case $1 in
 	/lab/vm-capture) packages_ready tshark && LAB_LAYER=$PACKAGES_LAYER ;;
 	/lab/vm-foreign) foreign_ready ;;

@@ -13,31 +13,34 @@
 # nop2p: built from that source without PCI_P2PDMA, with vm/kernel-nop2p.config.
 # gcov:  built from that source with vm/kernel-gcov.config, to count what the modules execute.
 #
+# For another architecture than the root's (arch.sh) there is stock only, without the source's checks.
+#
 # The archive lists the versions, which change over time. A version is usable if headers, modules,
 # image and source of exactly that version are available.
 
 # private_apt COMMAND...: run apt-get or apt-cache with the lab's own sources and lists; does not
 # change the host's
 private_apt() {
-	local dir=$LAB_CACHE/apt tool=$1
+	local dir=$LAB_CACHE/apt${LAB_CROSS:+-$LAB_ARCH} tool=$1
 	shift
 	"$tool" -o Dir::State="$dir/state" -o Dir::State::status="$dir/state/status" -o Dir::Cache="$dir/cache" \
 		-o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null \
 		-o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
-		-o APT::Architecture=amd64 -o APT::Architectures=amd64 -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
+		-o APT::Architecture="$LAB_ARCH" -o APT::Architectures="$LAB_ARCH${LAB_CROSS:+,amd64}" -o Acquire::Languages=none -o APT::Sandbox::User=root "$@"
 }
 
 apt_lists() {
-	local dir=$LAB_CACHE/apt
+	local dir=$LAB_CACHE/apt${LAB_CROSS:+-$LAB_ARCH}
 	mkdir -p "$dir"/state/lists/partial "$dir"/cache/archives/partial
 	: >"$dir/state/status"
 	apt_sources >"$dir/sources.list" && private_apt apt-get update
 }
 
 # kernel_index: write lines "VERSION ABI SOURCE-VERSION IMAGE-PACKAGE" of 7.2 and newer, newest
-# first, to $LAB_CACHE/kernels
+# first, to a file, and set KERNELS to its path
 kernel_index() {
-	[ -z "$(find "$LAB_CACHE/kernels" -mmin -1440 2>/dev/null)" ] || return 0
+	KERNELS=$LAB_CACHE/kernels${LAB_CROSS:+-$LAB_ARCH}
+	[ -z "$(find "$KERNELS" -mmin -1440 2>/dev/null)" ] || return 0
 	(
 		flock 8
 		kernel_index_locked
@@ -46,14 +49,14 @@ kernel_index() {
 
 kernel_index_locked() {
 	local names abi v image src
-	[ -z "$(find "$LAB_CACHE/kernels" -mmin -1440 2>/dev/null)" ] || return 0
+	[ -z "$(find "$KERNELS" -mmin -1440 2>/dev/null)" ] || return 0
 	if ! step 'asking the archive which kernels it has' apt_lists; then
-		[ -f "$LAB_CACHE/kernels" ] && return 0
+		[ -f "$KERNELS" ] && return 0
 		return 1
 	fi
 	names=$(private_apt apt-cache pkgnames linux-)
 	# shellcheck disable=SC2013 # words without blanks
-	for abi in $(sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p' <<<"$names" | grep -v -e -rt- -e -cloud- | sort -rV); do
+	for abi in $(sed -n "s/^linux-headers-\([0-9].*-$LAB_ARCH\)\$/\1/p" <<<"$names" | grep -v -e -rt- -e -cloud- | sort -rV); do
 		v=${abi%%+*}
 		v=${v%%-*}
 		[ "$(printf '7.2\n%s\n' "$v" | sort -V | head -n 1)" = 7.2 ] || continue
@@ -67,7 +70,7 @@ kernel_index_locked() {
 		private_apt apt-cache madison "linux-source-${v%.*}" | awk -F' *[|] *' '{ print $2 }' | grep -qxF "$src" || continue
 		echo "$v $abi $src $image"
 	done >"$LAB_CACHE/tmp.$LAB_ID.kernels"
-	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$LAB_CACHE/kernels"
+	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$KERNELS"
 }
 
 # kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p, gcov) and KNAME (the cache entry)
@@ -84,16 +87,22 @@ kernel_choose() {
 		return 2
 		;;
 	esac
+	if [ -n "$LAB_CROSS" ] && [ "$KFLAVOUR" != stock ]; then
+		warn "there is no kernel '$spec' for $LAB_ARCH: it takes stock, or a version such as 7.2 or 7.3.4"
+		return 2
+	fi
 	kernel_index || return 1
-	line=$(awk -v w="$want" 'w == "" || $1 == w || index($1, w ".") == 1 { print; exit }' "$LAB_CACHE/kernels")
+	line=$(awk -v w="$want" 'w == "" || $1 == w || index($1, w ".") == 1 { print; exit }' "$KERNELS")
 	if [ -z "$line" ]; then
 		warn "no kernel '$spec' in the archive; of 7.2 and newer it has:" \
-			"$(awk '{ printf "%s%s", s, $1; s = ", " }' "$LAB_CACHE/kernels")"
+			"$(awk '{ printf "%s%s", s, $1; s = ", " }' "$KERNELS")"
 		return 2
 	fi
 	read -r KV KABI KSRC KIMAGE <<<"$line"
-	KNAME=kernel-$KV-$KFLAVOUR-$(key "$KABI" "$KSRC" "$(declare -f unpack_source kernel_start kernel_compile)" "$(
-		if [ "$KFLAVOUR" = stock ]; then
+	KNAME=kernel-$KV-$KFLAVOUR${LAB_CROSS:+-$LAB_ARCH}-$(key "$KABI" "$KSRC" "$(declare -f unpack_source kernel_start kernel_compile)" "$(
+		if [ -n "$LAB_CROSS" ]; then
+			declare -f make_cross_kernel unpack_kernel build_missing_modules
+		elif [ "$KFLAVOUR" = stock ]; then
 			declare -f make_stock_kernel unpack_kernel build_missing_modules unpack_upstream build_selftests && echo "$UPSTREAM"
 		else
 			declare -f make_source_kernel build_source_kernel
@@ -191,13 +200,13 @@ build_source_kernel() {
 		-o -name fs -o -name net \) -exec find {} -type f ! -name 'Makefile*' ! -name 'Kconfig*' ! -name '*.h' -delete \;
 }
 
-# pack_initrd RELEASE: busybox, vm/init, and the modules that are needed to mount the shared root;
-# runs inside the root
+# pack_initrd RELEASE BUSYBOX: busybox, vm/init, and the modules that are needed to mount the shared
+# root; runs inside the root
 pack_initrd() {
 	local k=$1 dir m list
 	dir=$(mktemp -d)
 	mkdir -p "$dir"/{bin,mod,proc,sys,dev,r,new}
-	cp /bin/busybox "$dir/bin/" && cp /peerbar/vm/init "$dir/init" && chmod +x "$dir/init" || return 1
+	cp "$2" "$dir/bin/busybox" && cp /peerbar/vm/init "$dir/init" && chmod +x "$dir/init" || return 1
 	list=$(for m in virtio_pci 9pnet_virtio 9p overlay virtio_console; do
 		modprobe -S "$k" --show-depends $m 2>/dev/null
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }')
@@ -274,11 +283,25 @@ make_source_kernel() {
 	mv "$KTMP/fs/usr/src/release" "$KTMP/release"
 }
 
+# make_cross_kernel TMP: as make_stock_kernel(), for another architecture than the root's
+make_cross_kernel() {
+	local version=${KABI%%-"$LAB_ARCH"*}
+	KTMP=$1
+	kernel_start "linux-source-${KV%.*}" "$KIMAGE" "linux-modules-$KABI" "linux-headers-$KABI" \
+		"linux-headers-$version-common" "linux-kbuild-$version:amd64" &&
+		step 'kernel: unpacking the image and its modules' unpack_kernel &&
+		step 'kernel: unpacking the source of iommufd and vfio' unpack_source "$KTMP/fs/usr/src/missing" \
+			'drivers/iommu/*.h' drivers/iommu/iommufd drivers/vfio lib/interval_tree.c &&
+		kernel_compile 'building iommufd and vfio' build_missing_modules "$KABI" /usr/src/missing || return 1
+	rm -rf "$KTMP/fs/usr/src/missing"
+	echo "$KABI" >"$KTMP/release"
+}
+
 make_initrd() {
 	local tmp=$1
 	LAB_LAYERS=$LAB_CACHE/$KNAME/fs
-	root_mount "$tmp/layer" && step 'kernel: making the initramfs' root_call pack_initrd "$(cat "$LAB_CACHE/$KNAME/release")" &&
-		root_umount || return 1
+	root_mount "$tmp/layer" && root_bind "$(guest_root)" /guest &&
+		step 'kernel: making the initramfs' root_call pack_initrd "$(cat "$LAB_CACHE/$KNAME/release")" /guest/bin/busybox && root_umount || return 1
 	LAB_LAYERS=''
 	mv "$tmp/layer/initrd" "$tmp/initrd"
 	rm -rf "$tmp/layer" "$tmp/layer.work"
@@ -288,5 +311,6 @@ make_initrd() {
 kernel_ready() {
 	local maker=make_source_kernel
 	[ "$KFLAVOUR" != stock ] || maker=make_stock_kernel
+	[ -z "$LAB_CROSS" ] || maker=make_cross_kernel
 	cached "$KNAME" $maker && cached "$KINITRD" make_initrd
 }

@@ -11,7 +11,7 @@
 #	status			its exit status, which the guest writes last
 #	stdout, stderr		its output
 #	kernel.log		the guest's serial console
-#	iommu-faults		one line per fault of the emulated VT-d, QEMU's trace
+#	iommu-faults		one line per fault of the emulated IOMMU, QEMU's trace (LAB_FAULT_EVENTS)
 #	expected-faults		lines "NUMBER REASON", written by tests that provoke faults
 #	gpu.mem			the backing file of the GPU's BAR 2: the host's view of it
 #	disk0.img, disk1.img	the NVMe disks
@@ -105,9 +105,11 @@ make_disk() { # FILE SEED
 }
 
 # guest_libraries: run ldconfig for the guest's root, and leave what it writes in libraries.tar. In
-# the guest it would open each library over 9p, which takes a minute on the debug kernel.
+# the guest it would open each library over 9p, which takes a minute on the debug kernel. A guest of
+# another architecture finds libraries without its cache, in the directories that the loader knows.
 guest_libraries() {
 	local upper=$LAB_RUN/libraries
+	if [ -n "$LAB_CROSS" ]; then tar -cf "$LAB_RUN/share/libraries.tar" -T /dev/null; return; fi
 	rm -rf "$upper"
 	LAB_LAYERS=${LAB_LAYER:+$LAB_LAYER:}$LAB_MODULES:$LAB_STAGE:$LAB_CACHE/$KNAME/fs root_mount "$upper" && root_exec ldconfig &&
 		root_umount || return 1
@@ -118,14 +120,48 @@ guest_libraries() {
 # boot_by_qemu PARAMETERS: set BOOT_OPTIONS: QEMU loads the kernel, with these parameters
 boot_by_qemu() { BOOT_OPTIONS=(-kernel /lab/kernel/vmlinuz -initrd /lab/initrd/initrd -append "$1"); }
 
+# machine_options: set what QEMU is told about the architecture of the machine: MACHINE, an array with
+# the emulator, its processor, bus and IOMMU, and APPEND, the kernel's command line
+machine_options() {
+	local cpu=EPYC,phys-bits=39 accel=kvm khz='' event
+	# Mitigations would double the time that an emulated machine takes to boot.
+	APPEND='panic=-1 oops=panic hung_task_panic=1 mitigations=off'
+	# Multi-threaded TCG translates both processors at once.
+	if [ -n "$LAB_CROSS" ] || ! probe_kvm; then accel='tcg,thread=multi'; fi
+	case $LAB_ARCH in
+	amd64)
+		APPEND="console=ttyS0 $APPEND tsc=nowatchdog no_timer_check intel_iommu=on"
+		# An emulated machine's clock is the host's counter. Without this option the guest may
+		# calibrate it to a fifth of its frequency.
+		if [ "$accel" != kvm ]; then khz=$(chroot "$LAB_MNT" /lab/build/tests/lab/tsc-khz); fi
+		APPEND+=${khz:+ tsc_early_khz=$khz}
+		# SMAP costs an emulated machine a tenth of its time: each switch of it ends a block of translated
+		# code. The debug kernel finds direct accesses to user memory.
+		if [ "$accel" != kvm ] && [ "$KFLAVOUR" != debug ]; then cpu+=,-smap; fi
+		# tests/lab/programs/keep-heap.c describes what is preloaded.
+		# shellcheck disable=SC2054 # QEMU's commas
+		MACHINE=(env LD_PRELOAD=/lab/build/tests/lab/.libs/keep-heap.so qemu-system-x86_64
+			-machine q35,kernel-irqchip=split -cpu "$cpu" -device intel-iommu,intremap=on,caching-mode=on,aw-bits=48)
+		;;
+	arm64)
+		# No firmware reserves address space for the devices of empty ports, as for x86.
+		APPEND="console=ttyAMA0 $APPEND pci=hpmmioprefsize=2G"
+		# Without pointer authentication, which is slow to emulate. The trace of a fault does not
+		# have its address; a line of guest_errors before it has.
+		# shellcheck disable=SC2054 # QEMU's commas
+		MACHINE=(qemu-system-aarch64 -machine virt,gic-version=3,iommu=smmuv3 -cpu neoverse-n1 -d guest_errors)
+		;;
+	esac
+	MACHINE+=(-accel "$accel")
+	for event in ${LAB_FAULT_EVENTS//|/ }; do MACHINE+=(-trace "$event"); done
+}
+
 # guest_run: boot, run $LAB_RUN/command, wait. Returns the command's status, or 125 if the machine
 # did not finish. Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE,
 # LAB_MODULES, LAB_LAYER, LAB_BUILD. BOOT_BY is a function that does what boot_by_qemu does, BOOT_LAYER a
 # layer for QEMU.
 guest_run() {
-	local kernel=$LAB_CACHE/$KNAME accel cpu=EPYC,phys-bits=39 khz='' args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved='' panic
-	# Mitigations would double the time that an emulated machine takes to boot.
-	local append='console=ttyS0 panic=-1 oops=panic hung_task_panic=1 tsc=nowatchdog no_timer_check intel_iommu=on mitigations=off'
+	local kernel=$LAB_CACHE/$KNAME args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved='' panic
 
 	mapfile -t args < <(topology "${LAB_TOPOLOGY:-ports}")
 	[ ${#args[@]} -gt 0 ] || return 2
@@ -147,7 +183,7 @@ guest_run() {
 	guest_libraries || return 125
 	LAB_LAYERS=${BOOT_LAYER:-} root_mount || return 125
 	root_bind "$LAB_RUN/share" /lab/run
-	root_bind "$LAB_CACHE/$LAB_ROOT/fs" /lab/root
+	root_bind "$(guest_root)" /lab/root
 	root_bind "$kernel" /lab/kernel
 	root_bind "$LAB_CACHE/$KINITRD" /lab/initrd
 	# One share for the installed tree, the modules, and the command's layer.
@@ -160,30 +196,17 @@ guest_run() {
 		mapfile -t -O ${#args[@]} args < <(network_options)
 	fi
 	guest_directories || return 125
-	# Multi-threaded TCG translates both processors at once.
-	accel='tcg,thread=multi'
-	if probe_kvm; then accel=kvm; fi
-	# An emulated machine's clock is the host's counter. Without this option the guest may
-	# calibrate it to a fifth of its frequency.
-	if [ "$accel" != kvm ]; then khz=$(chroot "$LAB_MNT" /lab/build/tests/lab/tsc-khz); fi
-	append+=${khz:+ tsc_early_khz=$khz}
-	# SMAP costs an emulated machine a tenth of its time: each switch of it ends a block of translated
-	# code. The debug kernel finds direct accesses to user memory.
-	if [ "$accel" != kvm ] && [ "$KFLAVOUR" != debug ]; then cpu+=,-smap; fi
-
+	machine_options
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
 		# Otherwise the terminal stops QEMU when QEMU reads from it.
 		foreground=(--foreground)
 		# shellcheck disable=SC2054 # QEMU's commas
 		args+=(-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty,name=tty)
 	fi
-	"${BOOT_BY:-boot_by_qemu}" "$append ${LAB_APPEND:-}" || return 125
-	# tests/lab/programs/keep-heap.c describes what is preloaded.
+	"${BOOT_BY:-boot_by_qemu}" "$APPEND ${LAB_APPEND:-}" || return 125
 	# Bound the machine's run time.
-	set -- timeout "${foreground[@]}" -k 5 "$limit" chroot "$LAB_MNT" env LD_PRELOAD=/lab/build/tests/lab/.libs/keep-heap.so \
-		qemu-system-x86_64 -name peerbar-lab -nodefaults -no-user-config -display none \
-		-no-reboot -machine q35,kernel-irqchip=split -accel "$accel" -cpu "$cpu" -smp "${LAB_CPUS:-2}" -m "${LAB_MEMORY:-2048}" \
-		-device intel-iommu,intremap=on,caching-mode=on,aw-bits=48 \
+	set -- timeout "${foreground[@]}" -k 5 "$limit" chroot "$LAB_MNT" "${MACHINE[@]}" -name peerbar-lab -nodefaults -no-user-config \
+		-display none -no-reboot -smp "${LAB_CPUS:-2}" -m "${LAB_MEMORY:-2048}" \
 		-object memory-backend-file,id=gpumem,size=${LAB_GPU_MB}M,share=on,mem-path=/lab/run/gpu.mem \
 		-drive if=none,id=disk0,format=raw,file=/lab/run/disk0.img -drive if=none,id=disk1,format=raw,file=/lab/run/disk1.img \
 		-netdev hubport,id=net0,hubid=0 -netdev hubport,id=net1,hubid=0 \
@@ -199,7 +222,7 @@ guest_run() {
 		-chardev socket,id=gmon,path=/lab/run/guest-qmp.sock,server=on,wait=off -object monitor-qmp,id=qmp1,chardev=gmon \
 		-chardev socket,id=gport,path=/lab/run/guest-qmp.sock -device virtserialport,chardev=gport,name=qmp \
 		-chardev file,id=serial,path=/lab/run/kernel.log -serial chardev:serial \
-		-trace vtd_dmar_fault -D /lab/run/iommu-faults \
+		-D /lab/run/iommu-faults \
 		"${BOOT_OPTIONS[@]}" "${args[@]}"
 	t0=$(date +%s)
 	if [ "${LAB_INTERACTIVE:-0}" = 1 ]; then
@@ -260,7 +283,7 @@ guest_reports() {
 # guest_faults: set FAULTS and EXPECTED, the numbers of IOMMU faults that happened and that tests
 # declared
 guest_faults() {
-	FAULTS=$(grep -c vtd_dmar_fault "$LAB_RUN/share/iommu-faults")
+	FAULTS=$(grep -c -E "$LAB_FAULT_EVENTS" "$LAB_RUN/share/iommu-faults")
 	EXPECTED=$(awk '{ n += $1 } END { print n + 0 }' "$LAB_RUN/share/expected-faults")
 }
 

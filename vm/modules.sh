@@ -49,7 +49,7 @@ install_modules() {
 	touch "$dir"/modules.{order,builtin,builtin.modinfo}
 	rm -rf /modules/layer/* "$dir/updates/peerbar"
 	mkdir -p "$dir/updates/peerbar" "/modules/layer$dir/updates"
-	find /modules/objects -name '*.ko' -exec cp -t "$dir/updates/peerbar" {} + && strip --strip-debug "$dir"/updates/peerbar/*.ko &&
+	find /modules/objects -name '*.ko' -exec cp -t "$dir/updates/peerbar" {} + && "${LAB_CROSS:+$LAB_CROSS-}strip" --strip-debug "$dir"/updates/peerbar/*.ko &&
 		depmod "$1" && cp -a "$dir"/modules.* "/modules/layer$dir/" && cp -a "$dir/updates/peerbar" "/modules/layer$dir/updates/"
 }
 

@@ -121,7 +121,7 @@ make_root() {
 }
 
 # root_mount [LAYER]: mount the root at $LAB_MNT, in this mount namespace. Writes go to LAYER, or to
-# a tmpfs. LAB_LAYERS, a colon-separated list, are laid over the root.
+# a tmpfs. LAB_LAYERS, a colon-separated list, are laid over the root, and below them LAB_CROSS_LAYER.
 root_mount() {
 	local upper=${1:-} root work dir
 	root=$LAB_CACHE/$LAB_ROOT/fs
@@ -136,7 +136,7 @@ root_mount() {
 		mkdir "$upper" "$work" "$LAB_MNT/root"
 		LAB_MNT=$LAB_MNT/root
 	fi
-	mount -t overlay -o "lowerdir=${LAB_LAYERS:+$LAB_LAYERS:}$root,upperdir=$upper,workdir=$work" overlay "$LAB_MNT" || {
+	mount -t overlay -o "lowerdir=${LAB_LAYERS:+$LAB_LAYERS:}${LAB_CROSS_LAYER:+$LAB_CROSS_LAYER:}$root,upperdir=$upper,workdir=$work" overlay "$LAB_MNT" || {
 		warn "cannot mount an overlay of $root; './lab doctor' says what that needs"
 		return 1
 	}
@@ -171,13 +171,13 @@ root_umount() {
 # root_exec COMMAND...: run inside, with a minimal environment
 root_exec() {
 	env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" \
-		${KV:+KV="$KV"} chroot "$LAB_MNT" "$@"
+		${KV:+KV="$KV"} ${LAB_CROSS:+LAB_CROSS="$LAB_CROSS"} chroot "$LAB_MNT" "$@"
 }
 
 # root_call FUNCTION ARGS...: run a function of the lab inside
 root_call() {
 	# shellcheck disable=SC2016
-	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root kernel tree modules machine perftest foreign package bindings bench style analysis coverage check check-secureboot; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
+	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root arch kernel tree modules machine perftest foreign package bindings bench style analysis coverage check check-secureboot; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
 }
 
 # Compute the cache entry's name once: its inputs may be edited while the lab runs.

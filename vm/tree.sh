@@ -10,7 +10,7 @@
 #	tree-KEY/stage		the files of 'make install', laid over the guest's root
 #	tree-KEY/modules-*	the kernel modules, for one kernel each (modules.sh)
 
-tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT")"; }
+tree_name() { echo "tree-$(key "$LAB_TOP" "$LAB_ROOT" ${LAB_CROSS:+"$LAB_CROSS_NAME"})"; }
 
 # tree_names: print the names of the checkout's files, separated by null bytes
 tree_names() {
@@ -65,12 +65,15 @@ tree_mount() {
 # build_tree DIR TARGETS [ARGUMENT...]: configure with the arguments, and build the targets; without
 # targets all, and the programs of the checks. Runs inside the root.
 build_tree() {
-	local dir=$1 targets=$2
+	local dir=$1 targets=$2 host=()
 	shift 2
+	if [ -n "$LAB_CROSS" ]; then
+		host=(--host="$LAB_CROSS" PKG_CONFIG_LIBDIR="/usr/lib/$LAB_CROSS/pkgconfig:/usr/share/pkgconfig")
+	fi
 	[ -x /src/configure ] && [ /src/configure -nt /src/configure.ac ] || (cd /src && autoreconf -fi) || return 1
 	cd "$dir" || return 1
 	[ -f Makefile ] && [ config.status -nt /src/configure ] || /src/configure --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
-		--disable-static --enable-werror --with-rdma-core-source=/usr/src/rdma-core "$@" || return 1
+		--disable-static --enable-werror --with-rdma-core-source=/usr/src/rdma-core "${host[@]}" "$@" || return 1
 	if [ -n "$targets" ]; then
 		# shellcheck disable=SC2086 # words
 		make -s -j"$(nproc)" $targets
