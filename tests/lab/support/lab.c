@@ -326,7 +326,8 @@ void lab_memory_free(struct lab_memory *memory)
 	memset(memory, 0, sizeof(*memory));
 }
 
-void lab_copy(volatile void *to, const volatile void *from, size_t length)
+#ifdef __aarch64__
+void lab_copy(void *to, const void *from, size_t length)
 {
 	size_t i;
 
@@ -339,13 +340,13 @@ void lab_copy(volatile void *to, const volatile void *from, size_t length)
 	}
 }
 
-void lab_fill(volatile void *to, uint8_t byte, size_t length)
+void lab_fill(void *to, uint8_t byte, size_t length)
 {
 	while (length--)
 		((volatile uint8_t *)to)[length] = byte;
 }
 
-bool lab_equal(const volatile void *device, const void *data, size_t length)
+bool lab_equal(const void *device, const void *data, size_t length)
 {
 	void *seen = malloc(length);
 	bool same;
@@ -357,6 +358,22 @@ bool lab_equal(const volatile void *device, const void *data, size_t length)
 	free(seen);
 	return same;
 }
+#else
+void lab_copy(void *to, const void *from, size_t length)
+{
+	memcpy(to, from, length);
+}
+
+void lab_fill(void *to, uint8_t byte, size_t length)
+{
+	memset(to, byte, length);
+}
+
+bool lab_equal(const void *device, const void *data, size_t length)
+{
+	return !memcmp(device, data, length);
+}
+#endif
 
 void lab_pattern(void *data, size_t length, uint32_t seed)
 {

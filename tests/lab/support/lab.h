@@ -99,13 +99,13 @@ void lab_memory(struct pb_ioas *ioas, uint64_t iova, size_t size, struct lab_mem
 void lab_memory_free(struct lab_memory *memory);
 
 /*
- * Copy to or from a mapping of a BAR, with naturally aligned accesses only: on arm64, an unaligned
- * access to device memory raises SIGBUS, and memcpy() does such accesses.
+ * Copy to or from a mapping of a BAR. On arm64, with naturally aligned accesses only: an unaligned
+ * one to device memory raises SIGBUS, and memcpy() does such accesses.
  */
-void lab_copy(volatile void *to, const volatile void *from, size_t length);
+void lab_copy(void *to, const void *from, size_t length);
 /* As memset() and memcmp() == 0, of a mapping of a BAR. */
-void lab_fill(volatile void *to, uint8_t byte, size_t length);
-bool lab_equal(const volatile void *device, const void *data, size_t length);
+void lab_fill(void *to, uint8_t byte, size_t length);
+bool lab_equal(const void *device, const void *data, size_t length);
 
 /* Fill @data with bytes that depend on @seed and the offset. */
 void lab_pattern(void *data, size_t length, uint32_t seed);
