@@ -339,6 +339,7 @@ chain_scripts() {
 chain_qemu() { group qemu lab_qemu_check 600; }
 # Builds packages twice, and boots a Debian three times: only by name.
 chain_package() { group package check_package; }
+chain_rpm() { group rpm check_rpm; }
 chain_secureboot() { group secureboot check_secureboot; }
 chain_bench() { group bench lab_bench_check; }
 chain_lab() { group lab check_lab; }
@@ -401,10 +402,10 @@ lab_check() {
 	nop2p | gcov) chains=(machine) ;;
 	esac
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
-	case $LAB_ONLY in package | secureboot) chains=("$LAB_ONLY") ;; esac
+	case $LAB_ONLY in package | rpm | secureboot) chains=("$LAB_ONLY") ;; esac
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, hosts, capture, foreign, bindings, package, secureboot, pyverbs on rxe0' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, hosts, capture, foreign, bindings, package, rpm, secureboot, pyverbs on rxe0' ;;
 	debug,) say 'not on the debug kernel, unless asked for by name: rdma-tools, perftest, hosts, capture, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"

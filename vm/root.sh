@@ -177,7 +177,7 @@ root_exec() {
 # root_call FUNCTION ARGS...: run a function of the lab inside
 root_call() {
 	# shellcheck disable=SC2016
-	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root arch kernel tree modules machine perftest foreign package bindings bench style analysis coverage check check-secureboot; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
+	root_exec bash -c 'LAB_VM=/peerbar/vm; for f in common root arch kernel tree modules machine perftest foreign package bindings bench style analysis coverage check check-rpm check-secureboot; do . $LAB_VM/$f.sh; done; "$@"' lab "$@"
 }
 
 # Compute the cache entry's name once: its inputs may be edited while the lab runs.

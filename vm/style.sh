@@ -46,6 +46,7 @@ style_versions() {
 		kernel/README.md|dkms install peerbar/VERSION
 		kernel/dkms.conf|="VERSION"
 		man/libpeerbar.3|.Qq VERSION .
+		rpm/peerbar.spec|Version:	VERSION
 	END
 	return $bad
 }
