@@ -163,12 +163,21 @@ void place_close(struct place *place)
 	memset(place, 0, sizeof(*place));
 }
 
+/* Copy to or from memory that is mapped here. */
+static void copy_mapped(const struct place *place, void *to, const void *from, size_t length)
+{
+	if (place->kind == CMB)
+		lab_copy(to, from, length);
+	else
+		memcpy(to, from, length);
+}
+
 void place_write(struct place *place, size_t offset, const void *data, size_t length)
 {
 	const uint8_t *p = data;
 
 	if (place->mem.p) {
-		memcpy(place->mem.p + offset, data, length);
+		copy_mapped(place, place->mem.p + offset, data, length);
 		return;
 	}
 	if (place->exporter >= 0) {
@@ -193,7 +202,7 @@ void place_read(struct place *place, size_t offset, void *data, size_t length)
 	uint8_t *p = data;
 
 	if (place->mem.p) {
-		memcpy(data, place->mem.p + offset, length);
+		copy_mapped(place, data, place->mem.p + offset, length);
 		return;
 	}
 	if (place->exporter >= 0) {
