@@ -324,7 +324,7 @@ struct peerbar_buffer *peerbar_buffer_create(const struct peerbar_buffer_info *i
 	buf->info.ranges = NULL;
 	buf->ns = peerbar_ns_get_current();
 	buf->creator = task_tgid_nr(current);
-	buf->memattr = info->first_memattr;
+	buf->memattr = info->ops->memattr_supported ? info->first_memattr : info->memattr;
 	buf->state = info->revoked ? PEERBAR_STATE_REVOKED : PEERBAR_STATE_LIVE;
 	buf->id = atomic64_inc_return(&last_id);
 	peerbar_buffer_init_state(buf);

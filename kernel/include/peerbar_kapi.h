@@ -84,8 +84,8 @@ struct peerbar_backing_ops {
  * @ops: operations of the exporter
  * @priv: private to the exporter
  * @model: PEERBAR_MODEL_PINNED, REVOCABLE or DYNAMIC
- * @memattr: the default attribute of mmaps
- * @first_memattr: the attribute of mmaps until peerbar_buffer_set_memattr()
+ * @memattr: the default attribute of mmaps, and the only one without @ops->memattr_supported
+ * @first_memattr: with it, the attribute of mmaps until peerbar_buffer_set_memattr()
  * @open_flags: O_RDONLY, O_WRONLY or O_RDWR, and O_CLOEXEC
  * @resv: a reservation object to share, which must outlive the buffer; NULL for one of its own
  * @mapping: the address space of its mmaps, which must outlive the buffer; NULL for one of its own
