@@ -175,7 +175,7 @@ void pbr_mr_unblock(struct pbr_mr *mr);
  */
 struct pbr_mr *pbr_mr_lock(struct pbr_device *dev, struct ib_pd *pd, u32 key, u32 mask);
 bool pbr_mr_covers(const struct pbr_mr *mr, u64 addr, u64 len);
-/* The first byte of the region or window with @key; 0 if there is none. It may change at any time. */
+/* Where the region or window with @key begins; 0 if there is none. It may change at any time. */
 u64 pbr_mr_start(struct pbr_device *dev, u32 key);
 /*
  * Enter all regions or none: 0; -EFAULT if a key does not grant the access to all of it; -EAGAIN

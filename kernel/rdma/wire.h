@@ -256,7 +256,7 @@ struct pbr_flight {
  * @slowed: it was halved by a notification, and has not grown since
  * @notified: when the peer was last notified, in ns
  * @grown: packets that were acknowledged since @window last grew
- * @read_end: ends of the requests with a response, as pbr_is_read(), that are not answered, in order
+ * @read_end: ends of the requests with a response, as of pbr_is_read(), not answered, in order
  * @read_nr: number of these
  * @read_sent: those of them that were transmitted since the last retransmission began
  * @failed: a flight failed; no request is transmitted any more
