@@ -39,8 +39,10 @@ static int pbr_create_ah(struct ib_ah *ib, struct rdma_ah_init_attr *init, struc
 	av->flow_label = grh->flow_label;
 	scoped_guard(rcu) {
 		ndev = rdma_read_gid_attr_ndev_rcu(grh->sgid_attr);
-		if (!IS_ERR(ndev))
+		if (!IS_ERR(ndev)) {
 			av->ifindex = ndev->ifindex;
+			av->vlan_id = pbr_vlan_of(ndev);
+		}
 	}
 	/* A target may exist by the time of a send. Without one, the datagram is lost. */
 	ether_addr_copy(av->dmac, init->ah_attr->roce.dmac);

@@ -18,6 +18,7 @@ struct pbr_av {
 	u32 ahn;
 	int ifindex; /* of the network device that has @sgid */
 	u32 flow_label;
+	u16 vlan_id; /* of that network device, or PBR_NO_VLAN */
 	u8 sl;
 	u8 hop_limit;
 	u8 traffic_class;

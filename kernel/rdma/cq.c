@@ -243,6 +243,8 @@ static void pbr_cqe_to_wc(const struct peerbar_cqe *cqe, struct ib_wc *wc)
 		.port_num = 1,
 		.network_hdr_type = cqe->network_hdr_type,
 	};
+	if (cqe->wc_flags & IB_WC_WITH_VLAN)
+		wc->vlan_id = cqe->vlan_id;
 	/* BIT(3) is IBV_WC_WITH_INV in user space, and another flag in the kernel. */
 	if (cqe->wc_flags & BIT(3))
 		wc->wc_flags ^= BIT(3) | IB_WC_WITH_INVALIDATE;

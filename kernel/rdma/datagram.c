@@ -184,6 +184,7 @@ u32 pbr_do_ud(struct pbr_qp *qp)
 				qp->ib.qp_num, qp->src->total - PBR_GRH_BYTES,
 				ib_mtu_enum_to_int(READ_ONCE(qp->dev->active_mtu)));
 	qp->sl = av.sl;
+	qp->vlan_id = av.vlan_id;
 	pbr_make_grh(&qp->grh, &av, qp->src->total - PBR_GRH_BYTES);
 	if (rdma_is_multicast_addr((struct in6_addr *)&av.dgid))
 		return pbr_do_multicast(qp, &av);

@@ -154,11 +154,16 @@ void pbr_complete_arrival(struct pbr_qp *peer, const struct pbr_arrival *from,
 	if (pbr_is_datagram(peer)) {
 		cqe.wc_flags |= IB_WC_GRH;
 		cqe.network_hdr_type = from->ipv6 ? RDMA_NETWORK_IPV6 : RDMA_NETWORK_IPV4;
-		/* The kernel replies with this service level. */
-		if (!peer->user)
-			cqe.sl = from->sl;
-		else
+		/* The kernel replies with this service level, from the address in this VLAN. */
+		if (peer->user) {
 			cqe.sl = from->ipv6 ? PBR_SL_IPV6 : PBR_SL_IPV4;
+		} else {
+			cqe.sl = from->sl;
+			if (from->vlan_id != PBR_NO_VLAN) {
+				cqe.wc_flags |= IB_WC_WITH_VLAN;
+				cqe.vlan_id = from->vlan_id;
+			}
+		}
 	}
 	if (!pbr_complete(pbr_recv_cq(peer), &peer->ib, &cqe, from->solicited))
 		pbr_qp_error(peer, IB_EVENT_QP_FATAL);
@@ -174,6 +179,7 @@ void pbr_complete_recv(struct pbr_qp *peer, struct pbr_qp *qp, u32 status, u32 l
 		.solicited = sqe->flags & IB_SEND_SOLICITED,
 		.ipv6 = qp->grh.ibgrh.version_tclass_flow,
 		.sl = qp->sl,
+		.vlan_id = qp->vlan_id,
 	};
 
 	pbr_complete_arrival(peer, &from, qp->dst, status, len);

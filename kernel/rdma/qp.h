@@ -149,6 +149,7 @@ struct pbr_qp {
 	struct pbr_refs *dst;
 	union rdma_network_hdr grh;
 	u8 sl;
+	u16 vlan_id;
 	u64 value;
 	bool begun;
 	bool drain_event; /* send the event when a begun request completes */

@@ -12,6 +12,7 @@
 #define _PEERBAR_RDMA_H
 
 #include <linux/device/faux.h>
+#include <linux/if_vlan.h>
 #include <linux/pci.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
@@ -266,6 +267,13 @@ int pbr_workers_init(void);
 void pbr_workers_exit(void);
 struct pbr_worker *pbr_worker_get(struct pbr_ucontext *ctx);
 void pbr_worker_put(struct pbr_worker *worker);
+
+#define PBR_NO_VLAN VLAN_N_VID
+/* The number of the VLAN that the network device is for */
+static inline u16 pbr_vlan_of(const struct net_device *ndev)
+{
+	return is_vlan_dev(ndev) ? vlan_dev_vlan_id(ndev) : PBR_NO_VLAN;
+}
 
 /* attr.c */
 extern const struct ib_device_ops pbr_attr_ops;

@@ -32,6 +32,7 @@ struct pbr_arrival {
 	bool solicited;
 	bool ipv6;
 	u8 sl;
+	u16 vlan_id; /* of a datagram, or PBR_NO_VLAN */
 };
 
 /*

@@ -84,6 +84,7 @@ void pbr_wire_deliver(struct pbr_qp *qp, struct sk_buff *skb)
 		.src_qp = be32_to_cpu(deth->src_qp) & PBR_PSN_MASK,
 		.solicited = packet->solicited,
 		.ipv6 = packet->ipv6,
+		.vlan_id = packet->vlan_id,
 	};
 	u32 len = packet->len + PBR_GRH_BYTES, status;
 	union rdma_network_hdr grh;

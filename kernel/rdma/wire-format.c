@@ -118,6 +118,7 @@ bool pbr_packet_parse(struct sk_buff *skb)
 		.ack_req = be32_to_cpu(bth->psn) & PBR_BTH_ACK_REQ,
 		.ipv6 = skb->protocol == htons(ETH_P_IPV6),
 		.marked = pbr_is_marked(skb),
+		.vlan_id = pbr_vlan_of(skb->dev),
 	};
 	if (op.flags & PBR_OP_XRC) {
 		const struct pbr_xrceth *xrc = (const void *)(bth + 1);

@@ -152,6 +152,7 @@ struct pbr_packet {
 	u16 header;
 	u16 payload;
 	u16 len;
+	u16 vlan_id;
 	u8 opcode; /* with the transport */
 	bool solicited;
 	bool ack_req;

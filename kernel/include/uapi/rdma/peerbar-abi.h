@@ -240,8 +240,12 @@ struct peerbar_cqe {
 	__u32 qp_num;
 	__u32 src_qp;
 	__u32 wc_flags;
-	/* of a receive from an XRC queue: the queue's number; otherwise 0 */
-	__u32 srqn;
+	union {
+		/* of a receive from an XRC queue: the queue's number; otherwise 0 */
+		__u32 srqn;
+		/* of a datagram, in the kernel only: its VLAN, with IB_WC_WITH_VLAN */
+		__u32 vlan_id;
+	};
 	__u8 sl;
 	__u8 network_hdr_type;
 	__u16 pkey_index;
