@@ -46,11 +46,16 @@ static void write_to(const struct mem *mem, size_t offset, size_t length)
 	done(&pair.a, &wr);
 }
 
+/* rdma-core has no names for these. */
+#define ODP_FLUSH	 (1u << 6)
+#define ODP_ATOMIC_WRITE (1u << 7)
+
 START_TEST(capabilities)
 {
 	const uint32_t ud = IBV_ODP_SUPPORT_SEND | IBV_ODP_SUPPORT_RECV | IBV_ODP_SUPPORT_SRQ_RECV,
 		       uc = ud | IBV_ODP_SUPPORT_WRITE,
-		       rc = uc | IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC;
+		       rc = uc | IBV_ODP_SUPPORT_READ | IBV_ODP_SUPPORT_ATOMIC | ODP_FLUSH |
+		ODP_ATOMIC_WRITE;
 	struct ibv_device_attr_ex attr;
 
 	ck_assert_int_eq(ibv_query_device_ex(pair.a.ctx, NULL, &attr), 0);
