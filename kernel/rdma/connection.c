@@ -252,6 +252,28 @@ static u32 pbr_read(struct pbr_qp *qp, struct pbr_qp *peer)
 	return status == IB_WC_REM_ACCESS_ERR ? pbr_refuse(peer, status) : status;
 }
 
+/* Whether the responder executes an atomic, or an atomic write, at @addr. */
+static bool pbr_takes_atomic(struct pbr_qp *peer, u64 addr)
+{
+	if (!(addr & 7) && READ_ONCE(peer->attr.max_dest_rd_atomic))
+		return true;
+	ibdev_dbg(&peer->dev->ib,
+		  "qp %u: an atomic at %#llx, which must be aligned to 8, and its max_dest_rd_atomic is %u\n",
+		  peer->ib.qp_num, addr, peer->attr.max_dest_rd_atomic);
+	return false;
+}
+
+/* The status of a failed atomic, or atomic write, with the result @ret. */
+static u32 pbr_atomic_failed(struct pbr_qp *peer, u64 addr, int ret)
+{
+	if (ret == -EAGAIN)
+		return PBR_AGAIN;
+	ibdev_dbg(&peer->dev->ib,
+		  "qp %u: an atomic at %#llx: the memory there is not aligned to 8, or not mapped\n",
+		  peer->ib.qp_num, addr);
+	return pbr_refuse(peer, IB_WC_REM_OP_ERR);
+}
+
 /* The old value is copied from @qp->value to the sender's memory, already entered in @qp->dst. */
 static u32 pbr_atomic_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 {
@@ -274,14 +296,8 @@ static u32 pbr_atomic_locked(struct pbr_qp *qp, struct pbr_qp *peer)
 	ret = pbr_atomic(peer->dev, qp->src, sqe->opcode == IB_WR_ATOMIC_CMP_AND_SWP,
 			 sqe->atomic.compare_add, sqe->atomic.swap, &qp->value);
 	pbr_refs_put(qp->src);
-	if (ret == -EAGAIN)
-		return PBR_AGAIN;
-	if (ret) {
-		ibdev_dbg(&peer->dev->ib,
-			  "qp %u: an atomic at %#llx: the memory there is not aligned to 8, or not mapped\n",
-			  peer->ib.qp_num, sqe->atomic.remote_addr);
-		return pbr_refuse(peer, IB_WC_REM_OP_ERR);
-	}
+	if (ret)
+		return pbr_atomic_failed(peer, sqe->atomic.remote_addr, ret);
 	pbr_refs_init(qp->src, qp, qp->ib.pd, 0);
 	pbr_refs_add_va(qp->src, &qp->value, sizeof(qp->value));
 	ret = pbr_copy(qp->dst, qp->src, &at, sizeof(u64), &who);
@@ -295,13 +311,8 @@ static u32 pbr_do_atomic(struct pbr_qp *qp, struct pbr_qp *peer)
 {
 	u32 status;
 
-	if (qp->sqe->atomic.remote_addr & 7 || !READ_ONCE(peer->attr.max_dest_rd_atomic)) {
-		ibdev_dbg(&peer->dev->ib,
-			  "qp %u: an atomic at %#llx, which must be aligned to 8, and its max_dest_rd_atomic is %u\n",
-			  peer->ib.qp_num, qp->sqe->atomic.remote_addr,
-			  peer->attr.max_dest_rd_atomic);
+	if (!pbr_takes_atomic(peer, qp->sqe->atomic.remote_addr))
 		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
-	}
 	if (qp->dst->total < sizeof(u64))
 		return pbr_fail(&qp->dev->ib, IB_WC_LOC_LEN_ERR,
 				"qp %u: an atomic with room for %llu bytes; the old value has 8",
@@ -321,45 +332,38 @@ static u32 pbr_do_atomic_write(struct pbr_qp *qp, struct pbr_qp *peer)
 	u32 status;
 	int ret;
 
-	if (addr & 7 || !READ_ONCE(peer->attr.max_dest_rd_atomic)) {
-		ibdev_dbg(&peer->dev->ib,
-			  "qp %u: an atomic write at %#llx, which must be aligned to 8, and its max_dest_rd_atomic is %u\n",
-			  peer->ib.qp_num, addr, peer->attr.max_dest_rd_atomic);
+	if (!pbr_takes_atomic(peer, addr))
 		return pbr_refuse(peer, IB_WC_REM_INV_REQ_ERR);
-	}
 	status = pbr_remote_refs(peer, qp->dst, IB_ACCESS_REMOTE_WRITE, addr, sizeof(u64),
 				 sqe->atomic_write.rkey);
 	if (status)
 		return pbr_refuse(peer, status);
 	ret = pbr_atomic_write(peer->dev, qp->dst, sqe->atomic_write.value);
 	pbr_refs_put(qp->dst);
-	if (ret == -EAGAIN)
-		return PBR_AGAIN;
-	if (ret) {
-		ibdev_dbg(&peer->dev->ib,
-			  "qp %u: an atomic write at %#llx: the memory there is not aligned to 8, or not mapped\n",
-			  peer->ib.qp_num, addr);
-		return pbr_refuse(peer, IB_WC_REM_OP_ERR);
-	}
+	if (ret)
+		return pbr_atomic_failed(peer, addr, ret);
 	pbr_count_message(qp->dev, peer->dev, sizeof(u64));
 	return IB_WC_SUCCESS;
 }
 
+bool pbr_flush_is_valid(u32 type, u32 level)
+{
+	return type && !(type & ~(IB_FLUSH_GLOBAL | IB_FLUSH_PERSISTENT)) &&
+		(level == IB_FLUSH_RANGE || level == IB_FLUSH_MR);
+}
+
 int pbr_flush_access(u32 type)
 {
-	if (type & ~(IB_FLUSH_GLOBAL | IB_FLUSH_PERSISTENT))
-		return 0;
 	return (type & IB_FLUSH_GLOBAL ? IB_ACCESS_FLUSH_GLOBAL : 0) |
 		(type & IB_FLUSH_PERSISTENT ? IB_ACCESS_FLUSH_PERSISTENT : 0);
 }
 
-bool pbr_flush_range(struct pbr_device *dev, u32 level, u32 rkey, u64 *addr, u64 *len)
+void pbr_flush_range(struct pbr_device *dev, u32 level, u32 rkey, u64 *addr, u64 *len)
 {
 	if (level == IB_FLUSH_MR) {
 		*addr = pbr_mr_start(dev, rkey);
 		*len = 1;
 	}
-	return level == IB_FLUSH_MR || level == IB_FLUSH_RANGE;
 }
 
 static u32 pbr_do_flush(struct pbr_qp *qp, struct pbr_qp *peer)
@@ -427,7 +431,7 @@ static u32 pbr_check_flush(const struct pbr_qp *qp)
 {
 	u32 type = qp->sqe->flush.type, level = qp->sqe->flush.level;
 
-	if (pbr_flush_access(type) && (level == IB_FLUSH_RANGE || level == IB_FLUSH_MR))
+	if (pbr_flush_is_valid(type, level))
 		return IB_WC_SUCCESS;
 	return pbr_fail(&qp->dev->ib, IB_WC_LOC_QP_OP_ERR,
 			"qp %u: a flush of type %#x and level %u; types are bits of %#x, levels %u and %u",

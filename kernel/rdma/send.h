@@ -65,13 +65,15 @@ u32 pbr_do_connection(struct pbr_qp *qp);
  * Return a status, or PBR_AGAIN if the peer is needed.
  */
 u32 pbr_local_work(struct pbr_qp *qp);
-/* The access that a flush of type IB_FLUSH_* needs; 0 if there is no such type. */
+/* Whether there is a flush of this type and level, as enum ib_placement_type and the next one. */
+bool pbr_flush_is_valid(u32 type, u32 level);
+/* The access that a flush of a valid type needs. */
 int pbr_flush_access(u32 type);
 /*
  * The range of a flush: @addr and @len of a region, or if @level is IB_FLUSH_MR one byte of it, by
- * which its key is checked. Return false if there is no such level.
+ * which its key is checked.
  */
-bool pbr_flush_range(struct pbr_device *dev, u32 level, u32 rkey, u64 *addr, u64 *len);
+void pbr_flush_range(struct pbr_device *dev, u32 level, u32 rkey, u64 *addr, u64 *len);
 /* The delay, in jiffies, that a timer of 5 bits in an RNR NAK stands for */
 unsigned long pbr_rnr_delay(u32 timer);
 

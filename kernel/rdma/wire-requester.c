@@ -125,6 +125,14 @@ static u32 pbr_transmit_data(struct pbr_qp *qp, struct pbr_flight *flight, u32 n
 	return IB_WC_SUCCESS;
 }
 
+/* Transmit a request of one packet, which is answered; @opcode is without the transport. */
+static void pbr_send_request(struct pbr_qp *qp, struct sk_buff *skb, u8 opcode)
+{
+	pbr_bth_fill((struct pbr_bth *)skb->data, pbr_transport_of(qp) + opcode,
+		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
+	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+}
+
 static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 n, u32 nr)
 {
 	const struct peerbar_sqe *sqe = flight->sqe;
@@ -139,10 +147,7 @@ static void pbr_transmit_read(struct pbr_qp *qp, struct pbr_flight *flight, u32 
 	/* The key of no bytes is not checked; with one, rxe takes a repetition for another. */
 	reth->rkey = cpu_to_be32(flight->total ? sqe->rdma.rkey : 0);
 	reth->len = cpu_to_be32(min_t(u64, flight->total - at, (u64)nr * qp->wire->mtu));
-	pbr_bth_fill((struct pbr_bth *)skb->data,
-		     pbr_transport_of(qp) + IB_OPCODE_RDMA_READ_REQUEST, qp->attr.dest_qp_num,
-		     qp->wire->requester.send, 0, false, true);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+	pbr_send_request(qp, skb, IB_OPCODE_RDMA_READ_REQUEST);
 }
 
 static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
@@ -160,10 +165,7 @@ static void pbr_transmit_atomic(struct pbr_qp *qp, struct pbr_flight *flight)
 	eth->rkey = cpu_to_be32(sqe->atomic.rkey);
 	eth->swap_add = cpu_to_be64(swap ? sqe->atomic.swap : sqe->atomic.compare_add);
 	eth->compare = cpu_to_be64(swap ? sqe->atomic.compare_add : 0);
-	pbr_bth_fill((struct pbr_bth *)skb->data,
-		     pbr_transport_of(qp) + (swap ? IB_OPCODE_COMPARE_SWAP : IB_OPCODE_FETCH_ADD),
-		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+	pbr_send_request(qp, skb, swap ? IB_OPCODE_COMPARE_SWAP : IB_OPCODE_FETCH_ADD);
 }
 
 static void pbr_transmit_atomic_write(struct pbr_qp *qp, struct pbr_flight *flight)
@@ -180,9 +182,7 @@ static void pbr_transmit_atomic_write(struct pbr_qp *qp, struct pbr_flight *flig
 	reth->rkey = cpu_to_be32(sqe->atomic_write.rkey);
 	reth->len = cpu_to_be32(sizeof(u64));
 	memcpy(reth + 1, &sqe->atomic_write.value, sizeof(u64));
-	pbr_bth_fill((struct pbr_bth *)skb->data, pbr_transport_of(qp) + IB_OPCODE_ATOMIC_WRITE,
-		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+	pbr_send_request(qp, skb, IB_OPCODE_ATOMIC_WRITE);
 	pbr_count_sent(qp->dev, sizeof(u64));
 }
 
@@ -202,9 +202,7 @@ static void pbr_transmit_flush(struct pbr_qp *qp, struct pbr_flight *flight)
 	reth->addr = cpu_to_be64(sqe->flush.remote_addr);
 	reth->rkey = cpu_to_be32(sqe->flush.rkey);
 	reth->len = cpu_to_be32(sqe->flush.length);
-	pbr_bth_fill((struct pbr_bth *)skb->data, pbr_transport_of(qp) + IB_OPCODE_FLUSH,
-		     qp->attr.dest_qp_num, qp->wire->requester.send, 0, false, true);
-	pbr_packet_send(qp->dev, &qp->wire->path, &qp->wire->out, skb);
+	pbr_send_request(qp, skb, IB_OPCODE_FLUSH);
 }
 
 static void pbr_transmit_request(struct pbr_qp *qp, struct pbr_flight *flight, u32 n, u32 nr)

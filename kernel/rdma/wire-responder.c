@@ -231,6 +231,14 @@ static u32 pbr_execute_write(struct pbr_qp *qp, struct sk_buff *skb)
 
 /* ---- reads, atomics, and flushes ---- */
 
+/* A request was executed whose @nr responses acknowledge it. */
+static void pbr_advance_responder(struct pbr_responder *in, u32 nr)
+{
+	in->msn = pbr_psn_add(in->msn, 1);
+	in->psn = pbr_psn_add(in->psn, nr);
+	in->ack_due = false;
+}
+
 /* Begin to answer a read, from @psn on. pbr_continue_read() transmits the responses. */
 static u32 pbr_begin_read(struct pbr_qp *qp, struct sk_buff *skb, u32 psn)
 {
@@ -345,9 +353,7 @@ static u32 pbr_execute_atomic(struct pbr_qp *qp, struct sk_buff *skb)
 	in->saved[in->next_saved++ % PBR_MAX_RD_ATOM] = (struct pbr_saved){ .psn = packet->psn,
 									    .valid = true,
 									    .value = value };
-	in->msn = pbr_psn_add(in->msn, 1);
-	in->psn = pbr_psn_add(in->psn, 1);
-	in->ack_due = false;
+	pbr_advance_responder(in, 1);
 	pbr_answer_atomic(qp, packet->psn, value);
 	pbr_count_sent(qp->dev, sizeof(value));
 	return PBR_DONE;
@@ -390,11 +396,13 @@ static u32 pbr_flush_memory(struct pbr_qp *qp, struct sk_buff *skb)
 	const struct pbr_reth *reth = (const void *)(feth + 1);
 	u32 value = be32_to_cpu(feth->value), rkey = be32_to_cpu(reth->rkey), syndrome;
 	u64 addr = be64_to_cpu(reth->addr), len = be32_to_cpu(reth->len);
-	int access = pbr_flush_access(value & PBR_FETH_TYPE), ret;
+	u32 type = value & PBR_FETH_TYPE, level = PBR_FETH_LEVEL(value);
+	int ret;
 
-	if (!access || !pbr_flush_range(qp->dev, PBR_FETH_LEVEL(value), rkey, &addr, &len))
+	if (!pbr_flush_is_valid(type, level))
 		return PBR_NAK_INVALID;
-	syndrome = pbr_enter_remote(qp, access, addr, len, rkey);
+	pbr_flush_range(qp->dev, level, rkey, &addr, &len);
+	syndrome = pbr_enter_remote(qp, pbr_flush_access(type), addr, len, rkey);
 	if (syndrome)
 		return syndrome;
 	ret = pbr_refs_flush(&qp->wire->refs);
@@ -407,15 +415,12 @@ static u32 pbr_flush_memory(struct pbr_qp *qp, struct sk_buff *skb)
 static u32 pbr_execute_empty(struct pbr_qp *qp, struct sk_buff *skb)
 {
 	const struct pbr_packet *packet = pbr_packet_of(skb);
-	struct pbr_responder *in = &qp->wire->responder;
 	u32 ret;
 
 	ret = packet->op & PBR_OP_FLUSH ? pbr_flush_memory(qp, skb) : pbr_write_atomically(qp, skb);
 	if (ret != PBR_DONE)
 		return ret;
-	in->msn = pbr_psn_add(in->msn, 1);
-	in->psn = pbr_psn_add(in->psn, 1);
-	in->ack_due = false;
+	pbr_advance_responder(&qp->wire->responder, 1);
 	pbr_answer_empty(qp, packet->psn);
 	return PBR_DONE;
 }
@@ -447,9 +452,7 @@ static u32 pbr_execute(struct pbr_qp *qp, struct sk_buff *skb)
 		if (ret != PBR_DONE)
 			return ret;
 		reth = (const void *)(skb->data + packet->header);
-		in->ack_due = false;
-		in->msn = pbr_psn_add(in->msn, 1);
-		in->psn = pbr_psn_add(in->psn, pbr_packets(be32_to_cpu(reth->len), qp->wire->mtu));
+		pbr_advance_responder(in, pbr_packets(be32_to_cpu(reth->len), qp->wire->mtu));
 		return PBR_DONE;
 	}
 	ret = packet->op & PBR_OP_SEND ? pbr_execute_send(qp, skb) : pbr_execute_write(qp, skb);

@@ -229,7 +229,6 @@ struct ibv_mr *pv_reg_mr(struct ibv_pd *pd, void *address, size_t length, uint64
 #define DMABUF_EXTRA_ACCESS (IBV_ACCESS_ON_DEMAND | IBV_ACCESS_FLUSH_GLOBAL)
 
 /* Pass these flags in an attribute of the driver, which older drivers refuse. */
-
 static int reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd,
 			 int access, struct verbs_mr *vmr)
 {

@@ -47,26 +47,16 @@ void pair_down(void)
 
 void end_open_for_calls(struct end *end, const struct end *of, struct ibv_cq *cq, uint64_t ops)
 {
-	struct ibv_qp_init_attr_ex attr = {
-		.qp_type = IBV_QPT_RC,
-		.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
-		.cap = { .max_send_wr = 16,
-			 .max_recv_wr = 16,
-			 .max_send_sge = 4,
-			 .max_recv_sge = 4,
-			 .max_inline_data = 64 },
-		.send_ops_flags = ops,
-		.pd = of->pd,
-		.send_cq = cq,
-		.recv_cq = cq,
+	const struct end_options options = {
+		.type = IBV_QPT_RC,
+		.depth = 16,
+		.sges = 4,
+		.calls = ops,
 	};
+	struct end with = *of;
 
-	*end = *of;
-	end->borrowed = true;
-	end->srq = NULL;
-	end->cq = cq;
-	end->qp = ibv_create_qp_ex(of->ctx, &attr);
-	ck_assert_msg(end->qp, "no queue pair for the calls: %s", strerror(errno));
+	with.cq = cq;
+	end_open_beside(end, &with, &options);
 }
 
 void prepare(uint32_t seed)

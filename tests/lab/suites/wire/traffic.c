@@ -346,12 +346,12 @@ START_TEST(lossy)
 }
 END_TEST
 
-START_TEST(lossy_both)
+static void test_lossy(enum ibv_qp_type type, enum ibv_mtu mtu)
 {
 	unsigned long dropped = relay->dropped;
 
-	wire_pair(IBV_QPT_RC, false);
-	wire_connect(mtus[_i], 16);
+	wire_pair(type, false);
+	wire_connect(mtu, 16);
 	relay->loss = 30;
 	relay->twice = 10;
 	relay->swapped = 10;
@@ -359,6 +359,11 @@ START_TEST(lossy_both)
 	relay->loss = 0;
 	wire_close();
 	ck_assert_uint_gt(relay->dropped, dropped);
+}
+
+START_TEST(lossy_both)
+{
+	test_lossy(IBV_QPT_RC, mtus[_i]);
 }
 END_TEST
 
@@ -374,17 +379,7 @@ END_TEST
 
 START_TEST(extended_lossy)
 {
-	unsigned long dropped = relay->dropped;
-
-	wire_pair(IBV_QPT_XRC_SEND, false);
-	wire_connect(mtus[_i], 16);
-	relay->loss = 30;
-	relay->twice = 10;
-	relay->swapped = 10;
-	test_all();
-	relay->loss = 0;
-	wire_close();
-	ck_assert_uint_gt(relay->dropped, dropped);
+	test_lossy(IBV_QPT_XRC_SEND, mtus[_i]);
 }
 END_TEST
 
