@@ -194,6 +194,7 @@ static int pbr_newlink(const char *name, struct net_device *ndev)
 	ib_set_device_ops(&dev->ib, &pbr_mw_ops);
 	ib_set_device_ops(&dev->ib, &pbr_frmr_ops);
 	ib_set_device_ops(&dev->ib, &pbr_qp_ops);
+	ib_set_device_ops(&dev->ib, &pbr_post_ops);
 	ib_set_device_ops(&dev->ib, &pbr_srq_ops);
 	ib_set_device_ops(&dev->ib, &pbr_xrc_ops);
 	ib_set_device_ops(&dev->ib, &pbr_mcast_ops);

@@ -313,4 +313,7 @@ struct pbr_qp *pbr_mcast_next(const struct net *net, const struct pbr_device *de
 /* qp.c */
 extern const struct ib_device_ops pbr_qp_ops;
 
+/* post.c */
+extern const struct ib_device_ops pbr_post_ops;
+
 #endif

@@ -202,6 +202,10 @@ int pbr_mr_publish(struct pbr_device *dev, struct pbr_mr *mr);
 void pbr_mr_unpublish(struct pbr_device *dev, struct pbr_mr *mr);
 struct ib_mr *pbr_mr_done(struct pbr_mr *mr);
 
+/* piece.c */
+/* @bus, unless NULL, receives whether @dma is a bus address, which the IOMMU does not translate. */
+int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys, bool *bus);
+
 /* copy.c */
 /* Whether the access writes to the memory. */
 static inline bool pbr_refs_write(const struct pbr_refs *refs)
@@ -236,8 +240,6 @@ int pbr_atomic_write(struct pbr_device *dev, struct pbr_refs *remote, u64 value)
  * -EAGAIN and @refs->fault.
  */
 int pbr_refs_flush(struct pbr_refs *refs);
-/* @bus, unless NULL, receives whether @dma is a bus address, which the IOMMU does not translate. */
-int pbr_dma_to_phys(struct pbr_device *dev, u64 dma, phys_addr_t *phys, bool *bus);
 
 /* frmr.c */
 extern const struct ib_device_ops pbr_frmr_ops;
