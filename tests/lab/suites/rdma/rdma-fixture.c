@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The fixtures of the suite rdma, see rdma-fixture.h. */
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -109,6 +110,20 @@ void responder_event(enum ibv_event_type type)
 {
 	if (!rdma_is_rxe())
 		event_comes(&pair.b, type);
+}
+
+bool takes_receive(enum ibv_wr_opcode opcode)
+{
+	return opcode == IBV_WR_SEND || opcode == IBV_WR_SEND_WITH_IMM ||
+		opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+}
+
+int domain_fd(void)
+{
+	int fd = memfd_create("domain", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
 }
 
 int fork_with_socket(int *sock)

@@ -37,6 +37,11 @@ void is_flushed(struct end *end);
 /* Wait for the asynchronous event at the responder; rxe has none. */
 void responder_event(enum ibv_event_type type);
 
+/* Whether a request takes a receive of the peer's. */
+bool takes_receive(enum ibv_wr_opcode opcode);
+/* A new descriptor that names an XRC domain; the caller closes it. */
+int domain_fd(void);
+
 /* ---- two processes ---- */
 
 /* fork(). *sock is this process's end of a pair of sockets. */
