@@ -233,30 +233,24 @@ static int reported(const struct ibv_device_attr *attr, enum kind kind)
 	return max[kind];
 }
 
-/*
- * A context can have as many objects as the device reports, and no more. Other contexts have limits
- * of their own.
- */
-START_TEST(limits_hold)
+/* The limit of each kind, of the device pb1 */
+#define LIMIT 40
+
+/* Add pb1, whose contexts and domains are limited. */
+static void limited_up(void)
 {
-	struct end_options on_second = { .device = "pb1" };
-	const int limit = 40;
-	struct ibv_device_attr attr;
-	int had[KINDS], i, n, kind, log;
-	void *objects[41], *one;
+	int had[KINDS], i, kind;
 	char path[80], text[20];
-	struct end x, y;
 	FILE *f;
 
-	if (rdma_is_rxe())
-		return;
 	for (kind = 0; kind < KINDS; kind++) {
 		snprintf(path, sizeof(path), PARAMETERS "%s", kinds[kind].name);
 		f = fopen(path, "re");
 		ck_assert_msg(f, "%s: %s", path, strerror(errno));
 		ck_assert_int_eq(fscanf(f, "%d", &had[kind]), 1);
 		fclose(f);
-		put(path, "40");
+		snprintf(text, sizeof(text), "%d", LIMIT);
+		put(path, text);
 	}
 	i = rdma_link_add("pb1", 1);
 	for (kind = 0; kind < KINDS; kind++) {
@@ -269,13 +263,30 @@ START_TEST(limits_hold)
 	     i < 100 && system("grep -qi ffff:0a4d:0101 /sys/class/infiniband/pb1/ports/1/gids/*");
 	     i++)
 		usleep(100000);
+}
+
+/*
+ * A context can have as many objects as the device reports, and no more. Other contexts have limits
+ * of their own.
+ */
+START_TEST(limits_hold)
+{
+	struct end_options on_second = { .device = "pb1" };
+	void *objects[LIMIT + 1], *one;
+	struct ibv_device_attr attr;
+	struct end x, y;
+	int n, kind, log;
+
+	if (rdma_is_rxe())
+		return;
+	limited_up();
 	end_open(&x, &on_second);
 	end_open(&y, &on_second);
 	ck_assert_int_eq(ibv_query_device(x.ctx, &attr), 0);
 	log = log_open();
 	for (kind = 0; kind < KINDS; kind++) {
-		ck_assert_int_eq(reported(&attr, (enum kind)kind), limit);
-		for (n = 0; n <= limit; n++) {
+		ck_assert_int_eq(reported(&attr, (enum kind)kind), LIMIT);
+		for (n = 0; n <= LIMIT; n++) {
 			errno = 0;
 			objects[n] = make(&x, (enum kind)kind);
 			if (!objects[n])
@@ -283,7 +294,7 @@ START_TEST(limits_hold)
 		}
 		ck_assert_int_eq(errno, ENOMEM);
 		/* The context already has one of these. */
-		ck_assert_msg(n == limit - (kind == QP || kind == CQ || kind == PD), "%d of %s", n,
+		ck_assert_msg(n == LIMIT - (kind == QP || kind == CQ || kind == PD), "%d of %s", n,
 			      kinds[kind].name);
 		one = make(&y, (enum kind)kind);
 		ck_assert_msg(one, "another context has no %s: %s", kinds[kind].name,
@@ -297,6 +308,52 @@ START_TEST(limits_hold)
 			ck_assert_int_eq(unmake(objects[n], (enum kind)kind), 0);
 	}
 	ck_assert(log_has(log, "that max_ah allows"));
+	end_close(&x);
+	end_close(&y);
+	ck_assert_int_eq(rdma_link_del("pb1"), 0);
+}
+END_TEST
+
+/*
+ * XRC targets may outlive their contexts, so the domain counts them: it can have as many as a context
+ * queue pairs. Other domains have limits of their own.
+ */
+START_TEST(targets_of_a_domain)
+{
+	struct end_options on_second = { .device = "pb1", .type = IBV_QPT_XRC_RECV };
+	struct ibv_qp_init_attr_ex target = { .qp_type = IBV_QPT_XRC_RECV,
+					      .comp_mask = IBV_QP_INIT_ATTR_XRCD };
+	struct ibv_qp *targets[LIMIT];
+	struct end x, y;
+	int n, log;
+
+	if (rdma_is_rxe())
+		return;
+	limited_up();
+	end_open(&x, &on_second);
+	end_open(&y, &on_second);
+	log = log_open();
+	target.xrcd = x.xrcd;
+	/* The domain has one already. */
+	for (n = 0; n < LIMIT; n++) {
+		errno = 0;
+		targets[n] = ibv_create_qp_ex(x.ctx, &target);
+		if (!targets[n])
+			break;
+	}
+	ck_assert_int_eq(n, LIMIT - 1);
+	ck_assert_int_eq(errno, ENOMEM);
+	ck_assert(log_has(log, "targets that max_qp allows"));
+	target.xrcd = y.xrcd;
+	targets[n] = ibv_create_qp_ex(y.ctx, &target);
+	ck_assert_msg(targets[n], "another domain has no target: %s", strerror(errno));
+	ck_assert_int_eq(ibv_destroy_qp(targets[n]), 0);
+	ck_assert_int_eq(ibv_destroy_qp(targets[--n]), 0);
+	target.xrcd = x.xrcd;
+	targets[n] = ibv_create_qp_ex(x.ctx, &target);
+	ck_assert_ptr_nonnull(targets[n++]);
+	while (n--)
+		ck_assert_int_eq(ibv_destroy_qp(targets[n]), 0);
 	end_close(&x);
 	end_close(&y);
 	ck_assert_int_eq(rdma_link_del("pb1"), 0);
@@ -336,5 +393,6 @@ LAB_SUITE_PART("rdma-objects")
 	tcase_add_test(t, rings_within_the_limit);
 	t = rdma_case(s, "limits", 120, objects_up, objects_down);
 	tcase_add_test(t, limits_hold);
+	tcase_add_test(t, targets_of_a_domain);
 	tcase_add_test(t, address_handles_for_all);
 }
