@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -144,8 +147,63 @@ static void get_command_signals(sigset_t *set)
 		sigdelset(set, others[i]);
 }
 
+/* A thread that calls @handle for each SIGUSR1: the call may wait for long. */
+struct usr1_handler {
+	void (*handle)(void *arg);
+	void *arg;
+	pthread_t thread;
+	sem_t wakeups;	      /* one for each request, and one for the end */
+	atomic_uint requests; /* not handled yet */
+};
+
+static void *handle_usr1(void *arg)
+{
+	struct usr1_handler *h = arg;
+
+	for (;;) {
+		while (sem_wait(&h->wakeups))
+			;
+		if (!atomic_load(&h->requests))
+			return NULL;
+		atomic_fetch_sub(&h->requests, 1);
+		h->handle(h->arg);
+	}
+}
+
+/* The caller must have blocked the signals, for the thread inherits that. Returns an errno. */
+static int start_usr1_handler(struct usr1_handler *h)
+{
+	int code;
+
+	if (!h->handle)
+		return 0;
+	atomic_init(&h->requests, 0);
+	sem_init(&h->wakeups, 0, 0);
+	code = pthread_create(&h->thread, NULL, handle_usr1, h);
+	if (code)
+		sem_destroy(&h->wakeups);
+	return code;
+}
+
+static void request_usr1(struct usr1_handler *h)
+{
+	atomic_fetch_add(&h->requests, 1);
+	sem_post(&h->wakeups);
+}
+
+/* Wait until all requests are handled. */
+static void end_usr1_handler(struct usr1_handler *h)
+{
+	if (!h->handle)
+		return;
+	sem_post(&h->wakeups);
+	pthread_join(h->thread, NULL);
+	sem_destroy(&h->wakeups);
+}
+
 int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void *arg)
 {
+	struct usr1_handler handler = { .handle = on_usr1, .arg = arg };
 	sigset_t set, before;
 	int status, code;
 	siginfo_t info;
@@ -153,8 +211,14 @@ int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void 
 
 	get_command_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &before);
+	code = start_usr1_handler(&handler);
+	if (code) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		return fail(code, "cannot start a thread for SIGUSR1: %s", strerror(code));
+	}
 	code = spawn_command(&pid, command, fd, false, &before);
 	if (code) {
+		end_usr1_handler(&handler);
 		sigprocmask(SIG_SETMASK, &before, NULL);
 		fail(code, "cannot run '%.80s': %s", command[0], strerror(code));
 		return code == ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
@@ -164,8 +228,9 @@ int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void 
 
 		if (sig <= 0 || sig == SIGCHLD)
 			continue;
+		/* Don't handle it here: the signals after it must not wait for that. */
 		if (sig == SIGUSR1 && on_usr1)
-			on_usr1(arg);
+			request_usr1(&handler);
 		/*
 		 * The command gets the terminal's signals too. Pass on signals that a process sent
 		 * to this one only, except the SIGPIPE of an own write.
@@ -174,7 +239,9 @@ int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void 
 			kill(pid, sig);
 	}
 	code = errno;
+	/* Without a command to pass signals on to, they end this process, and the wait below. */
 	sigprocmask(SIG_SETMASK, &before, NULL);
+	end_usr1_handler(&handler);
 	if (ret < 0)
 		return fail(code, "cannot wait for '%.80s': %s", command[0], strerror(code));
 	return get_exit_status(status);

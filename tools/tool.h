@@ -173,7 +173,7 @@ int reader_fd(void);
 /*
  * Run @command with the descriptor @fd inherited. Returns its exit status, or 128 plus the number
  * of the signal that ended it. Signals sent to this process meanwhile are passed on, except SIGUSR1
- * if @on_usr1 is not NULL: that calls @on_usr1 with @arg.
+ * if @on_usr1 is not NULL: that calls @on_usr1 with @arg, in another thread, once for each signal.
  */
 int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void *arg);
 /* Returns true if modprobe loaded the module @name. */

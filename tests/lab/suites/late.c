@@ -5,6 +5,9 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -324,6 +327,84 @@ START_TEST(the_importer_is_killed)
 }
 END_TEST
 
+/* ---- the command peerbar ---- */
+
+/*
+ * Start 'peerbar export' with a command that runs until SIGTERM. *@fd receives a copy of its
+ * buffer's descriptor.
+ */
+static pid_t exporting_tool(int *fd)
+{
+	char number[20] = "";
+	int ready[2], pidfd;
+	pid_t child;
+
+	ck_assert_int_eq(pipe(ready), 0);
+	child = fork();
+	ck_assert_int_ge(child, 0);
+	if (!child) {
+		dup2(ready[1], STDOUT_FILENO);
+		execlp("peerbar", "peerbar", "export", lab_bdf(LAB_GPU), "2", "0:64K", "--", "sh",
+		       "-c", "trap 'exit 9' TERM; echo $PEERBAR_FD; while :; do sleep 0.1; done",
+		       NULL);
+		_exit(127);
+	}
+	ck_assert_int_gt(read(ready[0], number, sizeof(number) - 1), 0);
+	close(ready[0]);
+	close(ready[1]);
+	pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+	*fd = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(number), 0);
+	ck_assert_int_ge(*fd, 0);
+	close(pidfd);
+	return child;
+}
+
+/* Wait, at most ten seconds, until the process has no child. */
+static bool ends_its_command(pid_t pid)
+{
+	char path[64], c;
+	int i;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	for (i = 0; i < 100; i++) {
+		FILE *f = fopen(path, "re");
+		bool has_child;
+
+		ck_assert_ptr_nonnull(f);
+		has_child = fread(&c, 1, 1, f) == 1;
+		fclose(f);
+		if (!has_child)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+/* While SIGUSR1's revoke waits for an importer, 'peerbar export' passes signals on. */
+START_TEST(the_tool_passes_signals_on)
+{
+	int fd, handle;
+	bool passed;
+	pid_t tool;
+
+	pb_device_close(fixture.gpu);
+	tool = exporting_tool(&fd);
+	handle = import_mapped(fd, PEERBAR_TEST_KIND_LATE, LONG);
+	ck_assert_int_eq(kill(tool, SIGUSR1), 0);
+	wait_until_stale(importer, handle);
+	ck_assert_int_eq(kill(tool, SIGTERM), 0);
+	passed = ends_its_command(tool);
+	/* The tool waits for the revoke. */
+	ck_assert_int_eq(waitpid(tool, NULL, WNOHANG), 0);
+	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
+	ck_assert_int_eq(test_import_release(importer, handle), 0);
+	ck_assert_int_eq(wait_for(tool), 9);
+	ck_assert(passed);
+	close(fd);
+	fixture.gpu = lab_open(fixture.iommu, LAB_GPU);
+}
+END_TEST
+
 LAB_SUITE("late", 0)
 {
 	TCase *t = suite_case(s, "all", 60, late_up, late_down);
@@ -335,4 +416,5 @@ LAB_SUITE("late", 0)
 	tcase_add_loop_test(t, an_interrupted_revoke, 0, 2);
 	tcase_add_loop_test(t, a_reset_waits, 0, 2);
 	tcase_add_test(t, the_importer_is_killed);
+	tcase_add_test(t, the_tool_passes_signals_on);
 }
