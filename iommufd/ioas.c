@@ -112,8 +112,7 @@ void pb_ioas_destroy(struct pb_ioas *ioas)
 
 		if (!ioas->borrowed)
 			pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
-		LIST_REMOVE(device, in_ioas);
-		device->ioas = NULL;
+		pb_device_leave_ioas(device);
 	}
 	pthread_mutex_unlock(&ioas->iommu->lock);
 
@@ -154,9 +153,11 @@ static void move_device(struct pb_ioas *ioas, struct pb_device *device)
 			continue;
 		LIST_INSERT_HEAD(&ioas->devices, d, in_ioas);
 		d->ioas = ioas;
+		d->ioas_room = &ioas->room;
 	}
 	LIST_INSERT_HEAD(&ioas->devices, device, in_ioas);
 	device->ioas = ioas;
+	device->ioas_room = &ioas->room;
 }
 
 int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct pb_error *err)
@@ -204,11 +205,8 @@ int pb_ioas_detach(struct pb_device *device, struct pb_error *err)
 	pthread_mutex_lock(&device->iommu->lock);
 	if (device->ioas) {
 		ret = pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
-		if (!ret) {
-			LIST_REMOVE(device, in_ioas);
-			pb_waitlist_wake(&device->ioas->room, 0, UINT64_MAX);
-			device->ioas = NULL;
-		}
+		if (!ret)
+			pb_device_leave_ioas(device);
 	}
 	pthread_mutex_unlock(&device->iommu->lock);
 	if (ret)

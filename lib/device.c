@@ -220,32 +220,46 @@ int pb_device_from_fd(struct pb_iommu *iommu, int fd, const char *bdf, struct pb
 	return 0;
 }
 
+void pb_device_leave_ioas(struct pb_device *device)
+{
+	if (!device->ioas)
+		return;
+	LIST_REMOVE(device, in_ioas);
+	pb_waitlist_wake(device->ioas_room, 0, UINT64_MAX);
+	device->ioas = NULL;
+	device->ioas_room = NULL;
+}
+
 void pb_device_close(struct pb_device *device)
 {
+	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+
 	if (!device)
 		return;
-	pthread_mutex_lock(&device->iommu->lock);
-	if (device->ioas && device->borrowed) {
-		LIST_REMOVE(device, in_ioas);
-	} else if (device->ioas) {
-		struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
-
-		/*
-		 * The kernel detaches and revokes when the last reference to the file is dropped.
-		 * But a mapping of a region, or a child of fork(), may hold one, so do it
-		 * explicitly.
-		 */
-		pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
-		LIST_REMOVE(device, in_ioas);
-	}
-	pthread_mutex_unlock(&device->iommu->lock);
 	if (device->borrowed) {
+		pthread_mutex_lock(&device->iommu->lock);
+		/* It remains attached, so there is nothing to wake waiters for. */
+		if (device->ioas)
+			LIST_REMOVE(device, in_ioas);
+		pthread_mutex_unlock(&device->iommu->lock);
 		free_device(device);
 		return;
 	}
+	/*
+	 * The kernel detaches and revokes when the last reference to the file is dropped. But a
+	 * mapping of a region, or a child of fork(), may hold one, so do it explicitly.
+	 */
+	pthread_mutex_lock(&device->iommu->lock);
+	if (device->ioas && !pb_ioctl(device->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach))
+		pb_device_leave_ioas(device);
+	pthread_mutex_unlock(&device->iommu->lock);
 	change_command(device, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, false, NULL);
 	close(device->fd);
 	device->fd = -1;
+	/* If the kernel refused to detach it, it is attached until here. */
+	pthread_mutex_lock(&device->iommu->lock);
+	pb_device_leave_ioas(device);
+	pthread_mutex_unlock(&device->iommu->lock);
 	/* Must be last: also revokes the mappings made until then. */
 	pb_origin_revoke(device->origin);
 	free_device(device);

@@ -218,7 +218,9 @@ struct pb_device {
 	struct pb_origin *origin;
 	pthread_mutex_t lock;
 	int fd;
-	struct pb_ioas *ioas; /* the one it is attached to, or NULL; under pb_iommu.lock */
+	/* The one it is attached to, or NULL; and its waiters. Both under pb_iommu.lock. */
+	struct pb_ioas *ioas;
+	struct pb_waitlist *ioas_room;
 	LIST_ENTRY(pb_device) in_ioas;
 	unsigned int nr_regions;
 	struct {
@@ -236,6 +238,12 @@ struct pb_device {
 	bool borrowed; /* bound and attached by the caller, not by the library */
 	char bdf[PB_BDF_LEN];
 };
+
+/*
+ * The kernel has detached the device: take it off its address space, if any, and wake the waiters
+ * for addresses that it reserved. The caller must hold pb_iommu.lock.
+ */
+void pb_device_leave_ioas(struct pb_device *device);
 
 /*
  * The part of a device that its buffers and mappings keep. @revocations counts the revocations of

@@ -97,7 +97,8 @@ PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_dev
  * @err: may be NULL
  *
  * The caller owns the device's state: pb_device_close() only closes the duplicate, which keeps the
- * kernel's device open until then. It does not detach, revoke, or clear command register bits. The
+ * kernel's device open until then. It does not detach, revoke, or clear command register bits. A
+ * guest learns that addresses that the device reserved are free only from pb_ioas_detach(). The
  * library does not see the caller's own writes to the descriptor, so pb_mapping_state() does not
  * reflect it; for a VMM, see &struct pb_guest.
  *
@@ -117,11 +118,12 @@ PB_API int pb_device_fd(const struct pb_device *device);
  * pb_device_close() - close the device
  * @device: the device; may be NULL
  *
- * Detaches it from its address space, and clears its Bus Master and Memory Space bits. Buffers
- * exported from it are revoked: when this returns, no DMA reaches them, and their mappings are
- * PB_REVOKED. The revocation is permanent once the last descriptor and the last mapping of the
- * device (pb_device_mmap(), a child of fork()) are gone; until then the device cannot be opened
- * again.
+ * Detaches it from its address space, and clears its Bus Master and Memory Space bits. If a &struct
+ * pb_guest has BARs at addresses that the device reserved, its descriptor becomes readable, as after
+ * pb_ioas_detach(). Buffers exported from the device are revoked: when this returns, no DMA reaches
+ * them, and their mappings are PB_REVOKED. The revocation is permanent once the last descriptor and
+ * the last mapping of the device (pb_device_mmap(), a child of fork()) are gone; until then the
+ * device cannot be opened again.
  */
 PB_API void pb_device_close(struct pb_device *device);
 

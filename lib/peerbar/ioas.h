@@ -75,6 +75,9 @@ PB_API int pb_ioas_attach(struct pb_ioas *ioas, struct pb_device *device, struct
  * @device: the device
  * @err: may be NULL
  *
+ * Addresses that only this device reserved are free then. If a &struct pb_guest has BARs there, its
+ * descriptor becomes readable, and pb_guest_sync() maps them.
+ *
  * Return: 0, also if it was not attached.
  */
 PB_API int pb_ioas_detach(struct pb_device *device, struct pb_error *err);

@@ -179,6 +179,50 @@ START_TEST(over_reserved_addresses)
 }
 END_TEST
 
+/*
+ * The only device of an address space, which reserves addresses there, is moved, detached, closed.
+ * Its addresses are free then, and the guest's descriptor reports that.
+ */
+START_TEST(reserved_by_a_device_that_leaves)
+{
+	const uint64_t base = MSI_IOVA & ~(vga.size - 1);
+	struct pb_ioas *space, *other = NULL;
+	struct pb_device *nic;
+
+	/* The BAR would be at 0 and over the fixture's memory on arm64. */
+	if (!base)
+		return;
+	nic = lab_open(fixture.iommu, LAB_NIC);
+	ok(pb_ioas_create(fixture.iommu, &space, &err));
+	ok(pb_ioas_attach(space, nic, &err));
+	ok(pb_guest_add_ioas(guest, space, 0, &err));
+	place(&vga, base);
+	/* In either address space. */
+	reported(&vga, PB_GUEST_REFUSED, ERANGE, "aperture");
+	reported(&vga, PB_GUEST_REFUSED, ERANGE, "aperture");
+	nothing_to_report();
+	synced(guest, 0, 2);
+	ck_assert(!something_to_do(0));
+	if (_i == 0) {
+		ok(pb_ioas_create(fixture.iommu, &other, &err));
+		ok(pb_ioas_attach(other, nic, &err));
+	} else if (_i == 1) {
+		ok(pb_ioas_detach(nic, &err));
+	} else {
+		pb_device_close(nic);
+		nic = NULL;
+	}
+	ck_assert(something_to_do(1000));
+	synced(guest, 0, 1);
+	reported(&vga, PB_GUEST_MAPPED, 0, "");
+	nothing_to_report();
+	ok(pb_guest_remove_ioas(guest, space, &err));
+	pb_ioas_destroy(space);
+	pb_device_close(nic);
+	pb_ioas_destroy(other);
+}
+END_TEST
+
 START_TEST(beyond_what_can_be_mapped)
 {
 	place(&vga, 1ULL << 62);
@@ -252,6 +296,7 @@ LAB_SUITE_PART("guest")
 	tcase_add_test(t, trapped_pages);
 	tcase_add_test(t, in_the_way_of_the_vmm);
 	tcase_add_test(t, over_reserved_addresses);
+	tcase_add_loop_test(t, reserved_by_a_device_that_leaves, 0, 3);
 	tcase_add_test(t, beyond_what_can_be_mapped);
 	tcase_add_test(t, cannot_be_exported_now);
 	t = suite_case(s, "ours", 300, guest_modules_up, guest_modules_down);
