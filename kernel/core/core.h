@@ -118,6 +118,11 @@ void peerbar_print_importers(struct peerbar_buffer *buf, struct seq_buf *text);
 /* state.c */
 const char *peerbar_state_name(struct peerbar_buffer *buf);
 void peerbar_buffer_init_state(struct peerbar_buffer *buf);
+/*
+ * peerbar_buffer_settle() without waiting for the reservation lock: while another task holds it,
+ * and while the exporter must prepare the memory, returns the state as it is.
+ */
+enum peerbar_state peerbar_buffer_try_settle(struct peerbar_buffer *buf);
 /* peerbar_buffer_mark_dead() with the reason for trace events */
 void peerbar_set_dead(struct peerbar_buffer *buf, const char *reason);
 /* Zap the mappings of all processes. The caller must prevent faults that map the buffer again. */
@@ -153,7 +158,10 @@ void peerbar_find_facts(struct dma_buf *dmabuf, enum peerbar_probing probing,
 /* ttm.c: where a dma-buf of a GPU driver is, if that is known; no lock held. 0 or -EINTR */
 int peerbar_ttm_locate(struct dma_buf *dmabuf, struct peerbar_facts *facts);
 
-/* describe.c: the facts about a buffer, its state as it is; reservation lock held */
+/*
+ * describe.c: the facts about a buffer, its state as it is; the reservation lock or importers_lock
+ * held
+ */
 void peerbar_buffer_describe_locked(struct peerbar_buffer *buf, struct peerbar_facts *facts);
 
 /* chunks.c, cookie.c: only functions for other modules */

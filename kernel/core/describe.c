@@ -32,7 +32,7 @@ EXPORT_SYMBOL_GPL(peerbar_facts_locate);
 
 void peerbar_buffer_describe_locked(struct peerbar_buffer *buf, struct peerbar_facts *facts)
 {
-	dma_resv_assert_held(buf->dmabuf->resv);
+	lockdep_assert(lockdep_is_held(&buf->importers_lock) || dma_resv_held(buf->dmabuf->resv));
 
 	facts->model = buf->info.model;
 	facts->state = READ_ONCE(buf->state);

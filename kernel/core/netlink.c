@@ -6,11 +6,12 @@
  * Physical addresses, importers and creators are for CAP_SYS_ADMIN only. Events go to all
  * listeners, so they never contain them.
  *
- * PEERBAR_CMD_BUFFER_GET takes the reservation lock of a buffer. PEERBAR_CMD_IMPORTERS_GET does
- * not, since the revoke that holds it may be the reason of the request.
+ * No request waits for the reservation lock of a buffer, which a revoke, or an importer, may hold
+ * for as long as it wants. Generic netlink calls the functions of requests, and the first one of a
+ * dump, with cb_lock held for reading, also for a family with parallel_ops: a task that registers
+ * any family waits for it, and then all requests of the machine wait for that task.
  */
 #include <linux/capability.h>
-#include <linux/dma-resv.h>
 #include <net/genetlink.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
@@ -26,11 +27,11 @@ static struct genl_family peerbar_family;
 /* Put ranges and importers; return false if some don't fit. The message has their totals. */
 static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *buf)
 {
-	struct dma_buf_attachment *attach;
+	struct peerbar_attachment *a;
 	struct nlattr *nest;
 	unsigned int i;
 
-	dma_resv_assert_held(buf->dmabuf->resv);
+	lockdep_assert_held(&buf->importers_lock);
 
 	for (i = 0; i < buf->info.nr_ranges; i++) {
 		nest = nla_nest_start(skb, PEERBAR_A_RANGE);
@@ -45,8 +46,8 @@ static bool peerbar_put_privileged(struct sk_buff *skb, struct peerbar_buffer *b
 		}
 		nla_nest_end(skb, nest);
 	}
-	list_for_each_entry(attach, &buf->dmabuf->attachments, node)
-		if (nla_put_string(skb, PEERBAR_A_IMPORTER, dev_name(attach->dev)))
+	list_for_each_entry(a, &buf->importers, node)
+		if (nla_put_string(skb, PEERBAR_A_IMPORTER, dev_name(a->attach->dev)))
 			return false;
 	return true;
 }
@@ -68,8 +69,8 @@ static bool peerbar_put_facts(struct sk_buff *skb, struct peerbar_buffer *buf)
 static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u32 portid, u32 seq,
 			      int flags, bool privileged)
 {
-	struct peerbar_summary summary = peerbar_summarize(buf, peerbar_buffer_settle(buf));
-	struct dma_buf_attachment *attach;
+	struct peerbar_summary summary = peerbar_summarize(buf, peerbar_buffer_try_settle(buf));
+	struct peerbar_attachment *a;
 	bool others = skb->len, fits;
 	u32 importers = 0;
 	void *msg;
@@ -81,17 +82,14 @@ static int peerbar_put_buffer(struct sk_buff *skb, struct peerbar_buffer *buf, u
 	    nla_put_u32(skb, PEERBAR_A_NR_MMAPS, atomic_read(&buf->mmaps)) ||
 	    (privileged && nla_put_u32(skb, PEERBAR_A_CREATOR, buf->creator)))
 		goto cancel;
-	if (dma_resv_lock_interruptible(buf->dmabuf->resv, NULL)) {
-		genlmsg_cancel(skb, msg);
-		return -EINTR;
-	}
-	list_for_each_entry(attach, &buf->dmabuf->attachments, node)
+	mutex_lock(&buf->importers_lock);
+	list_for_each_entry(a, &buf->importers, node)
 		importers++;
 	fits = !nla_put_u32(skb, PEERBAR_A_NR_IMPORTERS, importers) && peerbar_put_facts(skb, buf);
 	if (fits && privileged)
 		/* What does not fit beside others may fit alone; truncate what does not. */
 		fits = peerbar_put_privileged(skb, buf) || !others;
-	dma_resv_unlock(buf->dmabuf->resv);
+	mutex_unlock(&buf->importers_lock);
 	if (!fits)
 		goto cancel;
 	genlmsg_end(skb, msg);

@@ -432,6 +432,17 @@ enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_settle);
 
+enum peerbar_state peerbar_buffer_try_settle(struct peerbar_buffer *buf)
+{
+	if (dma_resv_trylock(buf->dmabuf->resv)) {
+		if ((READ_ONCE(buf->state) == PEERBAR_STATE_REVOKED || buf->info.ops->leave) &&
+		    !peerbar_buffer_enter(buf))
+			peerbar_buffer_leave(buf);
+		dma_resv_unlock(buf->dmabuf->resv);
+	}
+	return READ_ONCE(buf->state);
+}
+
 int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *ranges,
 			int (*copy)(struct peerbar_buffer *buf, void *arg), void *arg)
 {
@@ -475,8 +486,9 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 	ret = copy ? copy(buf, arg) : 0;
 	if (ret)
 		goto unlock;
-	for (i = 0; i < buf->info.nr_ranges; i++)
-		buf->ranges[i].paddr = ranges[i].paddr;
+	scoped_guard(mutex, &buf->importers_lock)
+		for (i = 0; i < buf->info.nr_ranges; i++)
+			buf->ranges[i].paddr = ranges[i].paddr;
 	peerbar_event(buf, PEERBAR_CMD_BUFFER_MOVED, PEERBAR_STATE_LIVE);
 unlock:
 	dma_resv_unlock(resv);

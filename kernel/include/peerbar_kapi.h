@@ -162,7 +162,8 @@ struct peerbar_buffer_info {
  * @dentry: the dma-buf's; a reference to it delays the release
  * @inode: keeps @mapping alive until @ops->release has returned
  * @mapping: the address space that holds the VMAs of mmaps
- * @ranges: its memory. Changes only for DYNAMIC, under the reservation lock
+ * @ranges: its memory. Changes only for DYNAMIC, under the reservation lock and @importers_lock:
+ *	either protects a reader
  * @pgoff_base: subtracted from vm_pgoff to get the page in the buffer; 0 except for cookies
  * @state: enum peerbar_state
  * @stopped: the stop of a DEAD buffer is complete: importers invalidated, mappings zapped
@@ -173,7 +174,8 @@ struct peerbar_buffer_info {
  * it
  * @revocations: number of revocations; under the reservation lock
  * @revoked_ns: the time of the last revocation, CLOCK_BOOTTIME; written under the reservation lock
- * @importers_lock: protects @importers, @last_importer_id and @last_unmapped; a leaf
+ * @importers_lock: protects @importers, @last_importer_id and @last_unmapped, and readers of
+ *	@ranges that must not wait for the reservation lock; a leaf
  * @importers: the attachments, oldest first: struct peerbar_attachment.node
  * @last_importer_id: of the newest attachment
  * @last_unmapped: the device whose unmap was the last one while the buffer was not LIVE; under
@@ -207,7 +209,7 @@ struct peerbar_buffer {
 	struct delayed_work slow_revoke;
 	u64 revocations;
 	u64 revoked_ns;
-	struct mutex importers_lock; /* protects the next three */
+	struct mutex importers_lock; /* protects the next three, and @ranges */
 	struct list_head importers;
 	u64 last_importer_id;
 	char last_unmapped[64];

@@ -210,6 +210,8 @@ START_TEST(the_list)
 	ck_assert_uint_eq(b->nr_mmaps, 0);
 	free(list);
 	ok(pb_device_set_decoding(fixture.gpu, true, &err));
+	/* The list does not wait for the worker that restores the buffer; a query does. */
+	state_is(pb_buffer_fd(one), PEERBAR_STATE_LIVE);
 	b = listed(id_of(one), &list);
 	ck_assert_int_eq(b->state, PB_BUFFER_LIVE);
 	free(list);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "modules.h"
+#include "raw-ioctl.h"
 #include "testmod.h"
 
 static int importer;
@@ -81,20 +82,6 @@ static pid_t unbind_process(void)
 	fd = open("/sys/bus/pci/drivers/peerbar-vfio-pci/unbind", O_WRONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : write(fd, lab_bdf(LAB_GPU), strlen(lab_bdf(LAB_GPU)));
 	_exit(n < 0);
-}
-
-/* Wait until a child ends, at most @limit seconds. Return its status like wait_for(). */
-static int ends(pid_t child, unsigned int limit, const char *what)
-{
-	unsigned int i;
-	int status;
-
-	for (i = 0; i < limit * 10; i++) {
-		if (waitpid(child, &status, WNOHANG) == child)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-		sleep_ms(100);
-	}
-	ck_abort_msg("%s has not ended in %u s", what, limit);
 }
 
 static bool is_dead(int fd)
@@ -374,6 +361,54 @@ START_TEST(signals_end_waits_for_a_lock_that_is_kept)
 }
 END_TEST
 
+/* ---- netlink ---- */
+
+/* Start a process that gets a buffer, or all of them, by netlink. Its exit status is the errno. */
+static pid_t netlink_process(uint64_t id, bool dump)
+{
+	struct raw_buffer buffer;
+	struct raw_genl g;
+	pid_t child = fork();
+	int ret;
+
+	ck_assert_int_ge(child, 0);
+	if (child)
+		return child;
+	ret = raw_genl_open(&g, false);
+	if (!ret)
+		ret = dump ? raw_genl_dump(&g, NULL, NULL) : raw_genl_get(&g, id, &buffer);
+	if (!dump && !ret && (buffer.state != PEERBAR_STATE_REVOKED || buffer.importers != 1))
+		ret = -EBADMSG;
+	_exit(ret < 0 ? -ret : 0);
+}
+
+/*
+ * Netlink does not wait for a lock that a revoke holds: it has locks of its own meanwhile, for
+ * which other requests wait.
+ */
+START_TEST(netlink_does_not_wait_for_a_lock_that_is_kept)
+{
+	struct pb_buffer *buffer = export_one(MIB, 2 * PAGE);
+	int fd = pb_buffer_fd(buffer), handle, i;
+	uint64_t id = query(fd).id;
+	pthread_t thread;
+
+	/* The delay bounds the machine's wait if the test fails before. */
+	handle = test_import_attach_late(importer, fd, PEERBAR_TEST_KIND_FENCED, 0,
+					 lab_bdf(LAB_NIC), 30000);
+	ck_assert_int_gt(handle, 0);
+	ck_assert_int_eq(test_import_map(importer, handle, NULL), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, decoding_off, NULL), 0);
+	wait_until_stale(importer, handle);
+	for (i = 0; i < 2; i++)
+		ck_assert_int_eq(ends(netlink_process(id, i), 10, "BUFFER_GET"), 0);
+	ck_assert(test_import_is(importer, handle, PEERBAR_TEST_STATUS_MAPPED));
+	ck_assert_int_eq(test_import_release(importer, handle), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
 /* ---- many buffers ---- */
 
 static int *export_many(unsigned int n)
@@ -527,6 +562,7 @@ LAB_SUITE("teardown", 0)
 	tcase_add_loop_test(t, unbinding_ends_when_the_last_reference_goes, 0, 3);
 	tcase_add_loop_test(t, one_late_importer_saves_no_other_buffer, 0, NR_ENDS);
 	tcase_add_test(t, signals_end_waits_for_a_lock_that_is_kept);
+	tcase_add_test(t, netlink_does_not_wait_for_a_lock_that_is_kept);
 	t = suite_case(s, "many", 150, teardown_up, teardown_down);
 	tcase_add_test(t, exports_without_the_memory_are_linear);
 	tcase_add_test(t, closing_costs_what_revoking_costs);

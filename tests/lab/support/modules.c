@@ -223,3 +223,16 @@ int wait_for(int pid)
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
+
+int ends(int pid, unsigned int limit, const char *what)
+{
+	unsigned int i;
+	int status;
+
+	for (i = 0; i < limit * 10; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		usleep(100000);
+	}
+	ck_abort_msg("%s has not ended in %u s", what, limit);
+}

@@ -58,5 +58,7 @@ void wait_until_stale(int import_fd, int handle);
 
 /* Wait until a process has ended. Return its exit status, or 128 + signal. */
 int wait_for(int pid);
+/* The same, but fail if that takes longer than @limit seconds. @what is for the message. */
+int ends(int pid, unsigned int limit, const char *what);
 
 #endif

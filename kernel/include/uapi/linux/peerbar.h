@@ -491,7 +491,9 @@ struct peerbar_vfio_mmap_cookie {
  * A buffer belongs to the network namespace that it was created in. A socket sees the buffers of
  * its own namespace; a socket of the initial namespace sees all.
  *
- * @PEERBAR_CMD_BUFFER_GET: request: one buffer, by PEERBAR_A_ID, or all (dump)
+ * @PEERBAR_CMD_BUFFER_GET: request: one buffer, by PEERBAR_A_ID, or all (dump). Doesn't wait for a
+ *	revoke: while another task holds a buffer's reservation lock, PEERBAR_A_STATE may still be
+ *	REVOKED although the memory is back; PEERBAR_CMD_BUFFER_RESTORED follows
  * @PEERBAR_CMD_BUFFER_CREATED: event: a buffer was created
  * @PEERBAR_CMD_BUFFER_REVOKED: event: it was revoked, and new accesses fail. PEERBAR_A_STATE
  *	reports whether it is permanent. Importers may still have to unmap; they have when the call
@@ -500,8 +502,8 @@ struct peerbar_vfio_mmap_cookie {
  * @PEERBAR_CMD_BUFFER_MOVED: event: a DYNAMIC buffer moved
  * @PEERBAR_CMD_BUFFER_RELEASED: event: its last reference is gone
  * @PEERBAR_CMD_IMPORTERS_GET: request: the importers and pending fences of one buffer, by
- *	PEERBAR_A_ID, or of all (dump). Only for CAP_SYS_ADMIN. Unlike BUFFER_GET, takes no lock of
- *	the buffer, so that it reports a buffer whose revoke hangs, and does not change the state
+ *	PEERBAR_A_ID, or of all (dump). Only for CAP_SYS_ADMIN. Like BUFFER_GET, does not wait for a
+ *	revoke that hangs; unlike BUFFER_GET, does not change the state
  */
 enum peerbar_cmd {
 	PEERBAR_CMD_UNSPEC,
