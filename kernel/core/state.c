@@ -171,19 +171,32 @@ static int peerbar_resv_lock(struct peerbar_buffer *buf, bool interruptible)
 	return dma_resv_lock_interruptible(buf->dmabuf->resv, NULL) ? -ERESTARTSYS : 0;
 }
 
-/*
- * Return the fences of importers' current work as one fence. Don't wait for later fences: no
- * importer with access to the memory adds them, and any holder of the descriptor could delay the
- * caller with new ones.
- */
-static struct dma_fence *peerbar_get_fence_locked(struct peerbar_buffer *buf)
-{
-	struct dma_fence *fence = NULL;
+/* Without memory for a set of fences, how long to wait for all fences before the next attempt */
+#define PEERBAR_FENCE_PATIENCE (HZ / 10)
 
-	if (dma_resv_get_singleton(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, &fence))
-		dma_resv_wait_timeout(buf->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, false,
-				      MAX_SCHEDULE_TIMEOUT);
-	return fence;
+/*
+ * Get the fences of importers' current work as one fence, NULL if none is pending. Don't wait for
+ * later fences: no importer with access to the memory adds them, and any holder of the descriptor
+ * could delay the caller with new ones. Only without memory to tell them apart is the caller
+ * delayed, until there is some, or until an instant without pending fences.
+ *
+ * Call without a lock: other tasks that need the reservation lock must not wait for memory, or for
+ * fences. Importers added the fences under it, before the task that stopped the buffer took it.
+ */
+static int peerbar_get_fence(struct peerbar_buffer *buf, bool interruptible,
+			     struct dma_fence **fence)
+{
+	struct dma_resv *resv = buf->dmabuf->resv;
+	long left;
+
+	*fence = NULL;
+	while (dma_resv_get_singleton(resv, DMA_RESV_USAGE_BOOKKEEP, fence)) {
+		left = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, interruptible,
+					     PEERBAR_FENCE_PATIENCE);
+		if (left)
+			return left < 0 ? left : 0;
+	}
+	return 0;
 }
 
 /**
@@ -197,8 +210,8 @@ struct peerbar_wait {
 };
 
 /* Wait without a lock: first for the fences, then for the mappings. */
-static int peerbar_wait(struct peerbar_buffer *buf, struct dma_fence *fence, bool unwilling,
-			bool interruptible, struct peerbar_wait *wait)
+static int peerbar_wait(struct peerbar_buffer *buf, struct dma_fence *fence, bool interruptible,
+			struct peerbar_wait *wait)
 {
 	long ret;
 
@@ -211,7 +224,7 @@ static int peerbar_wait(struct peerbar_buffer *buf, struct dma_fence *fence, boo
 	if (ret)
 		return ret;
 	/* An importer that pinned the memory and cannot be invalidated may keep it forever. */
-	if (unwilling) {
+	if (READ_ONCE(buf->unwilling)) {
 		if (!READ_ONCE(buf->dma_maps))
 			return 0;
 		peerbar_dbg(buf,
@@ -235,22 +248,17 @@ int peerbar_buffer_drain(struct peerbar_buffer *buf, bool interruptible)
 {
 	struct peerbar_wait wait = { .for_what = "nothing" };
 	struct dma_fence *fence;
-	bool unwilling;
 	u64 begin;
 	int ret;
 
 	if (peerbar_buffer_drained(buf))
 		return 0;
-	ret = peerbar_resv_lock(buf, interruptible);
+	ret = peerbar_get_fence(buf, interruptible, &fence);
 	if (ret)
 		return ret;
-	fence = peerbar_get_fence_locked(buf);
-	unwilling = buf->unwilling;
-	dma_resv_unlock(buf->dmabuf->resv);
-
 	begin = ktime_get_ns();
 	trace_peerbar_drain_begin(buf, fence && !dma_fence_is_signaled(fence));
-	ret = peerbar_wait(buf, fence, unwilling, interruptible, &wait);
+	ret = peerbar_wait(buf, fence, interruptible, &wait);
 	dma_fence_put(fence);
 	trace_peerbar_drain_end(buf, ktime_get_ns() - begin, wait.for_what, wait.importer, ret);
 	return ret;

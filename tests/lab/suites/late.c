@@ -3,10 +3,12 @@
  * Slow importers delay a revoke, but do not break it; and an interrupted revoke takes effect
  * nevertheless.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -327,6 +329,80 @@ START_TEST(the_importer_is_killed)
 }
 END_TEST
 
+/* ---- without memory ---- */
+
+#define FAIL_NTH "/proc/thread-self/fail-nth"
+#define FAILSLAB "/sys/kernel/debug/failslab/"
+
+static void put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value),
+		      "cannot write '%s' to %s: %s", value, path, strerror(errno));
+	close(fd);
+}
+
+/* Start a process that revokes while its allocation @nth fails. Its exit status is the errno. */
+static pid_t revoking_process(int fd, unsigned int nth)
+{
+	struct sigaction action = { .sa_handler = nothing }; /* no SA_RESTART */
+	pid_t child = fork();
+	char number[16];
+
+	ck_assert_int_ge(child, 0);
+	if (child)
+		return child;
+	sigaction(SIGUSR1, &action, NULL);
+	snprintf(number, sizeof(number), "%u", nth);
+	put(FAIL_NTH, number);
+	_exit(-feature_revoke(fixture.gpu, fd));
+}
+
+static pid_t asking_process(int fd)
+{
+	struct peerbar_query q = { .size = sizeof(q), .fd = fd };
+	pid_t child = fork();
+	int dev;
+
+	ck_assert_int_ge(child, 0);
+	if (child)
+		return child;
+	dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
+	_exit(dev < 0 ? 255 : ioctl(dev, PEERBAR_QUERY, &q) ? errno : 0);
+}
+
+/*
+ * Without memory for the fences that it waits for, a revoke keeps no lock meanwhile, and a signal
+ * ends it. Needs a kernel with fault injection, the debug kernel.
+ */
+START_TEST(a_revoke_without_memory)
+{
+	struct pb_buffer *buffer;
+	pid_t revoker, asker;
+	int fd, handle;
+
+	if (access(FAIL_NTH, F_OK))
+		return;
+	put(FAILSLAB "ignore-gfp-wait", "N");
+	/* Don't log injected failures: each has a stack trace, and would be taken for a report. */
+	put(FAILSLAB "verbose", "0");
+	buffer = export_one(MIB, PAGE);
+	fd = pb_buffer_fd(buffer);
+	handle = import_mapped(fd, PEERBAR_TEST_KIND_FENCED, LONG);
+	revoker = revoking_process(fd, (unsigned int)_i);
+	wait_until_stale(importer, handle);
+	usleep(300000);
+	asker = asking_process(fd);
+	ck_assert_int_eq(ends(asker, 10, "PEERBAR_QUERY"), 0);
+	ck_assert_int_eq(kill(revoker, SIGUSR1), 0);
+	ck_assert_int_eq(ends(revoker, 10, "REVOKE"), EINTR);
+	ck_assert_int_eq(test_import_release(importer, handle), 0);
+	ck_assert_int_eq(feature_revoke(fixture.gpu, fd), 0);
+	pb_buffer_close(buffer);
+}
+END_TEST
+
 /* ---- the command peerbar ---- */
 
 /*
@@ -416,5 +492,6 @@ LAB_SUITE("late", 0)
 	tcase_add_loop_test(t, an_interrupted_revoke, 0, 2);
 	tcase_add_loop_test(t, a_reset_waits, 0, 2);
 	tcase_add_test(t, the_importer_is_killed);
+	tcase_add_loop_test(t, a_revoke_without_memory, 1, 6);
 	tcase_add_test(t, the_tool_passes_signals_on);
 }
