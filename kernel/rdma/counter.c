@@ -34,6 +34,7 @@ static const struct rdma_stat_desc pbr_counter_descs[PBR_NR_COUNTERS] = {
 	[PBR_UNEXPECTED].name = "unexpected_pkts",
 	[PBR_ICRC_ERRORS].name = "icrc_err",
 	[PBR_QUEUE_FULL].name = "queue_full_pkts",
+	[PBR_GROUP_DEFERRED].name = "group_deferred_pkts",
 	[PBR_DUPLICATES].name = "duplicate_request",
 	[PBR_OUT_OF_SEQUENCE].name = "out_of_seq_request",
 	[PBR_RCVD_SEQ_ERR].name = "rcvd_seq_err",

@@ -111,7 +111,7 @@ static u32 pbr_deliver_to(struct pbr_qp *qp, struct pbr_qp *peer)
 	return status;
 }
 
-/* Number of members served in one pass */
+/* Number of members looked at in one pass */
 #define PBR_MCAST_PASS 256
 
 /* Whether a packet can have both addresses. */
@@ -124,7 +124,8 @@ static bool pbr_same_family(const union ib_gid *a, const union ib_gid *b)
 /* Deliver to all members of the group except the sender: one packet for those on other hosts. */
 static u32 pbr_do_multicast(struct pbr_qp *qp, const struct pbr_av *av)
 {
-	u32 status = IB_WC_SUCCESS, members = 0, before;
+	unsigned int budget = PBR_MCAST_PASS;
+	u32 status = IB_WC_SUCCESS, before;
 	struct pbr_qp *peer;
 
 	if (!qp->progress) {
@@ -137,9 +138,11 @@ static u32 pbr_do_multicast(struct pbr_qp *qp, const struct pbr_av *av)
 		if (!status)
 			qp->progress = 1;
 	}
-	while (!status && (peer = pbr_mcast_next(qp->dev->net, NULL, &av->dgid, qp->after))) {
+	while (!status) {
 		before = qp->after;
-		qp->after = peer->ib.qp_num;
+		peer = pbr_mcast_next(qp->dev->net, NULL, &av->dgid, &qp->after, &budget);
+		if (!peer)
+			break;
 		qp->progress += qp->src->total;
 		if (peer == qp)
 			pbr_qp_put(peer);
@@ -153,10 +156,8 @@ static u32 pbr_do_multicast(struct pbr_qp *qp, const struct pbr_av *av)
 			qp->dst->fault_failed = false;
 		}
 		cond_resched();
-		if (!status && ++members == PBR_MCAST_PASS)
-			return PBR_AGAIN;
 	}
-	return status;
+	return status || budget ? status : PBR_AGAIN;
 }
 
 u32 pbr_do_ud(struct pbr_qp *qp)

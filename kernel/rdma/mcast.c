@@ -154,9 +154,9 @@ static int pbr_detach_mcast(struct ib_qp *ib, union ib_gid *gid, u16 lid)
 }
 
 struct pbr_qp *pbr_mcast_next(const struct net *net, const struct pbr_device *dev,
-			      const union ib_gid *gid, u32 after)
+			      const union ib_gid *gid, u32 *after, unsigned int *budget)
 {
-	struct pbr_member key = { .net = net, .gid = *gid, .qpn = after }, *member;
+	struct pbr_member key = { .net = net, .gid = *gid, .qpn = *after }, *member;
 	struct rb_node *node, *next = NULL;
 
 	guard(spinlock_bh)(&pbr_members_lock);
@@ -168,10 +168,12 @@ struct pbr_qp *pbr_mcast_next(const struct net *net, const struct pbr_device *de
 			node = node->rb_right;
 		}
 	}
-	for (; next; next = rb_next(next)) {
+	for (; next && *budget; next = rb_next(next)) {
 		member = rb_entry(next, struct pbr_member, node);
 		if (member->net != key.net || memcmp(&member->gid, gid, sizeof(*gid)))
 			break;
+		(*budget)--;
+		*after = member->qpn;
 		if (dev && member->qp->dev != dev)
 			continue;
 		/* Skip a queue pair that is being destroyed, or is not ready. */

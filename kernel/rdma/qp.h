@@ -109,7 +109,7 @@ struct pbr_kernel_sqe {
  * @begun: @sqe was taken from the queue and is not complete: it waits, or needs several passes
  * @progress: bytes of @sqe copied so far; of a multicast, plus 1 for the packet to other hosts
  * @peer_epoch: @epoch of the peer that @progress refers to
- * @after: of a multicast, the number of the last member served
+ * @after: of a multicast, the number of the last member looked at
  * @wire: what it needs for packets, or NULL; set before it answers, and kept
  * @on_wire: its peer is on another host; set under both locks, before it answers
  * @datagram_psn: of the next datagram to another host; under @sq_lock
@@ -304,11 +304,12 @@ static inline bool pbr_answers(const struct pbr_qp *qp)
 /* mcast.c */
 extern const struct ib_device_ops pbr_mcast_ops;
 /*
- * The next queue pair after number @after that is attached to the group in the network namespace,
- * with a reference; NULL if there is none. With @dev only its own.
+ * The next queue pair after number *@after that is attached to the group in the network namespace,
+ * with a reference. With @dev only its own. Looks at *@budget members at most: each reduces it, and
+ * *@after becomes its number. Returns NULL at the end of the group, or without a budget.
  */
 struct pbr_qp *pbr_mcast_next(const struct net *net, const struct pbr_device *dev,
-			      const union ib_gid *gid, u32 after);
+			      const union ib_gid *gid, u32 *after, unsigned int *budget);
 
 /* qp.c */
 extern const struct ib_device_ops pbr_qp_ops;

@@ -101,6 +101,7 @@ enum pbr_counter {
 	PBR_UNEXPECTED,	     /* dropped: no queue pair that is ready for it from there; keys */
 	PBR_ICRC_ERRORS,     /* dropped */
 	PBR_QUEUE_FULL,	     /* dropped: too many packets wait */
+	PBR_GROUP_DEFERRED,  /* to a large group: a worker queues the rest of the copies */
 	PBR_DUPLICATES,	     /* requests that were executed before */
 	PBR_OUT_OF_SEQUENCE, /* requests before which one is missing */
 	PBR_RCVD_SEQ_ERR,    /* the same, of the requester */
@@ -119,6 +120,7 @@ struct pbr_counters {
  * struct pbr_device - a verbs device
  * @dma: attaches to dma-bufs: the PCI function behind the network device; without one, @faux
  * @pdev: that function, or NULL
+ * @group_packets: packets to groups, not queued at all members yet; for @group_work
  */
 struct pbr_device {
 	struct ib_device ib;
@@ -139,8 +141,10 @@ struct pbr_device {
 	enum ib_mtu active_mtu;
 	const struct net_device *ndev; /* only compared; the core has a reference */
 	struct pbr_port *port;	       /* where packets arrive; NULL without a wire */
-	atomic_t queued;	       /* bytes of packets that wait at queue pairs */
-	spinlock_t atomic_lock;	       /* for atomics on memory without atomics; a leaf */
+	atomic_t queued;	       /* bytes of packets that wait, here or at queue pairs */
+	struct sk_buff_head group_packets;
+	struct work_struct group_work;
+	spinlock_t atomic_lock; /* for atomics on memory without atomics; a leaf */
 	struct pbr_counters __percpu *counters;
 };
 

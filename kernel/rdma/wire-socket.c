@@ -50,17 +50,14 @@ void pbr_packets_purge(struct pbr_device *dev, struct sk_buff_head *queue)
 		pbr_packet_free(dev, skb);
 }
 
-/* Queue a packet, and wake the worker. Return false if there is no room; RC then retransmits. */
-static bool pbr_packet_queue(struct pbr_qp *qp, struct sk_buff *skb)
+/* Queue a packet of the device. Return false if there is no room. */
+static bool pbr_packet_add(struct pbr_device *dev, struct sk_buff_head *queue, u32 max,
+			   struct sk_buff *skb)
 {
-	struct sk_buff_head *queue = pbr_packet_of(skb)->op & PBR_OP_RESPONSE ?
-		&qp->wire->responses :
-		&qp->wire->requests;
-
-	if (skb_queue_len_lockless(queue) >= PBR_MAX_QUEUED)
+	if (skb_queue_len_lockless(queue) >= max)
 		return false;
-	if (atomic_add_return(skb->truesize, &qp->dev->queued) > PBR_MAX_QUEUED_BYTES) {
-		atomic_sub(skb->truesize, &qp->dev->queued);
+	if (atomic_add_return(skb->truesize, &dev->queued) > PBR_MAX_QUEUED_BYTES) {
+		atomic_sub(skb->truesize, &dev->queued);
 		return false;
 	}
 	/* Its network device may be gone by the time that the packet is processed. */
@@ -68,6 +65,18 @@ static bool pbr_packet_queue(struct pbr_qp *qp, struct sk_buff *skb)
 	skb_dst_drop(skb);
 	skb->dev = NULL;
 	skb_queue_tail(queue, skb);
+	return true;
+}
+
+/* Queue a packet, and wake the worker. Return false if there is no room; RC then retransmits. */
+static bool pbr_packet_queue(struct pbr_qp *qp, struct sk_buff *skb)
+{
+	struct sk_buff_head *queue = pbr_packet_of(skb)->op & PBR_OP_RESPONSE ?
+		&qp->wire->responses :
+		&qp->wire->requests;
+
+	if (!pbr_packet_add(qp->dev, queue, PBR_MAX_QUEUED, skb))
+		return false;
 	pbr_qp_kick(qp);
 	return true;
 }
@@ -164,29 +173,23 @@ static void pbr_count_dropped(struct pbr_device *dev, struct sk_buff *skb, int w
 	trace_rdma_packet_drop(&dev->ib, why, packet->qpn, packet->psn, packet->opcode);
 }
 
-/*
- * Queue copies of a packet at the members of its group, as pbr_packet_receive(). The stack returns
- * what a device of this namespace transmits, too, which the members here have already.
- */
-static int pbr_group_receive(struct pbr_device *dev, struct sk_buff *skb)
+/* ---- groups ---- */
+
+/* Queue copies of a packet at the next members of its group. Return whether these were the last. */
+static bool pbr_group_pass(struct pbr_device *dev, struct sk_buff *skb)
 {
+	struct pbr_packet *packet = pbr_packet_of(skb);
+	unsigned int budget = PBR_GROUP_PASS;
 	union ib_gid sgid, dgid;
-	int ret = PBR_UNEXPECTED;
 	struct sk_buff *copy;
 	struct pbr_qp *qp;
-	u32 after = 0;
 
 	pbr_gids_of(skb, &sgid, &dgid);
-	if (pbr_find_device_of_gid(dev->net, &sgid)) {
-		consume_skb(skb);
-		return -1;
-	}
-	while ((qp = pbr_mcast_next(dev->net, dev, &dgid, after))) {
-		after = qp->ib.qp_num;
+	while ((qp = pbr_mcast_next(dev->net, dev, &dgid, &packet->after, &budget))) {
 		if (qp->wire && pbr_accepts(qp, skb)) {
 			copy = skb_clone(skb, GFP_ATOMIC);
 			if (copy && pbr_packet_queue(qp, copy)) {
-				ret = -1;
+				packet->taken = true;
 			} else {
 				pbr_count_dropped(dev, skb, PBR_QUEUE_FULL);
 				kfree_skb(copy);
@@ -194,10 +197,56 @@ static int pbr_group_receive(struct pbr_device *dev, struct sk_buff *skb)
 		}
 		pbr_qp_put(qp);
 	}
-	if (ret < 0)
-		consume_skb(skb);
-	return ret;
+	return budget;
 }
+
+static void pbr_group_work(struct work_struct *work)
+{
+	struct pbr_device *dev = container_of(work, struct pbr_device, group_work);
+	struct sk_buff *skb;
+
+	while ((skb = skb_dequeue(&dev->group_packets))) {
+		while (!pbr_group_pass(dev, skb))
+			cond_resched();
+		if (!pbr_packet_of(skb)->taken)
+			pbr_count_dropped(dev, skb, PBR_UNEXPECTED);
+		pbr_packet_free(dev, skb);
+		cond_resched();
+	}
+}
+
+/*
+ * Queue copies of a packet at the members of its group, as pbr_packet_receive(). Bound the work per
+ * packet: the members of a group are many, and a softirq delays everything else on this CPU. The
+ * worker continues with the rest. The stack returns what a device of this namespace transmits, too,
+ * which the members here have already.
+ */
+static int pbr_group_receive(struct pbr_device *dev, struct sk_buff *skb)
+{
+	struct pbr_packet *packet = pbr_packet_of(skb);
+	union ib_gid sgid, dgid;
+
+	packet->after = 0;
+	packet->taken = false;
+	pbr_gids_of(skb, &sgid, &dgid);
+	if (pbr_find_device_of_gid(dev->net, &sgid)) {
+		consume_skb(skb);
+		return -1;
+	}
+	if (!pbr_group_pass(dev, skb)) {
+		if (!pbr_packet_add(dev, &dev->group_packets, PBR_MAX_GROUP_QUEUED, skb))
+			return PBR_QUEUE_FULL;
+		pbr_count(dev, PBR_GROUP_DEFERRED);
+		queue_work(system_dfl_wq, &dev->group_work);
+		return -1;
+	}
+	if (!packet->taken)
+		return PBR_UNEXPECTED;
+	consume_skb(skb);
+	return -1;
+}
+
+/* ---- reception ---- */
 
 /*
  * Queue a packet at its queue pair, or drop it. Return the counter of the reason for that, or -1.
@@ -344,6 +393,12 @@ static struct pbr_port *pbr_port_open(struct net *net)
 	return ERR_PTR(ret);
 }
 
+void pbr_wire_init_device(struct pbr_device *dev)
+{
+	skb_queue_head_init(&dev->group_packets);
+	INIT_WORK(&dev->group_work, pbr_group_work);
+}
+
 void pbr_wire_up(struct pbr_device *dev, struct net *net)
 {
 	struct pbr_port **slot, *port;
@@ -372,6 +427,8 @@ void pbr_wire_down(struct pbr_device *dev)
 
 	/* Wait for packets on the way to it; the list of devices has it no more. */
 	synchronize_net();
+	cancel_work_sync(&dev->group_work);
+	pbr_packets_purge(dev, &dev->group_packets);
 	if (!port)
 		return;
 	guard(mutex)(&pbr_ports_lock);

@@ -29,7 +29,11 @@
 #define PBR_ACK_INTERVAL     32
 /* Received packets that wait at a queue pair, in each of its two queues */
 #define PBR_MAX_QUEUED	     512
-/* Memory of all packets that wait at the queue pairs of a device */
+/* Members of a group that are looked at for a packet before others get their turn */
+#define PBR_GROUP_PASS	     32
+/* Packets to groups of more members that wait for the worker */
+#define PBR_MAX_GROUP_QUEUED 512
+/* Memory of all packets that wait at a device, and at its queue pairs */
 #define PBR_MAX_QUEUED_BYTES SZ_64M
 /* A train: bytes, so that a small page allocation holds it, and packets */
 #define PBR_TRAIN_BYTES	     (29 * SZ_1K)
@@ -143,11 +147,14 @@ struct pbr_op {
  * @payload: offset of the payload
  * @marked: a router on its way is congested
  * @intact: its ICRC is right
+ * @after: to a group: number of the last member that was looked at
+ * @taken: to a group: a member has a copy
  */
 struct pbr_packet {
 	u32 psn;
 	u32 qpn;
 	u32 srqn;
+	u32 after;
 	u16 op; /* PBR_OP_* */
 	u16 header;
 	u16 payload;
@@ -159,6 +166,7 @@ struct pbr_packet {
 	bool ipv6;
 	bool marked;
 	bool intact;
+	bool taken;
 };
 
 static inline struct pbr_packet *pbr_packet_of(struct sk_buff *skb)
@@ -405,6 +413,8 @@ void pbr_notify_congestion(struct pbr_qp *qp, struct pbr_route *route, u64 *last
 
 int pbr_wire_init(void);
 void pbr_wire_exit(void);
+/* Must be called before the device is listed. */
+void pbr_wire_init_device(struct pbr_device *dev);
 /* Receive packets for the device's network namespace. The device works locally if that fails. */
 void pbr_wire_up(struct pbr_device *dev, struct net *net);
 void pbr_wire_down(struct pbr_device *dev);

@@ -135,6 +135,56 @@ START_TEST(members_on_both_hosts)
 }
 END_TEST
 
+#define MEMBERS 80
+
+/*
+ * A group with so many members on one host that a packet is not queued at all of them at once. Each
+ * receives each message once.
+ */
+START_TEST(large_group)
+{
+	struct end_options ud = { .type = IBV_QPT_UD, .depth = 4 };
+	const union ibv_gid *group = &groups[0];
+	static struct end members[MEMBERS];
+	unsigned int seen[MEMBERS] = { 0 };
+	unsigned long deferred;
+	struct ibv_ah *ah;
+	unsigned int i, m;
+
+	wire_pair(IBV_QPT_UD, false);
+	wire_connect(IBV_MTU_1024, 0);
+	for (m = 0; m < MEMBERS; m++) {
+		end_open_beside(&members[m], &pair.b, &ud);
+		end_connect(&members[m], NULL);
+		ck_assert_int_eq(ibv_attach_mcast(members[m].qp, group, 0), 0);
+		expect_datagram(&members[m], &pair.at_b, m);
+		expect_datagram(&members[m], &pair.at_b, m);
+	}
+	ah = end_handle(&pair.a, group);
+	deferred = wire_peer_counter("group_deferred_pkts");
+	for (i = 0; i < 2; i++) {
+		send_to_group(ah, i, QKEY);
+		completes(&pair.a, i, IBV_WC_SUCCESS);
+	}
+	/* All complete in one queue, in any order of the members. */
+	for (i = 0; i < 2 * MEMBERS; i++) {
+		struct ibv_wc wc = completion(&pair.b);
+
+		ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
+		ck_assert_uint_lt(wc.wr_id, MEMBERS);
+		ck_assert_uint_eq(wc.imm_data, htonl(seen[wc.wr_id]++));
+	}
+	nothing_completes(&pair.b);
+	ck_assert_uint_eq(wire_peer_counter("group_deferred_pkts"), deferred + 2);
+	for (m = 0; m < MEMBERS; m++) {
+		ck_assert_int_eq(ibv_detach_mcast(members[m].qp, group, 0), 0);
+		end_close(&members[m]);
+	}
+	ibv_destroy_ah(ah);
+	wire_close();
+}
+END_TEST
+
 /* rxe lets its network device take the frames of a group, but not the packets: join for it. */
 static int join_for_rxe(void)
 {
@@ -185,6 +235,7 @@ LAB_SUITE_PART("wire")
 	TCase *t = wire_case(s, "multicast", 60, true);
 
 	tcase_add_loop_test(t, members_on_both_hosts, 0, 4);
+	tcase_add_test(t, large_group);
 
 	t = wire_case(s, "multicast-rxe", 60, false);
 	tcase_add_loop_test(t, with_rxe, 0, 2);
