@@ -488,6 +488,10 @@ int peerbar_buffer_move(struct peerbar_buffer *buf, const struct phys_vec *range
 	dma_buf_invalidate_mappings(buf->dmabuf);
 	peerbar_importers_invalidated(buf);
 	peerbar_buffer_zap(buf);
+	/*
+	 * Keep the lock: an importer that got it could map the old memory anew. Tasks that revoke
+	 * wait meanwhile. A signal ends the wait.
+	 */
 	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, true, MAX_SCHEDULE_TIMEOUT);
 	if (ret < 0)
 		goto unlock;
