@@ -131,6 +131,8 @@ int pb_parse_bdf(const char *text, char bdf[PB_BDF_LEN], struct pb_error *err);
  * kernel can use huge mappings.
  */
 int pb_mmap(int fd, uint64_t offset, size_t length, bool writable, uint64_t place, void **address);
+/* Returns the largest of the huge page sizes that fits into @length, or 0. @page: the page size. */
+uint64_t pb_large_page_size(uint64_t length, uint64_t page);
 
 /* ---- processes that have a device ---- */
 

@@ -6,12 +6,17 @@
 
 #include "internal.h"
 
-/* Returns the largest of the kernel's huge page sizes that fits into @length, or 0. */
-static size_t get_large_page_size(size_t length)
+/*
+ * A table of page table entries, 8 bytes each, is a page. So an entry of the next level maps page / 8
+ * times as much: 2 MiB and 1 GiB with pages of 4 KiB, 32 MiB with 16 KiB, 512 MiB with 64 KiB.
+ */
+uint64_t pb_large_page_size(uint64_t length, uint64_t page)
 {
-	if (length >= 1ULL << 30)
-		return 1ULL << 30;
-	return length >= 2ULL << 20 ? 2ULL << 20 : 0;
+	uint64_t middle = page * (page / 8), large = middle * (page / 8);
+
+	if (length >= large)
+		return large;
+	return length >= middle ? middle : 0;
 }
 
 /*
@@ -20,7 +25,7 @@ static size_t get_large_page_size(size_t length)
  */
 static void *find_large_page_hint(size_t length, uint64_t place)
 {
-	size_t large = get_large_page_size(length);
+	size_t large = (size_t)pb_large_page_size(length, pb_page_size());
 	char *room;
 
 	if (!large || length > SIZE_MAX - large)

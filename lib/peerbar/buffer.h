@@ -335,6 +335,8 @@ PB_API void pb_buffer_close(struct pb_buffer *buffer);
  * The ranges of a buffer are mapped contiguously. From 2 MiB on, the address is aligned for huge
  * mappings if such an address is free: it has the same offset from a multiple of 2 MiB (from 1 GiB
  * on, of 1 GiB) as the part has in its BAR or, if the buffer was not exported here, in the buffer.
+ * These sizes are those of pages of 4 KiB. With 16 KiB they are 32 MiB and 64 GiB, with 64 KiB 512
+ * MiB and 4 TiB.
  * The mapping has the memory attribute that the buffer has now, see pb_buffer_set_memattr(). While
  * the buffer is revoked, an access raises SIGBUS. After a temporary revocation (decoding off, a
  * reset) the same mapping works again. The mapping does not keep the device open.

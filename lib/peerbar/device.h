@@ -192,7 +192,7 @@ PB_API int pb_device_write(struct pb_device *device, unsigned int region, uint64
  * @address: receives the address; unmap it with munmap()
  * @err: may be NULL
  *
- * From 2 MiB on, the address is aligned for huge mappings if possible, see pb_buffer_mmap(). The
+ * A large mapping's address is aligned for huge pages if possible, see pb_buffer_mmap(). The
  * mapping outlives the device object, and keeps the kernel's device open until it is unmapped.
  * While memory decoding is off, as after pb_device_close(), an access raises SIGBUS.
  *

@@ -28,6 +28,7 @@ int main(int argc, char **argv)
 	add_pci_path_tests(t);
 	add_holder_tests(t);
 	add_aperture_tests(t);
+	add_page_tests(t);
 	add_guest_layout_tests(t);
 	add_guest_tests(t);
 	add_operand_tests(t);

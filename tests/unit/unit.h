@@ -16,6 +16,7 @@ void add_holder_tests(TCase *t);
 void add_message_tests(TCase *t);
 void add_model_tests(TCase *t);
 void add_operand_tests(TCase *t);
+void add_page_tests(TCase *t);
 void add_pci_path_tests(TCase *t);
 void add_pci_tests(TCase *t);
 void add_rdma_link_tests(TCase *t);
