@@ -114,7 +114,6 @@ static void unmap_registers(struct pbt_nvme *nvme)
 
 int pbt_nvme_open(struct pbt_nvme *nvme, struct pb_device *device, struct pb_error *err)
 {
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	uint64_t cap;
 	void *p;
 	int ret;
@@ -137,8 +136,11 @@ int pbt_nvme_open(struct pbt_nvme *nvme, struct pb_device *device, struct pb_err
 	nvme->db_stride = 4u << CAP_DSTRD(cap);
 	/* In units of 500 ms. */
 	nvme->ready_ms = 500 * (CAP_TO(cap) ? CAP_TO(cap) : 1);
-	/* The doorbells of both pairs of queues. */
-	nvme->mmio_size = (REG_SQ0TDBL + 4 * (size_t)nvme->db_stride + page - 1) / page * page;
+	/*
+	 * The doorbells of both pairs of queues. Don't round up to whole pages of the host, which
+	 * the BAR may be smaller than.
+	 */
+	nvme->mmio_size = REG_SQ0TDBL + 4 * (size_t)nvme->db_stride;
 	ret = pb_device_mmap(device, 0, 0, nvme->mmio_size, true, &p, err);
 	if (ret)
 		return ret;
