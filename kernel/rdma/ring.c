@@ -7,6 +7,16 @@
 
 #include "ring.h"
 
+/*
+ * The layout is the same with any page size. Only the size of a mapping depends on it, and the
+ * responses have that: a provider may be built for another page size.
+ */
+static_assert(sizeof(struct peerbar_ring) == 128 && offsetof(struct peerbar_ring, consumer) == 64);
+static_assert(sizeof(struct peerbar_revoked_ring) == 256);
+static_assert(sizeof(struct peerbar_cq_ring) == 256);
+static_assert(sizeof(struct peerbar_srq_ring) == 256);
+static_assert(sizeof(struct peerbar_qp_ring) == 384);
+
 /* ---- memory ---- */
 
 /*

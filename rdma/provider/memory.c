@@ -12,6 +12,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/*
+ * The rings' layout is the same with any page size. Only the size of a mapping depends on it, and
+ * that is the kernel's: provider and kernel may be built for different page sizes.
+ */
+static_assert(sizeof(struct peerbar_ring) == 128 && offsetof(struct peerbar_ring, consumer) == 64 &&
+		      sizeof(struct peerbar_revoked_ring) == 256 &&
+		      sizeof(struct peerbar_cq_ring) == 256 &&
+		      sizeof(struct peerbar_srq_ring) == 256 &&
+		      sizeof(struct peerbar_qp_ring) == 384,
+	      "a ring's head has grown");
+
 int pv_epoch_init(struct pv_context *context)
 {
 	long size = sysconf(_SC_PAGESIZE);
