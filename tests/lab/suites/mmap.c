@@ -14,11 +14,15 @@
 #include "uapi.h"
 
 #define RANGES 3
-static const struct pb_range scattered[RANGES] = {
-	{ 4 * MIB, 2 * PAGE },
-	{ 0, PAGE },
-	{ 2 * MIB, 3 * PAGE },
-};
+static struct pb_range scattered[RANGES];
+
+static struct pb_buffer *export_scattered(void)
+{
+	scattered[0] = (struct pb_range){ 4 * MIB, 2 * PAGE };
+	scattered[1] = (struct pb_range){ 0, PAGE };
+	scattered[2] = (struct pb_range){ 2 * MIB, 3 * PAGE };
+	return export_ranges(scattered, RANGES);
+}
 
 /* Return the BAR offset of page @page of the scattered ranges. */
 static uint64_t bar_offset_of(unsigned int page)
@@ -75,7 +79,7 @@ END_TEST
 
 START_TEST(several_ranges)
 {
-	struct pb_buffer *buffer = export_ranges(scattered, RANGES);
+	struct pb_buffer *buffer = export_scattered();
 	int fd = pb_buffer_fd(buffer);
 	uint8_t *p = map_fd(fd, 0, 6 * PAGE), *middle = map_fd(fd, PAGE, 3 * PAGE);
 	unsigned int i;
@@ -200,7 +204,7 @@ END_TEST
 /* Another process, with another UID, that has only the descriptor. */
 START_TEST(a_process_with_only_the_fd)
 {
-	struct pb_buffer *buffer = export_ranges(scattered, RANGES);
+	struct pb_buffer *buffer = export_scattered();
 	int sockets[2], child, fd;
 
 	ck_assert_int_eq(socketpair_cloexec(sockets), 0);

@@ -172,7 +172,7 @@ END_TEST
 
 START_TEST(what_cannot_be_exported)
 {
-	static const struct {
+	const struct {
 		uint64_t offset, length;
 		int code;
 	} bad[] = {

@@ -365,7 +365,7 @@ END_TEST
 
 START_TEST(a_region_of_a_bar)
 {
-	static const struct {
+	const struct {
 		uint64_t offset, length;
 	} parts[] = {
 		{ 0, BUFFER_SIZE },	{ 5, 1 },
@@ -373,7 +373,7 @@ START_TEST(a_region_of_a_bar)
 		{ BUFFER_SIZE - 1, 1 },
 	};
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE);
-	uint8_t pattern[BUFFER_SIZE];
+	static uint8_t pattern[16 * PAGE_MOST];
 	struct pbv_mr *mr;
 	uint32_t i;
 
@@ -474,7 +474,7 @@ START_TEST(being_told)
 {
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE),
 			 *other = export_one(2 * MIB, PAGE);
-	uint8_t pattern[PAGE];
+	uint8_t pattern[PAGE_MOST];
 	struct pbv_watch *watch;
 	struct pbv_mr *mr, *mr2;
 
@@ -526,7 +526,7 @@ START_TEST(a_cache)
 {
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE),
 			 *other = export_one(2 * MIB, PAGE), *same;
-	uint8_t pattern[PAGE];
+	uint8_t pattern[PAGE_MOST];
 	struct pbv_cache_stats stats;
 	struct pbv_cache *cache;
 	struct pbv_mr *mr, *held;
@@ -636,7 +636,7 @@ END_TEST
 START_TEST(an_address)
 {
 	struct pb_buffer *buffer = export_one(BUFFER_AT, BUFFER_SIZE);
-	uint8_t pattern[PAGE], *p, *bar;
+	uint8_t pattern[PAGE_MOST], *p, *bar;
 	struct pbv_mr *mr;
 
 	p = map_fd(pb_buffer_fd(buffer), 2 * PAGE, 4 * PAGE);

@@ -12,13 +12,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "nvme-controller.h"
 #include "peerbar.h"
 
 #define KIB	1024ULL
 #define MIB	(1024 * KIB)
-#define PAGE	4096ULL
+#define PAGE	((unsigned long long)getpagesize())
+#define PAGE_MOST (64 * KIB) /* of all architectures */
 #define GPU_BAR 2
 /* A mebibyte of IOVAs that the IOMMU's driver reserves for message-signalled interrupts. */
 #ifdef __aarch64__

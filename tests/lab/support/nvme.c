@@ -18,12 +18,12 @@ enum { ASQ, ACQ, SQ, CQ, PRP_LIST, DATA, PAGES };
 
 static uint8_t *page(struct nvme *nvme, int n)
 {
-	return (uint8_t *)nvme->memory.p + n * PAGE;
+	return (uint8_t *)nvme->memory.p + n * PBT_NVME_PAGE;
 }
 
 static uint64_t page_iova(struct nvme *nvme, int n)
 {
-	return nvme->memory.iova + (uint64_t)n * PAGE;
+	return nvme->memory.iova + (uint64_t)n * PBT_NVME_PAGE;
 }
 
 /* Use these pages as queues[@q]. */
@@ -66,7 +66,7 @@ int nvme_start(struct nvme *nvme, struct pb_device *device, struct pb_ioas *ioas
 	ret = pbt_nvme_open(&nvme->controller, device, err);
 	if (ret)
 		return ret;
-	lab_memory(ioas, 0, PAGES * PAGE, &nvme->memory);
+	lab_memory(ioas, 0, (PAGES * PBT_NVME_PAGE + PAGE - 1) / PAGE * PAGE, &nvme->memory);
 	set_queues(nvme, 0, ASQ, ACQ);
 	set_queues(nvme, 1, SQ, CQ);
 	ret = pbt_nvme_enable(&nvme->controller, err);
@@ -100,16 +100,16 @@ static int transfer(struct nvme *nvme, uint8_t opcode, uint64_t at, uint64_t iov
 	struct pbt_nvme_command c = { .opcode = opcode, .nsid = 1, .prp1 = iova };
 	uint64_t lba = at / nvme->block;
 	uint64_t *list = (uint64_t *)page(nvme, PRP_LIST);
-	size_t i, pages = (length + PAGE - 1) / PAGE;
+	size_t i, pages = (length + PBT_NVME_PAGE - 1) / PBT_NVME_PAGE;
 
-	if (!length || length > NVME_MAX || length % nvme->block || at % nvme->block || iova % PAGE)
+	if (!length || length > NVME_MAX || length % nvme->block || at % nvme->block || iova % PBT_NVME_PAGE)
 		lab_die("an NVMe transfer of 0x%zx bytes at 0x%llx is none", length,
 			(unsigned long long)at);
 	if (pages == 2) {
-		c.prp2 = iova + PAGE;
+		c.prp2 = iova + PBT_NVME_PAGE;
 	} else if (pages > 2) {
 		for (i = 1; i < pages; i++)
-			list[i - 1] = iova + i * PAGE;
+			list[i - 1] = iova + i * PBT_NVME_PAGE;
 		c.prp2 = page_iova(nvme, PRP_LIST);
 	}
 	c.dw10 = (uint32_t)lba;

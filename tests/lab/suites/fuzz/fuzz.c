@@ -44,7 +44,7 @@ uint32_t any_bits(void)
 
 uint64_t any_number(void)
 {
-	static const uint64_t edges[] = {
+	const uint64_t edges[] = {
 		0,
 		1,
 		4095,
@@ -237,7 +237,7 @@ unsigned int any_fd(void)
  */
 
 static uint8_t *arena, *arena_ro;
-static uint8_t arena_then[ARENA];
+static uint8_t arena_then[2 * PAGE_MOST];
 
 static uint8_t *arena_view(int fd, int prot)
 {

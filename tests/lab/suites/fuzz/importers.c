@@ -112,7 +112,7 @@ static struct place any_array(uint32_t capacity, uint32_t size, uint32_t first, 
 /* Write the structure, and zeros or one other byte behind it. */
 static void put_request(struct listing *l)
 {
-	uint8_t zeros[PAGE] = { 0 };
+	uint8_t zeros[PAGE_MOST] = { 0 };
 	size_t behind;
 
 	put(&l->place, 0, &l->request, FULL);

@@ -99,7 +99,7 @@ static void one_ioctl(int dev)
 		(probe ? PEERBAR_QUERY_PROBE : 0);
 	put(&place, 0, &request, full);
 	if (size > full && size <= PAGE && place.at) {
-		uint8_t zeros[PAGE] = { 0 };
+		uint8_t zeros[PAGE_MOST] = { 0 };
 
 		put(&place, full, zeros, size - full);
 		/* Set one byte that has room. */

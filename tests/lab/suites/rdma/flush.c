@@ -59,7 +59,7 @@ END_TEST
 
 START_TEST(atomic_writes)
 {
-	static const size_t offsets[] = { 0, 64, PAGE - 8, PAGE, MEM - 8 };
+	const size_t offsets[] = { 0, 64, PAGE - 8, PAGE, MEM - 8 };
 	const uint64_t untouched = 0xeeeeeeeeeeeeeeee;
 	unsigned int i;
 
