@@ -399,7 +399,7 @@ lab_check() {
 	case $KFLAVOUR in
 	stock) chains=(machine scripts readme tree modules bench analysis lab qemu) ;;
 	debug) chains=(verbs memory races scripts) ;;
-	nop2p | gcov) chains=(machine) ;;
+	nop2p | gcov | 16k) chains=(machine) ;;
 	esac
 	if [ "$LAB_ONLY" = qemu ]; then chains=(qemu); fi
 	case $LAB_ONLY in package | rpm | secureboot) chains=("$LAB_ONLY") ;; esac

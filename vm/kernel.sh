@@ -13,7 +13,8 @@
 # nop2p: built from that source without PCI_P2PDMA, with vm/kernel-nop2p.config.
 # gcov:  built from that source with vm/kernel-gcov.config, to count what the modules execute.
 #
-# For another architecture than the root's (arch.sh) there is stock only, without the source's checks.
+# For another architecture than the root's (arch.sh) there are stock, without the source's checks, and
+# for arm64 16k, which is Debian's other binary, with pages of 16 KiB.
 #
 # The archive lists the versions, which change over time. A version is usable if headers, modules,
 # image and source of exactly that version are available.
@@ -73,24 +74,31 @@ kernel_index_locked() {
 	mv "$LAB_CACHE/tmp.$LAB_ID.kernels" "$KERNELS"
 }
 
-# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p, gcov) and KNAME (the cache entry)
-# from the argument of --kernel: stock, debug, nop2p, 7.2, 7.3.4, debug-7.2 ...
+# kernel_choose SPEC: set KV (7.3.4), KFLAVOUR (stock, debug, nop2p, gcov, 16k) and KNAME (the cache
+# entry) from the argument of --kernel: stock, debug, nop2p, 16k, 7.2, 7.3.4, debug-7.2 ...
 kernel_choose() {
 	local spec=$1 want line
 	KFLAVOUR=stock want=$spec
 	case $spec in
-	stock | debug | nop2p | gcov) KFLAVOUR=$spec want='' ;;
-	debug-* | stock-* | nop2p-* | gcov-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
+	stock | debug | nop2p | gcov | 16k) KFLAVOUR=$spec want='' ;;
+	debug-* | stock-* | nop2p-* | gcov-* | 16k-*) KFLAVOUR=${spec%%-*} want=${spec#*-} ;;
 	[0-9]*) ;;
 	*)
 		warn "--kernel '$spec' is no kernel: it takes stock, debug, nop2p, gcov, a version such as 7.2 or 7.3.4, or one such as debug-7.2"
 		return 2
 		;;
 	esac
-	if [ -n "$LAB_CROSS" ] && [ "$KFLAVOUR" != stock ]; then
-		warn "there is no kernel '$spec' for $LAB_ARCH: it takes stock, or a version such as 7.2 or 7.3.4"
+	case $LAB_ARCH,$KFLAVOUR in
+	*,stock | arm64,16k | amd64,debug | amd64,nop2p | amd64,gcov) ;;
+	amd64,*)
+		warn "there is no kernel '$spec' for amd64: '16k' is for --arch arm64"
 		return 2
-	fi
+		;;
+	*)
+		warn "there is no kernel '$spec' for $LAB_ARCH: it takes stock, 16k, or a version such as 7.2 or 7.3.4"
+		return 2
+		;;
+	esac
 	kernel_index || return 1
 	line=$(awk -v w="$want" 'w == "" || $1 == w || index($1, w ".") == 1 { print; exit }' "$KERNELS")
 	if [ -z "$line" ]; then
@@ -99,6 +107,8 @@ kernel_choose() {
 		return 2
 	fi
 	read -r KV KABI KSRC KIMAGE <<<"$line"
+	# Debian builds both from one source, with one version.
+	[ "$KFLAVOUR" != 16k ] || KABI+=-16k KIMAGE+=-16k
 	KNAME=kernel-$KV-$KFLAVOUR${LAB_CROSS:+-$LAB_ARCH}-$(key "$KABI" "$KSRC" "$(declare -f unpack_source kernel_start kernel_compile)" "$(
 		if [ -n "$LAB_CROSS" ]; then
 			declare -f make_cross_kernel unpack_kernel build_missing_modules
