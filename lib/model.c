@@ -110,6 +110,8 @@ const char *pb_memattr_name(enum pb_memattr memattr)
 		return "WC";
 	case PB_WB:
 		return "WB";
+	case PB_DEV:
+		return "DEV";
 	default:
 		return "OTHER";
 	}
@@ -215,7 +217,7 @@ _Static_assert((int)PB_ANSWER_NO == PEERBAR_ANSWER_NO && (int)PB_ANSWER_YES == P
 		       (int)PB_PLACE_DEVICE == PEERBAR_PLACE_DEVICE,
 	       "answers and places");
 _Static_assert((int)PB_NC == PEERBAR_MEMATTR_NC && (int)PB_WC == PEERBAR_MEMATTR_WC &&
-		       (int)PB_WB == PEERBAR_MEMATTR_WB,
+		       (int)PB_WB == PEERBAR_MEMATTR_WB && (int)PB_DEV == PEERBAR_MEMATTR_DEV,
 	       "attributes");
 
 int pb_open_module(void)

@@ -175,7 +175,7 @@ int pbt_parse_page(const char *text, unsigned int *bar, uint64_t *offset, char *
 int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int room,
 		       unsigned int *count, char *why, size_t n)
 {
-	static const enum pb_memattr named[] = { PB_NC, PB_WC, PB_WB };
+	static const enum pb_memattr named[] = { PB_NC, PB_WC, PB_WB, PB_DEV };
 	unsigned int i = 0;
 
 	for (;; text++) {
@@ -190,7 +190,7 @@ int pbt_parse_memattrs(const char *text, enum pb_memattr *memattrs, unsigned int
 			number = named[k];
 		} else if (parse_span(text, len, &number, NULL, 0) || number > UINT32_MAX) {
 			snprintf(why, n,
-				 "'%.*s' is no memory attribute: nc, wc, wb or a number of 32 bits is one",
+				 "'%.*s' is no memory attribute: nc, wc, wb, dev or a number of 32 bits is one",
 				 len < 40 ? (int)len : 40, text);
 			return -EINVAL;
 		}

@@ -125,7 +125,8 @@ static const struct command {
 	  "whole BAR, rounded down to a page.\n"
 	  "\n"
 	  "  --memattr LIST  the memory attribute of processes' mappings: the first of LIST that\n"
-	  "                  is supported, as in wc,nc. Needs peerbar-vfio-pci\n"
+	  "                  is supported, as in wc,nc: nc, wc, wb, or dev (on arm64). Needs\n"
+	  "                  peerbar-vfio-pci\n"
 	  "  --hold          keep the buffer until SIGINT or SIGTERM; the last line is PID:FD.\n"
 	  "                  SIGUSR1 revokes it permanently, which needs peerbar-vfio-pci\n"
 	  "  -- CMD          run CMD with the dma-buf in descriptor $PEERBAR_FD; SIGUSR1 as above\n" },

@@ -304,6 +304,11 @@ int peerbar_buffer_mmap(struct peerbar_buffer *buf, struct vm_area_struct *vma)
 		break;
 	case PEERBAR_MEMATTR_WB:
 		break;
+#ifdef CONFIG_ARM64
+	case PEERBAR_MEMATTR_DEV:
+		vma->vm_page_prot = pgprot_device(vma->vm_page_prot);
+		break;
+#endif
 	default:
 		peerbar_dbg(buf, "cannot mmap: memory attribute 0x%x is unknown", memattr);
 		return -EOPNOTSUPP;

@@ -31,6 +31,8 @@ static u32 test_cache(const struct follow_pfnmap_args *args)
 		return PEERBAR_TEST_CACHE_WB;
 	case PTE_ATTRINDX(MT_DEVICE_nGnRnE):
 		return PEERBAR_TEST_CACHE_NC;
+	case PTE_ATTRINDX(MT_DEVICE_nGnRE):
+		return PEERBAR_TEST_CACHE_DEV;
 	case PTE_ATTRINDX(MT_NORMAL_NC):
 		return PEERBAR_TEST_CACHE_WC;
 	}

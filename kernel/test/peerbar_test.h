@@ -452,6 +452,7 @@ enum peerbar_test_cache {
 	PEERBAR_TEST_CACHE_NC,
 	PEERBAR_TEST_CACHE_WC,
 	PEERBAR_TEST_CACHE_WB,
+	PEERBAR_TEST_CACHE_DEV, /* arm64 only */
 };
 
 /*

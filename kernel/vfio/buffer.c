@@ -14,8 +14,17 @@ MODULE_PARM_DESC(disable_wc, "Refuse write-combining mappings: the kernel has an
 
 bool peerbar_vfio_memattr_supported(struct peerbar_buffer *buf, u32 memattr)
 {
-	return memattr == PEERBAR_MEMATTR_NC ||
-		(memattr == PEERBAR_MEMATTR_WC && !READ_ONCE(disable_wc));
+	switch (memattr) {
+	case PEERBAR_MEMATTR_NC:
+		return true;
+	case PEERBAR_MEMATTR_WC:
+		return !READ_ONCE(disable_wc);
+	case PEERBAR_MEMATTR_DEV:
+		/* The type of the kernel's own mapping. Elsewhere pgprot_device() is NC. */
+		return IS_ENABLED(CONFIG_ARM64);
+	default:
+		return false;
+	}
 }
 
 /* Whether @buf is one of this device's. */

@@ -102,13 +102,15 @@ PB_API const char *pb_buffer_state_name(enum pb_buffer_state state);
  * @PB_NC: not cached, in order: the default
  * @PB_WC: writes may be combined, and delayed until a fence
  * @PB_WB: cached; only the memory of a few devices can be, never a plain BAR
+ * @PB_DEV: arm64: as PB_NC, but a write may be acknowledged before it reaches the device
  *
- * The top byte of a value is its group. This is group 0. The other groups are
- * architecture-specific, see <linux/peerbar.h>; the library passes their values through unchanged.
+ * The top byte of a value is its group: 0 for those of all architectures, 1 for arm64's. An
+ * architecture does not support another one's. The library passes values that it does not know
+ * through unchanged.
  */
-enum pb_memattr { PB_NC, PB_WC, PB_WB };
+enum pb_memattr { PB_NC, PB_WC, PB_WB, PB_DEV = 0x1000000 };
 
-/** pb_memattr_name() - "NC", "WC" or "WB"; "OTHER" for a value outside group 0; a constant */
+/** pb_memattr_name() - "NC", "WC", "WB" or "DEV"; "OTHER" for an unknown value; a constant */
 PB_API const char *pb_memattr_name(enum pb_memattr memattr);
 
 /**

@@ -54,7 +54,8 @@ START_TEST(other_names)
 	ck_assert_str_eq(pb_memattr_name(PB_NC), "NC");
 	ck_assert_str_eq(pb_memattr_name(PB_WC), "WC");
 	ck_assert_str_eq(pb_memattr_name(PB_WB), "WB");
-	/* of another group */
+	ck_assert_str_eq(pb_memattr_name(PB_DEV), "DEV");
+	/* of a group, but unknown */
 	ck_assert_str_eq(pb_memattr_name((enum pb_memattr)0x01000001), "OTHER");
 	ck_assert_str_eq(pb_event_name(PB_EVENT_CREATED), "created");
 	ck_assert_str_eq(pb_event_name(PB_EVENT_REVOKED), "revoked");

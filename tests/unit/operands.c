@@ -154,6 +154,9 @@ START_TEST(memattrs)
 	ck_assert_int_eq(list[0], PB_WB);
 	ck_assert_uint_eq((unsigned int)list[1], 0x01000002);
 	ck_assert_int_eq(list[2], PB_NC);
+	ck_assert(!pbt_parse_memattrs("dev,NC", list, 3, &n, why, sizeof(why)));
+	ck_assert_uint_eq(n, 2);
+	ck_assert_int_eq(list[0], PB_DEV);
 	ck_assert_int_eq(pbt_parse_memattrs("nc,nc,nc,nc", list, 3, &n, why, sizeof(why)), -ERANGE);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		ck_assert_msg(pbt_parse_memattrs(bad[i], list, 3, &n, why, sizeof(why)) == -EINVAL,

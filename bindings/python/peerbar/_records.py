@@ -97,6 +97,8 @@ class Memattr(OpenEnum):
     """Writes may be combined, and delayed until a fence."""
     WB = 2
     """Cached; only the memory of a few devices can be, never a plain BAR."""
+    DEV = 16777216
+    """Arm64: as PB_NC, but a write may be acknowledged before it reaches the device."""
 
 
 class CapabilityIndex(OpenEnum):

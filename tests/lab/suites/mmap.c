@@ -412,13 +412,10 @@ START_TEST(attributes)
 	ck_assert_int_eq(feature_set_memattr(fixture.gpu, fd, PEERBAR_MEMATTR_NC), 0);
 	ck_assert_int_eq(feature_memattr(fixture.gpu, fd), PEERBAR_MEMATTR_NC);
 
-	/*
-	 * A failed change has no effect: a cached attribute, an unknown one, one of an
-	 * architecture's range.
-	 */
+	/* A failed change has no effect: a cached attribute, an unknown one, one of a group's. */
 	ck_assert_int_eq(feature_set_memattr(fixture.gpu, fd, PEERBAR_MEMATTR_WB), -EOPNOTSUPP);
 	ck_assert_int_eq(feature_set_memattr(fixture.gpu, fd, 77), -EOPNOTSUPP);
-	ck_assert_int_eq(feature_set_memattr(fixture.gpu, fd, 0x01000000), -EOPNOTSUPP);
+	ck_assert_int_eq(feature_set_memattr(fixture.gpu, fd, 0x01000001), -EOPNOTSUPP);
 	ck_assert_int_eq(feature_set_memattr(fixture.gpu, fd, 0xff000001), -EOPNOTSUPP);
 	ck_assert_int_eq(feature_memattr(fixture.gpu, fd), PEERBAR_MEMATTR_NC);
 	/* A descriptor that is no dma-buf, or not of this device. */
@@ -562,6 +559,44 @@ static void set_parameter(const char *path, const char *value)
 		      "cannot set %s: %m", path);
 	close(fd);
 }
+
+/* That of arm64's group is supported there, and nowhere else. */
+START_TEST(attribute_of_arm64)
+{
+	struct pb_buffer *buffer = export_one(0, 4 * MIB);
+	int fd = pb_buffer_fd(buffer), ret;
+	struct peerbar_test_pte pte;
+	uint8_t *dev;
+	uint64_t at;
+
+	ck_assert_uint_eq(PEERBAR_MEMATTR_GROUP(PEERBAR_MEMATTR_DEV), PEERBAR_MEMATTR_GROUP_ARM64);
+	ret = feature_set_memattr(fixture.gpu, fd, PEERBAR_MEMATTR_DEV);
+#ifndef __aarch64__
+	ck_assert_int_eq(ret, -EOPNOTSUPP);
+	ck_assert_int_eq(feature_memattr(fixture.gpu, fd), PEERBAR_MEMATTR_NC);
+	ck_assert_int_eq(feature_cookie(fixture.gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_DEV, &at),
+			 -EOPNOTSUPP);
+	(void)pte;
+	(void)dev;
+#else
+	ck_assert_int_eq(ret, 0);
+	ck_assert_int_eq(feature_memattr(fixture.gpu, fd), PEERBAR_MEMATTR_DEV);
+	ck_assert_uint_eq(query(fd).memattr, PEERBAR_MEMATTR_DEV);
+	dev = map_fd_aligned(fd, 0, 4 * MIB, 2 * MIB, 0);
+	lands(dev + 3 * PAGE, 3 * PAGE, 7);
+	ck_assert(page_table(dev + 3 * PAGE, &pte) && pte.cache == PEERBAR_TEST_CACHE_DEV);
+	ok(pb_device_set_decoding(fixture.gpu, false, &err));
+	ck_assert(!can_read(dev, NULL));
+	ok(pb_device_set_decoding(fixture.gpu, true, &err));
+	lands(dev, 0, 8);
+	ck_assert(page_table(dev, &pte) && pte.cache == PEERBAR_TEST_CACHE_DEV);
+	munmap(dev, 4 * MIB);
+	ck_assert_int_eq(feature_cookie(fixture.gpu, GPU_BAR, 0, PAGE, PEERBAR_MEMATTR_DEV, &at),
+			 0);
+#endif
+	pb_buffer_close(buffer);
+}
+END_TEST
 
 /* By the library, whose sentences name what was asked for. */
 START_TEST(attributes_by_the_library)
@@ -774,6 +809,7 @@ LAB_SUITE("mmap", 0)
 	tcase_add_test(t, attributes);
 	tcase_add_test(t, features_can_be_probed);
 	tcase_add_test(t, cookies);
+	tcase_add_test(t, attribute_of_arm64);
 	tcase_add_test(t, attributes_by_the_library);
 	tcase_add_test(t, write_combining_can_be_refused);
 	tcase_add_test(t, uncached_types);

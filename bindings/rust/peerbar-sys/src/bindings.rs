@@ -75,6 +75,8 @@ pub const PB_NC: pb_memattr = 0;
 pub const PB_WC: pb_memattr = 1;
 /// Cached; only the memory of a few devices can be, never a plain BAR.
 pub const PB_WB: pb_memattr = 2;
+/// Arm64: as PB_NC, but a write may be acknowledged before it reaches the device.
+pub const PB_DEV: pb_memattr = 16777216;
 
 /// The elements of the array of pb_capabilities().
 pub type pb_capability_index = c_uint;

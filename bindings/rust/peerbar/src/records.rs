@@ -164,6 +164,8 @@ impl Memattr {
     pub const WC: Memattr = Memattr(sys::PB_WC);
     /// Cached; only the memory of a few devices can be, never a plain BAR.
     pub const WB: Memattr = Memattr(sys::PB_WB);
+    /// Arm64: as PB_NC, but a write may be acknowledged before it reaches the device.
+    pub const DEV: Memattr = Memattr(sys::PB_DEV);
 }
 
 impl fmt::Debug for Memattr {
@@ -172,6 +174,7 @@ impl fmt::Debug for Memattr {
             Memattr::NC => f.write_str("NC"),
             Memattr::WC => f.write_str("WC"),
             Memattr::WB => f.write_str("WB"),
+            Memattr::DEV => f.write_str("DEV"),
             Memattr(other) => write!(f, "Memattr({other:#x})"),
         }
     }

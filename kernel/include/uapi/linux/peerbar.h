@@ -78,13 +78,17 @@ enum peerbar_place {
 
 /*
  * Memory attributes of CPU mappings: one value, not flags. The top byte selects a group: 0 is the
- * base set, below; others are specific to an architecture. NC and WC have the values of the series
- * on the list.
+ * base set; others are specific to an architecture, and not supported on another one. NC and WC have
+ * the values of the series on the list.
  */
 #define PEERBAR_MEMATTR_GROUP(attr) ((attr) >> 24)
+#define PEERBAR_MEMATTR_GROUP_BASE  0
+#define PEERBAR_MEMATTR_GROUP_ARM64 1
 #define PEERBAR_MEMATTR_NC	    0 /* not cached: pgprot_noncached(), the default */
 #define PEERBAR_MEMATTR_WC	    1 /* write-combining: pgprot_writecombine() */
 #define PEERBAR_MEMATTR_WB	    2 /* cached, if the driver allows; no plain BAR */
+/* arm64: as NC, but a write may be acknowledged before it reaches the device: pgprot_device() */
+#define PEERBAR_MEMATTR_DEV	    0x01000000
 
 /* ---- /dev/peerbar ---- */
 

@@ -52,6 +52,24 @@ static uint32_t any_region(void)
 	return one_in(4) ? any_bits() : below(12);
 }
 
+/* Return whether a BAR can have the attribute. */
+static bool good_memattr(uint32_t memattr)
+{
+#ifdef __aarch64__
+	if (memattr == PEERBAR_MEMATTR_DEV)
+		return true;
+#endif
+	return memattr == PEERBAR_MEMATTR_NC || memattr == PEERBAR_MEMATTR_WC;
+}
+
+/* Return an attribute: NC, WC, WB or DEV. */
+static uint32_t random_memattr(void)
+{
+	uint32_t memattr = below(4);
+
+	return memattr == 3 ? PEERBAR_MEMATTR_DEV : memattr;
+}
+
 static void any_payload(uint32_t number, unsigned int kind, union payload *payload)
 {
 	unsigned int i;
@@ -90,7 +108,7 @@ static void any_payload(uint32_t number, unsigned int kind, union payload *paylo
 	}
 	case VFIO_DEVICE_FEATURE_PEERBAR_MEMATTR:
 		payload->memattr.dmabuf_fd = fds[kind];
-		payload->memattr.memattr = one_in(3) ? any_bits() : below(3);
+		payload->memattr.memattr = one_in(3) ? any_bits() : random_memattr();
 		break;
 	default:
 		payload->revoke.dmabuf_fd = fds[kind];
@@ -135,7 +153,7 @@ static int fd_result(uint32_t number, uint32_t flags, const union payload *paylo
 		return kind == DEAD ? -EBADFD : 0;
 	if (flags & VFIO_DEVICE_FEATURE_GET)
 		return writable ? 0 : -EFAULT;
-	if (payload->memattr.memattr > PEERBAR_MEMATTR_WC)
+	if (!good_memattr(payload->memattr.memattr))
 		return -EOPNOTSUPP;
 	return kind == DEAD ? -ENODEV : 0;
 }
@@ -198,7 +216,7 @@ static int feature_result(const struct place *place, uint32_t argsz, uint32_t fl
 		if (cookie->open_flags || cookie->flags || cookie->reserved ||
 		    cookie->nr_ranges != 1)
 			return -EINVAL;
-		if (cookie->memattr > PEERBAR_MEMATTR_WC)
+		if (!good_memattr(cookie->memattr))
 			return -EOPNOTSUPP;
 		if (cookie->region_index != GPU_BAR || !good_range(cookie->offset, cookie->length))
 			return UNDECIDED;
