@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Races between work and the destruction of queue pairs, windows and regions that it uses. */
+/*
+ * Races between work and the destruction of queue pairs, windows and regions that it uses; and
+ * between the sides of the rings.
+ */
+#include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -292,10 +297,161 @@ START_TEST(windows_and_regions)
 }
 END_TEST
 
+/* ---- rings between two processors: entries and payload come before the index ---- */
+
+#define RING	    16
+#define MESSAGE	    64
+#define WORDS	    (MESSAGE / sizeof(uint32_t))
+#define LEAST_SENT  2000
+#define MOST_RING_S 90
+
+/* Of each thread: the first entry or message that was not what its index says. */
+struct oddity {
+	const char *what;
+	uint64_t index;
+	uint64_t value;
+};
+
+static struct mem inbox, outbox;
+static struct oddity at_receiver, at_sender;
+
+static bool odd(struct oddity *oddity, const char *what, uint64_t index, uint64_t value)
+{
+	*oddity = (struct oddity){ what, index, value };
+	__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
+	return false;
+}
+
+static void run_on(unsigned int processor)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(processor, &set);
+	/* A machine with one processor runs both there. */
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* The payload of a message depends on its number only. Every second one is in the ring itself. */
+static bool send_number(uint64_t number)
+{
+	struct ibv_sge s = sge(&outbox, number % RING * MESSAGE, MESSAGE);
+	struct ibv_send_wr wr = work(number, IBV_WR_SEND_WITH_IMM, &s, 1, NULL, 0);
+	uint32_t words[WORDS], *to = number % 2 ? words : (void *)(outbox.p + (s.addr - outbox.addr));
+	size_t i;
+
+	for (i = 0; i < WORDS; i++)
+		to[i] = (uint32_t)(number * WORDS + i);
+	if (number % 2) {
+		s.addr = (uintptr_t)words;
+		wr.send_flags |= IBV_SEND_INLINE;
+	}
+	wr.imm_data = (uint32_t)~number;
+	return !post(&pair.b, &wr) || odd(&at_sender, "cannot be posted", number, 0);
+}
+
+static void *sends_numbers(void *arg)
+{
+	uint64_t posted = 0, finished = 0;
+	struct ibv_wc wc;
+	int n;
+
+	run_on(1);
+	while (!stopped()) {
+		if (posted - finished < RING && send_number(posted))
+			posted++;
+		n = ibv_poll_cq(pair.b.cq, 1, &wc);
+		if (n < 0 || (n && wc.status))
+			odd(&at_sender, "failed", finished, n < 0 ? 0 : (uint64_t)wc.status);
+		else if (n && wc.wr_id != finished)
+			odd(&at_sender, "completed as another", finished, wc.wr_id);
+		finished += n > 0;
+	}
+	return arg;
+}
+
+static bool receive_number(uint64_t number)
+{
+	struct ibv_sge s = sge(&inbox, number % RING * MESSAGE, MESSAGE);
+
+	return !post_receive(&pair.a, number, &s, 1) ||
+		odd(&at_receiver, "has no receive", number, 0);
+}
+
+static bool is_number(const struct ibv_wc *wc, uint64_t number)
+{
+	const uint32_t *words = (const void *)(inbox.p + number % RING * MESSAGE);
+	size_t i;
+
+	if (wc->status)
+		return odd(&at_receiver, "failed", number, (uint64_t)wc->status);
+	if (wc->wr_id != number)
+		return odd(&at_receiver, "came as another", number, wc->wr_id);
+	if (wc->byte_len != MESSAGE || wc->imm_data != (uint32_t)~number)
+		return odd(&at_receiver, "has another length or immediate", number, wc->imm_data);
+	for (i = 0; i < WORDS; i++)
+		if (words[i] != (uint32_t)(number * WORDS + i))
+			return odd(&at_receiver, "has another payload", number, words[i]);
+	return true;
+}
+
+/*
+ * One processor sends, the other receives, over rings that each message wraps by an entry: both
+ * queues and both completion queues have a user and a kernel side. Whichever side reads an index
+ * must find the entries and the payload that were written before it.
+ */
+START_TEST(rings_between_processors)
+{
+	const struct end_options small = { .depth = RING, .cqe = 2 * RING, .inline_len = MESSAGE };
+	uint64_t begun = now_ms(), number = 0, i;
+	pthread_t thread;
+	struct ibv_wc wc;
+	cpu_set_t all;
+	int n;
+
+	ck_assert_int_eq(sched_getaffinity(0, sizeof(all), &all), 0);
+	end_open(&pair.a, &small);
+	end_open(&pair.b, &small);
+	ends_connect(&pair.a, &pair.b);
+	inbox = mem_new(&pair.a, RING * MESSAGE, IBV_ACCESS_LOCAL_WRITE);
+	outbox = mem_new(&pair.b, RING * MESSAGE, IBV_ACCESS_LOCAL_WRITE);
+	memset(inbox.p, 0xee, RING * MESSAGE);
+	for (i = 0; i < RING; i++)
+		ck_assert(receive_number(i));
+	ck_assert_int_eq(pthread_create(&thread, NULL, sends_numbers, &outbox), 0);
+	run_on(0);
+	while (!stopped()) {
+		n = ibv_poll_cq(pair.a.cq, 1, &wc);
+		if (n < 0)
+			odd(&at_receiver, "cannot be polled", number, 0);
+		if (n > 0 && is_number(&wc, number)) {
+			memset(inbox.p + number % RING * MESSAGE, 0xee, MESSAGE);
+			receive_number(number++ + RING);
+		}
+		if (now_ms() > begun + (number < LEAST_SENT ? MOST_RING_S : SECONDS) * 1000)
+			__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
+	}
+	pthread_join(thread, NULL);
+	sched_setaffinity(0, sizeof(all), &all);
+	ck_assert_msg(!at_receiver.what, "received message %" PRIu64 " %s: 0x%" PRIx64,
+		      at_receiver.index, at_receiver.what, at_receiver.value);
+	ck_assert_msg(!at_sender.what, "sent message %" PRIu64 " %s: 0x%" PRIx64, at_sender.index,
+		      at_sender.what, at_sender.value);
+	ck_assert_msg(number >= LEAST_SENT, "only %" PRIu64 " messages in %d s", number,
+		      MOST_RING_S);
+	printf("rdma-race: %" PRIu64 " messages between two processors\n", number);
+	mem_free(&inbox);
+	mem_free(&outbox);
+	end_close(&pair.a);
+	end_close(&pair.b);
+}
+END_TEST
+
 LAB_SUITE("rdma-race", 0)
 {
 	TCase *t = rdma_case(s, "all", 120, race_up, race_down);
 
+	tcase_add_test(t, rings_between_processors);
 	tcase_add_test(t, shared_receives_stay);
 	tcase_add_test(t, nobody_writes_after_a_reset);
 	tcase_add_test(t, windows_and_regions);
