@@ -16,7 +16,7 @@ static void pbr_cq_event(struct pbr_cq *cq, enum ib_event_type type)
 
 u32 pbr_cq_fill(struct pbr_cq *cq)
 {
-	/* Pairs with the release of the poller: it has read the entries whose room is used again. */
+	/* Pairs with the poller's release: it has read the entries that will be overwritten. */
 	u32 consumer = cq->buf->user ? smp_load_acquire(&cq->ring->consumer) : cq->consumer;
 
 	return min(cq->producer - consumer, cq->nr);

@@ -337,7 +337,8 @@ static bool send_number(uint64_t number)
 {
 	struct ibv_sge s = sge(&outbox, number % RING * MESSAGE, MESSAGE);
 	struct ibv_send_wr wr = work(number, IBV_WR_SEND_WITH_IMM, &s, 1, NULL, 0);
-	uint32_t words[WORDS], *to = number % 2 ? words : (void *)(outbox.p + (s.addr - outbox.addr));
+	uint32_t words[WORDS],
+		*to = number % 2 ? words : (void *)(outbox.p + (s.addr - outbox.addr));
 	size_t i;
 
 	for (i = 0; i < WORDS; i++)

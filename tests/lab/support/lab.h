@@ -17,11 +17,11 @@
 #include "nvme-controller.h"
 #include "peerbar.h"
 
-#define KIB	1024ULL
-#define MIB	(1024 * KIB)
-#define PAGE	((unsigned long long)getpagesize())
+#define KIB	  1024ULL
+#define MIB	  (1024 * KIB)
+#define PAGE	  ((unsigned long long)getpagesize())
 #define PAGE_MOST (64 * KIB) /* of all architectures */
-#define GPU_BAR 2
+#define GPU_BAR	  2
 /* A mebibyte of IOVAs that the IOMMU's driver reserves for message-signalled interrupts. */
 #ifdef __aarch64__
 #define MSI_IOVA 0x8000000ULL

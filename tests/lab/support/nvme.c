@@ -102,7 +102,8 @@ static int transfer(struct nvme *nvme, uint8_t opcode, uint64_t at, uint64_t iov
 	uint64_t *list = (uint64_t *)page(nvme, PRP_LIST);
 	size_t i, pages = (length + PBT_NVME_PAGE - 1) / PBT_NVME_PAGE;
 
-	if (!length || length > NVME_MAX || length % nvme->block || at % nvme->block || iova % PBT_NVME_PAGE)
+	if (!length || length > NVME_MAX || length % nvme->block || at % nvme->block ||
+	    iova % PBT_NVME_PAGE)
 		lab_die("an NVMe transfer of 0x%zx bytes at 0x%llx is none", length,
 			(unsigned long long)at);
 	if (pages == 2) {

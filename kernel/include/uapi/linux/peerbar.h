@@ -78,8 +78,8 @@ enum peerbar_place {
 
 /*
  * Memory attributes of CPU mappings: one value, not flags. The top byte selects a group: 0 is the
- * base set; others are specific to an architecture, and not supported on another one. NC and WC have
- * the values of the series on the list.
+ * base set; others are specific to an architecture, and not supported on another one. NC and WC
+ * have the values of the series on the list.
  */
 #define PEERBAR_MEMATTR_GROUP(attr) ((attr) >> 24)
 #define PEERBAR_MEMATTR_GROUP_BASE  0
