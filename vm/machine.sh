@@ -145,7 +145,9 @@ machine_options() {
 		;;
 	arm64)
 		# No firmware reserves address space for the devices of empty ports, as for x86.
-		APPEND="console=ttyAMA0 $APPEND pci=hpmmioprefsize=2G"
+		# On a device tree, Linux lets empty ports sleep, with their hotplug interrupt off, and
+		# waits for a PME, which QEMU's ports do not send.
+		APPEND="console=ttyAMA0 $APPEND pci=hpmmioprefsize=2G pcie_port_pm=off"
 		# Without pointer authentication, which is slow to emulate. The trace of a fault does not
 		# have its address; a line of guest_errors before it has.
 		# shellcheck disable=SC2054 # QEMU's commas
