@@ -413,13 +413,11 @@ START_TEST(by_unbinding_the_driver)
 {
 	pthread_t thread;
 	struct shared s;
-	int i;
 
 	share_range(&s, fixture.gpu, GPU_BAR, MIB);
 	all_reach(&s);
 	ck_assert_int_eq(pthread_create(&thread, NULL, unbind, NULL), 0);
-	for (i = 0; i < 300 && query(s.fd).state != PEERBAR_STATE_DEAD; i++)
-		usleep(100000);
+	wait_until_dead(s.fd, s.here);
 	nobody_reaches(&s, PEERBAR_STATE_DEAD);
 	dma_faults(s.iova, s.offset);
 	/* New exports fail. */

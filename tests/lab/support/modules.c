@@ -216,6 +216,18 @@ void wait_until_stale(int import_fd, int handle)
 	ck_assert_int_lt(i, 2000);
 }
 
+void wait_until_dead(int fd, const volatile void *p)
+{
+	int i;
+
+	for (i = 0; i < 300 && (query(fd).state != PEERBAR_STATE_DEAD || can_read(p, NULL)); i++)
+		usleep(100000);
+	state_is(fd, PEERBAR_STATE_DEAD);
+	ck_assert(!can_read(p, NULL));
+	/* The IOMMU follows, and nothing announces that. */
+	sleep(1);
+}
+
 int wait_for(int pid)
 {
 	int status;

@@ -56,6 +56,12 @@ bool page_table(const volatile void *p, struct peerbar_test_pte *pte);
 /* Wait until the importer, of a descriptor of the test importer, was invalidated. */
 void wait_until_stale(int import_fd, int handle);
 
+/*
+ * Wait until another task has revoked a buffer for good: it is DEAD first, then unmapped at @p in
+ * this process, then in the IOMMU.
+ */
+void wait_until_dead(int fd, const volatile void *p);
+
 /* Wait until a process has ended. Return its exit status, or 128 + signal. */
 int wait_for(int pid);
 /* The same, but fail if that takes longer than @limit seconds. @what is for the message. */
