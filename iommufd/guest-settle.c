@@ -411,9 +411,12 @@ static bool cut_range(struct guest_window *window, struct guest_range *range)
 static void try_range(struct guest_window *window, struct guest_range *range)
 {
 	struct guest_bar *bar = range->bar;
-	const uint64_t changes[] = { pb_waitlist_get_changes(
-					     &bar->device->device->origin->restored),
-				     pb_waitlist_get_changes(&window->space->ioas->room) };
+	/* What is in the way was found before: a change since then counts, too. */
+	const uint64_t changes[] = {
+		pb_waitlist_get_changes(&bar->device->device->origin->restored),
+		range->in_the_way >= 0 ? bar->device->guest->room_changes :
+					 pb_waitlist_get_changes(&window->space->ioas->room)
+	};
 	struct pb_error why = bar->refused;
 	bool was_refused;
 
@@ -486,6 +489,7 @@ void pb_guest_settle(struct pb_guest *guest)
 				pb_wait_end(&range->waiter);
 	pb_guest_unmap_wrong(guest, false);
 	LIST_FOREACH(space, &guest->spaces, in_guest) {
+		guest->room_changes = pb_waitlist_get_changes(&space->ioas->room);
 		guest->aperture = pb_ioas_get_ranges(space->ioas, &guest->nr_aperture, &ret);
 		if (!guest->aperture)
 			guest->nr_aperture = 0;

@@ -123,6 +123,8 @@ struct pb_guest {
 	unsigned int room;
 	struct pb_iova_range *aperture; /* of the address space that is being settled */
 	unsigned int nr_aperture;
+	/* The count of its waitlist before the aperture and the obstacles were read */
+	uint64_t room_changes;
 	struct pb_span *taken; /* of pb_guest_find_taken() */
 	unsigned int nr_taken, taken_room;
 	int poll_fd; /* an epoll of the three below */
