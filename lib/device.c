@@ -233,6 +233,7 @@ void pb_device_leave_ioas(struct pb_device *device)
 void pb_device_close(struct pb_device *device)
 {
 	struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+	int fd;
 
 	if (!device)
 		return;
@@ -254,9 +255,13 @@ void pb_device_close(struct pb_device *device)
 		pb_device_leave_ioas(device);
 	pthread_mutex_unlock(&device->iommu->lock);
 	change_command(device, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, false, NULL);
-	close(device->fd);
+	/* pb_ioas_destroy() may detach meanwhile, and must not use the number of another file. */
+	pthread_mutex_lock(&device->iommu->lock);
+	fd = device->fd;
 	device->fd = -1;
-	/* If the kernel refused to detach it, it is attached until here. */
+	pthread_mutex_unlock(&device->iommu->lock);
+	close(fd);
+	/* If the kernel refused to detach it, it was attached until here. */
 	pthread_mutex_lock(&device->iommu->lock);
 	pb_device_leave_ioas(device);
 	pthread_mutex_unlock(&device->iommu->lock);
