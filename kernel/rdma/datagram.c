@@ -139,6 +139,7 @@ static u32 pbr_do_multicast(struct pbr_qp *qp, const struct pbr_av *av)
 			qp->progress = 1;
 	}
 	while (!status) {
+		cond_resched();
 		before = qp->after;
 		peer = pbr_mcast_next(qp->dev->net, NULL, &av->dgid, &qp->after, &budget);
 		if (!peer)
@@ -155,7 +156,6 @@ static u32 pbr_do_multicast(struct pbr_qp *qp, const struct pbr_av *av)
 		} else {
 			qp->dst->fault_failed = false;
 		}
-		cond_resched();
 	}
 	return status || budget ? status : PBR_AGAIN;
 }

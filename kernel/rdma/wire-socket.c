@@ -427,6 +427,8 @@ void pbr_wire_down(struct pbr_device *dev)
 
 	/* Wait for packets on the way to it; the list of devices has it no more. */
 	synchronize_net();
+	/* First, so that the work does not go through all of them. */
+	pbr_packets_purge(dev, &dev->group_packets);
 	cancel_work_sync(&dev->group_work);
 	pbr_packets_purge(dev, &dev->group_packets);
 	if (!port)
