@@ -239,7 +239,12 @@ int run_command(char *const command[], int fd, void (*on_usr1)(void *arg), void 
 			kill(pid, sig);
 	}
 	code = errno;
-	/* Without a command to pass signals on to, they end this process, and the wait below. */
+	/*
+	 * Without a command to pass signals on to, they end this process, and the wait below. But a
+	 * SIGUSR1 that comes too late does not replace the command's status.
+	 */
+	if (on_usr1)
+		signal(SIGUSR1, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	end_usr1_handler(&handler);
 	if (ret < 0)
