@@ -242,8 +242,8 @@ struct pb_device {
 };
 
 /*
- * The kernel has detached the device: take it off its address space, if any, and wake the waiters
- * for addresses that it reserved. The caller must hold pb_iommu.lock.
+ * Take a device that the kernel detached off its address space, if any, and wake the waiters for
+ * addresses that it reserved. The caller must hold pb_iommu.lock.
  */
 void pb_device_leave_ioas(struct pb_device *device);
 

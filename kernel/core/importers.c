@@ -4,8 +4,8 @@
  *
  * The reservation lock may be held for long by the very revoke that a user asks about, for example
  * by vfio-pci-core while it waits for fences. So a list of the importers has a lock of its own, and
- * no function here that reports to user space takes the reservation lock. Nor does netlink.c, which
- * reads the list.
+ * no function here that reports to user space takes the reservation lock. netlink.c, which reads
+ * the list, only tries it.
  */
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>

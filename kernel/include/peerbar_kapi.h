@@ -154,8 +154,8 @@ struct peerbar_buffer_info {
  *	i_mmap_rwsem, page table locks		(zapping, making PTEs)
  *
  * The registry's mutex is a leaf: under it the core takes references and nothing else. So is
- * @importers_lock, under which the core reads and writes memory of its own and nothing else. No
- * task waits for importers to unmap with a lock held.
+ * @importers_lock, under which the core reads and writes memory of its own, and reads what a PCI
+ * function's BARs are. No task waits for importers to unmap with a lock held.
  *
  * @dmabuf: the dma-buf; its priv is the buffer
  * @info: its parameters, except @info.ranges: @ranges replaces them
@@ -209,7 +209,7 @@ struct peerbar_buffer {
 	struct delayed_work slow_revoke;
 	u64 revocations;
 	u64 revoked_ns;
-	struct mutex importers_lock; /* protects the next three, and @ranges */
+	struct mutex importers_lock; /* protects the next three, and readers of @ranges */
 	struct list_head importers;
 	u64 last_importer_id;
 	char last_unmapped[64];

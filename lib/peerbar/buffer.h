@@ -135,7 +135,7 @@ PB_API const char *pb_memattr_name(enum pb_memattr memattr);
  * @memattr: the attribute of the next pb_buffer_mmap()
  * @list_id: its number in pb_list_buffers() and in events
  * @faults: the number of page faults of processes' mappings of it, by the size that was mapped: a
- *	page, 2 MiB (PMD), 1 GiB (PUD)
+ *	page, a PMD, a PUD (on x86 4 KiB, 2 MiB, 1 GiB)
  * @counted: @revocations is valid
  * @revocations: how often its memory was revoked, temporarily or permanently. Each revocation ends
  *	the importers' mappings made before it, also if the buffer is live again

@@ -98,7 +98,8 @@ PB_API int pb_device_open(struct pb_iommu *iommu, const char *bdf, struct pb_dev
  *
  * The caller owns the device's state: pb_device_close() only closes the duplicate, which keeps the
  * kernel's device open until then. It does not detach, revoke, or clear command register bits. A
- * guest learns that addresses that the device reserved are free only from pb_ioas_detach(). The
+ * guest learns that addresses that the device reserved are free only from pb_ioas_detach(), of a
+ * device that pb_ioas_attach() attached. The
  * library does not see the caller's own writes to the descriptor, so pb_mapping_state() does not
  * reflect it; for a VMM, see &struct pb_guest.
  *

@@ -496,8 +496,8 @@ struct peerbar_vfio_mmap_cookie {
  * its own namespace; a socket of the initial namespace sees all.
  *
  * @PEERBAR_CMD_BUFFER_GET: request: one buffer, by PEERBAR_A_ID, or all (dump). Doesn't wait for a
- *	revoke: while another task holds a buffer's reservation lock, PEERBAR_A_STATE may still be
- *	REVOKED although the memory is back; PEERBAR_CMD_BUFFER_RESTORED follows
+ *	revoke: while another task holds a buffer's reservation lock, or a lock that its exporter
+ *	needs, PEERBAR_A_STATE is the last known state
  * @PEERBAR_CMD_BUFFER_CREATED: event: a buffer was created
  * @PEERBAR_CMD_BUFFER_REVOKED: event: it was revoked, and new accesses fail. PEERBAR_A_STATE
  *	reports whether it is permanent. Importers may still have to unmap; they have when the call
