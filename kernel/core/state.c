@@ -416,6 +416,22 @@ void peerbar_buffer_leave(struct peerbar_buffer *buf)
 }
 EXPORT_SYMBOL_GPL(peerbar_buffer_leave);
 
+/*
+ * Find out whether a REVOKED buffer is back; reservation lock held. An exporter with @leave has no
+ * notification of revocations: check by entering.
+ */
+static int peerbar_check_locked(struct peerbar_buffer *buf)
+{
+	int ret;
+
+	if (READ_ONCE(buf->state) != PEERBAR_STATE_REVOKED && !buf->info.ops->leave)
+		return 0;
+	ret = peerbar_buffer_enter(buf);
+	if (!ret)
+		peerbar_buffer_leave(buf);
+	return ret;
+}
+
 enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf)
 {
 	const struct peerbar_backing_ops *ops = buf->info.ops;
@@ -427,12 +443,8 @@ enum peerbar_state peerbar_buffer_settle(struct peerbar_buffer *buf)
 		/* A revoking task may hold the lock while an importer has work under way. */
 		if (dma_resv_lock_interruptible(buf->dmabuf->resv, NULL))
 			return READ_ONCE(buf->state);
-		/* An exporter with @leave has no notification of revocations: check by entering. */
-		if (!ret && (READ_ONCE(buf->state) == PEERBAR_STATE_REVOKED || ops->leave)) {
-			ret = peerbar_buffer_enter(buf);
-			if (!ret)
-				peerbar_buffer_leave(buf);
-		}
+		if (!ret)
+			ret = peerbar_check_locked(buf);
 		state = READ_ONCE(buf->state);
 		dma_resv_unlock(buf->dmabuf->resv);
 	} while (ret == -EAGAIN && !schedule_timeout_interruptible(1));
@@ -443,9 +455,7 @@ EXPORT_SYMBOL_GPL(peerbar_buffer_settle);
 enum peerbar_state peerbar_buffer_try_settle(struct peerbar_buffer *buf)
 {
 	if (dma_resv_trylock(buf->dmabuf->resv)) {
-		if ((READ_ONCE(buf->state) == PEERBAR_STATE_REVOKED || buf->info.ops->leave) &&
-		    !peerbar_buffer_enter(buf))
-			peerbar_buffer_leave(buf);
+		peerbar_check_locked(buf);
 		dma_resv_unlock(buf->dmabuf->resv);
 	}
 	return READ_ONCE(buf->state);
