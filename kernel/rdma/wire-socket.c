@@ -51,10 +51,9 @@ void pbr_packets_purge(struct pbr_device *dev, struct sk_buff_head *queue)
 }
 
 /* Queue a packet of the device. Return false if there is no room. */
-static bool pbr_packet_add(struct pbr_device *dev, struct sk_buff_head *queue, u32 max,
-			   struct sk_buff *skb)
+static bool pbr_packet_add(struct pbr_device *dev, struct sk_buff_head *queue, struct sk_buff *skb)
 {
-	if (skb_queue_len_lockless(queue) >= max)
+	if (skb_queue_len_lockless(queue) >= PBR_MAX_QUEUED)
 		return false;
 	if (atomic_add_return(skb->truesize, &dev->queued) > PBR_MAX_QUEUED_BYTES) {
 		atomic_sub(skb->truesize, &dev->queued);
@@ -75,7 +74,7 @@ static bool pbr_packet_queue(struct pbr_qp *qp, struct sk_buff *skb)
 		&qp->wire->responses :
 		&qp->wire->requests;
 
-	if (!pbr_packet_add(qp->dev, queue, PBR_MAX_QUEUED, skb))
+	if (!pbr_packet_add(qp->dev, queue, skb))
 		return false;
 	pbr_qp_kick(qp);
 	return true;
@@ -176,16 +175,14 @@ static void pbr_count_dropped(struct pbr_device *dev, struct sk_buff *skb, int w
 /* ---- groups ---- */
 
 /* Queue copies of a packet at the next members of its group. Return whether these were the last. */
-static bool pbr_group_pass(struct pbr_device *dev, struct sk_buff *skb)
+static bool pbr_group_pass(struct pbr_device *dev, const union ib_gid *group, struct sk_buff *skb)
 {
 	struct pbr_packet *packet = pbr_packet_of(skb);
 	unsigned int budget = PBR_GROUP_PASS;
-	union ib_gid sgid, dgid;
 	struct sk_buff *copy;
 	struct pbr_qp *qp;
 
-	pbr_gids_of(skb, &sgid, &dgid);
-	while ((qp = pbr_mcast_next(dev->net, dev, &dgid, &packet->after, &budget))) {
+	while ((qp = pbr_mcast_next(dev->net, dev, group, &packet->after, &budget))) {
 		if (qp->wire && pbr_accepts(qp, skb)) {
 			copy = skb_clone(skb, GFP_ATOMIC);
 			if (copy && pbr_packet_queue(qp, copy)) {
@@ -203,10 +200,12 @@ static bool pbr_group_pass(struct pbr_device *dev, struct sk_buff *skb)
 static void pbr_group_work(struct work_struct *work)
 {
 	struct pbr_device *dev = container_of(work, struct pbr_device, group_work);
+	union ib_gid sgid, dgid;
 	struct sk_buff *skb;
 
 	while ((skb = skb_dequeue(&dev->group_packets))) {
-		while (!pbr_group_pass(dev, skb))
+		pbr_gids_of(skb, &sgid, &dgid);
+		while (!pbr_group_pass(dev, &dgid, skb))
 			cond_resched();
 		if (!pbr_packet_of(skb)->taken)
 			pbr_count_dropped(dev, skb, PBR_UNEXPECTED);
@@ -233,8 +232,8 @@ static int pbr_group_receive(struct pbr_device *dev, struct sk_buff *skb)
 		consume_skb(skb);
 		return -1;
 	}
-	if (!pbr_group_pass(dev, skb)) {
-		if (!pbr_packet_add(dev, &dev->group_packets, PBR_MAX_GROUP_QUEUED, skb))
+	if (!pbr_group_pass(dev, &dgid, skb)) {
+		if (!pbr_packet_add(dev, &dev->group_packets, skb))
 			return PBR_QUEUE_FULL;
 		pbr_count(dev, PBR_GROUP_DEFERRED);
 		queue_work(system_dfl_wq, &dev->group_work);

@@ -27,12 +27,10 @@
 #define PBR_FLIGHTS	     64
 /* Packets between two requests for an acknowledgment, at most */
 #define PBR_ACK_INTERVAL     32
-/* Received packets that wait at a queue pair, in each of its two queues */
+/* Received packets that wait in each queue: two of a queue pair, and a device's, for groups */
 #define PBR_MAX_QUEUED	     512
 /* Members of a group that are looked at for a packet before others get their turn */
 #define PBR_GROUP_PASS	     32
-/* Packets to groups of more members that wait for the worker */
-#define PBR_MAX_GROUP_QUEUED 512
 /* Memory of all packets that wait at a device, and at its queue pairs */
 #define PBR_MAX_QUEUED_BYTES SZ_64M
 /* A train: bytes, so that a small page allocation holds it, and packets */
