@@ -315,15 +315,6 @@ START_TEST(another_namespace)
 }
 END_TEST
 
-static void write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert_msg(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text),
-		      "cannot write '%s' to %s: %m", text, path);
-	close(fd);
-}
-
 /* ---- cost of listeners ---- */
 
 #define LISTENERS (lab_kernel_is("debug") ? 1250 : 5000)
@@ -463,11 +454,11 @@ START_TEST(lost_events)
 	uint64_t id = id_of(buffer);
 
 	next(PB_EVENT_CREATED, id);
-	write_text(limit, "0");
+	write_file(limit, "0");
 	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	next(PB_EVENT_LOST, 0);
 	silence();
-	write_text(limit, "65536");
+	write_file(limit, "65536");
 	ok(pb_device_set_decoding(fixture.gpu, true, &err));
 	next(PB_EVENT_RESTORED, id);
 	pb_buffer_close(buffer);
@@ -490,7 +481,7 @@ START_TEST(namespace_goes)
 	close(file);
 	ck_assert_int_eq(socketpair_cloexec(sockets), 0);
 	/* Allow one namespace. */
-	write_text(limit, "1");
+	write_file(limit, "1");
 	child = fork();
 	if (!child) {
 		int exporter = test_exporter_open();
@@ -513,7 +504,7 @@ START_TEST(namespace_goes)
 			_exit(unshare(CLONE_NEWNET) ? 1 : 0);
 		status = wait_for(child);
 	}
-	write_text(limit, old);
+	write_file(limit, old);
 	ck_assert_msg(!status, "the namespace is there although only a buffer is left of it");
 	/* The initial namespace lists it, and gets its events. */
 	listed(id, &list);

@@ -23,15 +23,6 @@ static struct pb_buffer *one, *two, *other;
 static unsigned int sites;
 static const char *nic; /* looked up before allocations fail */
 
-static void put(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value),
-		      "cannot write '%s' to %s: %s", value, path, strerror(errno));
-	close(fd);
-}
-
 static void inject_up(void)
 {
 	const struct pb_range ranges[] = {
@@ -47,12 +38,12 @@ static void inject_up(void)
 	one = export_one(0, 2 * PAGE);
 	two = export_ranges(ranges, 2);
 	other = export_one(8 * MIB, 2 * MIB);
-	put(FAILSLAB "ignore-gfp-wait", "N");
-	put("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	put("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	write_file(FAILSLAB "ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
 	/* Don't log injected failures: each has a stack trace, and would be taken for a report. */
-	put(FAILSLAB "verbose", "0");
-	put("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	write_file(FAILSLAB "verbose", "0");
+	write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0");
 	nth_fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
 	ck_assert_int_ge(nth_fd, 0);
 	sites = 0;
@@ -193,18 +184,18 @@ START_TEST(exports_in_the_kernel_thread)
 	fclose(f);
 	ck_assert_uint_ne(start, 0);
 	snprintf(text, sizeof(text), "0x%llx", start);
-	put(FAILSLAB "require-start", text);
+	write_file(FAILSLAB "require-start", text);
 	snprintf(text, sizeof(text), "0x%llx", start + 0x8000);
-	put(FAILSLAB "require-end", text);
+	write_file(FAILSLAB "require-end", text);
 	for (space = 0; space < 12000; space += 96) {
 		int fd, tries;
 
 		snprintf(text, sizeof(text), "%u", space);
-		put(FAILSLAB "space", text);
-		put(FAILSLAB "times", "1");
-		put(FAILSLAB "probability", "100");
+		write_file(FAILSLAB "space", text);
+		write_file(FAILSLAB "times", "1");
+		write_file(FAILSLAB "probability", "100");
 		fd = export_raw(1 + space / 96 % 3);
-		put(FAILSLAB "probability", "0");
+		write_file(FAILSLAB "probability", "0");
 		ck_assert_msg(sane(fd), "an export, with memory running out after %u bytes: %s",
 			      space, strerror(-fd));
 		if (fd >= 0)
@@ -216,8 +207,8 @@ START_TEST(exports_in_the_kernel_thread)
 			usleep(20000);
 		ck_assert_int_lt(tries, 100);
 	}
-	put(FAILSLAB "require-start", "0");
-	put(FAILSLAB "require-end", "0xffffffffffffffff");
+	write_file(FAILSLAB "require-start", "0");
+	write_file(FAILSLAB "require-end", "0xffffffffffffffff");
 	ck_assert_uint_gt(failed, 3);
 	sites += failed;
 	pb_buffer_close(export_one(0, PAGE));

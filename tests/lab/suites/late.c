@@ -3,12 +3,10 @@
  * Slow importers delay a revoke, but do not break it; and an interrupted revoke takes effect
  * nevertheless.
  */
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -334,15 +332,6 @@ END_TEST
 #define FAIL_NTH "/proc/thread-self/fail-nth"
 #define FAILSLAB "/sys/kernel/debug/failslab/"
 
-static void put(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value),
-		      "cannot write '%s' to %s: %s", value, path, strerror(errno));
-	close(fd);
-}
-
 /* Start a process that revokes while its allocation @nth fails. Its exit status is the errno. */
 static pid_t revoking_process(int fd, unsigned int nth)
 {
@@ -355,21 +344,8 @@ static pid_t revoking_process(int fd, unsigned int nth)
 		return child;
 	sigaction(SIGUSR1, &action, NULL);
 	snprintf(number, sizeof(number), "%u", nth);
-	put(FAIL_NTH, number);
+	write_file(FAIL_NTH, number);
 	_exit(-feature_revoke(fixture.gpu, fd));
-}
-
-static pid_t asking_process(int fd)
-{
-	struct peerbar_query q = { .size = sizeof(q), .fd = fd };
-	pid_t child = fork();
-	int dev;
-
-	ck_assert_int_ge(child, 0);
-	if (child)
-		return child;
-	dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
-	_exit(dev < 0 ? 255 : ioctl(dev, PEERBAR_QUERY, &q) ? errno : 0);
 }
 
 /*
@@ -384,16 +360,16 @@ START_TEST(a_revoke_without_memory)
 
 	if (access(FAIL_NTH, F_OK))
 		return;
-	put(FAILSLAB "ignore-gfp-wait", "N");
+	write_file(FAILSLAB "ignore-gfp-wait", "N");
 	/* Don't log injected failures: each has a stack trace, and would be taken for a report. */
-	put(FAILSLAB "verbose", "0");
+	write_file(FAILSLAB "verbose", "0");
 	buffer = export_one(MIB, PAGE);
 	fd = pb_buffer_fd(buffer);
 	handle = import_mapped(fd, PEERBAR_TEST_KIND_FENCED, LONG);
 	revoker = revoking_process(fd, (unsigned int)_i);
 	wait_until_stale(importer, handle);
 	usleep(300000);
-	asker = asking_process(fd);
+	asker = asking_process(fd, false);
 	ck_assert_int_eq(ends(asker, 10, "PEERBAR_QUERY"), 0);
 	ck_assert_int_eq(kill(revoker, SIGUSR1), 0);
 	ck_assert_int_eq(ends(revoker, 10, "REVOKE"), EINTR);

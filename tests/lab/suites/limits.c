@@ -16,15 +16,6 @@
 #include "modules.h"
 #include "testmod.h"
 
-static void write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert_msg(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text),
-		      "cannot write '%s' to %s: %m", text, path);
-	close(fd);
-}
-
 static void read_text(const char *path, char *text, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -69,7 +60,7 @@ START_TEST(buffers_of_a_user)
 	read_text(MAX_BUFFERS, old, sizeof(old));
 	ck_assert_int_gt(atoi(old), 1000);
 	snprintf(text, sizeof(text), "%u", before + 5);
-	write_text(MAX_BUFFERS, text);
+	write_file(MAX_BUFFERS, text);
 	for (i = 0; i < 5; i++) {
 		fd = export_page(O_RDWR | O_CLOEXEC);
 		ck_assert_int_ge(fd, 0);
@@ -96,7 +87,7 @@ START_TEST(buffers_of_a_user)
 		usleep(100000);
 	ck_assert_int_ge(fd, 0);
 	close(fd);
-	write_text(MAX_BUFFERS, old);
+	write_file(MAX_BUFFERS, old);
 	for (i = 1; i < 5; i++)
 		munmap(p[i], PAGE);
 	close(exporter);
@@ -114,11 +105,11 @@ START_TEST(ranges_of_a_user)
 		ranges[i] = (struct pb_range){ i * PAGE, PAGE };
 	read_text(MAX_RANGES, old, sizeof(old));
 	/* The library exports each range by itself, too. */
-	write_text(MAX_RANGES, "60");
+	write_file(MAX_RANGES, "60");
 	refused(pb_buffer_export(fixture.gpu, GPU_BAR, ranges, 40, 0, &buffer, &err), EDQUOT,
 		"max_ranges");
 	ck_assert_ptr_null(buffer);
-	write_text(MAX_RANGES, old);
+	write_file(MAX_RANGES, old);
 	pb_buffer_close(export_ranges(ranges, 40));
 }
 END_TEST
@@ -144,10 +135,10 @@ static void enter_cgroup(void)
 		ck_abort_msg("cannot make %s: %m", CGROUP);
 	if (mount("none", CGROUP, "cgroup2", 0, NULL))
 		ck_abort_msg("cannot mount the control groups: %m");
-	write_text(CGROUP "/cgroup.subtree_control", "+memory");
+	write_file(CGROUP "/cgroup.subtree_control", "+memory");
 	ck_assert(!mkdir(CGROUP "/test", 0700));
 	snprintf(text, sizeof(text), "%d", getpid());
-	write_text(CGROUP "/test/cgroup.procs", text);
+	write_file(CGROUP "/test/cgroup.procs", text);
 }
 
 static void leave_cgroup(void)
@@ -156,7 +147,7 @@ static void leave_cgroup(void)
 	int i;
 
 	snprintf(text, sizeof(text), "%d", getpid());
-	write_text(CGROUP "/cgroup.procs", text);
+	write_file(CGROUP "/cgroup.procs", text);
 	for (i = 0; i < 100 && rmdir(CGROUP "/test"); i++)
 		usleep(100000);
 	ck_assert_int_eq(umount2(CGROUP, MNT_DETACH), 0);
@@ -268,7 +259,7 @@ START_TEST(helpers_of_the_kernel)
 	unlink(RAN);
 	read_text("/proc/sys/kernel/modprobe", old, sizeof(old));
 	old[strcspn(old, "\n")] = 0;
-	write_text("/proc/sys/kernel/modprobe", HELPER);
+	write_file("/proc/sys/kernel/modprobe", HELPER);
 	child = fork();
 	ck_assert_int_ge(child, 0);
 	if (!child) {
@@ -289,7 +280,7 @@ START_TEST(helpers_of_the_kernel)
 	}
 	kill(child, SIGKILL);
 	wait_for(child);
-	write_text("/proc/sys/kernel/modprobe", old);
+	write_file("/proc/sys/kernel/modprobe", old);
 	sleep(1);
 	ck_assert_msg(!stat(RAN, &st), "the kernel did not run the helper");
 	ck_assert_msg(stat(SEEN, &st) || !st.st_size,

@@ -551,15 +551,6 @@ END_TEST
 
 /* ---- names ---- */
 
-static void set_parameter(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert_msg(fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value),
-		      "cannot set %s: %m", path);
-	close(fd);
-}
-
 /* That of arm64's group is supported there, and nowhere else. */
 START_TEST(attribute_of_arm64)
 {
@@ -632,7 +623,7 @@ START_TEST(write_combining_can_be_refused)
 
 	ck_assert_int_eq(feature_set_memattr(fixture.gpu, pb_buffer_fd(before), PEERBAR_MEMATTR_WC),
 			 0);
-	set_parameter(disable, "Y");
+	write_file(disable, "Y");
 	ck_assert_int_eq(feature_set_memattr(fixture.gpu, pb_buffer_fd(after), PEERBAR_MEMATTR_WC),
 			 -EOPNOTSUPP);
 	ok(pb_buffer_set_memattr(fixture.gpu, after, preferred, 2, &chosen, &err));
@@ -649,7 +640,7 @@ START_TEST(write_combining_can_be_refused)
 	p = map_fd(pb_buffer_fd(before), 0, PAGE);
 	ck_assert_ptr_nonnull(p);
 	munmap(p, PAGE);
-	set_parameter(disable, "N");
+	write_file(disable, "N");
 	ck_assert_int_eq(feature_set_memattr(fixture.gpu, pb_buffer_fd(before), PEERBAR_MEMATTR_WC),
 			 0);
 	p = map_fd(pb_buffer_fd(before), 0, PAGE);

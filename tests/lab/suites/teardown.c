@@ -293,37 +293,11 @@ END_TEST
 
 /* ---- signals ---- */
 
-static void nothing(int sig)
-{
-	(void)sig;
-}
-
 static void *decoding_off(void *arg)
 {
 	(void)arg;
 	ok(pb_device_set_decoding(fixture.gpu, false, &err));
 	return NULL;
-}
-
-/*
- * Start a process that revokes the buffer, or queries it, with a system call that a signal can
- * interrupt. Its exit status is the errno.
- */
-static pid_t asking_process(int fd, bool revoke)
-{
-	struct sigaction action = { .sa_handler = nothing }; /* no SA_RESTART */
-	struct peerbar_query q = { .size = sizeof(q), .fd = fd };
-	pid_t child = fork();
-	int dev;
-
-	ck_assert_int_ge(child, 0);
-	if (child)
-		return child;
-	sigaction(SIGUSR1, &action, NULL);
-	if (revoke)
-		_exit(-feature_revoke(fixture.gpu, fd));
-	dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
-	_exit(dev < 0 ? 255 : ioctl(dev, PEERBAR_QUERY, &q) ? errno : 0);
 }
 
 /*

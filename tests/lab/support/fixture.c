@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "raw-ioctl.h"
 
 struct fixture fixture;
 
@@ -41,6 +42,13 @@ unsigned int count_fds(void)
 		n++;
 	closedir(dir);
 	return n - 3; /* ".", "..", and the directory itself */
+}
+
+void write_file(const char *path, const char *word)
+{
+	int ret = raw_write_file(path, word);
+
+	ck_assert_msg(!ret, "cannot write '%s' to %s: %s", word, path, strerror(-ret));
 }
 
 int log_open(void)

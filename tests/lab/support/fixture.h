@@ -93,6 +93,8 @@ void open_own_gpu(void);
 int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Count the descriptors that this process has open. */
 unsigned int count_fds(void);
+/* Write a word to a file, e.g. in sysfs. */
+void write_file(const char *path, const char *word);
 /* Open the kernel's log at its end. */
 int log_open(void);
 /* Return whether a line since log_open() contains @words. Closes @fd. */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -224,8 +225,30 @@ void wait_until_dead(int fd, const volatile void *p)
 		usleep(100000);
 	state_is(fd, PEERBAR_STATE_DEAD);
 	ck_assert(!can_read(p, NULL));
-	/* The IOMMU follows, and nothing announces that. */
+	/* The IOMMU follows, and then the event REVOKED, for which nobody listens here. */
 	sleep(1);
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+int asking_process(int fd, bool revoke)
+{
+	struct sigaction action = { .sa_handler = nothing }; /* no SA_RESTART */
+	struct peerbar_query q = { .size = sizeof(q), .fd = fd };
+	pid_t child = fork();
+	int dev;
+
+	ck_assert_int_ge(child, 0);
+	if (child)
+		return child;
+	sigaction(SIGUSR1, &action, NULL);
+	if (revoke)
+		_exit(-feature_revoke(fixture.gpu, fd));
+	dev = open("/dev/peerbar", O_RDWR | O_CLOEXEC);
+	_exit(dev < 0 ? 255 : ioctl(dev, PEERBAR_QUERY, &q) ? errno : 0);
 }
 
 int wait_for(int pid)

@@ -62,6 +62,12 @@ void wait_until_stale(int import_fd, int handle);
  */
 void wait_until_dead(int fd, const volatile void *p);
 
+/*
+ * Start a process that revokes the buffer, or queries it, with a system call that a signal can
+ * interrupt. Its exit status is the errno.
+ */
+int asking_process(int fd, bool revoke);
+
 /* Wait until a process has ended. Return its exit status, or 128 + signal. */
 int wait_for(int pid);
 /* The same, but fail if that takes longer than @limit seconds. @what is for the message. */

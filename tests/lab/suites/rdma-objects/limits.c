@@ -14,16 +14,6 @@
 
 #define CGROUPS "/run/lab-cgroups"
 
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
-	ck_assert_msg(write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s > %s: %s", text,
-		      path, strerror(errno));
-	close(fd);
-}
-
 /* Return the number after @word in a file of the cgroup; without @word, the file's only number. */
 static uint64_t cgroup_number(const char *file, const char *word)
 {
@@ -50,7 +40,7 @@ static void cgroup_up(void)
 	ck_assert(!mkdir(CGROUPS, 0755) || errno == EEXIST);
 	ck_assert_msg(!mount("none", CGROUPS, "cgroup2", 0, NULL) || errno == EBUSY,
 		      "no cgroups: %s", strerror(errno));
-	put(CGROUPS "/cgroup.subtree_control", "+memory");
+	write_file(CGROUPS "/cgroup.subtree_control", "+memory");
 	ck_assert(!mkdir(CGROUPS "/lab", 0755) || errno == EEXIST);
 }
 
@@ -68,9 +58,9 @@ static void enter_cgroup(const char *limit)
 {
 	char pid[20];
 
-	put(CGROUPS "/lab/memory.max", limit);
+	write_file(CGROUPS "/lab/memory.max", limit);
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
-	put(CGROUPS "/lab/cgroup.procs", pid);
+	write_file(CGROUPS "/lab/cgroup.procs", pid);
 }
 
 static void leave_cgroup(void)
@@ -78,7 +68,7 @@ static void leave_cgroup(void)
 	char pid[20];
 
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
-	put(CGROUPS "/cgroup.procs", pid);
+	write_file(CGROUPS "/cgroup.procs", pid);
 }
 
 enum kind { QP, CQ, SRQ, PD, AH, MR, MW, KINDS };
@@ -250,13 +240,13 @@ static void limited_up(void)
 		ck_assert_int_eq(fscanf(f, "%d", &had[kind]), 1);
 		fclose(f);
 		snprintf(text, sizeof(text), "%d", LIMIT);
-		put(path, text);
+		write_file(path, text);
 	}
 	i = rdma_link_add("pb1", 1);
 	for (kind = 0; kind < KINDS; kind++) {
 		snprintf(path, sizeof(path), PARAMETERS "%s", kinds[kind].name);
 		snprintf(text, sizeof(text), "%d", had[kind]);
-		put(path, text);
+		write_file(path, text);
 	}
 	ck_assert_int_eq(i, 0);
 	for (i = 0;
