@@ -582,21 +582,30 @@ START_TEST(revoke_waits_for_one_member)
 }
 END_TEST
 
+/* The kernel compares a new membership with all others of its queue pair: use many. */
+#define MEMBERSHIPS_EACH 256
+
 START_TEST(memberships_are_bounded)
 {
 	struct end_options ud = { .type = IBV_QPT_UD };
+	struct end members[33] = { 0 };
 	struct ibv_device_attr dev;
 	union ibv_gid gid = group;
-	unsigned int i, n;
+	unsigned int i, n, ends;
 	int ret = 0;
 
 	end_open(&pair.a, &ud);
-	end_connect(&pair.a, NULL);
 	ck_assert_int_eq(ibv_query_device(pair.a.ctx, &dev), 0);
-	for (n = 0; n < 20000; n++) {
+	ends = (unsigned int)dev.max_total_mcast_qp_attach / MEMBERSHIPS_EACH + 1;
+	ck_assert_uint_le(ends, 33);
+	for (i = 0; i < ends; i++) {
+		end_open_beside(&members[i], &pair.a, &ud);
+		end_connect(&members[i], NULL);
+	}
+	for (n = 0; n < ends * MEMBERSHIPS_EACH; n++) {
 		gid.raw[14] = (uint8_t)(n >> 8);
 		gid.raw[15] = (uint8_t)n;
-		ret = ibv_attach_mcast(pair.a.qp, &gid, 0);
+		ret = ibv_attach_mcast(members[n / MEMBERSHIPS_EACH].qp, &gid, 0);
 		if (ret)
 			break;
 	}
@@ -609,14 +618,16 @@ START_TEST(memberships_are_bounded)
 	end_close(&pair.b);
 	/* Detach makes room for another membership, and fails if there is none. */
 	gid.raw[14] = gid.raw[15] = 0;
-	ck_assert_int_eq(ibv_detach_mcast(pair.a.qp, &gid, 0), 0);
-	ck_assert_int_ne(ibv_detach_mcast(pair.a.qp, &gid, 0), 0);
-	ck_assert_int_eq(ibv_attach_mcast(pair.a.qp, &gid, 0), 0);
+	ck_assert_int_eq(ibv_detach_mcast(members[0].qp, &gid, 0), 0);
+	ck_assert_int_ne(ibv_detach_mcast(members[0].qp, &gid, 0), 0);
+	ck_assert_int_eq(ibv_attach_mcast(members[0].qp, &gid, 0), 0);
 	for (i = 0; i < n; i++) {
 		gid.raw[14] = (uint8_t)(i >> 8);
 		gid.raw[15] = (uint8_t)i;
-		ck_assert_int_eq(ibv_detach_mcast(pair.a.qp, &gid, 0), 0);
+		ck_assert_int_eq(ibv_detach_mcast(members[i / MEMBERSHIPS_EACH].qp, &gid, 0), 0);
 	}
+	for (i = 0; i < ends; i++)
+		end_close(&members[i]);
 	end_close(&pair.a);
 }
 END_TEST
