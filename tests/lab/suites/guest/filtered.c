@@ -121,7 +121,7 @@ static struct pb_error thread_err;
 /* All that a vCPU thread and an event loop do with a device. Return the number of the failed step. */
 static int run_guest(bool reset)
 {
-	const uint64_t interrupts = (4 * GIB) - vga.size;
+	const uint64_t interrupts = MSI_IOVA & ~(vga.size - 1);
 	struct pb_guest_range *list, report;
 	struct pb_error *e = &thread_err;
 	unsigned int n;
@@ -200,7 +200,7 @@ START_TEST(probing_leaks_nothing)
 	uintptr_t at = 0;
 
 	for (i = 0; i < 20; i++) {
-		guest_bar(&vga, (4 * GIB) - vga.size);
+		guest_bar(&vga, MSI_IOVA & ~(vga.size - 1));
 		guest_decoding(&vga, true);
 		guest_bar(&vga, ~(vga.size - 1));
 		guest_bar(&vga, 1ULL << 62);
