@@ -111,7 +111,18 @@ run_sparse() {
 	[ -z "$said" ] || { echo "$said"; return 1; }
 }
 
-# check_modules: build for both series of kernels, run sparse, and look at what tracing costs
+# run_without_p2pdma RELEASE: compile what depends on PCI_P2PDMA as if this kernel had none; runs inside
+# the root. ./lab check --kernel nop2p runs it.
+run_without_p2pdma() {
+	local out=/tmp/nop2p
+	mkdir -p $out/objects && echo '#undef CONFIG_PCI_P2PDMA' >$out/undef.h &&
+		make -s -C "/lib/modules/$1/build" M=/src/kernel MO=$out/objects W=1 -j"$(nproc)" \
+			KCFLAGS="-Werror -g0 -include $out/undef.h $(cat "/lib/modules/$1/updates/cflags" 2>/dev/null)" core/ vfio/ >$out/log 2>&1 &&
+		nm $out/objects/vfio/without-p2pdma.o | grep -q ' T ' || { tail -n 40 $out/log; return 1; }
+}
+
+# check_modules: build for both series of kernels and without P2P DMA, run sparse, and look at what
+# tracing costs
 check_modules() {
 	local release good=0 bad=0
 	if (kernel_choose 7.2 && cached "$KNAME" make_stock_kernel && modules_build); then
@@ -127,6 +138,13 @@ check_modules() {
 		good=$((good + 1))
 	else
 		echo 'modules: sparse: FAILED'
+		bad=$((bad + 1))
+	fi
+	if root_call run_without_p2pdma "$release"; then
+		echo 'modules: compiled without PCI_P2PDMA'
+		good=$((good + 1))
+	else
+		echo 'modules: compiled without PCI_P2PDMA: FAILED'
 		bad=$((bad + 1))
 	fi
 	if root_call run_nop_sites; then good=$((good + 1)); else bad=$((bad + 1)); fi
