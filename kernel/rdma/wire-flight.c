@@ -28,7 +28,8 @@ void pbr_land_acknowledged(struct pbr_qp *qp)
 	struct pbr_requester *out = &qp->wire->requester;
 	struct pbr_flight *flight;
 
-	while (out->nr) {
+	/* What is behind a failed request is flushed, also if it was acknowledged or failed. */
+	while (out->nr && READ_ONCE(qp->state) != IB_QPS_ERR) {
 		flight = pbr_flight_at(out, 0);
 		if (flight->status) {
 			pbr_land(qp, flight->status);
@@ -46,7 +47,7 @@ void pbr_flush_flights(struct pbr_qp *qp)
 
 	pbr_packets_purge(qp->dev, &qp->wire->responses);
 	while (out->nr)
-		pbr_land(qp, pbr_flight_at(out, 0)->status ?: IB_WC_WR_FLUSH_ERR);
+		pbr_land(qp, IB_WC_WR_FLUSH_ERR);
 	out->timed = false;
 }
 

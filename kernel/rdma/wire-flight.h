@@ -32,7 +32,7 @@ static inline u32 *pbr_read_end(struct pbr_requester *out, u32 n)
 
 /* Complete all requests that are acknowledged, and the one that failed when it is the oldest. */
 void pbr_land_acknowledged(struct pbr_qp *qp);
-/* Complete all requests as flushed, or with the status that they have failed with. */
+/* Complete all requests as flushed. */
 void pbr_flush_flights(struct pbr_qp *qp);
 /* The request of @flight fails as soon as those before it are complete. */
 void pbr_fail_flight(struct pbr_qp *qp, struct pbr_flight *flight, u32 status);

@@ -246,7 +246,7 @@ __attribute__((format(printf, 1, 2))) static void in_shell(const char *format, .
 		lab_die("this failed: %s", command);
 }
 
-static void wait_for_gid(const char *device, const char *part)
+void wire_wait_for_device(const char *device, const char *part)
 {
 	char command[300];
 	int i;
@@ -264,7 +264,7 @@ static void wait_for_gid(const char *device, const char *part)
 
 void wire_wait_for_gid(void)
 {
-	wait_for_gid("pbw", "ffff:0a4e:0001");
+	wire_wait_for_device("pbw", "ffff:0a4e:0001");
 }
 
 /*
@@ -314,7 +314,7 @@ static void wire_setup(void)
 		in_shell("rdma link add pbw type peerbar netdev wire0");
 	in_shell("ip netns exec peer rdma link add " RXE " type rxe netdev wire1");
 	wire_wait_for_gid();
-	wait_for_gid(RXE, "ffff:0a4e:0002");
+	wire_wait_for_device(RXE, "ffff:0a4e:0002");
 }
 
 static void wire_teardown(void)
@@ -335,7 +335,7 @@ static void both_setup(void)
 {
 	in_shell("echo 0 >" DIRECT " && rdma link delete " RXE
 		 " && ip netns exec peer rdma link add " PEERBAR " type peerbar netdev wire1");
-	wait_for_gid(PEERBAR, "ffff:0a4e:0002");
+	wire_wait_for_device(PEERBAR, "ffff:0a4e:0002");
 	relay->both = true;
 }
 

@@ -62,7 +62,8 @@ void wire_drop(uint8_t opcode, unsigned int per_mille, unsigned int times);
 /* The value of a counter of pbw; of its peer, if that is peerbar. */
 unsigned long wire_counter(const char *name);
 unsigned long wire_peer_counter(const char *name);
-/* Wait for the GID of pbw's IPv4 address. */
+/* Wait until a device has a link and a GID with this part; and for pbw's of its IPv4 address. */
+void wire_wait_for_device(const char *device, const char *part);
 void wire_wait_for_gid(void);
 
 /* Send frames to pbw, behind the relay. */
