@@ -244,7 +244,7 @@ lab_shell() {
 # guest_stress ARGUMENT...: run lab-stress with all modules loaded
 guest_stress() {
 	# shellcheck disable=SC2016
-	guest bash -c 'modprobe -a peerbar-vfio-pci peerbar-iommufd peerbar-test-exporter peerbar-test-importer &&
+	guest bash -c 'modprobe -a peerbar-vfio-pci peerbar-iommufd peerbar-test-exporter peerbar-test-importer peerbar-test-ready &&
 		exec /build/tests/lab/lab-stress "$@"' stress "$@"
 }
 

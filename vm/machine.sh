@@ -138,6 +138,7 @@ machine_options() {
 		# SMAP costs an emulated machine a tenth of its time: each switch of it ends a block of translated
 		# code. The debug kernel finds direct accesses to user memory.
 		if [ "$accel" != kvm ] && [ "$KFLAVOUR" != debug ]; then cpu+=,-smap; fi
+		if [ "$KFLAVOUR,${LAB_KMEMLEAK:-1}" = debug,off ]; then APPEND+=' kmemleak=off'; fi
 		# tests/lab/programs/keep-heap.c describes what is preloaded.
 		# shellcheck disable=SC2054 # QEMU's commas
 		MACHINE=(env LD_PRELOAD=/lab/build/tests/lab/.libs/keep-heap.so qemu-system-x86_64
@@ -160,8 +161,8 @@ machine_options() {
 
 # guest_run: boot, run $LAB_RUN/command, wait. Returns the command's status, or 125 if the machine
 # did not finish. Uses LAB_TOPOLOGY, LAB_LIMIT (seconds), LAB_INTERACTIVE, LAB_MEMORY, LAB_STAGE,
-# LAB_MODULES, LAB_LAYER, LAB_BUILD. BOOT_BY is a function that does what boot_by_qemu does, BOOT_LAYER a
-# layer for QEMU.
+# LAB_MODULES, LAB_LAYER, LAB_BUILD, and LAB_KMEMLEAK: 1 (scan at the end), 0 (don't), off (the debug kernel
+# without it). BOOT_BY is a function that does what boot_by_qemu does, BOOT_LAYER a layer for QEMU.
 guest_run() {
 	local kernel=$LAB_CACHE/$KNAME args part qemu tails=() rc=0 t0 limit=${LAB_LIMIT:-600} foreground=() saved='' panic
 

@@ -541,6 +541,18 @@ START_TEST(not_on_this_kernel)
 }
 END_TEST
 
+/* The lab fails a run whose log has these words, of another module than this. */
+START_TEST(a_leak_is_reported)
+{
+	int log = log_open();
+
+	module_load("peerbar-test-leak");
+	ck_assert_int_eq(module_unload("peerbar_test_leak"), 0);
+	ck_assert_msg(log_has(log, "allocated at module unload"),
+		      "the kernel does not say what a module leaks");
+}
+END_TEST
+
 LAB_SUITE("inject", 0)
 {
 	TCase *t;
@@ -563,4 +575,6 @@ LAB_SUITE("inject", 0)
 	/* edu is slow. */
 	t = suite_case(s, "guest", 300, inject_up, inject_down);
 	tcase_add_test(t, a_guest);
+	t = suite_case(s, "leak", 150, NULL, NULL);
+	tcase_add_test(t, a_leak_is_reported);
 }
