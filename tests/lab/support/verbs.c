@@ -111,6 +111,17 @@ int rdma_link_del(const char *name)
 	return system(command);
 }
 
+void rdma_device_goes(const char *name)
+{
+	uint64_t until = now_ms() + 10000;
+	char path[100];
+
+	snprintf(path, sizeof(path), "/sys/class/infiniband/%s", name);
+	while (!access(path, F_OK) && now_ms() < until)
+		usleep(10000);
+	ck_assert_msg(access(path, F_OK), "the device %s is still there", name);
+}
+
 void enter_netns(void)
 {
 	int fd = open("/run/netns/lab", O_RDONLY | O_CLOEXEC);

@@ -61,6 +61,8 @@ void rdma_nic_up(unsigned int nic);
 /* Create and remove a link on a NIC: 0, or the exit status of the rdma command. */
 int rdma_link_add(const char *name, unsigned int nic);
 int rdma_link_del(const char *name);
+/* Wait until a device is gone: that of a NIC ends a moment after it. */
+void rdma_device_goes(const char *name);
 /* Enter the network namespace "lab", which a test makes for another host or a container. */
 void enter_netns(void);
 
