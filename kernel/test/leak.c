@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A leak, for the lab's own tests: this module allocates, and does not free. The debug kernel, which
- * counts allocations by their place in the source, says so when the module is removed.
+ * A leak, for the lab's own tests: this module allocates, and does not free. The debug kernel,
+ * which counts allocations by their place in the source, says so when the module is removed.
  */
 #include <linux/kmemleak.h>
 #include <linux/module.h>
