@@ -249,13 +249,13 @@ lab_guest_check() {
 	return $rc
 }
 
-# lab_hosts_check: programs between two machines
+# lab_hosts_check SCRIPT SECONDS: programs between two machines
 lab_hosts_check() {
 	local rc=0
-	LAB_HOSTS=2 LAB_LIMIT=${LAB_LIMIT:-1200}
-	prepare_hosts || return 2
-	hosts_run /lab/vm-rdma-hosts || rc=$?
-	cp "$LAB_RUN/host1/share/rdma-hosts.tap" "$LAB_LOGS/" 2>/dev/null
+	LAB_HOSTS=2 LAB_LIMIT=${LAB_LIMIT:-$2}
+	prepare_hosts && layer_ready "/lab/vm-$1" || return 2
+	hosts_run "/lab/vm-$1" || rc=$?
+	cp "$LAB_RUN/host1/share/$1.tap" "$LAB_LOGS/" 2>/dev/null
 	cat "$LAB_RUN/hosts/totals"
 	[ "$REPORTS" = 0 ] || rc=1
 	guest_faults
@@ -332,11 +332,12 @@ chain_scripts() {
 	# Fetches Rust's compiler, 250 MB, which takes minutes if it is not cached.
 	[ "$LAB_ONLY" != bindings ] || group bindings check_bindings
 	# Two machines at a time, on both processors.
-	[ "$LAB_ONLY" != hosts ] || group hosts lab_hosts_check
+	[ "$LAB_ONLY" != hosts ] || group hosts lab_hosts_check rdma-hosts 1200
 	# Fetches tshark, 120 MB with what it needs.
 	[ "$LAB_ONLY" != capture ] || group capture lab_script_check capture 1200
 	# other projects' programs, and their libraries more than the kernel
 	[ "$LAB_ONLY" != foreign ] || group foreign lab_script_check foreign 2400
+	[ "$LAB_ONLY" != foreign-hosts ] || group foreign-hosts lab_hosts_check foreign-hosts 2400
 }
 
 chain_qemu() { group qemu lab_qemu_check 600; }
@@ -408,8 +409,8 @@ lab_check() {
 	case $LAB_ONLY in package | rpm | secureboot) chains=("$LAB_ONLY") ;; esac
 	if [ -n "$LAB_QUICK" ]; then chains=(quick tree); fi
 	case $KFLAVOUR,$LAB_QUICK$LAB_ONLY in
-	stock,) say 'not in the check, unless asked for by name: perftest, hosts, capture, foreign, bindings, package, rpm, secureboot, pyverbs on rxe0' ;;
-	debug,) say 'not on the debug kernel, unless asked for by name: rdma-tools, perftest, hosts, capture, foreign, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
+	stock,) say 'not in the check, unless asked for by name: perftest, hosts, capture, foreign, foreign-hosts, bindings, package, rpm, secureboot, pyverbs on rxe0' ;;
+	debug,) say 'not on the debug kernel, unless asked for by name: rdma-tools, perftest, hosts, capture, foreign, foreign-hosts, bindings, pyverbs, nvme-rdma, qemu, guest-steps' ;;
 	esac
 	run_chains "${chains[@]/#/chain_}"
 	check_results

@@ -180,14 +180,14 @@ guest() {
 # of their own
 layer_ready() {
 	case $LAB_CROSS,$1 in
-	?*,/lab/vm-capture | ?*,/lab/vm-foreign | ?*,/lab/vm-perftest)
+	?*,/lab/vm-capture | ?*,/lab/vm-foreign* | ?*,/lab/vm-perftest)
 		warn "$1 needs programs that the lab has for amd64 only"
 		return 2
 		;;
 	esac
 	case $1 in
 	/lab/vm-capture) packages_ready tshark && LAB_LAYER=$PACKAGES_LAYER ;;
-	/lab/vm-foreign) foreign_ready ;;
+	/lab/vm-foreign | /lab/vm-foreign-hosts) foreign_ready ;;
 	/lab/vm-perftest) perftest_ready ;;
 	esac
 }

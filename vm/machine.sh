@@ -170,7 +170,7 @@ guest_run() {
 	[ ${#args[@]} -gt 0 ] || return 2
 	mkdir -p "$LAB_RUN/share"
 	cp "$LAB_VM/guest" "$LAB_RUN/share/guest"
-	for part in groups network barrier selftests rdma rdma-hosts rdma-pairs capture rdma-tools nvme-rdma perftest foreign bindings pyverbs qemu bench bench-wire secureboot readme reader doc-commands unload; do
+	for part in groups network barrier selftests rdma rdma-hosts rdma-pairs host-pairs foreign-hosts capture rdma-tools nvme-rdma perftest foreign bindings pyverbs qemu bench bench-wire secureboot readme reader doc-commands unload; do
 		cp "$LAB_VM/$part" "$LAB_RUN/share/vm-$part"
 	done
 	: >"$LAB_RUN/share/iommu-faults"
