@@ -407,6 +407,24 @@ void end_close(struct end *end)
 	memset(end, 0, sizeof(*end));
 }
 
+void end_leave(struct end *end, struct ibv_mr *mr)
+{
+	struct ibv_send_wr wr = work(1, IBV_WR_SEND, NULL, 0, NULL, 0);
+	struct ibv_wc wc;
+	int ret;
+
+	ck_assert_ptr_null(ibv_alloc_pd(end->ctx));
+	ck_assert_msg(errno == EIO || errno == ENODEV, "ibv_alloc_pd(): %s", strerror(errno));
+	ret = post(end, &wr);
+	ck_assert_msg(ret == EIO || ret == ENODEV, "ibv_post_send(): %s", strerror(ret));
+	ibv_poll_cq(end->cq, 1, &wc);
+	ibv_dereg_mr(mr);
+	ibv_destroy_qp(end->qp);
+	ibv_destroy_cq(end->cq);
+	ibv_dealloc_pd(end->pd);
+	ck_assert_int_eq(ibv_close_device(end->ctx), 0);
+}
+
 uint32_t end_srqn(const struct end *end)
 {
 	uint32_t number;

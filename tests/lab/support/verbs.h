@@ -126,6 +126,11 @@ void end_open(struct end *end, const struct end_options *options);
 void end_open_beside(struct end *end, const struct end *of, const struct end_options *options);
 void end_close(struct end *end);
 /* Return the number of the end's shared receive queue. */
+/*
+ * For a device that is gone: check that calls fail, and release what the process has, with @mr, a
+ * region of this end.
+ */
+void end_leave(struct end *end, struct ibv_mr *mr);
 uint32_t end_srqn(const struct end *end);
 struct address end_address(const struct end *end);
 /* Create an address handle for datagrams to a GID, also of a multicast group. */

@@ -248,7 +248,7 @@ START_TEST(nic_unplugged)
 	struct end x, y;
 	struct ibv_mr *mr;
 	uint64_t until;
-	int i, ret;
+	int i;
 
 	if (lab_has_no_reset()) /* the topology without ports */
 		return;
@@ -280,24 +280,10 @@ START_TEST(nic_unplugged)
 	wr.wr_id = 2;
 	fails(&x, &wr, IBV_WC_RETRY_EXC_ERR);
 	/* Calls fail, and return. */
-	ck_assert_ptr_null(ibv_alloc_pd(y.ctx));
-	ck_assert_msg(errno == EIO || errno == ENODEV, "ibv_alloc_pd(): %s", strerror(errno));
 	mr = ibv_reg_mr(y.pd, host.mem.p, SIZE, ALL_ACCESS);
 	ck_assert_ptr_null(mr);
-	wr = work(3, IBV_WR_SEND, NULL, 0, NULL, 0);
-	ret = post(&y, &wr);
-	ck_assert_msg(ret == EIO || ret == ENODEV, "ibv_post_send(): %s", strerror(ret));
-	{
-		struct ibv_wc wc;
-
-		ibv_poll_cq(y.cq, 1, &wc);
-	}
-	ibv_dereg_mr(place.mem.mr);
+	end_leave(&y, place.mem.mr);
 	place.mem.mr = NULL;
-	ibv_destroy_qp(y.qp);
-	ibv_destroy_cq(y.cq);
-	ibv_dealloc_pd(y.pd);
-	ck_assert_int_eq(ibv_close_device(y.ctx), 0);
 	/* The buffer is not affected for other importers. */
 	place_register(&place, &pair.b, ALL_ACCESS);
 	works(&place, 1);
