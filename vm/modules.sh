@@ -112,13 +112,24 @@ run_sparse() {
 }
 
 # run_without_p2pdma RELEASE: compile what depends on PCI_P2PDMA as if this kernel had none; runs inside
-# the root. ./lab check --kernel nop2p runs it.
+# the root. The suite of ./lab check --kernel nop2p executes it.
 run_without_p2pdma() {
 	local out=/tmp/nop2p
 	mkdir -p $out/objects && echo '#undef CONFIG_PCI_P2PDMA' >$out/undef.h &&
 		make -s -C "/lib/modules/$1/build" M=/src/kernel MO=$out/objects W=1 -j"$(nproc)" \
 			KCFLAGS="-Werror -g0 -include $out/undef.h $(cat "/lib/modules/$1/updates/cflags" 2>/dev/null)" core/ vfio/ >$out/log 2>&1 &&
 		nm $out/objects/vfio/without-p2pdma.o | grep -q ' T ' || { tail -n 40 $out/log; return 1; }
+}
+
+# modules_check NAME FUNCTION ARGS...: run it inside the root, and count it in good or bad
+modules_check() {
+	if root_call "${@:2}"; then
+		echo "modules: $1: clean"
+		good=$((good + 1))
+	else
+		echo "modules: $1: FAILED"
+		bad=$((bad + 1))
+	fi
 }
 
 # check_modules: build for both series of kernels and without P2P DMA, run sparse, and look at what
@@ -133,21 +144,9 @@ check_modules() {
 	fi
 	release=$(cat "$LAB_CACHE/$KNAME/release")
 	modules_mount || return 1
-	if root_call run_sparse "$release"; then
-		echo 'modules: sparse: clean'
-		good=$((good + 1))
-	else
-		echo 'modules: sparse: FAILED'
-		bad=$((bad + 1))
-	fi
-	if root_call run_without_p2pdma "$release"; then
-		echo 'modules: compiled without PCI_P2PDMA'
-		good=$((good + 1))
-	else
-		echo 'modules: compiled without PCI_P2PDMA: FAILED'
-		bad=$((bad + 1))
-	fi
-	if root_call run_nop_sites; then good=$((good + 1)); else bad=$((bad + 1)); fi
+	modules_check sparse run_sparse "$release"
+	modules_check 'without PCI_P2PDMA' run_without_p2pdma "$release"
+	modules_check 'tracing that is off' run_nop_sites
 	root_umount
 	# For group(), which sums them up.
 	printf '# PASS: %d\n# FAIL: %d\n' $good $bad
